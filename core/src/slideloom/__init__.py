@@ -1,0 +1,98 @@
+"""slideloom: whole-slide histology images in, machine-learning-ready tiles out; every stage is a plugin.
+
+Names are imported when they are first used, so that `import slideloom` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "errors": (
+        "ConfigError", "MissingResolution", "OutputError", "PluginError", "RoiError", "SlideError", "SlideloomError",
+        "UnsupportedSlide",
+    ),
+    "geometry": ("Box", "Mask", "Point", "Rgb", "RgbBatch", "Size"),
+    "hookspecs": ("hookimpl",),
+    "regions": ("Region", "Regions"),
+    "reports": ("RunReport", "SlideReport"),
+    "resampling": ("NativeResampler", "resample"),
+    "settings": ("Settings", "at_least", "in_range", "option", "positive"),
+    "slide": ("Level", "Resolution", "Slide", "SlideInfo", "levels_from_sizes", "slide_name"),
+    "steps": (
+        "Executor", "Normalized", "Normalizer", "Placement", "QcResult", "Reader", "RoiSource", "Scene", "Sink",
+        "SlideQc", "TileFilter", "Verdict", "Writer",
+    ),
+    "tiles": ("TileBatch", "TileGeometry", "Tiles"),
+}  # fmt: skip
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = ["__version__", *sorted(_HOME_OF)]  # noqa: PLE0604 - computed from the table above
+
+if TYPE_CHECKING:
+    from slideloom.errors import (
+        ConfigError as ConfigError,
+        MissingResolution as MissingResolution,
+        OutputError as OutputError,
+        PluginError as PluginError,
+        RoiError as RoiError,
+        SlideError as SlideError,
+        SlideloomError as SlideloomError,
+        UnsupportedSlide as UnsupportedSlide,
+    )
+    from slideloom.geometry import (
+        Box as Box,
+        Mask as Mask,
+        Point as Point,
+        Rgb as Rgb,
+        RgbBatch as RgbBatch,
+        Size as Size,
+    )
+    from slideloom.hookspecs import hookimpl as hookimpl
+    from slideloom.regions import Region as Region, Regions as Regions
+    from slideloom.reports import RunReport as RunReport, SlideReport as SlideReport
+    from slideloom.resampling import NativeResampler as NativeResampler, resample as resample
+    from slideloom.settings import (
+        Settings as Settings,
+        at_least as at_least,
+        in_range as in_range,
+        option as option,
+        positive as positive,
+    )
+    from slideloom.slide import (
+        Level as Level,
+        Resolution as Resolution,
+        Slide as Slide,
+        SlideInfo as SlideInfo,
+        levels_from_sizes as levels_from_sizes,
+        slide_name as slide_name,
+    )
+    from slideloom.steps import (
+        Executor as Executor,
+        Normalized as Normalized,
+        Normalizer as Normalizer,
+        Placement as Placement,
+        QcResult as QcResult,
+        Reader as Reader,
+        RoiSource as RoiSource,
+        Scene as Scene,
+        Sink as Sink,
+        SlideQc as SlideQc,
+        TileFilter as TileFilter,
+        Verdict as Verdict,
+        Writer as Writer,
+    )
+    from slideloom.tiles import TileBatch as TileBatch, TileGeometry as TileGeometry, Tiles as Tiles
+
+
+def __getattr__(name: str) -> Any:  # Any: a module attribute of any kind
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'slideloom' has no attribute {name!r}")
+    return getattr(import_module(f"slideloom.{_HOME_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,42 @@
+"""Regions of interest as values: what a ROI source delivers."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from attrs import field, frozen
+from shapely.geometry import MultiPolygon, Polygon
+
+RoiMethod = Literal["auto", "inside", "outside", "ignore"]
+
+
+@frozen
+class Region:
+    """One region of interest.
+
+    Attributes:
+        name: unique within the slide, such as "ROI_0".
+        shape: valid, not empty, in level-0 pixels of the uncropped slide; holes are interior rings.
+        label: its class, or None.
+        description: free text, or None.
+    """
+
+    name: str
+    shape: Polygon | MultiPolygon
+    label: str | None = None
+    description: str | None = None
+
+
+@frozen
+class Regions:
+    """The regions of one slide, in an order that never changes between runs.
+
+    Attributes:
+        items: the regions.
+        notes: what was repaired, converted or left out on reading, one sentence each; they go to the report.
+        source: the file they came from, as text.
+    """
+
+    items: tuple[Region, ...] = ()
+    notes: tuple[str, ...] = field(default=())
+    source: str = ""

@@ -1,0 +1,223 @@
+"""The step contracts: what a plugin author implements, one class per kind of step.
+
+Every step is built from its settings in the process that uses it. The same answer is due for any batch size and
+order; input is left alone; global random state is not touched. A step that may not be called from several threads
+at once says `thread_safe = False` and is called under a lock.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from attrs import field, frozen
+from numpy.typing import NDArray
+
+from slideloom.geometry import Box, Mask, RgbBatch
+from slideloom.regions import Regions
+from slideloom.slide import Slide, SlideInfo
+from slideloom.tiles import TileBatch, TileGeometry, Tiles
+
+QcKind = Literal["background", "blur", "artifact"]
+
+
+class Reader(ABC):
+    """Opens slides of one family of formats."""
+
+    @abstractmethod
+    def recognises(self, path: Path) -> bool:
+        """True if this reader can open the file, judged by content; the extension alone is not enough.
+
+        Called once per slide and reader. Must be quick and must not raise for a file of another format.
+        """
+
+    @abstractmethod
+    def open(self, path: Path) -> Slide:
+        """The slide, ready to read.
+
+        Raises:
+            SlideError: the file is damaged or not a slide; the message names file and remedy.
+        """
+
+
+class RoiSource(ABC):
+    """Finds the regions of interest of a slide."""
+
+    @abstractmethod
+    def regions(self, info: SlideInfo) -> Regions | None:
+        """The slide's regions, or None if the source has nothing for this slide.
+
+        Raises:
+            RoiError: there is a file for this slide, but it cannot be understood.
+        """
+
+
+@frozen
+class Scene:
+    """What a slide QC or a normalizer may want to know besides the slide.
+
+    Attributes:
+        geometry: of the tiles that will be read.
+        regions: the slide's regions, or None.
+    """
+
+    geometry: TileGeometry
+    regions: Regions | None = None
+
+
+@frozen
+class QcResult:
+    """What a slide QC found.
+
+    Attributes:
+        mask: (h, w) bool, True where the slide is to be discarded.
+        kind: "background" (no tissue), "blur" (out of focus) or "artifact" (pen, folds, anything else).
+        extent: the level-0 box that the mask covers; None means the whole slide.
+        metrics: named numbers for the report.
+        notes: sentences for the report.
+    """
+
+    mask: Mask = field(eq=False)
+    kind: QcKind
+    extent: Box | None = None
+    metrics: Mapping[str, float] = field(factory=dict, hash=False)
+    notes: tuple[str, ...] = ()
+
+
+class SlideQc(ABC):
+    """Finds parts of a slide to discard, on low magnification."""
+
+    @abstractmethod
+    def assess(self, slide: Slide, scene: Scene) -> QcResult:
+        """The mask of what to discard. Called once per slide; `slide.info.mpp` is known.
+
+        Memory must be bounded: read in blocks, not the whole of a large level.
+        """
+
+
+@frozen
+class Verdict:
+    """What a tile filter decided for a batch.
+
+    Attributes:
+        keep: (B,) bool, False where the tile is rejected.
+        score: (B,) float32, the number the decision rests on.
+    """
+
+    keep: NDArray[np.bool_] = field(eq=False)
+    score: NDArray[np.float32] = field(eq=False)
+
+
+class TileFilter(ABC):
+    """Keeps or rejects tiles by their pixels."""
+
+    thread_safe: ClassVar[bool] = True
+
+    @abstractmethod
+    def check(self, batch: TileBatch) -> Verdict:
+        """One decision per tile, each from its own pixels only."""
+
+
+@frozen
+class Normalized:
+    """Normalized tiles.
+
+    Attributes:
+        rgb: (B, H, W, 3) uint8.
+        ok: (B,) bool, False where the tile could not be normalized and is rejected.
+        fallback: (B,) bool, True where the step's fallback was used (the original kept, or the slide's fit); counted in
+            the report. None means nowhere.
+    """
+
+    rgb: RgbBatch = field(eq=False)
+    ok: NDArray[np.bool_] = field(eq=False)
+    fallback: NDArray[np.bool_] | None = field(default=None, eq=False)
+
+
+class Normalizer(ABC):
+    """Brings the staining of tiles to a target."""
+
+    thread_safe: ClassVar[bool] = True
+
+    def for_slide(self, slide: Slide, scene: Scene, discard: Mask | None) -> Normalizer:
+        """The normalizer for one slide. Called once per slide, before any tile.
+
+        Args:
+            slide: open, with known mpp.
+            scene: regions and tile geometry.
+            discard: (h, w) bool over the whole slide, True where QC or regions discard; None if nothing does.
+
+        Returns:
+            `self` unless the step takes statistics from the slide.
+        """
+        return self
+
+    @abstractmethod
+    def apply(self, batch: TileBatch) -> Normalized:
+        """The batch with its staining normalized, each tile from its own pixels and the slide's statistics only."""
+
+
+Encoded = tuple[bytes, ...]  # per tile, whatever the sink's writer expects
+
+
+class Writer(ABC):
+    """Writes the tiles of one slide. Used by one thread; nothing appears under a final name before `commit`."""
+
+    @abstractmethod
+    def write(self, tiles: Tiles, encoded: Sequence[Any]) -> None:
+        """Add tiles, in an order that does not depend on threads or batch size.
+
+        Args:
+            tiles: B tiles.
+            encoded: B values of `Sink.encode`.
+        """
+
+    @abstractmethod
+    def commit(self) -> Sequence[Path]:
+        """Finish and rename to the final names. Returns the files or folders made; none if no tile was written."""
+
+    @abstractmethod
+    def abort(self) -> None:
+        """Remove everything unfinished. Called instead of `commit` after an error; must not raise for missing files."""
+
+
+class Sink(ABC):
+    """Stores tiles."""
+
+    thread_safe: ClassVar[bool] = True
+
+    @abstractmethod
+    def open(self, info: SlideInfo, scene: Scene, folder: Path) -> Writer:
+        """A writer for one slide.
+
+        Args:
+            info: the slide.
+            scene: tile geometry and regions.
+            folder: the run's output folder, which exists; the sink adds its own sub-folder.
+        """
+
+    @abstractmethod
+    def encode(self, batch: TileBatch) -> Sequence[Any]:
+        """One value per tile for `Writer.write`. Called in worker threads: slow work belongs here, not in `write`."""
+
+
+class Placement(ABC):
+    """Decides where tiles are: a grid, or one tile per cell."""
+
+    @abstractmethod
+    def place(self, slide: Slide, scene: Scene) -> Tiles:
+        """All planned tiles of the slide, before regions and QC, with `index` 0..N-1 and `roi` -1."""
+
+
+class Executor(ABC):
+    """Runs one function over slides, in this process, in others, or on other machines."""
+
+    @abstractmethod
+    def run(self, function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+        """Yields (index of the item, its result or the exception that lost it) in order of completion.
+
+        `function` and `items` can be pickled. A worker that dies gives an exception for its item, not for others.
+        """
