@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "encoding": ("ImageEncoder", "ImageOptions"),
     "errors": (
         "ConfigError", "MissingResolution", "OutputError", "PluginError", "RoiError", "SlideError", "SlideloomError",
         "UnsupportedSlide",
     ),
     "geometry": ("Box", "Mask", "Point", "Rgb", "RgbBatch", "Size"),
-    "hookspecs": ("hookimpl",),
+    "hookspecs": ("Command", "hookimpl"),
+    "masks": ("blur_burden", "load_mask", "masked_share", "save_mask", "union_mask"),
     "regions": ("Region", "Regions"),
     "reports": ("RunReport", "SlideReport"),
     "resampling": ("NativeResampler", "resample"),
@@ -26,6 +28,7 @@ _HOMES = {
         "Executor", "Normalized", "Normalizer", "Placement", "QcResult", "Reader", "RoiSource", "Scene", "Sink",
         "SlideQc", "TileFilter", "Verdict", "Writer",
     ),
+    "storing": ("inside", "remove", "storing_in", "temporary", "to_disk"),
     "tiles": ("TileBatch", "TileGeometry", "Tiles"),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -33,6 +36,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = ["__version__", *sorted(_HOME_OF)]  # noqa: PLE0604 - computed from the table above
 
 if TYPE_CHECKING:
+    from slideloom.encoding import ImageEncoder as ImageEncoder, ImageOptions as ImageOptions
     from slideloom.errors import (
         ConfigError as ConfigError,
         MissingResolution as MissingResolution,
@@ -51,7 +55,14 @@ if TYPE_CHECKING:
         RgbBatch as RgbBatch,
         Size as Size,
     )
-    from slideloom.hookspecs import hookimpl as hookimpl
+    from slideloom.hookspecs import Command as Command, hookimpl as hookimpl
+    from slideloom.masks import (
+        blur_burden as blur_burden,
+        load_mask as load_mask,
+        masked_share as masked_share,
+        save_mask as save_mask,
+        union_mask as union_mask,
+    )
     from slideloom.regions import Region as Region, Regions as Regions
     from slideloom.reports import RunReport as RunReport, SlideReport as SlideReport
     from slideloom.resampling import NativeResampler as NativeResampler, resample as resample
@@ -84,6 +95,13 @@ if TYPE_CHECKING:
         TileFilter as TileFilter,
         Verdict as Verdict,
         Writer as Writer,
+    )
+    from slideloom.storing import (
+        inside as inside,
+        remove as remove,
+        storing_in as storing_in,
+        temporary as temporary,
+        to_disk as to_disk,
     )
     from slideloom.tiles import TileBatch as TileBatch, TileGeometry as TileGeometry, Tiles as Tiles
 

@@ -1,0 +1,377 @@
+"""Masks of slide quality control: how much of each tile they cover, their union, the blur burden, and their files."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import tempfile
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, cast, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slideloom.errors import OutputError, SlideError
+from slideloom.geometry import Box, Mask, Size
+from slideloom.slide import SlideInfo
+from slideloom.steps import QcKind, QcResult
+from slideloom.tiles import Tiles
+
+# The blur burden compares masks of different sizes on one grid; finer than this changes no digit that is reported.
+MAX_GRID_PX = 8192
+_FORMAT = 1
+
+Floats = NDArray[np.float64]
+Whole = NDArray[np.int64]
+
+
+def masked_share(mask: Mask, extent: Box | None, tiles: Tiles, slide_size: Size) -> Floats:
+    """How much of each tile is masked.
+
+    The share is the masked area divided by the area of the footprint *inside the slide*, both exact: a mask pixel
+    that lies partly in the tile counts by its part. What lies outside `extent` counts as not masked. A tile wholly
+    outside the slide holds nothing to keep, and its share is 1.
+
+    Args:
+        mask: (h, w) bool, True = masked.
+        extent: the level-0 box that the mask covers, stretched along each axis on its own; None = the whole slide.
+        tiles: N tiles.
+        slide_size: of level 0.
+
+    Returns:
+        (N,) float64 from 0 to 1, rounded to 12 decimals so that a share equal to a threshold compares as equal.
+
+    Raises:
+        ValueError: the mask has no pixels or is not two-dimensional.
+    """
+    if mask.ndim != 2 or mask.size == 0:
+        raise ValueError(f"a mask is (h, w) with at least one pixel, not {mask.shape}")
+    rows, columns = mask.shape
+    covered = extent or Box(0, 0, slide_size.width, slide_size.height)
+    left, right, width = _clipped(tiles.x, tiles.footprint.width, slide_size.width)
+    top, bottom, height = _clipped(tiles.y, tiles.footprint.height, slide_size.height)
+    pixel_x, pixel_y = covered.width / columns, covered.height / rows
+
+    def along_x(edge: Floats) -> tuple[Whole, Floats]:
+        return _split((edge - covered.x) / pixel_x, columns)
+
+    def along_y(edge: Floats) -> tuple[Whole, Floats]:
+        return _split((edge - covered.y) / pixel_y, rows)
+
+    masked = _box_sums(mask, along_x(left), along_x(right), along_y(top), along_y(bottom)) * (pixel_x * pixel_y)
+    area = width * height
+    share = np.divide(masked, area, out=np.ones_like(area), where=area > 0)
+    rounded: Floats = np.round(np.clip(share, 0, 1), 12)
+    return rounded
+
+
+def _clipped(start: Whole, length: int, limit: int) -> tuple[Floats, Floats, Floats]:
+    """First and last edge of each footprint inside the slide along one axis, and their distance (0 if outside)."""
+    first = np.clip(start, 0, limit).astype(np.float64)
+    last = np.clip(start + length, 0, limit).astype(np.float64)
+    return first, last, last - first
+
+
+def _split(position: Floats, count: int) -> tuple[Whole, Floats]:
+    """A position in mask pixels, held inside the mask, as whole pixels and the fraction of the next one."""
+    held = np.clip(position, 0, count)
+    # Never the last edge itself, so that a next pixel always exists; its fraction is then 1.
+    whole = np.minimum(np.floor(held), count - 1).astype(np.int64)
+    return whole, held - whole
+
+
+def _box_sums(
+    mask: Mask,
+    left: tuple[Whole, Floats],
+    right: tuple[Whole, Floats],
+    top: tuple[Whole, Floats],
+    bottom: tuple[Whole, Floats],
+) -> Floats:
+    """Masked area of each box in mask pixels. Large sums are subtracted as integers, before fractions enter."""
+    sums = _integral(mask)
+
+    def whole(y: Whole, x: Whole) -> Whole:
+        return sums[y, x].astype(np.int64)
+
+    (x0, fx0), (x1, fx1), (y0, fy0), (y1, fy1) = left, right, top, bottom
+    total = (whole(y1, x1) - whole(y0, x1) - whole(y1, x0) + whole(y0, x0)).astype(np.float64)
+    for sign, x, fx in ((1, x1, fx1), (-1, x0, fx0)):
+        strip = whole(y1, x + 1) - whole(y1, x) - whole(y0, x + 1) + whole(y0, x)
+        total += sign * fx * strip
+    for sign, y, fy in ((1, y1, fy1), (-1, y0, fy0)):
+        strip = whole(y + 1, x1) - whole(y, x1) - whole(y + 1, x0) + whole(y, x0)
+        total += sign * fy * strip
+        total += sign * fy * (fx1 * mask[y, x1] - fx0 * mask[y, x0])
+    return total
+
+
+def _integral(mask: Mask) -> NDArray[np.integer[Any]]:
+    """(h + 1, w + 1) number of masked pixels above and left of each pixel corner."""
+    kind = np.int32 if mask.size < 2**31 else np.int64
+    sums = np.zeros((mask.shape[0] + 1, mask.shape[1] + 1), kind)
+    np.cumsum(mask, axis=0, dtype=kind, out=sums[1:, 1:])
+    np.cumsum(sums[1:, 1:], axis=1, out=sums[1:, 1:])
+    return sums
+
+
+def union_mask(results: Sequence[QcResult], slide_size: Size, shape: tuple[int, int]) -> Mask:
+    """What any of the results discards, on one grid over the whole slide.
+
+    A pixel is True if at least half of its area is masked by one and the same result; parts of different results do
+    not add up. Outside a result's extent nothing is masked by it.
+
+    Args:
+        results: of any kind, each with its own mask size and extent; their order does not matter.
+        slide_size: of level 0.
+        shape: (h, w) of the grid.
+
+    Returns:
+        (h, w) bool.
+    """
+    union = np.zeros(shape, np.bool_)
+    for result in results:
+        union |= _coverage(result, slide_size, shape) >= 0.5 - 1e-9
+    return union
+
+
+def _coverage(result: QcResult, slide_size: Size, shape: tuple[int, int]) -> Floats:
+    """(h, w) masked share of each pixel of a grid over the whole slide."""
+    covered = result.extent or Box(0, 0, slide_size.width, slide_size.height)
+    rows, columns = result.mask.shape
+    y = (np.linspace(0, slide_size.height, shape[0] + 1) - covered.y) * (rows / covered.height)
+    x = (np.linspace(0, slide_size.width, shape[1] + 1) - covered.x) * (columns / covered.width)
+    # One axis after the other: the running sum, read off at the grid's edges, gives the exact area between them.
+    by_row = _between(result.mask.astype(np.float64), y)
+    both = _between(by_row.T, x).T
+    pixel = (slide_size.height / shape[0] * rows / covered.height) * (
+        slide_size.width / shape[1] * columns / covered.width
+    )
+    share: Floats = both / pixel
+    return share
+
+
+def _between(values: Floats, edges: Floats) -> Floats:
+    """Sums of `values` along axis 0 between neighbouring edges, given in pixels."""
+    sums = np.zeros((values.shape[0] + 1, values.shape[1]))
+    np.cumsum(values, axis=0, out=sums[1:])
+    whole, fraction = _split(edges, values.shape[0])
+    at_edges = sums[whole] + fraction[:, None] * values[whole]
+    differences: Floats = np.diff(at_edges, axis=0)
+    return differences
+
+
+def blur_burden(
+    blur: Sequence[QcResult],
+    background: Sequence[QcResult],
+    tiles_considered: Tiles,
+    slide_size: Size,
+    *,
+    filter_threshold: float = 0.6,
+) -> float | None:
+    """The share of tissue that is out of focus, from 0 to 1.
+
+    With G the union of all background masks, F the union of all blur masks, a tile t being its footprint inside the
+    slide, and T the tiles with |t and G| / |t| <= `filter_threshold`::
+
+        blur burden = sum over T of |t and F and not G|  /  sum over T of |t and not G|
+
+    So only tiles that background QC leaves are looked at, and in them only tissue: flat glass looks out of focus to
+    a blur QC and is no burden. Unions do not depend on the order of the steps. Other kinds (pen) do not enter.
+    Where tiles overlap, tissue counts once per tile.
+
+    Masks are compared on the finest of their grids (at most 8192 pixels along a side), each read at the centre of a
+    grid pixel; areas on that grid are exact.
+
+    Args:
+        blur: results of kind "blur".
+        background: results of kind "background".
+        tiles_considered: the planned tiles that regions of interest leave.
+        slide_size: of level 0.
+        filter_threshold: a tile with more background than this is no tissue tile.
+
+    Returns:
+        None if there is no blur result, no background result, or no tissue in any tile.
+    """
+    if not blur or not background or not len(tiles_considered):
+        return None
+    shape = _finest_shape([*blur, *background], slide_size)
+    glass = _nearest_union(background, slide_size, shape)
+    unsharp = _nearest_union(blur, slide_size, shape)
+    _, _, width = _clipped(tiles_considered.x, tiles_considered.footprint.width, slide_size.width)
+    _, _, height = _clipped(tiles_considered.y, tiles_considered.footprint.height, slide_size.height)
+    area = width * height
+    glass_share = masked_share(glass, None, tiles_considered, slide_size)
+    kept = (glass_share <= filter_threshold) & (area > 0)
+    unsharp_tissue = masked_share(unsharp & ~glass, None, tiles_considered, slide_size)
+    tissue = float((area * (1 - glass_share))[kept].sum())
+    if tissue <= 0:
+        return None
+    return float(np.clip((area * unsharp_tissue)[kept].sum() / tissue, 0, 1))
+
+
+def _finest_shape(results: Sequence[QcResult], slide_size: Size) -> tuple[int, int]:
+    rows = columns = 1
+    for result in results:
+        covered = result.extent or Box(0, 0, slide_size.width, slide_size.height)
+        rows = max(rows, round(result.mask.shape[0] * slide_size.height / covered.height))
+        columns = max(columns, round(result.mask.shape[1] * slide_size.width / covered.width))
+    return min(rows, MAX_GRID_PX), min(columns, MAX_GRID_PX)
+
+
+def _nearest_union(results: Sequence[QcResult], slide_size: Size, shape: tuple[int, int]) -> Mask:
+    """Union of the masks, each read at the centres of a grid over the whole slide."""
+    union = np.zeros(shape, np.bool_)
+    for result in results:
+        covered = result.extent or Box(0, 0, slide_size.width, slide_size.height)
+        rows, columns = result.mask.shape
+        y = _centres(slide_size.height, shape[0], covered.y, rows / covered.height)
+        x = _centres(slide_size.width, shape[1], covered.x, columns / covered.width)
+        in_y, in_x = (y >= 0) & (y < rows), (x >= 0) & (x < columns)
+        union[np.ix_(in_y, in_x)] |= result.mask[np.ix_(y[in_y], x[in_x])]
+    return union
+
+
+def _centres(length: int, count: int, start: float, scale: float) -> Whole:
+    centres = (np.arange(count) + 0.5) * (length / count)
+    return cast("Whole", np.floor((centres - start) * scale).astype(np.int64))
+
+
+def npy_bytes(mask: Mask) -> bytes:
+    """The mask as the content of a .npy file."""
+    buffer = io.BytesIO()
+    np.save(buffer, np.ascontiguousarray(mask, np.bool_), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def mask_from_npy(content: bytes) -> Mask:
+    """The mask in the content of a .npy file.
+
+    Raises:
+        ValueError: it is not an array of bool.
+    """
+    mask = np.load(io.BytesIO(content), allow_pickle=False)
+    if mask.dtype != np.bool_:
+        raise ValueError(f"holds {mask.dtype} instead of bool")
+    return cast("Mask", mask)
+
+
+def save_mask(
+    result: QcResult, path: Path, *, slide: SlideInfo, encode: Callable[[Mask], bytes] = npy_bytes
+) -> tuple[Path, Path]:
+    """Store a result: the mask at `path`, and all else beside it in a .json of the same name.
+
+    The JSON holds slide name and level-0 size, kind, extent, mask shape, `scale` (level-0 pixels per mask pixel, x
+    and y), metrics, notes, and a checksum of the mask file. Each file appears whole or not at all, the JSON last.
+
+    Args:
+        result: what to store.
+        path: of the mask file; its folder is made.
+        slide: the slide that the mask belongs to.
+        encode: the mask as file content; by default .npy.
+
+    Returns:
+        Both files.
+
+    Raises:
+        OutputError: the files cannot be written.
+    """
+    content = encode(result.mask)
+    covered = result.extent or slide.box
+    rows, columns = result.mask.shape
+    record = {
+        "slideloom_mask": _FORMAT,
+        "slide": slide.name,
+        "size": [slide.size.width, slide.size.height],
+        "kind": result.kind,
+        "extent": None if result.extent is None else [covered.x, covered.y, covered.width, covered.height],
+        "shape": [rows, columns],
+        "scale": [covered.width / columns, covered.height / rows],
+        "metrics": {
+            name: float(value) if math.isfinite(value) else None for name, value in sorted(result.metrics.items())
+        },
+        "notes": list(result.notes),
+        "crc32": zlib.crc32(content),
+    }
+    text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    beside = path.with_suffix(".json")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write_whole(path, content)
+        _write_whole(beside, text.encode())
+    except OSError as error:
+        raise OutputError(f"{path}: the mask cannot be saved ({error.strerror}); check the folder") from error
+    return path, beside
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    handle, unfinished = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.replace(unfinished, path)  # noqa: PTH105 - the name is a str here
+    except BaseException:
+        Path(unfinished).unlink(missing_ok=True)
+        raise
+
+
+def load_mask(
+    path: Path, *, slide: SlideInfo | None = None, decode: Callable[[bytes], Mask] = mask_from_npy
+) -> QcResult:
+    """The result that `save_mask` stored at `path`.
+
+    Args:
+        path: of the mask file; its .json must lie beside it.
+        slide: if given, the slide that the mask is to fit.
+        decode: the mask out of the file's content; by default .npy.
+
+    Raises:
+        SlideError: a file is missing or damaged, the two do not belong together, or the mask is of a slide of
+            another size.
+    """
+    beside = path.with_suffix(".json")
+    remedy = "delete both files and run the quality control again"
+    try:
+        content = path.read_bytes()
+        record = json.loads(beside.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SlideError(f"{error.filename}: the saved mask cannot be read ({error.strerror}); {remedy}") from error
+    except ValueError as error:
+        raise SlideError(f"{beside}: not the description of a mask ({error}); {remedy}") from error
+    try:
+        result, size = _from_record(record, content, decode)
+    except (KeyError, TypeError, ValueError) as error:
+        raise SlideError(f"{path}: the saved mask is damaged ({error}); {remedy}") from error
+    if slide is not None and size != slide.size:
+        raise SlideError(
+            f"{path}: made for a slide of {size.width} x {size.height}, but {slide.path.name} is "
+            f"{slide.size.width} x {slide.size.height}; {remedy}"
+        )
+    return result
+
+
+def _from_record(record: Any, content: bytes, decode: Callable[[bytes], Mask]) -> tuple[QcResult, Size]:
+    if record["slideloom_mask"] != _FORMAT:
+        raise ValueError(f"format {record['slideloom_mask']!r} is not known")
+    if record["crc32"] != zlib.crc32(content):
+        raise ValueError("its .json belongs to other pixels")
+    if record["kind"] not in get_args(QcKind):
+        raise ValueError(f"kind {record['kind']!r} is not one of {', '.join(get_args(QcKind))}")
+    mask = decode(content)
+    if list(mask.shape) != record["shape"]:
+        raise ValueError(f"{mask.shape} pixels where {record['shape']} are noted")
+    extent = None if record["extent"] is None else Box(*(float(value) for value in record["extent"]))
+    result = QcResult(
+        mask=mask,
+        kind=record["kind"],
+        extent=extent,
+        metrics={
+            str(name): math.nan if value is None else float(value) for name, value in dict(record["metrics"]).items()
+        },
+        notes=tuple(str(note) for note in record["notes"]),
+    )
+    width, height = record["size"]
+    return result, Size(int(width), int(height))

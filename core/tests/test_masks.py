@@ -1,0 +1,210 @@
+"""Masks: shares by area, unions, blur burden, files."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+from shapely.geometry import box as polygon
+from shapely.ops import unary_union
+from slideloom import Box, Level, Mask, QcResult, Size, SlideError, SlideInfo, Tiles
+from slideloom.masks import blur_burden, load_mask, masked_share, save_mask, union_mask
+
+
+def tiles_at(places: list[tuple[int, int]], width: int, height: int | None = None) -> Tiles:
+    x, y = np.array(places, np.int64).reshape(-1, 2).T
+    count = np.arange(len(x))
+    footprint = Size(width, width if height is None else height)
+    return Tiles(count, x, y, count, count * 0, count * 0 - 1, footprint=footprint)
+
+
+def slide_of(width: int, height: int) -> SlideInfo:
+    return SlideInfo(Path("a.svs"), "a", "none", (Level(Size(width, height), 1.0, 1.0),))
+
+
+def share_by_polygons(mask: Mask, covered: Box, tile: Box, slide: Size) -> float:
+    """The definition, with shapely: masked area over area inside the slide."""
+    inside = polygon(tile.x, tile.y, tile.right, tile.bottom).intersection(polygon(0, 0, slide.width, slide.height))
+    if inside.area == 0:
+        return 1.0
+    pixel_x, pixel_y = covered.width / mask.shape[1], covered.height / mask.shape[0]
+    bad = [
+        polygon(
+            *(covered.x + x * pixel_x, covered.y + y * pixel_y),
+            covered.x + (x + 1) * pixel_x,
+            covered.y + (y + 1) * pixel_y,
+        )
+        for y, x in np.argwhere(mask)
+    ]
+    return float(unary_union(bad).intersection(inside).area / inside.area) if bad else 0.0
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_the_share_is_the_polygon_area_for_any_mask_extent_and_tile(data: st.DataObject) -> None:
+    slide = Size(data.draw(st.integers(20, 300)), data.draw(st.integers(20, 300)))
+    random = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    mask = random.random((data.draw(st.integers(1, 9)), data.draw(st.integers(1, 9)))) < 0.5
+    extent = data.draw(
+        st.none() | st.builds(Box, st.floats(-30, 99), st.floats(-30, 99), st.floats(5, 250), st.floats(5, 250))
+    )
+    places = data.draw(st.lists(st.tuples(st.integers(-90, 330), st.integers(-90, 330)), min_size=1, max_size=5))
+    tiles = tiles_at(places, data.draw(st.integers(1, 90)), data.draw(st.integers(1, 90)))
+    covered = extent or Box(0, 0, slide.width, slide.height)
+
+    share = masked_share(mask, extent, tiles, slide)
+
+    expected = [share_by_polygons(mask, covered, tile, slide) for tile in tiles.boxes()]
+    assert share == pytest.approx(expected, abs=1e-9)
+
+
+def test_each_axis_has_its_own_ratio() -> None:
+    mask = np.zeros((2, 10), np.bool_)
+    mask[1, :] = True  # the lower half of a slide of 100 x 1000
+    tiles = tiles_at([(0, 450), (0, 400), (0, 0), (0, 900)], 100)
+
+    assert masked_share(mask, None, tiles, Size(100, 1000)).tolist() == [0.5, 0.0, 0.0, 1.0]
+
+
+def test_an_edge_tile_is_judged_by_its_part_inside_the_slide() -> None:
+    mask = np.zeros((10, 10), np.bool_)
+    mask[:, 9] = True
+
+    share = masked_share(mask, None, tiles_at([(80, 0), (90, 0), (100, 0), (-40, 0)], 50), Size(100, 100))
+
+    assert share.tolist() == [0.5, 1.0, 1.0, 0.0]
+
+
+def test_a_share_that_equals_the_threshold_is_not_above_it() -> None:
+    mask = np.zeros((10, 10), np.bool_)
+    mask[:6] = True
+    tiles = tiles_at([(x, 0) for x in range(0, 1500, 7)], 21, 997)
+
+    assert not np.any(masked_share(mask, None, tiles, Size(1999, 997)) > 0.6)
+
+
+def test_a_hundred_thousand_tiles_take_well_under_a_second() -> None:
+    random = np.random.default_rng(0)
+    mask = random.random((3000, 3000)) < 0.4
+    tiles = tiles_at([tuple(place) for place in random.integers(0, 99_000, (100_000, 2))], 1024)
+
+    started = time.process_time()
+    share = masked_share(mask, None, tiles, Size(100_000, 100_000))
+
+    assert time.process_time() - started < 1
+    assert share.mean() == pytest.approx(0.4, abs=0.01)
+
+
+def test_a_mask_without_pixels_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one pixel"):
+        masked_share(np.zeros((0, 4), np.bool_), None, tiles_at([(0, 0)], 4), Size(9, 9))
+
+
+def test_the_union_takes_pixels_that_one_result_covers_by_half() -> None:
+    left = QcResult(np.array([[True, False]]), "blur")
+    bottom = QcResult(np.array([[False], [True]]), "background")
+    corner = QcResult(np.ones((1, 1), np.bool_), "artifact", extent=Box(0, 0, 20, 25))  # 0.5 and 0.49 of a pixel below
+
+    union = union_mask([left, bottom], Size(100, 100), (3, 3))
+    assert union.astype(int).tolist() == [[1, 1, 0], [1, 1, 1], [1, 1, 1]]
+    assert union_mask([bottom, left], Size(100, 100), (3, 3)).tolist() == union.tolist()
+    assert union_mask([corner], Size(100, 100), (2, 1)).sum() == 0
+    assert union_mask([corner], Size(100, 100), (2, 2)).sum() == 0
+    assert union_mask([corner], Size(100, 100), (2, 5)).tolist()[0] == [True, False, False, False, False]
+    assert not union_mask([], Size(9, 9), (2, 2)).any()
+
+
+class TestBlurBurden:
+    size = Size(100, 100)
+    glass = QcResult(np.array([[False, False, False, True]]), "background")  # the right quarter
+    blur = QcResult(np.array([[True, False, False, False, True]]), "blur")  # the left fifth, and glass
+    grid = tiles_at([(x, y) for y in range(0, 100, 10) for x in range(0, 100, 10)], 10)
+
+    def test_it_is_blurred_tissue_over_tissue(self) -> None:
+        # The finer mask has 5 columns; at their centres glass is the last one, so tissue is the first four.
+        assert blur_burden([self.blur], [self.glass], self.grid, self.size) == pytest.approx(0.25)
+
+    def test_only_tiles_below_the_filter_threshold_count(self) -> None:
+        tiles = tiles_at([(0, 0), (70, 0)], 30)  # the second holds a third of tissue
+        assert blur_burden([self.blur], [self.glass], tiles, self.size) == pytest.approx(20 / 30)
+        assert blur_burden([self.blur], [self.glass], tiles, self.size, filter_threshold=0.7) == pytest.approx(20 / 40)
+
+    def test_the_order_of_results_does_not_matter(self) -> None:
+        more = QcResult(np.array([[False], [True]]), "blur")
+        one = blur_burden([self.blur, more], [self.glass], self.grid, self.size)
+        other = blur_burden([more, self.blur], [self.glass], self.grid, self.size)
+        assert one == other == pytest.approx(0.25 + 0.75 / 2)
+
+    def test_it_is_none_where_it_cannot_be_known(self) -> None:
+        all_glass = QcResult(np.ones((1, 1), np.bool_), "background")
+        assert blur_burden([], [self.glass], self.grid, self.size) is None
+        assert blur_burden([self.blur], [], self.grid, self.size) is None
+        assert blur_burden([self.blur], [all_glass], self.grid, self.size) is None
+        assert blur_burden([self.blur], [self.glass], tiles_at([], 10), self.size) is None
+
+    def test_a_mask_of_part_of_the_slide_counts_where_it_lies(self) -> None:
+        part = QcResult(np.ones((4, 4), np.bool_), "blur", extent=Box(0, 0, 25, 50))
+        clear = QcResult(np.zeros((1, 1), np.bool_), "background")
+        assert blur_burden([part], [clear], self.grid, self.size) == pytest.approx(1 / 8)
+
+
+class TestFiles:
+    result = QcResult(
+        np.random.default_rng(1).random((7, 5)) < 0.5,
+        "artifact",
+        extent=Box(10, 20, 50.5, 70),
+        metrics={"masked": 0.5, "unknown": float("nan")},
+        notes=("a note",),
+    )
+
+    def test_a_saved_mask_comes_back_whole(self, tmp_path: Path) -> None:
+        slide = slide_of(200, 100)
+        path, beside = save_mask(self.result, tmp_path / "new" / "a.b.pen.npy", slide=slide)
+
+        back = load_mask(path, slide=slide)
+
+        assert np.array_equal(back.mask, self.result.mask)
+        assert (back.kind, back.extent, back.notes) == ("artifact", self.result.extent, ("a note",))
+        assert back.metrics["masked"] == 0.5
+        assert np.isnan(back.metrics["unknown"])
+        record = json.loads(beside.read_text())
+        assert beside.name == "a.b.pen.json"
+        assert record["scale"] == [50.5 / 5, 10.0]
+        assert record["size"] == [200, 100]
+        assert sorted(file.name for file in path.parent.iterdir()) == ["a.b.pen.json", "a.b.pen.npy"]
+
+    def test_a_mask_of_a_slide_of_another_size_is_refused(self, tmp_path: Path) -> None:
+        path, _ = save_mask(self.result, tmp_path / "a.npy", slide=slide_of(200, 100))
+        with pytest.raises(SlideError, match=r"a\.npy: made for a slide of 200 x 100, but a\.svs is 200 x 101"):
+            load_mask(path, slide=slide_of(200, 101))
+
+    @pytest.mark.parametrize(
+        ("suffix", "content"),
+        [
+            (".npy", b"junk"),
+            (".npy", b""),
+            (".json", b"{}"),
+            (".json", b"[1]"),
+            (".json", b"no json"),
+            (".json", b"\xff"),
+        ],
+    )
+    def test_a_damaged_file_is_refused_by_name(self, tmp_path: Path, suffix: str, content: bytes) -> None:
+        path, _ = save_mask(self.result, tmp_path / "a.npy", slide=slide_of(200, 100))
+        path.with_suffix(suffix).write_bytes(content)
+        with pytest.raises(SlideError, match=r"a\.(npy|json): .*run the quality control again"):
+            load_mask(path)
+
+    def test_pixels_of_another_run_are_noticed(self, tmp_path: Path) -> None:
+        path, _ = save_mask(self.result, tmp_path / "a.npy", slide=slide_of(200, 100))
+        np.save(path, ~self.result.mask)
+        with pytest.raises(SlideError, match="belongs to other pixels"):
+            load_mask(path)
+
+    def test_a_missing_file_is_named(self, tmp_path: Path) -> None:
+        with pytest.raises(SlideError, match=r"a\.npy: the saved mask cannot be read"):
+            load_mask(tmp_path / "a.npy")
