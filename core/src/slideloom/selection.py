@@ -82,14 +82,13 @@ def select_tiles(
         owner = _owner_of_centres(tiles, shapes[wanted])
         keep = (owner < 0 if everything else owner >= 0) & ~in_artifact
     elif everything:
-        covered = _covered(len(tiles), tiles, _pieces(tiles, shapes))
-        keep = 1 - covered > threshold + SHARE_TOLERANCE
+        keep = ~_covers_more(_pieces(tiles, shapes), tiles, 1 - threshold - SHARE_TOLERANCE)
         owner = np.full(len(tiles), -1)
     else:
         pieces = _pieces(tiles, shapes[wanted])
         pieces = _without(pieces, _pieces(tiles, shapes[artifacts]), len(tiles))
-        keep = _covered(len(tiles), tiles, pieces) > threshold + SHARE_TOLERANCE
-        owner = _largest(len(tiles), tiles, pieces)
+        keep = _covers_more(pieces, tiles, threshold + SHARE_TOLERANCE)
+        owner = _largest(pieces, tiles)
     found = keep & (owner >= 0) & (not everything)
     roi = np.full(len(tiles), -1, np.int64)
     roi[found] = wanted[owner[found]]
@@ -204,19 +203,25 @@ def _joined(pieces: _Pieces) -> tuple[IntArray, Shapes]:
     return tile, joined
 
 
-def _covered(count: int, tiles: Tiles, pieces: _Pieces) -> NDArray[np.float64]:
-    """(N,) share of each tile that the pieces cover together, 0-1."""
-    covered = np.zeros(count)
-    tile, joined = _joined(pieces)
-    covered[tile] = shapely.area(joined) / tiles.footprint.area
-    return covered
+def _covers_more(pieces: _Pieces, tiles: Tiles, share: float) -> NDArray[np.bool_]:
+    """(N,) True where the pieces together cover more than this share of a tile."""
+    limit = share * tiles.footprint.area
+    area = shapely.area(pieces.part)
+    total = np.bincount(pieces.tile, weights=area, minlength=len(tiles))
+    # Pieces may overlap, but together cover no less than the largest and no more than their sum.
+    more = np.zeros(len(tiles), bool)
+    more[pieces.tile[area > limit]] = True
+    unsure = (total > limit) & ~more
+    tile, joined = _joined(pieces.take(unsure[pieces.tile]))
+    more[tile] = shapely.area(joined) > limit
+    return more
 
 
-def _largest(count: int, tiles: Tiles, pieces: _Pieces) -> IntArray:
+def _largest(pieces: _Pieces, tiles: Tiles) -> IntArray:
     """(N,) shape of each tile's largest piece, the last among equals; -1 where there is none."""
     share = shapely.area(pieces.part) / tiles.footprint.area
     order = np.lexsort((pieces.shape, np.round(share / SHARE_TOLERANCE), pieces.tile))
-    owner = np.full(count, -1, np.int64)
+    owner = np.full(len(tiles), -1, np.int64)
     owner[pieces.tile[order]] = pieces.shape[order]  # the last assignment to a tile stays
     return owner
 
