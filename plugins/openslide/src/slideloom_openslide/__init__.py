@@ -1,0 +1,5 @@
+"""slideloom reader for whole-slide formats (SVS, NDPI, MRXS, SCN, BIF, DICOM and others), by OpenSlide."""
+
+from slideloom_openslide.settings import OpenSlideReader
+
+__all__ = ["OpenSlideReader"]

@@ -1,0 +1,216 @@
+"""Slides read by OpenSlide."""
+
+from __future__ import annotations
+
+import struct
+import threading
+from pathlib import Path
+
+import cv2
+import numpy as np
+import openslide
+from numpy.typing import NDArray
+from slideloom import (
+    Box,
+    NativeResampler,
+    Point,
+    Reader,
+    Rgb,
+    Size,
+    Slide,
+    SlideError,
+    SlideInfo,
+    levels_from_sizes,
+    slide_name,
+)
+
+from slideloom_openslide import metadata
+
+cv2.setNumThreads(1)  # the core runs one thread per row of tiles; OpenCV's own would only compete
+
+_resample = NativeResampler(cv2)
+
+
+class OpenSlideFiles(Reader):
+    """Opens what OpenSlide knows.
+
+    Args:
+        cache_bytes: decoded tiles kept in memory per open slide.
+    """
+
+    def __init__(self, *, cache_bytes: int) -> None:
+        self._cache_bytes = cache_bytes
+
+    def recognises(self, path: Path) -> bool:
+        """True if OpenSlide knows the format, or if the file is a TIFF cut short, so that `open` can say so."""
+        try:
+            known = openslide.OpenSlide.detect_format(path) is not None
+        except (openslide.OpenSlideError, OSError):
+            known = False
+        return known or is_cut_tiff(path)
+
+    def open(self, path: Path) -> Slide:
+        """See `Reader.open`."""
+        return OpenSlideSlide(path, cache_bytes=self._cache_bytes)
+
+
+class OpenSlideSlide(Slide):
+    """One slide, open.
+
+    OpenSlide maps a place by one downsample per level, an average of both axes such as 4.0003, and interpolates
+    between pixels where the place it was given is not whole on that level. So pixels are exact on levels whose
+    downsample is whole, and elsewhere off by at most half a level-0 pixel.
+    """
+
+    def __init__(self, path: Path, *, cache_bytes: int) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._cache = openslide.OpenSlideCache(cache_bytes)
+        self._handle: openslide.OpenSlide | None = self._opened()
+        try:
+            sizes = [Size(width, height) for width, height in self._handle.level_dimensions]
+            self._downsamples = tuple(self._handle.level_downsamples)
+            properties = dict(self._handle.properties)
+        except openslide.OpenSlideError as error:
+            raise self._damaged("its levels cannot be listed", error) from error
+        self.info = SlideInfo(
+            path=path,
+            name=slide_name(path),
+            reader="openslide",
+            levels=levels_from_sizes(sizes),
+            mpp=metadata.resolution(properties),
+            tiff_mpp=metadata.tiff_resolution(properties),
+            objective_power=metadata.objective_power(properties),
+            bounds=metadata.bounds(properties),
+            vendor=properties.get("openslide.vendor", ""),
+            background=metadata.background(properties),
+            properties=metadata.public(properties),
+        )
+
+    def read(self, origin: Point, level: int, size: Size) -> Rgb:
+        """See `Slide.read`. Only what lies on the slide is asked of OpenSlide, the rest is background."""
+        stored = self.info.levels[level].size
+        left, top = max(0, origin.x), max(0, origin.y)
+        right, bottom = min(stored.width, origin.x + size.width), min(stored.height, origin.y + size.height)
+        if right <= left or bottom <= top:
+            return self._blank(size)
+        found = self._region(Point(left, top), level, Size(right - left, bottom - top))
+        rgb = flattened(found, background=self.info.background)
+        if rgb.shape[:2] == (size.height, size.width):
+            return rgb
+        padded = self._blank(size)
+        x, y = left - origin.x, top - origin.y
+        padded[y : y + rgb.shape[0], x : x + rgb.shape[1]] = rgb
+        return padded
+
+    def resample(self, rgb: Rgb, *, box: Box, size: Size) -> Rgb:
+        """See `Slide.resample`."""
+        return _resample(rgb, box=box, size=size)
+
+    def close(self) -> None:
+        """Release the file, as soon as reads that still run are done."""
+        with self._lock:
+            self._handle = None
+
+    def _blank(self, size: Size) -> Rgb:
+        return np.full((size.height, size.width, 3), self.info.background, np.uint8)
+
+    def _region(self, origin: Point, level: int, size: Size) -> NDArray[np.uint8]:
+        """(h, w, 4) uint8, not premultiplied, of a place that lies wholly on the level.
+
+        An OpenSlide handle fails for ever after its first error, and threads share it: another thread's damaged
+        place must not cost this one. So a failed read is repeated once with a handle of its own.
+        """
+        downsample = self._downsamples[level]
+        place = (round(origin.x * downsample), round(origin.y * downsample))
+        handle = self._handle
+        if handle is None:
+            raise SlideError(f"{self._path.name}: the slide was closed; open it again before reading")
+        try:
+            return np.asarray(handle.read_region(place, level, (size.width, size.height)))
+        except openslide.OpenSlideError:
+            fresh = self._opened()
+        try:
+            pixels = np.asarray(fresh.read_region(place, level, (size.width, size.height)))
+        except openslide.OpenSlideError as error:
+            what = f"level {level}, {size.width}x{size.height} px at ({origin.x}, {origin.y})"
+            self._replace(handle, self._opened())
+            raise self._damaged(what, error) from error
+        self._replace(handle, fresh)
+        return pixels
+
+    def _replace(self, broken: openslide.OpenSlide, fresh: openslide.OpenSlide) -> None:
+        # Never close the broken handle here: another thread may be inside it. It closes with its last reference.
+        with self._lock:
+            if self._handle is broken:
+                self._handle = fresh
+
+    def _opened(self) -> openslide.OpenSlide:
+        try:
+            handle = openslide.OpenSlide(self._path)
+            handle.set_cache(self._cache)
+        except openslide.OpenSlideUnsupportedFormatError as error:
+            if not self._path.is_file() and not self._path.is_dir():
+                raise SlideError(f"{self._path}: no such file; check the path") from error
+            if is_cut_tiff(self._path):
+                raise self._damaged("the file ends before its directory", error) from error
+            raise SlideError(
+                f"{self._path.name}: OpenSlide does not know this format; name another reader, or convert the slide"
+            ) from error
+        except (openslide.OpenSlideError, OSError) as error:
+            raise self._damaged("it cannot be opened", error) from error
+        return handle
+
+    def _damaged(self, what: str, error: Exception) -> SlideError:
+        return SlideError(
+            f"{self._path.name}: {what}: {error}; the file is damaged or cut short: copy it again from its source"
+        )
+
+
+def flattened(rgba: NDArray[np.uint8], *, background: tuple[int, int, int]) -> Rgb:
+    """An image with transparency on a plain background.
+
+    Args:
+        rgba: (H, W, 4) uint8, not premultiplied, contiguous.
+        background: R, G, B.
+
+    Returns:
+        (H, W, 3) uint8: (colour * alpha + background * (255 - alpha)) / 255, rounded to nearest.
+    """
+    rgb: Rgb = cv2.cvtColor(rgba, cv2.COLOR_RGBA2RGB).astype(np.uint8, copy=False)
+    # Alpha is the highest byte of a little-endian pixel, so one minimum over whole pixels tells if all are opaque.
+    if int(rgba.view("<u4").min()) >= 0xFF000000:
+        return rgb
+    alpha = rgba[..., 3:].astype(np.uint32)
+    mixed = rgb * alpha + np.array(background, np.uint32) * (255 - alpha)
+    return ((mixed + 127) // 255).astype(np.uint8)
+
+
+def is_cut_tiff(path: Path) -> bool:
+    """True for a TIFF or BigTIFF file that ends before one of its image directories, as after an aborted copy."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(16)
+            order = {b"II": "<", b"MM": ">"}.get(head[:2])
+            if order is None or len(head) < 16:
+                return False
+            (version,) = struct.unpack(order + "H", head[2:4])
+            if version not in (42, 43):
+                return False
+            length = file.seek(0, 2)
+            start, entry, offset, count_size = (4, 12, "I", "H") if version == 42 else (8, 20, "Q", "Q")
+            (at,) = struct.unpack_from(order + offset, head, start)
+            for _ in range(1000):  # a loop of directories must not hang
+                if at == 0:
+                    return False
+                file.seek(at)
+                (count,) = struct.unpack(order + count_size, file.read(struct.calcsize(count_size)))
+                file.seek(at + struct.calcsize(count_size) + entry * count)
+                (at,) = struct.unpack(order + offset, file.read(struct.calcsize(offset)))
+                if at >= length:
+                    return True
+    except struct.error:  # the directory itself is cut
+        return True
+    except OSError:
+        return False
+    return False
