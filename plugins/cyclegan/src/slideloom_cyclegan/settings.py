@@ -1,0 +1,101 @@
+"""Options of the CycleGAN normalizer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from attrs import frozen
+from slideloom import ConfigError, Normalizer, PluginError, Settings, at_least, option
+
+Direction = Literal["he2mt", "mt2he"]
+
+_REMEDY = (
+    'set weights = "published" to download the generators of Zingman et al. from the Hugging Face hub, '
+    "or give the path of a .pth or .safetensors file"
+)
+
+
+def _published_or_path(value: str | Path | None) -> str | Path | None:
+    return Path(value) if isinstance(value, str) and value != "published" else value
+
+
+def _path(value: str | Path | None) -> Path | None:
+    return None if value is None else Path(value)
+
+
+@frozen
+class CycleGan(Settings[Normalizer]):
+    """Normalize H&E by way of Masson's trichrome with two CycleGAN generators, or translate one way.
+
+    `he2mt2he` is the normalizer: every H&E tile becomes trichrome and comes back as H&E in the generators' own
+    staining. `he2mt` and `mt2he` are one-way virtual stainings.
+    """
+
+    name: ClassVar[str] = "cyclegan"
+
+    weights: Literal["published"] | Path | None = option(
+        None,
+        help='"published", or the .pth or .safetensors file of the direction\'s (first) generator',
+        converter=_published_or_path,
+    )
+    second_weights: Path | None = option(
+        None, help="the file of the mt2he generator, for direction he2mt2he with your own weights", converter=_path
+    )
+    direction: Literal["he2mt2he", "he2mt", "mt2he"] = option(
+        "he2mt2he", help="H&E by way of trichrome to H&E, H&E to trichrome, or trichrome to H&E"
+    )
+    device: str = option(
+        "auto", help='"auto" (CUDA, then MPS, then CPU) or a PyTorch device such as "cuda:1"', affects_output=False
+    )
+    half: bool = option(False, help="compute in half precision where the device is CUDA")
+    batch: int = option(
+        1, help="tiles per forward pass; at 1 a tile's bytes never depend on its neighbours", validator=at_least(1)
+    )
+
+    def steps(self) -> tuple[Direction, ...]:
+        """The generators to apply, in order."""
+        return ("he2mt", "mt2he") if self.direction == "he2mt2he" else (self.direction,)
+
+    def files(self) -> tuple[Literal["published"] | Path, ...]:
+        """One source of weights per step.
+
+        Raises:
+            ConfigError: weights are missing, or there are more or fewer than the direction needs.
+        """
+        if self.weights is None:
+            raise ConfigError(f"cyclegan: no weights given; {_REMEDY}")
+        if self.weights == "published":
+            if self.second_weights is not None:
+                raise ConfigError(
+                    'cyclegan: weights = "published" brings both generators; leave second_weights out, '
+                    "or give both files"
+                )
+            return tuple(self.weights for _ in self.steps())
+        given = (self.weights,) if self.second_weights is None else (self.weights, self.second_weights)
+        if len(given) < len(self.steps()):
+            raise ConfigError(
+                "cyclegan: direction he2mt2he takes two files: weights (he2mt) and second_weights (mt2he); "
+                f"second_weights is missing; or {_REMEDY}"
+            )
+        if len(given) > len(self.steps()):
+            raise ConfigError(f"cyclegan: direction {self.direction} takes one file; leave second_weights out")
+        return given
+
+    def build(self) -> Normalizer:
+        """The normalizer.
+
+        Raises:
+            ConfigError: weights or device are missing or wrong.
+            PluginError: PyTorch is not installed.
+        """
+        self.files()  # a mistake in the options is told even where PyTorch is missing
+        try:
+            import torch  # noqa: F401 - only asks whether it is there
+        except ImportError as error:
+            raise PluginError(
+                "cyclegan needs PyTorch, which is not installed: pip install 'slideloom-cyclegan[torch]'"
+            ) from error
+        from slideloom_cyclegan.normalizer import CycleGanNormalizer  # heavy, so only in the worker
+
+        return CycleGanNormalizer(self)
