@@ -22,13 +22,14 @@ _HOMES = {
     "regions": ("Region", "Regions"),
     "reports": ("RunReport", "SlideReport"),
     "resampling": ("NativeResampler", "resample"),
+    "resolution": ("is_plausible",),
     "settings": ("Settings", "at_least", "in_range", "option", "positive"),
     "slide": ("Level", "Resolution", "Slide", "SlideInfo", "levels_from_sizes", "slide_name"),
     "steps": (
         "Executor", "Normalized", "Normalizer", "Placement", "QcResult", "Reader", "RoiSource", "Scene", "Sink",
         "SlideQc", "TileFilter", "Verdict", "Writer",
     ),
-    "storing": ("inside", "remove", "storing_in", "temporary", "to_disk"),
+    "storing": ("discard_path", "file_name", "partial_path", "path_inside", "storing_in", "sync_path"),
     "tiles": ("TileBatch", "TileGeometry", "Tiles"),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
     from slideloom.regions import Region as Region, Regions as Regions
     from slideloom.reports import RunReport as RunReport, SlideReport as SlideReport
     from slideloom.resampling import NativeResampler as NativeResampler, resample as resample
+    from slideloom.resolution import is_plausible as is_plausible
     from slideloom.settings import (
         Settings as Settings,
         at_least as at_least,
@@ -97,11 +99,12 @@ if TYPE_CHECKING:
         Writer as Writer,
     )
     from slideloom.storing import (
-        inside as inside,
-        remove as remove,
+        discard_path as discard_path,
+        file_name as file_name,
+        partial_path as partial_path,
+        path_inside as path_inside,
         storing_in as storing_in,
-        temporary as temporary,
-        to_disk as to_disk,
+        sync_path as sync_path,
     )
     from slideloom.tiles import TileBatch as TileBatch, TileGeometry as TileGeometry, Tiles as Tiles
 
