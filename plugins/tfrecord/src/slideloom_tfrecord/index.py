@@ -1,0 +1,115 @@
+"""Where each record of a file is: `<slide>.index.npz` beside `<slide>.tfrecords`, or a look through the file.
+
+The index holds `arr_0` (n, 2) int64, start byte and total bytes of each record, and `locations` (n, 2) int64,
+`loc_x` and `loc_y`; it is what Slideflow reads and writes.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from attrs import field, frozen
+from numpy.typing import NDArray
+from slideloom import SlideloomError
+
+from slideloom_tfrecord.framing import HEAD, OVERHEAD, data_length
+
+
+class DamagedRecord(SlideloomError):
+    """A TFRecord file is cut short or its content has changed."""
+
+
+@frozen
+class RecordIndex:
+    """Where records are.
+
+    Attributes:
+        spans: (n, 2) int64, start byte and total bytes of each record.
+        locations: (n, 2) int64, `loc_x` and `loc_y` of each, or None if they are not known.
+    """
+
+    spans: NDArray[np.int64] = field(eq=False)
+    locations: NDArray[np.int64] | None = field(eq=False)
+
+    def __len__(self) -> int:
+        return len(self.spans)
+
+
+def index_path(tfrecord: Path) -> Path:
+    """The index that belongs to a TFRecord file."""
+    return tfrecord.with_name(f"{tfrecord.stem}.index.npz")
+
+
+def save_index(index: RecordIndex, file: BinaryIO) -> None:
+    """Write the index; equal indexes give equal bytes."""
+    locations = np.empty((0, 2), np.int64) if index.locations is None else index.locations
+    np.savez(file, arr_0=index.spans, locations=locations)
+
+
+def index_of(tfrecord: Path) -> RecordIndex:
+    """The stored index if it fits the file, else one made from the file (which reads 12 bytes per record).
+
+    Raises:
+        DamagedRecord: there is no index that fits, and the file is damaged.
+    """
+    stored = _stored_index(tfrecord)
+    return scan(tfrecord) if stored is None else stored
+
+
+def _stored_index(tfrecord: Path) -> RecordIndex | None:
+    try:
+        with index_path(tfrecord).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            spans = arrays["arr_0"].astype(np.int64)
+            locations = arrays["locations"].astype(np.int64) if "locations" in arrays else np.empty((0, 2), np.int64)
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+        return None  # missing or unusable: the file itself tells
+    # The name is also used beside feature files with other content, and an old index may lie beside a new file.
+    is_ours = spans.ndim == 2 and spans.shape[1:] == (2,)
+    if not is_ours or not np.array_equal(spans[:, 0], np.cumsum(spans[:, 1]) - spans[:, 1]):
+        return None
+    if int(spans[:, 1].sum()) != tfrecord.stat().st_size:
+        return None
+    return RecordIndex(spans, locations if locations.shape == spans.shape else None)
+
+
+def scan(tfrecord: Path) -> RecordIndex:
+    """The index made by going from record to record; locations stay unknown.
+
+    Raises:
+        DamagedRecord: the file ends within a record or a length is damaged.
+    """
+    size = tfrecord.stat().st_size
+    spans: list[tuple[int, int]] = []
+    start = 0
+    with tfrecord.open("rb", buffering=0) as file:
+        while start < size:
+            file.seek(start)
+            try:
+                total = data_length(read_exactly(file, HEAD.size)) + OVERHEAD
+            except ValueError as error:
+                raise damaged(tfrecord, len(spans), str(error)) from error
+            if start + total > size:
+                raise damaged(tfrecord, len(spans), "the file ends within it")
+            spans.append((start, total))
+            start += total
+    return RecordIndex(np.array(spans, np.int64).reshape(-1, 2), None)
+
+
+def read_exactly(file: BinaryIO, count: int) -> bytes:
+    """`count` bytes.
+
+    Raises:
+        ValueError: the file ends before.
+    """
+    contents = file.read(count)
+    if len(contents) != count:
+        raise ValueError("the file ends within it")
+    return contents
+
+
+def damaged(tfrecord: Path, number: int, reason: str) -> DamagedRecord:
+    """The error for record `number`, counted from 0."""
+    return DamagedRecord(f"{tfrecord}: record {number} is damaged: {reason}; extract the slide again")

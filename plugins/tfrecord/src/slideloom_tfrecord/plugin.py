@@ -1,0 +1,29 @@
+"""The TFRecord sink, and the count of tiles that follows a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from slideloom import RunReport, Settings, Sink, hookimpl
+
+from slideloom_tfrecord.settings import TFRecords
+
+
+@hookimpl
+def slideloom_sinks() -> Sequence[type[Settings[Sink]]]:
+    """The sink."""
+    return [TFRecords]
+
+
+@hookimpl
+def slideloom_run_done(report: RunReport, out: Path) -> None:
+    """Write `manifest.json` into every folder that the run's TFRecords are in."""
+    folders = {(out / name).parent for slide in report.slides for name in slide.outputs if name.endswith(".tfrecords")}
+    if not folders:
+        return
+    from slideloom_tfrecord.manifest import write_manifest  # numpy, so only when there is something to count
+
+    for folder in sorted(folders):
+        if folder.is_dir():
+            write_manifest(folder)

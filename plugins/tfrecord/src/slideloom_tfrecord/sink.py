@@ -1,0 +1,156 @@
+"""The sink that stores the tiles of a slide in one TFRecord file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from slideloom import (
+    ImageEncoder,
+    Scene,
+    Sink,
+    SlideInfo,
+    TileBatch,
+    Tiles,
+    Writer,
+    discard_path,
+    partial_path,
+    path_inside,
+    storing_in,
+    sync_path,
+)
+
+from slideloom_tfrecord.example import bytes_entry, example_head
+from slideloom_tfrecord.framing import framed
+from slideloom_tfrecord.index import RecordIndex, index_path, save_index
+from slideloom_tfrecord.order import shuffled
+from slideloom_tfrecord.settings import TFRecords
+
+_BUFFER = 1 << 20
+
+
+class TFRecordSink(Sink):
+    """Encodes tiles as complete records and writes one file per slide."""
+
+    def __init__(self, settings: TFRecords) -> None:
+        self._settings = settings
+        self._image = ImageEncoder(cv2, settings)
+
+    def open(self, info: SlideInfo, scene: Scene, folder: Path) -> Writer:
+        """A writer of `<folder>/<sub-folder>/<tile size>/<slide>.tfrecords`."""
+        home = path_inside(path_inside(folder, self._settings.folder), scene.geometry.label)
+        return TFRecordWriter(path_inside(home, f"{info.name}.tfrecords"), slide=info.name, settings=self._settings)
+
+    def encode(self, batch: TileBatch) -> Sequence[bytes]:
+        """Each tile as a record with its CRCs, ready to be appended to a file."""
+        # A file name that is not UTF-8 cannot be stored in a text feature as it is.
+        slide = bytes_entry("slide", batch.slide.encode("utf-8", errors="replace"))
+        records = []
+        places = zip(batch.tiles.loc_x.tolist(), batch.tiles.loc_y.tolist(), strict=True)
+        for rgb, (loc_x, loc_y) in zip(batch.rgb, places, strict=True):
+            image = self._image(rgb)
+            records.append(framed(example_head(slide, loc_x=loc_x, loc_y=loc_y, image_bytes=len(image)), image))
+        return records
+
+
+class TFRecordWriter(Writer):
+    """Appends records to a temporary file; `commit` puts them in their final order and names the files.
+
+    At every moment the folder holds, for this slide: nothing, a complete file without an index (readers make one),
+    or a complete file with its own index. So the old index goes before the new file comes.
+    """
+
+    def __init__(self, path: Path, *, slide: str, settings: TFRecords) -> None:
+        self._path = path
+        self._slide = slide
+        self._settings = settings
+        self._index_path = index_path(path)
+        self._partial = partial_path(path)
+        self._ordered = partial_path(path.with_name(f"{path.name}.ordered"))
+        self._partial_index = partial_path(self._index_path)
+        self._sizes: list[int] = []
+        self._numbers: list[NDArray[np.int64]] = []
+        self._locations: list[NDArray[np.int64]] = []
+        self._file: BinaryIO | None = None
+        with storing_in(path.parent):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._discard()
+            self._file = self._partial.open("wb", buffering=_BUFFER)
+
+    def write(self, tiles: Tiles, encoded: Sequence[bytes]) -> None:
+        """Append records as they come."""
+        if self._file is None:
+            raise ValueError(f"{self._path}: the writer is closed")
+        with storing_in(self._path.parent):
+            for record in encoded:
+                self._file.write(record)
+        self._sizes.extend(map(len, encoded))
+        self._numbers.append(tiles.index)
+        self._locations.append(np.stack((tiles.loc_x, tiles.loc_y), axis=1))
+
+    def commit(self) -> Sequence[Path]:
+        """Order the records, make them durable, and give file and index their names.
+
+        Where no tile was written, results of an earlier run for this slide are removed as well.
+        """
+        try:
+            with storing_in(self._path.parent):
+                return self._commit()
+        finally:
+            self.abort()  # nothing temporary is left, whatever happened
+
+    def _commit(self) -> Sequence[Path]:
+        self._close()
+        if not self._sizes:
+            self._index_path.unlink(missing_ok=True)
+            self._path.unlink(missing_ok=True)
+            return ()
+        order = self._order()
+        sizes = np.array(self._sizes, np.int64)
+        is_in_order = bool((order[1:] > order[:-1]).all())
+        if not is_in_order:
+            self._copy_in(order, sizes)
+        finished = self._partial if is_in_order else self._ordered
+        spans = np.stack((np.cumsum(sizes[order]) - sizes[order], sizes[order]), axis=1)
+        with self._partial_index.open("wb") as file:
+            save_index(RecordIndex(spans, np.concatenate(self._locations)[order]), file)
+        sync_path(finished)
+        sync_path(self._partial_index)
+        self._index_path.unlink(missing_ok=True)
+        finished.replace(self._path)
+        self._partial_index.replace(self._index_path)
+        sync_path(self._path.parent)
+        return (self._path, self._index_path)
+
+    def _order(self) -> NDArray[np.intp]:
+        numbers = np.concatenate(self._numbers)
+        if self._settings.shuffle:
+            return shuffled(numbers, slide=self._slide, seed=self._settings.seed)
+        return np.argsort(numbers, kind="stable")
+
+    def _copy_in(self, order: NDArray[np.intp], sizes: NDArray[np.int64]) -> None:
+        starts = np.cumsum(sizes) - sizes
+        with self._partial.open("rb", buffering=0) as source, self._ordered.open("wb", buffering=_BUFFER) as target:
+            for start, size in zip(starts[order].tolist(), sizes[order].tolist(), strict=True):
+                source.seek(start)
+                target.write(source.read(size))
+
+    def abort(self) -> None:
+        """Remove the temporary files."""
+        with suppress(OSError):  # what is closed here is thrown away, so a full disk is no matter
+            self._close()
+        self._discard()
+
+    def _close(self) -> None:
+        if self._file is not None:
+            file, self._file = self._file, None
+            file.close()
+
+    def _discard(self) -> None:
+        for path in (self._partial, self._ordered, self._partial_index):
+            discard_path(path)
