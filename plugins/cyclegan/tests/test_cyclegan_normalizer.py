@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from slideloom import ConfigError, RgbBatch, Size, TileBatch, Tiles
+from slideloom import ConfigError, RgbBatch
+from slideloom.testing import batch_of
+from slideloom.testing.contracts import NormalizerContract
 from slideloom_cyclegan import CycleGan, CycleGanNormalizer, ResnetGenerator
 
 NO_TORCH = """
@@ -49,11 +51,22 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return paths
 
 
-def tiles_of(rgb: RgbBatch) -> TileBatch:
-    count, height, width = rgb.shape[:3]
-    zeros = np.zeros(count)
-    tiles = Tiles(np.arange(count), zeros, zeros, zeros, zeros, zeros - 1, footprint=Size(width, height))
-    return TileBatch(rgb, tiles, "slide", (None,) * count)
+class TestThereAndBack(NormalizerContract):
+    entry_module = "slideloom_cyclegan.plugin"
+    tile_px = 24
+
+    @pytest.fixture(autouse=True)
+    def _settings(self, weights: dict[str, Path]) -> None:
+        self.settings = CycleGan(weights=weights["he2mt"], second_weights=weights["mt2he"], device="cpu")
+
+
+class TestOneWay(NormalizerContract):
+    entry_module = "slideloom_cyclegan.plugin"
+    tile_px = 22
+
+    @pytest.fixture(autouse=True)
+    def _settings(self, weights: dict[str, Path]) -> None:
+        self.settings = CycleGan(weights=weights["mt2he"], direction="mt2he", device="cpu")
 
 
 def noise(*shape: int, seed: int = 0) -> RgbBatch:
@@ -74,7 +87,7 @@ def by_hand(path: Path, rgb: RgbBatch) -> RgbBatch:
 def test_one_direction_is_the_generator_on_scaled_values(weights: dict[str, Path], direction: str) -> None:
     rgb = noise(2, 16, 24, 3)
 
-    normalized = CycleGan(weights=weights[direction], direction=direction, device="cpu").build().apply(tiles_of(rgb))
+    normalized = CycleGan(weights=weights[direction], direction=direction, device="cpu").build().apply(batch_of(rgb))
 
     expected = by_hand(weights[direction], rgb)
     assert normalized.ok.tolist() == [True, True]
@@ -89,9 +102,9 @@ def test_there_and_back_is_both_generators_in_turn(weights: dict[str, Path]) -> 
     back = CycleGan(weights=weights["mt2he"], direction="mt2he", device="cpu").build()
     both = CycleGan(weights=weights["he2mt"], second_weights=weights["mt2he"], device="cpu").build()
 
-    expected = back.apply(tiles_of(there.apply(tiles_of(rgb)).rgb)).rgb
+    expected = back.apply(batch_of(there.apply(batch_of(rgb)).rgb)).rgb
 
-    assert np.array_equal(both.apply(tiles_of(rgb)).rgb, expected)
+    assert np.array_equal(both.apply(batch_of(rgb)).rgb, expected)
 
 
 @pytest.mark.parametrize("side", [1, 2, 5, 17, 30])
@@ -100,7 +113,7 @@ def test_a_tile_of_any_size_is_continued_by_reflection_and_cut_again(weights: di
     full = max(8, -(-side // 4) * 4)
     continued = np.pad(rgb, ((0, 0), (0, full - side), (0, 0), (0, 0)), mode="reflect" if side > 1 else "edge")
 
-    got = CycleGan(weights=weights["he2mt"], direction="he2mt", device="cpu").build().apply(tiles_of(rgb)).rgb
+    got = CycleGan(weights=weights["he2mt"], direction="he2mt", device="cpu").build().apply(batch_of(rgb)).rgb
 
     assert got.shape == rgb.shape
     assert np.abs(got.astype(int) - by_hand(weights["he2mt"], continued)[:, :side]).max() <= 1
@@ -110,8 +123,8 @@ def test_a_tile_does_not_depend_on_its_batch(weights: dict[str, Path]) -> None:
     rgb = noise(5, 20, 20, 3)
     one = CycleGan(weights=weights["he2mt"], direction="he2mt", device="cpu").build()
 
-    whole = one.apply(tiles_of(rgb)).rgb
-    single = np.concatenate([one.apply(tiles_of(rgb[i : i + 1])).rgb for i in (4, 2, 0, 1, 3)])
+    whole = one.apply(batch_of(rgb)).rgb
+    single = np.concatenate([one.apply(batch_of(rgb[i : i + 1])).rgb for i in (4, 2, 0, 1, 3)])
 
     assert np.array_equal(whole[[4, 2, 0, 1, 3]], single)
 
@@ -119,7 +132,7 @@ def test_a_tile_does_not_depend_on_its_batch(weights: dict[str, Path]) -> None:
 def test_larger_batches_change_a_value_by_one_at_most(weights: dict[str, Path]) -> None:
     rgb = noise(5, 20, 20, 3)
     results = [
-        CycleGan(weights=weights["he2mt"], direction="he2mt", device="cpu", batch=batch).build().apply(tiles_of(rgb))
+        CycleGan(weights=weights["he2mt"], direction="he2mt", device="cpu", batch=batch).build().apply(batch_of(rgb))
         for batch in (1, 2, 5)
     ]
 
@@ -129,7 +142,7 @@ def test_larger_batches_change_a_value_by_one_at_most(weights: dict[str, Path]) 
 
 def test_threads_share_one_normalizer(weights: dict[str, Path]) -> None:
     step = CycleGan(weights=weights["he2mt"], direction="he2mt", device="cpu").build()
-    batches = [tiles_of(noise(1, 16, 16, 3, seed=seed)) for seed in range(6)]
+    batches = [batch_of(noise(1, 16, 16, 3, seed=seed)) for seed in range(6)]
 
     with ThreadPoolExecutor(3) as pool:
         together = list(pool.map(step.apply, batches))
@@ -178,7 +191,7 @@ def test_new_weights_under_an_old_name_are_read_again(weights: dict[str, Path], 
     results = []
     for source in weights.values():
         path.write_bytes(source.read_bytes())
-        results.append(CycleGan(weights=path, direction="he2mt", device="cpu").build().apply(tiles_of(rgb)).rgb)
+        results.append(CycleGan(weights=path, direction="he2mt", device="cpu").build().apply(batch_of(rgb)).rgb)
 
     assert not np.array_equal(results[0], results[1])
 

@@ -81,7 +81,7 @@ class CycleGanNormalizer(Normalizer):
         Raises:
             ValueError: `rgb` is of another shape or type.
         """
-        given = torch.from_numpy(np.ascontiguousarray(rgb)) if isinstance(rgb, np.ndarray) else rgb
+        given = torch.from_numpy(np.array(rgb, order="C")) if isinstance(rgb, np.ndarray) else rgb
         if given.dtype != torch.uint8 or given.ndim not in (3, 4) or given.shape[-1] != 3:
             raise ValueError(f"rgb must be (B, H, W, 3) or (H, W, 3) uint8, not {tuple(given.shape)} {given.dtype}")
         images = given if given.ndim == 4 else given[None]
