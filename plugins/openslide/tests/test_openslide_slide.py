@@ -95,14 +95,17 @@ def steep(width: int, height: int) -> Rgb:
 
 
 def test_a_level_pixel_is_hit_on_a_slide_of_odd_size(tmp_path: Path) -> None:
-    """OpenSlide's downsample is 2.0015 here, ours is 2: taking ours would miss by 0.7 pixels or 2.8 grey levels."""
+    """OpenSlide's downsample is 2.0015 here, ours is 2: taking ours would miss by 0.7 pixels or 2.8 grey levels.
+
+    With its own, OpenSlide interpolates within 0.25 pixels (1 grey level), once more in the seams of its tiles.
+    """
     levels = [steep(2003, 1005), steep(1001, 502)]
 
     with opened(write_svs(tmp_path / "odd.svs", levels)) as slide:
         assert [level.downsample for level in slide.info.levels] == [1, 2]
         found = slide.read(Point(932, 436), 1, Size(56, 56))
 
-    assert np.abs(found.astype(int) - levels[1][436:492, 932:988]).max() <= 1
+    assert np.abs(found.astype(int) - levels[1][436:492, 932:988]).max() <= 2
 
 
 def test_transparency_is_laid_over_the_background() -> None:
