@@ -1,0 +1,60 @@
+"""Masks as PNG files, and the step that uses saved masks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from slideloom import ConfigError, Mask, QcResult, Scene, Slide, SlideError, SlideInfo, SlideQc, load_mask, save_mask
+
+
+def save_mask_png(result: QcResult, path: Path, *, slide: SlideInfo) -> tuple[Path, Path]:
+    """`slideloom.save_mask`, with the mask as a black and white PNG; white is discarded."""
+    return save_mask(result, path, slide=slide, encode=_png_bytes)
+
+
+def load_mask_png(path: Path, *, slide: SlideInfo | None = None) -> QcResult:
+    """`slideloom.load_mask` for `save_mask_png`'s files."""
+    return load_mask(path, slide=slide, decode=_mask_from_png)
+
+
+def _png_bytes(mask: Mask) -> bytes:
+    done, content = cv2.imencode(".png", mask.astype(np.uint8) * 255, [cv2.IMWRITE_PNG_BILEVEL, 1])
+    if not done:
+        raise ValueError(f"a mask of shape {mask.shape} cannot be stored as PNG")
+    return content.tobytes()
+
+
+def _mask_from_png(content: bytes) -> Mask:
+    grey = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE) if content else None
+    if grey is None:
+        raise ValueError("not a PNG image")
+    return grey > 127
+
+
+class SavedMaskQc(SlideQc):
+    """Loads what `save_mask` or `save_mask_png` stored."""
+
+    def __init__(self, *, folder: Path, of: str) -> None:
+        if Path(of).name != of:
+            raise ConfigError(f"saved-mask: of = {of!r} must be the name of a QC step, not a path")
+        self._folder, self._of = folder, of
+
+    def assess(self, slide: Slide, scene: Scene) -> QcResult:
+        """The saved result.
+
+        Raises:
+            SlideError: there is none for this slide, or it does not fit the slide.
+        """
+        stem = f"{slide.info.name}.{self._of}" if self._of else slide.info.name
+        if Path(stem).name != stem:
+            raise SlideError(f"{slide.info.path.name}: {stem!r} cannot be the name of a mask file")
+        for suffix, load in ((".npy", load_mask), (".png", load_mask_png)):
+            path = self._folder / f"{stem}{suffix}"
+            if path.exists():
+                return load(path, slide=slide.info)
+        raise SlideError(
+            f"{slide.info.path.name}: no saved mask {stem}.npy or .png in {self._folder}; save one with save_mask, "
+            "or name the QC step itself"
+        )

@@ -1,0 +1,147 @@
+"""Ink of marker pens, told from H&E stain by colour and by the size of a stroke."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import cv2
+import numpy as np
+from attrs import field, frozen
+from numpy.typing import NDArray
+from slideloom import Mask, QcResult, Rgb, Scene, Slide, SlideQc
+
+from slideloom_qc.pictures import at_mpp
+
+Floats = NDArray[np.floating[Any]]
+
+# Optical density (natural log) from which a pixel is something else than glass.
+NOT_GLASS = 0.15
+# Tissue whose ratio is this many standard deviations above the slide's median may be ink where it touches sure ink ...
+FAINT_SIGMA = 3.0
+# ... and is sure ink from here on, each within the limits of its family.
+SURE_SIGMA = 6.0
+# Beyond this distance (um) from sure ink, tissue tells what staining reaches: 99% of it is not to look like ink.
+NEAR_UM = 300.0
+TISSUE_PERCENTILE = 99.0
+# Fewer pixels than this say nothing about a slide's staining.
+ENOUGH_PX = 100
+
+
+@frozen
+class InkRule:
+    """One family of inks, by the ratio of two optical densities.
+
+    Attributes:
+        faint: ratio below which a pixel is never ink.
+        sure_from, sure: the limit above which a pixel is ink by itself lies between these, by the slide's staining.
+    """
+
+    faint: float
+    sure_from: float
+    sure: float
+
+
+# In H&E, green is absorbed most (Ruifrok & Johnston 2001: red to green 0.92 for haematoxylin, 0.07-0.27 for eosin).
+# Blue, cyan and green ink absorb red more than green.
+COOL = InkRule(faint=0.7, sure_from=0.95, sure=1.25)
+# Red ink absorbs blue nearly as much as green and leaves red; eosin's ratio blue to green is 0.11-0.7.
+RED = InkRule(faint=0.65, sure_from=0.72, sure=0.8)
+# Black ink absorbs all alike.
+BLACK = InkRule(faint=0.55, sure_from=0.7, sure=0.8)
+
+
+def optical_density(rgb: Rgb) -> tuple[Floats, Floats, Floats]:
+    """Optical density (natural log, 0 = white) of red, green and blue: each (h, w) float32, at least 0.01."""
+    table = np.maximum(-np.log(np.maximum(np.arange(256), 1) / 255), 0.01).astype(np.float32)
+    return table[rgb[..., 0]], table[rgb[..., 1]], table[rgb[..., 2]]
+
+
+def ink_mask(rgb: Rgb, *, pixel_um: float, min_area_um2: float, margin_um: float) -> Mask:
+    """Where marker ink lies on an H&E slide.
+
+    Each family of inks has a ratio of optical densities that stain does not reach. Pixels above its sure limit,
+    cleaned of specks, are seeds; a stroke is the connected area around a seed whose ratio is above what the
+    slide's tissue shows. So faint ink over tissue is followed from where it is plain, as far as the slide's own
+    staining permits.
+
+    Args:
+        rgb: (h, w, 3) uint8, a whole slide at low magnification.
+        pixel_um: side of a pixel in um.
+        min_area_um2: smaller strokes are left alone.
+        margin_um: a stroke is widened by this much, as it fades out.
+
+    Returns:
+        (h, w) bool.
+    """
+    red, green, blue = optical_density(cast("Rgb", cv2.medianBlur(rgb, 3)))
+    densest = np.maximum(np.maximum(red, green), blue)
+    palest = np.minimum(np.minimum(red, green), blue)
+    reds_share = red / green
+    strokes = _Strokes(pixel_um, min_area_um2, tissue=densest > NOT_GLASS)
+    cool = strokes.found(COOL, reds_share, sure=red > 0.35, faint=red > NOT_GLASS)
+    red_ink = strokes.found(RED, blue / green, sure=(reds_share < 0.35) & (green > 0.4), faint=reds_share < 0.5)
+    black = strokes.found(BLACK, palest / densest, sure=densest > 0.6, faint=densest > 0.35)
+    found = (cool | red_ink | black).astype(np.uint8)
+    reach = max(1, round(margin_um / pixel_um))
+    closed = cv2.morphologyEx(found, cv2.MORPH_CLOSE, _disk(2 * reach))
+    return cv2.dilate(closed, _disk(reach)) > 0
+
+
+@frozen
+class _Strokes:
+    """Finds strokes of one slide."""
+
+    pixel_um: float
+    min_area_um2: float
+    tissue: Mask = field(eq=False, kw_only=True)
+
+    def found(self, rule: InkRule, ratio: Floats, *, sure: Mask, faint: Mask) -> Mask:
+        """Connected areas of faint ink that hold sure ink and are large enough."""
+        tissue = self.tissue & faint
+        faint_limit, sure_limit = _limits(rule, ratio[tissue])
+        certain = (sure & (ratio > sure_limit)).astype(np.uint8)
+        seeds = cv2.morphologyEx(certain, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+        if not seeds.any():
+            return np.zeros(ratio.shape, np.bool_)
+        near = cv2.dilate(seeds, _disk(max(1, round(NEAR_UM / self.pixel_um)))) > 0
+        elsewhere = ratio[tissue & ~near]
+        if elsewhere.size >= ENOUGH_PX:
+            seen = float(np.percentile(elsewhere, TISSUE_PERCENTILE))
+            faint_limit = min(faint_limit, max(seen, rule.faint))
+        candidates = (tissue & (ratio > faint_limit)) | (seeds > 0)
+        _, labels, stats, _ = cv2.connectedComponentsWithStats(candidates.astype(np.uint8), connectivity=8)
+        keep = np.zeros(len(stats), np.bool_)
+        keep[labels[seeds > 0]] = True
+        keep &= stats[:, cv2.CC_STAT_AREA] * self.pixel_um**2 >= self.min_area_um2
+        keep[0] = False
+        return cast("Mask", keep[labels])
+
+
+def _limits(rule: InkRule, tissue: Floats) -> tuple[float, float]:
+    """The faint and the sure limit for this slide, from the ratios of its tissue.
+
+    The spread is taken from the lower side of the distribution, as ink itself sits in the upper tail.
+    """
+    if tissue.size < ENOUGH_PX:
+        return rule.sure_from, rule.sure
+    low, middle = np.percentile(tissue, [10, 50])
+    sigma = float(middle - low) / 1.2816  # the 10th percentile of a normal distribution
+    faint = float(np.clip(middle + FAINT_SIGMA * sigma, rule.faint, rule.sure))
+    return faint, float(np.clip(middle + SURE_SIGMA * sigma, rule.sure_from, rule.sure))
+
+
+def _disk(radius: int) -> NDArray[np.uint8]:
+    return cast("NDArray[np.uint8]", cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1)))
+
+
+class PenQc(SlideQc):
+    """Masks marker ink."""
+
+    def __init__(self, *, mpp: float, min_area_um2: float, margin_um: float) -> None:
+        self._mpp, self._min_area_um2, self._margin_um = mpp, min_area_um2, margin_um
+
+    def assess(self, slide: Slide, scene: Scene) -> QcResult:
+        """See `ink_mask`; the whole slide is looked at, whatever the regions."""
+        picture = at_mpp(slide, self._mpp)
+        mask = ink_mask(picture.rgb, pixel_um=picture.mpp, min_area_um2=self._min_area_um2, margin_um=self._margin_um)
+        return QcResult(mask, "artifact", metrics={"masked": float(mask.mean()), "mpp": picture.mpp})

@@ -1,0 +1,71 @@
+"""The small pictures of a slide that QC looks at, of bounded size."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from attrs import field, frozen
+from slideloom import Box, Rgb, Size, Slide, SlideError
+from slideloom.slide import Resolution
+
+# No picture is larger along a side; a larger slide is looked at more coarsely.
+MAX_SIDE_PX = 3072
+# The picture for Otsu's method is the smallest level whose shorter side is longer than this.
+OTSU_SIDE_PX = 500
+
+
+@frozen
+class Picture:
+    """A slide, small.
+
+    Attributes:
+        rgb: (h, w, 3) uint8.
+        extent: the level-0 box it shows, or None for the whole slide.
+        mpp: microns per pixel, mean of both axes; 1 if the slide has none.
+    """
+
+    rgb: Rgb = field(eq=False)
+    extent: Box | None
+    mpp: float
+
+
+def resolution_of(slide: Slide) -> Resolution:
+    """The slide's microns per pixel.
+
+    Raises:
+        SlideError: it has none.
+    """
+    if slide.info.mpp is None:
+        raise SlideError(f"{slide.info.path.name}: quality control needs microns per pixel; set slides.mpp")
+    return slide.info.mpp
+
+
+def at_mpp(slide: Slide, mpp: float) -> Picture:
+    """The whole slide at about `mpp` microns per pixel, never enlarged, at most 3072 pixels along a side."""
+    stored = resolution_of(slide)
+    whole = slide.info.size
+    wanted_x, wanted_y = whole.width * min(1.0, stored.x / mpp), whole.height * min(1.0, stored.y / mpp)
+    shrink = min(1.0, MAX_SIDE_PX / max(wanted_x, wanted_y))
+    size = Size(max(1, math.floor(wanted_x * shrink + 1e-6)), max(1, math.floor(wanted_y * shrink + 1e-6)))
+    rgb = slide.read_at(slide.info.box, size)
+    return Picture(rgb, None, (whole.width * stored.x / size.width + whole.height * stored.y / size.height) / 2)
+
+
+def low_level(slide: Slide) -> Picture:
+    """The smallest level whose shorter side is above 500 pixels, as stored; more coarsely if it is above 3072."""
+    info = slide.info
+    tall_enough = [i for i, level in enumerate(info.levels) if min(level.size.width, level.size.height) > OTSU_SIDE_PX]
+    index = min(tall_enough, key=lambda i: info.levels[i].size.area, default=0)
+    level = info.levels[index]
+    mpp = info.mpp.mean if info.mpp else 1.0
+    if max(level.size.width, level.size.height) <= MAX_SIDE_PX:
+        extent = Box(0, 0, level.size.width * level.downsample_x, level.size.height * level.downsample_y)
+        return Picture(slide.read_at(extent, level.size, level=index), extent, mpp * level.downsample)
+    rgb = slide.thumbnail(max_px=MAX_SIDE_PX)
+    return Picture(rgb, None, mpp * info.size.width / rgb.shape[1])
+
+
+def whole_mask(shape: tuple[int, int], *, value: bool) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    """A mask of one value."""
+    return np.full(shape, value, np.bool_)

@@ -1,0 +1,123 @@
+"""Options of the slide QC steps. Nothing heavy is imported before `build`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+import attrs
+from slideloom import Settings, SlideQc, at_least, in_range, option, positive
+
+
+@attrs.frozen
+class Otsu(Settings[SlideQc]):
+    """Mask background: pixels whose colour saturation is at most Otsu's threshold."""
+
+    name: ClassVar[str] = "otsu"
+    within_regions: bool = option(True, help="take the threshold from pixels inside the regions of interest only")
+
+    def build(self) -> SlideQc:
+        """The step."""
+        from slideloom_qc.otsu import OtsuQc
+
+        return OtsuQc(within_regions=self.within_regions)
+
+
+@attrs.frozen
+class Gaussian(Settings[SlideQc]):
+    """Mask what is out of focus, the whole slide at once (prefer gaussian-v2: same mask, bounded memory)."""
+
+    name: ClassVar[str] = "gaussian"
+    mpp: float | None = option(
+        None, help="resolution to look at; four times the tile's if not set", unit="um/px", validator=positive
+    )
+    sigma: float = option(
+        3.0, help="width of the Gaussian that averages the edges", unit="px", validator=in_range(0.1, 50)
+    )
+    threshold: float = option(
+        0.02, help="averaged edge strength up to which a place is out of focus", validator=at_least(0)
+    )
+
+    def build(self) -> SlideQc:
+        """The step."""
+        from slideloom_qc.blur import BlurQc
+
+        return BlurQc(mpp=self.mpp, sigma=self.sigma, threshold=self.threshold, block_px=None)
+
+
+@attrs.frozen
+class GaussianV2(Settings[SlideQc]):
+    """Mask what is out of focus, block by block with bounded memory."""
+
+    name: ClassVar[str] = "gaussian-v2"
+    mpp: float | None = option(
+        None, help="resolution to look at; four times the tile's if not set", unit="um/px", validator=positive
+    )
+    sigma: float = option(
+        3.0, help="width of the Gaussian that averages the edges", unit="px", validator=in_range(0.1, 50)
+    )
+    threshold: float = option(
+        0.02, help="averaged edge strength up to which a place is out of focus", validator=at_least(0)
+    )
+    block_px: int = option(
+        1024, help="side of a block; does not change the mask", unit="px", validator=at_least(16), affects_output=False
+    )
+
+    def build(self) -> SlideQc:
+        """The step."""
+        from slideloom_qc.blur import BlurQc
+
+        return BlurQc(mpp=self.mpp, sigma=self.sigma, threshold=self.threshold, block_px=self.block_px)
+
+
+@attrs.frozen
+class Pen(Settings[SlideQc]):
+    """Mask marker ink (blue, cyan, green, red, black) on H&E slides."""
+
+    name: ClassVar[str] = "pen"
+    mpp: float = option(8.0, help="resolution to look at", unit="um/px", validator=positive)
+    min_area_um2: float = option(
+        20_000.0, help="smaller patches of ink are left alone", unit="um2", validator=at_least(0)
+    )
+    margin_um: float = option(16.0, help="strokes are widened by this much", unit="um", validator=at_least(0))
+
+    def build(self) -> SlideQc:
+        """The step."""
+        from slideloom_qc.pen import PenQc
+
+        return PenQc(mpp=self.mpp, min_area_um2=self.min_area_um2, margin_um=self.margin_um)
+
+
+@attrs.frozen
+class Tissue(Settings[SlideQc]):
+    """Mask background by a tissue mask that marker ink does not disturb."""
+
+    name: ClassVar[str] = "tissue"
+    mpp: float = option(8.0, help="resolution to look at", unit="um/px", validator=positive)
+    min_tissue_um2: float = option(
+        20_000.0, help="smaller pieces of tissue are background", unit="um2", validator=at_least(0)
+    )
+    max_hole_um2: float = option(20_000.0, help="smaller holes in tissue are filled", unit="um2", validator=at_least(0))
+
+    def build(self) -> SlideQc:
+        """The step."""
+        from slideloom_qc.tissue import TissueQc
+
+        return TissueQc(mpp=self.mpp, min_tissue_um2=self.min_tissue_um2, max_hole_um2=self.max_hole_um2)
+
+
+@attrs.frozen
+class SavedMask(Settings[SlideQc]):
+    """Use the mask that an earlier run saved, `FOLDER/SLIDE.OF.npy` or `.png`, instead of computing it."""
+
+    name: ClassVar[str] = "saved-mask"
+    folder: Path = option(help="folder of the saved masks")
+    of: str = option(
+        "", help="name of the QC step that was saved, such as 'otsu'; empty if files are named by slide alone"
+    )
+
+    def build(self) -> SlideQc:
+        """The step."""
+        from slideloom_qc.files import SavedMaskQc
+
+        return SavedMaskQc(folder=self.folder, of=self.of)

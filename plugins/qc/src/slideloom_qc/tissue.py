@@ -1,0 +1,90 @@
+"""A tissue mask that marker ink does not disturb."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from slideloom import Mask, QcResult, Rgb, Scene, Slide, SlideQc
+
+from slideloom_qc.otsu import otsu, saturation
+from slideloom_qc.pen import ink_mask
+from slideloom_qc.pictures import at_mpp
+
+# Otsu's threshold is held within these saturations (0-255): below 4% lies the tint of glass, above 12% there is
+# tissue in every stain, so that a slide full of tissue is not split into dark and pale.
+LOWEST, HIGHEST = 0.04 * 255, 0.12 * 255
+# Pixels this bright in all channels may be glass, whose colour is taken as white.
+BRIGHT = 200
+# Strokes of ink as `Pen` finds them by default.
+INK_AREA_UM2, INK_MARGIN_UM = 20_000.0, 16.0
+
+
+def white_balanced(rgb: Rgb) -> Rgb:
+    """`rgb` with the median colour of its bright, near-grey pixels made grey; unchanged if it has too few."""
+    darkest = rgb.min(axis=-1)
+    glass = (darkest >= BRIGHT) & (rgb.max(axis=-1) - darkest <= 25) & (darkest < 255)
+    if glass.mean() < 0.001:
+        return rgb
+    colour = np.median(rgb[glass], axis=0)
+    tables = np.arange(256)[:, None] * (colour.max() / colour)
+    table = np.clip(np.rint(tables), 0, 255).astype(np.uint8)
+    return cast("Rgb", np.stack([table[:, c][rgb[..., c]] for c in range(3)], axis=-1))
+
+
+def tissue_mask(
+    rgb: Rgb, *, ink: Mask, pixel_um: float, min_tissue_um2: float, max_hole_um2: float
+) -> tuple[Mask, float]:
+    """Where tissue is that no ink covers, and the saturation threshold (0-255) used.
+
+    Tissue is what is more saturated than Otsu's threshold of the pixels without ink, held from 4% to 12%. Specks go,
+    small holes are filled, and ink is taken out last, so that filling does not bring it back.
+    """
+    values = saturation(white_balanced(rgb))
+    clean = values[~ink]
+    threshold = LOWEST
+    if clean.size:
+        split = otsu(np.bincount(clean, minlength=256).astype(np.int64))
+        threshold = float(np.clip(split.threshold, LOWEST, HIGHEST))
+    tissue = (values > threshold) | ink
+    tissue = _without_small(tissue, min_tissue_um2 / pixel_um**2)
+    tissue = ~_without_small(~tissue, max_hole_um2 / pixel_um**2)
+    # What is left of a piece when ink is taken out is judged by its own size.
+    return _without_small(tissue & ~ink, min_tissue_um2 / pixel_um**2), threshold
+
+
+def _without_small(mask: Mask, least_px: float) -> Mask:
+    """`mask` without its connected parts of fewer pixels."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
+    keep: NDArray[np.bool_] = stats[:, cv2.CC_STAT_AREA] >= least_px
+    keep[0] = False
+    return cast("Mask", keep[labels])
+
+
+class TissueQc(SlideQc):
+    """Masks everything but tissue free of ink."""
+
+    def __init__(self, *, mpp: float, min_tissue_um2: float, max_hole_um2: float) -> None:
+        self._mpp, self._min_tissue_um2, self._max_hole_um2 = mpp, min_tissue_um2, max_hole_um2
+
+    def assess(self, slide: Slide, scene: Scene) -> QcResult:
+        """See `tissue_mask`; the whole slide is looked at, whatever the regions."""
+        picture = at_mpp(slide, self._mpp)
+        ink = ink_mask(picture.rgb, pixel_um=picture.mpp, min_area_um2=INK_AREA_UM2, margin_um=INK_MARGIN_UM)
+        tissue, threshold = tissue_mask(
+            picture.rgb,
+            ink=ink,
+            pixel_um=picture.mpp,
+            min_tissue_um2=self._min_tissue_um2,
+            max_hole_um2=self._max_hole_um2,
+        )
+        metrics = {
+            "masked": float(1 - tissue.mean()),
+            "ink": float(ink.mean()),
+            "threshold": threshold,
+            "mpp": picture.mpp,
+        }
+        notes = () if tissue.any() else ("tissue: the slide has no tissue",)
+        return QcResult(~tissue, "background", metrics=metrics, notes=notes)
