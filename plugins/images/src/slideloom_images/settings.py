@@ -1,0 +1,22 @@
+"""Options of the sink of loose image files."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from attrs import frozen
+from slideloom import ImageOptions, Sink, file_name, option
+
+
+@frozen
+class Images(ImageOptions):
+    """Loose JPEG or PNG files, one folder per slide."""
+
+    name: ClassVar[str] = "images"
+    folder: str = option("tiles", help="sub-folder of the output folder", validator=file_name)
+
+    def build(self) -> Sink:
+        """The sink; imports OpenCV."""
+        from slideloom_images.sink import ImageSink
+
+        return ImageSink(self)
