@@ -16,6 +16,7 @@ _HOMES = {
         "ConfigError", "MissingResolution", "OutputError", "PluginError", "RoiError", "SlideError", "SlideloomError",
         "UnsupportedSlide",
     ),
+    "geojson": ("colour_of", "write_regions_geojson", "write_tiles_geojson"),
     "geometry": ("Box", "Mask", "Point", "Rgb", "RgbBatch", "Size"),
     "hookspecs": ("Command", "hookimpl"),
     "masks": ("blur_burden", "load_mask", "masked_share", "save_mask", "union_mask"),
@@ -23,13 +24,14 @@ _HOMES = {
     "reports": ("RunReport", "SlideReport"),
     "resampling": ("NativeResampler", "resample"),
     "resolution": ("is_plausible",),
+    "selection": ("Selection", "regions_mask", "select_tiles"),
     "settings": ("Settings", "at_least", "in_range", "option", "positive"),
     "slide": ("Level", "Resolution", "Slide", "SlideInfo", "levels_from_sizes", "slide_name"),
     "steps": (
         "Executor", "Normalized", "Normalizer", "Placement", "QcResult", "Reader", "RoiSource", "Scene", "Sink",
         "SlideQc", "TileFilter", "Verdict", "Writer",
     ),
-    "storing": ("discard_path", "file_name", "partial_path", "path_inside", "storing_in", "sync_path"),
+    "storing": ("discard_path", "file_name", "partial_path", "path_inside", "storing_in", "sync_path", "write_whole"),
     "tiles": ("TileBatch", "TileGeometry", "Tiles"),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -47,6 +49,11 @@ if TYPE_CHECKING:
         SlideError as SlideError,
         SlideloomError as SlideloomError,
         UnsupportedSlide as UnsupportedSlide,
+    )
+    from slideloom.geojson import (
+        colour_of as colour_of,
+        write_regions_geojson as write_regions_geojson,
+        write_tiles_geojson as write_tiles_geojson,
     )
     from slideloom.geometry import (
         Box as Box,
@@ -68,6 +75,11 @@ if TYPE_CHECKING:
     from slideloom.reports import RunReport as RunReport, SlideReport as SlideReport
     from slideloom.resampling import NativeResampler as NativeResampler, resample as resample
     from slideloom.resolution import is_plausible as is_plausible
+    from slideloom.selection import (
+        Selection as Selection,
+        regions_mask as regions_mask,
+        select_tiles as select_tiles,
+    )
     from slideloom.settings import (
         Settings as Settings,
         at_least as at_least,
@@ -105,6 +117,7 @@ if TYPE_CHECKING:
         path_inside as path_inside,
         storing_in as storing_in,
         sync_path as sync_path,
+        write_whole as write_whole,
     )
     from slideloom.tiles import TileBatch as TileBatch, TileGeometry as TileGeometry, Tiles as Tiles
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pluggy
+from attrs import frozen
 
 from slideloom.reports import RunReport, SlideReport
 from slideloom.settings import Settings
@@ -16,6 +18,23 @@ ENTRY_POINT_GROUP = "slideloom.v1"  # carries the API version; a break is a new 
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@frozen
+class Command:
+    """A sub-command that a plugin adds to the command line.
+
+    Attributes:
+        name: as typed after `slideloom`.
+        help: one line.
+        configure: adds the command's arguments to its parser.
+        run: does the work and returns the exit code; imports what is heavy.
+    """
+
+    name: str
+    help: str
+    configure: Callable[[ArgumentParser], None]
+    run: Callable[[Namespace], int]
 
 
 @hookspec
@@ -59,6 +78,15 @@ def slideloom_placements() -> Sequence[type[Settings[Placement]]]:  # type: igno
 @hookspec
 def slideloom_executors() -> Sequence[type[Settings[Executor]]]:  # type: ignore[empty-body]
     """Settings classes of executors. Called and judged as `slideloom_readers`."""
+
+
+@hookspec
+def slideloom_commands() -> Sequence[Command]:  # type: ignore[empty-body]
+    """Sub-commands for the command line. Called once per process, when plugins are first asked for.
+
+    An error or a wrong value blocks only this plugin. A name that the core or an earlier plugin has is refused when
+    the command line starts.
+    """
 
 
 @hookspec

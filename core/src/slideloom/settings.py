@@ -27,6 +27,11 @@ class Settings(Generic[StepT_co]):
     """
 
     name: ClassVar[str]
+    rank: ClassVar[int] = (
+        100  # of readers that all recognise a file, the lowest rank is taken; built-in ones are below 100
+    )
+
+    opens_folders: ClassVar[bool] = False  # True for a reader whose slides are folders
 
     def build(self) -> StepT_co:
         """The step, made in the process that uses it.
@@ -207,7 +212,7 @@ def structure(value: Any, wanted: Any, *, base: Path | None = None) -> Any:
 
 
 def _structure_plain(value: Any, wanted: Any, base: Path | None) -> Any:
-    if wanted is Any:
+    if wanted is Any or isinstance(value, Settings):
         return value
     if wanted is Path and isinstance(value, str | Path):
         path = Path(value).expanduser()

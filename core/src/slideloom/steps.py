@@ -8,7 +8,7 @@ at once says `thread_safe = False` and is called under a lock.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -216,8 +216,10 @@ class Executor(ABC):
     """Runs one function over slides, in this process, in others, or on other machines."""
 
     @abstractmethod
-    def run(self, function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[tuple[int, Any]]:
-        """Yields (index of the item, its result or the exception that lost it) in order of completion.
+    def run(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[tuple[int, Any]]:
+        """Yields (number of the item, its result or the exception that lost it) in order of completion.
 
-        `function` and `items` can be pickled. A worker that dies gives an exception for its item, not for others.
+        `function` and the items can be pickled. Items are taken one by one when there is a worker for them, because
+        making one may be work (copying a slide to a faster disk). A worker that dies gives an exception for its item,
+        not for others.
         """

@@ -1,0 +1,91 @@
+"""`slideloom extract`, `slideloom run`, `slideloom check`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import attrs
+
+from slideloom.cli.options import add_extract_options, add_run_options, run_table, table_of
+from slideloom.errors import ConfigError
+from slideloom.pipeline import Pipeline, RunOptions
+from slideloom.pipeline_file import load_pipeline, pipeline_from_table
+from slideloom.reports import RunReport
+from slideloom.settings import from_table
+from slideloom.storing import storing_in
+
+
+def configure_extract(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `slideloom extract`."""
+    parser.add_argument("slides", nargs="+", metavar="SLIDES", help="files, folders or patterns")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="output folder")
+    add_extract_options(parser)
+    add_run_options(parser)
+
+
+def run_extract(chosen: argparse.Namespace) -> int:
+    """Cut slides into tiles."""
+    pipeline = pipeline_from_table(table_of(chosen), where="command line", base=Path())
+    return _run(pipeline, base=None, out=chosen.out, chosen=chosen)
+
+
+def configure_run(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `slideloom run`."""
+    parser.add_argument("pipeline", type=Path, metavar="PIPELINE.toml")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="output folder (run.out, else the file's own folder)")
+    add_run_options(parser)
+
+
+def run_run(chosen: argparse.Namespace) -> int:
+    """Cut slides into tiles as a pipeline file says."""
+    pipeline = load_pipeline(chosen.pipeline)
+    given, mistakes = from_table(RunOptions, run_table(chosen), where="command line", base=Path())
+    if given is None:
+        raise ConfigError("\n".join(mistakes))
+    changes = {name: getattr(given, name) for name in run_table(chosen)}
+    pipeline = attrs.evolve(pipeline, run=attrs.evolve(pipeline.run, **changes))
+    base = chosen.pipeline.parent
+    return _run(pipeline, base=base, out=chosen.out or pipeline.run.out or base, chosen=chosen)
+
+
+def configure_check(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `slideloom check`."""
+    parser.add_argument("pipeline", type=Path, metavar="PIPELINE.toml")
+
+
+def run_check(chosen: argparse.Namespace) -> int:
+    """Find every mistake in a pipeline file, and count its slides."""
+    from slideloom.run import slides_of
+
+    pipeline = load_pipeline(chosen.pipeline)
+    slides = slides_of(pipeline, chosen.pipeline.parent)
+    steps = [use.step.name for use in pipeline.qc] + [step.name for step in pipeline.filters]
+    print(
+        f"{chosen.pipeline}: correct; {len(slides)} slides; {pipeline.tiles.label}; steps: {', '.join(steps) or 'none'}"
+    )
+    return 0
+
+
+def _run(pipeline: Pipeline, *, base: Path | None, out: Path, chosen: argparse.Namespace) -> int:
+    from slideloom.cli.display import RunDisplay, print_json, print_summary
+    from slideloom.run import require_slides, run_pipeline, slides_of
+
+    slides = slides_of(pipeline, base)
+    require_slides(slides)
+    with storing_in(out):
+        out.mkdir(parents=True, exist_ok=True)
+    display = RunDisplay(len(slides), quiet=chosen.quiet)
+    with display.shown():
+        report = run_pipeline(
+            pipeline, slides, out, dry_run=chosen.dry_run, progress=display.tiles, on_slide=display.slide
+        )
+    print_summary(report)
+    if chosen.json:
+        print_json(report.as_table())
+    return exit_code(report)
+
+
+def exit_code(report: RunReport) -> int:
+    """0 only if every slide succeeded."""
+    return 1 if report.failed else 0

@@ -1,0 +1,201 @@
+"""Command-line options as the table that a pipeline file holds: both are read by the same strict loader."""
+
+from __future__ import annotations
+
+import argparse
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from slideloom.errors import ConfigError
+
+
+def add_extract_options(parser: argparse.ArgumentParser) -> None:
+    """All options that describe a pipeline."""
+    tiles = parser.add_argument_group("tiles")
+    tiles.add_argument("--tile-px", type=int, required=True, metavar="PX", help="width and height of a tile image")
+    tiles.add_argument("--tile-um", metavar="UM", help='its width in microns, or a magnification such as "10x"')
+    tiles.add_argument("--stride-div", type=float, metavar="N", help="stride is the tile's size divided by N (1)")
+    tiles.add_argument("--edge-tiles", action="store_true", help="also padded tiles at the far sides")
+    tiles.add_argument("--random-origin", action="store_true", help="start the grid at a random place")
+    tiles.add_argument("--use-bounds", action="store_true", help="stay within the scanned bounds")
+    tiles.add_argument("--no-downsample", action="store_true", help="read level 0 only")
+    tiles.add_argument("--max-tiles", type=int, metavar="N", help="keep at most N tiles of a slide, drawn at random")
+    tiles.add_argument("--seed", type=int, metavar="N", help="of everything drawn at random (0)")
+    slides = parser.add_argument_group("slides")
+    slides.add_argument("--mpp", type=float, help="microns per pixel of every slide")
+    slides.add_argument("--mpp-file", metavar="CSV", help="microns per pixel by slide (columns slide,mpp)")
+    slides.add_argument(
+        "--allow-objective-power", action="store_true", help="take 10 / objective power where no mpp is known"
+    )
+    slides.add_argument("--reader", help="name of the reader to use")
+    slides.add_argument(
+        "--avoid-reader", action="append", default=[], metavar="NAME", help="never choose this reader by itself"
+    )
+    steps = parser.add_argument_group("steps, each as NAME or NAME:option=value,option=value")
+    steps.add_argument(
+        "--roi", action="append", default=[], metavar="STEP", help="regions of interest, or a folder that holds them"
+    )
+    steps.add_argument(
+        "--roi-method", choices=["auto", "inside", "outside", "ignore"], help="how regions choose tiles (auto)"
+    )
+    steps.add_argument(
+        "--roi-filter", metavar="center|SHARE", help="test a tile's centre, or the share of its area (center)"
+    )
+    steps.add_argument(
+        "--roi-artifact", action="append", default=[], metavar="LABEL", help="cut out regions with this label"
+    )
+    steps.add_argument("--qc", action="append", default=[], metavar="STEP", help="slide QC such as otsu or gaussian-v2")
+    steps.add_argument(
+        "--filter-threshold", type=float, metavar="SHARE", help="drop tiles masked by more than this (0.6)"
+    )
+    steps.add_argument("--filter", action="append", metavar="STEP", help="tile filters (grayspace); 'none' for none")
+    steps.add_argument("--normalizer", metavar="STEP", help="stain normalizer such as macenko")
+    steps.add_argument("--placement", metavar="STEP", help="where tiles are, if not on a grid")
+    steps.add_argument("--sink", action="append", metavar="STEP", help="where tiles go (tfrecord)")
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """Options of how to run; none changes the output."""
+    run = parser.add_argument_group("run")
+    run.add_argument("--jobs", type=int, metavar="N", help="processes, one slide each")
+    run.add_argument("--threads", type=int, metavar="N", help="threads within a slide")
+    run.add_argument("--executor", metavar="NAME", help="where slides are run")
+    run.add_argument("--buffer", metavar="DIR", help="copy slides ahead to this folder on a fast disk")
+    run.add_argument("--save-masks", action="store_true", help="store QC masks")
+    run.add_argument("--overview", action="store_true", help="store a picture of kept and rejected tiles")
+    run.add_argument("--redo", action="store_true", help="run again what is finished or was made with other settings")
+    run.add_argument("--dry-run", action="store_true", help="decide all that needs no tile pixels, write no tile")
+    run.add_argument("--quiet", action="store_true", help="print the summary only")
+    run.add_argument("--json", action="store_true", help="print the run's report as JSON on standard output")
+
+
+def table_of(chosen: argparse.Namespace) -> dict[str, Any]:
+    """The pipeline table that the options describe."""
+    table: dict[str, Any] = {
+        "slideloom": 1,
+        "tiles": _tiles(chosen),
+        "slides": _slides(chosen),
+        "run": run_table(chosen),
+    }
+    if chosen.roi:
+        table["roi"] = [{**_roi_step(text), **_roi_rules(chosen)} for text in chosen.roi]
+    extra = {} if chosen.filter_threshold is None else {"filter_threshold": chosen.filter_threshold}
+    table["qc"] = [{**extra, **step_table(text)} for text in chosen.qc]
+    if chosen.filter is not None:
+        table["filter"] = [step_table(text) for text in chosen.filter if text != "none"]
+    if chosen.sink is not None:
+        table["sink"] = [step_table(text) for text in chosen.sink]
+    if chosen.normalizer is not None:
+        table["normalizer"] = step_table(chosen.normalizer)
+    if chosen.placement is not None:
+        table["placement"] = step_table(chosen.placement)
+    return table
+
+
+def _tiles(chosen: argparse.Namespace) -> dict[str, Any]:
+    table: dict[str, Any] = {"size_px": chosen.tile_px}
+    if chosen.tile_um is not None:
+        if chosen.tile_um.lower().endswith("x"):
+            table["magnification"] = chosen.tile_um
+        else:
+            table["size_um"] = _number(chosen.tile_um, "--tile-um")
+    given = {
+        "stride_div": chosen.stride_div,
+        "max_tiles": chosen.max_tiles,
+        "seed": chosen.seed,
+        "edge_tiles": chosen.edge_tiles or None,
+        "random_origin": chosen.random_origin or None,
+        "use_bounds": chosen.use_bounds or None,
+        "enable_downsample": False if chosen.no_downsample else None,
+    }
+    return {**table, **{key: value for key, value in given.items() if value is not None}}
+
+
+def _number(text: str, option: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ConfigError(
+            f'{option} must be a number of microns or a magnification such as "10x", not {text!r}'
+        ) from None
+
+
+def _slides(chosen: argparse.Namespace) -> dict[str, Any]:
+    given = {
+        "include": chosen.slides,
+        "mpp": chosen.mpp,
+        "mpp_file": chosen.mpp_file,
+        "allow_objective_power": chosen.allow_objective_power or None,
+        "reader": chosen.reader,
+        "avoid_readers": chosen.avoid_reader or None,
+    }
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def run_table(chosen: argparse.Namespace) -> dict[str, Any]:
+    """The `run` table that the options describe; options not given are left out."""
+    names = ("jobs", "threads", "executor", "buffer", "save_masks", "overview", "redo")
+    return {name: getattr(chosen, name) for name in names if getattr(chosen, name) not in (None, False)}
+
+
+def _roi_step(text: str) -> dict[str, Any]:
+    if Path(text).is_dir():
+        return {"use": "roi-folder", "folder": text}
+    return step_table(text)
+
+
+def _roi_rules(chosen: argparse.Namespace) -> dict[str, Any]:
+    rules: dict[str, Any] = {}
+    if chosen.roi_method is not None:
+        rules["method"] = chosen.roi_method
+    if chosen.roi_artifact:
+        rules["artifacts"] = chosen.roi_artifact
+    if chosen.roi_filter == "center":
+        rules["filter_method"] = "center"
+    elif chosen.roi_filter is not None:
+        rules["filter_method"] = "proportion"
+        rules["threshold"] = _number(chosen.roi_filter, "--roi-filter")
+    return rules
+
+
+def step_table(text: str) -> dict[str, Any]:
+    """{"use": "otsu", "level": 2} for "otsu:level=2"; values are read as TOML, else as text.
+
+    Raises:
+        ConfigError: an option has no "=".
+    """
+    name, _, rest = text.partition(":")
+    table: dict[str, Any] = {"use": name}
+    for item in _split(rest):
+        key, equals, value = item.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(f"{text!r}: write options as NAME:option=value,option=value")
+        table[key.strip()] = _value(value.strip())
+    return table
+
+
+def _split(text: str) -> list[str]:
+    """The parts between commas that are not within brackets or quotes."""
+    parts, start, depth, quote = [], 0, 0, ""
+    for position, letter in enumerate(text):
+        if quote:
+            quote = "" if letter == quote else quote
+        elif letter in "\"'":
+            quote = letter
+        elif letter in "[{":
+            depth += 1
+        elif letter in "]}":
+            depth -= 1
+        elif letter == "," and depth == 0:
+            parts.append(text[start:position])
+            start = position + 1
+    parts.append(text[start:])
+    return [part for part in parts if part.strip()]
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text

@@ -1,0 +1,218 @@
+"""The tile engine: blocks of neighbouring tiles are read, filtered, normalized and encoded in threads.
+
+Results come in an order that does not depend on threads or batch size.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from attrs import field, frozen
+from numpy.typing import NDArray
+
+from slideloom.errors import PluginError, SlideError
+from slideloom.geometry import IntArray, RgbBatch
+from slideloom.opening import blaming
+from slideloom.planning import SlidePlan
+from slideloom.settings import Settings
+from slideloom.steps import Normalized, Normalizer, Sink, TileFilter, Verdict
+from slideloom.tiles import TileBatch, Tiles
+
+# A block is this many footprints wide and high: wide and high enough that few source tiles are shared by two blocks,
+# small enough that memory does not grow with the slide.
+BLOCK_COLUMNS = 16
+BLOCK_ROWS = 8
+# Level pixels read at once by one thread, about 50 MB.
+_BATCH_PX = 16_000_000
+
+
+@frozen
+class Stage:
+    """A step that threads share, with the lock that one which is not thread-safe needs."""
+
+    settings: Settings[Any]
+    kind: str
+    step: Any
+    lock: AbstractContextManager[Any] = field(factory=nullcontext)
+
+    @property
+    def label(self) -> str:
+        """As the ledger names it, such as "filter:grayspace"."""
+        return f"{self.kind}:{self.settings.name}"
+
+
+def stage_of(settings: Settings[Any], kind: str, step: Any) -> Stage:
+    """The stage of a built step."""
+    return Stage(settings, kind, step, nullcontext() if step.thread_safe else threading.Lock())
+
+
+@frozen
+class Line:
+    """The steps that tiles go through, built."""
+
+    filters: tuple[Stage, ...]
+    normalizer: Stage | None
+    sinks: tuple[Stage, ...]
+
+
+@frozen
+class BlockResult:
+    """What became of the tiles of one block; indices are those of the plan."""
+
+    unreadable: list[int] = field(factory=list)
+    rejected: list[tuple[str, IntArray]] = field(factory=list)
+    scores: list[tuple[str, IntArray, NDArray[np.float32]]] = field(factory=list)
+    fallback: list[int] = field(factory=list)
+    kept: list[Tiles] = field(factory=list)
+    encoded: list[list[Sequence[Any]]] = field(factory=list)  # per kept batch, per sink
+    first_error: list[str] = field(factory=list)
+
+
+def blocks_of(tiles: Tiles) -> list[Tiles]:
+    """The tiles in blocks of neighbours; rows of blocks from the top, and within a block rows of tiles."""
+    if not len(tiles):
+        return []
+    width, height = tiles.footprint.width * BLOCK_COLUMNS, tiles.footprint.height * BLOCK_ROWS
+    column, row = tiles.x // width, tiles.y // height
+    order = np.lexsort((tiles.index, tiles.x, tiles.y, column, row))
+    ordered = tiles.take(order)
+    change = np.flatnonzero(np.diff(row[order]) | np.diff(column[order])) + 1
+    edges = [0, *change.tolist(), len(tiles)]
+    return [ordered.take(slice(start, end)) for start, end in pairwise(edges)]
+
+
+class TileEngine:
+    """Runs tiles of one slide through a line of steps."""
+
+    def __init__(self, plan: SlidePlan, line: Line, *, threads: int, batch_tiles: int) -> None:
+        self._plan = plan
+        self._line = line
+        self._threads = threads
+        self._geometry = plan.scene.geometry
+        level = plan.slide.info.levels[self._geometry.level]
+        source = self._geometry.footprint.area / (level.downsample_x * level.downsample_y)
+        self._batch = max(1, min(batch_tiles, int(_BATCH_PX / source)))
+        self._read_lock: AbstractContextManager[Any] = nullcontext() if plan.slide.thread_safe else threading.Lock()
+
+    def run(self, tiles: Tiles) -> Iterator[BlockResult]:
+        """Results block by block, in the order of `blocks_of`."""
+        blocks = blocks_of(tiles)
+        if self._threads == 1:
+            yield from map(self._process, blocks)
+            return
+        with ThreadPoolExecutor(self._threads, thread_name_prefix="slideloom") as pool:
+            yield from _in_order(pool, self._process, blocks, ahead=self._threads + 2)
+
+    def _process(self, block: Tiles) -> BlockResult:
+        result = BlockResult()
+        for start in range(0, len(block), self._batch):
+            self._process_batch(block.take(slice(start, start + self._batch)), result)
+        return result
+
+    def _process_batch(self, tiles: Tiles, result: BlockResult) -> None:
+        batch = self._read(tiles, result)
+        for stage in self._line.filters:
+            if not len(batch):
+                return
+            verdict = self._check(stage, batch)
+            result.scores.append((stage.label, batch.tiles.index, verdict.score))
+            if not verdict.keep.all():
+                result.rejected.append((stage.label, batch.tiles.index[~verdict.keep]))
+                batch = self._subset(batch, verdict.keep)
+        if self._line.normalizer is not None and len(batch):
+            batch = self._normalize(self._line.normalizer, batch, result)
+        if len(batch):
+            result.kept.append(batch.tiles)
+            result.encoded.append([self._encode(stage, batch) for stage in self._line.sinks])
+
+    def _read(self, tiles: Tiles, result: BlockResult) -> TileBatch:
+        with self._read_lock:
+            pixels = self._plan.slide.try_read_boxes(tiles.boxes(), self._geometry.size, level=self._geometry.level)
+        good = [found for found in pixels if not isinstance(found, SlideError)]
+        readable = np.array([not isinstance(found, SlideError) for found in pixels], bool)
+        if not readable.all():
+            result.unreadable.extend(tiles.index[~readable].tolist())
+            result.first_error.extend(str(found) for found in pixels if isinstance(found, SlideError))
+        side = self._geometry.tile_px
+        rgb = np.stack(good) if good else np.empty((0, side, side, 3), np.uint8)
+        return self._batch_of(rgb, tiles.take(readable))
+
+    def _batch_of(self, rgb: RgbBatch, tiles: Tiles) -> TileBatch:
+        # A step that writes to its input is found at once instead of changing what the next step sees.
+        rgb.flags.writeable = False
+        regions = self._plan.regions
+        labels = tuple(regions[index].label if index >= 0 else None for index in tiles.roi.tolist())
+        return TileBatch(rgb=rgb, tiles=tiles, slide=self._plan.slide.info.name, labels=labels)
+
+    def _subset(self, batch: TileBatch, keep: NDArray[np.bool_]) -> TileBatch:
+        return self._batch_of(batch.rgb[keep], batch.tiles.take(keep))
+
+    def _call(self, stage: Stage, function: Callable[[TileBatch], Any], batch: TileBatch) -> Any:
+        with blaming(stage.settings, stage.kind, batch.slide), stage.lock:
+            return function(batch)
+
+    def _check(self, stage: Stage, batch: TileBatch) -> Verdict:
+        step: TileFilter = stage.step
+        verdict = self._call(stage, step.check, batch)
+        count = len(batch)
+        if not isinstance(verdict, Verdict) or not _is_column(verdict.keep, count, np.bool_):
+            raise self._broke(stage, batch, f"Verdict(keep=({count},) bool, score=({count},) float32)", verdict)
+        if np.shape(verdict.score) != (count,):
+            raise self._broke(stage, batch, f"a score per tile ({count},)", verdict.score)
+        return verdict
+
+    def _normalize(self, stage: Stage, batch: TileBatch, result: BlockResult) -> TileBatch:
+        step: Normalizer = stage.step
+        done = self._call(stage, step.apply, batch)
+        count = len(batch)
+        is_image = isinstance(done, Normalized) and isinstance(done.rgb, np.ndarray)
+        if not is_image or done.rgb.shape != batch.rgb.shape or done.rgb.dtype != np.uint8:
+            raise self._broke(stage, batch, f"Normalized(rgb={batch.rgb.shape} uint8)", getattr(done, "rgb", done))
+        if not _is_column(done.ok, count, np.bool_):
+            raise self._broke(stage, batch, f"ok ({count},) bool", done.ok)
+        if not done.ok.all():
+            result.rejected.append((stage.kind, batch.tiles.index[~done.ok]))
+        if done.fallback is not None:
+            result.fallback.extend(batch.tiles.index[done.fallback & done.ok].tolist())
+        normalized = self._batch_of(done.rgb, batch.tiles)
+        return normalized if done.ok.all() else self._subset(normalized, done.ok)
+
+    def _encode(self, stage: Stage, batch: TileBatch) -> Sequence[Any]:
+        step: Sink = stage.step
+        encoded: Sequence[Any] = self._call(stage, step.encode, batch)
+        if not isinstance(encoded, Sequence) or len(encoded) != len(batch):
+            raise self._broke(stage, batch, f"{len(batch)} encoded tiles", encoded)
+        return encoded
+
+    def _broke(self, stage: Stage, batch: TileBatch, wanted: str, got: Any) -> PluginError:
+        shape = f"{np.shape(got)} {got.dtype}" if isinstance(got, np.ndarray) else type(got).__name__
+        return PluginError(f"{stage.kind} '{stage.settings.name}' broke its contract on slide {batch.slide}: "
+                           f"wanted {wanted}, got {shape}")  # fmt: skip
+
+
+def _is_column(values: Any, count: int, kind: type[np.generic]) -> bool:
+    return isinstance(values, np.ndarray) and values.shape == (count,) and values.dtype == kind
+
+
+def _in_order(
+    pool: ThreadPoolExecutor, function: Callable[[Tiles], BlockResult], blocks: Sequence[Tiles], *, ahead: int
+) -> Iterator[BlockResult]:
+    """Results in the order of blocks, with a bounded number of blocks in work."""
+    pending: deque[Future[BlockResult]] = deque()
+    try:
+        for block in blocks:
+            pending.append(pool.submit(function, block))
+            if len(pending) >= ahead:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        for future in pending:
+            future.cancel()

@@ -1,0 +1,334 @@
+"""One slide from file to report: a plain function that runs in this process, in a pool, or on another machine."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import logging
+import os
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+from attrs import field, frozen
+
+from slideloom.engine import BlockResult, Line, TileEngine, stage_of
+from slideloom.errors import OutputError, SlideloomError
+from slideloom.geometry import IntArray
+from slideloom.layout import OutputFolder, write_json
+from slideloom.masks import save_mask
+from slideloom.opening import blaming, open_slide
+from slideloom.pipeline import Pipeline
+from slideloom.planning import SlidePlan, apply_regions, assess_slide, discard_mask, plan_slide, slide_digest
+from slideloom.reports import SlideReport
+from slideloom.slide import slide_name
+from slideloom.steps import Normalizer, Writer
+from slideloom.storing import storing_in, write_whole
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[str, int, int], None]  # slide, tiles done, tiles in all
+
+
+@frozen
+class SlideTask:
+    """One slide to process; can be pickled.
+
+    Attributes:
+        pipeline: what to do.
+        path: the slide's file; `read_path` is a copy on a faster disk, or None.
+        out: the output folder.
+        threads: within the slide.
+        dry_run: decide everything that needs no tile pixels, write nothing.
+        progress: called from the thread that runs the task.
+    """
+
+    pipeline: Pipeline
+    path: Path
+    out: Path
+    read_path: Path | None = None
+    threads: int = 1
+    dry_run: bool = False
+    progress: Progress | None = field(default=None, eq=False)
+
+
+def process_slide(task: SlideTask) -> SlideReport:
+    """The report of one slide. Every error becomes a report with status "failed"; nothing half-written stays."""
+    name = slide_name(task.path)
+    blank = SlideReport(slide=name, path=str(task.path), status="failed", label=task.pipeline.tiles.label)
+    try:
+        report = _process(task)
+    except SlideloomError as error:
+        return _failed(task, attrs.evolve(blank, error=str(error)))
+    except MemoryError:
+        return _failed(task, attrs.evolve(blank, error=f"{name}: out of memory; use fewer jobs or threads"))
+    except Exception as error:  # one slide's error must not stop the others
+        log.exception("slide %s failed", name)
+        return _failed(task, attrs.evolve(blank, error=f"{name}: {type(error).__name__}: {error}"))
+    return report
+
+
+def _failed(task: SlideTask, report: SlideReport) -> SlideReport:
+    if not task.dry_run:
+        folder = OutputFolder(task.out, report.label)
+        try:
+            write_json(folder.report(report.slide), report.as_table())
+        except OutputError as error:  # the disk may be what failed; the report still reaches the caller
+            log.warning("%s", error)
+    return report
+
+
+def _process(task: SlideTask) -> SlideReport:
+    pipeline = task.pipeline
+    folder = OutputFolder(task.out, pipeline.tiles.label)
+    with open_slide(task.read_path or task.path, slides=pipeline.slides) as slide:
+        slide.info = attrs.evolve(slide.info, path=task.path, name=slide_name(task.path))
+        plan = plan_slide(slide, pipeline)
+        digest = slide_digest(plan, pipeline)
+        if not task.dry_run and not pipeline.run.redo:
+            finished = finished_report(folder, slide.info.name, digest)
+            if finished is not None:
+                return attrs.evolve(finished, status="skipped")
+        with plan.timed("qc"):
+            apply_regions(plan)
+            assess_slide(plan, pipeline)
+        fallback = 0
+        outputs: list[Path] = []
+        if not task.dry_run:
+            fallback, outputs = _Extraction(task, plan, folder).run()
+        report = _report(task, plan, digest, fallback, [folder.relative(path) for path in outputs])
+        if not task.dry_run:
+            report = _store(task, plan, folder, report)
+        return report
+
+
+def finished_report(folder: OutputFolder, slide: str, digest: str) -> SlideReport | None:
+    """The report of an earlier run that finished this slide with the same digest and whose files are there."""
+    path = folder.report(slide)
+    try:
+        report = SlideReport.load(path)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError) as error:
+        log.warning("%s: the report of an earlier run cannot be read (%s); the slide is run again", path, error)
+        return None
+    if report.status == "failed" or report.digest != digest:
+        return None
+    if any(not (folder.root / output).exists() for output in report.outputs):
+        return None
+    return report
+
+
+class _Extraction:
+    """Tiles of one slide through the engine into every sink."""
+
+    def __init__(self, task: SlideTask, plan: SlidePlan, folder: OutputFolder) -> None:
+        self._task = task
+        self._plan = plan
+        self._folder = folder
+        self._fallback: list[int] = []
+        self._errors: list[str] = []
+
+    def run(self) -> tuple[int, list[Path]]:
+        """Number of tiles with fallback, and the files made."""
+        plan = self._plan
+        line = self._line()
+        writers: list[Writer] = []
+        info = plan.slide.info
+        with storing_in(self._folder.root):
+            self._folder.root.mkdir(parents=True, exist_ok=True)
+        try:
+            for stage in line.sinks:
+                with blaming(stage.settings, "sink", info.name):
+                    writers.append(stage.step.open(info, plan.scene, self._folder.root))
+            with plan.timed("tiles"):
+                self._extract(line, writers)
+            with plan.timed("commit"):
+                outputs: list[Path] = []
+                for writer, stage in zip(writers, line.sinks, strict=True):
+                    with blaming(stage.settings, "sink", info.name):
+                        outputs.extend(writer.commit())
+        except BaseException:
+            for writer in writers:
+                _abort(writer)
+            raise
+        if self._errors:
+            more = f" and {len(self._errors) - 1} more" if len(self._errors) > 1 else ""
+            plan.warnings.append(f"unreadable tiles: {self._errors[0]}{more}")
+        return len(self._fallback), outputs
+
+    def _line(self) -> Line:
+        plan, pipeline = self._plan, self._task.pipeline
+        name = plan.slide.info.name
+        filters = []
+        for settings in pipeline.filters:
+            with blaming(settings, "filter", name):
+                filters.append(stage_of(settings, "filter", settings.build()))
+        sinks = []
+        for settings in pipeline.sinks:
+            with blaming(settings, "sink", name):
+                sinks.append(stage_of(settings, "sink", settings.build()))
+        normalizer = None
+        if pipeline.normalizer is not None and len(plan.ledger.candidates()):
+            with blaming(pipeline.normalizer, "normalizer", name), plan.timed("normalizer"):
+                step: Normalizer = pipeline.normalizer.build()
+                step = step.for_slide(plan.slide, plan.scene, discard_mask(plan))
+            normalizer = stage_of(pipeline.normalizer, "normalizer", step)
+        return Line(tuple(filters), normalizer, tuple(sinks))
+
+    def _extract(self, line: Line, writers: Sequence[Writer]) -> None:
+        ledger = self._plan.ledger
+        run = self._task.pipeline.run
+        engine = TileEngine(self._plan, line, threads=self._task.threads, batch_tiles=run.batch_tiles)
+        limit = self._task.pipeline.tiles.max_tiles
+        waiting = ledger.candidates()
+        total = len(waiting)
+        if limit is not None:
+            waiting = self._drawn(waiting)
+        done = 0
+        # With a limit, as many tiles are tried at a time as are still missing: none is ever written too many.
+        while len(waiting) and (limit is None or ledger.written < limit):
+            count = len(waiting) if limit is None else limit - ledger.written
+            now, waiting = waiting[:count], waiting[count:]
+            for result in engine.run(ledger.tiles.take(now)):
+                settled = self._settle(line, writers, result)
+                done += settled
+                if self._task.progress is not None:
+                    self._task.progress(self._plan.slide.info.name, done, total)
+        if limit is not None and len(waiting):
+            ledger.reject(waiting, "max-tiles")
+        if self._task.progress is not None:
+            self._task.progress(self._plan.slide.info.name, total, total)
+
+    def _drawn(self, candidates: IntArray) -> IntArray:
+        """The candidates in an order drawn from the seed and the slide's name."""
+        seed = f"{self._task.pipeline.tiles.seed}/{self._plan.slide.info.name}"
+        order = candidates.tolist()
+        random.Random(seed).shuffle(order)
+        return np.array(order, np.int64)
+
+    def _settle(self, line: Line, writers: Sequence[Writer], result: BlockResult) -> int:
+        ledger = self._plan.ledger
+        settled = len(result.unreadable)
+        ledger.mark_unreadable(np.array(result.unreadable, np.int64))
+        self._errors.extend(result.first_error)
+        for reason, which in result.rejected:
+            ledger.reject(which, reason)
+            settled += len(which)
+        for step, which, values in result.scores:
+            ledger.score(step, which, values)
+        for tiles, encoded in zip(result.kept, result.encoded, strict=True):
+            for stage, writer, stored in zip(line.sinks, writers, encoded, strict=True):
+                with blaming(stage.settings, "sink", self._plan.slide.info.name):
+                    writer.write(tiles, stored)
+            ledger.mark_written(tiles.index)
+            settled += len(tiles)
+        self._fallback.extend(result.fallback)
+        return settled
+
+
+def _abort(writer: Writer) -> None:
+    try:
+        writer.abort()
+    except Exception:  # the error that led here is the one to report
+        log.exception("a sink's writer failed to clean up")
+
+
+def _report(task: SlideTask, plan: SlidePlan, digest: str, fallback: int, outputs: Sequence[str]) -> SlideReport:
+    info, geometry, ledger = plan.slide.info, plan.scene.geometry, plan.ledger
+    if info.mpp is None:
+        raise SlideloomError(f"{info.path.name}: lost its microns per pixel")
+    rejected = ledger.rejected
+    candidates = len(ledger.candidates())
+    if task.dry_run and candidates:
+        rejected = {**rejected, "dry-run": candidates}
+    written = [index for index, word in enumerate(ledger.status()) if word == "written"]
+    owners = [
+        plan.regions[roi].label or plan.regions[roi].name for roi in ledger.tiles.roi[written].tolist() if roi >= 0
+    ]
+    return SlideReport(
+        slide=info.name,
+        path=str(task.path),
+        status="done",
+        digest=digest,
+        planned=len(ledger),
+        written=ledger.written,
+        unreadable=ledger.unreadable,
+        rejected=rejected,
+        fallback=fallback,
+        label=geometry.label,
+        tile_px=geometry.tile_px,
+        tile_um=geometry.tile_um,
+        footprint=(geometry.footprint.width, geometry.footprint.height),
+        stride=(geometry.stride.width, geometry.stride.height),
+        level=geometry.level,
+        mpp=(info.mpp.x, info.mpp.y),
+        mpp_source=info.mpp.source,
+        size=(info.size.width, info.size.height),
+        reader=info.reader,
+        rois=len(plan.regions),
+        roi_labels={label: owners.count(label) for label in sorted(set(owners))},
+        metrics=dict(plan.metrics),
+        blur_burden=plan.burden,
+        warnings=tuple(plan.warnings),
+        outputs=tuple(outputs),
+        seconds={stage: round(seconds, 4) for stage, seconds in plan.seconds.items()},
+    )
+
+
+def _store(task: SlideTask, plan: SlidePlan, folder: OutputFolder, report: SlideReport) -> SlideReport:
+    """The slide's own files; the report comes last, and by it a later run knows that the slide is finished."""
+    table = folder.tile_table(report.slide)
+    with storing_in(folder.root):
+        write_whole(table, tile_table_csv(plan).encode())
+    if task.pipeline.run.save_masks:
+        for use, result in plan.qc:
+            save_mask(result, folder.mask(report.slide, use.step.name), slide=plan.slide.info)
+    report = attrs.evolve(report, tile_table=folder.relative(table))
+    write_json(folder.report(report.slide), report.as_table())
+    return report
+
+
+def tile_table_csv(plan: SlidePlan) -> str:
+    """One row per planned tile: where it is, what became of it, its region, and every step's score."""
+    ledger, tiles = plan.ledger, plan.ledger.tiles
+    columns: dict[str, list[Any]] = {
+        "loc_x": tiles.loc_x.tolist(),
+        "loc_y": tiles.loc_y.tolist(),
+        "grid_x": tiles.grid_x.tolist(),
+        "grid_y": tiles.grid_y.tolist(),
+        "status": ledger.status(),
+        "roi_name": [plan.regions[roi].name if roi >= 0 else "" for roi in tiles.roi.tolist()],
+        "roi_desc": [(plan.regions[roi].description or "") if roi >= 0 else "" for roi in tiles.roi.tolist()],
+        "label": [(plan.regions[roi].label or "") if roi >= 0 else "" for roi in tiles.roi.tolist()],
+    }
+    for step, scores in ledger.scores.items():
+        columns[step] = ["" if np.isnan(score) else f"{score:.4g}" for score in scores.tolist()]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(zip(*columns.values(), strict=True))
+    return text.getvalue()
+
+
+def pipeline_differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
+    """Which keys differ between two pipelines as plain values, such as "tiles.stride_div: 1 -> 2"."""
+    lines = []
+    for key in sorted({*old, *new}):
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, dict) and isinstance(after, dict):
+            lines.extend(pipeline_differences(before, after, f"{prefix}{key}."))
+        elif before != after:
+            lines.append(f"{prefix}{key}: {json.dumps(before)} -> {json.dumps(after)}")
+    return lines
+
+
+def default_threads() -> int:
+    """Number of processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return max(1, len(os.sched_getaffinity(0)))
+    return os.cpu_count() or 1

@@ -1,0 +1,121 @@
+"""Where a run keeps its own files in the output folder, and the lock that keeps two runs apart.
+
+OUT/slideloom/LABEL/pipeline.json      the pipeline as it ran
+OUT/slideloom/LABEL/slides/NAME.json   the report of a finished or failed slide, written last
+OUT/slideloom/LABEL/tiles/NAME.csv     one row per planned tile
+OUT/slideloom/LABEL/masks/NAME-STEP.*  QC masks, if asked for
+OUT/slideloom/LABEL/overviews/NAME.png kept and rejected tiles over the thumbnail, if asked for
+OUT/slideloom/lock                     held while a run works here
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from attrs import frozen
+
+from slideloom.errors import OutputError
+from slideloom.storing import path_inside, storing_in, write_whole
+
+
+@frozen
+class OutputFolder:
+    """The output folder of a run, for one tile size label."""
+
+    root: Path
+    label: str
+
+    @property
+    def state(self) -> Path:
+        """Folder of the run's own files."""
+        return self.root / "slideloom" / self.label
+
+    @property
+    def pipeline(self) -> Path:
+        """The pipeline as it ran."""
+        return self.state / "pipeline.json"
+
+    def report(self, slide: str) -> Path:
+        """The slide's report."""
+        return path_inside(self.state / "slides", f"{slide}.json")
+
+    def tile_table(self, slide: str) -> Path:
+        """The slide's tile table."""
+        return path_inside(self.state / "tiles", f"{slide}.csv")
+
+    def mask(self, slide: str, step: str) -> Path:
+        """A QC mask of the slide."""
+        return path_inside(self.state / "masks", f"{slide}-{step}.npy")
+
+    def overview(self, slide: str) -> Path:
+        """The picture of kept and rejected tiles."""
+        return path_inside(self.state / "overviews", f"{slide}.png")
+
+    def relative(self, path: Path) -> str:
+        """`path` relative to the output folder, with forward slashes."""
+        return path.resolve().relative_to(self.root.resolve()).as_posix()
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Within it, no other run works in this output folder.
+
+        Raises:
+            OutputError: another run does, or the folder cannot be written.
+        """
+        path = self.root / "slideloom" / "lock"
+        with storing_in(self.root):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = path.open("a+", encoding="utf-8")
+        with file:
+            if not _lock(file):
+                file.seek(0)
+                holder = file.read().strip() or "unknown"
+                raise OutputError(
+                    f"{self.root}: another run works in this folder (process {holder}); "
+                    "wait for it or use another folder"
+                )
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            yield
+
+
+def write_json(path: Path, table: Mapping[str, Any]) -> None:
+    """Write a table as JSON, whole or not at all.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    with storing_in(path.parent):
+        write_whole(path, (json.dumps(table, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+# The operating system drops these locks when the process ends, however it ends.
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(file: IO[str]) -> bool:
+        file.seek(0)
+        try:
+            # One byte far behind the text, so that others can still read who holds the lock.
+            file.seek(2**30)
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+
+else:
+    import fcntl
+
+    def _lock(file: IO[str]) -> bool:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True

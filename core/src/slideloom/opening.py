@@ -1,0 +1,99 @@
+"""Opening a slide: which reader, and which microns per pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from slideloom.errors import PluginError, SlideError, SlideloomError, UnsupportedSlide
+from slideloom.pipeline import Slides
+from slideloom.plugins import Registry, registry
+from slideloom.resolution import find_resolution, read_mpp_file
+from slideloom.settings import Settings
+from slideloom.slide import Slide
+from slideloom.steps import Reader
+
+
+@contextmanager
+def blaming(step: Settings[Any], kind: str, slide: str) -> Iterator[None]:
+    """Within it, an error that is not ours becomes a `PluginError` that names step, plugin and slide."""
+    try:
+        yield
+    except SlideloomError:
+        raise
+    except Exception as error:
+        owner = registry().owner(type(step))
+        name = f"{kind} '{step.name}' of {owner.dist} {owner.version}"
+        raise PluginError(f"{name} failed on slide {slide}: {type(error).__name__}: {error}") from error
+
+
+def open_slide(path: Path | str, *, slides: Slides | None = None, mpp: float | None = None) -> Slide:
+    """The slide at `path`, with its microns per pixel settled.
+
+    Args:
+        path: of the file (or folder, for formats that are one).
+        slides: reader and mpp rules; by default any reader, and what the slide records.
+        mpp: microns per pixel, instead of what the slide records.
+
+    Raises:
+        UnsupportedSlide: no reader recognises it.
+        MissingResolution: nothing gives its mpp.
+        SlideError: it cannot be read.
+    """
+    rules = slides or Slides()
+    slide = open_without_mpp(Path(path), rules)
+    try:
+        by_slide = read_mpp_file(rules.mpp_file) if rules.mpp_file is not None else None
+        slide.use_mpp(
+            find_resolution(
+                slide.info,
+                mpp=mpp if mpp is not None else rules.mpp,
+                mpp_by_slide=by_slide,
+                allow_objective_power=rules.allow_objective_power,
+            )
+        )
+    except BaseException:
+        slide.close()
+        raise
+    return slide
+
+
+def open_without_mpp(path: Path, rules: Slides, plugins: Registry | None = None) -> Slide:
+    """The slide at `path`, by the reader that `rules` name or the first that recognises it."""
+    found = plugins or registry()
+    if not path.exists():
+        raise SlideError(f"{path}: no such file")
+    if rules.reader is not None:
+        settings = found.find("reader", rules.reader)()
+        return _open(settings, path)
+    if path.is_file() and path.stat().st_size == 0:
+        raise SlideError(f"{path.name}: the file is empty; copy it again from its source")
+    avoided = {name.replace("_", "-") for name in rules.avoid_readers}
+    tried = []
+    for cls in found.all("reader"):
+        if cls.name in avoided:
+            continue
+        settings = cls()
+        tried.append(cls.name)
+        with blaming(settings, "reader", path.name):
+            recognised = settings.build().recognises(path)
+        if recognised:
+            return _open(settings, path)
+    broken = "; ".join(f"{plugin.dist}: {plugin.error}" for plugin in found.plugins if plugin.error)
+    raise UnsupportedSlide(
+        f"{path.name}: no reader recognises it as a slide (tried {', '.join(tried) or 'none: no reader is installed'})"
+        + (f"; not loaded: {broken}" if broken else "")
+        + "; is it complete, and an image? `slideloom doctor` shows what is installed"
+    )
+
+
+def _open(settings: Settings[Reader], path: Path) -> Slide:
+    with blaming(settings, "reader", path.name):
+        slide = settings.build().open(path)
+    if not isinstance(slide, Slide):
+        raise PluginError(
+            f"reader '{settings.name}' opened {path.name} as {type(slide).__name__}, not as a slideloom.Slide"
+        )
+    return slide

@@ -1,0 +1,215 @@
+"""What is decided about a slide before a tile is read: places, regions, slide QC."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import attrs
+import numpy as np
+import shapely
+from attrs import define, field
+
+from slideloom.errors import PluginError
+from slideloom.geometry import Mask
+from slideloom.ledger import Ledger
+from slideloom.masks import blur_burden, masked_share, union_mask
+from slideloom.opening import blaming
+from slideloom.pipeline import Pipeline, QcUse, RoiUse
+from slideloom.regions import Region, Regions
+from slideloom.selection import regions_mask, select_tiles
+from slideloom.settings import digest_of
+from slideloom.slide import Slide
+from slideloom.steps import QcResult, Scene
+from slideloom.tiles import Tiles
+from slideloom.tiling import tile_geometry
+
+BLUR_BURDEN_WARNING = 0.05
+_DISCARD_PX = 1024  # longest side of the mask that normalizers get
+
+
+@define
+class SlidePlan:
+    """A slide, its places, and what was decided so far.
+
+    Attributes:
+        slide: open, with its mpp.
+        scene: tile geometry and all regions.
+        ledger: the account of tiles.
+        roi_uses: with the regions that each found, None where it found none.
+        qc: step name and result, in order.
+        burden: blur burden, or None.
+        warnings: sentences for the report.
+        metrics: numbers for the report.
+        seconds: wall time by stage.
+    """
+
+    slide: Slide
+    scene: Scene
+    ledger: Ledger
+    roi_uses: list[tuple[RoiUse, Regions | None]]
+    qc: list[tuple[QcUse, QcResult]] = field(factory=list)
+    burden: float | None = None
+    warnings: list[str] = field(factory=list)
+    metrics: dict[str, float] = field(factory=dict)
+    seconds: dict[str, float] = field(factory=dict)
+
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        """All regions, in the order that `Tiles.roi` counts them."""
+        return self.scene.regions.items if self.scene.regions is not None else ()
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Adds the time spent within to a stage."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
+
+
+def plan_slide(slide: Slide, pipeline: Pipeline) -> SlidePlan:
+    """Tile geometry, places and regions of an open slide; nothing is rejected yet and no pixel read."""
+    geometry = tile_geometry(slide.info, pipeline.tiles)
+    uses = [(use, _find_regions(use, slide)) for use in pipeline.roi if use.method != "ignore"]
+    found = [regions for _, regions in uses if regions is not None]
+    items = tuple(region for regions in found for region in regions.items)
+    notes = tuple(note for regions in found for note in regions.notes)
+    sources = ", ".join(regions.source for regions in found if regions.source)
+    scene = Scene(geometry=geometry, regions=Regions(items=items, notes=notes, source=sources) if found else None)
+    with blaming(pipeline.places, "placement", slide.info.name):
+        tiles = pipeline.places.build().place(slide, scene)
+    _check_tiles(tiles, pipeline)
+    plan = SlidePlan(slide=slide, scene=scene, ledger=Ledger(tiles), roi_uses=uses)
+    plan.warnings.extend(notes)
+    if not len(tiles):
+        size = slide.info.size
+        plan.warnings.append(
+            f"no tile fits: a tile covers {geometry.footprint.width} x {geometry.footprint.height} level-0 pixels, "
+            f"the slide has {size.width} x {size.height}"
+        )
+    return plan
+
+
+def _check_tiles(tiles: Tiles, pipeline: Pipeline) -> None:
+    if not isinstance(tiles, Tiles) or not np.array_equal(tiles.index, np.arange(len(tiles))):
+        raise PluginError(f"placement '{pipeline.places.name}' must return Tiles whose index counts from 0")
+
+
+def _find_regions(use: RoiUse, slide: Slide) -> Regions | None:
+    with blaming(use.source, "roi", slide.info.name):
+        return use.source.build().regions(slide.info)  # type: ignore[no-any-return]  # a RoiSource by registration
+
+
+def slide_digest(plan: SlidePlan, pipeline: Pipeline) -> str:
+    """SHA-256 (hex) of all that affects this slide's output: pipeline, file, mpp, regions and places."""
+    info = plan.slide.info
+    shapes = [
+        [region.name, region.label, region.description, shapely.to_wkb(region.shape).hex()] for region in plan.regions
+    ]
+    tiles = plan.ledger.tiles
+    places = hashlib.sha256(np.stack([tiles.x, tiles.y]).tobytes()).hexdigest()
+    mpp = attrs.astuple(info.mpp)[:2] if info.mpp is not None else None
+    parts = [pipeline.digest(), _fingerprint(info.path), info.name, info.reader, mpp, shapes, places]
+    return digest_of(parts)
+
+
+def _fingerprint(path: Path) -> list[object]:
+    """Size and first and last 64 KB of a file: a gigabyte is not hashed to find that nothing changed."""
+    if not path.is_file():
+        newest = max((item.stat().st_mtime_ns for item in path.rglob("*")), default=0) if path.is_dir() else 0
+        return ["folder", newest]
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(65536)
+        file.seek(max(0, size - 65536))
+        tail = file.read(65536)
+    return [size, hashlib.sha256(head + tail).hexdigest()]
+
+
+def apply_regions(plan: SlidePlan) -> None:
+    """Reject tiles by region, and note which region each kept tile belongs to."""
+    start = 0
+    ledger = plan.ledger
+    owner = ledger.tiles.roi.copy()
+    for use, regions in plan.roi_uses:
+        if regions is None:
+            if use.method == "inside":
+                plan.warnings.append(f"roi '{use.source.name}' has no regions for this slide, and method is 'inside'")
+                ledger.reject(np.arange(len(ledger)), "roi")
+            continue
+        selection = select_tiles(
+            ledger.tiles,
+            regions,
+            method="outside" if use.method == "outside" else "inside",
+            by=use.filter_method,
+            threshold=use.threshold,
+            artifact_labels=use.artifacts,
+        )
+        ledger.reject(~selection.keep, "roi")
+        owned = (owner < 0) & (selection.roi >= 0)
+        owner[owned] = selection.roi[owned] + start
+        start += len(regions.items)
+    ledger.tiles = attrs.evolve(ledger.tiles, roi=owner)
+
+
+def assess_slide(plan: SlidePlan, pipeline: Pipeline) -> None:
+    """Run slide QC, reject masked tiles, and measure the blur burden after all masks."""
+    considered = plan.ledger.tiles.take(plan.ledger.candidates())
+    size = plan.slide.info.size
+    if not len(considered):
+        return
+    for use in pipeline.qc:
+        name = use.step.name
+        with plan.timed(f"qc:{name}"), blaming(use.step, "qc", plan.slide.info.name):
+            result = use.step.build().assess(plan.slide, plan.scene)
+        check_qc_result(result, name)
+        plan.qc.append((use, result))
+        share = masked_share(result.mask, result.extent, plan.ledger.tiles, size)
+        every = np.arange(len(plan.ledger))
+        plan.ledger.score(f"qc:{name}", every, share)
+        plan.ledger.reject(share > use.filter_threshold, f"qc:{name}")
+        plan.metrics[f"{name}.masked"] = float(result.mask.mean())
+        plan.metrics.update({f"{name}.{key}": float(value) for key, value in result.metrics.items()})
+        plan.warnings.extend(f"{name}: {note}" for note in result.notes)
+    blur = [result for _, result in plan.qc if result.kind == "blur"]
+    background = [(use, result) for use, result in plan.qc if result.kind == "background"]
+    threshold = max((use.filter_threshold for use, _ in background), default=0.6)
+    plan.burden = blur_burden(blur, [result for _, result in background], considered, size, filter_threshold=threshold)
+    if plan.burden is not None and plan.burden > BLUR_BURDEN_WARNING:
+        plan.warnings.append(f"{plan.burden:.1%} of the tissue is out of focus")
+
+
+def check_qc_result(result: QcResult, name: str) -> None:
+    """Raise `PluginError` unless a QC step returned what its contract says."""
+    if not isinstance(result, QcResult):
+        raise PluginError(f"qc '{name}' returned {type(result).__name__}, not a QcResult")
+    mask = result.mask
+    if not isinstance(mask, np.ndarray) or mask.ndim != 2 or mask.dtype != np.bool_ or not mask.size:
+        shape = getattr(mask, "shape", type(mask).__name__)
+        raise PluginError(f"qc '{name}' returned a mask of {shape} {getattr(mask, 'dtype', '')}, not (h, w) bool")
+
+
+def discard_mask(plan: SlidePlan) -> Mask | None:
+    """What regions and QC discard, over the whole slide at low resolution; None if nothing does."""
+    size = plan.slide.info.size
+    scale = min(1.0, _DISCARD_PX / max(size.width, size.height))
+    shape = (max(1, round(size.height * scale)), max(1, round(size.width * scale)))
+    masks = [
+        regions_mask(
+            regions,
+            extent=plan.slide.info.box,
+            shape=shape,
+            method="outside" if use.method == "outside" else "inside",
+            artifact_labels=use.artifacts,
+        )
+        for use, regions in plan.roi_uses
+        if regions is not None
+    ]
+    if plan.qc:
+        masks.append(union_mask([result for _, result in plan.qc], size, shape))
+    return np.logical_or.reduce(masks) if masks else None

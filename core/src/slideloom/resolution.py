@@ -1,0 +1,92 @@
+"""Where a slide's microns per pixel come from, in a fixed order, and what to say when nothing gives them."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+from slideloom.errors import ConfigError, MissingResolution
+from slideloom.slide import Resolution, SlideInfo
+
+# Files that were never near a scanner carry 72 or 300 dots per inch; no slide is scanned this coarsely or finely.
+PLAUSIBLE_MPP = (0.01, 20.0)
+
+
+def find_resolution(
+    info: SlideInfo,
+    *,
+    mpp: float | None = None,
+    mpp_by_slide: Mapping[str, Resolution] | None = None,
+    allow_objective_power: bool = False,
+) -> Resolution:
+    """Microns per pixel of level 0.
+
+    In this order: the user's value for this slide, the user's value for all, the slide's properties, TIFF resolution
+    tags, 10 / objective power if allowed.
+
+    Raises:
+        MissingResolution: none of them; the text names the remedies.
+    """
+    if mpp_by_slide and info.name in mpp_by_slide:
+        return mpp_by_slide[info.name]
+    if mpp is not None:
+        return Resolution(mpp, mpp, "override for all slides")
+    if info.mpp is not None:
+        return info.mpp
+    implausible = ""
+    if info.tiff_mpp is not None:
+        if is_plausible(info.tiff_mpp.x) and is_plausible(info.tiff_mpp.y):
+            return info.tiff_mpp
+        implausible = f" (its TIFF resolution tags say {info.tiff_mpp.x:g} um, which no scanner has)"
+    if allow_objective_power and info.objective_power:
+        value = 10.0 / info.objective_power
+        return Resolution(value, value, f"objective power {info.objective_power:g}x")
+    power = ""
+    if info.objective_power:
+        value = 10 / info.objective_power
+        power = f", or allow_objective_power = true to take {value:g} from its {info.objective_power:g}x"
+    raise MissingResolution(
+        f"{info.path.name}: no microns per pixel recorded{implausible}; give them with --mpp VALUE, "
+        f"--mpp-file CSV (columns slide,mpp), or slides.mpp in the pipeline file{power}"
+    )
+
+
+def is_plausible(mpp: float) -> bool:
+    """True for a number of microns per pixel that a slide may have."""
+    return math.isfinite(mpp) and PLAUSIBLE_MPP[0] <= mpp <= PLAUSIBLE_MPP[1]
+
+
+def read_mpp_file(path: Path) -> dict[str, Resolution]:
+    """Microns per pixel by slide name, from a CSV with the columns slide,mpp (or slide,mpp_x,mpp_y).
+
+    Raises:
+        ConfigError: the file is missing or a line is wrong; the text names line and value.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError(f"{path}: cannot be read as CSV: {error}") from error
+    found: dict[str, Resolution] = {}
+    for line, row in enumerate(rows, start=2):
+        slide = (row.get("slide") or "").strip()
+        x = row.get("mpp_x") or row.get("mpp")
+        y = row.get("mpp_y") or x
+        if not slide or x is None or y is None:
+            raise ConfigError(
+                f"{path}, line {line}: needs the columns slide,mpp; has {', '.join(str(key) for key in row)}"
+            )
+        try:
+            resolution = Resolution(float(x), float(y), f"override in {path.name}")
+        except ValueError:
+            raise ConfigError(f"{path}, line {line}: mpp of {slide} is not a number: {x!r}") from None
+        if not (is_plausible(resolution.x) and is_plausible(resolution.y)):
+            raise ConfigError(
+                f"{path}, line {line}: mpp of {slide} is {x}, outside {PLAUSIBLE_MPP[0]} to {PLAUSIBLE_MPP[1]} um"
+            )
+        if slide in found:
+            raise ConfigError(f"{path}, line {line}: slide {slide} is listed twice")
+        found[slide] = resolution
+    return found

@@ -1,0 +1,301 @@
+"""A run: slides through a pipeline into an output folder, with a report for every slide whatever happens."""
+
+from __future__ import annotations
+
+import csv
+import glob
+import io
+import json
+import logging
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+from slideloom import __version__
+from slideloom.buffering import buffered
+from slideloom.errors import ConfigError, OutputError, SlideError
+from slideloom.executors import InProcess, Processes
+from slideloom.job import Progress, SlideTask, default_threads, pipeline_differences, process_slide
+from slideloom.layout import OutputFolder, write_json
+from slideloom.pipeline import Pipeline, Slides
+from slideloom.planning import BLUR_BURDEN_WARNING
+from slideloom.plugins import registry
+from slideloom.reports import RunReport, SlideReport
+from slideloom.settings import from_table, options_of, plain
+from slideloom.slide import slide_name
+from slideloom.steps import Executor
+from slideloom.storing import storing_in, write_whole
+
+log = logging.getLogger(__name__)
+
+# Looked for in folders; a file named by itself is tried whatever its name.
+_EXTENSIONS = "svs tif tiff ndpi vms vmu scn mrxs svslide bif dcm czi jpg jpeg png"
+SLIDE_EXTENSIONS = frozenset(f".{extension}" for extension in _EXTENSIONS.split())
+# Beyond this many threads one slide gains little, and another process gains more.
+THREADS_PER_SLIDE = 4
+
+
+def find_slides(include: Sequence[str], exclude: Sequence[str] = (), *, base: Path | None = None) -> list[Path]:
+    """The slides that files, folders and patterns name, sorted within each, without repetition.
+
+    Raises:
+        ConfigError: an entry matches nothing.
+    """
+    found: dict[Path, None] = {}
+    for entry in include:
+        path = _resolved(entry, base)
+        if path.is_dir() and not _is_slide_folder(path):
+            matches = sorted(item for item in path.iterdir() if item.suffix.lower() in SLIDE_EXTENSIONS)
+        elif glob.has_magic(entry) and not path.exists():
+            matches = sorted(Path(name) for name in glob.glob(str(path), recursive=True))  # noqa: PTH207 - `**` and roots
+        else:
+            matches = [path]
+        if not matches:
+            raise ConfigError(f"slides: '{entry}' matches no file{' in ' + str(base) if base else ''}")
+        found.update(dict.fromkeys(matches))
+    return [path for path in found if not any(_matches(path, pattern, base) for pattern in exclude)]
+
+
+def _resolved(entry: str, base: Path | None) -> Path:
+    path = Path(entry).expanduser()
+    return path if base is None or path.is_absolute() else base / path
+
+
+def _matches(path: Path, pattern: str, base: Path | None) -> bool:
+    return path.match(pattern) or path.match(str(_resolved(pattern, base)))
+
+
+def _is_slide_folder(path: Path) -> bool:
+    """True for a folder that a reader opens as one slide."""
+    return any(cls().build().recognises(path) for cls in registry().all("reader") if cls.opens_folders)
+
+
+def run_pipeline(
+    pipeline: Pipeline,
+    slides: Sequence[Path],
+    out: Path,
+    *,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+    on_slide: Any = None,  # Any: called as on_slide(report)
+) -> RunReport:
+    """Run slides through a pipeline.
+
+    Args:
+        pipeline: what to do.
+        slides: files; each slide name may occur once.
+        out: output folder, made if missing.
+        dry_run: decide all that needs no tile pixels and write nothing but the reports of plugins.
+        progress: called with slide, tiles done and tiles in all; from this process only.
+        on_slide: called with each report, in order of completion.
+
+    Raises:
+        ConfigError: an executor or a step does not exist.
+        OutputError: the folder is locked, not writable, or holds tiles made with other settings.
+    """
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    clock = time.perf_counter()
+    folder = OutputFolder(out, pipeline.tiles.label)
+    if dry_run:
+        reports = _run_slides(pipeline, slides, out, dry_run=True, progress=progress, on_slide=on_slide)
+        return _finish(pipeline, reports, folder, started, clock, dry_run=True)
+    with folder.locked():
+        _check_earlier(folder, pipeline)
+        write_json(folder.pipeline, {"digest": pipeline.digest(), "pipeline": _without_run(pipeline)})
+        reports = _run_slides(pipeline, slides, out, dry_run=False, progress=progress, on_slide=on_slide)
+        return _finish(pipeline, reports, folder, started, clock, dry_run=False)
+
+
+def _without_run(pipeline: Pipeline) -> dict[str, Any]:
+    """The pipeline as plain values, without what does not affect the output."""
+    table = pipeline.as_table()
+    table.pop("run")
+    for key in ("include", "exclude"):
+        table["slides"].pop(key, None)
+    return table
+
+
+def _check_earlier(folder: OutputFolder, pipeline: Pipeline) -> None:
+    """Refuse a folder that holds tiles made with other settings."""
+    try:
+        earlier = json.loads(folder.pipeline.read_text(encoding="utf-8"))
+        digest, table = earlier["digest"], earlier["pipeline"]
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError, KeyError) as error:
+        log.warning("%s: cannot be read (%s); slides are compared one by one", folder.pipeline, error)
+        return
+    if digest == pipeline.digest() or pipeline.run.redo:
+        return
+    differences = pipeline_differences(table, json.loads(json.dumps(_without_run(pipeline))))
+    listed = "\n  ".join(differences) or "the content of a file that the settings name"
+    raise OutputError(
+        f"{folder.root}: holds tiles of {folder.label} made with other settings:\n  {listed}\n"
+        "use --redo to make them again, or another output folder"
+    )
+
+
+def _run_slides(
+    pipeline: Pipeline, slides: Sequence[Path], out: Path, *, dry_run: bool, progress: Progress | None, on_slide: Any
+) -> list[SlideReport]:
+    plugins = registry()
+    plugins.notify("slideloom_run_started", slides=list(slides), out=out)
+    jobs, threads = workers(pipeline, len(slides))
+    executor = _executor(pipeline, jobs)
+    single = jobs == 1 and pipeline.run.executor in (None, "in-process")
+    reports: dict[int, SlideReport] = {}
+    first_of: dict[str, Path] = {}
+    tasks: dict[int, SlideTask] = {}
+    for index, path in enumerate(slides):
+        name = slide_name(path)
+        if name in first_of:
+            reports[index] = _lost(pipeline, path, f"{path}: another slide has this name: {first_of[name]}; rename one")
+            continue
+        first_of[name] = path
+        tasks[index] = SlideTask(
+            pipeline=pipeline,
+            path=path,
+            out=out,
+            threads=threads,
+            dry_run=dry_run,
+            progress=progress if single else None,
+        )
+    told = 0
+    for index, report in _reports(executor, tasks, pipeline):
+        reports[index] = report
+        if on_slide is not None:
+            on_slide(report)
+        while told in reports:
+            plugins.notify("slideloom_slide_done", report=reports[told])
+            told += 1
+    for index in range(told, len(slides)):
+        plugins.notify("slideloom_slide_done", report=reports[index])
+    return [reports[index] for index in range(len(slides))]
+
+
+def _reports(executor: Executor, tasks: dict[int, SlideTask], pipeline: Pipeline) -> Iterator[tuple[int, SlideReport]]:
+    numbers = list(tasks)
+    with buffered(list(tasks.values()), pipeline.run) as (items, release):
+        for position, result in executor.run(process_slide, items):
+            task = tasks[numbers[position]]
+            release(position)
+            if isinstance(result, SlideReport):
+                yield numbers[position], result
+            elif isinstance(result, Exception):
+                yield numbers[position], _lost(pipeline, task.path, f"{task.path.name}: {result}")
+            else:  # KeyboardInterrupt and the like end the run
+                raise result
+
+
+def _lost(pipeline: Pipeline, path: Path, error: str) -> SlideReport:
+    return SlideReport(slide=slide_name(path), path=str(path), status="failed", error=error, label=pipeline.tiles.label)
+
+
+def workers(pipeline: Pipeline, slides: int) -> tuple[int, int]:
+    """Number of processes and of threads in each: as the pipeline says, else by processors and slides."""
+    cores = default_threads()
+    jobs = pipeline.run.jobs
+    if jobs is None:
+        jobs = max(1, min(slides, cores // THREADS_PER_SLIDE))
+    threads = pipeline.run.threads or max(1, min(cores // jobs, 2 * THREADS_PER_SLIDE))
+    return jobs, threads
+
+
+def _executor(pipeline: Pipeline, jobs: int) -> Executor:
+    name = pipeline.run.executor
+    if name is not None:
+        cls = registry().find("executor", name)
+        settings, _ = from_table(cls, {"jobs": jobs} if "jobs" in options_of(cls) else {}, where=f"executor {name}")
+        if settings is None:
+            raise ConfigError(f"executor '{name}' cannot be made without options")
+        chosen: Executor = settings.build()
+        return chosen
+    return Processes(jobs=jobs).build() if jobs > 1 else InProcess().build()
+
+
+def _finish(
+    pipeline: Pipeline,
+    reports: Sequence[SlideReport],
+    folder: OutputFolder,
+    started: str,
+    clock: float,
+    *,
+    dry_run: bool,
+) -> RunReport:
+    run = RunReport(
+        slides=tuple(reports),
+        out=str(folder.root),
+        pipeline=plain(pipeline.as_table()),
+        digest=pipeline.digest(),
+        versions=versions(),
+        started=started,
+        seconds=round(time.perf_counter() - clock, 3),
+    )
+    if not dry_run:
+        write_json(folder.root / "extraction_report.json", run.as_table())
+        _write_errors(folder.root / "errors.csv", run)
+        _write_burden(folder.root, run)
+    registry().notify("slideloom_run_done", report=run, out=folder.root)
+    return run
+
+
+def _write_errors(path: Path, run: RunReport) -> None:
+    """Failed slides and their reasons; an earlier list goes away when nothing failed."""
+    with storing_in(path.parent):
+        if not run.failed:
+            path.unlink(missing_ok=True)
+            return
+        write_whole(path, _csv(("slide", "path", "error"), ((r.slide, r.path, r.error) for r in run.failed)))
+
+
+def _write_burden(root: Path, run: RunReport) -> None:
+    """`high_blur_burden.txt`: slide and value, next to the slides' TFRecords (else in the output folder)."""
+    by_folder: dict[Path, list[SlideReport]] = {}
+    for report in run.slides:
+        records = [root / output for output in report.outputs if output.endswith(".tfrecords")]
+        for folder in {path.parent for path in records} or {root}:
+            high = by_folder.setdefault(folder, [])
+            if report.blur_burden is not None and report.blur_burden > BLUR_BURDEN_WARNING:
+                high.append(report)
+    for folder, reports in by_folder.items():
+        path = folder / "high_blur_burden.txt"
+        with storing_in(folder):
+            if reports:
+                lines = [f"{report.slide},{report.blur_burden:.4f}\n" for report in reports]
+                write_whole(path, "".join(lines).encode())
+            else:
+                path.unlink(missing_ok=True)
+
+
+def _csv(header: Sequence[str], rows: Iterable[Sequence[str]]) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def versions() -> dict[str, str]:
+    """Version of every slideloom distribution and of the libraries that touch pixels."""
+    names = ("numpy", "opencv-python-headless", "openslide-python", "openslide-bin", "pyvips", "simplejpeg", "torch")
+    found = {"slideloom-core": __version__}
+    for dist in distributions():
+        name = dist.metadata["Name"]
+        if name is not None and (name.startswith("slideloom") or name in names):
+            found[name] = dist.version
+    return dict(sorted(found.items()))
+
+
+def require_slides(slides: Sequence[Path]) -> None:
+    """Raise `SlideError` if there is nothing to do."""
+    if not slides:
+        raise SlideError("no slides given; name files, a folder or a pattern")
+
+
+def slides_of(pipeline: Pipeline, base: Path | None) -> list[Path]:
+    """The slides that a pipeline names."""
+    rules: Slides = pipeline.slides
+    return find_slides(rules.include, rules.exclude, base=base)
