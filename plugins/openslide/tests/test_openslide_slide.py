@@ -14,6 +14,7 @@ import openslide
 import pytest
 import tifffile
 from slideloom import Point, Resolution, Rgb, Size, Slide, SlideError
+from slideloom.testing.contracts import ReaderContract
 from slideloom_openslide import OpenSlideReader
 from slideloom_openslide.slide import flattened
 
@@ -224,3 +225,12 @@ def test_the_plugin_module_imports_no_image_library() -> None:
     code = "import sys, slideloom_openslide.plugin; print({'openslide', 'cv2', 'PIL'} & set(sys.modules))"
 
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+class TestOpenSlideReader(ReaderContract):
+    settings = OpenSlideReader()
+
+    @pytest.fixture(autouse=True)
+    def _smooth_pyramid(self, tmp_path: Path) -> None:
+        full = pattern(1024, 768) // 8
+        self.slide_path = write_svs(tmp_path / "contract.svs", [full, full[::2, ::2], full[::4, ::4]])

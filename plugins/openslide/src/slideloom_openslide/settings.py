@@ -13,6 +13,7 @@ class OpenSlideReader(Settings[Reader]):
     """Whole-slide formats (SVS, NDPI, MRXS, SCN, BIF, DICOM and others), by OpenSlide."""
 
     name: ClassVar[str] = "openslide"
+    rank: ClassVar[int] = 10
     cache_mb: int = option(
         64,
         help="decoded tiles kept in memory per open slide",

@@ -73,6 +73,7 @@ class OpenSlideSlide(Slide):
             properties = dict(self._handle.properties)
         except openslide.OpenSlideError as error:
             raise self._damaged("its levels cannot be listed", error) from error
+        scanned = metadata.bounds(properties)
         self.info = SlideInfo(
             path=path,
             name=slide_name(path),
@@ -81,7 +82,7 @@ class OpenSlideSlide(Slide):
             mpp=metadata.resolution(properties),
             tiff_mpp=metadata.tiff_resolution(properties),
             objective_power=metadata.objective_power(properties),
-            bounds=metadata.bounds(properties),
+            bounds=scanned.intersection(Box(0, 0, sizes[0].width, sizes[0].height)) if scanned else None,
             vendor=properties.get("openslide.vendor", ""),
             background=metadata.background(properties),
             properties=metadata.public(properties),
