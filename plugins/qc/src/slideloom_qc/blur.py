@@ -53,14 +53,13 @@ def edge_strength(grey: Floats, *, sigma: float) -> Floats:
         (h, w) float64, where 1 is a Laplacian as large as white.
     """
     # OpenCV's own sign and kernel: [[0, 1, 0], [1, -4, 1], [0, 1, 0]].
-    edges: Floats = np.abs(cv2.Laplacian(grey, cv2.CV_64F, ksize=1, borderType=cv2.BORDER_REFLECT))
+    edges = np.abs(cv2.Laplacian(grey, cv2.CV_64F, ksize=1, borderType=cv2.BORDER_REFLECT))
     weights = gaussian_weights(sigma) * _WEIGHT_UNIT
     one = np.ones(1)
     across = cv2.sepFilter2D(edges, cv2.CV_64F, weights, one, borderType=cv2.BORDER_REFLECT)
     rounded = np.rint(across / _PASS_UNIT)
     both = cv2.sepFilter2D(rounded, cv2.CV_64F, one, weights, borderType=cv2.BORDER_REFLECT)
-    strength: Floats = both * (_PASS_UNIT / _WEIGHT_UNIT**2 / WHITE)
-    return strength
+    return np.asarray(both * (_PASS_UNIT / _WEIGHT_UNIT**2 / WHITE), np.float64)
 
 
 class GreyGrid:

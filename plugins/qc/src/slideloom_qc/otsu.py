@@ -57,10 +57,10 @@ def otsu(histogram: NDArray[np.int64]) -> Split:
     return Split(threshold, float(low), float(high), float(between[threshold] / variance))
 
 
-def saturation(rgb: Rgb) -> NDArray[np.uint8]:
-    """(h, w) uint8 HSV saturation, 255 x (max - min) / max as OpenCV rounds it, smoothed by a median of 7 x 7."""
+def saturation(rgb: Rgb, *, median_px: int = 7) -> NDArray[np.uint8]:
+    """(h, w) uint8 HSV saturation, 255 x (max - min) / max as OpenCV rounds it, smoothed by a square median."""
     hsv = cv2.cvtColor(rgb, cv2.COLOR_RGB2HSV)
-    return cast("NDArray[np.uint8]", cv2.medianBlur(np.ascontiguousarray(hsv[..., 1]), 7))
+    return cast("NDArray[np.uint8]", cv2.medianBlur(np.ascontiguousarray(hsv[..., 1]), median_px))
 
 
 def inside_regions(regions: Regions, extent: Box, shape: tuple[int, int]) -> Mask:

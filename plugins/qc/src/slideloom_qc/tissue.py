@@ -18,6 +18,8 @@ from slideloom_qc.pictures import at_mpp
 LOWEST, HIGHEST = 0.04 * 255, 0.12 * 255
 # Pixels this bright in all channels may be glass, whose colour is taken as white.
 BRIGHT = 200
+# The median that takes noise away spans about this much, and 3 to 7 pixels: more would take thin strands of tissue.
+MEDIAN_UM = 24.0
 # Strokes of ink as `Pen` finds them by default.
 INK_AREA_UM2, INK_MARGIN_UM = 20_000.0, 16.0
 
@@ -42,7 +44,8 @@ def tissue_mask(
     Tissue is what is more saturated than Otsu's threshold of the pixels without ink, held from 4% to 12%. Specks go,
     small holes are filled, and ink is taken out last, so that filling does not bring it back.
     """
-    values = saturation(white_balanced(rgb))
+    half = round((MEDIAN_UM / pixel_um - 1) / 2)
+    values = saturation(white_balanced(rgb), median_px=2 * int(np.clip(half, 1, 3)) + 1)
     clean = values[~ink]
     threshold = LOWEST
     if clean.size:
