@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -14,6 +11,7 @@ import pytest
 from slideloom import OutputError, Size, TileBatch, Tiles
 from slideloom.testing import batch_of, info_of, scene_of, stained, tiles_of
 from slideloom.testing.contracts import SinkContract
+from slideloom.testing.disks import full_disk
 from slideloom_images import Images
 
 DEFAULTS = Images()
@@ -139,24 +137,15 @@ def test_a_file_where_the_folder_should_be_is_named(tmp_path: Path) -> None:
         DEFAULTS.build().open(info_of(), SCENE, tmp_path)
 
 
-@pytest.fixture
-def room_for_1_kb() -> Iterator[None]:
-    """Files end at 1 kB, as on a full disk: the kernel takes a part and then refuses."""
-    previous = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    signal.signal(signal.SIGXFSZ, previous)
-
-
-@pytest.mark.usefixtures("room_for_1_kb")
 def test_a_full_disk_is_named_with_its_remedy_and_leaves_nothing(tmp_path: Path) -> None:
     sink = DEFAULTS.build()
     writer = sink.open(info_of(), SCENE, tmp_path)
     tiles = batch(2)
 
-    with pytest.raises(OutputError, match=r"no room left.*another output folder") as caught:
+    with (
+        full_disk(after_bytes=1000),
+        pytest.raises(OutputError, match=r"no room left.*another output folder") as caught,
+    ):
         writer.write(tiles.tiles, sink.encode(tiles))
     writer.abort()
 

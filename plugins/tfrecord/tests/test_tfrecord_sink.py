@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
-import signal
 from pathlib import Path
 
 import cv2
@@ -15,6 +13,7 @@ from slideloom import OutputError, RunReport, SlideReport, TileBatch
 from slideloom.geometry import Size
 from slideloom.testing import batch_of, info_of, scene_of, stained, take, tiles_of
 from slideloom.testing.contracts import SinkContract
+from slideloom.testing.disks import full_disk
 from slideloom_tfrecord import TFRecordFile, TFRecords, plugin, read_records, write_manifest
 
 SCENE = scene_of(tile_px=64, mpp=1.0)
@@ -201,18 +200,6 @@ def test_the_sub_folder_is_one_name(folder: str) -> None:
         TFRecords(folder=folder)
 
 
-@pytest.fixture
-def room_for_100_kb() -> object:
-    """Files end at 100 kB, as on a full disk: the kernel refuses the write."""
-    previous = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    signal.signal(signal.SIGXFSZ, previous)
-
-
-@pytest.mark.usefixtures("room_for_100_kb")
 def test_a_full_disk_is_named_with_its_remedy_and_leaves_nothing(tmp_path: Path) -> None:
     sink = TFRecords(format="png").build()
     writer = sink.open(info_of(), SCENE, tmp_path)
@@ -221,7 +208,10 @@ def test_a_full_disk_is_named_with_its_remedy_and_leaves_nothing(tmp_path: Path)
     records = sink.encode(tiles)
     assert sum(map(len, records)) > 1_200_000  # more than the write buffer, so that it fails on the way
 
-    with pytest.raises(OutputError, match=r"no room left.*another output folder") as caught:
+    with (
+        full_disk(after_bytes=100_000),
+        pytest.raises(OutputError, match=r"no room left.*another output folder") as caught,
+    ):
         writer.write(tiles.tiles, records)
     writer.abort()
 
@@ -229,7 +219,6 @@ def test_a_full_disk_is_named_with_its_remedy_and_leaves_nothing(tmp_path: Path)
     assert everything(tmp_path) == []
 
 
-@pytest.mark.usefixtures("room_for_100_kb")
 def test_a_disk_that_fills_up_at_commit_leaves_nothing(tmp_path: Path) -> None:
     sink = TFRecords(format="png").build()
     writer = sink.open(info_of(), SCENE, tmp_path)
@@ -238,7 +227,7 @@ def test_a_disk_that_fills_up_at_commit_leaves_nothing(tmp_path: Path) -> None:
     assert 100_000 < sum(map(len, records)) < 1_000_000  # less than the write buffer, so that it fails at the end
 
     writer.write(tiles.tiles, records)
-    with pytest.raises(OutputError, match="no room left"):
+    with full_disk(after_bytes=100_000), pytest.raises(OutputError, match="no room left"):
         writer.commit()
 
     assert everything(tmp_path) == []
