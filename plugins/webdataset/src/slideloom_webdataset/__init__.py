@@ -1,0 +1,7 @@
+"""WebDataset shards of tiles. `WebDataset` are the sink's settings."""
+
+from __future__ import annotations
+
+from slideloom_webdataset.settings import WebDataset
+
+__all__ = ["WebDataset"]
