@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 import threading
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from slideloom import (
 )
 
 from slideloom_openslide import metadata
+from slideloom_openslide.truncation import is_cut_tiff
 
 cv2.setNumThreads(1)  # the core runs one thread per row of tiles; OpenCV's own would only compete
 
@@ -185,33 +185,3 @@ def flattened(rgba: NDArray[np.uint8], *, background: tuple[int, int, int]) -> R
     alpha = rgba[..., 3:].astype(np.uint32)
     mixed = rgb * alpha + np.array(background, np.uint32) * (255 - alpha)
     return ((mixed + 127) // 255).astype(np.uint8)
-
-
-def is_cut_tiff(path: Path) -> bool:
-    """True for a TIFF or BigTIFF file that ends before one of its image directories, as after an aborted copy."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(16)
-            order = {b"II": "<", b"MM": ">"}.get(head[:2])
-            if order is None or len(head) < 16:
-                return False
-            (version,) = struct.unpack(order + "H", head[2:4])
-            if version not in (42, 43):
-                return False
-            length = file.seek(0, 2)
-            start, entry, offset, count_size = (4, 12, "I", "H") if version == 42 else (8, 20, "Q", "Q")
-            (at,) = struct.unpack_from(order + offset, head, start)
-            for _ in range(1000):  # a loop of directories must not hang
-                if at == 0:
-                    return False
-                file.seek(at)
-                (count,) = struct.unpack(order + count_size, file.read(struct.calcsize(count_size)))
-                file.seek(at + struct.calcsize(count_size) + entry * count)
-                (at,) = struct.unpack(order + offset, file.read(struct.calcsize(offset)))
-                if at >= length:
-                    return True
-    except struct.error:  # the directory itself is cut
-        return True
-    except OSError:
-        return False
-    return False

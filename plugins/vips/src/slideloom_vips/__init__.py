@@ -1,0 +1,5 @@
+"""slideloom reader for tiled TIFF, BigTIFF, OME-TIFF, JPEG and PNG, by libvips."""
+
+from slideloom_vips.settings import VipsReader
+
+__all__ = ["VipsReader"]

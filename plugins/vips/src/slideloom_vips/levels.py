@@ -1,0 +1,55 @@
+"""Which images of a file are the levels of one slide."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import frozen
+from slideloom import Size
+
+# Scanners crop or pad a level by some pixels; a label or macro image never has the slide's proportions this exactly.
+_PROPORTION_TOLERANCE = 0.01
+_ROUNDING_PX = 1.5
+
+
+@frozen
+class Stored:
+    """One image of a file.
+
+    Attributes:
+        options: for libvips, what selects it: nothing, `page` or `subifd`.
+        size: in pixels.
+        bands: channels.
+        format: libvips band format, such as "uchar".
+        is_tiled: stored in tiles, so that a part can be read without the rest.
+    """
+
+    options: tuple[tuple[str, int], ...]
+    size: Size
+    bands: int
+    format: str
+    is_tiled: bool
+
+
+def levels_among(images: Sequence[Stored]) -> list[Stored]:
+    """The largest image and those that are it made smaller, from large to small.
+
+    A level has the channels, the storage and the proportions of the largest. So Aperio's thumbnail, stored in strips
+    beside tiled levels, is none, and neither are label and macro.
+    """
+    base = max(images, key=lambda image: image.size.area)  # the first of equals: planes of a stack share one size
+    found = [base]
+    for image in sorted(images, key=lambda image: -image.size.area):
+        alike = (image.bands, image.format, image.is_tiled) == (base.bands, base.format, base.is_tiled)
+        if alike and image.size.width < found[-1].size.width and _same_proportions(base.size, image.size):
+            found.append(image)
+    return found
+
+
+def _same_proportions(large: Size, small: Size) -> bool:
+    height = large.height * small.width / large.width
+    width = large.width * small.height / large.height
+    return (
+        abs(height - small.height) <= max(_ROUNDING_PX, _PROPORTION_TOLERANCE * small.height)
+        or abs(width - small.width) <= _ROUNDING_PX
+    )

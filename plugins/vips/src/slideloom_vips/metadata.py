@@ -1,0 +1,86 @@
+"""What the headers of TIFF files say, as checked values."""
+
+from __future__ import annotations
+
+import math
+import re
+from xml.etree import ElementTree
+
+from attrs import frozen
+from slideloom import Resolution, Size, is_plausible
+
+# OME schema 2016-06, UnitsLength; the micro sign exists twice in Unicode.
+_MICRONS = {
+    "pm": 1e-6, "Å": 1e-4, "nm": 1e-3, "µm": 1.0, "\u03bcm": 1.0, "um": 1.0, "mm": 1e3, "cm": 1e4, "dm": 1e5, "m": 1e6,
+    "in": 25400.0,
+}  # fmt: skip
+
+
+@frozen
+class Described:
+    """What an image description tells.
+
+    Attributes:
+        vendor: "aperio", "ome" or "".
+        mpp: microns per pixel, or None.
+        objective_power: such as 20.0, or None.
+        planes: number of single-channel images that belong together; above 1 the image is not RGB.
+    """
+
+    vendor: str = ""
+    mpp: Resolution | None = None
+    objective_power: float | None = None
+    planes: int = 1
+
+
+def described(text: str, *, size: Size) -> Described:
+    """What the description of an image of this size tells; nothing if it is of no known kind."""
+    if text.startswith("Aperio"):
+        return _aperio(text)
+    if "<OME" in text[:2000]:
+        return _ome(text, size)
+    return Described()
+
+
+def _aperio(text: str) -> Described:
+    values = dict(re.findall(r"\|\s*([^=|]+?)\s*=\s*([^|;]*?)\s*(?=[|;]|$)", text))
+    mpp, power = _number(values.get("MPP")), _number(values.get("AppMag"))
+    found = Resolution(mpp, mpp, "Aperio MPP") if mpp is not None and is_plausible(mpp) else None
+    return Described(vendor="aperio", mpp=found, objective_power=power if power and power > 0 else None)
+
+
+def _ome(text: str, size: Size) -> Described:
+    """The <Pixels> whose size is that of the image: an OME file may describe label and macro as well."""
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:  # never part of OME-XML, and a way to make a parser explode
+        return Described(vendor="ome")
+    try:
+        root = ElementTree.fromstring(text.strip().encode())  # noqa: S314 - without entities, see above
+    except (ElementTree.ParseError, ValueError):
+        return Described(vendor="ome")
+    for pixels in root.iterfind(".//{*}Pixels"):
+        if (pixels.get("SizeX"), pixels.get("SizeY")) == (str(size.width), str(size.height)):
+            x, y = (_length(pixels, axis) for axis in ("X", "Y"))
+            mpp = None
+            if x is not None and y is not None and is_plausible(x) and is_plausible(y):
+                mpp = Resolution(x, y, "OME PhysicalSizeX/Y")
+            power = next(
+                (_number(found.get("NominalMagnification")) for found in root.iterfind(".//{*}Objective")), None
+            )
+            return Described(vendor="ome", mpp=mpp, objective_power=power, planes=int(pixels.get("SizeC") or 1))
+    return Described(vendor="ome")
+
+
+def _length(pixels: ElementTree.Element, axis: str) -> float | None:
+    value = _number(pixels.get(f"PhysicalSize{axis}"))
+    scale = _MICRONS.get(pixels.get(f"PhysicalSize{axis}Unit", "µm"))
+    return value * scale if value is not None and scale is not None else None
+
+
+def _number(text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None

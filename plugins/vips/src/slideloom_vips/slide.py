@@ -1,0 +1,181 @@
+"""Slides read by libvips."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from slideloom import (
+    Box,
+    NativeResampler,
+    Point,
+    Reader,
+    Resolution,
+    Rgb,
+    Size,
+    Slide,
+    SlideError,
+    SlideInfo,
+    levels_from_sizes,
+    slide_name,
+)
+
+from slideloom_vips.images import Level, as_rgb, check_cost, has, opened
+from slideloom_vips.levels import Stored, levels_among
+from slideloom_vips.metadata import described
+from slideloom_vips.truncation import is_cut_tiff
+
+cv2.setNumThreads(1)  # the core runs one thread per row of tiles; OpenCV's own would only compete
+
+_resample = NativeResampler(cv2)
+
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_OTHERS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
+_MAX_PAGES = 256  # a pyramid has a dozen; a stack of planes may have thousands, and its first is enough
+# What libvips says of a file it knows but was not built to decode.
+_CANNOT = ("built without", "not supported", "unsupported", "not configured")
+_WHITE = (255, 255, 255)
+
+
+class VipsFiles(Reader):
+    """Opens TIFF, JPEG and PNG files.
+
+    Args:
+        reads_at_once: reads of one level at the same time.
+    """
+
+    def __init__(self, *, reads_at_once: int) -> None:
+        self._reads_at_once = reads_at_once
+
+    def recognises(self, path: Path) -> bool:
+        """True for a TIFF, JPEG or PNG by its first bytes, unless it is compressed in a way libvips does not know."""
+        try:
+            with path.open("rb") as file:
+                head = file.read(8)
+        except OSError:
+            return False
+        if not head.startswith((*_TIFF, *_OTHERS)) or len(head) < 8:
+            return False
+        try:
+            image = opened(path)
+            if has(image, "tile-width"):
+                Level(path, _stored(image, ()), reads_at_once=1).read(x=0, y=0, width=1, height=1)
+        except SlideError as error:
+            # A damaged file is recognised, so that opening it says what is wrong with it.
+            return not any(words in str(error) for words in _CANNOT)
+        return True
+
+    def open(self, path: Path) -> Slide:
+        """See `Reader.open`."""
+        return VipsSlide(path, reads_at_once=self._reads_at_once)
+
+
+class VipsSlide(Slide):
+    """One image file, open, with its pyramid if it has one."""
+
+    def __init__(self, path: Path, *, reads_at_once: int) -> None:
+        if not path.is_file():
+            raise SlideError(f"{path}: no such file; check the path")
+        if is_cut_tiff(path):  # libvips would show the levels before the cut, as if there were no others
+            raise SlideError(
+                f"{path.name}: the file ends before its last directory; it is cut short: copy it again from its source"
+            )
+        first = opened(path)
+        stored = levels_among(_images_in(path, first))
+        for level in stored:
+            check_cost(opened(path, level.options), path)
+        base = opened(path, stored[0].options)
+        as_rgb(base, path)  # says now what reads would run into
+        size = stored[0].size
+        text = next((str(i.get("image-description")) for i in (base, first) if has(i, "image-description")), "")
+        about = described(text, size=size)
+        if about.planes > 1 and base.bands == 1:
+            raise SlideError(f"{path.name}: it holds {about.planes} separate channels, not an RGB image; merge them")
+        self._path = path
+        self._levels: tuple[Level, ...] | None = tuple(
+            Level(path, level, reads_at_once=reads_at_once) for level in stored
+        )
+        loader = str(base.get("vips-loader")).removesuffix("load")
+        self.info = SlideInfo(
+            path=path,
+            name=slide_name(path),
+            reader="vips",
+            levels=levels_from_sizes([level.size for level in stored]),
+            mpp=about.mpp,
+            tiff_mpp=_tiff_resolution(base),
+            objective_power=about.objective_power,
+            vendor=about.vendor or loader,
+            background=_WHITE,
+            properties=_properties(base, text),
+        )
+
+    def read(self, origin: Point, level: int, size: Size) -> Rgb:
+        """See `Slide.read`. The result may be read-only."""
+        if self._levels is None:
+            raise SlideError(f"{self._path.name}: the slide was closed; open it again before reading")
+        stored = self.info.levels[level].size
+        left, top = max(0, origin.x), max(0, origin.y)
+        right, bottom = min(stored.width, origin.x + size.width), min(stored.height, origin.y + size.height)
+        if right <= left or bottom <= top:
+            return np.full((size.height, size.width, 3), _WHITE, np.uint8)
+        rgb = self._levels[level].read(x=left, y=top, width=right - left, height=bottom - top)
+        if rgb.shape[:2] == (size.height, size.width):
+            return rgb
+        padded = np.full((size.height, size.width, 3), _WHITE, np.uint8)
+        x, y = left - origin.x, top - origin.y
+        padded[y : y + rgb.shape[0], x : x + rgb.shape[1]] = rgb
+        return padded
+
+    def resample(self, rgb: Rgb, *, box: Box, size: Size) -> Rgb:
+        """See `Slide.resample`."""
+        return _resample(rgb, box=box, size=size)
+
+    def close(self) -> None:
+        """Release the file, as soon as reads that still run are done."""
+        levels, self._levels = self._levels, None
+        for level in levels or ():
+            level.close()
+
+
+def _images_in(path: Path, first: Any) -> list[Stored]:
+    """Every image of the file that may be a level: the pages, or the sub-images of the first as OME-TIFF has it."""
+    found = [_stored(first, ())]
+    # libvips shows sub-images only to who asks for one by number, so pages and sub-images are listed apart.
+    pages = int(first.get("n-pages")) if has(first, "n-pages") else 1
+    subs = int(first.get("n-subifds")) if has(first, "n-subifds") else 0
+    options = [(("subifd", i),) for i in range(subs)] or [(("page", i),) for i in range(1, min(pages, _MAX_PAGES))]
+    for option in options:
+        try:
+            found.append(_stored(opened(path, option), option))
+        except SlideError:
+            continue
+    return found
+
+
+def _stored(image: Any, options: tuple[tuple[str, int], ...]) -> Stored:
+    return Stored(
+        options=options,
+        size=Size(image.width, image.height),
+        bands=image.bands,
+        format=image.format,
+        is_tiled=has(image, "tile-width"),
+    )
+
+
+def _tiff_resolution(image: Any) -> Resolution | None:
+    """By the TIFF resolution tags; libvips converts to pixels per millimetre, and names the unit if there is one."""
+    if str(image.get("vips-loader")) != "tiffload" or not has(image, "resolution-unit"):
+        return None
+    if image.get("resolution-unit") not in ("cm", "in") or image.xres <= 0 or image.yres <= 0:
+        return None
+    return Resolution(1000 / image.xres, 1000 / image.yres, "TIFF resolution")
+
+
+def _properties(image: Any, description: str) -> dict[str, str]:
+    names = ("n-pages", "n-subifds", "tile-width", "tile-height", "bits-per-sample", "resolution-unit", "orientation")
+    found = {f"vips.{name}": str(image.get(name)) for name in names if has(image, name)}
+    if description:
+        found["tiff.ImageDescription"] = description
+    return found

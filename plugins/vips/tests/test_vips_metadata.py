@@ -1,0 +1,95 @@
+"""What image descriptions mean, and which images are levels."""
+
+from __future__ import annotations
+
+import pytest
+from slideloom import Resolution, Size
+from slideloom_vips.levels import Stored, levels_among
+from slideloom_vips.metadata import described
+
+SIZE = Size(2220, 2967)
+APERIO = (
+    "Aperio Image Library v11.2.1 \r\n46000x32914 [42673,5576 2220x2967] (240x240) JPEG/RGB Q=30;"
+    "Aperio Image Library v10.0.51\r\n46920x33014 [0,100 46000x32914] (256x256) JPEG/RGB Q=30|AppMag = 20"
+    "|Time = 09:59:15|MPP = {}|Left = 25.6"
+)
+OME = (
+    '<?xml version="1.0" encoding="UTF-8"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">'
+    '<Instrument><Objective ID="Objective:0" NominalMagnification="40"/></Instrument>'
+    '<Image><Pixels SizeX="400" SizeY="300" PhysicalSizeX="9" PhysicalSizeY="9"/></Image>'
+    '<Image><Pixels SizeX="2220" SizeY="2967" SizeC="3" PhysicalSizeX="{}" {} PhysicalSizeY="{}" {}/></Image></OME>'
+)
+
+
+def test_an_aperio_description_gives_resolution_and_power() -> None:
+    found = described(APERIO.format("0.4990"), size=SIZE)
+
+    assert (found.vendor, found.mpp, found.objective_power) == ("aperio", Resolution(0.499, 0.499, "Aperio MPP"), 20)
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "1e9", "unknown", ""])
+def test_a_resolution_that_no_scanner_has_is_none(value: str) -> None:
+    assert described(APERIO.format(value), size=SIZE).mpp is None
+    assert described(OME.format(value, "", "0.5", ""), size=SIZE).mpp is None
+
+
+@pytest.mark.parametrize(
+    ("value", "unit"),
+    [
+        ("0.25", ""),
+        ("0.25", 'PhysicalSizeXUnit="µm"'),
+        ("250", 'PhysicalSizeXUnit="nm"'),
+        ("2.5e-4", 'PhysicalSizeXUnit="mm"'),
+    ],
+)
+def test_an_ome_description_gives_the_resolution_of_the_image_of_this_size(value: str, unit: str) -> None:
+    found = described(OME.format(value, unit, "0.5", ""), size=SIZE)
+
+    assert found.mpp is not None
+    assert (found.mpp.x, found.mpp.y) == (pytest.approx(0.25), 0.5)
+    assert (found.vendor, found.objective_power, found.planes) == ("ome", 40, 3)
+
+
+def test_an_unknown_unit_gives_no_resolution() -> None:
+    assert described(OME.format("1", 'PhysicalSizeXUnit="pixel"', "1", ""), size=SIZE).mpp is None
+
+
+@pytest.mark.parametrize("text", ["", "a photo", "<OME", '<!DOCTYPE x [<!ENTITY a "b">]><OME><Pixels/></OME>'])
+def test_another_description_gives_nothing(text: str) -> None:
+    found = described(text, size=SIZE)
+
+    assert (found.mpp, found.objective_power, found.planes) == (None, None, 1)
+
+
+def stored(width: int, height: int, *, page: int = 0, bands: int = 3, is_tiled: bool = True) -> Stored:
+    return Stored((("page", page),), Size(width, height), bands, "uchar", is_tiled)
+
+
+def test_levels_are_the_largest_image_made_smaller() -> None:
+    """As Aperio stores them: level, thumbnail in strips, levels, label and macro."""
+    images = [
+        stored(46000, 32914, page=0),
+        stored(1024, 732, page=1, is_tiled=False),
+        stored(11500, 8228, page=2),
+        stored(2875, 2057, page=3),
+        stored(387, 463, page=4, is_tiled=False),
+        stored(1280, 431, page=5, is_tiled=False),
+    ]
+
+    assert [level.options[0][1] for level in levels_among(images)] == [0, 2, 3]
+
+
+def test_other_proportions_channels_and_repeats_are_no_levels() -> None:
+    images = [stored(4000, 3000, page=i) for i in range(3)] + [
+        stored(2000, 1400, page=3),
+        stored(2000, 1500, page=4, bands=1),
+        stored(1000, 750, page=5),
+    ]
+
+    assert [level.options[0][1] for level in levels_among(images)] == [0, 5]
+
+
+def test_the_last_levels_are_found_although_rounding_bends_their_proportions() -> None:
+    images = [stored(8877 >> i, 11861 >> i, page=i) for i in range(12)]  # the last is 4 x 5 pixels
+
+    assert len(levels_among(images)) == 12
