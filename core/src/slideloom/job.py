@@ -22,6 +22,7 @@ from slideloom.geometry import IntArray
 from slideloom.layout import OutputFolder, write_json
 from slideloom.masks import save_mask
 from slideloom.opening import blaming, open_slide
+from slideloom.pictures import Picture, overview
 from slideloom.pipeline import Pipeline
 from slideloom.planning import SlidePlan, apply_regions, assess_slide, discard_mask, plan_slide, slide_digest
 from slideloom.reports import SlideReport
@@ -288,9 +289,27 @@ def _store(task: SlideTask, plan: SlidePlan, folder: OutputFolder, report: Slide
     if task.pipeline.run.save_masks:
         for use, result in plan.qc:
             save_mask(result, folder.mask(report.slide, use.step.name), slide=plan.slide.info)
+    if task.pipeline.run.overview:
+        with storing_in(folder.root):
+            write_whole(folder.overview(report.slide), plan_picture(plan).png())
     report = attrs.evolve(report, tile_table=folder.relative(table))
     write_json(folder.report(report.slide), report.as_table())
     return report
+
+
+def plan_picture(plan: SlidePlan, *, max_px: int = 2048) -> Picture:
+    """The slide with regions, masks, kept tiles, and dropped tiles by reason."""
+    status = np.array(plan.ledger.status(), dtype=object)
+    every = plan.ledger.tiles
+    kept = np.isin(status, ["written", "candidate"])
+    return overview(
+        plan.slide,
+        kept=every.take(kept),
+        rejected={word: every.take(status == word) for word in sorted(set(status[~kept].tolist()))},
+        regions=plan.scene.regions,
+        masks=[(result.mask, result.extent) for _, result in plan.qc],
+        max_px=max_px,
+    )
 
 
 def tile_table_csv(plan: SlidePlan) -> str:

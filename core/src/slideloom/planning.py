@@ -160,22 +160,42 @@ def apply_regions(plan: SlidePlan) -> None:
 def assess_slide(plan: SlidePlan, pipeline: Pipeline) -> None:
     """Run slide QC, reject masked tiles, and measure the blur burden after all masks."""
     considered = plan.ledger.tiles.take(plan.ledger.candidates())
-    size = plan.slide.info.size
     if not len(considered):
         return
     for use in pipeline.qc:
-        name = use.step.name
-        with plan.timed(f"qc:{name}"), blaming(use.step, "qc", plan.slide.info.name):
-            result = use.step.build().assess(plan.slide, plan.scene)
-        check_qc_result(result, name)
-        plan.qc.append((use, result))
-        share = masked_share(result.mask, result.extent, plan.ledger.tiles, size)
-        every = np.arange(len(plan.ledger))
-        plan.ledger.score(f"qc:{name}", every, share)
-        plan.ledger.reject(share > use.filter_threshold, f"qc:{name}")
-        plan.metrics[f"{name}.masked"] = float(result.mask.mean())
-        plan.metrics.update({f"{name}.{key}": float(value) for key, value in result.metrics.items()})
-        plan.warnings.extend(f"{name}: {note}" for note in result.notes)
+        with plan.timed(f"qc:{use.step.name}"):
+            result = assess_step(plan, use)
+        apply_qc(plan, use, result)
+    measure_burden(plan, considered)
+
+
+def assess_step(plan: SlidePlan, use: QcUse) -> QcResult:
+    """What one QC step finds.
+
+    Raises:
+        PluginError: it fails, or returns something else than its contract says.
+    """
+    with blaming(use.step, "qc", plan.slide.info.name):
+        result = use.step.build().assess(plan.slide, plan.scene)
+    check_qc_result(result, use.step.name)
+    return result  # type: ignore[no-any-return]  # checked above
+
+
+def apply_qc(plan: SlidePlan, use: QcUse, result: QcResult) -> None:
+    """Reject the tiles that a QC result masks, and keep its numbers for the report."""
+    name = use.step.name
+    plan.qc.append((use, result))
+    share = masked_share(result.mask, result.extent, plan.ledger.tiles, plan.slide.info.size)
+    plan.ledger.score(f"qc:{name}", np.arange(len(plan.ledger)), share)
+    plan.ledger.reject(share > use.filter_threshold, f"qc:{name}")
+    plan.metrics[f"{name}.masked"] = float(result.mask.mean())
+    plan.metrics.update({f"{name}.{key}": float(value) for key, value in result.metrics.items()})
+    plan.warnings.extend(f"{name}: {note}" for note in result.notes)
+
+
+def measure_burden(plan: SlidePlan, considered: Tiles) -> None:
+    """The blur burden after all masks, over the tiles that regions leave."""
+    size = plan.slide.info.size
     blur = [result for _, result in plan.qc if result.kind == "blur"]
     background = [(use, result) for use, result in plan.qc if result.kind == "background"]
     threshold = max((use.filter_threshold for use, _ in background), default=0.6)
