@@ -10,6 +10,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 _HOMES = {
+    "contracts": (
+        "NormalizerContract", "PlacementContract", "ReaderContract", "RoiSourceContract", "SettingsContract",
+        "SinkContract", "SlideQcContract", "TileFilterContract",
+    ),
     "slides": ("Analytic", "AnalyticReader", "AnalyticSlide", "PixelsSlide", "write_analytic"),
     "tiles": (
         "batch_of", "info_of", "join", "scene_of", "smooth_noise", "stained", "take", "tiles_of", "varied_batch",
@@ -20,6 +24,16 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = sorted(_HOME_OF)  # noqa: PLE0605 - computed from the table above
 
 if TYPE_CHECKING:
+    from slideloom.testing.contracts import (
+        NormalizerContract as NormalizerContract,
+        PlacementContract as PlacementContract,
+        ReaderContract as ReaderContract,
+        RoiSourceContract as RoiSourceContract,
+        SettingsContract as SettingsContract,
+        SinkContract as SinkContract,
+        SlideQcContract as SlideQcContract,
+        TileFilterContract as TileFilterContract,
+    )
     from slideloom.testing.slides import (
         Analytic as Analytic,
         AnalyticReader as AnalyticReader,
