@@ -1,0 +1,46 @@
+"""Settings of the tile filters."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from attrs import frozen
+from slideloom import Settings, TileFilter, in_range, option
+
+
+@frozen
+class Grayspace(Settings[TileFilter]):
+    """Drop tiles that are mostly without colour."""
+
+    name: ClassVar[str] = "grayspace"
+    threshold: float = option(
+        0.05, help="a pixel is gray if its HSV saturation is below this", validator=in_range(0, 1)
+    )
+    fraction: float = option(
+        0.6, help="a tile is rejected if more than this share of it is gray; 1 is off", validator=in_range(0, 1)
+    )
+
+    def build(self) -> TileFilter:
+        """The filter."""
+        from slideloom_filters.pixels import GrayspaceFilter
+
+        return GrayspaceFilter(threshold=self.threshold, fraction=self.fraction)
+
+
+@frozen
+class Whitespace(Settings[TileFilter]):
+    """Drop tiles that are mostly bright."""
+
+    name: ClassVar[str] = "whitespace"
+    threshold: float = option(
+        230.0, help="a pixel is white if the mean of its channels is above this", validator=in_range(0, 255)
+    )
+    fraction: float = option(
+        1.0, help="a tile is rejected if more than this share of it is white; 1 is off", validator=in_range(0, 1)
+    )
+
+    def build(self) -> TileFilter:
+        """The filter."""
+        from slideloom_filters.pixels import WhitespaceFilter
+
+        return WhitespaceFilter(threshold=self.threshold, fraction=self.fraction)
