@@ -120,11 +120,12 @@ class OtsuQc(SlideQc):
                 f"otsu: hardly any glass (saturation below the threshold is {split.low / 255:.3f} on average), so pale "
                 "tissue is masked as background; 'tissue' does not do that"
             )
-        metrics = {
+        numbers = {
             "masked": float(mask.mean()),
             "threshold": float(split.threshold),
             "separability": split.separability,
             "low": split.low,
             "high": split.high,
         }
+        metrics = {name: number for name, number in numbers.items() if np.isfinite(number)}
         return QcResult(mask, "background", picture.extent, metrics, tuple(notes))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 from attrs import field, frozen
 from slideloom import Box, Rgb, Size, Slide, SlideError
 from slideloom.slide import Resolution
@@ -60,12 +59,12 @@ def low_level(slide: Slide) -> Picture:
     level = info.levels[index]
     mpp = info.mpp.mean if info.mpp else 1.0
     if max(level.size.width, level.size.height) <= MAX_SIDE_PX:
-        extent = Box(0, 0, level.size.width * level.downsample_x, level.size.height * level.downsample_y)
-        return Picture(slide.read_at(extent, level.size, level=index), extent, mpp * level.downsample)
+        # A level may reach a part of a pixel beyond the slide; that last column or row is left out.
+        size = Size(
+            max(1, min(level.size.width, math.floor(info.size.width / level.downsample_x + 1e-6))),
+            max(1, min(level.size.height, math.floor(info.size.height / level.downsample_y + 1e-6))),
+        )
+        extent = Box(0, 0, size.width * level.downsample_x, size.height * level.downsample_y)
+        return Picture(slide.read_at(extent, size, level=index), extent, mpp * level.downsample)
     rgb = slide.thumbnail(max_px=MAX_SIDE_PX)
     return Picture(rgb, None, mpp * info.size.width / rgb.shape[1])
-
-
-def whole_mask(shape: tuple[int, int], *, value: bool) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
-    """A mask of one value."""
-    return np.full(shape, value, np.bool_)

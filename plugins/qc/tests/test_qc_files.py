@@ -1,0 +1,69 @@
+"""PNG masks, and a second run that loads what the first one saved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from slideloom import Box, ConfigError, QcResult, Size, SlideError, save_mask
+from slideloom.testing import PixelsSlide, info_of, scene_of, stained
+from slideloom_qc import GaussianV2, Otsu, SavedMask, load_mask_png, save_mask_png
+
+MASK = np.random.default_rng(2).random((33, 21)) < 0.5
+RESULT = QcResult(MASK, "blur", Box(0, 0, 1990, 1490), {"masked": 0.5}, ("a note",))
+
+
+def test_a_png_mask_comes_back_whole(tmp_path: Path) -> None:
+    path, beside = save_mask_png(RESULT, tmp_path / "slide.blur.png", slide=info_of())
+
+    back = load_mask_png(path, slide=info_of())
+
+    assert np.array_equal(back.mask, MASK)
+    assert (back.kind, back.extent, back.metrics, back.notes) == ("blur", RESULT.extent, {"masked": 0.5}, ("a note",))
+    assert beside.name == "slide.blur.json"
+
+
+def test_white_is_discarded_in_a_png_mask(tmp_path: Path) -> None:
+    path, _ = save_mask_png(RESULT, tmp_path / "a.png", slide=info_of())
+    assert np.array_equal(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), MASK * np.uint8(255))
+
+
+@pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n"])
+def test_a_damaged_png_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
+    path, _ = save_mask_png(RESULT, tmp_path / "a.png", slide=info_of())
+    path.write_bytes(content)
+    with pytest.raises(SlideError, match=r"a\.png: the saved mask is damaged"):
+        load_mask_png(path)
+
+
+@pytest.mark.parametrize(("suffix", "save"), [(".npy", save_mask), (".png", save_mask_png)])
+def test_a_second_run_uses_the_saved_mask(tmp_path: Path, suffix: str, save: object) -> None:
+    slide = PixelsSlide(stained(Size(900, 700)), mpp=0.5)
+    for step in (Otsu(), GaussianV2()):
+        first = step.build().assess(slide, scene_of())
+        save(first, tmp_path / f"{slide.info.name}.{step.name}{suffix}", slide=slide.info)
+
+        second = SavedMask(folder=tmp_path, of=step.name).build().assess(slide, scene_of())
+
+        assert np.array_equal(second.mask, first.mask)
+        assert (second.kind, second.extent, dict(second.metrics)) == (first.kind, first.extent, dict(first.metrics))
+
+
+def test_a_mask_that_is_not_there_is_named_with_the_remedy(tmp_path: Path) -> None:
+    slide = PixelsSlide(stained(Size(90, 70)), mpp=0.5)
+    with pytest.raises(SlideError, match=r"pixels\.json: no saved mask pixels\.otsu\.npy or \.png in .*save_mask"):
+        SavedMask(folder=tmp_path, of="otsu").build().assess(slide, scene_of())
+
+
+def test_a_mask_of_another_slide_is_refused(tmp_path: Path) -> None:
+    save_mask(RESULT, tmp_path / "pixels.npy", slide=info_of("pixels", size=Size(10, 10)))
+    slide = PixelsSlide(stained(Size(90, 70)), mpp=0.5)
+    with pytest.raises(SlideError, match="made for a slide of 10 x 10"):
+        SavedMask(folder=tmp_path).build().assess(slide, scene_of())
+
+
+def test_the_step_name_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="not a path"):
+        SavedMask(folder=tmp_path, of="../../elsewhere").build()
