@@ -20,6 +20,7 @@ _HOMES = {
     "geometry": ("Box", "Mask", "Point", "Rgb", "RgbBatch", "Size"),
     "hookspecs": ("Command", "hookimpl"),
     "masks": ("blur_burden", "load_mask", "masked_share", "save_mask", "union_mask"),
+    "opening": ("open_slide",),
     "regions": ("Region", "Regions"),
     "reports": ("RunReport", "SlideReport"),
     "resampling": ("NativeResampler", "resample"),
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
         save_mask as save_mask,
         union_mask as union_mask,
     )
+    from slideloom.opening import open_slide as open_slide
     from slideloom.regions import Region as Region, Regions as Regions
     from slideloom.reports import RunReport as RunReport, SlideReport as SlideReport
     from slideloom.resampling import NativeResampler as NativeResampler, resample as resample
