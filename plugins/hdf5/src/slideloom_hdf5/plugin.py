@@ -1,0 +1,15 @@
+"""The HDF5 sink."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from slideloom import Settings, Sink, hookimpl
+
+from slideloom_hdf5.settings import HDF5
+
+
+@hookimpl
+def slideloom_sinks() -> Sequence[type[Settings[Sink]]]:
+    """The sink."""
+    return [HDF5]

@@ -1,0 +1,30 @@
+"""Options of the HDF5 sink."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from attrs import frozen, validators
+from slideloom import Settings, Sink, file_name, option
+
+Style = Literal["trident", "clam"]
+
+
+@frozen
+class HDF5(Settings[Sink]):
+    """Tile coordinates in HDF5, so that TRIDENT or CLAM go on from there."""
+
+    name: ClassVar[str] = "hdf5"
+    folder: str = option("hdf5", help="sub-folder of the output folder", validator=file_name)
+    style: Style = option(
+        "trident",
+        help="names, and what patch_size counts: pixels of a tile (trident) or of the level it is read from (clam)",
+        validator=validators.in_(("trident", "clam")),
+    )
+    images: bool = option(False, help="store the pixels of the tiles too, not compressed")
+
+    def build(self) -> Sink:
+        """The sink; imports h5py."""
+        from slideloom_hdf5.sink import HDF5Sink
+
+        return HDF5Sink(self)

@@ -1,0 +1,126 @@
+"""The sink that stores where the tiles of a slide are, and their pixels if wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+from slideloom import (
+    Rgb,
+    Scene,
+    Sink,
+    SlideInfo,
+    TileBatch,
+    Tiles,
+    Writer,
+    discard_path,
+    partial_path,
+    path_inside,
+    storing_in,
+    sync_path,
+)
+
+from slideloom_hdf5.layout import Attribute, coords_attributes, file_name_of, job_folder
+from slideloom_hdf5.patient import PatientFile
+from slideloom_hdf5.settings import HDF5
+
+
+class HDF5Sink(Sink):
+    """Writes one HDF5 file per slide."""
+
+    def __init__(self, settings: HDF5) -> None:
+        self._settings = settings
+
+    def open(self, info: SlideInfo, scene: Scene, folder: Path) -> Writer:
+        """A writer of `<folder>/<sub-folder>/<tile size>/patches/`."""
+        settings, geometry = self._settings, scene.geometry
+        home = path_inside(path_inside(folder, settings.folder), job_folder(geometry, settings.style))
+        return HDF5Writer(
+            path_inside(home / "patches", file_name_of(info.name, settings.style)),
+            attributes=coords_attributes(
+                info, geometry, style=settings.style, home=home.relative_to(folder).as_posix()
+            ),
+            tile_px=geometry.tile_px if settings.images else None,
+        )
+
+    def encode(self, batch: TileBatch) -> Sequence[Rgb | None]:
+        """The tiles' pixels as they are, or nothing where only places are stored."""
+        return list(batch.rgb) if self._settings.images else [None] * len(batch)
+
+
+class HDF5Writer(Writer):
+    """Collects places, and writes pixels as they come; `commit` adds the places and names the file."""
+
+    def __init__(self, path: Path, *, attributes: Mapping[str, Attribute], tile_px: int | None) -> None:
+        self._path = path
+        self._partial = partial_path(path)
+        self._attributes = attributes
+        self._coords: list[NDArray[np.int64]] = []
+        self._stream: PatientFile | None = None
+        self._file: h5py.File | None = None
+        self._images: h5py.Dataset | None = None
+        with storing_in(path.parent):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            discard_path(self._partial)
+            self._stream = PatientFile(self._partial)
+            self._file = h5py.File(self._stream, "w")
+            if tile_px is not None:
+                shape = (tile_px, tile_px, 3)
+                self._images = self._file.create_dataset(
+                    "imgs", shape=(0, *shape), maxshape=(None, *shape), chunks=(1, *shape), dtype=np.uint8
+                )
+                self._images.attrs["wsi_name"] = attributes["name"]
+
+    def write(self, tiles: Tiles, encoded: Sequence[Rgb | None]) -> None:
+        """Remember places; store pixels."""
+        self._coords.append(np.stack((tiles.x, tiles.y), axis=1))
+        if self._images is None or self._stream is None:
+            return
+        with storing_in(self._path.parent):
+            for rgb in encoded:  # one by one, so that the file does not depend on the size of batches
+                self._images.resize(len(self._images) + 1, axis=0)
+                self._images[-1] = rgb
+                self._stream.check()
+
+    def commit(self) -> Sequence[Path]:
+        """Store the places, make the file durable and give it its name.
+
+        Where no tile was written, the file of an earlier run is removed as well.
+        """
+        try:
+            with storing_in(self._path.parent):
+                return self._commit()
+        finally:
+            self.abort()  # nothing temporary is left, whatever happened
+
+    def _commit(self) -> Sequence[Path]:
+        if not any(map(len, self._coords)) or self._file is None:
+            self._path.unlink(missing_ok=True)
+            return ()
+        coords = self._file.create_dataset(
+            "coords", data=np.concatenate(self._coords), maxshape=(None, 2), chunks=(1, 2), dtype=np.int64
+        )
+        for name in sorted(self._attributes):
+            coords.attrs[name] = self._attributes[name]
+        self._close()
+        sync_path(self._partial)
+        self._partial.replace(self._path)
+        sync_path(self._path.parent)
+        return (self._path,)
+
+    def _close(self) -> None:
+        file, stream, self._file, self._stream, self._images = self._file, self._stream, None, None, None
+        if file is not None and stream is not None:
+            file.close()
+            stream.close()
+            stream.check()
+
+    def abort(self) -> None:
+        """Remove the unfinished file."""
+        with suppress(OSError):  # what is closed here is thrown away, so a full disk is no matter
+            self._close()
+        discard_path(self._partial)
