@@ -1,0 +1,15 @@
+"""Sources of regions of interest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from slideloom import RoiSource, Settings, hookimpl
+
+from slideloom_roi.settings import GeoJson, Ndpa, QuPathCsv
+
+
+@hookimpl
+def slideloom_roi_sources() -> Sequence[type[Settings[RoiSource]]]:
+    """The three file formats."""
+    return [QuPathCsv, GeoJson, Ndpa]
