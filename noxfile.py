@@ -16,14 +16,8 @@ ROOT = Path(__file__).parent
 PLUGINS = sorted(path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml"))
 SOURCES = ["core/src", *(f"plugins/{name}/src" for name in PLUGINS)]
 TEST_TOOLS = ["pytest>=8", "pytest-cov>=5", "hypothesis>=6.100"]
-DEEP = [
-    "torch>=2.4",
-    "tensorflow-cpu>=2.16",
-    "onnx>=1.16",
-    "onnxruntime>=1.18",
-    "safetensors>=0.4",
-    "huggingface_hub>=0.23",
-]
+TORCH = ["torch>=2.4", "safetensors>=0.4", "huggingface_hub>=0.23"]
+DEEP = [*TORCH, "tensorflow-cpu>=2.16", "onnx>=1.16", "onnxruntime>=1.18"]
 LOADERS = ["webdataset>=0.2", "tifffile>=2024.1", "scikit-image>=0.22", "pyarrow>=14", "pymupdf>=1.24"]
 
 

@@ -10,7 +10,7 @@ import os
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
@@ -22,13 +22,15 @@ from slideloom.geometry import IntArray
 from slideloom.layout import OutputFolder, write_json
 from slideloom.masks import save_mask
 from slideloom.opening import blaming, open_slide
-from slideloom.pictures import Picture, overview
 from slideloom.pipeline import Pipeline
 from slideloom.planning import SlidePlan, apply_regions, assess_slide, discard_mask, plan_slide, slide_digest
 from slideloom.reports import SlideReport
 from slideloom.slide import slide_name
 from slideloom.steps import Normalizer, Writer
 from slideloom.storing import storing_in, write_whole
+
+if TYPE_CHECKING:
+    from slideloom.pictures import Picture
 
 log = logging.getLogger(__name__)
 
@@ -299,6 +301,8 @@ def _store(task: SlideTask, plan: SlidePlan, folder: OutputFolder, report: Slide
 
 def plan_picture(plan: SlidePlan, *, max_px: int = 2048) -> Picture:
     """The slide with regions, masks, kept tiles, and dropped tiles by reason."""
+    from slideloom.pictures import overview
+
     status = np.array(plan.ledger.status(), dtype=object)
     every = plan.ledger.tiles
     kept = np.isin(status, ["written", "candidate"])

@@ -84,7 +84,7 @@ class Registry:
             (plugin, cls)
             for plugin in self.plugins
             for cls in plugin.steps.get(kind, ())
-            if wanted in (cls.name, f"{plugin.dist}/{cls.name}")
+            if wanted in (cls.name, f"{plugin.dist}/{cls.name}".replace("_", "-"))
         ]
         if len(offers) == 1:
             return offers[0][1]

@@ -1,0 +1,87 @@
+"""Discovery: one broken plugin is listed and blocks only who asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from slideloom.errors import PluginError
+from slideloom.plugins import registry
+
+Install = Callable[..., None]
+
+GOOD = """
+from typing import ClassVar
+import attrs
+from slideloom import Settings, TileFilter, hookimpl, option
+
+@attrs.frozen
+class Mine(Settings[TileFilter]):
+    "A filter."
+    name: ClassVar[str] = "mine"
+    level: int = option(3, help="level")
+
+@hookimpl
+def slideloom_tile_filters():
+    return [Mine]
+"""
+
+
+def test_a_plugin_is_found_by_name_with_dashes_or_underscores(install_plugin: Install) -> None:
+    install_plugin("good_plugin", GOOD.replace('"mine"', '"my-filter"'))
+
+    assert registry().find("filter", "my_filter") is registry().find("filter", "my-filter")
+    assert registry().owner(registry().find("filter", "my-filter")).dist == "good_plugin"
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("import there_is_no_such_module", "ModuleNotFoundError"),
+        ("raise SystemExit(3)", "SystemExit"),
+        ("def (", "SyntaxError"),
+        (GOOD.replace("return [Mine]", "return [int]"), "not a frozen attrs class"),
+        (GOOD.replace("return [Mine]", "return 'Mine'"), "must return a list"),
+        (GOOD.replace("return [Mine]", "raise KeyError('x')"), "KeyError"),
+        (GOOD.replace('name: ClassVar[str] = "mine"', ""), "no `name`"),
+        (GOOD.replace("tile_filters()", "tile_filters(what)"), "what"),
+    ],
+)
+def test_a_broken_plugin_is_listed_with_its_error_and_blocks_nobody_else(
+    install_plugin: Install, source: str, said: str
+) -> None:
+    install_plugin("good_plugin", GOOD)
+    install_plugin("broken_plugin", source.replace("mine", "other"))
+
+    (broken,) = [plugin for plugin in registry().plugins if plugin.dist == "broken_plugin"]
+
+    assert said in broken.error
+    assert registry().find("filter", "mine").name == "mine"
+    with pytest.raises(PluginError, match=r"no filter is named 'other'.*not loaded: broken_plugin"):
+        registry().find("filter", "other")
+
+
+def test_a_newer_plugin_interface_is_refused_with_the_reason(install_plugin: Install) -> None:
+    install_plugin("future_plugin", GOOD, group="slideloom.v2")
+
+    (plugin,) = [plugin for plugin in registry().plugins if plugin.dist == "future_plugin"]
+
+    assert "slideloom.v2; this slideloom offers slideloom.v1" in plugin.error
+    assert "mine" not in registry().names("filter")
+
+
+def test_two_plugins_with_one_name_are_told_apart_by_their_distribution(install_plugin: Install) -> None:
+    install_plugin("one_plugin", GOOD)
+    install_plugin("two_plugin", GOOD)
+
+    assert {"one_plugin/mine", "two_plugin/mine"} <= set(registry().names("filter"))
+    with pytest.raises(PluginError, match="'one_plugin/mine' or 'two_plugin/mine'"):
+        registry().find("filter", "mine")
+    assert registry().find("filter", "two_plugin/mine").__module__ == "two_plugin"
+
+
+def test_a_wrong_name_gets_a_suggestion(install_plugin: Install) -> None:
+    install_plugin("good_plugin", GOOD.replace('"mine"', '"grayspace2"'))
+
+    with pytest.raises(PluginError, match="did you mean 'grayspace2'"):
+        registry().find("filter", "grayspcae2")

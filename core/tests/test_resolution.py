@@ -1,0 +1,68 @@
+"""Microns per pixel: the order of sources, and what is said when there is none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+import pytest
+from slideloom.errors import ConfigError, MissingResolution
+from slideloom.geometry import Size
+from slideloom.resolution import find_resolution, read_mpp_file
+from slideloom.slide import Resolution, SlideInfo, levels_from_sizes
+
+BARE = SlideInfo(path=Path("a.svs"), name="a", reader="t", levels=levels_from_sizes([Size(10, 10)]))
+RECORDED = Resolution(0.25, 0.26, "properties")
+TAGS = Resolution(0.5, 0.5, "TIFF resolution")
+
+
+def test_sources_are_asked_in_the_documented_order() -> None:
+    full = attrs.evolve(BARE, mpp=RECORDED, tiff_mpp=TAGS, objective_power=40.0)
+    own = {"a": Resolution(1.0, 1.0, "override in x.csv")}
+
+    assert find_resolution(full, mpp=2.0, mpp_by_slide=own) == own["a"]
+    assert find_resolution(full, mpp=2.0).x == 2.0
+    assert find_resolution(full) == RECORDED
+    assert find_resolution(attrs.evolve(full, mpp=None)) == TAGS
+    assert find_resolution(attrs.evolve(full, mpp=None, tiff_mpp=None), allow_objective_power=True).x == 0.25
+
+
+def test_objective_power_is_not_taken_unasked_and_the_remedies_are_named() -> None:
+    with pytest.raises(
+        MissingResolution, match=r"a\.svs.*--mpp VALUE.*--mpp-file.*allow_objective_power = true to take 0\.25"
+    ):
+        find_resolution(attrs.evolve(BARE, objective_power=40.0))
+
+
+def test_72_dots_per_inch_are_no_scanner_resolution() -> None:
+    screen = Resolution(352.8, 352.8, "TIFF resolution")
+
+    with pytest.raises(MissingResolution, match=r"352\.8 um, which no scanner has"):
+        find_resolution(attrs.evolve(BARE, tiff_mpp=screen))
+
+
+def test_an_mpp_file_gives_one_or_two_values_per_slide(tmp_path: Path) -> None:
+    path = tmp_path / "mpp.csv"
+    path.write_text("slide,mpp_x,mpp_y\na,0.25,0.26\nb,0.5,\n", encoding="utf-8-sig")
+
+    found = read_mpp_file(path)
+
+    assert (found["a"].x, found["a"].y, found["b"].x, found["b"].y) == (0.25, 0.26, 0.5, 0.5)
+    assert "mpp.csv" in found["a"].source
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("slide,mpp\na,half\n", "line 2: mpp of a is not a number: 'half'"),
+        ("slide,mpp\na,0.5\na,0.6\n", "line 3: slide a is listed twice"),
+        ("slide,mpp\na,500\n", "line 2: mpp of a is 500, outside"),
+        ("name,value\na,0.5\n", "needs the columns slide,mpp; has name, value"),
+    ],
+)
+def test_a_wrong_line_is_named(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "mpp.csv"
+    path.write_text(text)
+
+    with pytest.raises(ConfigError, match=said):
+        read_mpp_file(path)

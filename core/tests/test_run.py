@@ -1,0 +1,422 @@
+"""Whole runs on slides of known pixels: accounting, identity, errors, resuming."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
+from slideloom.errors import ConfigError, OutputError
+from slideloom.geometry import Box
+from slideloom.layout import OutputFolder
+from slideloom.pipeline import Pipeline
+from slideloom.pipeline_file import pipeline_from_table
+from slideloom.reports import SlideReport
+from slideloom.run import find_slides, run_pipeline
+
+WriteSlide = Callable[..., Path]
+
+
+def pipeline(**tables: object) -> Pipeline:
+    table = {"slideloom": 1, "tiles": {"size_px": 60, "size_um": 75}, "filter": [], "sink": [{"use": "raw"}], **tables}
+    return pipeline_from_table(table, where="test")
+
+
+def only(out: Path, text: str = "raw/*.raw") -> bytes:
+    (path,) = out.glob(text)
+    return path.read_bytes()
+
+
+STEPS = """
+from typing import ClassVar
+import attrs, numpy as np
+from slideloom import QcResult, Settings, SlideQc, TileFilter, Verdict, Normalizer, Normalized, hookimpl, option
+
+@attrs.frozen
+class Left(Settings[SlideQc]):
+    "Masks the left part."
+    name: ClassVar[str] = "left"
+    share: float = option(0.5, help="how much")
+    kind: str = option("background", help="kind")
+    def build(self):
+        return LeftQc(self)
+
+class LeftQc(SlideQc):
+    def __init__(self, settings):
+        self.settings = settings
+    def assess(self, slide, scene):
+        mask = np.zeros((10, 100), bool)
+        mask[:, : int(100 * self.settings.share)] = True
+        return QcResult(mask=mask, kind=self.settings.kind)
+
+@attrs.frozen
+class Bright(Settings[TileFilter]):
+    "Keeps tiles above a mean."
+    name: ClassVar[str] = "bright"
+    level: float = option(128.0, help="mean at least")
+    def build(self):
+        return BrightFilter(self.level)
+
+class BrightFilter(TileFilter):
+    def __init__(self, level):
+        self.level = level
+    def check(self, batch):
+        mean = batch.rgb.mean(axis=(1, 2, 3))
+        return Verdict(keep=mean >= self.level, score=mean.astype(np.float32))
+
+@attrs.frozen
+class Bad(Settings[TileFilter]):
+    "Breaks its contract."
+    name: ClassVar[str] = "bad"
+    how: str = option(help="which way")
+    slide: str = option("", help="only on this slide")
+    def build(self):
+        return BadFilter(self)
+
+class BadFilter(TileFilter):
+    def __init__(self, settings):
+        self.how, self.slide = settings.how, settings.slide
+    def check(self, batch):
+        keep, score = np.ones(len(batch), bool), np.zeros(len(batch), np.float32)
+        if self.slide and batch.slide != self.slide:
+            return Verdict(keep=keep, score=score)
+        if self.how == "raises":
+            raise ZeroDivisionError("tile is odd")
+        if self.how == "writes":
+            batch.rgb[0] = 0
+        if self.how == "shape":
+            return Verdict(keep=keep[:, None], score=score)
+        if self.how == "none":
+            return None
+        if self.how == "dies":
+            import os
+            os._exit(9)
+        return Verdict(keep=keep, score=score)
+
+@attrs.frozen
+class Invert(Settings[Normalizer]):
+    "Inverts; does not do dark tiles."
+    name: ClassVar[str] = "invert"
+    def build(self):
+        return InvertNormalizer()
+
+class InvertNormalizer(Normalizer):
+    def apply(self, batch):
+        ok = batch.rgb.mean(axis=(1, 2, 3)) > 100
+        return Normalized(rgb=255 - batch.rgb, ok=ok)
+
+@hookimpl
+def slideloom_slide_qc():
+    return [Left]
+
+@hookimpl
+def slideloom_tile_filters():
+    return [Bright, Bad]
+
+@hookimpl
+def slideloom_normalizers():
+    return [Invert]
+"""
+
+
+@pytest.fixture
+def steps(raw: Callable[..., None]) -> None:
+    raw("steps_plugin", STEPS)
+
+
+def test_every_planned_tile_is_accounted_for(steps: None, analytic: WriteSlide, tmp_path: Path) -> None:
+    slide = analytic(damaged=[Box(1500, 320, 10, 10)])
+    chosen = pipeline(qc=[{"use": "left", "share": 0.25}], filter=[{"use": "bright"}], normalizer={"use": "invert"})
+
+    (report,) = run_pipeline(chosen, [slide], tmp_path / "out").slides
+
+    assert report.status == "done"
+    assert report.planned == report.written + sum(report.rejected.values()) + report.unreadable
+    assert report.unreadable == 1
+    assert set(report.rejected) <= {"qc:left", "filter:bright", "normalizer"}
+    assert report.rejected["qc:left"] > 0
+    assert report.rejected["filter:bright"] > 0
+    assert any("unreadable" in warning for warning in report.warnings)
+    rows = (tmp_path / "out" / report.tile_table).read_text().splitlines()
+    assert len(rows) == 1 + report.planned
+    assert sum(",written," in row for row in rows) == report.written
+
+
+def test_output_is_identical_for_any_threads_jobs_and_batch(steps: None, analytic: WriteSlide, tmp_path: Path) -> None:
+    slides = [analytic("a"), analytic("b", width=3000)]
+    outputs = set()
+    for number, run in enumerate(
+        [
+            {"jobs": 1, "threads": 1},
+            {"jobs": 1, "threads": 2, "batch_tiles": 3},
+            {"jobs": 1, "threads": 5, "batch_tiles": 1},
+            {"jobs": 2, "threads": 2, "batch_tiles": 64},
+        ]
+    ):
+        out = tmp_path / str(number)
+        report = run_pipeline(pipeline(filter=[{"use": "bright"}], run=run), slides, out)
+        assert not report.failed
+        outputs.add((only(out, "raw/a.raw"), only(out, "raw/b.raw")))
+
+    assert len(outputs) == 1
+
+
+def test_tiles_hold_the_pixels_of_their_place(raw: object, analytic: WriteSlide, tmp_path: Path) -> None:
+    from slideloom.geometry import Box, Size
+    from slideloom.testing import AnalyticSlide
+
+    run_pipeline(pipeline(), [analytic()], tmp_path)
+    data = only(tmp_path)
+    step = 8 + 60 * 60 * 3
+    slide = AnalyticSlide(Size(2200, 1800), mpp=0.5)
+    columns = 2200 // 150
+
+    for start in range(0, len(data), step * 29):
+        index = int.from_bytes(data[start : start + 8], "little")
+        rgb = np.frombuffer(data[start + 8 : start + step], np.uint8).reshape(60, 60, 3)
+        box = Box(index % columns * 150, index // columns * 150, 150, 150)
+        assert np.abs(rgb - slide.expected(box, Size(60, 60))).max() <= 2
+
+
+def test_at_most_max_tiles_are_kept_and_the_draw_repeats(steps: None, analytic: WriteSlide, tmp_path: Path) -> None:
+    tiles = {"size_px": 60, "size_um": 75, "max_tiles": 20, "seed": 3}
+    chosen = pipeline(tiles=tiles, filter=[{"use": "bright", "level": 120.0}])
+
+    (first,) = run_pipeline(chosen, [analytic()], tmp_path / "1").slides
+    again = attrs.evolve(chosen, run=attrs.evolve(chosen.run, threads=3, batch_tiles=2))
+    run_pipeline(again, [analytic()], tmp_path / "2")
+
+    assert first.written == 20
+    assert first.rejected["max-tiles"] > 0
+    assert first.is_accounted
+    assert only(tmp_path / "1") == only(tmp_path / "2")
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("raises", r"filter 'bad' of steps_plugin 1.0 failed on slide a: ZeroDivisionError: tile is odd"),
+        ("writes", r"filter 'bad' of steps_plugin 1.0 failed on slide a: ValueError: .*read-only"),
+        ("shape", r"filter 'bad' broke its contract on slide a: wanted Verdict"),
+        ("none", r"filter 'bad' broke its contract on slide a: wanted Verdict"),
+    ],
+)
+def test_a_filter_that_misbehaves_fails_its_slide_by_name_and_no_other(
+    steps: None, analytic: WriteSlide, tmp_path: Path, how: str, said: str
+) -> None:
+    chosen = pipeline(filter=[{"use": "bad", "how": how, "slide": "a"}])
+
+    report = run_pipeline(chosen, [analytic("a"), analytic("b")], tmp_path / "out")
+
+    assert [slide.status for slide in report.slides] == ["failed", "done"]
+    assert re.search(said, report.slides[0].error)
+    assert [path.name for path in (tmp_path / "out" / "raw").iterdir()] == ["b.raw"]
+    assert "a" in (tmp_path / "out" / "errors.csv").read_text()
+
+
+def test_a_worker_that_dies_loses_its_slide_only(steps: None, analytic: WriteSlide, tmp_path: Path) -> None:
+    chosen = pipeline(filter=[{"use": "bad", "how": "dies", "slide": "b"}], run={"jobs": 2})
+    slides = [analytic(name) for name in "abcd"]
+
+    report = run_pipeline(chosen, slides, tmp_path / "out")
+
+    assert [slide.status for slide in report.slides] == ["done", "failed", "done", "done"]
+    assert "died twice" in report.slides[1].error
+
+
+def test_a_second_run_skips_what_is_finished(raw: object, analytic: WriteSlide, tmp_path: Path) -> None:
+    slide = analytic()
+    run_pipeline(pipeline(), [slide], tmp_path / "out")
+    before = (tmp_path / "out" / "raw" / "a.raw").stat().st_mtime_ns
+
+    (report,) = run_pipeline(pipeline(run={"threads": 2}), [slide], tmp_path / "out").slides
+
+    assert report.status == "skipped"
+    assert report.written > 0
+    assert (tmp_path / "out" / "raw" / "a.raw").stat().st_mtime_ns == before
+
+
+def test_a_slide_is_run_again_when_its_file_or_its_output_changed(
+    raw: object, analytic: WriteSlide, tmp_path: Path
+) -> None:
+    run_pipeline(pipeline(), [analytic()], tmp_path / "out")
+    (tmp_path / "out" / "raw" / "a.raw").unlink()
+    assert run_pipeline(pipeline(), [analytic()], tmp_path / "out").slides[0].status == "done"
+
+    changed = analytic(width=2500)
+    assert run_pipeline(pipeline(), [changed], tmp_path / "out").slides[0].status == "done"
+
+
+def test_other_settings_in_the_same_folder_are_refused_with_what_differs(
+    steps: None, analytic: WriteSlide, tmp_path: Path
+) -> None:
+    slide = analytic()
+    run_pipeline(pipeline(), [slide], tmp_path / "out")
+    other = pipeline(qc=[{"use": "left"}])
+
+    with pytest.raises(OutputError, match=r"(?s)other settings.*qc: \[\] -> .*left.*--redo"):
+        run_pipeline(other, [slide], tmp_path / "out")
+
+    again = attrs.evolve(other, run=attrs.evolve(other.run, redo=True))
+    assert run_pipeline(again, [slide], tmp_path / "out").slides[0].status == "done"
+
+
+def test_two_runs_exclude_each_other_and_a_dead_one_holds_nothing(
+    raw: object, analytic: WriteSlide, tmp_path: Path
+) -> None:
+    slide, out = analytic(), tmp_path / "out"
+    with OutputFolder(out, "x").locked(), pytest.raises(OutputError, match=rf"another run .*process {os.getpid()}"):
+        run_pipeline(pipeline(), [slide], out)
+
+    assert not run_pipeline(pipeline(), [slide], out).failed
+
+
+def test_slides_of_one_name_are_not_mixed(raw: object, analytic: WriteSlide, tmp_path: Path) -> None:
+    first = analytic()
+    second = tmp_path / "other" / "a.json"
+    second.parent.mkdir()
+    second.write_bytes(first.read_bytes())
+
+    report = run_pipeline(pipeline(), [first, second], tmp_path / "out")
+
+    assert [slide.status for slide in report.slides] == ["done", "failed"]
+    assert "another slide has this name" in report.slides[1].error
+
+
+def test_broken_slides_are_named_and_the_others_finish(raw: object, analytic: WriteSlide, tmp_path: Path) -> None:
+    empty, text = tmp_path / "empty.svs", tmp_path / "text.svs"
+    empty.touch()
+    text.write_text("not a slide")
+    unknown = analytic("unknown", mpp=None)
+
+    report = run_pipeline(pipeline(), [empty, text, unknown, tmp_path / "gone.svs", analytic()], tmp_path / "out")
+
+    reasons = ["is empty", "no reader recognises it", "--mpp VALUE", "no such file"]
+    assert [slide.status for slide in report.slides] == ["failed"] * 4 + ["done"]
+    for slide, reason in zip(report.slides, reasons, strict=False):
+        assert reason in slide.error
+        assert slide.slide in slide.error
+
+
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="needs a user whom permissions bind")
+def test_a_folder_that_cannot_be_written_is_named(raw: object, analytic: WriteSlide, tmp_path: Path) -> None:
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o500)
+
+    with pytest.raises(OutputError, match="locked: not writable"):
+        run_pipeline(pipeline(), [analytic()], locked / "out")
+
+
+def test_an_output_path_that_is_a_file_is_named(raw: object, analytic: WriteSlide, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(OutputError, match="file"):
+        run_pipeline(pipeline(), [analytic()], tmp_path / "file")
+
+
+def test_a_slide_without_tiles_says_why(steps: None, analytic: WriteSlide, tmp_path: Path) -> None:
+    report = run_pipeline(pipeline(qc=[{"use": "left", "share": 1.0}]), [analytic()], tmp_path / "out")
+
+    assert report.empty == report.slides
+    assert report.slides[0].rejected == {"qc:left": report.slides[0].planned}
+    assert not list((tmp_path / "out" / "raw").iterdir())
+
+
+def test_a_dry_run_decides_but_writes_no_tile(steps: None, analytic: WriteSlide, tmp_path: Path) -> None:
+    report = run_pipeline(pipeline(qc=[{"use": "left"}]), [analytic()], tmp_path / "out", dry_run=True)
+
+    assert report.slides[0].rejected["dry-run"] > 0
+    assert report.slides[0].is_accounted
+    assert not (tmp_path / "out").exists()
+
+
+def test_blur_burden_does_not_depend_on_the_order_of_steps(steps: None, analytic: WriteSlide, tmp_path: Path) -> None:
+    blur, background = {"use": "left", "share": 0.6, "kind": "blur"}, {"use": "left", "share": 0.2}
+    values = []
+    for number, qc in enumerate(([blur, background], [background, blur])):
+        (report,) = run_pipeline(pipeline(qc=qc), [analytic()], tmp_path / str(number)).slides
+        values.append(report.blur_burden)
+
+    assert values[0] == values[1] == pytest.approx(0.5, abs=0.05)
+    listed = (tmp_path / "0" / "high_blur_burden.txt").read_text()
+    assert listed == f"a,{values[0]:.4f}\n"
+
+
+def test_an_observer_that_fails_does_not_stop_the_run(
+    raw: Callable[..., None], analytic: WriteSlide, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    raw(
+        "watcher",
+        """
+        from slideloom import hookimpl
+
+        @hookimpl
+        def slideloom_slide_done(report):
+            raise RuntimeError("cannot look")
+        """,
+    )
+
+    report = run_pipeline(pipeline(), [analytic()], tmp_path / "out")
+
+    assert not report.failed
+    assert "watcher" in caplog.text
+
+
+def test_the_buffer_is_used_and_left_empty(raw: object, analytic: WriteSlide, tmp_path: Path) -> None:
+    slides = [analytic(name) for name in "abc"]
+    buffer = tmp_path / "buffer"
+
+    report = run_pipeline(pipeline(run={"buffer": str(buffer), "jobs": 2}), slides, tmp_path / "out")
+
+    assert not report.failed
+    assert [Path(slide.path) for slide in report.slides] == slides
+    assert not list(buffer.iterdir())
+
+
+def test_reports_survive_json(raw: object, analytic: WriteSlide, tmp_path: Path) -> None:
+    (report,) = run_pipeline(pipeline(), [analytic()], tmp_path).slides
+
+    assert SlideReport.load(OutputFolder(tmp_path, "60px_75um").report("a")) == report
+    assert json.loads((tmp_path / "extraction_report.json").read_text())["slides"][0]["written"] == report.written
+
+
+def test_slides_are_found_by_file_folder_and_pattern(tmp_path: Path) -> None:
+    for name in ("a.svs", "b.tiff", "notes.txt", "sub/c.svs"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+
+    assert [path.name for path in find_slides(["."], base=tmp_path)] == ["a.svs", "b.tiff"]
+    assert [path.name for path in find_slides(["**/*.svs"], base=tmp_path)] == ["a.svs", "c.svs"]
+    assert [path.name for path in find_slides(["."], ["b*"], base=tmp_path)] == ["a.svs"]
+    with pytest.raises(ConfigError, match=r"\*\.ndpi"):
+        find_slides(["*.ndpi"], base=tmp_path)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    width=st.integers(10, 700),
+    height=st.integers(10, 700),
+    stride_div=st.sampled_from([1.0, 2.0, 3.0]),
+    edge=st.booleans(),
+)
+def test_any_slide_and_grid_is_accounted_for(
+    steps: None, tmp_path: Path, width: int, height: int, stride_div: float, edge: bool
+) -> None:
+    from slideloom.geometry import Size
+    from slideloom.testing import write_analytic
+
+    slide = write_analytic(tmp_path / "p.json", Size(width, height), mpp=0.5)
+    tiles = {"size_px": 60, "size_um": 75, "stride_div": stride_div, "edge_tiles": edge}
+    chosen = pipeline(tiles=tiles, filter=[{"use": "bright"}], run={"redo": True})
+
+    (report,) = run_pipeline(chosen, [slide], tmp_path / "out").slides
+
+    assert report.status == "done"
+    assert report.is_accounted
