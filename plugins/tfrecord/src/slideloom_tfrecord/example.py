@@ -147,6 +147,9 @@ def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
 
 
 def _varint_at(message: memoryview, position: int) -> tuple[int, int]:
+    """The number that starts at `position`, as an unsigned one, and the position after it."""
+    if position < len(message) and message[position] < 0x80:  # most are one byte long
+        return message[position], position + 1
     value = 0
     for shift in range(0, 70, 7):
         if position >= len(message):

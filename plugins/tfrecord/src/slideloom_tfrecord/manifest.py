@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
-from slideloom import discard_path, partial_path, storing_in
+from slideloom import storing_in, write_whole
 
 from slideloom_tfrecord.index import DamagedRecord, index_of
 
@@ -32,13 +31,8 @@ def write_manifest(folder: Path) -> Path:
         except DamagedRecord as problem:
             problems.append(problem)
     manifest = folder / "manifest.json"
-    ours = partial_path(folder / f"manifest.json.{os.getpid()}")
     with storing_in(folder):
-        try:
-            ours.write_text(json.dumps(totals, indent=2) + "\n", encoding="utf-8")
-            ours.replace(manifest)
-        finally:
-            discard_path(ours)
+        write_whole(manifest, (json.dumps(totals, indent=2) + "\n").encode())
     if problems:
         raise DamagedRecord("; ".join(str(problem) for problem in problems))
     return manifest

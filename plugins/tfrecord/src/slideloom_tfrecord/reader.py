@@ -98,10 +98,10 @@ class TFRecordFile:
             DamagedRecord: there is no index that fits, and the file is damaged.
             OSError: the file cannot be read.
         """
-        self.path = Path(path)
-        self.verify = verify
         self._file: BinaryIO | None = None
         self._lock = threading.Lock()
+        self.path = Path(path)
+        self.verify = verify
         self._index = index_of(self.path)
         self._locations = self._index.locations
 
