@@ -20,11 +20,14 @@ _HOMES = {
     "geometry": ("Box", "Mask", "Point", "Rgb", "RgbBatch", "Size"),
     "hookspecs": ("Command", "hookimpl"),
     "masks": ("blur_burden", "load_mask", "masked_share", "save_mask", "union_mask"),
-    "opening": ("open_slide",),
+    "opening": ("load_regions", "open_slide"),
+    "pipeline": ("Pipeline",),
+    "pipeline_file": ("load_pipeline", "pipeline_from_table"),
     "regions": ("Region", "Regions"),
     "reports": ("RunReport", "SlideReport"),
     "resampling": ("NativeResampler", "resample"),
     "resolution": ("is_plausible",),
+    "run": ("run_pipeline",),
     "selection": ("Selection", "regions_mask", "select_tiles"),
     "settings": ("Settings", "at_least", "in_range", "option", "positive"),
     "slide": ("Level", "Resolution", "Slide", "SlideInfo", "levels_from_sizes", "slide_name"),
@@ -34,6 +37,7 @@ _HOMES = {
     ),
     "storing": ("discard_path", "file_name", "partial_path", "path_inside", "storing_in", "sync_path", "write_whole"),
     "tiles": ("TileBatch", "TileGeometry", "Tiles"),
+    "wsi": ("WSI", "TileView"),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -72,11 +76,14 @@ if TYPE_CHECKING:
         save_mask as save_mask,
         union_mask as union_mask,
     )
-    from slideloom.opening import open_slide as open_slide
+    from slideloom.opening import load_regions as load_regions, open_slide as open_slide
+    from slideloom.pipeline import Pipeline as Pipeline
+    from slideloom.pipeline_file import load_pipeline as load_pipeline, pipeline_from_table as pipeline_from_table
     from slideloom.regions import Region as Region, Regions as Regions
     from slideloom.reports import RunReport as RunReport, SlideReport as SlideReport
     from slideloom.resampling import NativeResampler as NativeResampler, resample as resample
     from slideloom.resolution import is_plausible as is_plausible
+    from slideloom.run import run_pipeline as run_pipeline
     from slideloom.selection import (
         Selection as Selection,
         regions_mask as regions_mask,
@@ -122,6 +129,7 @@ if TYPE_CHECKING:
         write_whole as write_whole,
     )
     from slideloom.tiles import TileBatch as TileBatch, TileGeometry as TileGeometry, Tiles as Tiles
+    from slideloom.wsi import WSI as WSI, TileView as TileView
 
 
 def __getattr__(name: str) -> Any:  # Any: a module attribute of any kind

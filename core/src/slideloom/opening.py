@@ -7,12 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from slideloom.errors import PluginError, SlideError, SlideloomError, UnsupportedSlide
+from slideloom.errors import ConfigError, PluginError, SlideError, SlideloomError, UnsupportedSlide
 from slideloom.pipeline import Slides
 from slideloom.plugins import Registry, registry
+from slideloom.regions import Regions
 from slideloom.resolution import find_resolution, read_mpp_file
-from slideloom.settings import Settings
-from slideloom.slide import Slide
+from slideloom.settings import Settings, from_table
+from slideloom.slide import Slide, SlideInfo
 from slideloom.steps import Reader
 
 
@@ -58,6 +59,21 @@ def open_slide(path: Path | str, *, slides: Slides | None = None, mpp: float | N
         slide.close()
         raise
     return slide
+
+
+def load_regions(folder: Path, info: SlideInfo) -> Regions | None:
+    """The regions that a folder of ROI files holds for a slide, or None.
+
+    Raises:
+        PluginError: the ROI plugin is not installed.
+        RoiError: the slide's file cannot be understood.
+    """
+    settings, mistakes = from_table(registry().find("roi", "roi-folder"), {"folder": str(folder)}, where="roi-folder")
+    if settings is None:
+        raise ConfigError("\n".join(mistakes))
+    with blaming(settings, "roi", info.name):
+        found: Regions | None = settings.build().regions(info)
+    return found
 
 
 def open_without_mpp(path: Path, rules: Slides, plugins: Registry | None = None) -> Slide:
