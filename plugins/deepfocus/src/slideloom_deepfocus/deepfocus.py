@@ -1,0 +1,124 @@
+"""DeepFocus as slide QC.
+
+Source: Senaras et al. (2018), DeepFocus: Detection of out-of-focus regions in whole slide digital images using deep
+learning, PLOS ONE 13(10): e0205387.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from slideloom import ConfigError, PluginError, Rgb, RgbBatch
+
+from slideloom_deepfocus import weights
+from slideloom_deepfocus.layout import OUT_OF_FOCUS, TILE_PX
+from slideloom_deepfocus.models import KerasPredictor, Predictor, TorchPredictor, once
+from slideloom_deepfocus.settings import DeepFocus, StridedModelSettings
+from slideloom_deepfocus.strided import StridedModelQC, centred
+
+BUNDLED_MPP = 1.0
+PUBLISHED_MPP = 0.25  # the authors' 40x
+
+
+class DeepFocusQC(StridedModelQC):
+    """Tiles of 64 pixels through the network; what it calls out of focus is discarded."""
+
+    def __init__(self, model: Predictor, options: StridedModelSettings, *, centre: str) -> None:
+        super().__init__(model, options)
+        self._centre = centre
+        self.needs_whole_blocks = centre == "group"
+
+    def prepare(self, tiles: RgbBatch, *, block: Rgb) -> NDArray[np.generic]:
+        """0-1 less the mean of each tile, or of the block of 16 x 16 tiles, which no batch size changes."""
+        unit = tiles.astype(np.float32) / np.float32(255)
+        if self._centre == "tile":
+            return centred(unit)
+        return unit - np.float32(block.mean(dtype=np.float64) / 255)
+
+
+def build(settings: DeepFocus) -> DeepFocusQC:
+    """The step for these settings.
+
+    Raises:
+        ConfigError: the weights are missing or are not DeepFocus weights; or options contradict each other.
+        PluginError: neither torch nor TensorFlow is installed.
+    """
+    if settings.centre == "group" and settings.stride_div != 1:
+        raise ConfigError("deepfocus: centre = 'group' needs stride_div = 1, as groups are 16 x 16 tiles side by side")
+    kind = _framework(settings.framework)
+    key = ("deepfocus", kind, settings.device if kind == "torch" else "", *_weights_key(settings))
+    model = once(key, lambda: _network(settings, kind))
+    tile_um = TILE_PX * settings.mpp if settings.mpp is not None else f"{10 / _trained_mpp(settings.weights):g}x"
+    options = StridedModelSettings(
+        tile_px=TILE_PX,
+        tile_um=tile_um,
+        index=OUT_OF_FOCUS,
+        threshold=settings.threshold,
+        kind="blur",
+        stride_div=settings.stride_div,
+        everywhere=settings.everywhere,
+        min_tissue=settings.min_tissue,
+        discard_unvisited=settings.discard_unvisited,
+        batch=settings.batch,
+        device=settings.device,
+    )
+    return DeepFocusQC(model, options, centre=settings.centre)
+
+
+def _framework(wanted: str) -> str:
+    if wanted != "auto":
+        return wanted
+    for name in ("torch", "tensorflow"):
+        if find_spec(name) is not None:
+            return name
+    raise PluginError(
+        "DeepFocus needs torch or TensorFlow; "
+        "pip install slideloom-deepfocus[torch] (or slideloom-deepfocus[tensorflow])"
+    )
+
+
+def _network(settings: DeepFocus, kind: str) -> Predictor:
+    from slideloom_deepfocus.models import framework
+
+    framework(kind, extra=kind)  # names the extra if it is missing
+    arrays = _arrays(settings)
+    if kind == "torch":
+        from slideloom_deepfocus.torch_network import network as torch_network
+
+        return TorchPredictor(torch_network(arrays), layout="channels-first", device=settings.device)
+    from slideloom_deepfocus.keras_network import network as keras_network
+
+    return KerasPredictor(keras_network(arrays), layout="channels-last")
+
+
+def _arrays(settings: DeepFocus) -> dict[str, NDArray[np.float32]]:
+    if settings.weights == "bundled":
+        return weights.bundled()
+    if settings.weights == "published":
+        from slideloom_deepfocus.published import fetch
+
+        return weights.from_checkpoint(fetch(cache=settings.cache))
+    return weights.from_file(Path(settings.weights))
+
+
+def _trained_mpp(source: Any) -> float:
+    """What the weights were trained at; a safetensors file may say so, a checkpoint is taken as the authors'."""
+    if source == "bundled":
+        return BUNDLED_MPP
+    if source != "published" and Path(source).suffix == ".safetensors":
+        return weights.mpp_of(Path(source), default=BUNDLED_MPP)
+    return PUBLISHED_MPP
+
+
+def _weights_key(settings: DeepFocus) -> tuple[Hashable, ...]:
+    if settings.weights in ("bundled", "published"):
+        return (settings.weights, settings.cache)
+    path = Path(settings.weights)
+    index = path if path.is_file() else path.with_name(path.name + ".index")
+    state = index.stat() if index.is_file() else None
+    return (path.resolve(), state and state.st_mtime_ns, state and state.st_size)

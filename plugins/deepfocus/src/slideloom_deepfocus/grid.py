@@ -1,0 +1,155 @@
+"""Where a strided model looks: tiles of a stated size in microns, cells between their steps, and which hold tissue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import ceil
+
+import numpy as np
+from attrs import frozen
+from numpy.typing import NDArray
+from slideloom import Box, ConfigError, Mask, MissingResolution, Size, Slide, SlideInfo
+
+# One read is about this wide, in pixels of the model's resolution: bounded memory, and few reads.
+_BLOCK_PX = 1024
+_SCOUT_PX = 4  # pixels per cell and axis when looking for tissue
+_SCOUT_CELLS = 64  # cells per read and axis
+_TOLERANCE = 1e-6
+
+# Tissue is coloured or dark. Glass measures below 8 in the first and above 225 in the second on real slides.
+_MIN_CHROMA = 12
+_MAX_GREY = 200
+
+
+@frozen
+class Grid:
+    """Tiles in rows and columns from the slide's corner, the last ones reaching beyond its far sides.
+
+    Attributes:
+        tile_px: width and height of a tile in pixels of the model's resolution.
+        stride_div: steps per tile; a cell is one step wide, so a tile covers stride_div x stride_div cells.
+        step_x: level-0 pixels per pixel of the model's resolution, along x.
+        step_y: the same along y.
+        pixel_um: width of such a pixel in microns.
+        columns: tiles in a row.
+        rows: tiles in a column.
+    """
+
+    tile_px: int
+    stride_div: int
+    step_x: float
+    step_y: float
+    pixel_um: float
+    columns: int
+    rows: int
+
+    @property
+    def stride_px(self) -> int:
+        """From one tile to the next, and the width of a cell, in pixels of the model's resolution."""
+        return self.tile_px // self.stride_div
+
+    @property
+    def cells(self) -> Size:
+        """Cells that tiles cover."""
+        return Size(self.columns + self.stride_div - 1, self.rows + self.stride_div - 1)
+
+    @property
+    def extent(self) -> Box:
+        """What the cells cover, in level-0 pixels: at least the slide, at most a cell more."""
+        return self.box(
+            column=0, row=0, width_px=self.cells.width * self.stride_px, height_px=self.cells.height * self.stride_px
+        )
+
+    def box(self, *, column: int, row: int, width_px: int, height_px: int) -> Box:
+        """A level-0 box from the corner of a tile, of a size in pixels of the model's resolution."""
+        x, y = column * self.stride_px * self.step_x, row * self.stride_px * self.step_y
+        return Box(x, y, width_px * self.step_x, height_px * self.step_y)
+
+
+def grid_for(info: SlideInfo, *, tile_px: int, mpp: float, stride_div: int, tolerance: float) -> Grid:
+    """The grid over a slide.
+
+    Args:
+        info: the slide.
+        tile_px: width and height of a tile in pixels of the model's resolution.
+        mpp: microns per pixel of the model's resolution.
+        stride_div: steps per tile.
+        tolerance: a resolution this close (relative) to a whole number of level-0 pixels is taken as that number, as
+            resampling by 1.002 would blur the picture here and there for nothing.
+
+    Raises:
+        MissingResolution: the slide's microns per pixel are not known.
+        ConfigError: the tile is not a whole number of steps.
+    """
+    if tile_px % stride_div:
+        raise ConfigError(f"tile_px = {tile_px} cannot be divided into stride_div = {stride_div} equal steps")
+    if info.mpp is None:
+        raise MissingResolution(
+            f"{info.path.name}: no microns per pixel recorded, so the model's scale is unknown; give mpp"
+        )
+    step_x, step_y = (_snapped(mpp / own, tolerance) for own in (info.mpp.x, info.mpp.y))
+    stride, overlap = tile_px // stride_div, tile_px - tile_px // stride_div
+
+    def tiles(extent: int, step: float) -> int:
+        return max(1, ceil((extent / step - overlap) / stride - _TOLERANCE))
+
+    return Grid(
+        tile_px=tile_px,
+        stride_div=stride_div,
+        step_x=step_x,
+        step_y=step_y,
+        pixel_um=step_x * info.mpp.x,
+        columns=tiles(info.size.width, step_x),
+        rows=tiles(info.size.height, step_y),
+    )
+
+
+def _snapped(step: float, tolerance: float) -> float:
+    whole = max(1, round(step))
+    return float(whole) if abs(step / whole - 1) <= tolerance else step
+
+
+@frozen
+class Block:
+    """Neighbouring tiles that are read together."""
+
+    column: int
+    row: int
+    columns: int
+    rows: int
+
+
+def blocks(grid: Grid) -> Iterator[Block]:
+    """The grid in blocks of full size, row by row; those at the far sides reach beyond the grid."""
+    side = max(1, _BLOCK_PX // grid.tile_px) * grid.stride_div
+    for row in range(0, grid.rows, side):
+        for column in range(0, grid.columns, side):
+            yield Block(column, row, side, side)
+
+
+def tissue_share(slide: Slide, grid: Grid) -> NDArray[np.float32]:
+    """(rows, columns) share of each tile, 0-1, that is coloured or dark; read from the lowest level that shows it."""
+    cells = np.zeros((grid.cells.height, grid.cells.width), np.float32)
+    for top in range(0, grid.cells.height, _SCOUT_CELLS):
+        for left in range(0, grid.cells.width, _SCOUT_CELLS):
+            wide = min(_SCOUT_CELLS, grid.cells.width - left)
+            high = min(_SCOUT_CELLS, grid.cells.height - top)
+            box = grid.box(column=left, row=top, width_px=wide * grid.stride_px, height_px=high * grid.stride_px)
+            seen = is_tissue(slide.read_at(box, Size(wide * _SCOUT_PX, high * _SCOUT_PX)))
+            cells[top : top + high, left : left + wide] = _means(seen, _SCOUT_PX)
+    windows = np.lib.stride_tricks.sliding_window_view(cells, (grid.stride_div, grid.stride_div))
+    share: NDArray[np.float32] = windows.mean(axis=(2, 3))
+    return share
+
+
+def is_tissue(rgb: NDArray[np.uint8]) -> Mask:
+    """(H, W), True where a small picture of a slide is coloured or dark."""
+    chroma = rgb.max(axis=-1) - rgb.min(axis=-1)
+    mask: Mask = (chroma >= _MIN_CHROMA) | (rgb.mean(axis=-1) < _MAX_GREY)
+    return mask
+
+
+def _means(mask: Mask, side: int) -> NDArray[np.float32]:
+    rows, columns = mask.shape[0] // side, mask.shape[1] // side
+    means: NDArray[np.float32] = mask.reshape(rows, side, columns, side).mean(axis=(1, 3), dtype=np.float32)
+    return means

@@ -1,0 +1,37 @@
+"""DeepFocus in Keras."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from slideloom_deepfocus.layout import CONVS, DENSES, DROPOUT, EPSILON, NORM_PARTS, TILE_PX, Arrays
+from slideloom_deepfocus.models import framework
+
+
+def network(arrays: Arrays) -> Any:  # Any: a keras.Model, which cannot be named without importing Keras
+    """The network with these weights.
+
+    Input: (B, 64, 64, 3) float32, 0-1 less a mean. Output: (B, 2) float32 probabilities.
+    """
+    keras = framework("keras", extra="tensorflow")
+    layers = keras.layers
+    x = first = keras.Input((TILE_PX, TILE_PX, 3))
+    for conv in CONVS:
+        x = layers.Conv2D(conv.filters, conv.kernel, padding="same", activation="relu", name=conv.name)(x)
+        x = layers.BatchNormalization(epsilon=EPSILON, name=conv.norm)(x)
+        if conv.is_pooled:
+            x = layers.MaxPooling2D(2)(x)
+    x = layers.Flatten()(x)
+    for dense in DENSES:
+        x = layers.Dense(dense.units, activation="relu" if dense.norm else "softmax", name=dense.name)(x)
+        if dense.norm:
+            x = layers.BatchNormalization(epsilon=EPSILON, name=dense.norm)(x)
+            x = layers.Dropout(DROPOUT)(x)
+    model = keras.Model(first, x)
+    for layer in (*CONVS, *DENSES):
+        model.get_layer(layer.name).set_weights([np.asarray(arrays[f"{layer.name}/{part}"]) for part in ("W", "b")])
+        if layer.norm:
+            model.get_layer(layer.norm).set_weights([np.asarray(arrays[f"{layer.norm}/{part}"]) for part in NORM_PARTS])
+    return model

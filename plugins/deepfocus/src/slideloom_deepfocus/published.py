@@ -1,0 +1,94 @@
+"""Fetches the released DeepFocus checkpoint and remembers what it was.
+
+The checkpoint (TensorFlow, `ver5`, 5.2 MB, AGPL-3.0) is a port of the authors' release on Hugging Face. It is fetched
+once; the SHA-256 of each file is written beside the cache at first use and compared at every later one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+from pathlib import Path
+
+from slideloom import ConfigError
+
+REPOSITORY = "jamesdolezal/deepfocus"
+CHECKPOINT = "ver5"
+FILES = (f"{CHECKPOINT}.index", f"{CHECKPOINT}.data-00000-of-00001")
+CHECKSUMS = "slideloom-deepfocus.json"
+
+_lock = threading.Lock()
+
+
+def fetch(*, cache: Path | None = None, endpoint: str | None = None) -> Path:
+    """The checkpoint's path without suffix.
+
+    Args:
+        cache: folder for the files; None is Hugging Face's own cache.
+        endpoint: another server with Hugging Face's address layout.
+
+    Raises:
+        ConfigError: it is not in the cache and cannot be fetched, or it is not what it was at first use.
+    """
+    from huggingface_hub import constants
+
+    folder = Path(constants.HF_HUB_CACHE) if cache is None else cache
+    with _lock:
+        paths = [_file(name, folder, endpoint) for name in FILES]
+        _verify(paths, folder / CHECKSUMS)
+    return paths[0].with_suffix("")
+
+
+def _file(name: str, folder: Path, endpoint: str | None) -> Path:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        # Without this, every job would ask the server whether there is something newer.
+        return Path(hf_hub_download(REPOSITORY, name, cache_dir=folder, endpoint=endpoint, local_files_only=True))
+    except LocalEntryNotFoundError:
+        pass
+    try:
+        return Path(hf_hub_download(REPOSITORY, name, cache_dir=folder, endpoint=endpoint))
+    except Exception as error:  # its HTTP library, and with it the base of the errors, has changed between versions
+        first = error.__cause__ or error  # the library wraps "404" into "check your connection"
+        reason = str(first).strip().split("\n")[0] or type(first).__name__
+        raise ConfigError(
+            f"{name} of {REPOSITORY} is not in {folder} and cannot be fetched ({reason}); connect once, or copy "
+            f"{' and '.join(FILES)} here and set weights to the path of {CHECKPOINT}.index, or use weights = 'bundled'"
+        ) from error
+
+
+def _verify(paths: list[Path], record: Path) -> None:
+    """Compare checksums with those of the first use, or record them."""
+    found = {path.name: _sha256(path) for path in paths}
+    known = _known(record)
+    for path in paths:
+        before = known.get(path.name)
+        if before is not None and before != found[path.name]:
+            raise ConfigError(
+                f"{path}: SHA-256 is {found[path.name]}, at first use it was {before}; delete the file to fetch it "
+                f"again, or {record} if the change is meant"
+            )
+    if any(name not in known for name in found):
+        record.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = record.with_name(f"{record.name}.{os.getpid()}")
+        unfinished.write_text(json.dumps({"repository": REPOSITORY, "sha256": {**known, **found}}, indent=1) + "\n")
+        unfinished.replace(record)
+
+
+def _known(record: Path) -> dict[str, str]:
+    try:
+        table = json.loads(record.read_text())["sha256"]
+    except FileNotFoundError:
+        return {}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{record}: not a table of checksums ({error}); delete it to start anew") from error
+    return {str(name): str(value) for name, value in dict(table).items()}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

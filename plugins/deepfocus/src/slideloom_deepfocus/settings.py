@@ -1,0 +1,141 @@
+"""Options of the steps; nothing heavy is imported here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from attrs import frozen
+from slideloom import ConfigError, Settings, SlideQc, at_least, in_range, option, positive
+
+if TYPE_CHECKING:
+    from slideloom_deepfocus.strided import StridedModelQC
+
+_MAGNIFICATION = re.compile(r"(\d+(?:\.\d+)?)x", re.IGNORECASE)
+_MICRONS_AT_1X = 10.0  # a 10x objective is taken as 1 micron per pixel, as everywhere in slideloom
+
+
+def _check_tile_um(_instance: object, _attribute: object, value: float | str) -> None:
+    if isinstance(value, str):
+        if not _MAGNIFICATION.fullmatch(value):
+            raise ValueError(f"tile_um must be microns, or a magnification such as '20x', not {value!r}")
+    elif not value > 0:
+        raise ValueError(f"tile_um must be above 0, not {value!r}")
+
+
+@frozen
+class StridedModelSettings(Settings[SlideQc]):
+    """A model that judges a slide tile by tile. Subclass with a `name` and a `load`."""
+
+    tile_px: int = option(256, help="width and height of what the model gets", unit="px", validator=at_least(1))
+    tile_um: float | str = option(
+        "10x", help="the same in microns, or a magnification such as '20x'", unit="um", validator=_check_tile_um
+    )
+    index: int | None = option(None, help="which of the model's outputs counts; of two, the second by default")
+    threshold: float = option(0.5, help="the score that parts good from bad")
+    bad: Literal["above", "below"] = option("above", help="which side of the threshold is discarded")
+    kind: Literal["background", "blur", "artifact"] = option("artifact", help="what the discarded places are")
+    activation: Literal["none", "sigmoid", "softmax"] = option("none", help="turns the model's output into a score")
+    preprocess: Literal["unit", "symmetric", "imagenet", "centred", "uint8"] = option(
+        "unit", help="pixels as 0-1, -1-1, ImageNet's mean and deviation, 0-1 less each tile's mean, or as they are"
+    )
+    layout: Literal["auto", "channels-first", "channels-last"] = option(
+        "auto", help="axis order of the model's input; auto is first for torch, last for Keras and functions"
+    )
+    stride_div: int = option(
+        1, help="steps per tile and axis; above 1, tiles overlap and are blended", validator=in_range(1, 16)
+    )
+    everywhere: bool = option(False, help="also where there is no tissue")
+    min_tissue: float = option(0.1, help="share of a tile that must be coloured or dark", validator=in_range(0, 1))
+    discard_unvisited: bool = option(False, help="also discard what the model did not look at")
+    batch: int = option(64, help="tiles per call of the model", validator=at_least(1), affects_output=False)
+    device: str = option("auto", help="auto, cpu, cuda, cuda:1, mps", affects_output=False)
+
+    @property
+    def mpp(self) -> float:
+        """Microns per pixel of what the model gets."""
+        if isinstance(self.tile_um, str):
+            found = _MAGNIFICATION.fullmatch(self.tile_um)
+            if found is None:
+                raise ConfigError(f"tile_um = {self.tile_um!r} is not a magnification")
+            return _MICRONS_AT_1X / float(found[1])
+        return self.tile_um / self.tile_px
+
+    @property
+    def mpp_tolerance(self) -> float:
+        """How far the scale may be off: 1% if it is given in microns, 10% for a magnification, which is nominal."""
+        return 0.1 if isinstance(self.tile_um, str) else 0.01
+
+    def load(self) -> object:
+        """The model: a callable from (B, H, W, 3), a torch module, a Keras model, or a path to a file."""
+        raise NotImplementedError(f"{type(self).__name__}.load is missing")
+
+    def model_key(self) -> Hashable:
+        """Settings with the same key share one model in a process."""
+        return (type(self), self)
+
+    def build(self) -> StridedModelQC:
+        """The step, around the process's one copy of the model."""
+        from slideloom_deepfocus.models import once, predictor
+        from slideloom_deepfocus.strided import StridedModelQC
+
+        model = once(self.model_key(), lambda: predictor(self.load(), layout=self.layout, device=self.device))
+        return StridedModelQC(model, self)
+
+
+@frozen
+class StridedModel(StridedModelSettings):
+    """Discards where a model says so: TorchScript (.pt), torch.export (.pt2), ONNX (.onnx) or Keras (.keras)."""
+
+    name: ClassVar[str] = "strided-model"
+    model: Path = option(help="the model file; one from a source you do not trust can do harm")
+
+    def load(self) -> Path:
+        """The file."""
+        return self.model
+
+    def model_key(self) -> Hashable:
+        """One model per file, as it is now, and device."""
+        try:
+            state = self.model.stat()
+        except FileNotFoundError:
+            raise ConfigError(f"{self.model}: no such model file") from None
+        return (StridedModel, self.model.resolve(), state.st_mtime_ns, state.st_size, self.layout, self.device)
+
+
+@frozen
+class DeepFocus(Settings[SlideQc]):
+    """Discards tissue that is out of focus, judged by the DeepFocus network (Senaras et al. 2018)."""
+
+    name: ClassVar[str] = "deepfocus"
+    weights: str | Path = option("bundled", help="'bundled', 'published' (fetched once) or a file of your own")
+    mpp: float | None = option(
+        None, help="microns per pixel the network sees; by default what its weights were trained at", unit="um/px",
+        validator=positive,
+    )  # fmt: skip
+    threshold: float = option(0.5, help="probability above which a tile is out of focus", validator=in_range(0, 1))
+    centre: Literal["tile", "group"] = option(
+        "tile", help="mean taken off before the network: each tile's, as trained, or that of 16 x 16 tiles"
+    )
+    stride_div: int = option(
+        1, help="steps per tile and axis; above 1, tiles overlap and are blended", validator=in_range(1, 16)
+    )
+    min_tissue: float = option(0.2, help="share of a tile that must be coloured or dark", validator=in_range(0, 1))
+    everywhere: bool = option(False, help="also where there is no tissue")
+    discard_unvisited: bool = option(False, help="also discard what the network did not look at")
+    framework: Literal["auto", "torch", "tensorflow"] = option(
+        "auto", help="what runs the network; auto prefers torch", affects_output=False
+    )
+    batch: int = option(64, help="tiles per call of the network", validator=at_least(1), affects_output=False)
+    device: str = option("auto", help="auto, cpu, cuda, cuda:1, mps (torch)", affects_output=False)
+    cache: Path | None = option(
+        None, help="folder for published weights; by default Hugging Face's cache", affects_output=False
+    )
+
+    def build(self) -> StridedModelQC:
+        """The step, around the process's one copy of the network."""
+        from slideloom_deepfocus.deepfocus import build
+
+        return build(self)

@@ -1,0 +1,281 @@
+"""Any model as slide QC: tiles through the model, predictions to a map, the map to a mask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import floor
+from typing import Literal, Protocol, overload
+
+import numpy as np
+from attrs import field, frozen
+from numpy.typing import NDArray
+from slideloom import Box, Mask, PluginError, QcResult, Rgb, RgbBatch, Scene, Size, Slide, SlideError, SlideQc
+
+from slideloom_deepfocus.blending import Blend
+from slideloom_deepfocus.grid import Block, Grid, blocks, grid_for, tissue_share
+from slideloom_deepfocus.models import Predictor, predictor
+from slideloom_deepfocus.settings import StridedModelSettings
+
+_PARTS = 8  # of a cell, where a mask is cut at the slide's far sides
+_IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
+_IMAGENET_STD = np.array([0.229, 0.224, 0.225], np.float32)
+
+
+class HasSlide(Protocol):
+    """Anything with an open slide, such as `slideloom.WSI`."""
+
+    @property
+    def slide(self) -> Slide:
+        """The open slide."""
+        ...
+
+
+@frozen
+class PredictionMap:
+    """What a model says of a slide, before any threshold.
+
+    Attributes:
+        values: (h, w) float32; NaN where the model did not look.
+        extent: the level-0 box that `values` covers, exactly; its far sides may lie beyond the slide.
+        slide: the slide's own level-0 box.
+        cell_um: width of one value in microns.
+        unreadable: tiles that the file would not give.
+    """
+
+    values: NDArray[np.float32] = field(eq=False)
+    extent: Box
+    slide: Box
+    cell_um: float
+    unreadable: int = 0
+
+    @property
+    def visited(self) -> Mask:
+        """(h, w), True where the model looked."""
+        return ~np.isnan(self.values)
+
+
+class StridedModelQC(SlideQc):
+    """A model drawn over a slide in strides, as a slide QC.
+
+    Build it from settings, or directly: `StridedModelQC(model, StridedModelSettings(tile_px=256, tile_um="20x"))`.
+    A subclass may override `prepare` (what the model gets) and `scores` (what its output means).
+    """
+
+    def __init__(self, model: object, options: StridedModelSettings) -> None:
+        """Wrap a model.
+
+        Args:
+            model: a callable from (B, H, W, 3) to scores, a torch module, a Keras model, or a path to a model file.
+            options: how it is used.
+        """
+        self.options = options
+        self._model: Predictor = predictor(model, layout=options.layout, device=options.device)
+
+    @overload
+    def __call__(self, wsi: Slide | HasSlide, *, threshold: Literal[True] = True) -> QcResult: ...
+    @overload
+    def __call__(self, wsi: Slide | HasSlide, *, threshold: Literal[False]) -> PredictionMap: ...
+    def __call__(self, wsi: Slide | HasSlide, *, threshold: bool = True) -> QcResult | PredictionMap:
+        """The mask of what to discard, or the raw map of predictions.
+
+        Args:
+            wsi: an open slide, or an object that has one.
+            threshold: False gives the map.
+        """
+        slide = wsi if isinstance(wsi, Slide) else wsi.slide
+        found = self.predict(slide)
+        return self.judge(found) if threshold else found
+
+    def assess(self, slide: Slide, scene: Scene) -> QcResult:
+        """See `SlideQc.assess`."""
+        return self.judge(self.predict(slide, scene))
+
+    def judge(self, found: PredictionMap) -> QcResult:
+        """The mask that a map of predictions leads to."""
+        options, visited = self.options, found.visited
+        beyond = found.values > options.threshold if options.bad == "above" else found.values < options.threshold
+        bad = beyond & visited  # a comparison with NaN is False already; this says so
+        mask = bad | ~visited if options.discard_unvisited else bad
+        looked = int(visited.sum())
+        notes: tuple[str, ...] = ()
+        if found.unreadable:
+            notes = (f"{found.unreadable} tiles could not be read and were not judged",)
+        share = float(bad.sum() / looked) if looked else 0.0
+        mask, extent = _within(mask, found.extent, found.slide)
+        metrics = {"cells_judged": float(looked), "cells_discarded": float(bad.sum()), "share_discarded": share}
+        return QcResult(mask=mask, kind=options.kind, extent=extent, metrics=metrics, notes=notes)
+
+    def predict(self, slide: Slide, scene: Scene | None = None) -> PredictionMap:
+        """The model's output over the slide; memory grows with the map, not with the slide's pixels.
+
+        Raises:
+            MissingResolution: the slide's microns per pixel are not known.
+            PluginError: the model's output has a shape that is not understood.
+        """
+        options = self.options
+        grid = grid_for(
+            slide.info,
+            tile_px=options.tile_px,
+            mpp=options.mpp,
+            stride_div=options.stride_div,
+            tolerance=options.mpp_tolerance,
+        )
+        wanted = np.ones((grid.rows, grid.columns), bool)
+        if not options.everywhere:
+            wanted = tissue_share(slide, grid) >= max(options.min_tissue, 1e-6)
+        blend = Blend(grid)
+        unreadable = 0
+        for places, tiles in self._batches(slide, grid, wanted):
+            if isinstance(tiles, SlideError):
+                unreadable += len(places)
+            else:
+                blend.add(places, self._predictions(tiles))
+        own = slide.info.mpp
+        cell_um = (
+            grid.step_x * own.x * grid.stride_px / blend.fine if own else options.mpp * grid.stride_px / blend.fine
+        )
+        return PredictionMap(blend.values(), grid.extent, slide.info.box, cell_um, unreadable)
+
+    def prepare(self, tiles: RgbBatch, *, block: Rgb) -> NDArray[np.generic]:
+        """What the model gets for tiles.
+
+        Args:
+            tiles: (B, H, W, 3) uint8.
+            block: (h, w, 3) uint8, the part of the slide they were cut from.
+        """
+        kind = self.options.preprocess
+        if kind == "uint8":
+            return tiles
+        unit = tiles.astype(np.float32) / np.float32(255)
+        if kind == "symmetric":
+            return unit * 2 - 1
+        if kind == "imagenet":
+            return (unit - _IMAGENET_MEAN) / _IMAGENET_STD
+        if kind == "centred":
+            return centred(unit)
+        return unit
+
+    def scores(self, output: NDArray[np.generic]) -> NDArray[np.float32]:
+        """One value, or one small map, per tile, out of what the model returned.
+
+        Args:
+            output: (B,), (B, classes), (B, h, w), or with classes first or last.
+
+        Returns:
+            (B,) or (B, h, w) float32.
+
+        Raises:
+            PluginError: the shape is none of these.
+        """
+        values: NDArray[np.float32] = np.asarray(output, dtype=np.float32)
+        if values.ndim == 4:
+            values = values if self._model.channels_last else np.moveaxis(values, 1, -1)
+        elif values.ndim not in (1, 2, 3):
+            raise PluginError(f"the model returned an array of shape {values.shape}; see StridedModelQC.scores")
+        if self.options.activation == "sigmoid":
+            values = (1 / (1 + np.exp(-values.astype(np.float64)))).astype(np.float32)
+        elif self.options.activation == "softmax" and values.ndim in (2, 4):
+            powers = np.exp(values - values.max(axis=-1, keepdims=True))
+            values = np.divide(powers, powers.sum(axis=-1, keepdims=True), dtype=np.float32)
+        if values.ndim in (1, 3):
+            return values
+        classes, index = values.shape[-1], self.options.index
+        if index is None:
+            if classes > 2:
+                raise PluginError(f"the model returned {classes} values per tile; say which one with `index`")
+            index = classes - 1
+        if not -classes <= index < classes:
+            raise PluginError(f"index = {index}, but the model returned {classes} values per tile")
+        return values[..., index]
+
+    def _predictions(self, prepared: NDArray[np.generic]) -> NDArray[np.float32]:
+        """`scores` of all tiles, the model always seeing batches of one size."""
+        size = self._model.fixed_batch or self.options.batch
+        found = []
+        for start in range(0, len(prepared), size):
+            part = prepared[start : start + size]
+            missing = size - len(part)
+            # Exported models are often tied to one batch size; a filled batch also keeps kernels the same.
+            full = np.concatenate([part, np.repeat(part[-1:], missing, axis=0)]) if missing else part
+            scores = self.scores(self._model(full))[: len(part)]
+            if len(scores) != len(part) or not np.isfinite(scores).all():
+                raise PluginError(
+                    f"the model returned {len(scores)} scores for {len(part)} tiles, or some are no numbers"
+                )
+            found.append(scores)
+        return np.concatenate(found)
+
+    def _batches(
+        self, slide: Slide, grid: Grid, wanted: Mask
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.generic] | SlideError]]:
+        """(B, 2) rows and columns, with what the model gets for them; or the reason why a tile cannot be read."""
+        places: list[NDArray[np.int64]] = []
+        pending: list[NDArray[np.generic]] = []
+        size = self._model.fixed_batch or self.options.batch
+        for block in blocks(grid):
+            here = np.argwhere(wanted[block.row : block.row + block.rows, block.column : block.column + block.columns])
+            if not len(here):
+                continue
+            here += np.array((block.row, block.column))
+            for which, tiles in self._tiles(slide, grid, block, here):
+                if isinstance(tiles, SlideError):
+                    yield which, tiles
+                    continue
+                places.append(which)
+                pending.append(tiles)
+            while sum(map(len, pending)) >= size:
+                all_places, all_tiles = np.concatenate(places), np.concatenate(pending)
+                cut = len(all_tiles) - len(all_tiles) % size
+                yield all_places[:cut], all_tiles[:cut]
+                places, pending = [all_places[cut:]], [all_tiles[cut:]]
+        if sum(map(len, pending)):
+            yield np.concatenate(places), np.concatenate(pending)
+
+    #: True if `prepare` needs all of a block, not only the part that holds wanted tiles.
+    needs_whole_blocks = False
+
+    def _tiles(
+        self, slide: Slide, grid: Grid, block: Block, here: NDArray[np.int64]
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.generic] | SlideError]]:
+        """The wanted tiles of a block, prepared; one by one if the block cannot be read as a whole."""
+        if self.needs_whole_blocks:
+            first, last = (
+                np.array([block.row, block.column]),
+                np.array([block.row + block.rows, block.column + block.columns]) - 1,
+            )
+        else:
+            first, last = here.min(axis=0), here.max(axis=0)
+        high, wide = ((last - first) * grid.stride_px + grid.tile_px).tolist()
+        box = grid.box(column=int(first[1]), row=int(first[0]), width_px=wide, height_px=high)
+        try:
+            rgb = slide.read_at(box, Size(wide, high))
+        except SlideError as error:
+            if block.columns == block.rows == 1:
+                yield here, error
+                return
+            for place in here:
+                single = Block(int(place[1]), int(place[0]), 1, 1)
+                yield from self._tiles(slide, grid, single, place[None])
+            return
+        corners = (here - first) * grid.stride_px
+        tiles = np.stack([rgb[y : y + grid.tile_px, x : x + grid.tile_px] for y, x in corners.tolist()])
+        yield here, self.prepare(tiles, block=rgb)
+
+
+def _within(mask: Mask, extent: Box, slide: Box) -> tuple[Mask, Box]:
+    """The part of a mask on the slide, to 1/8 of a cell: cells keep their place and size, nothing is stretched."""
+    if extent.right <= slide.right and extent.bottom <= slide.bottom:
+        return mask, extent
+    fine_x, fine_y = extent.width / mask.shape[1] / _PARTS, extent.height / mask.shape[0] / _PARTS
+    columns, rows = floor(slide.width / fine_x + 1e-6), floor(slide.height / fine_y + 1e-6)
+    if not (columns and rows):
+        return mask[:1, :1], slide  # a slide smaller than 1/8 of a cell
+    fine = mask.repeat(_PARTS, axis=0)[:rows].repeat(_PARTS, axis=1)[:, :columns]
+    width, height = min(columns * fine_x, slide.width), min(rows * fine_y, slide.height)
+    return fine, Box(0, 0, width, height)
+
+
+def centred(unit: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Each tile of (B, H, W, 3) less its own mean."""
+    result: NDArray[np.float32] = unit - unit.mean(axis=(1, 2, 3), keepdims=True, dtype=np.float64).astype(np.float32)
+    return result
