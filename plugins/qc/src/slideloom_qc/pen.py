@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import cv2
 import numpy as np
@@ -34,20 +34,23 @@ class InkRule:
     Attributes:
         faint: ratio below which a pixel is never ink.
         sure_from, sure: the limit above which a pixel is ink by itself lies between these, by the slide's staining.
+        percentile: the tissue below it tells how the slide is stained; 50, or 30 where tissue varies so little that a
+            third of it suffices, so that ink on most of the slide does not pass for its staining.
     """
 
     faint: float
     sure_from: float
     sure: float
+    percentile: Literal[30, 50]
 
 
 # In H&E, green is absorbed most (Ruifrok & Johnston 2001: red to green 0.92 for haematoxylin, 0.07-0.27 for eosin).
 # Blue, cyan and green ink absorb red more than green.
-COOL = InkRule(faint=0.7, sure_from=0.95, sure=1.25)
+COOL = InkRule(faint=0.7, sure_from=0.95, sure=1.25, percentile=50)
 # Red ink absorbs blue nearly as much as green and leaves red; eosin's ratio blue to green is 0.11-0.7.
-RED = InkRule(faint=0.65, sure_from=0.72, sure=0.8)
+RED = InkRule(faint=0.65, sure_from=0.72, sure=0.8, percentile=30)
 # Black ink absorbs all alike.
-BLACK = InkRule(faint=0.55, sure_from=0.7, sure=0.8)
+BLACK = InkRule(faint=0.55, sure_from=0.7, sure=0.8, percentile=50)
 
 
 def optical_density(rgb: Rgb) -> tuple[Floats, Floats, Floats]:
@@ -124,8 +127,11 @@ def _limits(rule: InkRule, tissue: Floats) -> tuple[float, float]:
     """
     if tissue.size < ENOUGH_PX:
         return rule.sure_from, rule.sure
-    low, middle = np.percentile(tissue, [10, 50])
-    sigma = float(middle - low) / 1.2816  # the 10th percentile of a normal distribution
+    low, upper = np.percentile(tissue, [10, rule.percentile])
+    # Deviations below the median of a normal distribution at the 10th and at the upper of both percentiles.
+    below_low, below_upper = 1.2816, {30: 0.5244, 50: 0.0}[rule.percentile]
+    sigma = float(upper - low) / (below_low - below_upper)
+    middle = float(upper) + below_upper * sigma
     faint = float(np.clip(middle + FAINT_SIGMA * sigma, rule.faint, rule.sure))
     return faint, float(np.clip(middle + SURE_SIGMA * sigma, rule.sure_from, rule.sure))
 
