@@ -1,0 +1,111 @@
+"""Random numbers that depend on their names alone: the same in numpy, PyTorch and TensorFlow, in any order.
+
+A draw is a hash of (seed, slide, tile, number of the value), so nothing is kept between tiles and no generator is
+shared. The hash is the 32-bit finaliser "lowbias32" (C. Wellons, "Prospecting for hash functions", 2018), in 64-bit
+integers, which every array library has.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slideloom_stain.fits import MacenkoFit, ReinhardFit, StainFit, published
+
+_MASK = 0xFFFFFFFF
+
+
+def tile_keys(slide: str, index: NDArray[np.int64]) -> tuple[int, NDArray[np.int64]]:
+    """The names of tiles for `uniform` and `normal`: slide and running number."""
+    return zlib.crc32(slide.encode()), np.asarray(index, np.int64)
+
+
+def _mixed(x: Any, xor: Callable[[Any, Any], Any]) -> Any:
+    # x is below 2^32; products wrap around 2^64 and only their low half is used.
+    x = xor(x, x // 65536)
+    x = (x * 0x7FEB352D) % (1 << 32)
+    x = xor(x, x // 32768)
+    x = (x * (0x846CA68B - (1 << 32))) % (1 << 32)
+    return xor(x, x // 65536)
+
+
+def uniform_bits(names: Sequence[Any], *, arange: Any, xor: Callable[[Any, Any], Any]) -> Any:
+    """Whole numbers 0 to 2^32 - 1.
+
+    Args:
+        names: whole numbers or int64 arrays of shape (B, 1), of any array library.
+        arange: (1, count) int64 array of the same library: the numbers of the values.
+        xor: of that library.
+
+    Returns:
+        (B, count) int64.
+    """
+    state = arange * 0 + 0x9E3779B9 - 0x40000000
+    for name in (*names, arange):
+        state = _mixed(xor(state, (name * 1 + 0x3C6EF372) % (1 << 32)), xor)
+    return state
+
+
+def uniform(seed: int, slide: int, index: NDArray[np.int64], count: int) -> NDArray[np.float64]:
+    """(B, count) numbers above 0 and below 1."""
+    numbers = np.arange(count, dtype=np.int64)[None]
+    names = (np.int64(seed & _MASK), np.int64(slide), np.asarray(index, np.int64).reshape(-1, 1))
+    drawn: NDArray[np.float64] = (uniform_bits(names, arange=numbers, xor=np.bitwise_xor) + 0.5) / 2.0**32
+    return drawn
+
+
+def normal(seed: int, slide: int, index: NDArray[np.int64], count: int) -> NDArray[np.float64]:
+    """(B, count) numbers of the standard normal distribution (Box and Muller 1958)."""
+    both = uniform(seed, slide, index, 2 * count)
+    drawn: NDArray[np.float64] = np.sqrt(-2 * np.log(both[:, :count])) * np.cos(2 * np.pi * both[:, count:])
+    return drawn
+
+
+def spread_of(family: str, fit: StainFit, preset: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The standard deviation of each value of a fit, flat, and the least value allowed.
+
+    Args:
+        family: as presets call it, such as "macenko-fast".
+        fit: the centre.
+        preset: "v1" or "v2".
+
+    Returns:
+        (n,) and (n,), in the order of `flat`.
+    """
+    table = published()["spread"]
+    parts = [np.ravel(part) for part in table[family].values()]
+    centre = flat(fit)
+    least = np.full(centre.shape, -np.inf)
+    if isinstance(fit, MacenkoFit):
+        least = np.concatenate([np.zeros(6), 0.1 * fit.target_concentrations])  # densities are not negative
+    elif isinstance(fit, ReinhardFit):
+        least[3:] = 0.1 * fit.target_stds
+    return np.concatenate(parts) * table["times"][preset], least
+
+
+def flat(fit: StainFit) -> NDArray[np.float64]:
+    """The values of a fit, one after the other."""
+    return np.concatenate([np.ravel(value) for value in fit.as_table().values()])
+
+
+def refilled(fit: StainFit, values: NDArray[np.float64]) -> StainFit:
+    """A fit of the same kind out of flat values."""
+    parts = []
+    for old in fit.as_table().values():
+        shape = np.shape(old)
+        parts.append(values[: int(np.prod(shape))].reshape(shape))
+        values = values[int(np.prod(shape)) :]
+    return type(fit)(*parts)
+
+
+def drawn_fits(
+    family: str, fit: StainFit, preset: str, *, seed: int, slide: int, index: NDArray[np.int64]
+) -> list[StainFit]:
+    """One random target per tile, around `fit`."""
+    deviation, least = spread_of(family, fit, preset)
+    values = np.maximum(flat(fit) + deviation * normal(seed, slide, index, deviation.size), least)
+    return [refilled(fit, row) for row in values]

@@ -1,0 +1,104 @@
+"""CIE L*a*b* (D65) by tables, between uint8 sRGB and the three cube roots of which L*, a* and b* are linear.
+
+Standard: IEC 61966-2-1 (sRGB) and CIE 15 (L*a*b*), with the matrix and white of ITU-R BT.709: white is the sum of the
+matrix's columns, so that grey has a* = b* = 0.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from slideloom import Mask, Rgb
+
+from slideloom_stain.density import Floats, Table, as_bytes, lookup
+from slideloom_stain.opencv import cv2
+
+RGB_TO_XYZ = np.array([[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]])
+WHITE = RGB_TO_XYZ.sum(axis=1)
+# L*, a*, b* out of the roots of X, Y and Z: a matrix and a constant.
+ROOTS_TO_LAB = np.array([[0.0, 116.0, 0.0], [500.0, -500.0, 0.0], [0.0, 200.0, -200.0]])
+LAB_OFFSET = np.array([-16.0, 0.0, 0.0])
+LAB_TO_ROOTS = np.linalg.inv(ROOTS_TO_LAB)
+
+_STEPS = 65535.0  # the tables' index: 16 bits leave an error below 0.03 grey levels
+_LOWEST_ROOT, _HIGHEST_ROOT = -0.5, 1.5  # beyond both every colour is cut to 0 or 255 anyway
+_TO_XYZ = RGB_TO_XYZ / WHITE[:, None] * _STEPS
+_FROM_XYZ = np.linalg.inv(RGB_TO_XYZ) * WHITE * _STEPS
+
+
+def linear_light(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Linear light 0-1 of sRGB values 0-1."""
+    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+
+
+def _root(light: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where(light > (6 / 29) ** 3, np.cbrt(light), light * (29 / 6) ** 2 / 3 + 4 / 29)
+
+
+def _light_of_root(root: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where(root > 6 / 29, root**3, 3 * (6 / 29) ** 2 * (root - 4 / 29))
+
+
+def _srgb(light: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+
+
+_LIGHTS = np.arange(65536) / _STEPS
+_ROOT_TABLE = _root(_LIGHTS).astype(np.float32)
+_LIGHT_TABLE = _light_of_root(_LOWEST_ROOT + _LIGHTS * (_HIGHEST_ROOT - _LOWEST_ROOT)).astype(np.float32)
+_GREY_TABLE = np.floor(255 * _srgb(_LIGHTS) + 0.5).astype(np.uint8)
+
+
+def roots_of(rgb: Rgb, brightness: Table) -> Floats:
+    """The cube roots of X, Y and Z (with the linear toe of L*a*b*).
+
+    Args:
+        rgb: (h, w, 3) uint8.
+        brightness: (256,) what each value becomes first, 0-255.
+
+    Returns:
+        (h, w, 3) float32; 1 is white.
+    """
+    linear = lookup(rgb, linear_light(brightness / 255.0).astype(np.float32))
+    return np.asarray(lookup(_to_steps(cv2.transform(linear, _TO_XYZ)), _ROOT_TABLE), np.float32)
+
+
+def lab_of_roots(roots: Floats) -> Floats:
+    """L*, a*, b* (h, w, 3) float32."""
+    return np.asarray(cv2.transform(roots, np.column_stack([ROOTS_TO_LAB, LAB_OFFSET])), np.float32)
+
+
+def rgb_of_roots(roots: Floats, change: NDArray[np.float64]) -> Rgb:
+    """sRGB of the roots after an affine change.
+
+    Args:
+        roots: (h, w, 3).
+        change: (3, 4), the matrix and the constant that make new roots out of old.
+
+    Returns:
+        (h, w, 3) uint8; colours that sRGB does not have are cut per channel.
+    """
+    scale = _STEPS / (_HIGHEST_ROOT - _LOWEST_ROOT)
+    indexed = change * scale
+    indexed[:, 3] -= _LOWEST_ROOT * scale
+    light = lookup(_to_steps(cv2.transform(roots, indexed)), _LIGHT_TABLE)
+    return np.asarray(lookup(_to_steps(cv2.transform(light, _FROM_XYZ)), _GREY_TABLE), np.uint8)
+
+
+def darker_than(rgb: Rgb, brightness: Table, lightness: float) -> Mask:
+    """Where L* is below `lightness` (above 8), (h, w) bool."""
+    linear = lookup(rgb, linear_light(brightness / 255.0).astype(np.float32))
+    luminance = cv2.transform(linear, RGB_TO_XYZ[1:2])
+    mask: Mask = luminance < np.float32(((lightness + 16) / 116) ** 3)
+    return mask
+
+
+def keep_white(out: Rgb, rgb: Rgb, brightness: Table, tissue: Mask) -> Rgb:
+    """`out` where there is tissue, else `rgb` as the brightness step made it."""
+    bright = lookup(rgb, as_bytes(brightness.astype(np.float32)).ravel())
+    return np.asarray(cv2.copyTo(out, tissue.view(np.uint8), bright), np.uint8)
+
+
+def _to_steps(values: Floats) -> NDArray[np.uint16]:
+    """Rounded and cut to 0-65535."""
+    return cv2.add(values, 0, dtype=cv2.CV_16U)  # type: ignore[no-any-return]

@@ -1,0 +1,142 @@
+"""Macenko et al. 2009, "A method for normalizing histology slides for quantitative analysis", ISBI, 1107-1110.
+
+The stain colours of an image are the two extreme directions of its optical densities, within the plane of their two
+largest eigenvectors; its concentrations are least squares. All sizes and constants: docs/explanation/stain.md.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from attrs import field, frozen
+from numpy.typing import NDArray
+from slideloom import Rgb
+
+from slideloom_stain.density import (
+    MIN_TISSUE_PX,
+    TISSUE_DENSITY,
+    Floats,
+    Table,
+    as_bytes,
+    brightness_table,
+    density_table,
+    lookup,
+    upper_percentile,
+)
+from slideloom_stain.fits import MacenkoFit, Unfit
+from slideloom_stain.methods import Method
+from slideloom_stain.opencv import cv2
+
+ANGLE_PERCENTILE = 1.0  # and 99
+STRENGTH_PERCENTILE = 99.0
+# Below this angle both stain vectors are one: the least squares would blow noise up twentyfold.
+MIN_ANGLE_DEGREES = 3.0
+# A weaker 99th percentile of concentrations would be scaled up more than tenfold.
+MIN_STRENGTH = 0.1
+_AHEAD = 1e-6
+_LOG_WHITE = math.log(255.0)
+_NOT_BRIGHTER = (6.0, 6.0, 6.0, 6.0)  # above white already; keeps the exponential within an integer
+_TISSUE_TO_NOTHING = np.zeros(256, np.float32)
+_TISSUE_TO_NOTHING[0] = -np.inf  # for a mask of 255 where there is tissue
+_TISSUE_TO_ONE = np.zeros(256, np.float32)
+_TISSUE_TO_ONE[255] = 1
+
+
+@frozen
+class MacenkoStatistics:
+    """What Macenko's method knows of an image.
+
+    Attributes:
+        brightness: (256,) what each value becomes before anything else.
+        stains: (3, 2), rows R, G, B, columns haematoxylin and eosin, unit length.
+        strengths: (2,), the 99th percentile of their concentrations.
+    """
+
+    brightness: Table = field(eq=False)
+    stains: NDArray[np.float64] = field(eq=False)
+    strengths: NDArray[np.float64] = field(eq=False)
+
+
+class Macenko(Method[MacenkoStatistics, MacenkoFit]):
+    """`macenko`, and `macenko-fast` without the brightness step."""
+
+    def __init__(self, name: str, *, standardise: bool) -> None:
+        super().__init__(name)
+        self.standardise = standardise
+
+    def measure(self, rgb: Rgb) -> MacenkoStatistics:
+        """See `Method.measure`."""
+        brightness = brightness_table(rgb, standardise=self.standardise)
+        table = density_table(brightness)
+        density = np.asarray(lookup(rgb, table.astype(np.float32)), np.float32)
+        # Density falls as the value grows, so "every channel at least so dense" is "no channel above a value".
+        brightest = int(np.count_nonzero(table >= TISSUE_DENSITY)) - 1
+        tissue = cv2.inRange(rgb, (0, 0, 0), (brightest,) * 3)
+        count = cv2.countNonZero(tissue) if brightest >= 0 else 0
+        if count < MIN_TISSUE_PX:
+            raise Unfit(f"{count} pixels of tissue, at least {MIN_TISSUE_PX} are needed")
+        stains = _stains(density, tissue, count)
+        strengths = _strengths(density, stains)
+        if strengths.min() < MIN_STRENGTH:
+            raise Unfit(f"stain strengths {strengths.round(3).tolist()}, at least {MIN_STRENGTH} are needed")
+        return MacenkoStatistics(brightness, stains, strengths)
+
+    def fit_of(self, statistics: MacenkoStatistics) -> MacenkoFit:
+        """See `Method.fit_of`."""
+        return MacenkoFit(statistics.stains, statistics.strengths)
+
+    def render(self, rgb: Rgb, statistics: MacenkoStatistics, fit: MacenkoFit) -> Rgb:
+        """See `Method.render`: one 3 x 3 matrix on the densities, then back through the exponential."""
+        density = lookup(rgb, density_table(statistics.brightness).astype(np.float32))
+        scaled = fit.stain_matrix_target * (fit.target_concentrations / statistics.strengths)
+        through = -scaled @ np.linalg.pinv(statistics.stains)
+        log_value = cv2.transform(density, np.column_stack([through, np.full(3, _LOG_WHITE)]))
+        return as_bytes(cv2.exp(cv2.min(log_value, _NOT_BRIGHTER)))
+
+
+def _stains(density: Floats, tissue: NDArray[np.uint8], count: int) -> NDArray[np.float64]:
+    """(3, 2) stain vectors of the densities (h, w, 3) where `tissue` is 255, on `count` pixels."""
+    plane = _principal_plane(density, tissue, count)
+    along, across = _project(density, plane)
+    if cv2.minMaxLoc(along, tissue)[0] > _AHEAD:
+        # The slope rises with the angle and costs far less.
+        slope, to_angle = cv2.divide(across, cv2.max(along, _AHEAD)), math.atan
+    else:
+        slope, to_angle = np.arctan2(across, along), float
+    nothing = lookup(tissue, _TISSUE_TO_NOTHING)
+    percent = 100 - ANGLE_PERCENTILE
+    high = upper_percentile(cv2.add(slope, nothing).ravel(), count=count, percent=percent, transform=to_angle)
+    low = -upper_percentile(cv2.subtract(nothing, slope).ravel(), count=count, percent=percent, transform=to_angle)
+    if high - low < math.radians(MIN_ANGLE_DEGREES):
+        raise Unfit(f"one stain only: both colours lie within {math.degrees(high - low):.1f} degrees")
+    ends: NDArray[np.float64] = plane @ np.array([[math.cos(low), math.cos(high)], [math.sin(low), math.sin(high)]])
+    # Haematoxylin takes more of the red light than eosin.
+    return ends if ends[0, 0] > ends[0, 1] else ends[:, ::-1]
+
+
+def _principal_plane(density: Floats, tissue: NDArray[np.uint8], count: int) -> NDArray[np.float64]:
+    """(3, 2) the two main directions of the tissue's densities, the first towards more density."""
+    weight = lookup(tissue, _TISSUE_TO_ONE).ravel()
+    channels = [cv2.extractChannel(density, channel).ravel() for channel in range(3)]
+    # einsum and not dot: BLAS would add up in an order that depends on its number of threads.
+    centred = [(channel - np.einsum("i,i", channel, weight) / count) * weight for channel in channels]
+    covariance = np.zeros((3, 3))
+    for row, column in ((0, 0), (1, 0), (1, 1), (2, 0), (2, 1), (2, 2)):
+        covariance[row, column] = np.einsum("i,i", centred[row], centred[column])
+    plane: NDArray[np.float64] = np.linalg.eigh(covariance)[1][:, :0:-1]  # of the lower triangle, largest first
+    plane[:, 0] *= 1 if plane[:, 0].sum() >= 0 else -1
+    return plane
+
+
+def _project(density: Floats, basis: NDArray[np.float64]) -> tuple[Floats, Floats]:
+    """The densities (h, w, 3) along both columns of `basis` (3, 2)."""
+    # A third row of zeros: OpenCV maps 3 channels to 3 at full speed, to 2 it does not.
+    both = cv2.transform(density, np.vstack([basis.T, np.zeros(3)]))
+    return cv2.extractChannel(both, 0), cv2.extractChannel(both, 1)
+
+
+def _strengths(density: Floats, stains: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(2,) the 99th percentile of the concentrations of all pixels."""
+    concentrations = _project(density, np.asarray(np.linalg.pinv(stains).T, np.float64))
+    return np.array([upper_percentile(c.ravel(), count=c.size, percent=STRENGTH_PERCENTILE) for c in concentrations])

@@ -1,0 +1,90 @@
+"""Reinhard et al. 2001, "Color transfer between images", IEEE Computer Graphics and Applications 21(5), 34-41.
+
+Mean and standard deviation of each axis become those of the fit; here in CIE L*a*b*, as histology uses it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from attrs import field, frozen
+from numpy.typing import NDArray
+from slideloom import Mask, Rgb
+
+from slideloom_stain import lab
+from slideloom_stain.density import MIN_TISSUE_PX, Floats, Table, brightness_table
+from slideloom_stain.fits import ReinhardFit, Unfit
+from slideloom_stain.methods import Method
+from slideloom_stain.opencv import cv2
+
+TISSUE_LIGHTNESS = 93.0  # a pixel of at least this L* is white
+# An image of less contrast is empty or of one colour: its noise would become stain.
+MIN_STD = np.array([3.0, 0.75, 0.75])
+
+
+@frozen
+class ReinhardStatistics:
+    """What Reinhard's method knows of an image.
+
+    Attributes:
+        brightness: (256,) what each value becomes before anything else.
+        means: (3,) of L*, a*, b*.
+        stds: (3,) population standard deviations.
+    """
+
+    brightness: Table = field(eq=False)
+    means: NDArray[np.float64] = field(eq=False)
+    stds: NDArray[np.float64] = field(eq=False)
+
+
+class Reinhard(Method[ReinhardStatistics, ReinhardFit]):
+    """`reinhard` and its forms: `-fast` without the brightness step, `-mask` on tissue only."""
+
+    def __init__(self, name: str, *, standardise: bool, masked: bool) -> None:
+        super().__init__(name)
+        self.standardise = standardise
+        self.masked = masked
+
+    def measure(self, rgb: Rgb) -> ReinhardStatistics:
+        """See `Method.measure`."""
+        brightness = brightness_table(rgb, standardise=self.standardise)
+        return self._measure(lab.roots_of(rgb, brightness), brightness)
+
+    def fit_of(self, statistics: ReinhardStatistics) -> ReinhardFit:
+        """See `Method.fit_of`."""
+        return ReinhardFit(statistics.means, statistics.stds)
+
+    def render(self, rgb: Rgb, statistics: ReinhardStatistics, fit: ReinhardFit) -> Rgb:
+        """See `Method.render`."""
+        return self._render(rgb, lab.roots_of(rgb, statistics.brightness), statistics, fit)
+
+    def normalize(self, rgb: Rgb, fit: ReinhardFit) -> Rgb:
+        """See `Method.normalize`; the roots are made once for both parts."""
+        brightness = brightness_table(rgb, standardise=self.standardise)
+        roots = lab.roots_of(rgb, brightness)
+        return self._render(rgb, roots, self._measure(roots, brightness), fit)
+
+    def _measure(self, roots: Floats, brightness: Table) -> ReinhardStatistics:
+        values = lab.lab_of_roots(roots)
+        tissue = self._tissue(roots).view(np.uint8)
+        if (count := cv2.countNonZero(tissue)) < MIN_TISSUE_PX:
+            raise Unfit(f"{count} pixels of tissue, at least {MIN_TISSUE_PX} are needed")
+        mask = tissue if self.masked else None
+        means, stds = (column.ravel() for column in cv2.meanStdDev(values, mask=mask))
+        if (stds < MIN_STD).any():
+            raise Unfit(
+                f"standard deviations {stds.round(2).tolist()} of L*, a*, b*, at least {MIN_STD.tolist()} are needed"
+            )
+        return ReinhardStatistics(brightness, means, stds)
+
+    def _render(self, rgb: Rgb, roots: Floats, statistics: ReinhardStatistics, fit: ReinhardFit) -> Rgb:
+        # New L*a*b* = scale * (old - means) + target means, and both are affine in the roots.
+        scale = fit.target_stds / statistics.stds
+        matrix = lab.LAB_TO_ROOTS @ (scale[:, None] * lab.ROOTS_TO_LAB)
+        shift = scale * (lab.LAB_OFFSET - statistics.means) + fit.target_means - lab.LAB_OFFSET
+        out = lab.rgb_of_roots(roots, np.column_stack([matrix, lab.LAB_TO_ROOTS @ shift]))
+        return lab.keep_white(out, rgb, statistics.brightness, self._tissue(roots)) if self.masked else out
+
+    @staticmethod
+    def _tissue(roots: Floats) -> Mask:
+        tissue: Mask = cv2.extractChannel(roots, 1) < np.float32((TISSUE_LIGHTNESS + 16) / 116)
+        return tissue

@@ -1,0 +1,131 @@
+"""The options of every stain normalizer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from attrs import frozen
+from slideloom import Normalizer, Settings, in_range, option
+
+Unfitting = Literal["reject", "keep-original", "slide-fit"]
+Context = Literal["tile", "slide"]
+Spread = Literal["off", "v1", "v2"]
+
+_TARGET_HELP = "preset, image, or fit file (JSON) whose staining is the goal"
+_CONTEXT_HELP = "take statistics from each tile, or once from the slide's thumbnail without what QC and regions discard"
+_UNFIT_HELP = "what becomes of a tile whose stains cannot be estimated"
+_AUGMENT_HELP = "draw each tile's target around the fit, with this preset of spreads"
+_SEED_HELP = "start of the random draws; the same seed, slide and tile give the same result"
+
+
+def _preset_or_path(value: Any) -> Any:
+    """Text that is no preset is a path; anything else is left to the type check."""
+    return Path(value) if isinstance(value, str) and value not in ("v1", "v2", "v3") else value
+
+
+class _LibraryFront:
+    """Lets `slideloom.StainNormalizer` find the library form of a method."""
+
+    name: ClassVar[str]
+
+    @classmethod
+    def library_front(cls, **options: Any) -> Any:  # Any: the core knows nothing of this plugin's classes
+        """The object behind `slideloom.StainNormalizer(name, **options)`."""
+        from slideloom_stain.normalizer import StainNormalizer
+
+        return StainNormalizer(cls.name, **options)
+
+
+@frozen
+class TargetSettings(_LibraryFront, Settings[Normalizer]):
+    """What all methods with a target share."""
+
+    context: Context = option("tile", help=_CONTEXT_HELP)
+    unfit: Unfitting = option("reject", help=_UNFIT_HELP)
+
+    def build(self) -> Normalizer:
+        """The normalizer.
+
+        Raises:
+            ConfigError: there is no such preset, image or fit file, or the image holds too little tissue.
+        """
+        from slideloom_stain.step import StainStep  # OpenCV, so only in the worker
+
+        return StainStep.of(self)
+
+
+@frozen
+class StainSettings(TargetSettings):
+    """What the methods with augmentation share."""
+
+    target: Literal["v1", "v2", "v3"] | Path = option("v3", help=_TARGET_HELP, converter=_preset_or_path)
+    augment: Spread = option("off", help=_AUGMENT_HELP)
+    seed: int = option(0, help=_SEED_HELP)
+
+
+@frozen
+class Macenko(StainSettings):
+    """Match both stain colours and their strengths to a target (Macenko 2009), after equalizing brightness."""
+
+    name: ClassVar[str] = "macenko"
+
+
+@frozen
+class MacenkoFast(StainSettings):
+    """Macenko without the brightness step."""
+
+    name: ClassVar[str] = "macenko-fast"
+
+
+@frozen
+class Reinhard(StainSettings):
+    """Match mean and spread of L*a*b* colours to a target (Reinhard 2001), after equalizing brightness."""
+
+    name: ClassVar[str] = "reinhard"
+
+
+@frozen
+class ReinhardFast(StainSettings):
+    """Reinhard without the brightness step."""
+
+    name: ClassVar[str] = "reinhard-fast"
+
+
+@frozen
+class ReinhardMask(StainSettings):
+    """Reinhard on tissue only: white pixels stay as they are and do not count."""
+
+    name: ClassVar[str] = "reinhard-mask"
+
+
+@frozen
+class ReinhardFastMask(StainSettings):
+    """Reinhard on tissue only, without the brightness step."""
+
+    name: ClassVar[str] = "reinhard-fast-mask"
+
+
+@frozen
+class Vahadane(TargetSettings):
+    """Match the stain colours found by sparse non-negative factorisation to a target (Vahadane 2016)."""
+
+    name: ClassVar[str] = "vahadane"
+    target: Literal["v1", "v2"] | Path = option("v2", help=_TARGET_HELP, converter=_preset_or_path)
+
+
+@frozen
+class HsvAugment(_LibraryFront, Settings[Normalizer]):
+    """Shift hue, saturation and value of each tile at random (Tellez 2019); an augmentation, not a normalization."""
+
+    name: ClassVar[str] = "hsv-augment"
+    hue: float = option(0.05, help="largest turn of the hue, either way", unit="turns", validator=in_range(0, 0.5))
+    saturation: float = option(0.2, help="largest change of saturation, as a share", validator=in_range(0, 1))
+    value: float = option(0.2, help="largest change of brightness, as a share", validator=in_range(0, 1))
+    seed: int = option(0, help=_SEED_HELP)
+
+    def build(self) -> Normalizer:
+        """The augmenter."""
+        from slideloom_stain.step import HsvStep  # OpenCV, so only in the worker
+
+        return HsvStep(hue=self.hue, saturation=self.saturation, value=self.value, seed=self.seed)

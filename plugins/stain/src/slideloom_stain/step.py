@@ -1,0 +1,122 @@
+"""The normalizer steps of the tile engine."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+import numpy as np
+from attrs import evolve, field, frozen
+from slideloom import Mask, Normalized, Normalizer, Rgb, Scene, Slide, TileBatch
+
+from slideloom_stain.context import slide_statistics
+from slideloom_stain.draws import drawn_fits, tile_keys, uniform
+from slideloom_stain.fits import StainFit, Unfit
+from slideloom_stain.hsv import shifted
+from slideloom_stain.methods import Method, method
+from slideloom_stain.settings import TargetSettings
+from slideloom_stain.targets import target_fit
+
+
+@frozen
+class StainStep(Normalizer):
+    """A method with its target and what to do with tiles that it cannot measure.
+
+    Attributes:
+        method: how.
+        fit: the goal.
+        context: statistics of each "tile", or of the "slide".
+        unfit: what becomes of a tile that cannot be measured.
+        augment: preset of spreads around the fit, or "off".
+        seed: of the draws.
+        slide_statistics: of the present slide; None before `for_slide`, where they are not needed, or if the slide
+            cannot be measured either.
+    """
+
+    method: Method[Any, Any]  # each method has statistics of its own
+    fit: StainFit
+    context: Literal["tile", "slide"] = "tile"
+    unfit: Literal["reject", "keep-original", "slide-fit"] = "reject"
+    augment: str = "off"
+    seed: int = 0
+    slide_statistics: Any = field(default=None, eq=False)
+
+    @classmethod
+    def of(cls, settings: TargetSettings) -> Self:
+        """The step that settings ask for.
+
+        Raises:
+            ConfigError: the target is missing or of no use.
+        """
+        target = getattr(settings, "target")  # noqa: B009 - each subclass declares the presets it has
+        return cls(
+            method=method(settings.name),
+            fit=target_fit(settings.name, target),
+            context=settings.context,
+            unfit=settings.unfit,
+            augment=getattr(settings, "augment", "off"),
+            seed=getattr(settings, "seed", 0),
+        )
+
+    def for_slide(self, slide: Slide, scene: Scene, discard: Mask | None) -> Normalizer:
+        """The step with the slide's statistics, if `context` or `unfit` asks for them."""
+        if self.context == "tile" and self.unfit != "slide-fit":
+            return self
+        try:
+            statistics = slide_statistics(self.method, slide, discard)
+        except Unfit:
+            statistics = None  # every tile that needs it is then unfit too, and counted as such
+        return evolve(self, slide_statistics=statistics)
+
+    def apply(self, batch: TileBatch) -> Normalized:
+        """See `Normalizer.apply`."""
+        rgb = np.empty(batch.rgb.shape, np.uint8)
+        ok, fallback = np.ones(len(rgb), np.bool_), np.zeros(len(rgb), np.bool_)
+        fits = self._fits(batch)
+        for i, tile in enumerate(batch.rgb):
+            rgb[i], ok[i], fallback[i] = self._one(np.ascontiguousarray(tile), fits[i])
+        return Normalized(rgb, ok, fallback)
+
+    def _fits(self, batch: TileBatch) -> list[StainFit]:
+        if self.augment == "off":
+            return [self.fit] * len(batch.rgb)
+        slide, index = tile_keys(batch.slide, batch.tiles.index)
+        return drawn_fits(self.method.family.name, self.fit, self.augment, seed=self.seed, slide=slide, index=index)
+
+    def _one(self, tile: Rgb, fit: StainFit) -> tuple[Rgb, bool, bool]:
+        """The tile, whether it is good, and whether the fallback was used."""
+        if self.context == "tile":
+            try:
+                return self.method.normalize(tile, fit), True, False
+            except Unfit:
+                if self.unfit == "slide-fit" and self.slide_statistics is not None:
+                    return self.method.render(tile, self.slide_statistics, fit), True, True
+        elif self.slide_statistics is not None:
+            return self.method.render(tile, self.slide_statistics, fit), True, False
+        kept = self.unfit == "keep-original"
+        return tile, kept, kept
+
+
+@frozen
+class HsvStep(Normalizer):
+    """Random shifts of hue, saturation and value, seeded by slide and tile.
+
+    Attributes:
+        hue: largest turn, either way.
+        saturation: largest change as a share, either way.
+        value: the same of the value.
+        seed: of the draws.
+    """
+
+    hue: float
+    saturation: float
+    value: float
+    seed: int = 0
+
+    def apply(self, batch: TileBatch) -> Normalized:
+        """See `Normalizer.apply`."""
+        slide, index = tile_keys(batch.slide, batch.tiles.index)
+        shifts = (2 * uniform(self.seed, slide, index, 3) - 1) * [self.hue, self.saturation, self.value]
+        rgb = np.empty(batch.rgb.shape, np.uint8)
+        for i, (hue, saturation, value) in enumerate(shifts.tolist()):
+            rgb[i] = shifted(batch.rgb[i], hue=hue, saturation=saturation, value=value)
+        return Normalized(rgb, np.ones(len(rgb), np.bool_))

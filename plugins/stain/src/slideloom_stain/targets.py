@@ -1,0 +1,72 @@
+"""Where a fit comes from: a preset, a fit file, or an image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from slideloom import ConfigError, Rgb
+
+from slideloom_stain.fits import StainFit, Unfit, load_fit, preset
+from slideloom_stain.methods import Method, method
+from slideloom_stain.opencv import cv2
+
+
+def read_rgb(path: Path) -> Rgb:
+    """An image file as (h, w, 3) uint8; an alpha channel is left out.
+
+    Raises:
+        ConfigError: the file is missing or no image.
+    """
+    try:
+        encoded = np.frombuffer(path.read_bytes(), np.uint8)
+    except OSError as error:
+        hint = "target takes a preset (v1, v2, v3), an image or a fit file"
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); {hint}") from error
+    return decode_rgb(encoded, source=str(path))
+
+
+def decode_rgb(encoded: Any, *, source: str) -> Rgb:
+    """An encoded image (PNG, JPEG, TIFF) as (h, w, 3) uint8. Any: (n,) uint8 or bytes.
+
+    Raises:
+        ConfigError: it is no image.
+    """
+    flat = np.frombuffer(encoded, np.uint8)
+    found = cv2.imdecode(flat, cv2.IMREAD_COLOR) if flat.size else None
+    if found is None:
+        raise ConfigError(f"{source}: not an image that can be decoded; give a PNG, JPEG or TIFF")
+    return np.asarray(cv2.cvtColor(found, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def target_fit(name: str, target: str | Path) -> StainFit:
+    """The fit that a `target` option means.
+
+    Args:
+        name: the method.
+        target: preset, image or fit file (`.json`).
+
+    Raises:
+        ConfigError: there is no such preset or file, or the image holds too little tissue.
+    """
+    if isinstance(target, str):
+        return preset(name, target)
+    if target.name in ("v1", "v2", "v3") and not target.exists():
+        return preset(name, target.name)  # which tells the presets that there are
+    if target.suffix.lower() == ".json":
+        return load_fit(target, name)[1]
+    return image_fit(method(name), read_rgb(target), source=str(target))
+
+
+def image_fit(chosen: Method[Any, Any], rgb: Rgb, *, source: str) -> StainFit:
+    """The fit of an image.
+
+    Raises:
+        ConfigError: its stains cannot be estimated; the message names `source`.
+    """
+    try:
+        fit: StainFit = chosen.fit_image(rgb)
+    except Unfit as error:
+        raise ConfigError(f"{source}: no target for {chosen.name}: {error}; give an image with more tissue") from error
+    return fit

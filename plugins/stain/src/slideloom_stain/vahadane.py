@@ -1,0 +1,168 @@
+"""Vahadane et al. 2016, IEEE Transactions on Medical Imaging 35(8), 1962-1971.
+
+"Structure-preserving color normalization and sparse stain separation for histological images".
+
+Densities are factorised into two non-negative stains and sparse non-negative strengths:
+min over D, C >= 0 of 0.5 |V - C D|^2 + penalty * sum(C), rows of D at most of unit length. With two stains the best C
+for a given D has a closed form, and D follows by block coordinate descent, so no solver library is needed.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from attrs import field, frozen
+from numpy.typing import NDArray
+from slideloom import Rgb
+
+from slideloom_stain import lab
+from slideloom_stain.density import (
+    MIN_TISSUE_PX,
+    Floats,
+    Table,
+    as_bytes,
+    brightness_table,
+    density_table,
+    lookup,
+)
+from slideloom_stain.fits import Unfit, VahadaneFit
+from slideloom_stain.methods import Method
+from slideloom_stain.opencv import cv2
+
+STAIN_LIGHTNESS = 80.0  # pixels below this L* teach the stains
+TISSUE_LIGHTNESS = 93.0  # pixels below this L* are changed
+STAIN_PENALTY = 0.1  # of the factorisation
+STRENGTH_PENALTY = 0.01  # of the strengths in the result: a larger one would bleach it
+SAMPLE_PX = 16384
+ROUNDS = 100
+STAIN_PASSES = 5
+# One stain alone is split in two by rounding, about 5 degrees apart; real tiles have 8 and more.
+MIN_ANGLE_DEGREES = 6.0
+MIN_SHARE = 0.02  # of the strengths: less says nothing of a stain's colour
+# Rows haematoxylin and eosin to start from: Ruifrok and Johnston 2001, Anal Quant Cytol Histol 23, 291-299.
+START = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11]])
+
+
+@frozen
+class VahadaneStatistics:
+    """What Vahadane's method knows of an image.
+
+    Attributes:
+        brightness: (256,) what each value becomes before anything else.
+        stains: (2, 3), rows haematoxylin and eosin, unit length.
+    """
+
+    brightness: Table = field(eq=False)
+    stains: NDArray[np.float64] = field(eq=False)
+
+
+class Vahadane(Method[VahadaneStatistics, VahadaneFit]):
+    """`vahadane`, its stains learnt from 4096 pixels spread evenly over the tissue."""
+
+    def __init__(self, name: str, *, sample_px: int = SAMPLE_PX, rounds: int = ROUNDS) -> None:
+        super().__init__(name)
+        self.sample_px = sample_px
+        self.rounds = rounds
+
+    def measure(self, rgb: Rgb) -> VahadaneStatistics:
+        """See `Method.measure`."""
+        brightness = brightness_table(rgb, standardise=True)
+        tissue = np.flatnonzero(lab.darker_than(rgb, brightness, STAIN_LIGHTNESS))
+        if tissue.size < MIN_TISSUE_PX:
+            raise Unfit(f"{tissue.size} pixels of tissue, at least {MIN_TISSUE_PX} are needed")
+        chosen = tissue[sample_ranks(tissue.size, self.sample_px)]
+        density = density_table(brightness).take(rgb.reshape(-1, 3)[chosen])
+        stains = learn_stains(density, rounds=self.rounds)
+        strengths = sparse_strengths(density.T, stains, STAIN_PENALTY).sum(axis=1)
+        if not strengths.min() >= MIN_SHARE * strengths.sum() > 0:
+            raise Unfit(f"one stain only: sums of strengths are {strengths.round(1).tolist()}")
+        angle = math.degrees(math.acos(min(1.0, float(stains[0] @ stains[1]))))
+        if not angle >= MIN_ANGLE_DEGREES:
+            raise Unfit(f"one stain only: both colours lie within {angle:.1f} degrees")
+        return VahadaneStatistics(brightness, stains)
+
+    def fit_of(self, statistics: VahadaneStatistics) -> VahadaneFit:
+        """See `Method.fit_of`."""
+        return VahadaneFit(statistics.stains)
+
+    def render(self, rgb: Rgb, statistics: VahadaneStatistics, fit: VahadaneFit) -> Rgb:
+        """See `Method.render`; there is no scaling of strengths, as the presets hold none."""
+        density = lookup(rgb, density_table(statistics.brightness).astype(np.float32))
+        strengths = _strengths(np.asarray(density, np.float32), statistics.stains)
+        through = np.column_stack([-fit.stain_matrix_target.T, np.zeros(3), np.full(3, math.log(255.0))])
+        out = as_bytes(cv2.exp(cv2.transform(strengths, through)))
+        tissue = lab.darker_than(rgb, statistics.brightness, TISSUE_LIGHTNESS)
+        return lab.keep_white(out, rgb, statistics.brightness, tissue)
+
+
+def sample_ranks(count: int, wanted: int) -> NDArray[np.int64]:
+    """Which of `count` pixels to take: all, or `wanted` of them at even distances."""
+    return np.arange(count) if count <= wanted else np.arange(wanted, dtype=np.int64) * count // wanted
+
+
+def learn_stains(density: NDArray[np.float64], *, rounds: int, penalty: float = STAIN_PENALTY) -> NDArray[np.float64]:
+    """(2, 3) stains of unit length, haematoxylin (more red) first.
+
+    Args:
+        density: (n, 3).
+        rounds: of strengths and stains in turn, at most.
+        penalty: of the sum of strengths.
+    """
+    stains = START / np.linalg.norm(START, axis=1, keepdims=True)
+    columns = np.ascontiguousarray(density.T)
+    for _ in range(rounds):
+        strengths = sparse_strengths(columns, stains, penalty)
+        gram, pull = strengths @ strengths.T, strengths @ density
+        before = stains
+        stains = _better_stains(stains, gram, pull)
+        if np.abs(stains - before).max() < 1e-6:
+            break
+    stains = stains / np.maximum(np.linalg.norm(stains, axis=1, keepdims=True), 1e-12)
+    ordered: NDArray[np.float64] = stains if stains[0, 0] >= stains[1, 0] else stains[::-1]
+    return ordered
+
+
+def _better_stains(
+    stains: NDArray[np.float64], gram: NDArray[np.float64], pull: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Block coordinate descent on non-negative rows of at most unit length."""
+    stains = stains.copy()
+    for _ in range(STAIN_PASSES):
+        for row, other in ((0, 1), (1, 0)):
+            if gram[row, row] > 1e-12:  # a stain without strength stays as it is
+                wanted = np.maximum((pull[row] - gram[row, other] * stains[other]) / gram[row, row], 0)
+                stains[row] = wanted / max(float(np.linalg.norm(wanted)), 1.0)
+    return stains
+
+
+def strength_maps(stains: NDArray[np.float64], penalty: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Two affine maps (2, 4) of a density (and 1) whose lesser value, cut at 0, is the sparse strength.
+
+    Strengths c >= 0 minimise 0.5 |v - c D|^2 + penalty * sum(c). `free` is the minimum without c >= 0, `alone` the one
+    with the other stain at zero. As D >= 0, `free` is below `alone` exactly where the other stain is positive.
+
+    Args:
+        stains: (2, 3), not negative, not parallel.
+        penalty: at least 0.
+
+    Returns:
+        `free`, `alone`.
+    """
+    gram = stains @ stains.T
+    pull = np.column_stack([stains, [-penalty, -penalty]])  # stains @ v - penalty
+    return np.asarray(np.linalg.inv(gram) @ pull), pull / np.diag(gram)[:, None]
+
+
+def sparse_strengths(density: NDArray[np.float64], stains: NDArray[np.float64], penalty: float) -> NDArray[np.float64]:
+    """(2, n) strengths of densities (3, n); see `strength_maps`."""
+    free, alone = strength_maps(stains, penalty)
+    lesser = np.minimum(free[:, :3] @ density + free[:, 3:], alone[:, :3] @ density + alone[:, 3:])
+    return np.maximum(lesser, 0.0)
+
+
+def _strengths(density: Floats, stains: NDArray[np.float64]) -> Floats:
+    """(h, w, 3) float32: both strengths of each pixel, and 0."""
+    # A third row of zeros: OpenCV maps 3 channels to 3 at full speed, to 2 it does not.
+    free, alone = (np.vstack([rows, np.zeros(4)]) for rows in strength_maps(stains, STRENGTH_PENALTY))
+    return cv2.max(cv2.min(cv2.transform(density, free), cv2.transform(density, alone)), 0)  # type: ignore[no-any-return]
