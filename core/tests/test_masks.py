@@ -205,6 +205,14 @@ class TestFiles:
         with pytest.raises(SlideError, match="belongs to other pixels"):
             load_mask(path)
 
+    def test_a_mask_changed_by_hand_is_taken_without_the_checksum(self, tmp_path: Path) -> None:
+        path, beside = save_mask(self.result, tmp_path / "a.npy", slide=slide_of(200, 100))
+        np.save(path, ~self.result.mask)
+        record = json.loads(beside.read_text())
+        del record["crc32"]
+        beside.write_text(json.dumps(record))
+        assert np.array_equal(load_mask(path).mask, ~self.result.mask)
+
     def test_a_missing_file_is_named(self, tmp_path: Path) -> None:
         with pytest.raises(SlideError, match=r"a\.npy: the saved mask cannot be read"):
             load_mask(tmp_path / "a.npy")
