@@ -16,6 +16,7 @@ import tifffile
 from slideloom import Point, Resolution, Rgb, Size, Slide, SlideError
 from slideloom.testing.contracts import ReaderContract
 from slideloom_openslide import OpenSlideReader
+from slideloom_openslide.interpolation import MARGIN_PX, without_interpolation
 from slideloom_openslide.slide import flattened
 
 APERIO = "Aperio Image Library v11.2.1\r\n{0}x{1} [0,0 {0}x{1}] (64x64) RAW|AppMag = 40|MPP = 0.25"
@@ -84,29 +85,51 @@ def test_what_lies_outside_the_slide_is_background(svs: Path) -> None:
     assert (beside == 255).all()
 
 
-def steep(width: int, height: int) -> Rgb:
-    """Rises and falls by 4 grey levels per pixel, so that a shift of half a pixel shows as 2."""
-
-    def wave(count: int) -> np.ndarray:
-        return np.abs((np.arange(count) * 4 + 248) % 496 - 248)
-
-    pixels = np.zeros((height, width, 3), np.uint8)
-    pixels[..., 0], pixels[..., 1] = wave(width), wave(height)[:, None]
-    return pixels
+def textured(width: int, height: int) -> Rgb:
+    """Neighbours differ by up to 60 grey levels."""
+    noise = np.random.default_rng(5).integers(-30, 31, (height, width, 3))
+    return (pattern(width, height) // 2 + 60 + noise).clip(0, 255).astype(np.uint8)
 
 
-def test_a_level_pixel_is_hit_on_a_slide_of_odd_size(tmp_path: Path) -> None:
-    """OpenSlide's downsample is 2.0015 here, ours is 2: taking ours would miss by 0.7 pixels or 2.8 grey levels.
-
-    With its own, OpenSlide interpolates within 0.25 pixels (1 grey level), once more in the seams of its tiles.
-    """
-    levels = [steep(2003, 1005), steep(1001, 502)]
+@pytest.mark.parametrize(
+    ("sizes", "origin", "size"),
+    [
+        (((2003, 1005), (1001, 502)), Point(401, 301), Size(90, 70)),
+        (((2003, 1005), (1001, 502)), Point(941, 442), Size(60, 60)),
+        (((2003, 1005), (500, 251)), Point(3, 77), Size(400, 60)),
+        (((9003, 2005), (4501, 1002)), Point(1500, 900), Size(3001, 30)),
+    ],
+    ids=["middle", "far corner", "near edge", "wider than OpenSlide draws at once"],
+)
+def test_level_pixels_are_found_where_openslide_interpolates(
+    tmp_path: Path, sizes: Sequence[tuple[int, int]], origin: Point, size: Size
+) -> None:
+    """OpenSlide's downsample is such as 2.0015 here, ours is 2."""
+    levels = [textured(*wanted) for wanted in sizes]
 
     with opened(write_svs(tmp_path / "odd.svs", levels)) as slide:
-        assert [level.downsample for level in slide.info.levels] == [1, 2]
-        found = slide.read(Point(932, 436), 1, Size(56, 56))
+        assert [level.downsample_x for level in slide.info.levels] == [1, sizes[0][0] // sizes[1][0]]
+        found = slide.read(origin, 1, size).astype(int)
 
-    assert np.abs(found.astype(int) - levels[1][436:492, 932:988]).max() <= 2
+    gap = np.abs(found - levels[1][origin.y : origin.y + size.height, origin.x : origin.x + size.width])
+    assert gap.max() <= 4
+    assert gap.mean() < 0.5
+
+
+@pytest.mark.parametrize("shift", [-0.25, -0.1, -0.01, 0.01, 0.1, 0.25])
+def test_linear_interpolation_is_undone(shift: float) -> None:
+    exact = textured(120, 90).astype(np.float64)
+    share = abs(shift)
+    step = -1 if shift > 0 else 1  # np.roll by -1 brings the next pixel here
+    mixed = exact
+    for axis in (0, 1):
+        mixed = (1 - share) * mixed + share * np.roll(mixed, step, axis=axis)
+
+    found = without_interpolation(np.round(mixed).astype(np.uint8), shift_x=shift, shift_y=shift)
+
+    inner = (slice(MARGIN_PX, -MARGIN_PX),) * 2
+    gap = np.abs(found[inner] - exact[inner])
+    assert gap.max() <= 0.5 / (1 - 2 * share) ** 2 + 0.5 + 0.2  # rounding before, amplified; rounding after; the cut
 
 
 def test_transparency_is_laid_over_the_background() -> None:
