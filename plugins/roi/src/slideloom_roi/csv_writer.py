@@ -34,7 +34,7 @@ def write_csv(regions: Regions, path: Path) -> None:
     if len(taken) < len(names) or "" in taken:
         raise RoiError(f"{path}: every region needs a name of its own to be written; rename them")
     stream = io.StringIO(newline="")
-    writer = csv.writer(stream, lineterminator="\n")
+    writer = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     writer.writerow(COLUMNS)
     for region in regions.items:
         for part, number, ring in _rings(region.shape):
@@ -42,7 +42,7 @@ def write_csv(regions: Regions, path: Path) -> None:
             if part or number:
                 name = _ring_name(f"{name}_part{part}_hole{number}" if number else f"{name}_part{part}", taken)
             tail = (region.label or "", region.description or "", region.name, part, number)
-            writer.writerows((name, _text(x), _text(y), *tail) for x, y in _vertices(ring))
+            writer.writerows((name, _number(x), _number(y), *tail) for x, y in _vertices(ring))
     try:
         content = stream.getvalue().encode("utf-8")
     except UnicodeEncodeError as error:
@@ -63,8 +63,9 @@ def _vertices(ring: Any) -> list[list[float]]:
     return points
 
 
-def _text(value: float) -> str:
-    return str(int(value)) if value.is_integer() else repr(value)
+def _number(value: float) -> float:
+    """A whole number as int, to be written without ".0"."""
+    return int(value) if value.is_integer() else value
 
 
 def _ring_name(name: str, taken: set[str]) -> str:

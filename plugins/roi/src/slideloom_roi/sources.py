@@ -79,7 +79,7 @@ def decoded(raw: bytes) -> tuple[str, tuple[str, ...]]:
     if not raw.strip(b"\0 \r\n\t"):
         raise Mistake("the file is empty; export the regions again")
     encoding = next((name for mark, name in _MARKS if raw.startswith(mark)), None)
-    if encoding is None and b"\0" in raw:
+    if encoding is None and raw.count(0) > len(raw) / 4:
         # Latin text in UTF-16 has a zero as every other byte.
         encoding = "utf-16-le" if raw[1::2].count(0) > raw[::2].count(0) else "utf-16-be"
     try:
