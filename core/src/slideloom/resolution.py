@@ -66,18 +66,20 @@ def read_mpp_file(path: Path) -> dict[str, Resolution]:
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
+            reader = csv.DictReader(file)
+            rows = list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(f"{path}: cannot be read as CSV: {error}") from error
+    columns = set(reader.fieldnames or ())
+    if "slide" not in columns or not columns & {"mpp", "mpp_x"}:
+        raise ConfigError(f"{path}: needs the columns slide,mpp; has {', '.join(reader.fieldnames or ()) or 'none'}")
     found: dict[str, Resolution] = {}
     for line, row in enumerate(rows, start=2):
         slide = (row.get("slide") or "").strip()
         x = row.get("mpp_x") or row.get("mpp")
         y = row.get("mpp_y") or x
-        if not slide or x is None or y is None:
-            raise ConfigError(
-                f"{path}, line {line}: needs the columns slide,mpp; has {', '.join(str(key) for key in row)}"
-            )
+        if not slide or not x or not y:
+            raise ConfigError(f"{path}, line {line}: slide or mpp is empty")
         try:
             resolution = Resolution(float(x), float(y), f"override in {path.name}")
         except ValueError:
