@@ -15,7 +15,7 @@ class OpenSlideReader(Settings[Reader]):
     name: ClassVar[str] = "openslide"
     rank: ClassVar[int] = 10
     cache_mb: int = option(
-        64,
+        32,
         help="decoded tiles kept in memory per open slide",
         unit="MiB",
         validator=in_range(1, 4096),
