@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from shapely.geometry import box as polygon
 from shapely.ops import unary_union
-from slideloom import Box, Level, Mask, QcResult, Size, SlideError, SlideInfo, Tiles
+from slideloom import Box, Level, Mask, OutputError, QcResult, Size, SlideError, SlideInfo, Tiles
 from slideloom.masks import blur_burden, load_mask, masked_share, save_mask, union_mask
 
 
@@ -212,6 +212,11 @@ class TestFiles:
         del record["crc32"]
         beside.write_text(json.dumps(record))
         assert np.array_equal(load_mask(path).mask, ~self.result.mask)
+
+    def test_a_folder_that_cannot_be_written_is_named(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("")
+        with pytest.raises(OutputError, match="file: "):
+            save_mask(self.result, tmp_path / "file" / "a.npy", slide=slide_of(200, 100))
 
     def test_a_missing_file_is_named(self, tmp_path: Path) -> None:
         with pytest.raises(SlideError, match=r"a\.npy: the saved mask cannot be read"):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import os
-import tempfile
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,10 +13,11 @@ from typing import Any, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from slideloom.errors import OutputError, SlideError
+from slideloom.errors import SlideError
 from slideloom.geometry import Box, Mask, Size
 from slideloom.slide import SlideInfo
 from slideloom.steps import QcKind, QcResult
+from slideloom.storing import storing_in, write_whole
 from slideloom.tiles import Tiles
 
 # The blur burden compares masks of different sizes on one grid; finer than this changes no digit that is reported.
@@ -298,24 +297,10 @@ def save_mask(
     }
     text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     beside = path.with_suffix(".json")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _write_whole(path, content)
-        _write_whole(beside, text.encode())
-    except OSError as error:
-        raise OutputError(f"{path}: the mask cannot be saved ({error.strerror}); check the folder") from error
+    with storing_in(path.parent):
+        write_whole(path, content)
+        write_whole(beside, text.encode())
     return path, beside
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    handle, unfinished = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.replace(unfinished, path)  # noqa: PTH105 - the name is a str here
-    except BaseException:
-        Path(unfinished).unlink(missing_ok=True)
-        raise
 
 
 def load_mask(

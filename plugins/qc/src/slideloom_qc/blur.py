@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
 from collections.abc import Iterator
 from typing import cast
 
@@ -26,7 +25,6 @@ TRUNCATE = 4.0
 _WEIGHT_UNIT, _PASS_UNIT = 2.0**20, 2.0**14
 # Pixels are read in chunks of this side on one fixed lattice, for the same reason.
 CHUNK_PX = 256
-_CHUNKS_KEPT = 192  # 50 MB
 
 
 def gaussian_weights(sigma: float) -> Floats:
@@ -79,7 +77,7 @@ class GreyGrid:
             max(1, math.floor(whole.height / self._step_y + 1e-6)),
         )
         self.extent = Box(0, 0, self.size.width * self._step_x, self.size.height * self._step_y)
-        self._chunks: OrderedDict[tuple[int, int], NDArray[np.float32]] = OrderedDict()
+        self._chunks: dict[tuple[int, int], NDArray[np.float32]] = {}
 
     def read(self, left: int, top: int, right: int, bottom: int) -> Floats:
         """(bottom - top, right - left) grey values from 0 to 2,550,000, whole numbers."""
@@ -94,19 +92,23 @@ class GreyGrid:
         return grey
 
     def _chunk(self, column: int, row: int) -> NDArray[np.float32]:
-        key = (column, row)
-        if key in self._chunks:
-            self._chunks.move_to_end(key)
-            return self._chunks[key]
+        if (column, row) in self._chunks:
+            return self._chunks[column, row]
         x, y = column * CHUNK_PX, row * CHUNK_PX
         size = Size(min(CHUNK_PX, self.size.width - x), min(CHUNK_PX, self.size.height - y))
         box = Box(x * self._step_x, y * self._step_y, size.width * self._step_x, size.height * self._step_y)
         # Whole numbers below 2^24 are exact in float32.
         chunk = (self._slide.read_at(box, size) @ WEIGHTS).astype(np.float32)
-        self._chunks[key] = chunk
-        while len(self._chunks) > _CHUNKS_KEPT:
-            self._chunks.popitem(last=False)
+        self._chunks[column, row] = chunk
         return chunk
+
+    def forget(self, *, right: int, bottom: int) -> None:
+        """Drop the chunks that lie wholly left of `right` and above `bottom`: no later block reaches there."""
+        self._chunks = {
+            (column, row): chunk
+            for (column, row), chunk in self._chunks.items()
+            if (column + 1) * CHUNK_PX > right or (row + 1) * CHUNK_PX > bottom
+        }
 
 
 class BlurQc(SlideQc):
@@ -131,6 +133,8 @@ class BlurQc(SlideQc):
             grey = grid.read(x0, y0, min(grid.size.width, right + halo), min(grid.size.height, bottom + halo))
             strength = edge_strength(grey, sigma=self._sigma)
             mask[top:bottom, left:right] = strength[top - y0 : bottom - y0, left - x0 : right - x0] <= self._threshold
+            last = right == grid.size.width
+            grid.forget(right=right + CHUNK_PX if last else right - halo, bottom=bottom - halo)
         metrics = {"masked": float(mask.mean()), "mpp": mpp}
         return QcResult(cast("Mask", mask), "blur", grid.extent, metrics, notes)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from slideloom import ConfigError, Mask, QcResult, Scene, Slide, SlideError, SlideInfo, SlideQc, load_mask, save_mask
+from slideloom import Mask, QcResult, Scene, Slide, SlideError, SlideInfo, SlideQc, load_mask, path_inside, save_mask
 
 
 def save_mask_png(result: QcResult, path: Path, *, slide: SlideInfo) -> tuple[Path, Path]:
@@ -37,8 +37,6 @@ class SavedMaskQc(SlideQc):
     """Loads what `save_mask` or `save_mask_png` stored."""
 
     def __init__(self, *, folder: Path, of: str) -> None:
-        if Path(of).name != of:
-            raise ConfigError(f"saved-mask: of = {of!r} must be the name of a QC step, not a path")
         self._folder, self._of = folder, of
 
     def assess(self, slide: Slide, scene: Scene) -> QcResult:
@@ -47,14 +45,12 @@ class SavedMaskQc(SlideQc):
         Raises:
             SlideError: there is none for this slide, or it does not fit the slide.
         """
-        stem = f"{slide.info.name}.{self._of}" if self._of else slide.info.name
-        if Path(stem).name != stem:
-            raise SlideError(f"{slide.info.path.name}: {stem!r} cannot be the name of a mask file")
+        stem = f"{slide.info.name}-{self._of}" if self._of else slide.info.name
         for suffix, load in ((".npy", load_mask), (".png", load_mask_png)):
-            path = self._folder / f"{stem}{suffix}"
+            path = path_inside(self._folder, f"{stem}{suffix}")
             if path.exists():
                 return load(path, slide=slide.info)
         raise SlideError(
-            f"{slide.info.path.name}: no saved mask {stem}.npy or .png in {self._folder}; save one with save_mask, "
-            "or name the QC step itself"
+            f"{slide.info.path.name}: no saved mask {stem}.npy or .png in {self._folder}; run once with save_masks "
+            "= true and name that run's folder of masks, or use the QC step itself"
         )

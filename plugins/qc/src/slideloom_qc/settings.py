@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import attrs
-from slideloom import Settings, SlideQc, at_least, in_range, option, positive
+from slideloom import Settings, SlideQc, at_least, file_name, in_range, option, positive
+
+
+def empty_or_file_name(instance: Any, attribute: attrs.Attribute[Any], value: str) -> None:
+    """A validator for nothing or one name that cannot lead out of a folder."""
+    if value:
+        file_name(instance, attribute, value)
 
 
 @attrs.frozen
@@ -108,12 +114,13 @@ class Tissue(Settings[SlideQc]):
 
 @attrs.frozen
 class SavedMask(Settings[SlideQc]):
-    """Use the mask that an earlier run saved, `FOLDER/SLIDE.OF.npy` or `.png`, instead of computing it."""
+    """Use the mask that an earlier run saved, `FOLDER/SLIDE-OF.npy` or `.png`, instead of computing it."""
 
     name: ClassVar[str] = "saved-mask"
     folder: Path = option(help="folder of the saved masks")
     of: str = option(
-        "", help="name of the QC step that was saved, such as 'otsu'; empty if files are named by slide alone"
+        help="name of the QC step that was saved, such as 'otsu'; empty if files are named by slide alone",
+        validator=empty_or_file_name,
     )
 
     def build(self) -> SlideQc:
