@@ -18,6 +18,9 @@ _HOMES = {
     "tiles": (
         "batch_of", "info_of", "join", "scene_of", "smooth_noise", "stained", "take", "tiles_of", "varied_batch",
     ),
+    "tissue": (
+        "DEMO_SIZE", "DemoSlide", "DemoTruth", "load_truth", "save_truth", "write_demo_rois", "write_demo_slide",
+    ),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -51,6 +54,15 @@ if TYPE_CHECKING:
         take as take,
         tiles_of as tiles_of,
         varied_batch as varied_batch,
+    )
+    from slideloom.testing.tissue import (
+        DEMO_SIZE as DEMO_SIZE,
+        DemoSlide as DemoSlide,
+        DemoTruth as DemoTruth,
+        load_truth as load_truth,
+        save_truth as save_truth,
+        write_demo_rois as write_demo_rois,
+        write_demo_slide as write_demo_slide,
     )
 
 
