@@ -208,6 +208,24 @@ def test_what_is_no_slide_is_not_recognised(tmp_path: Path, content: bytes) -> N
         reader.open(path)
 
 
+def test_an_ome_tiff_is_left_to_a_reader_that_knows_its_pyramid(tmp_path: Path) -> None:
+    for name, is_ome in (("a.ome.tif", True), ("a.tif", False)):
+        tifffile.imwrite(tmp_path / name, pattern(200, 100), tile=(64, 64), photometric="rgb", ome=is_ome)
+
+    reader = OpenSlideReader().build()
+
+    assert not reader.recognises(tmp_path / "a.ome.tif")
+    assert reader.recognises(tmp_path / "a.tif")
+
+
+def test_a_plain_tiff_that_openslide_cannot_decode_is_not_recognised(tmp_path: Path) -> None:
+    path = tmp_path / "grey.tif"
+    tifffile.imwrite(path, pattern(200, 100)[..., 0].astype(np.float32), tile=(64, 64), photometric="minisblack")
+
+    assert openslide.OpenSlide.detect_format(path) == "generic-tiff"
+    assert not OpenSlideReader().build().recognises(path)
+
+
 @pytest.mark.parametrize("share", [0.3, 0.9, 0.999])
 def test_a_slide_cut_short_is_named_with_the_remedy(real_data: Path, tmp_path: Path, share: float) -> None:
     content = (real_data / "cmu-1-small-region.svs").read_bytes()

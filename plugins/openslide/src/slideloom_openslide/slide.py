@@ -48,12 +48,20 @@ class OpenSlideFiles(Reader):
         self._cache_bytes = cache_bytes
 
     def recognises(self, path: Path) -> bool:
-        """True if OpenSlide knows the format, or if the file is a TIFF cut short, so that `open` can say so."""
+        """True if OpenSlide knows the format, or if the file is a TIFF cut short, so that `open` can say so.
+
+        False for a plain TIFF whose first tile OpenSlide cannot decode, and for OME-TIFF, which it takes for a plain
+        TIFF without its pyramid.
+        """
         try:
-            known = openslide.OpenSlide.detect_format(path) is not None
+            vendor = openslide.OpenSlide.detect_format(path)
+            if vendor == "generic-tiff":
+                with openslide.OpenSlide(path) as slide:
+                    slide.read_region((0, 0), 0, (1, 1))
+                    return "<OME" not in slide.properties.get("tiff.ImageDescription", "")[:2000]
         except (openslide.OpenSlideError, OSError):
-            known = False
-        return known or is_cut_tiff(path)
+            vendor = None
+        return vendor is not None or is_cut_tiff(path)
 
     def open(self, path: Path) -> Slide:
         """See `Reader.open`."""
