@@ -137,7 +137,7 @@ def apply_regions(plan: SlidePlan) -> None:
     ledger = plan.ledger
     owner = ledger.tiles.roi.copy()
     for use, regions in plan.roi_uses:
-        if regions is None:
+        if regions is None or not regions.items:
             if use.method == "inside":
                 plan.warnings.append(f"roi '{use.source.name}' has no regions for this slide, and method is 'inside'")
                 ledger.reject(np.arange(len(ledger)), "roi")

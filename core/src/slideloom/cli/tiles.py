@@ -76,7 +76,10 @@ def _write(wsi: WSI, out: Path | None, *, kept_only: bool) -> None:
         status = ["kept" if word == "candidate" else word for word in wsi.ledger.status()]
         which = np.flatnonzero([word == "kept" or not kept_only for word in status])
         with storing_in(out.parent):
-            write_tiles_geojson(out, wsi.ledger.tiles.take(which), [status[i] for i in which.tolist()])
+            # QuPath crops slides to their bounds, and counts from there.
+            origin = (wsi.info.bounds.x, wsi.info.bounds.y) if wsi.info.bounds is not None else (0.0, 0.0)
+            tiles = wsi.ledger.tiles.take(which)
+            write_tiles_geojson(out, tiles, [status[i] for i in which.tolist()], origin=origin)
         return
     frame = wsi.tile_dataframe(every=not kept_only)
     if out is None:

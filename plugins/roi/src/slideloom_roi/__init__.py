@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from slideloom_roi.csv_writer import write_csv as write_csv
     from slideloom_roi.nesting import nest_rings as nest_rings
-    from slideloom_roi.settings import GeoJson as GeoJson, Ndpa as Ndpa, QuPathCsv as QuPathCsv
+    from slideloom_roi.settings import GeoJson as GeoJson, Ndpa as Ndpa, QuPathCsv as QuPathCsv, RoiFolder as RoiFolder
 
     write_geojson = write_regions_geojson
 
@@ -19,6 +19,7 @@ _HOMES = {
     "GeoJson": ("slideloom_roi.settings", "GeoJson"),
     "Ndpa": ("slideloom_roi.settings", "Ndpa"),
     "QuPathCsv": ("slideloom_roi.settings", "QuPathCsv"),
+    "RoiFolder": ("slideloom_roi.settings", "RoiFolder"),
     "nest_rings": ("slideloom_roi.nesting", "nest_rings"),
     "write_csv": ("slideloom_roi.csv_writer", "write_csv"),
     "write_geojson": ("slideloom", "write_regions_geojson"),

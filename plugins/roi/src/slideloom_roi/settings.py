@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from attrs import frozen
+from attrs import evolve, frozen
 from slideloom import ConfigError, RoiSource, Settings, at_least, option
+
+if TYPE_CHECKING:
+    from slideloom_roi.sources import FolderOfRegions
 
 BoundsRule = Literal["auto", "add", "none"]
 NestedRule = Literal["holes", "keep"]
@@ -45,7 +48,7 @@ class QuPathCsv(RegionFiles):
         "auto", help="coordinates count from the scanned area (add) or the whole slide (none; so does auto)"
     )
 
-    def build(self) -> RoiSource:
+    def build(self) -> FolderOfRegions:
         """The source."""
         from slideloom_roi.csv_reader import parse_csv
         from slideloom_roi.sources import FolderOfRegions
@@ -65,7 +68,7 @@ class GeoJson(RegionFiles):
         "auto", help="coordinates count from the scanned area (add), the whole slide (none), or as QuPath does (auto)"
     )
 
-    def build(self) -> RoiSource:
+    def build(self) -> FolderOfRegions:
         """The source."""
         from slideloom_roi.geojson_reader import parse_geojson
         from slideloom_roi.sources import FolderOfRegions
@@ -83,10 +86,37 @@ class Ndpa(RegionFiles):
 
     bounds: ClassVar[BoundsRule] = "none"
 
-    def build(self) -> RoiSource:
+    def build(self) -> FolderOfRegions:
         """The source."""
         from slideloom_roi.ndpa_reader import parse_ndpa
         from slideloom_roi.sources import FolderOfRegions
 
         self.check_folder()
         return FolderOfRegions(self, (".ndpa",), parse_ndpa)
+
+
+@frozen
+class RoiFolder(RegionFiles):
+    """Regions from a folder that holds files of any of these formats, one per slide."""
+
+    name: ClassVar[str] = "roi-folder"
+
+    bounds: BoundsRule = option(
+        "auto",
+        help="coordinates count from the scanned area (add), the whole slide (none), or as each format does (auto)",
+    )
+
+    def build(self) -> RoiSource:
+        """The source."""
+        from slideloom_roi.sources import FolderOfAnyFormat
+
+        formats: list[QuPathCsv | GeoJson | Ndpa] = [
+            QuPathCsv(folder=self.folder, bounds=self.bounds),
+            GeoJson(folder=self.folder, bounds=self.bounds),
+            Ndpa(folder=self.folder),
+        ]
+        sources = [
+            evolve(chosen, nested=self.nested, simplify_px=self.simplify_px, min_area_px=self.min_area_px).build()
+            for chosen in formats
+        ]
+        return FolderOfAnyFormat(sources)

@@ -91,3 +91,22 @@ def decoded(raw: bytes) -> tuple[str, tuple[str, ...]]:
         return raw.decode("cp1252"), ("not UTF-8: read as Windows-1252; check names with special letters",)
     except UnicodeDecodeError:
         return raw.decode("latin-1"), ("not UTF-8: read as Latin-1; check names with special letters",)
+
+
+class FolderOfAnyFormat(RoiSource):
+    """Regions from whichever file a folder holds for a slide."""
+
+    def __init__(self, sources: Sequence[FolderOfRegions]) -> None:
+        self._sources = sources
+
+    def regions(self, info: SlideInfo) -> Regions | None:
+        """See `RoiSource.regions`.
+
+        Raises:
+            RoiError: there are files of two formats for the slide, or its file cannot be understood.
+        """
+        found = [(source, path) for source in self._sources if (path := source.find(info)) is not None]
+        if len(found) > 1:
+            names = " and ".join(path.name for _, path in found)
+            raise RoiError(f"{info.name}: has regions in {names}; keep one, or name the format (such as qupath-csv)")
+        return found[0][0].load(found[0][1], info) if found else None
