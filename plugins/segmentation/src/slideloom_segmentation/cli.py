@@ -1,0 +1,137 @@
+"""`slideloom segment train` and `slideloom segment predict`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin
+
+import attrs
+from slideloom import Command, ConfigError
+
+from slideloom_segmentation.settings import SegmentConfig, SegmentRoi, need_torch
+
+if TYPE_CHECKING:
+    from attrs import AttrsInstance
+    from slideloom import Regions
+
+    from slideloom_segmentation.training import EpochReport
+
+
+SettingsT = TypeVar("SettingsT", bound="AttrsInstance")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the sub-commands and their options."""
+    actions = parser.add_subparsers(dest="action", required=True)
+    train = actions.add_parser("train", help="train a model on slides with labelled regions")
+    train.add_argument("slides", nargs="+", type=Path, help="slides to learn from")
+    train.add_argument(
+        "--regions", type=Path, required=True, help="folder of GeoJSON or CSV files named like the slides"
+    )
+    train.add_argument("--out", type=Path, required=True, help="folder for the model")
+    train.add_argument("--resume", action="store_true", help="go on with an interrupted training")
+    _add_options(train, SegmentConfig)
+    predict = actions.add_parser("predict", help="write the regions a model finds as GeoJSON")
+    predict.add_argument("slides", nargs="+", type=Path, help="slides to segment")
+    predict.add_argument("--out", type=Path, required=True, help="folder for one GeoJSON file per slide")
+    _add_options(predict, SegmentRoi)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what was asked; progress goes to standard error.
+
+    Raises:
+        SlideloomError: it cannot be done; the message says why.
+    """
+    need_torch()
+    return _train(args) if args.action == "train" else _predict(args)
+
+
+SEGMENT = Command(
+    name="segment",
+    help="train a segmentation model on labelled regions, or write the regions it finds",
+    configure=configure,
+    run=run,
+)
+
+
+def _train(args: argparse.Namespace) -> int:
+    from slideloom import load_regions, open_slide
+
+    from slideloom_segmentation.training import train  # heavy, so only here
+
+    config = _options(args, SegmentConfig)
+    found: list[Regions] = []
+    without: list[str] = []
+    for path in args.slides:
+        with open_slide(path) as slide:
+            regions = load_regions(args.regions, slide.info)
+        if regions is None:
+            without.append(path.name)
+        else:
+            found.append(regions)
+    if without:
+        raise ConfigError(f"{args.regions}: no region file for {', '.join(without)}; add it, or leave the slide out")
+    model = train(config, slides=args.slides, regions=found, out=args.out, resume=args.resume, progress=_tell)
+    print(model)
+    return 0
+
+
+def _predict(args: argparse.Namespace) -> int:
+    from slideloom_segmentation.predicting import predict  # heavy, so only here
+
+    def tell(path: Path, regions: Regions) -> None:
+        print(f"{path}: {len(regions.items)} regions", file=sys.stderr)
+
+    for path in predict(_options(args, SegmentRoi), args.slides, out=args.out, progress=tell):
+        print(path)
+    return 0
+
+
+def _tell(report: EpochReport) -> None:
+    print(
+        f"epoch {report.epoch}/{report.epochs}: loss {report.train_loss:.3f}, validation loss {report.val_loss:.3f}, "
+        f"IoU {report.val_iou:.3f}, {report.seconds:.0f} s",
+        file=sys.stderr,
+    )
+
+
+def _add_options(parser: argparse.ArgumentParser, settings: type[AttrsInstance]) -> None:
+    """One argument per option of an attrs class, such as `--patch-px`."""
+    attrs.resolve_types(settings)
+    for attribute in attrs.fields(settings):
+        unit = attribute.metadata["unit"]
+        is_required = attribute.default is attrs.NOTHING
+        usual = "" if is_required or attribute.default in (None, ()) else f" [{attribute.default}]"
+        text = f"{attribute.metadata['help']}{f' ({unit})' if unit else ''}{usual}".replace("%", "%%")
+        parser.add_argument(
+            f"--{attribute.name.replace('_', '-')}",
+            default=None,
+            required=is_required,
+            help=text,
+            **_form(attribute.type),
+        )
+
+
+def _form(kind: Any) -> Mapping[str, Any]:  # Any: a typing form
+    if kind is bool:
+        return {"action": argparse.BooleanOptionalAction}
+    if get_origin(kind) is Literal:
+        return {"choices": get_args(kind)}
+    if get_origin(kind) is tuple:
+        return {"nargs": "*"}
+    if get_origin(kind) is not None and get_origin(kind) is not Union:
+        return {"type": next(choice for choice in get_args(kind) if choice is not type(None))}
+    return {"type": kind}
+
+
+def _options(args: argparse.Namespace, settings: type[SettingsT]) -> SettingsT:
+    names: Sequence[str] = [attribute.name for attribute in attrs.fields(settings)]
+    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    try:
+        return settings(**given)
+    except ValueError as error:
+        raise ConfigError(f"segment: {error.args[0]}") from error

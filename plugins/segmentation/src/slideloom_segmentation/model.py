@@ -1,0 +1,234 @@
+"""A trained model in its folder, and the whole slide through it in bands."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from attrs import frozen
+from numpy.typing import NDArray
+from slideloom import ConfigError, Size, Slide
+from torch import Tensor, nn
+
+from slideloom_segmentation.networks import build_network
+from slideloom_segmentation.raster import Grid
+from slideloom_segmentation.settings import Arch
+
+PARAMS = "params.json"
+_KEY = "slideloom_segmentation"  # of the facts in the weights file's own metadata
+_VERSION = 1
+
+
+@frozen
+class Facts:
+    """What must be known to use a network: stored with its weights.
+
+    Attributes:
+        arch, width: see `SegmentConfig`.
+        classes: names; 0 is the background. A binary model has two and one output.
+        is_binary: one output by sigmoid instead of one per class by softmax.
+        mpp: microns per pixel of its input.
+        patch_px: side of the patches it was trained on.
+    """
+
+    arch: Arch
+    width: int
+    classes: tuple[str, ...]
+    is_binary: bool
+    mpp: float
+    patch_px: int
+
+    @property
+    def outputs(self) -> int:
+        """Channels of the network's output."""
+        return 1 if self.is_binary else len(self.classes)
+
+
+class SegmentModel:
+    """A network with its facts, on a device. May be called from several threads, which take turns."""
+
+    def __init__(self, facts: Facts, network: nn.Module, device: torch.device) -> None:
+        self.facts = facts
+        self.device = device
+        self._network = network.to(device).eval()
+        self._lock = threading.Lock()
+
+    @classmethod
+    def load(cls, path: Path, *, device: str = "auto") -> SegmentModel:
+        """The model of a folder or of a .safetensors file that `train` wrote.
+
+        Raises:
+            ConfigError: there is none, it is damaged, or the device is not there.
+        """
+        file = path / "model.safetensors" if path.is_dir() else path
+        if not file.is_file():
+            raise ConfigError(f"{file}: no such model; train one with `slideloom segment train`, or correct the path")
+        stat = file.stat()
+        return _loaded(file.resolve(), stat.st_mtime_ns, stat.st_size, str(choose_device(device)))
+
+    def probabilities(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(B, H, W, 3) uint8 to (B, classes - 1 if binary else classes, H, W), 0 to 1."""
+        with self._lock, torch.inference_mode():
+            logits = self._network(as_input(torch.from_numpy(patches).to(self.device)))
+            chances: Tensor = torch.sigmoid(logits) if self.facts.is_binary else torch.softmax(logits, dim=1)
+        found: NDArray[np.float32] = chances.float().cpu().numpy()
+        return found
+
+    def bands(
+        self, slide: Slide, *, overlap: float = 0.25, batch: int = 8
+    ) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """The probabilities of the whole slide, from top to bottom, in bands of the slide's width.
+
+        Patches overlap, and each counts less towards its edge. Memory holds one band, `patch_px` high.
+
+        Args:
+            slide: with known mpp.
+            overlap: share of a patch that neighbours have in common.
+            batch: patches per forward pass.
+
+        Yields:
+            The band's first row, and (channels, rows, grid width) float32, 0 to 1; the rows of all bands together are
+            `Grid.of(slide.info, facts.mpp).size.height`.
+        """
+        grid, side = Grid.of(slide.info, self.facts.mpp), self.facts.patch_px
+        shared = round(side * overlap)
+        tops, lefts = (_starts(length, side, side - shared) for length in (grid.size.height, grid.size.width))
+        taper = _taper(side, shared)
+        total = np.zeros((self.facts.outputs, side, lefts[-1] + side), np.float32)
+        weight = np.zeros(total.shape[1:], np.float32)
+        for top in tops:
+            for at in range(0, len(lefts), batch):
+                here = lefts[at : at + batch]
+                patches = np.stack([slide.read_at(grid.box(x, top, Size(side, side)), Size(side, side)) for x in here])
+                for x, chances in zip(here, self.probabilities(patches), strict=True):
+                    total[:, :, x : x + side] += chances * taper
+                    weight[:, x : x + side] += taper
+            done = side - shared if top != tops[-1] else grid.size.height - top
+            blended = np.divide(total[:, :done], weight[:done], dtype=np.float32)
+            yield top, blended[:, :, : grid.size.width]
+            total = np.concatenate([total[:, done:], np.zeros_like(total[:, :done])], axis=1)
+            weight = np.concatenate([weight[done:], np.zeros_like(weight[:done])])
+
+    def class_map(
+        self, slide: Slide, *, threshold: float = 0.5, overlap: float = 0.25, batch: int = 8
+    ) -> NDArray[np.uint8]:
+        """The class of every model pixel of the slide: (h, w) uint8, one byte per model pixel in memory.
+
+        Args:
+            slide: with known mpp.
+            threshold: probability from which a binary model means foreground; the likeliest class otherwise.
+            overlap: share of a patch that neighbours have in common.
+            batch: patches per forward pass.
+        """
+        size = Grid.of(slide.info, self.facts.mpp).size
+        classes = np.empty((size.height, size.width), np.uint8)
+        for top, chances in self.bands(slide, overlap=overlap, batch=batch):
+            found = chances[0] >= threshold if self.facts.is_binary else chances.argmax(axis=0)
+            classes[top : top + found.shape[0]] = found
+        return classes
+
+
+def as_input(rgb: Tensor) -> Tensor:
+    """(B, H, W, 3) uint8 as the networks want it: (B, 3, H, W) float32, -1 to 1."""
+    # PyTorch 2.13 on CPU crashes in the backward pass of narrow convolutions over a permuted (channels last) input.
+    return rgb.permute(0, 3, 1, 2).contiguous().float() / 127.5 - 1
+
+
+def save_model(folder: Path, *, facts: Facts, state: Mapping[str, Tensor], training: Mapping[str, Any]) -> None:
+    """Write weights with their facts, and `params.json` beside them, which also says how they were trained.
+
+    Args:
+        folder: exists.
+        facts: go into both files; those in the weights file count.
+        state: of the network.
+        training: plain values.
+    """
+    from safetensors.torch import save_file
+
+    table = _table(facts)
+    unfinished = folder / "model.part"
+    save_file(
+        {name: value.detach().cpu().contiguous() for name, value in state.items()},
+        unfinished,
+        metadata={_KEY: json.dumps(table, sort_keys=True)},
+    )
+    unfinished.replace(folder / "model.safetensors")
+    text = json.dumps({**table, "training": training}, indent=1, sort_keys=True)
+    (folder / PARAMS).write_text(text + "\n", encoding="utf-8")
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of this name; "auto" is CUDA, else MPS, else the CPU.
+
+    Raises:
+        ConfigError: there is no such device here.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f'segment: device {name!r} is unknown; use "auto", "cpu", "mps" or "cuda:0"') from error
+    is_here = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not is_here.get(device.type, False):
+        raise ConfigError(f'segment: device {name!r} is not available on this machine; use "auto"')
+    return device
+
+
+def _table(facts: Facts) -> dict[str, Any]:
+    return {
+        "version": _VERSION,
+        "arch": facts.arch,
+        "width": facts.width,
+        "classes": list(facts.classes),
+        "is_binary": facts.is_binary,
+        "mpp": facts.mpp,
+        "patch_px": facts.patch_px,
+    }
+
+
+@lru_cache(maxsize=4)
+def _loaded(file: Path, _changed: int, _bytes: int, device: str) -> SegmentModel:
+    """One per process, file and device: a process may build the same step for each of its slides."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="pt") as stored:
+            table = json.loads((stored.metadata() or {}).get(_KEY, "{}"))
+            state = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - not a mapping
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ConfigError(f"{file}: cannot be read as a model: {error}") from error
+    if table.get("version") != _VERSION:
+        raise ConfigError(
+            f"{file}: not a model of `slideloom segment train` that this version reads "
+            f"(format {table.get('version')!r}, not {_VERSION}); train it again or update slideloom-segmentation"
+        )
+    try:
+        facts = Facts(**{**{k: v for k, v in table.items() if k != "version"}, "classes": tuple(table["classes"])})
+        network = build_network(facts.arch, width=facts.width, outputs=facts.outputs)
+        network.load_state_dict(state)
+    except (TypeError, KeyError, RuntimeError) as error:
+        raise ConfigError(f"{file}: weights and facts do not fit together: {error}") from error
+    return SegmentModel(facts, network, torch.device(device))
+
+
+def _starts(length: int, side: int, step: int) -> list[int]:
+    """Where patches begin along an axis, the last one reaching its end."""
+    return list(range(0, max(1, length - (side - step)), step))
+
+
+def _taper(side: int, shared: int) -> NDArray[np.float32]:
+    """(side, side) weights: 1 in the middle, falling as a squared sine over the part shared with a neighbour."""
+    distance = np.minimum(np.arange(side), np.arange(side)[::-1]) + 0.5
+    ramp = np.sin(np.pi / 2 * np.clip(distance / max(shared, 0.5), 0, 1)) ** 2
+    ramp = np.maximum(ramp, 1e-3)
+    weights: NDArray[np.float32] = np.outer(ramp, ramp).astype(np.float32)
+    return weights

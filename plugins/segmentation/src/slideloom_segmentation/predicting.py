@@ -1,0 +1,155 @@
+"""A trained model as slide QC, as ROI source, and writing GeoJSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+from shapely.affinity import scale
+from shapely.geometry import Polygon
+from slideloom import (
+    ConfigError,
+    QcResult,
+    Region,
+    Regions,
+    RoiSource,
+    Scene,
+    Slide,
+    SlideInfo,
+    SlideQc,
+    open_slide,
+    path_inside,
+    write_regions_geojson,
+)
+
+from slideloom_segmentation.model import SegmentModel
+from slideloom_segmentation.polygons import polygons_of, valid_parts
+from slideloom_segmentation.raster import Grid
+from slideloom_segmentation.settings import BACKGROUND, SegmentQc, SegmentRoi
+
+
+class ModelQc(SlideQc):
+    """See `SegmentQc`."""
+
+    def __init__(self, settings: SegmentQc) -> None:
+        self._settings = settings
+        self._model = SegmentModel.load(settings.model, device=settings.device)
+        self._discard = numbers_of(settings.discard, self._model, option="discard")
+
+    def assess(self, slide: Slide, scene: Scene) -> QcResult:
+        """True where the model sees a class to discard, at the model's resolution."""
+        settings = self._settings
+        classes = self._model.class_map(
+            slide, threshold=settings.threshold, overlap=settings.overlap, batch=settings.batch
+        )
+        shares = np.bincount(classes.ravel(), minlength=len(self._model.facts.classes)) / classes.size
+        metrics = {f"share {name}": float(share) for name, share in zip(self._model.facts.classes, shares, strict=True)}
+        discard = np.isin(np.arange(256), self._discard)
+        return QcResult(mask=discard[classes], kind=settings.kind, metrics=metrics)
+
+
+class ModelRois(RoiSource):
+    """See `SegmentRoi`."""
+
+    def __init__(self, settings: SegmentRoi) -> None:
+        self._settings = settings
+        self._model = SegmentModel.load(settings.model, device=settings.device)
+        names = settings.labels or tuple(self._model.facts.classes[1:])
+        self._labels = numbers_of(names, self._model, option="labels")
+        if 0 in self._labels:
+            raise ConfigError(f"segment: labels: '{BACKGROUND}' makes no region; name the classes wanted")
+
+    def regions(self, info: SlideInfo) -> Regions | None:
+        """The model's regions; None if the slide's file is not there. Opens the slide itself."""
+        if not info.path.exists():
+            return None
+        with open_slide(info.path, mpp=None if info.mpp is None else info.mpp.mean) as slide:
+            if info.mpp is not None:
+                slide.use_mpp(info.mpp)
+            return self.regions_of(slide)
+
+    def regions_of(self, slide: Slide) -> Regions:
+        """The model's regions of an open slide with known mpp."""
+        settings, model = self._settings, self._model
+        classes = model.class_map(slide, threshold=settings.threshold, overlap=settings.overlap, batch=settings.batch)
+        grid = Grid.of(slide.info, model.facts.mpp)
+        um2_per_px = grid.um2 / (grid.scale_x * grid.scale_y)  # of level 0
+        min_um2 = settings.min_area_mm2 * 1e6
+        tolerance_um = model.facts.mpp if settings.simplify_um is None else settings.simplify_um
+        tolerance = tolerance_um / um2_per_px**0.5
+        found: list[Region] = []
+        for number in self._labels:
+            for polygon in polygons_of(classes == number, min_px=min_um2 / grid.um2):
+                stretched = _stretched(polygon, grid)
+                # Simplifying may cut a corner off an area that was just large enough: it stays.
+                for part in valid_parts(stretched.simplify(tolerance), min_area=0.5 * min_um2 / um2_per_px):
+                    label = model.facts.classes[number]
+                    found.append(Region(name=f"{label}_{len(found)}", shape=part, label=label))
+        notes = (
+            () if found else (f"{slide.info.name}: the model found no region of {settings.min_area_mm2} mm2 or more",)
+        )
+        return Regions(items=tuple(found), notes=notes, source=str(settings.model))
+
+
+def predict(
+    settings: SegmentRoi,
+    slides: Iterable[Slide | Path | str],
+    *,
+    out: Path,
+    progress: Callable[[Path, Regions], None] | None = None,
+) -> list[Path]:
+    """Write the model's regions of each slide to `out/<slide>.geojson`, level-0 pixels, as QuPath annotations.
+
+    Args:
+        settings: of the model and its regions.
+        slides: paths, or open slides with known mpp (which stay open).
+        out: folder; made if missing.
+        progress: called after each slide with the file and what is in it.
+
+    Returns:
+        The files, in the order of the slides.
+
+    Raises:
+        ConfigError: there is no such model.
+        SlideError: a slide cannot be read.
+        OutputError: a file cannot be written.
+    """
+    source = settings.build()
+    if not isinstance(source, ModelRois):
+        raise TypeError(f"{type(settings).__name__}.build must make ModelRois, not {type(source).__name__}")
+    out.mkdir(parents=True, exist_ok=True)
+    files = []
+    for given in slides:
+        slide = given if isinstance(given, Slide) else open_slide(given)
+        try:
+            regions = source.regions_of(slide)
+            path = path_inside(out, f"{slide.info.name}.geojson")
+        finally:
+            if slide is not given:
+                slide.close()
+        write_regions_geojson(path, regions)
+        files.append(path)
+        if progress is not None:
+            progress(path, regions)
+    return files
+
+
+def numbers_of(wanted: Iterable[str | int], model: SegmentModel, *, option: str) -> list[int]:
+    """The numbers of classes given by name or number.
+
+    Raises:
+        ConfigError: the model has no such class.
+    """
+    classes = model.facts.classes
+    numbers = []
+    for item in wanted:
+        if item not in classes and item not in range(len(classes)):
+            known = ", ".join(f"{number} {name}" for number, name in enumerate(classes))
+            raise ConfigError(f"segment: {option}: the model has no class {item!r}; it has {known}")
+        numbers.append(classes.index(item) if isinstance(item, str) else item)
+    return numbers
+
+
+def _stretched(polygon: Polygon, grid: Grid) -> Polygon:
+    return scale(polygon, xfact=grid.scale_x, yfact=grid.scale_y, origin=(0, 0))

@@ -1,0 +1,162 @@
+"""Options: of training, and of a trained model as slide QC or ROI source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import attrs
+from attrs import frozen
+from slideloom import (
+    ConfigError,
+    PluginError,
+    RoiSource,
+    Settings,
+    SlideQc,
+    at_least,
+    in_range,
+    option,
+    positive,
+)
+
+Arch = Literal["unet", "fpn", "deeplabv3plus"]
+WEIGHTS = "model.safetensors"
+BACKGROUND = "background"
+_COARSEST = 16  # the encoder halves the image four times
+
+
+def _patch_px(_instance: Any, attribute: attrs.Attribute[Any], value: int) -> None:  # Any: as attrs has it
+    if value < 2 * _COARSEST or value % _COARSEST:
+        raise ValueError(f"{attribute.name} must be a multiple of {_COARSEST}, at least {2 * _COARSEST}, not {value!r}")
+
+
+def _labels(_instance: Any, attribute: attrs.Attribute[Any], value: tuple[str, ...]) -> None:  # Any: as attrs has it
+    if len(set(value)) < len(value) or BACKGROUND in value:
+        raise ValueError(f"{attribute.name} must be different names other than '{BACKGROUND}', not {value!r}")
+
+
+def _tuple(value: Any) -> tuple[Any, ...]:  # Any: of names, or of names and numbers
+    return (value,) if isinstance(value, str | int) else tuple(value)
+
+
+def _weights_file(value: str | Path) -> Path:
+    """The weights in a model folder. A file, not the folder, so that its content counts for the digest."""
+    path = Path(value)
+    return path if path.suffix == ".safetensors" else path / WEIGHTS
+
+
+@frozen
+class SegmentConfig:
+    """How to train a segmentation model."""
+
+    mode: Literal["binary", "multiclass"] = option(
+        "binary", help="one foreground against the rest, or one class per label (0 is the background)"
+    )
+    labels: tuple[str, ...] = option(
+        (),
+        help="region labels that are foreground; empty: every region (binary only). Other labels are background",
+        converter=_tuple,
+        validator=_labels,
+    )
+    arch: Arch = option("unet", help="network")
+    width: int = option(
+        16, help="channels of the first layer; the widest has eight times as many", validator=at_least(2)
+    )
+    mpp: float = option(20.0, help="resolution to segment at", unit="um/px", validator=positive)
+    patch_px: int = option(256, help="side of a patch, a multiple of 16", unit="px", validator=_patch_px)
+    epochs: int = option(20, help="passes of `patches` patches", validator=at_least(1))
+    patches: int = option(256, help="random patches per epoch", validator=at_least(1))
+    batch: int = option(8, help="patches per step", validator=at_least(1))
+    learning_rate: float = option(3e-3, help="of Adam at the start; it falls to 0 along a cosine", validator=positive)
+    dice_weight: float = option(1.0, help="weight of the dice loss beside the cross-entropy", validator=at_least(0))
+    augment: bool = option(True, help="flips, quarter turns and colour jitter")
+    val_fraction: float = option(
+        0.2, help="share of slides to validate on, at least one", validator=in_range(0.01, 0.9)
+    )
+    seed: int = option(
+        0, help="of the split, the start weights, the patches and the augmentation", validator=at_least(0)
+    )
+    cache_mb: int = option(
+        1024, help="slides are kept in memory at `mpp` up to this size", unit="MB", affects_output=False
+    )
+    device: str = option("auto", help='"auto" (CUDA, then MPS, then CPU) or a PyTorch device', affects_output=False)
+
+    def __attrs_post_init__(self) -> None:
+        if self.mode == "multiclass" and not self.labels:
+            raise ConfigError("segment: mode multiclass needs labels, such as labels = ['tumor', 'stroma']")
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of all classes; 0 is the background."""
+        if self.mode == "multiclass":
+            return (BACKGROUND, *self.labels)
+        return (BACKGROUND, self.labels[0] if len(self.labels) == 1 else "foreground")
+
+
+@frozen
+class SegmentQc(Settings[SlideQc]):
+    """Discard the classes of a trained segmentation model, by default everything it takes for background."""
+
+    name: ClassVar[str] = "segment"
+
+    model: Path = option(help="folder of a trained model, or its .safetensors file", converter=_weights_file)
+    discard: tuple[str | int, ...] = option(
+        (BACKGROUND,), help="classes to discard, by name or number (0 is the background)", converter=_tuple
+    )
+    kind: Literal["background", "blur", "artifact"] = option("background", help="what the report calls the discarded")
+    threshold: float = option(
+        0.5, help="probability from which a binary model means foreground", validator=in_range(0, 1)
+    )
+    overlap: float = option(0.25, help="share of a patch that neighbours have in common", validator=in_range(0, 0.5))
+    batch: int = option(8, help="patches per forward pass", validator=at_least(1))
+    device: str = option("auto", help='"auto" (CUDA, then MPS, then CPU) or a PyTorch device', affects_output=False)
+
+    def build(self) -> SlideQc:
+        """See `Settings.build`."""
+        need_torch()
+        from slideloom_segmentation.predicting import ModelQc  # heavy, so only in the worker
+
+        return ModelQc(self)
+
+
+@frozen
+class SegmentRoi(Settings[RoiSource]):
+    """Regions of interest as a trained segmentation model sees them."""
+
+    name: ClassVar[str] = "segment"
+
+    model: Path = option(help="folder of a trained model, or its .safetensors file", converter=_weights_file)
+    labels: tuple[str, ...] = option((), help="classes to make regions of; empty: all but background", converter=_tuple)
+    min_area_mm2: float = option(0.01, help="smaller regions and holes are left out", unit="mm2", validator=at_least(0))
+    simplify_um: float | None = option(
+        None, help="how far an outline may move when it is simplified; by default one pixel of the model", unit="um",
+        validator=at_least(0),
+    )  # fmt: skip
+    threshold: float = option(
+        0.5, help="probability from which a binary model means foreground", validator=in_range(0, 1)
+    )
+    overlap: float = option(0.25, help="share of a patch that neighbours have in common", validator=in_range(0, 0.5))
+    batch: int = option(8, help="patches per forward pass", validator=at_least(1))
+    device: str = option("auto", help='"auto" (CUDA, then MPS, then CPU) or a PyTorch device', affects_output=False)
+
+    def build(self) -> RoiSource:
+        """See `Settings.build`."""
+        need_torch()
+        from slideloom_segmentation.predicting import ModelRois  # heavy, so only in the worker
+
+        return ModelRois(self)
+
+
+def need_torch() -> None:
+    """Does nothing where PyTorch is installed.
+
+    Raises:
+        PluginError: it is not; the message has the command to install it.
+    """
+    try:
+        import safetensors  # noqa: F401 - only asks whether it is there
+        import torch  # noqa: F401 - the same
+    except ImportError as error:
+        raise PluginError(
+            "segment needs PyTorch and safetensors; install them with: pip install 'slideloom-segmentation[torch]'"
+        ) from error

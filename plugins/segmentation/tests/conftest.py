@@ -1,0 +1,101 @@
+"""Sections of two tissues on glass whose outlines are known, and one PyTorch thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import shapely
+import torch
+from numpy.typing import NDArray
+from shapely.geometry import MultiPolygon, Polygon
+from slideloom import Mask, Region, Regions, Size, Slide
+from slideloom.testing import PixelsSlide, stained
+from slideloom_segmentation import SegmentConfig, train
+
+Section = tuple[Slide, Regions]
+MPP = 4.0
+SIZE = Size(1200, 800)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def section() -> Callable[[int], Section]:
+    """A section by its seed; other seeds have other outlines and another staining."""
+    return make_section
+
+
+@pytest.fixture(scope="session")
+def truth() -> Callable[..., NDArray[np.uint8]]:
+    """Class numbers on a raster, by shapely."""
+    return true_classes
+
+
+@lru_cache(maxsize=8)
+def make_section(seed: int) -> Section:
+    random = np.random.default_rng(seed)
+    whole = blob(random, x=SIZE.width / 2, y=SIZE.height / 2, radius=0.38 * SIZE.height)
+    places = [random.uniform(0.35, 0.65, 2) * (SIZE.width, SIZE.height) for _ in range(3)]
+    tumor = shapely.union_all([blob(random, x=x, y=y, radius=0.13 * SIZE.height) for x, y in places])
+    tumor = tumor.intersection(whole)
+    strength = random.uniform(0.85, 1.15)
+    rgb = random.normal(243, 1.5, (SIZE.height, SIZE.width, 3)).clip(0, 255).astype(np.uint8)
+    for shape, grain, density in ((whole, 8, 0.6), (tumor, 3, 1.0)):
+        where = inside(shape, SIZE)
+        rgb[where] = stained(SIZE, seed=seed + grain, grain_px=grain, strength=density * strength)[where]
+    regions = Regions(items=(Region("tissue", whole, "stroma"), Region("tumor", tumor, "tumor")))
+    return PixelsSlide(rgb, mpp=MPP, downsamples=(1, 4), path=Path(f"section{seed}.json")), regions
+
+
+def blob(random: np.random.Generator, *, x: float, y: float, radius: float) -> Polygon:
+    angle = np.linspace(0, 2 * np.pi, 200, endpoint=False)
+    reach = np.ones(200)
+    for wave in range(2, 6):
+        reach += random.normal(0, 0.25 / wave) * np.cos(wave * angle + random.uniform(0, 2 * np.pi))
+    return Polygon(np.stack([x + radius * reach * np.cos(angle), y + radius * reach * np.sin(angle)], axis=1))
+
+
+def inside(shape: Polygon | MultiPolygon, size: Size, *, scale: float = 1.0) -> Mask:
+    """Which pixel centres of a raster of pixels `scale` wide lie in a shape, by shapely."""
+    y, x = (np.mgrid[0 : size.height, 0 : size.width] + 0.5) * scale
+    shapely.prepare(shape)
+    mask: Mask = shapely.contains_xy(shape, x, y)
+    return mask
+
+
+def true_classes(regions: Regions, size: Size, *, scale: float) -> NDArray[np.uint8]:
+    """0 glass, 1 the first region, 2 the second, on a raster of pixels `scale` wide."""
+    classes = np.zeros((size.height, size.width), np.uint8)
+    for number, region in enumerate(regions.items, start=1):
+        classes[inside(region.shape, size, scale=scale)] = number
+    return classes
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a U-Net for "stroma" and "tumor", trained on three sections."""
+    sections = [make_section(seed) for seed in (1, 2, 3)]
+    config = SegmentConfig(
+        mode="multiclass",
+        labels=("stroma", "tumor"),
+        width=8,
+        mpp=16.0,
+        patch_px=64,
+        epochs=12,
+        patches=160,
+        learning_rate=5e-3,
+        device="cpu",
+    )
+    out = tmp_path_factory.mktemp("models") / "unet"
+    train(config, slides=[slide for slide, _ in sections], regions=[regions for _, regions in sections], out=out)
+    return out
