@@ -33,7 +33,7 @@ _HOMES = {
     "slide": ("Level", "Resolution", "Slide", "SlideInfo", "levels_from_sizes", "slide_name"),
     "steps": (
         "Executor", "Normalized", "Normalizer", "Placement", "QcResult", "Reader", "RoiSource", "Scene", "Sink",
-        "SlideQc", "TileFilter", "Verdict", "Writer",
+        "SlideQc", "TileFilter", "TileStore", "TileStores", "Verdict", "Writer",
     ),
     "storing": ("discard_path", "file_name", "partial_path", "path_inside", "storing_in", "sync_path", "write_whole"),
     "tiles": ("TileBatch", "TileGeometry", "Tiles"),
@@ -116,6 +116,8 @@ if TYPE_CHECKING:
         Sink as Sink,
         SlideQc as SlideQc,
         TileFilter as TileFilter,
+        TileStore as TileStore,
+        TileStores as TileStores,
         Verdict as Verdict,
         Writer as Writer,
     )

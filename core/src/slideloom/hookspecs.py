@@ -11,7 +11,7 @@ from attrs import frozen
 
 from slideloom.reports import RunReport, SlideReport
 from slideloom.settings import Settings
-from slideloom.steps import Executor, Normalizer, Placement, Reader, RoiSource, Sink, SlideQc, TileFilter
+from slideloom.steps import Executor, Normalizer, Placement, Reader, RoiSource, Sink, SlideQc, TileFilter, TileStores
 
 PROJECT = "slideloom"
 ENTRY_POINT_GROUP = "slideloom.v1"  # carries the API version; a break is a new group
@@ -78,6 +78,11 @@ def slideloom_placements() -> Sequence[type[Settings[Placement]]]:  # type: igno
 @hookspec
 def slideloom_executors() -> Sequence[type[Settings[Executor]]]:  # type: ignore[empty-body]
     """Settings classes of executors. Called and judged as `slideloom_readers`."""
+
+
+@hookspec
+def slideloom_tile_stores() -> Sequence[type[Settings[TileStores]]]:  # type: ignore[empty-body]
+    """Settings classes of formats that loaders read tiles from. Called and judged as `slideloom_readers`."""
 
 
 @hookspec

@@ -28,6 +28,7 @@ KINDS: Mapping[str, str] = {
     "sink": "slideloom_sinks",
     "placement": "slideloom_placements",
     "executor": "slideloom_executors",
+    "store": "slideloom_tile_stores",
 }
 """Kind of step, as pipeline files and messages name it, to its hook."""
 

@@ -16,7 +16,8 @@ import numpy as np
 from attrs import field, frozen
 from numpy.typing import NDArray
 
-from slideloom.geometry import Box, Mask, RgbBatch
+from slideloom.errors import PluginError
+from slideloom.geometry import Box, Mask, Rgb, RgbBatch
 from slideloom.regions import Regions
 from slideloom.slide import Slide, SlideInfo
 from slideloom.tiles import TileBatch, TileGeometry, Tiles
@@ -155,6 +156,13 @@ class Normalizer(ABC):
         """
         return self
 
+    def fit_table(self) -> Mapping[str, Any] | None:
+        """The target values as plain numbers and lists, which a params.json holds as `norm_fit`; None if there are none.
+
+        A normalizer that gives them takes the path of that file as its option `target`, and is then the same again.
+        """
+        return None
+
     @abstractmethod
     def apply(self, batch: TileBatch) -> Normalized:
         """The batch with its staining normalized, each tile from its own pixels and the slide's statistics only."""
@@ -210,6 +218,68 @@ class Placement(ABC):
     @abstractmethod
     def place(self, slide: Slide, scene: Scene) -> Tiles:
         """All planned tiles of the slide, before regions and QC, with `index` 0..N-1 and `roi` -1."""
+
+
+class TileStore(ABC):
+    """The stored tiles of one slide, by number, for loaders.
+
+    Can be pickled, and read from several threads at once. Files are opened when first read.
+    """
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of tiles."""
+
+    @property
+    @abstractmethod
+    def locations(self) -> NDArray[np.int64] | None:
+        """(n, 2) `loc_x` and `loc_y` of each tile's centre, in stored order; None if they are not stored."""
+
+    @abstractmethod
+    def read(self, number: int) -> Rgb:
+        """Tile `number`, decoded: (tile_px, tile_px, 3) uint8.
+
+        Raises:
+            SlideloomError: it is damaged; the message names file and number.
+        """
+
+    def close(self) -> None:  # noqa: B027 - nothing to release is a valid answer
+        """Release the file; it is opened again if a tile is read again."""
+
+
+class TileStores(ABC):
+    """One format of stored tiles, with one file per slide.
+
+    Attributes:
+        suffix: what file names end in after the slide's name, such as ".tfrecords".
+    """
+
+    suffix: ClassVar[str]
+
+    @abstractmethod
+    def open(self, path: Path) -> TileStore:
+        """The tiles in a file.
+
+        Raises:
+            SlideloomError: the file is damaged; the message names it.
+        """
+
+    def tensorflow(self, paths: Sequence[Path], *, shuffle: int, seed: int) -> Any:  # Any: a tf.data.Dataset
+        """The tiles of many files as a `tf.data.Dataset`, read and decoded by TensorFlow's own operations.
+
+        Args:
+            paths: the files.
+            shuffle: number of tiles that wait to be drawn from, and files in random order; 0 keeps stored order.
+            seed: of the order, which differs from epoch to epoch.
+
+        Returns:
+            Elements {"image": (h, w, 3) uint8, "slide": text, "loc_x": int64, "loc_y": int64}; -1 for a location that
+            is not stored.
+
+        Raises:
+            PluginError: the format has no such form.
+        """
+        raise PluginError(f"{type(self).__name__} has no TensorFlow form; use dataset.torch, or a TFRecord sink")
 
 
 class Executor(ABC):

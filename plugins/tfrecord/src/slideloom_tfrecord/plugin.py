@@ -1,19 +1,25 @@
-"""The TFRecord sink, and the count of tiles that follows a run."""
+"""The TFRecord sink, the store that loaders read, and the count of tiles that follows a run."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from slideloom import RunReport, Settings, Sink, hookimpl
+from slideloom import RunReport, Settings, Sink, TileStores, hookimpl
 
-from slideloom_tfrecord.settings import TFRecords
+from slideloom_tfrecord.settings import TFRecordFiles, TFRecords
 
 
 @hookimpl
 def slideloom_sinks() -> Sequence[type[Settings[Sink]]]:
     """The sink."""
     return [TFRecords]
+
+
+@hookimpl
+def slideloom_tile_stores() -> Sequence[type[Settings[TileStores]]]:
+    """What loaders read."""
+    return [TFRecordFiles]
 
 
 @hookimpl

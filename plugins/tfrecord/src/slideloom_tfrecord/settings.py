@@ -1,11 +1,11 @@
-"""Options of the TFRecord sink."""
+"""Options of the TFRecord sink and store."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
 from attrs import frozen
-from slideloom import ImageOptions, Sink, at_least, file_name, option
+from slideloom import ImageOptions, Settings, Sink, TileStores, at_least, file_name, option
 
 
 @frozen
@@ -22,3 +22,16 @@ class TFRecords(ImageOptions):
         from slideloom_tfrecord.sink import TFRecordSink
 
         return TFRecordSink(self)
+
+
+@frozen
+class TFRecordFiles(Settings[TileStores]):
+    """TFRecord files, for loaders."""
+
+    name: ClassVar[str] = "tfrecord"
+
+    def build(self) -> TileStores:
+        """The store; imports OpenCV."""
+        from slideloom_tfrecord.stores import TFRecordStores
+
+        return TFRecordStores()

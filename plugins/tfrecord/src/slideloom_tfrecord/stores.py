@@ -1,0 +1,58 @@
+"""TFRecord files as loaders read them: decoded tiles by number, or a `tf.data.Dataset`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from slideloom import Rgb, TileStore, TileStores
+
+from slideloom_tfrecord.index import damaged
+from slideloom_tfrecord.reader import TFRecordFile
+
+
+class TFRecordTiles(TileStore):
+    """The tiles of one file."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = TFRecordFile(path)
+
+    def __len__(self) -> int:
+        return len(self._file)
+
+    @property
+    def locations(self) -> NDArray[np.int64] | None:
+        """See `TileStore.locations`."""
+        return self._file.locations
+
+    def read(self, number: int) -> Rgb:
+        """See `TileStore.read`."""
+        encoded = np.frombuffer(self._file[number].image_raw, np.uint8)
+        bgr = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+        if bgr is None:
+            raise damaged(self._file.path, number, "its image cannot be decoded")
+        return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, bgr), np.uint8)
+
+    def close(self) -> None:
+        """See `TileStore.close`."""
+        self._file.close()
+
+
+class TFRecordStores(TileStores):
+    """See `TFRecordFiles`."""
+
+    suffix: ClassVar[str] = ".tfrecords"
+
+    def open(self, path: Path) -> TileStore:
+        """See `TileStores.open`."""
+        return TFRecordTiles(path)
+
+    def tensorflow(self, paths: Sequence[Path], *, shuffle: int, seed: int) -> Any:  # Any: a tf.data.Dataset
+        """See `TileStores.tensorflow`; needs TensorFlow."""
+        from slideloom_tfrecord.tensorflow_form import tiles_of
+
+        return tiles_of(paths, shuffle=shuffle, seed=seed)
