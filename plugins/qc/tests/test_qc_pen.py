@@ -75,7 +75,7 @@ CASES = [
     *[(slide, "green", strength, 0.85) for slide in SLIDES for strength in (0.35, 0.6, 1.0)],
     *[(slide, "cyan", strength, 0.95) for slide in SLIDES for strength in (0.35, 0.6, 1.0)],
     *[("cmu", "blue", strength, 0.8) for strength in (0.35, 0.6, 1.0)],
-    *[("tcga", "blue", strength, 0.9) for strength in (0.35, 0.6, 1.0)],
+    *[("tcga", "blue", strength, 0.85) for strength in (0.35, 0.6, 1.0)],
     *[(slide, "black", strength, 0.85) for slide in SLIDES for strength in (0.6, 1.0)],
     *[("cmu", "red", strength, 0.75) for strength in (0.35, 0.6, 1.0)],
     *[("tcga", "red", strength, 0.9) for strength in (0.35, 0.6, 1.0)],
@@ -89,7 +89,7 @@ def test_planted_ink_is_found_over_real_tissue(
     precise, recalled = precision_and_recall(real_slides[slide], ink, strength)
 
     assert recalled > recall
-    assert precise > 0.85
+    assert precise > 0.9
 
 
 def test_stain_is_not_ink(real_slides: dict[str, Rgb], real_data: Path) -> None:

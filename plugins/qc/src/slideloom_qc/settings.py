@@ -85,7 +85,7 @@ class Pen(Settings[SlideQc]):
     min_area_um2: float = option(
         20_000.0, help="smaller patches of ink are left alone", unit="um2", validator=at_least(0)
     )
-    margin_um: float = option(16.0, help="strokes are widened by this much", unit="um", validator=at_least(0))
+    margin_um: float = option(8.0, help="strokes are widened by this much", unit="um", validator=at_least(0))
 
     def build(self) -> SlideQc:
         """The step."""

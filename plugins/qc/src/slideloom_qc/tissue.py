@@ -21,7 +21,7 @@ BRIGHT = 200
 # The median that takes noise away spans about this much, and 3 to 7 pixels: more would take thin strands of tissue.
 MEDIAN_UM = 24.0
 # Strokes of ink as `Pen` finds them by default.
-INK_AREA_UM2, INK_MARGIN_UM = 20_000.0, 16.0
+INK_AREA_UM2, INK_MARGIN_UM = 20_000.0, 8.0
 
 
 def white_balanced(rgb: Rgb) -> Rgb:
