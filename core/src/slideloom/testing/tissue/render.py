@@ -16,7 +16,7 @@ GLASS = np.array([243.5, 243.0, 242.0], np.float32)
 _HAEMATOXYLIN = np.array([0.651, 0.701, 0.290], np.float32)
 _EOSIN = np.array([0.120, 0.890, 0.440], np.float32)
 _BLOOD = np.array([0.10, 0.80, 0.65], np.float32)
-_INK = np.array([1.10, 0.36, 0.66], np.float32)  # density of a green marker at full strength
+_INK = np.array([1.25, 0.30, 0.72], np.float32)  # density of a green marker at full strength
 _TEXTURE_PX = 1024
 _MARGIN_UM = 12.0  # nuclei this far outside a block still reach into it
 
