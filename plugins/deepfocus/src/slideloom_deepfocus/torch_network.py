@@ -28,7 +28,7 @@ class DeepFocusNet(nn.Module):
 
     def forward(self, tiles: Tensor) -> Tensor:
         """Logits while training, probabilities otherwise."""
-        x = tiles
+        x = tiles.contiguous(memory_format=torch.channels_last)  # a third faster on a processor
         for layer, conv, norm in zip(CONVS, self.convs, self.conv_norms, strict=True):
             x = norm(torch.relu(conv(x)))
             if layer.is_pooled:
@@ -47,7 +47,7 @@ def network(arrays: Arrays) -> DeepFocusNet:
         for name, tensor, is_kernel in _tensors(net):
             array = torch.from_numpy(np.array(arrays[name], dtype=np.float32))
             tensor.copy_(_torch_order(array) if is_kernel else array)
-    return net.eval()
+    return net.to(memory_format=torch.channels_last).eval()
 
 
 def arrays_of(net: DeepFocusNet) -> dict[str, NDArray[np.float32]]:

@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from slideloom import Box, ConfigError, Point, Rgb, Size
+from slideloom.testing import PixelsSlide
+from slideloom.testing.contracts import SlideQcContract
+from slideloom_deepfocus import DeepFocus
+
+pytest.importorskip("torch")
+CMU_MPP = 0.499
+
+
+class TestDeepFocus(SlideQcContract):
+    settings = DeepFocus(device="cpu")
+
+
+def defocused(rgb: Rgb, radius_px: float) -> Rgb:
+    """`rgb` through an even disk, light adding up before a gamma of 2.2: defocus as geometric optics has it."""
+    reach = int(np.ceil(radius_px))
+    at = np.arange(-reach, reach + 1)
+    disk = at[:, None] ** 2 + at[None, :] ** 2 <= radius_px**2
+    light = np.pad((rgb / 255.0) ** 2.2, ((reach, reach), (reach, reach), (0, 0)), mode="reflect")
+    total = np.zeros(rgb.shape)
+    for y, x in np.argwhere(disk):
+        total += light[y : y + rgb.shape[0], x : x + rgb.shape[1]]
+    result: Rgb = np.round(255 * (total / disk.sum()) ** (1 / 2.2)).astype(np.uint8)
+    return result
+
+
+@pytest.fixture(scope="module")
+def cmu(real_data: Path) -> Rgb:
+    """A part of the CMU slide (Aperio, 20x), which the bundled weights have not seen."""
+    openslide = pytest.importorskip("openslide")
+    with openslide.OpenSlide(real_data / "cmu-1-small-region.svs") as slide:
+        rgb: Rgb = np.asarray(slide.read_region((700, 900), 0, (1408, 1920)).convert("RGB"))
+    return rgb
+
+
+@pytest.fixture(scope="module")
+def half_blurred(cmu: Rgb) -> PixelsSlide:
+    """The lower half (rows 960 and on) is 4 um out of focus."""
+    return PixelsSlide(np.concatenate([cmu[:960], defocused(cmu[960:], 4 / CMU_MPP)]), mpp=CMU_MPP)
+
+
+def test_planted_defocus_is_found_and_sharp_tissue_is_kept(half_blurred: PixelsSlide) -> None:
+    found = DeepFocus(device="cpu").build()(half_blurred, threshold=False)
+    cells = found.values.shape[0] // 2  # 960 px are 7.5 cells of 128 px; the middle one is neither
+    blurred, sharp = found.values[cells + 1 :], found.values[:cells]
+    blurred, sharp = blurred[~np.isnan(blurred)], sharp[~np.isnan(sharp)]
+    assert len(blurred) > 30
+    assert len(sharp) > 30
+    assert (blurred > 0.5).mean() >= 0.95
+    assert (sharp > 0.5).mean() <= 0.1
+
+
+def test_the_cells_lie_where_the_slide_is(half_blurred: PixelsSlide) -> None:
+    # 64 px at 1 mpp are 128 px of 0.499 mpp: whole pixels, not 128.26.
+    result = DeepFocus(device="cpu").build()(half_blurred)
+    assert result.kind == "blur"
+    assert result.extent == Box(0, 0, 1408, 1920)
+    assert result.mask.shape == (15, 11)
+
+
+def test_glass_is_never_out_of_focus() -> None:
+    rng = np.random.default_rng(4)
+    glass = np.clip(rng.normal(242, 2, (640, 640, 3)), 0, 255).astype(np.uint8)
+    found = DeepFocus(device="cpu", everywhere=True).build()(PixelsSlide(glass, mpp=1.0), threshold=False)
+    assert found.visited.all()
+    assert not (found.values > 0.5).any()
+
+
+@pytest.mark.parametrize("centre", ["tile", "group"])
+def test_the_mask_does_not_depend_on_the_batch_size(half_blurred: PixelsSlide, centre: Any) -> None:
+    def raw(batch: int) -> NDArray[np.float32]:
+        return DeepFocus(device="cpu", centre=centre, batch=batch).build()(half_blurred, threshold=False).values
+
+    one, many = raw(3), raw(64)
+    assert np.array_equal(one > 0.5, many > 0.5)
+    # Matrix products round differently for different sizes; nothing else may differ.
+    assert np.nanmax(np.abs(one - many)) < 1e-5
+
+
+def test_two_runs_give_the_same_bits(half_blurred: PixelsSlide) -> None:
+    step = DeepFocus(device="cpu").build()
+    first = step(half_blurred, threshold=False).values
+    assert np.array_equal(first, step(half_blurred, threshold=False).values, equal_nan=True)
+
+
+def test_overlap_gives_a_finer_map(half_blurred: PixelsSlide) -> None:
+    found = DeepFocus(device="cpu", stride_div=2).build()(half_blurred, threshold=False)
+    assert found.values.shape == (30, 22)
+    assert found.cell_um == pytest.approx(64 * CMU_MPP)
+
+
+KERAS = """
+import sys, warnings
+warnings.simplefilter("ignore")
+import numpy as np
+from slideloom.testing import PixelsSlide
+from slideloom_deepfocus import DeepFocus
+slide = PixelsSlide(np.load(sys.argv[1]), mpp=0.499)
+np.save(sys.argv[2], DeepFocus(framework="tensorflow").build()(slide, threshold=False).values)
+"""
+
+
+def test_tensorflow_gives_the_same_map_as_torch(half_blurred: PixelsSlide, tmp_path: Path) -> None:
+    pytest.importorskip("tensorflow")
+    pixels = half_blurred.read(Point(256, 512), 0, Size(768, 768))
+    np.save(tmp_path / "in.npy", pixels)
+    command = [sys.executable, "-c", KERAS, str(tmp_path / "in.npy"), str(tmp_path / "out.npy")]
+    subprocess.run(command, check=True, timeout=300)
+    ours = DeepFocus(framework="torch", device="cpu").build()(PixelsSlide(pixels, mpp=CMU_MPP), threshold=False)
+    theirs = np.load(tmp_path / "out.npy")
+    assert ours.visited.any()
+    assert np.array_equal(np.isnan(theirs), ~ours.visited)
+    assert np.nanmax(np.abs(ours.values - theirs)) < 1e-4
+
+
+def test_groups_are_centred_by_the_mean_of_16_by_16_tiles() -> None:
+    step = DeepFocus(device="cpu", centre="group").build()
+    tiles = np.full((2, 64, 64, 3), 200, np.uint8)
+    block = np.full((1024, 1024, 3), 100, np.uint8)
+    assert step.needs_whole_blocks
+    assert np.allclose(step.prepare(tiles, block=block), 100 / 255)
+    assert np.allclose(DeepFocus(device="cpu").build().prepare(tiles, block=block), 0, atol=1e-6)
+
+
+def test_groups_cannot_overlap() -> None:
+    with pytest.raises(ConfigError, match="stride_div = 1"):
+        DeepFocus(centre="group", stride_div=2).build()
+
+
+def test_own_weights_bring_their_own_scale(tmp_path: Path) -> None:
+    from safetensors.numpy import save_file
+    from slideloom_deepfocus.weights import bundled
+
+    path = tmp_path / "own.safetensors"
+    save_file(bundled(), path, metadata={"mpp": "0.5"})
+    assert DeepFocus(weights=path, device="cpu").build().options.mpp == 0.5
+    assert DeepFocus(weights=path, mpp=0.25, device="cpu").build().options.mpp == 0.25
+    assert DeepFocus(device="cpu").build().options.mpp == 1.0
+
+
+def test_missing_weights_are_named() -> None:
+    with pytest.raises(ConfigError, match=r"nowhere\.safetensors: no such file; `weights` is 'bundled'"):
+        DeepFocus(weights="nowhere.safetensors").build()
+
+
+def test_without_a_framework_the_remedy_is_named() -> None:
+    code = (
+        "import sys; sys.modules['torch'] = sys.modules['tensorflow'] = None\n"
+        "from slideloom_deepfocus import DeepFocus; DeepFocus().build()"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "PluginError: DeepFocus needs torch or TensorFlow; pip install slideloom-deepfocus[torch]" in run.stderr
