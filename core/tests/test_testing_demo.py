@@ -169,6 +169,16 @@ def test_a_seed_is_a_slide() -> None:
     assert not np.array_equal(one.block(*place), other.block(*place))
 
 
+@pytest.mark.parametrize(("size", "seed"), [(Size(1500, 1100), 2), (Size(1500, 1100), 5), (Size(600, 450), 1)])
+def test_any_seed_and_size_has_everything(size: Size, seed: int) -> None:
+    truth = DemoSlide(size, mpp=1.0, seed=seed).truth
+
+    assert {region.label for region in truth.regions} == {"tumor", "stroma"}
+    assert truth.pen.intersection(truth.tissue).area > 0.05 * truth.pen.area
+    assert truth.blur.area > 0.02 * size.area
+    assert truth.fold.area > 0
+
+
 def test_a_point_out_of_focus_becomes_a_disk_of_the_stated_radius() -> None:
     light = np.zeros((1, 101, 101), np.float32)
     light[0, 50, 50] = 1000

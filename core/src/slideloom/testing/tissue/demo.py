@@ -37,7 +37,7 @@ _TIFF = {
 _BLOCK = Size(1024, 512)
 _SMALLEST_UM = 400.0
 _SIMPLER_UM = 0.5  # tolerance of simplified outlines
-_SMALLEST_REGION_UM2 = 150.0**2
+_SMALLEST_REGION_UM2 = 150.0**2  # or 2% of a small slide
 
 
 class DemoSlide:
@@ -137,8 +137,10 @@ def _truth_of(layout: Layout, size: Size, *, mpp: float, seed: int) -> DemoTruth
     tissue = shapely.union_all([section.polygon() for section in shapes.sections])
     places = np.stack([nuclei.x, nuclei.y], axis=1) / mpp
     regions = []
-    for label, area in _labelled(shapes, tissue).items():
-        large = [part for part in polygons(area.buffer(0)) if part.area >= _SMALLEST_REGION_UM2]
+    area_um2 = size.area * mpp**2
+    smallest = min(_SMALLEST_REGION_UM2, 0.02 * area_um2)
+    for label, area in _labelled(shapes, tissue, clear_um=min(35.0, 0.02 * area_um2**0.5)).items():
+        large = [part for part in polygons(area.buffer(0)) if part.area >= smallest]
         for number, part in enumerate(large, start=1):
             regions.append(Region(f"{label}-{number}", in_pixels(part).geoms[0], label))
     return DemoTruth(
@@ -156,12 +158,13 @@ def _truth_of(layout: Layout, size: Size, *, mpp: float, seed: int) -> DemoTruth
     )
 
 
-def _labelled(shapes: Shapes, tissue: BaseGeometry) -> dict[str, BaseGeometry]:
-    """Tumour as its outline; stroma as what is clear of tumour, fat, glands and the edge."""
+def _labelled(shapes: Shapes, tissue: BaseGeometry, *, clear_um: float) -> dict[str, BaseGeometry]:
+    """Tumour as its outline; stroma as what is `clear_um` away from tumour, fat, glands, and half that from glass."""
     tumor = shapely.union_all([blob.polygon() for blob in shapes.tumors]).intersection(tissue)
     other = [blob.polygon() for blob in (*shapes.fat, *shapes.glands, *shapes.follicles)]
-    stroma = tissue.buffer(-20).difference(shapely.union_all([tumor, *other]).buffer(35))
-    return {"tumor": tumor, "stroma": stroma.buffer(-15).buffer(15)}
+    stroma = tissue.buffer(-clear_um / 2).difference(shapely.union_all([tumor, *other]).buffer(clear_um))
+    without_spurs = stroma.buffer(-clear_um / 2).buffer(clear_um / 2)
+    return {"tumor": tumor, "stroma": without_spurs}
 
 
 __all__ = ["DEMO_SIZE", "DemoSlide", "write_demo_slide"]

@@ -87,7 +87,7 @@ def plan_shapes(rng: np.random.Generator, width: float, height: float) -> Shapes
     )
     blur = ragged(rng, 0.80 * width, 0.335 * height, 0.085 * width, 0.12 * height, rough=0.08, orders=8)
     bend = np.linspace(0, 1, 30)
-    pen = np.stack([(0.045 + 0.42 * bend) * width, (0.765 + 0.15 * np.sin(2.4 * bend + 0.2) - 0.10 * bend) * height], 1)
+    pen = np.stack([(0.045 + 0.42 * bend) * width, (0.715 + 0.14 * np.sin(2.4 * bend + 0.2) - 0.10 * bend) * height], 1)
     fold = np.stack([(0.56 + 0.11 * bend) * width, (0.205 - 0.05 * bend + 0.012 * np.sin(7 * bend)) * height], axis=1)
     return Shapes(
         sections=(a, b, c),
