@@ -19,10 +19,14 @@ _HOMES = {
     "geojson": ("colour_of", "write_regions_geojson", "write_tiles_geojson"),
     "geometry": ("Box", "Mask", "Point", "Rgb", "RgbBatch", "Size"),
     "hookspecs": ("Command", "hookimpl"),
-    "masks": ("blur_burden", "load_mask", "masked_share", "save_mask", "union_mask"),
+    "layout": ("OutputFolder",),
+    "masks": ("blur_burden", "load_mask", "mask_from_npz", "masked_share", "save_mask", "union_mask"),
     "opening": ("load_regions", "open_slide"),
-    "pipeline": ("Pipeline",),
+    "pictures": ("LEGEND", "stretched", "tint"),
+    "pipeline": ("Pipeline", "Slides"),
     "pipeline_file": ("load_pipeline", "pipeline_from_table"),
+    "planning": ("SlidePlan", "apply_regions", "assess_slide", "plan_slide"),
+    "plugins": ("registry",),
     "regions": ("Region", "Regions"),
     "reports": ("RunReport", "SlideReport"),
     "resampling": ("NativeResampler", "resample"),
@@ -69,16 +73,26 @@ if TYPE_CHECKING:
         Size as Size,
     )
     from slideloom.hookspecs import Command as Command, hookimpl as hookimpl
+    from slideloom.layout import OutputFolder as OutputFolder
     from slideloom.masks import (
         blur_burden as blur_burden,
         load_mask as load_mask,
+        mask_from_npz as mask_from_npz,
         masked_share as masked_share,
         save_mask as save_mask,
         union_mask as union_mask,
     )
     from slideloom.opening import load_regions as load_regions, open_slide as open_slide
-    from slideloom.pipeline import Pipeline as Pipeline
+    from slideloom.pictures import LEGEND as LEGEND, stretched as stretched, tint as tint
+    from slideloom.pipeline import Pipeline as Pipeline, Slides as Slides
     from slideloom.pipeline_file import load_pipeline as load_pipeline, pipeline_from_table as pipeline_from_table
+    from slideloom.planning import (
+        SlidePlan as SlidePlan,
+        apply_regions as apply_regions,
+        assess_slide as assess_slide,
+        plan_slide as plan_slide,
+    )
+    from slideloom.plugins import registry as registry
     from slideloom.regions import Region as Region, Regions as Regions
     from slideloom.reports import RunReport as RunReport, SlideReport as SlideReport
     from slideloom.resampling import NativeResampler as NativeResampler, resample as resample

@@ -20,10 +20,18 @@ from slideloom.engine import BlockResult, Line, TileEngine, stage_of
 from slideloom.errors import OutputError, SlideloomError
 from slideloom.geometry import IntArray
 from slideloom.layout import OutputFolder, write_json
-from slideloom.masks import save_mask
+from slideloom.masks import npz_bytes, save_mask
 from slideloom.opening import blaming, open_slide
 from slideloom.pipeline import Pipeline
-from slideloom.planning import SlidePlan, apply_regions, assess_slide, discard_mask, plan_slide, slide_digest
+from slideloom.planning import (
+    SlidePlan,
+    all_qc,
+    apply_regions,
+    assess_slide,
+    discard_mask,
+    plan_slide,
+    slide_digest,
+)
 from slideloom.reports import SlideReport
 from slideloom.slide import slide_name
 from slideloom.steps import Normalizer, Writer
@@ -291,6 +299,8 @@ def _store(task: SlideTask, plan: SlidePlan, folder: OutputFolder, report: Slide
     if task.pipeline.run.save_masks:
         for use, result in plan.qc:
             save_mask(result, folder.mask(report.slide, use.step.name), slide=plan.slide.info)
+    if task.pipeline.run.report and plan.qc:
+        save_mask(all_qc(plan), folder.discard(report.slide), slide=plan.slide.info, encode=npz_bytes)
     if task.pipeline.run.overview:
         with storing_in(folder.root):
             write_whole(folder.overview(report.slide), plan_picture(plan).png())

@@ -4,6 +4,7 @@ OUT/slideloom/LABEL/pipeline.json      the pipeline as it ran
 OUT/slideloom/LABEL/slides/NAME.json   the report of a finished or failed slide, written last
 OUT/slideloom/LABEL/tiles/NAME.csv     one row per planned tile
 OUT/slideloom/LABEL/masks/NAME-STEP.*  QC masks, if asked for
+OUT/slideloom/LABEL/masks/NAME.discard.npz  all QC masks together, small, if a report is asked for
 OUT/slideloom/LABEL/overviews/NAME.png kept and rejected tiles over the thumbnail, if asked for
 OUT/slideloom/lock                     held while a run works here
 """
@@ -52,6 +53,10 @@ class OutputFolder:
     def mask(self, slide: str, step: str) -> Path:
         """A QC mask of the slide."""
         return path_inside(self.state / "masks", f"{slide}-{step}.npy")
+
+    def discard(self, slide: str) -> Path:
+        """What quality control discards of the slide, all steps together, small: for pictures of it."""
+        return path_inside(self.state / "masks", f"{slide}.discard.npz")
 
     def overview(self, slide: str) -> Path:
         """The picture of kept and rejected tiles."""

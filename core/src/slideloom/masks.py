@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import zipfile
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -244,6 +245,28 @@ def npy_bytes(mask: Mask) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, np.ascontiguousarray(mask, np.bool_), allow_pickle=False)
     return buffer.getvalue()
+
+
+def npz_bytes(mask: Mask) -> bytes:
+    """The mask, packed and compressed, as the content of a .npz file with the arrays `packed` and `shape`."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, packed=np.packbits(mask), shape=np.array(mask.shape))
+    return buffer.getvalue()
+
+
+def mask_from_npz(content: bytes) -> Mask:
+    """The mask in what `npz_bytes` gave.
+
+    Raises:
+        ValueError: it is not that.
+    """
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            packed, (rows, columns) = arrays["packed"], arrays["shape"].tolist()
+        bits = np.unpackbits(packed, count=rows * columns)
+    except (EOFError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise ValueError(f"is not a packed mask ({error})") from error
+    return cast("Mask", bits.reshape(rows, columns).astype(np.bool_))
 
 
 def mask_from_npy(content: bytes) -> Mask:

@@ -214,6 +214,14 @@ def check_qc_result(result: QcResult, name: str) -> None:
         raise PluginError(f"qc '{name}' returned a mask of {shape} {getattr(mask, 'dtype', '')}, not (h, w) bool")
 
 
+def all_qc(plan: SlidePlan) -> QcResult:
+    """What any QC step discards, over the whole slide at low resolution."""
+    size = plan.slide.info.size
+    scale = min(1.0, _DISCARD_PX / max(size.width, size.height))
+    shape = (max(1, round(size.height * scale)), max(1, round(size.width * scale)))
+    return QcResult(mask=union_mask([result for _, result in plan.qc], size, shape), kind="artifact")
+
+
 def discard_mask(plan: SlidePlan) -> Mask | None:
     """What regions and QC discard, over the whole slide at low resolution; None if nothing does."""
     size = plan.slide.info.size

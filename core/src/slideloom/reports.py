@@ -113,6 +113,7 @@ class RunReport:
         versions: distribution name to version.
         started: ISO 8601 with zone.
         seconds: wall time.
+        dry_run: True if nothing was written.
     """
 
     slides: tuple[SlideReport, ...]
@@ -122,6 +123,7 @@ class RunReport:
     versions: Mapping[str, str]
     started: str
     seconds: float
+    dry_run: bool = False
 
     @property
     def failed(self) -> tuple[SlideReport, ...]:

@@ -233,6 +233,7 @@ def _finish(
         versions=versions(),
         started=started,
         seconds=round(time.perf_counter() - clock, 3),
+        dry_run=dry_run,
     )
     if not dry_run:
         write_json(folder.root / "extraction_report.json", run.as_table())
