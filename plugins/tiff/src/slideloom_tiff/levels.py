@@ -1,0 +1,116 @@
+"""Which images of a file are the levels of a slide, and how to find a level's tiles."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+
+import numpy as np
+from attrs import field, frozen
+from numpy.typing import NDArray
+from slideloom import Size
+
+from slideloom_tiff import directories as tag
+from slideloom_tiff.directories import Directory
+
+_JPEG = 7
+_RGB, _YCBCR = 2, 6
+_REDUCED_IMAGE = 1
+# APP14 "Adobe" segment with transform 0: the three components are R, G, B, whatever a decoder would guess.
+_ADOBE_RGB = b"\xff\xee" + struct.pack(">H5sHHHB", 14, b"Adobe", 100, 0, 0, 0)
+
+
+@frozen
+class TiledLevel:
+    """One level: a grid of JPEG tiles.
+
+    Attributes:
+        size: of the level in pixels.
+        tile: width and height of a tile in pixels; tiles at the far sides are padded to it.
+        columns, rows: of the grid.
+        offsets, lengths: (rows * columns,) byte ranges; a length of 0 is a tile that was never written.
+        head: what goes before a tile's bytes (without their first two) to make a complete JPEG.
+    """
+
+    size: Size
+    tile: Size
+    columns: int
+    rows: int
+    offsets: NDArray[np.int64] = field(eq=False)
+    lengths: NDArray[np.int64] = field(eq=False)
+    head: bytes
+
+
+def slide_levels(images: Sequence[Directory]) -> list[TiledLevel] | None:
+    """The levels of an SVS or plain pyramidal TIFF of JPEG tiles, largest first; None if the file is something else.
+
+    Formats that keep a slide's levels in another way (NDPI, Leica, Philips, Ventana, Trestle, OME) are left to other
+    readers, as is every other compression.
+    """
+    if not images or not _is_tiled(images[0]) or _is_other_vendor(images):
+        return None
+    if is_aperio(images):
+        chosen = [image for image in images if _is_tiled(image)]
+    else:
+        chosen = [images[0], *(image for image in images[1:] if _is_tiled(image) and _is_reduced(image))]
+    levels = [_level(image) for image in chosen]
+    found = [level for level in levels if level is not None]
+    if len(found) != len(levels):
+        return None
+    found.sort(key=lambda level: -level.size.width)
+    return found
+
+
+def is_aperio(images: Sequence[Directory]) -> bool:
+    """True for an SVS file."""
+    return images[0].text(tag.DESCRIPTION).startswith("Aperio")
+
+
+def _is_tiled(image: Directory) -> bool:
+    return tag.TILE_OFFSETS in image.tags
+
+
+def _is_reduced(image: Directory) -> bool:
+    return bool((image.number(tag.SUBFILE_TYPE, 0) or 0) & _REDUCED_IMAGE)
+
+
+def _is_other_vendor(images: Sequence[Directory]) -> bool:
+    first = images[0]
+    description = first.text(tag.DESCRIPTION).lstrip()
+    software = first.text(tag.SOFTWARE)
+    return (
+        tag.NDPI_FORMAT in first.tags
+        or any(tag.SUB_IFDS in image.tags for image in images)
+        or description.startswith("<")
+        or b"iScan" in (first.tags.get(tag.XMP) or b"")
+        or software.startswith(("Philips", "MedScan"))
+    )
+
+
+def _level(image: Directory) -> TiledLevel | None:
+    """The level, or None if its tiles are not baseline 8-bit RGB JPEG."""
+    width, height = image.number(tag.WIDTH), image.number(tag.HEIGHT)
+    tile_width, tile_height = image.number(tag.TILE_WIDTH), image.number(tag.TILE_HEIGHT)
+    photometric = image.number(tag.PHOTOMETRIC)
+    if not width or not height or not tile_width or not tile_height or photometric not in (_RGB, _YCBCR):
+        return None
+    is_jpeg = image.number(tag.COMPRESSION) == _JPEG and image.number(tag.PLANAR, 1) == 1
+    if not is_jpeg or image.number(tag.SAMPLES) != 3 or set(image.numbers(tag.BITS).tolist()) != {8}:
+        return None
+    columns, rows = -(-width // tile_width), -(-height // tile_height)
+    offsets, lengths = image.numbers(tag.TILE_OFFSETS), image.numbers(tag.TILE_BYTES)
+    if len(offsets) < columns * rows or len(lengths) < columns * rows:
+        return None
+    tables = bytes(image.tags.get(tag.JPEG_TABLES, b""))
+    head = tables[:-2] if len(tables) > 4 else b"\xff\xd8"  # without the end marker; SOI alone where there are none
+    if photometric == _RGB:
+        head = head[:2] + _ADOBE_RGB + head[2:]
+    return TiledLevel(
+        size=Size(width, height),
+        tile=Size(tile_width, tile_height),
+        columns=columns,
+        rows=rows,
+        offsets=offsets[: columns * rows],
+        lengths=lengths[: columns * rows],
+        head=head,
+    )

@@ -1,0 +1,68 @@
+"""What an SVS or TIFF says about itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from slideloom import Resolution, is_plausible
+
+from slideloom_tiff import directories as tag
+from slideloom_tiff.directories import Directory
+
+_INCH, _CENTIMETRE = 2, 3
+_MICRONS = {_INCH: 25400.0, _CENTIMETRE: 10000.0}
+_PERSONAL = ("barcode", "patient", "accession")
+
+
+def properties(images: Sequence[Directory]) -> dict[str, str]:
+    """The first image's description and tags, named as OpenSlide names them, without what names the patient."""
+    first = images[0]
+    found = {}
+    description = first.text(tag.DESCRIPTION)
+    if description:
+        found["tiff.ImageDescription"] = description
+        if description.startswith("Aperio"):
+            for part in description.split("|")[1:]:
+                key, equals, value = part.partition("=")
+                if equals:
+                    found[f"aperio.{key.strip()}"] = value.strip()
+    for name, number in (("Make", tag.MAKE), ("Software", tag.SOFTWARE)):
+        if first.text(number):
+            found[f"tiff.{name}"] = first.text(number)
+    personal = [key for key in found if any(word in key.lower() for word in _PERSONAL)]
+    for key in personal:
+        del found[key]
+    if personal or any(word in description.lower() for word in _PERSONAL):
+        found.pop("tiff.ImageDescription", None)
+    return found
+
+
+def resolution(found: dict[str, str]) -> Resolution | None:
+    """Microns per pixel of an SVS, by its `MPP`, or None."""
+    value = _number(found.get("aperio.MPP"))
+    return Resolution(value, value, "aperio.MPP") if value is not None and is_plausible(value) else None
+
+
+def objective_power(found: dict[str, str]) -> float | None:
+    """Such as 20.0, or None."""
+    value = _number(found.get("aperio.AppMag"))
+    return value if value is not None and value > 0 else None
+
+
+def tiff_resolution(images: Sequence[Directory]) -> Resolution | None:
+    """Microns per pixel by the resolution tags: 25400 or 10000 by unit, inch where the unit is missing (TIFF 6.0)."""
+    first = images[0]
+    unit = _MICRONS.get(first.number(tag.UNIT, _INCH) or _INCH)
+    x, y = first.rational(tag.X_RESOLUTION), first.rational(tag.Y_RESOLUTION)
+    if unit is None or not x or not y or x <= 0 or y <= 0:
+        return None
+    return Resolution(unit / x, unit / y, "TIFF resolution")
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        value = float(text) if text is not None else math.nan
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
