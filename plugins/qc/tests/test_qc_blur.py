@@ -157,7 +157,7 @@ def on_grid_of(result: QcResult, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 # Lower half of a real slide at 0.499 um/px blurred by a disk; measured recall and precision on tissue less 0.05.
 @pytest.mark.parametrize(
     ("mpp", "radius_px", "recall", "precision"),
-    [(1.0, 12, 0.9, 0.9), (1.0, 8, 0.55, 0.9), (2.0, 16, 0.6, 0.9)],
+    [(1.0, 12, 0.93, 0.97), (1.0, 8, 0.6, 0.97), (2.0, 16, 0.65, 0.97), (4.04, 24, 0.25, 0.97)],
 )
 def test_planted_blur_is_found_on_a_real_slide(
     real_data: Path, mpp: float, radius_px: int, recall: float, precision: float
@@ -180,7 +180,7 @@ def test_sharp_tissue_of_real_slides_is_left_alone(real_data: Path) -> None:
         slide = NativePixels(_whole(real_data / name), mpp=mpp)
         tissue = ~Tissue().build().assess(slide, scene_of()).mask
         found = GaussianV2().build().assess(slide, scene_of(mpp=1.01))
-        assert found.mask[on_grid_of(found, tissue)].mean() < 0.005, name
+        assert found.mask[on_grid_of(found, tissue)].mean() < 0.001, name
 
 
 def _full(mask: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool_]:

@@ -103,7 +103,7 @@ class Tissue(Settings[SlideQc]):
     min_tissue_um2: float = option(
         20_000.0, help="smaller pieces of tissue are background", unit="um2", validator=at_least(0)
     )
-    max_hole_um2: float = option(20_000.0, help="smaller holes in tissue are filled", unit="um2", validator=at_least(0))
+    max_hole_um2: float = option(10_000.0, help="smaller holes in tissue are filled", unit="um2", validator=at_least(0))
 
     def build(self) -> SlideQc:
         """The step."""
