@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from slideloom import Box, ConfigError, Point, Rgb, Size
 from slideloom.testing import PixelsSlide
 from slideloom.testing.contracts import SlideQcContract
+from slideloom.testing.contracts.slides import section_on_glass
 from slideloom_deepfocus import DeepFocus
 
 pytest.importorskip("torch")
@@ -19,6 +20,10 @@ CMU_MPP = 0.499
 
 class TestDeepFocus(SlideQcContract):
     settings = DeepFocus(device="cpu")
+
+    def slide(self, *, levels: int = 3) -> PixelsSlide:
+        """As in the contract, but at 0.25 microns per pixel, where the network has 1/16 of the tiles to judge."""
+        return PixelsSlide(section_on_glass(Size(2400, 1600)), mpp=0.25, downsamples=(1, 4, 16)[:levels])
 
 
 def defocused(rgb: Rgb, radius_px: float) -> Rgb:
@@ -43,21 +48,27 @@ def cmu(real_data: Path) -> Rgb:
     return rgb
 
 
+def with_lower_half_defocused(rgb: Rgb, radius_um: float) -> PixelsSlide:
+    """Rows 960 and on are out of focus."""
+    return PixelsSlide(np.concatenate([rgb[:960], defocused(rgb[960:], radius_um / CMU_MPP)]), mpp=CMU_MPP)
+
+
 @pytest.fixture(scope="module")
 def half_blurred(cmu: Rgb) -> PixelsSlide:
-    """The lower half (rows 960 and on) is 4 um out of focus."""
-    return PixelsSlide(np.concatenate([cmu[:960], defocused(cmu[960:], 4 / CMU_MPP)]), mpp=CMU_MPP)
+    return with_lower_half_defocused(cmu, 4)
 
 
-def test_planted_defocus_is_found_and_sharp_tissue_is_kept(half_blurred: PixelsSlide) -> None:
-    found = DeepFocus(device="cpu").build()(half_blurred, threshold=False)
+@pytest.mark.parametrize(("radius_um", "recall"), [(3, 0.85), (4, 0.95), (8, 0.95)])
+def test_planted_defocus_is_found_and_sharp_tissue_is_kept(cmu: Rgb, radius_um: float, recall: float) -> None:
+    # Asked for is less than measured, see MODEL_CARD.md: the tiles here are few.
+    found = DeepFocus(device="cpu").build()(with_lower_half_defocused(cmu, radius_um), threshold=False)
     cells = found.values.shape[0] // 2  # 960 px are 7.5 cells of 128 px; the middle one is neither
     blurred, sharp = found.values[cells + 1 :], found.values[:cells]
     blurred, sharp = blurred[~np.isnan(blurred)], sharp[~np.isnan(sharp)]
     assert len(blurred) > 30
     assert len(sharp) > 30
-    assert (blurred > 0.5).mean() >= 0.95
-    assert (sharp > 0.5).mean() <= 0.1
+    assert (blurred > 0.5).mean() >= recall
+    assert (sharp > 0.5).mean() <= 0.05
 
 
 def test_the_cells_lie_where_the_slide_is(half_blurred: PixelsSlide) -> None:
@@ -148,9 +159,20 @@ def test_own_weights_bring_their_own_scale(tmp_path: Path) -> None:
     assert DeepFocus(device="cpu").build().options.mpp == 1.0
 
 
+def test_a_path_in_a_pipeline_file_starts_at_the_file(tmp_path: Path) -> None:
+    from slideloom.settings import from_table
+
+    settings, mistakes = from_table(DeepFocus, {"weights": "own.safetensors"}, where="here", base=tmp_path)
+    assert mistakes == []
+    assert settings == DeepFocus(weights=tmp_path / "own.safetensors")
+    assert from_table(DeepFocus, {"weights": "published"}, where="here", base=tmp_path)[0] == DeepFocus(
+        weights="published"
+    )
+
+
 def test_missing_weights_are_named() -> None:
     with pytest.raises(ConfigError, match=r"nowhere\.safetensors: no such file; `weights` is 'bundled'"):
-        DeepFocus(weights="nowhere.safetensors").build()
+        DeepFocus(weights=Path("nowhere.safetensors")).build()
 
 
 def test_without_a_framework_the_remedy_is_named() -> None:

@@ -73,6 +73,7 @@ def test_the_raw_map_holds_the_share_of_each_tile_and_its_scale() -> None:
 def test_a_slide_coarser_than_the_model_is_enlarged_not_refused() -> None:
     rgb = painted(Size(100, 100), (Box(0, 0, 100, 100), TISSUE), (Box(0, 0, 50, 50), PEN))
     result = green_pen(tile_um="20x")(PixelsSlide(rgb, mpp=2.0))  # 50 px at 0.5 mpp: 12.5 px of the slide
+    assert "enlarged" in result.notes[0]
     assert result.mask.shape == (8, 8)
     assert result.mask[:4, :4].all()
     assert result.mask.sum() == 16

@@ -20,16 +20,19 @@ Device = str  # "auto", "cpu", "cuda", "cuda:1", "mps"
 SUFFIXES = (".pt", ".pt2", ".onnx", ".keras")
 T = TypeVar("T")
 
-_cache: dict[Hashable, object] = {}
-_cache_lock = threading.Lock()
+_KEPT_AT_MOST = 8  # models; a notebook that tries many must not run out of memory
+_kept: dict[Hashable, object] = {}
+_kept_lock = threading.RLock()  # a model's `load` may build another
 
 
 def once(key: Hashable, make: Callable[[], T]) -> T:
-    """The value made for this key before in this process, else a new one."""
-    with _cache_lock:
-        if key not in _cache:
-            _cache[key] = make()
-        return _cache[key]  # type: ignore[return-value]  # what `make` of this key returned
+    """The value made for this key before in this process, else a new one; the oldest of many are forgotten."""
+    with _kept_lock:
+        if key not in _kept:
+            _kept[key] = make()
+            for old in list(_kept)[:-_KEPT_AT_MOST]:
+                del _kept[old]
+        return _kept[key]  # type: ignore[return-value]  # what `make` of this key returned
 
 
 def framework(name: str, *, extra: str) -> Any:  # Any: a module that may not be installed

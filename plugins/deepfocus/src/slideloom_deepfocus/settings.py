@@ -25,6 +25,10 @@ def _check_tile_um(_instance: object, _attribute: object, value: float | str) ->
         raise ValueError(f"tile_um must be above 0, not {value!r}")
 
 
+def _weights(value: str | Path) -> str | Path:
+    return value if value in ("bundled", "published") else Path(value)
+
+
 @frozen
 class StridedModelSettings(Settings[SlideQc]):
     """A model that judges a slide tile by tile. Subclass with a `name` and a `load`."""
@@ -110,7 +114,9 @@ class DeepFocus(Settings[SlideQc]):
     """Discards tissue that is out of focus, judged by the DeepFocus network (Senaras et al. 2018)."""
 
     name: ClassVar[str] = "deepfocus"
-    weights: str | Path = option("bundled", help="'bundled', 'published' (fetched once) or a file of your own")
+    weights: Literal["bundled", "published"] | Path = option(
+        "bundled", help="'bundled', 'published' (fetched once) or a file of your own", converter=_weights
+    )
     mpp: float | None = option(
         None, help="microns per pixel the network sees; by default what its weights were trained at", unit="um/px",
         validator=positive,

@@ -17,6 +17,7 @@ from slideloom_deepfocus.models import Predictor, predictor
 from slideloom_deepfocus.settings import StridedModelSettings
 
 _PARTS = 8  # of a cell, where a mask is cut at the slide's far sides
+_ENLARGED = 0.9  # level-0 pixels per pixel of the model, below which the report says so
 _IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 _IMAGENET_STD = np.array([0.229, 0.224, 0.225], np.float32)
 
@@ -39,14 +40,14 @@ class PredictionMap:
         extent: the level-0 box that `values` covers, exactly; its far sides may lie beyond the slide.
         slide: the slide's own level-0 box.
         cell_um: width of one value in microns.
-        unreadable: tiles that the file would not give.
+        notes: sentences for the report.
     """
 
     values: NDArray[np.float32] = field(eq=False)
     extent: Box
     slide: Box
     cell_um: float
-    unreadable: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def visited(self) -> Mask:
@@ -97,13 +98,10 @@ class StridedModelQC(SlideQc):
         bad = beyond & visited  # a comparison with NaN is False already; this says so
         mask = bad | ~visited if options.discard_unvisited else bad
         looked = int(visited.sum())
-        notes: tuple[str, ...] = ()
-        if found.unreadable:
-            notes = (f"{found.unreadable} tiles could not be read and were not judged",)
         share = float(bad.sum() / looked) if looked else 0.0
         mask, extent = _within(mask, found.extent, found.slide)
         metrics = {"cells_judged": float(looked), "cells_discarded": float(bad.sum()), "share_discarded": share}
-        return QcResult(mask=mask, kind=options.kind, extent=extent, metrics=metrics, notes=notes)
+        return QcResult(mask=mask, kind=options.kind, extent=extent, metrics=metrics, notes=found.notes)
 
     def predict(self, slide: Slide, scene: Scene | None = None) -> PredictionMap:
         """The model's output over the slide; memory grows with the map, not with the slide's pixels.
@@ -134,7 +132,13 @@ class StridedModelQC(SlideQc):
         cell_um = (
             grid.step_x * own.x * grid.stride_px / blend.fine if own else options.mpp * grid.stride_px / blend.fine
         )
-        return PredictionMap(blend.values(), grid.extent, slide.info.box, cell_um, unreadable)
+        notes = [f"{unreadable} tiles could not be read and were not judged"] if unreadable else []
+        if min(grid.step_x, grid.step_y) < _ENLARGED:
+            notes.append(
+                f"the slide is coarser than the {options.mpp:g} microns per pixel that the model expects; "
+                "it was enlarged, which may look out of focus to the model"
+            )
+        return PredictionMap(blend.values(), grid.extent, slide.info.box, cell_um, tuple(notes))
 
     def prepare(self, tiles: RgbBatch, *, block: Rgb) -> NDArray[np.generic]:
         """What the model gets for tiles.

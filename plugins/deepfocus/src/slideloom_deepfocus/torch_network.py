@@ -47,7 +47,8 @@ def network(arrays: Arrays) -> DeepFocusNet:
         for name, tensor, is_kernel in _tensors(net):
             array = torch.from_numpy(np.array(arrays[name], dtype=np.float32))
             tensor.copy_(_torch_order(array) if is_kernel else array)
-    return net.to(memory_format=torch.channels_last).eval()
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # documented, but not in torch's types
+    return net.eval()
 
 
 def arrays_of(net: DeepFocusNet) -> dict[str, NDArray[np.float32]]:
