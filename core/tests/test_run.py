@@ -420,3 +420,60 @@ def test_any_slide_and_grid_is_accounted_for(
 
     assert report.status == "done"
     assert report.is_accounted
+
+
+def test_a_step_used_twice_is_told_apart(steps: None, analytic: WriteSlide, tmp_path: Path) -> None:
+    chosen = pipeline(qc=[{"use": "left", "share": 0.2}, {"use": "left", "share": 0.6}], run={"save_masks": True})
+
+    (report,) = run_pipeline(chosen, [analytic()], tmp_path).slides
+
+    assert set(report.rejected) == {"qc:left", "qc:left-2"}
+    assert report.metrics["left.masked"] == pytest.approx(0.2)
+    assert report.metrics["left-2.masked"] == pytest.approx(0.6)
+    assert len(list(tmp_path.glob("slideloom/*/masks/*.npy"))) == 2
+
+
+def test_a_slide_is_run_again_when_a_file_that_its_step_reads_changed(
+    raw: Callable[..., None], analytic: WriteSlide, tmp_path: Path
+) -> None:
+    raw(
+        "reading_plugin",
+        """
+        from pathlib import Path
+        from typing import ClassVar
+        import attrs, numpy as np
+        from slideloom import QcResult, Settings, SlideQc, hookimpl, option
+
+        @attrs.frozen
+        class FromFile(Settings[SlideQc]):
+            "Masks as much as a file says."
+            name: ClassVar[str] = "from-file"
+            folder: Path = option(help="folder")
+            def build(self):
+                return FromFileQc(self)
+            def files_for(self, slide):
+                return [self.folder / f"{slide}.txt"]
+
+        class FromFileQc(SlideQc):
+            def __init__(self, settings):
+                self.settings = settings
+            def assess(self, slide, scene):
+                mask = np.zeros((1, 10), bool)
+                mask[:, : int((self.settings.folder / f"{slide.info.name}.txt").read_text())] = True
+                return QcResult(mask=mask, kind="artifact")
+
+        @hookimpl
+        def slideloom_slide_qc():
+            return [FromFile]
+        """,
+    )
+    chosen = pipeline(qc=[{"use": "from-file", "folder": str(tmp_path)}])
+    (tmp_path / "a.txt").write_text("2")
+    (tmp_path / "b.txt").write_text("2")
+    slides = [analytic("a"), analytic("b")]
+    run_pipeline(chosen, slides, tmp_path / "out")
+    (tmp_path / "b.txt").write_text("7")
+
+    report = run_pipeline(chosen, slides, tmp_path / "out")
+
+    assert [slide.status for slide in report.slides] == ["skipped", "done"]

@@ -297,8 +297,8 @@ def _store(task: SlideTask, plan: SlidePlan, folder: OutputFolder, report: Slide
     with storing_in(folder.root):
         write_whole(table, tile_table_csv(plan).encode())
     if task.pipeline.run.save_masks:
-        for use, result in plan.qc:
-            save_mask(result, folder.mask(report.slide, use.step.name), slide=plan.slide.info)
+        for label, (_, result) in zip(plan.qc_labels, plan.qc, strict=True):
+            save_mask(result, folder.mask(report.slide, label), slide=plan.slide.info)
     if task.pipeline.run.report and plan.qc:
         save_mask(all_qc(plan), folder.discard(report.slide), slide=plan.slide.info, encode=npz_bytes)
     if task.pipeline.run.overview:
@@ -322,6 +322,7 @@ def plan_picture(plan: SlidePlan, *, max_px: int = 2048) -> Picture:
         rejected={word: every.take(status == word) for word in sorted(set(status[~kept].tolist()))},
         regions=plan.scene.regions,
         masks=[(result.mask, result.extent) for _, result in plan.qc],
+        kinds={f"qc:{label}": result.kind for label, (_, result) in zip(plan.qc_labels, plan.qc, strict=True)},
         max_px=max_px,
     )
 

@@ -25,11 +25,14 @@ Colour = tuple[int, int, int]
 LEGEND: Mapping[str, Colour] = {
     "kept": (0, 158, 115),  # bluish green
     "roi": (86, 180, 233),  # sky blue
-    "qc": (213, 94, 0),  # vermillion
+    "background": (110, 110, 110),
+    "blur": (213, 94, 0),  # vermillion
+    "artifact": (204, 121, 167),  # reddish purple
+    "qc": (136, 84, 208),  # a step whose kind is not known
     "filter": (230, 159, 0),  # orange
     "normalizer": (240, 228, 66),  # yellow
     "max-tiles": (0, 114, 178),  # blue
-    "unreadable": (204, 121, 167),  # reddish purple
+    "unreadable": (140, 0, 0),
     "other": (120, 120, 120),
     "region": (0, 0, 0),
     "mask": (128, 128, 128),
@@ -98,6 +101,7 @@ def overview(
     rejected: Mapping[str, Tiles],
     regions: Regions | None = None,
     masks: Sequence[tuple[Mask, Box | None]] = (),
+    kinds: Mapping[str, str] | None = None,
     max_px: int = 2048,
 ) -> Picture:
     """The slide, small, with what was decided about it.
@@ -109,6 +113,7 @@ def overview(
         regions: outlined in black.
         masks: what quality control discards (True), each with the level-0 box it covers (None: the whole slide);
             shaded in grey.
+        kinds: of QC steps, by reason: "background", "blur" or "artifact"; they give the colour where they are known.
         max_px: width and height at most.
 
     Raises:
@@ -126,7 +131,8 @@ def overview(
     outline = max(2, round(max(size.width, size.height) / 600))
     for reason in sorted(rejected):
         boxes = boxes_of(rejected[reason])
-        draw_boxes(rgb, boxes, scale_x=scale_x, scale_y=scale_y, colour=colour_of(reason), width=line)
+        colour = colour_of((kinds or {}).get(reason, reason))
+        draw_boxes(rgb, boxes, scale_x=scale_x, scale_y=scale_y, colour=colour, width=line)
     draw_boxes(rgb, boxes_of(kept), scale_x=scale_x, scale_y=scale_y, colour=LEGEND["kept"], width=line)
     for region in regions.items if regions is not None else ():
         draw_polygon(rgb, region.shape, scale_x=scale_x, scale_y=scale_y, colour=LEGEND["region"], width=outline)

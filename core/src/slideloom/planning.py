@@ -40,7 +40,7 @@ class SlidePlan:
         scene: tile geometry and all regions.
         ledger: the account of tiles.
         roi_uses: with the regions that each found, None where it found none.
-        qc: step name and result, in order.
+        qc: QC steps and their results, in order; `qc_labels` are their names, numbered where one comes twice.
         burden: blur burden, or None.
         warnings: sentences for the report.
         metrics: numbers for the report.
@@ -52,6 +52,7 @@ class SlidePlan:
     ledger: Ledger
     roi_uses: list[tuple[RoiUse, Regions | None]]
     qc: list[tuple[QcUse, QcResult]] = field(factory=list)
+    qc_labels: list[str] = field(factory=list)
     burden: float | None = None
     warnings: list[str] = field(factory=list)
     metrics: dict[str, float] = field(factory=dict)
@@ -114,7 +115,9 @@ def slide_digest(plan: SlidePlan, pipeline: Pipeline) -> str:
     tiles = plan.ledger.tiles
     places = hashlib.sha256(np.stack([tiles.x, tiles.y]).tobytes()).hexdigest()
     mpp = attrs.astuple(info.mpp)[:2] if info.mpp is not None else None
-    parts = [pipeline.digest(), _fingerprint(info.path), info.name, info.reader, mpp, shapes, places]
+    steps = [*(use.step for use in pipeline.qc), *pipeline.filters, pipeline.normalizer, *pipeline.sinks]
+    files = [path for step in steps if step is not None for path in step.files_for(info.name)]
+    parts = [pipeline.digest(), _fingerprint(info.path), info.name, info.reader, mpp, shapes, places, files]
     return digest_of(parts)
 
 
@@ -183,14 +186,21 @@ def assess_step(plan: SlidePlan, use: QcUse) -> QcResult:
 
 def apply_qc(plan: SlidePlan, use: QcUse, result: QcResult) -> None:
     """Reject the tiles that a QC result masks, and keep its numbers for the report."""
-    name = use.step.name
+    name = step_label(plan, use)
     plan.qc.append((use, result))
+    plan.qc_labels.append(name)
     share = masked_share(result.mask, result.extent, plan.ledger.tiles, plan.slide.info.size)
     plan.ledger.score(f"qc:{name}", np.arange(len(plan.ledger)), share)
     plan.ledger.reject(share > use.filter_threshold, f"qc:{name}")
     plan.metrics[f"{name}.masked"] = float(result.mask.mean())
     plan.metrics.update({f"{name}.{key}": float(value) for key, value in result.metrics.items()})
     plan.warnings.extend(f"{name}: {note}" for note in result.notes)
+
+
+def step_label(plan: SlidePlan, use: QcUse) -> str:
+    """The step's name, numbered from its second use on."""
+    before = sum(other.step.name == use.step.name for other, _ in plan.qc)
+    return use.step.name if not before else f"{use.step.name}-{before + 1}"
 
 
 def measure_burden(plan: SlidePlan, considered: Tiles) -> None:

@@ -41,6 +41,10 @@ class Settings(Generic[StepT_co]):
         """
         raise NotImplementedError(f"{type(self).__name__}.build is missing")
 
+    def files_for(self, slide: str) -> Sequence[Path]:
+        """Files that the step reads for one slide only; their content then counts when a run is resumed."""
+        return ()
+
 
 @overload
 def option(

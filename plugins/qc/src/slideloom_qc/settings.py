@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -128,3 +129,8 @@ class SavedMask(Settings[SlideQc]):
         from slideloom_qc.files import SavedMaskQc
 
         return SavedMaskQc(folder=self.folder, of=self.of)
+
+    def files_for(self, slide: str) -> Sequence[Path]:
+        """The slide's mask, in the form that is there."""
+        stem = f"{slide}-{self.of}" if self.of else slide
+        return [path for suffix in (".npy", ".png") if (path := self.folder / f"{stem}{suffix}").is_file()][:1]
