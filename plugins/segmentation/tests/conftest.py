@@ -1,4 +1,4 @@
-"""Sections of two tissues on glass whose outlines are known, and one PyTorch thread."""
+"""Slides whose outlines are known, models trained on them, and one PyTorch thread."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ import shapely
 import torch
 from numpy.typing import NDArray
 from shapely.geometry import MultiPolygon, Polygon
-from slideloom import Mask, Region, Regions, Size, Slide
-from slideloom.testing import PixelsSlide, stained
+from slideloom import Mask, Region, Regions, Size, Slide, UnsupportedSlide, open_slide
+from slideloom.testing import DemoSlide, DemoTruth, PixelsSlide, stained, write_demo_slide
 from slideloom_segmentation import SegmentConfig, train
 
 Section = tuple[Slide, Regions]
 MPP = 4.0
 SIZE = Size(1200, 800)
+DEMO_MPP = 2.0
+DEMO = Size(1500, 1125)  # the demo slide's usual 3000 x 2250 um
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -99,3 +101,56 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("models") / "unet"
     train(config, slides=[slide for slide, _ in sections], regions=[regions for _, regions in sections], out=out)
     return out
+
+
+@pytest.fixture(scope="session")
+def demo() -> Callable[[int], Section]:
+    """The demo slide of a seed, with every piece of tissue as a region."""
+    return make_demo
+
+
+@lru_cache(maxsize=4)
+def make_demo(seed: int) -> Section:
+    made = DemoSlide(DEMO, mpp=DEMO_MPP, seed=seed)
+    return PixelsSlide(made.block(0, 0, DEMO), mpp=DEMO_MPP, path=Path(f"demo{seed}.json")), tissue_of(made.truth)
+
+
+def tissue_of(truth: DemoTruth) -> Regions:
+    parts = sorted(truth.tissue.geoms, key=lambda part: part.bounds)
+    return Regions(items=tuple(Region(f"tissue{number}", part, "tissue") for number, part in enumerate(parts)))
+
+
+@pytest.fixture(scope="session")
+def true_mask() -> Callable[..., Mask]:
+    """Where any region is, by shapely."""
+
+    def mask(regions: Regions, size: Size, *, scale: float) -> Mask:
+        return true_classes(regions, size, scale=scale) > 0
+
+    return mask
+
+
+@pytest.fixture(scope="session")
+def demo_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a U-Net for tissue, trained on the demo slides of two seeds."""
+    slides = [make_demo(seed) for seed in (1, 2)]
+    config = SegmentConfig(
+        labels=("tissue",), width=8, mpp=8.0, patch_px=64, epochs=8, patches=160, learning_rate=5e-3, device="cpu"
+    )
+    out = tmp_path_factory.mktemp("models") / "tissue"
+    train(config, slides=[slide for slide, _ in slides], regions=[regions for _, regions in slides], out=out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def demo_svs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Slide, Regions]]:
+    """A demo slide that no model was trained on, as an SVS file, open; skipped where nothing writes or reads it."""
+    pytest.importorskip("pyvips", reason="writing the demo slide needs pyvips")
+    path = tmp_path_factory.mktemp("slides") / "demo21.svs"
+    truth = write_demo_slide(path, size=DEMO, mpp=DEMO_MPP, seed=21)
+    try:
+        slide = open_slide(path)
+    except UnsupportedSlide:
+        pytest.skip("no installed reader opens an SVS; install slideloom-openslide or slideloom-vips")
+    with slide:
+        yield slide, tissue_of(truth)

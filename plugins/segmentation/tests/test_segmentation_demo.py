@@ -1,0 +1,105 @@
+"""On the demo slide: trained on some seeds, judged on others; and the whole way on the command line."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from shapely.geometry import shape as from_geojson
+from slideloom import ConfigError, Regions, Slide, write_regions_geojson
+from slideloom_segmentation import SegmentModel
+from slideloom_segmentation.plugin import slideloom_commands
+from slideloom_segmentation.raster import Grid
+
+
+def test_tissue_is_found_on_demo_slides_never_seen(demo, demo_model: Path, true_mask) -> None:
+    model = SegmentModel.load(demo_model, device="cpu")
+    for seed in (11, 12):
+        slide, regions = demo(seed)
+        grid = Grid.of(slide.info, model.facts.mpp)
+        tissue = true_mask(regions, grid.size, scale=grid.scale_x)
+
+        found = model.class_map(slide) == 1
+
+        assert (found & tissue).sum() / (found | tissue).sum() > 0.9
+        assert 0.3 < tissue.mean() < 0.7  # neither everything nor nothing is right
+
+
+def test_training_on_the_demo_slide_takes_less_than_three_minutes(demo_model: Path) -> None:
+    params = json.loads((demo_model / "params.json").read_text())
+
+    assert sum(epoch["seconds"] for epoch in params["training"]["epochs"]) < 180
+    assert params["training"]["val_iou"] > 0.9
+
+
+def command(*words: object) -> int:
+    """`slideloom segment ...` as the command line runs it."""
+    (segment,) = slideloom_commands()
+    parser = argparse.ArgumentParser("slideloom segment")
+    segment.configure(parser)
+    return segment.run(parser.parse_args([str(word) for word in words]))
+
+
+OPTIONS = ("--width", 4, "--mpp", 16, "--patch-px", 32, "--epochs", 2, "--patches", 16, "--device", "cpu")
+
+
+def test_the_command_trains_resumes_and_predicts(
+    demo_svs: tuple[Slide, Regions], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slide, regions = demo_svs
+    pytest.importorskip("slideloom_roi", reason="reading a folder of regions needs slideloom-roi")
+    rois, model, out = tmp_path / "rois", tmp_path / "model", tmp_path / "out"
+    rois.mkdir()
+    write_regions_geojson(rois / f"{slide.info.name}.geojson", regions)
+
+    train = ("train", slide.info.path, "--regions", rois, "--out", model, "--labels", "tissue", *OPTIONS)
+    assert command(*train) == 0
+    assert command(*train, "--resume") == 0
+    told = capsys.readouterr()
+    assert told.out.splitlines() == [str(model / "model.safetensors")] * 2
+    assert "epoch 2/2" in told.err
+
+    started = time.time()
+    assert command("predict", slide.info.path, "--model", model, "--out", out, "--min-area-mm2", 0.05) == 0
+    (path,) = out.glob("*.geojson")
+    assert capsys.readouterr().out.splitlines() == [str(path)]
+    assert path.stat().st_mtime >= started - 1
+    areas = [from_geojson(feature["geometry"]).area for feature in json.loads(path.read_text())["features"]]
+    assert all(area * slide.info.mpp.x**2 / 1e6 > 0.025 for area in areas)
+
+
+def test_the_command_names_slides_without_regions(demo_svs: tuple[Slide, Regions], tmp_path: Path) -> None:
+    slide, _ = demo_svs
+    pytest.importorskip("slideloom_roi", reason="reading a folder of regions needs slideloom-roi")
+    (tmp_path / "rois").mkdir()
+
+    with pytest.raises(ConfigError, match=f"no region file for {slide.info.path.name}"):
+        command("train", slide.info.path, "--regions", tmp_path / "rois", "--out", tmp_path / "model")
+
+
+def test_every_training_option_is_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        command("train", "--help")
+
+    shown = capsys.readouterr().out
+    assert all(
+        option in shown for option in ("--arch", "--dice-weight", "--no-augment", "--val-fraction", "--cache-mb")
+    )
+
+
+def test_a_wrong_value_on_the_command_line_is_a_config_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="multiple of 16"):
+        command("train", tmp_path / "a.svs", "--regions", tmp_path, "--out", tmp_path / "m", "--patch-px", 100)
+
+
+def test_the_demo_slide_as_a_file_is_the_one_in_memory(demo_svs: tuple[Slide, Regions], demo) -> None:
+    stored, _ = demo_svs
+    slide, _ = demo(21)
+
+    gap = np.abs(stored.thumbnail(max_px=200).astype(int) - slide.thumbnail(max_px=200))
+
+    assert gap.mean() < 3
