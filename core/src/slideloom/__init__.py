@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "cohort": ("DatasetSummary",),
+    "dataset": ("Dataset",),
     "encoding": ("ImageEncoder", "ImageOptions"),
     "errors": (
         "ConfigError", "MissingResolution", "OutputError", "PluginError", "RoiError", "SlideError", "SlideloomError",
@@ -27,14 +29,16 @@ _HOMES = {
     "pipeline_file": ("load_pipeline", "pipeline_from_table"),
     "planning": ("SlidePlan", "apply_regions", "assess_slide", "plan_slide"),
     "plugins": ("registry",),
+    "project": ("Project",),
     "regions": ("Region", "Regions"),
     "reports": ("RunReport", "SlideReport"),
     "resampling": ("NativeResampler", "resample"),
     "resolution": ("is_plausible",),
-    "run": ("run_pipeline",),
+    "run": ("find_slides", "run_pipeline"),
     "selection": ("Selection", "regions_mask", "select_tiles"),
     "settings": ("Settings", "at_least", "in_range", "option", "positive"),
     "slide": ("Level", "Resolution", "Slide", "SlideInfo", "levels_from_sizes", "slide_name"),
+    "stain": ("StainNormalizer",),
     "steps": (
         "Executor", "Normalized", "Normalizer", "Placement", "QcResult", "Reader", "RoiSource", "Scene", "Sink",
         "SlideQc", "TileFilter", "TileStore", "TileStores", "Verdict", "Writer",
@@ -48,6 +52,8 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = ["__version__", *sorted(_HOME_OF)]  # noqa: PLE0604 - computed from the table above
 
 if TYPE_CHECKING:
+    from slideloom.cohort import DatasetSummary as DatasetSummary
+    from slideloom.dataset import Dataset as Dataset
     from slideloom.encoding import ImageEncoder as ImageEncoder, ImageOptions as ImageOptions
     from slideloom.errors import (
         ConfigError as ConfigError,
@@ -83,6 +89,7 @@ if TYPE_CHECKING:
         union_mask as union_mask,
     )
     from slideloom.opening import load_regions as load_regions, open_slide as open_slide
+    from slideloom.params import Params as Params, load_params as load_params, save_params as save_params
     from slideloom.pictures import LEGEND as LEGEND, stretched as stretched, tint as tint
     from slideloom.pipeline import Pipeline as Pipeline, Slides as Slides
     from slideloom.pipeline_file import load_pipeline as load_pipeline, pipeline_from_table as pipeline_from_table
@@ -93,11 +100,12 @@ if TYPE_CHECKING:
         plan_slide as plan_slide,
     )
     from slideloom.plugins import registry as registry
+    from slideloom.project import Project as Project
     from slideloom.regions import Region as Region, Regions as Regions
     from slideloom.reports import RunReport as RunReport, SlideReport as SlideReport
     from slideloom.resampling import NativeResampler as NativeResampler, resample as resample
     from slideloom.resolution import is_plausible as is_plausible
-    from slideloom.run import run_pipeline as run_pipeline
+    from slideloom.run import find_slides as find_slides, run_pipeline as run_pipeline
     from slideloom.selection import (
         Selection as Selection,
         regions_mask as regions_mask,
@@ -118,6 +126,7 @@ if TYPE_CHECKING:
         levels_from_sizes as levels_from_sizes,
         slide_name as slide_name,
     )
+    from slideloom.stain import StainNormalizer as StainNormalizer
     from slideloom.steps import (
         Executor as Executor,
         Normalized as Normalized,

@@ -156,10 +156,23 @@ class Normalizer(ABC):
         """
         return self
 
+    @property
+    def needs_slide(self) -> bool:
+        """True if `for_slide` measures the slide; what loads single tiles then has to prepare the slide first."""
+        return type(self).for_slide is not Normalizer.for_slide
+
     def fit_table(self) -> Mapping[str, Any] | None:
-        """The target values as plain numbers and lists, which a params.json holds as `norm_fit`; None if there are none.
+        """The target values as plain numbers and lists (`norm_fit` of a params.json); None if there are none.
 
         A normalizer that gives them takes the path of that file as its option `target`, and is then the same again.
+        """
+        return None
+
+    def tensorflow_form(self) -> Callable[[Any, Any], Any] | None:
+        """A function for `tf.data.Dataset.map`, made of TensorFlow's operations; None if there is none.
+
+        It takes images (B, H, W, 3) uint8 and the tiles' numbers (B,) int64, which random draws depend on, and returns
+        images of the same shape; those that cannot be normalized stay as they are. Any: TensorFlow has no types.
         """
         return None
 

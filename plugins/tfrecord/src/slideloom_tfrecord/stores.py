@@ -14,6 +14,8 @@ from slideloom import Rgb, TileStore, TileStores
 from slideloom_tfrecord.index import damaged
 from slideloom_tfrecord.reader import TFRecordFile
 
+_RGB = getattr(cv2, "IMREAD_COLOR_RGB", None)  # from OpenCV 4.11 on the decoder itself puts red first
+
 
 class TFRecordTiles(TileStore):
     """The tiles of one file."""
@@ -32,10 +34,10 @@ class TFRecordTiles(TileStore):
     def read(self, number: int) -> Rgb:
         """See `TileStore.read`."""
         encoded = np.frombuffer(self._file[number].image_raw, np.uint8)
-        bgr = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
-        if bgr is None:
+        found = cv2.imdecode(encoded, cv2.IMREAD_COLOR if _RGB is None else _RGB)
+        if found is None:
             raise damaged(self._file.path, number, "its image cannot be decoded")
-        return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, bgr), np.uint8)
+        return np.asarray(found if _RGB is not None else cv2.cvtColor(found, cv2.COLOR_BGR2RGB), np.uint8)
 
     def close(self) -> None:
         """See `TileStore.close`."""
