@@ -142,6 +142,10 @@ def _run_slides(
     pipeline: Pipeline, slides: Sequence[Path], out: Path, *, dry_run: bool, progress: Progress | None, on_slide: Any
 ) -> list[SlideReport]:
     plugins = registry()
+    if pipeline.run.report and not any(
+        plugin.dist == "slideloom-report" and not plugin.error for plugin in plugins.plugins
+    ):
+        log.warning("no report will be written: it needs the plugin; pip install slideloom-report")
     plugins.notify("slideloom_run_started", slides=list(slides), out=out)
     jobs, threads = workers(pipeline, len(slides))
     executor = _executor(pipeline, jobs)

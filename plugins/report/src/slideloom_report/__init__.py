@@ -1,0 +1,30 @@
+"""PDF reports of runs, dry runs and folders of stored tiles.
+
+`write_report` makes one; `cohort_of` and `cohorts_in` say what it is about.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+_HOME_OF = {
+    "Cohort": "cohort",
+    "cohort_of": "cohort",
+    "cohorts_in": "cohort",
+    "write_report": "document",
+    "write_tables": "tables",
+}
+
+__all__ = ["Cohort", "cohort_of", "cohorts_in", "write_report", "write_tables"]
+
+if TYPE_CHECKING:
+    from slideloom_report.cohort import Cohort, cohort_of, cohorts_in
+    from slideloom_report.document import write_report
+    from slideloom_report.tables import write_tables
+
+
+def __getattr__(name: str) -> Any:  # Any: a module attribute of any kind
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'slideloom_report' has no attribute {name!r}")
+    return getattr(import_module(f"slideloom_report.{_HOME_OF[name]}"), name)

@@ -1,0 +1,337 @@
+"""What a slide's page shows, gathered from the slide, its tile table and the stored tiles."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from attrs import define, evolve, field, frozen
+from numpy.typing import NDArray
+from slideloom import (
+    LEGEND,
+    Box,
+    Mask,
+    OutputFolder,
+    Pipeline,
+    QcResult,
+    Region,
+    Resolution,
+    Rgb,
+    Scene,
+    Size,
+    Slide,
+    SlideError,
+    SlideInfo,
+    SlideloomError,
+    SlideReport,
+    Slides,
+    TileBatch,
+    TileGeometry,
+    Tiles,
+    apply_regions,
+    assess_slide,
+    load_mask,
+    mask_from_npz,
+    open_slide,
+    plan_slide,
+    stretched,
+    tint,
+    union_mask,
+)
+
+from slideloom_report.cohort import Cohort
+from slideloom_report.stored import some_tiles, stored_locations, stored_tiles
+
+MASK_COLOUR = LEGEND["mask"]
+MASK_STRENGTH = 0.5
+_UNION_PX = 1024
+
+Boxes = NDArray[np.int64]  # (N, 4): left, top, width, height in level-0 pixels
+
+
+@frozen
+class Sample:
+    """One tile before and after normalization; either may be missing."""
+
+    loc: tuple[int, int] | None
+    before: Rgb | None = field(default=None, eq=False)
+    after: Rgb | None = field(default=None, eq=False)
+
+
+@define
+class Evidence:
+    """What is shown of a slide.
+
+    Attributes:
+        report: of the slide, with what opening it added (size, mpp).
+        picture: (h, w, 3) uint8 of the whole slide, or None if it cannot be read.
+        mask: (h, w) bool, what QC discards, on the picture's pixels, or None.
+        boxes: tiles by what became of them, "kept" first.
+        regions: outlines.
+        samples: of kept tiles.
+        notes: what is missing and why.
+    """
+
+    report: SlideReport
+    picture: Rgb | None = None
+    mask: Mask | None = None
+    boxes: dict[str, Boxes] = field(factory=dict)
+    regions: tuple[Region, ...] = ()
+    samples: list[Sample] = field(factory=list)
+    notes: list[str] = field(factory=list)
+
+
+def gather(cohort: Cohort, report: SlideReport, *, max_px: int, samples: int) -> Evidence:
+    """Everything a slide's page shows; what cannot be had becomes a note, never an error."""
+    found = Evidence(report)
+    try:
+        with _opened(cohort, report) as slide:
+            _from_slide(found, cohort, slide, max_px=max_px, samples=samples)
+    except SlideloomError as error:
+        found.notes.append(f"No picture of the slide: {error}")
+    except Exception as error:  # a plugin of somebody else's must not cost the report of a whole run
+        found.notes.append(f"No picture of the slide: {type(error).__name__}: {error}")
+    if found.picture is None:
+        _without_slide(found, cohort, samples)
+    return found
+
+
+@contextmanager
+def _opened(cohort: Cohort, report: SlideReport) -> Iterator[Slide]:
+    path = cohort.files.get(report.slide, Path(report.path) if report.path else None)
+    if path is None:
+        raise SlideError("the tiles do not say where their slide is; name it with --slides")
+    if not path.exists():
+        raise SlideError(f"{path} is not there any more; say with --slides where slides are now")
+    if report.mpp is None:
+        rules = cohort.pipeline.slides if cohort.pipeline is not None else Slides()
+        with open_slide(path, slides=rules) as slide:
+            yield slide
+        return
+    x, y = report.mpp
+    with open_slide(path, slides=Slides(reader=report.reader or None), mpp=(x + y) / 2) as slide:
+        slide.use_mpp(Resolution(x, y, report.mpp_source))
+        yield slide
+
+
+def _from_slide(found: Evidence, cohort: Cohort, slide: Slide, *, max_px: int, samples: int) -> None:
+    slide.info = evolve(slide.info, name=found.report.slide)
+    found.report = _completed(found.report, slide.info)
+    picture: Rgb = np.array(slide.thumbnail(max_px=max_px))
+    discard: QcResult | None = None
+    if cohort.kind == "dry-run" and cohort.pipeline is not None:
+        discard = _plan_again(found, cohort.pipeline, slide)
+    else:
+        found.boxes = _boxes_of_tables(cohort, found.report)
+        found.regions = _regions(found, cohort.pipeline, slide.info)
+        discard = _saved_mask(cohort, found.report, slide.info)
+    if discard is not None:
+        size = Size(picture.shape[1], picture.shape[0])
+        mask = stretched(discard.mask, extent=slide.info.box, whole=slide.info.size, size=size)
+        tint(picture, mask, colour=MASK_COLOUR, strength=MASK_STRENGTH)
+        found.mask = mask
+    found.picture = picture
+    found.samples = _samples(found, cohort, slide, discard, samples)
+
+
+def _completed(report: SlideReport, info: SlideInfo) -> SlideReport:
+    """The report of a slide that only its stored tiles are known of, with what the slide itself says."""
+    if report.mpp is not None or info.mpp is None:
+        return report
+    scale = report.tile_um / info.mpp.x, report.tile_um / info.mpp.y
+    footprint = (int(scale[0] + 1e-6), int(scale[1] + 1e-6))
+    level = info.level_for(min(footprint) / report.tile_px) if report.tile_px and min(footprint) else 0
+    return evolve(
+        report,
+        mpp=(info.mpp.x, info.mpp.y),
+        mpp_source=info.mpp.source,
+        size=(info.size.width, info.size.height),
+        footprint=footprint,
+        reader=info.reader,
+        level=level,
+    )
+
+
+def _plan_again(found: Evidence, pipeline: Pipeline, slide: Slide) -> QcResult | None:
+    """What a dry run decided, decided again: it leaves nothing behind that could be read."""
+    plan = plan_slide(slide, pipeline)
+    apply_regions(plan)
+    assess_slide(plan, pipeline)
+    tiles = plan.ledger.tiles
+    words = ["kept" if word == "candidate" else word for word in plan.ledger.status()]
+    found.boxes = _grouped(words, np.stack([tiles.x, tiles.y], axis=1), found.report)
+    found.regions = plan.regions
+    if not plan.qc:
+        return None
+    size = slide.info.size
+    scale = min(1.0, _UNION_PX / max(size.width, size.height))
+    shape = (max(1, round(size.height * scale)), max(1, round(size.width * scale)))
+    return QcResult(mask=union_mask([result for _, result in plan.qc], size, shape), kind="artifact")
+
+
+def _boxes_of_tables(cohort: Cohort, report: SlideReport) -> dict[str, Boxes]:
+    """Tiles by what became of them, from the tile table, else the places that were stored."""
+    if report.tile_table:
+        try:
+            with (cohort.out / report.tile_table).open(newline="", encoding="utf-8") as file:
+                rows = csv.DictReader(file)
+                table = [(row["status"], int(row["loc_x"]), int(row["loc_y"])) for row in rows]
+        except (OSError, ValueError, KeyError, csv.Error):  # the stored tiles know their places too
+            table = []
+        if table:
+            words = ["kept" if word == "written" else word for word, _, _ in table]
+            return _grouped(words, _corners(np.array([place for _, *place in table]), report), report)
+    places = stored_locations(cohort.out, report)
+    if places is None or not len(places):
+        return {}
+    return _grouped(["kept"] * len(places), _corners(places, report), report)
+
+
+def _corners(centres: NDArray[np.int64], report: SlideReport) -> NDArray[np.int64]:
+    """(N, 2) top left of tiles whose centres are known."""
+    corners: NDArray[np.int64] = centres - np.array(_footprint(report, centres)) // 2
+    return corners
+
+
+def _footprint(report: SlideReport, centres: NDArray[np.int64]) -> tuple[int, int]:
+    """Level-0 size of a tile: as reported, else the smallest distance of neighbours."""
+    if min(report.footprint) > 0:
+        return report.footprint
+    gaps = [np.diff(np.unique(centres[:, axis])) for axis in (0, 1)]
+    width, height = (int(gap.min()) if len(gap) else max(1, report.tile_px) for gap in gaps)
+    return width, height
+
+
+def _grouped(words: Sequence[str], corners: NDArray[np.int64], report: SlideReport) -> dict[str, Boxes]:
+    size = np.array(_footprint(report, corners))
+    boxes = np.concatenate([corners, np.broadcast_to(size, corners.shape)], axis=1)
+    status = np.array(words, dtype=object)
+    names = ["kept", *sorted({word for word in words if word != "kept"})]
+    return {name: boxes[status == name] for name in names}
+
+
+def _regions(found: Evidence, pipeline: Pipeline | None, info: SlideInfo) -> tuple[Region, ...]:
+    items: list[Region] = []
+    for use in pipeline.roi if pipeline is not None else ():
+        if use.method == "ignore":
+            continue
+        try:
+            regions = use.source.build().regions(info)
+        except SlideloomError as error:
+            found.notes.append(f"Regions are not drawn: {error}")
+            continue
+        items.extend(regions.items if regions is not None else ())
+    return tuple(items)
+
+
+def _saved_mask(cohort: Cohort, report: SlideReport, info: SlideInfo) -> QcResult | None:
+    path = OutputFolder(cohort.out, cohort.label).discard(report.slide) if report.tile_table else None
+    if path is None or not path.exists():
+        return None
+    try:
+        return load_mask(path, slide=info, decode=mask_from_npz)
+    except SlideError:  # of an older version or damaged; the coloured tiles still show what was dropped
+        return None
+
+
+def _samples(found: Evidence, cohort: Cohort, slide: Slide, discard: QcResult | None, count: int) -> list[Sample]:
+    """Tiles as on the slide, and as they were stored or would be."""
+    report = found.report
+    kept = _spread(found.boxes.get("kept"), count)
+    if not len(kept) or not report.tile_px:
+        return []
+    boxes = [Box(x, y, width, height) for x, y, width, height in kept.tolist()]
+    locations = [(x + width // 2, y + height // 2) for x, y, width, height in kept.tolist()]
+    size = Size(report.tile_px, report.tile_px)
+    read = slide.try_read_boxes(boxes, size, level=report.level)
+    before = [None if isinstance(tile, SlideError) else tile for tile in read]
+    after: list[Rgb | None] = [None] * len(boxes)
+    normalizes = cohort.pipeline is None or cohort.pipeline.normalizer is not None
+    if normalizes:
+        after = stored_tiles(cohort.out, report, locations)
+        if cohort.pipeline is not None and all(tile is None for tile in after):
+            after = _normalized(cohort.pipeline, slide, found, discard, kept=kept, before=before)
+    return [Sample(*row) for row in zip(locations, before, after, strict=True)]
+
+
+def _spread(boxes: Boxes | None, count: int) -> Boxes:
+    """Up to `count` boxes, spread over the slide from top to bottom."""
+    if boxes is None or not len(boxes):
+        return np.zeros((0, 4), np.int64)
+    order = np.lexsort((boxes[:, 0], boxes[:, 1]))
+    steps = (np.arange(min(count, len(boxes))) + 0.5) * len(boxes) / min(count, len(boxes))
+    chosen: Boxes = boxes[order[steps.astype(int)]]
+    return chosen
+
+
+def _normalized(
+    pipeline: Pipeline,
+    slide: Slide,
+    found: Evidence,
+    discard: QcResult | None,
+    *,
+    kept: Boxes,
+    before: Sequence[Rgb | None],
+) -> list[Rgb | None]:
+    """The tiles normalized here, for sinks that keep no pictures and for dry runs."""
+    report = found.report
+    is_read = np.array([tile is not None for tile in before])
+    results: list[Rgb | None] = [None] * len(before)
+    if pipeline.normalizer is None or not is_read.any() or report.mpp is None:
+        return results
+    width, height = report.footprint
+    geometry = TileGeometry(
+        tile_px=report.tile_px,
+        tile_um=report.tile_um,
+        footprint=Size(width, height),
+        stride=Size(*report.stride),
+        level=report.level,
+        mpp=sum(report.mpp) / 2 * width / report.tile_px,
+        label=report.label,
+    )
+    corners = kept[is_read]
+    numbers = np.arange(len(corners))
+    tiles = Tiles(
+        numbers, corners[:, 0], corners[:, 1], numbers, numbers * 0, numbers * 0 - 1, footprint=geometry.footprint
+    )
+    try:
+        step = pipeline.normalizer.build().for_slide(
+            slide, Scene(geometry=geometry), None if discard is None else discard.mask
+        )
+        batch = TileBatch(
+            np.stack([tile for tile in before if tile is not None]), tiles, report.slide, (None,) * len(tiles)
+        )
+        normalized = step.apply(batch)
+    except SlideloomError as error:
+        found.notes.append(f"Sample tiles are not normalized: {error}")
+        return results
+    for position, rgb, ok in zip(np.flatnonzero(is_read).tolist(), normalized.rgb, normalized.ok.tolist(), strict=True):
+        results[position] = rgb if ok else None
+    return results
+
+
+def _without_slide(found: Evidence, cohort: Cohort, count: int) -> None:
+    """Places and pixels from stored tiles alone."""
+    report = found.report
+    try:
+        found.boxes = _boxes_of_tables(cohort, report)
+        kept = _spread(found.boxes.get("kept"), count)
+        places = [(x + width // 2, y + height // 2) for x, y, width, height in kept.tolist()]
+        tiles = stored_tiles(cohort.out, report, places)
+        found.samples = [
+            Sample(place, after=tile) for place, tile in zip(places, tiles, strict=True) if tile is not None
+        ]
+        if not places and report.written:
+            for output in report.outputs:
+                found.samples = [Sample(None, after=tile) for tile in some_tiles(cohort.out / output, count)]
+                break
+    except SlideloomError as error:
+        found.notes.append(f"No sample tiles: {error}")
+
+
+def outcome_counts(cohort: Cohort, report: SlideReport) -> Mapping[str, int]:
+    """Tiles of one slide by what became of them."""
+    return cohort.outcomes([report])

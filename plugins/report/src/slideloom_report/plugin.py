@@ -1,0 +1,45 @@
+"""The report after a run that asks for it, and `slideloom report`."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+from slideloom import Command, RunReport, hookimpl
+
+
+@hookimpl
+def slideloom_run_done(report: RunReport, out: Path) -> None:
+    """Write the PDF and its tables if `run.report` is on; without it nothing happens."""
+    if not report.pipeline.get("run", {}).get("report"):
+        return
+    from slideloom_report.command import report_run  # reportlab and Pillow, so only when asked for
+
+    report_run(report, out)
+
+
+@hookimpl
+def slideloom_commands() -> Sequence[Command]:
+    """`slideloom report`."""
+    return [
+        Command("report", "write a PDF report of an output folder, or of any folder of TFRecords", _configure, _run)
+    ]
+
+
+def _configure(parser: ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, metavar="DIR", help="output folder of a run, or a folder of TFRecords")
+    parser.add_argument(
+        "--out", type=Path, metavar="PDF", help="the file to write (DIR/tile_extraction_report-TIME.pdf)"
+    )
+    parser.add_argument("--label", metavar="LABEL", help="tile size such as 299px_302um, where a folder holds several")
+    parser.add_argument(
+        "--slides", nargs="+", default=[], metavar="SLIDES", help="where slides are now: files, folders or patterns"
+    )
+    parser.add_argument("--samples", type=int, default=8, metavar="N", help="sample tiles of each slide (8)")
+
+
+def _run(chosen: Namespace) -> int:
+    from slideloom_report.command import run_report
+
+    return run_report(chosen)

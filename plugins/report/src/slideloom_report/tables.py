@@ -1,0 +1,107 @@
+"""`extraction_report.csv` and `warn_report-<time>.txt`, in the layout of existing data sets."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from slideloom import SlideReport, storing_in, write_whole
+
+from slideloom_report.cohort import Cohort
+
+COLUMNS = (
+    "slide", "num_tiles", "tile_px", "tile_um", "rois", "stride", "qc", "gs_fraction", "gs_threshold", "ws_fraction",
+    "ws_threshold", "normalizer", "img_format", "date", "backend", "slideflow_version",
+)  # fmt: skip
+
+
+def write_tables(cohort: Cohort, *, stamp: str) -> list[Path]:
+    """Write both tables next to the slides' TFRecords, or in the output folder if there are none.
+
+    In `extraction_report.csv` the rows of this run come first, then earlier rows of other slides. The last column
+    keeps its name for programs that expect it and holds `slideloom <version>`.
+
+    Args:
+        cohort: a run.
+        stamp: of the time, as in the PDF's name.
+
+    Returns:
+        The files written.
+
+    Raises:
+        OutputError: they cannot be written.
+    """
+    paths = []
+    for folder, slides in _by_folder(cohort).items():
+        table = folder / "extraction_report.csv"
+        with storing_in(folder):
+            rows = [_row(cohort, slide) for slide in slides]
+            write_whole(table, _text(rows, _earlier(table, {row["slide"] for row in rows})))
+            paths.append(table)
+            high = [slide for slide in slides if slide in cohort.blurred]
+            if high:
+                warnings = folder / f"warn_report-{stamp}.txt"
+                write_whole(warnings, "".join(f"{s.path},{s.blur_burden}\n" for s in high).encode())
+                paths.append(warnings)
+    return paths
+
+
+def _by_folder(cohort: Cohort) -> dict[Path, list[SlideReport]]:
+    records = {
+        slide.slide: (cohort.out / output).parent
+        for slide in cohort.slides
+        for output in slide.outputs
+        if output.endswith(".tfrecords")
+    }
+    # A slide without a single tile has no file; it belongs where the others are.
+    usual = next(iter(records.values()), cohort.out)
+    folders: dict[Path, list[SlideReport]] = {}
+    for slide in cohort.finished:
+        folders.setdefault(records.get(slide.slide, usual), []).append(slide)
+    return folders
+
+
+def _row(cohort: Cohort, slide: SlideReport) -> dict[str, Any]:
+    table = cohort.table
+    filters = {step["use"]: step for step in table.get("filter", [])}
+    gray, white = filters.get("grayspace", {}), filters.get("whitespace", {})
+    sinks = table.get("sink", [])
+    return {
+        "slide": slide.slide,
+        "num_tiles": slide.written,
+        "tile_px": slide.tile_px,
+        "tile_um": f"{slide.tile_um:g}",
+        "rois": ", ".join(use.get("method", "auto") for use in table.get("roi", [])) or "ignore",
+        "stride": table.get("tiles", {}).get("stride_div", 1),
+        "qc": ", ".join(step["use"] for step in table.get("qc", [])),
+        "gs_fraction": gray.get("fraction", ""),
+        "gs_threshold": gray.get("threshold", ""),
+        "ws_fraction": white.get("fraction", ""),
+        "ws_threshold": white.get("threshold", ""),
+        "normalizer": table.get("normalizer", {}).get("use", ""),
+        "img_format": next((sink["format"] for sink in sinks if "format" in sink), ""),
+        "date": cohort.started or datetime.now().astimezone().isoformat(timespec="seconds"),
+        "backend": slide.reader,
+        "slideflow_version": f"slideloom {cohort.versions.get('slideloom-core', '')}".strip(),
+    }
+
+
+def _earlier(path: Path, replaced: set[str]) -> list[dict[str, str]]:
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return [row for row in csv.DictReader(file) if row.get("slide") not in replaced]
+    except FileNotFoundError:
+        return []
+
+
+def _text(rows: Iterable[Mapping[str, Any]], earlier: Iterable[Mapping[str, str]]) -> bytes:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    writer.writerows(earlier)
+    return text.getvalue().encode()
