@@ -18,7 +18,7 @@ _HOME_OF = {
     "load_fit": "fits",
     "preset": "fits",
     "save_fit": "fits",
-    "tensorflow_normalizer": "tensorflow_form",
+    "TensorflowNormalizer": "tensorflow_form",
 }
 
 __all__ = sorted(_HOME_OF)  # noqa: PLE0605 - computed from the table above
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
         save_fit as save_fit,
     )
     from slideloom_stain.normalizer import StainNormalizer as StainNormalizer
-    from slideloom_stain.tensorflow_form import tensorflow_normalizer as tensorflow_normalizer
+    from slideloom_stain.tensorflow_form import TensorflowNormalizer as TensorflowNormalizer
     from slideloom_stain.torch_form import TorchNormalizer as TorchNormalizer
 
 

@@ -6,7 +6,8 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from attrs import evolve, field, frozen
-from slideloom import Mask, Normalized, Normalizer, Rgb, Scene, Slide, TileBatch
+from numpy.typing import NDArray
+from slideloom import Mask, Normalized, Normalizer, Rgb, RgbBatch, Scene, Slide, TileBatch
 
 from slideloom_stain.context import slide_statistics
 from slideloom_stain.draws import drawn_fits, tile_keys, uniform
@@ -69,17 +70,32 @@ class StainStep(Normalizer):
 
     def apply(self, batch: TileBatch) -> Normalized:
         """See `Normalizer.apply`."""
-        rgb = np.empty(batch.rgb.shape, np.uint8)
+        return self.normalize(batch.rgb, *tile_keys(batch.slide, batch.tiles.index))
+
+    def normalize(self, tiles: RgbBatch, slide: int, index: NDArray[np.int64]) -> Normalized:
+        """`apply` for bare pixels.
+
+        Args:
+            tiles: (B, H, W, 3) uint8.
+            slide: a number for the slide, as `tile_keys` makes it.
+            index: (B,) numbers of the tiles, which the draws depend on.
+        """
+        rgb = np.empty(tiles.shape, np.uint8)
         ok, fallback = np.ones(len(rgb), np.bool_), np.zeros(len(rgb), np.bool_)
-        fits = self._fits(batch)
-        for i, tile in enumerate(batch.rgb):
+        fits = self._fits(slide, index)
+        for i, tile in enumerate(tiles):
             rgb[i], ok[i], fallback[i] = self._one(np.ascontiguousarray(tile), fits[i])
         return Normalized(rgb, ok, fallback)
 
-    def _fits(self, batch: TileBatch) -> list[StainFit]:
+    def succeeded(self, done: Normalized) -> NDArray[np.bool_]:
+        """(B,) False where a tile was rejected or kept as it was."""
+        if self.unfit == "keep-original" and done.fallback is not None:
+            return done.ok & ~done.fallback
+        return done.ok
+
+    def _fits(self, slide: int, index: NDArray[np.int64]) -> list[StainFit]:
         if self.augment == "off":
-            return [self.fit] * len(batch.rgb)
-        slide, index = tile_keys(batch.slide, batch.tiles.index)
+            return [self.fit] * len(index)
         return drawn_fits(self.method.family.name, self.fit, self.augment, seed=self.seed, slide=slide, index=index)
 
     def _one(self, tile: Rgb, fit: StainFit) -> tuple[Rgb, bool, bool]:
@@ -114,9 +130,16 @@ class HsvStep(Normalizer):
 
     def apply(self, batch: TileBatch) -> Normalized:
         """See `Normalizer.apply`."""
-        slide, index = tile_keys(batch.slide, batch.tiles.index)
+        return self.normalize(batch.rgb, *tile_keys(batch.slide, batch.tiles.index))
+
+    def normalize(self, tiles: RgbBatch, slide: int, index: NDArray[np.int64]) -> Normalized:
+        """`apply` for bare pixels; see `StainStep.normalize`."""
         shifts = (2 * uniform(self.seed, slide, index, 3) - 1) * [self.hue, self.saturation, self.value]
-        rgb = np.empty(batch.rgb.shape, np.uint8)
+        rgb = np.empty(tiles.shape, np.uint8)
         for i, (hue, saturation, value) in enumerate(shifts.tolist()):
-            rgb[i] = shifted(batch.rgb[i], hue=hue, saturation=saturation, value=value)
+            rgb[i] = shifted(tiles[i], hue=hue, saturation=saturation, value=value)
         return Normalized(rgb, np.ones(len(rgb), np.bool_))
+
+    def succeeded(self, done: Normalized) -> NDArray[np.bool_]:
+        """(B,) True: every tile can be shifted."""
+        return done.ok

@@ -1,0 +1,317 @@
+"""The library form: an object that is fitted, then takes arrays, tensors or encoded images and keeps their type."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, Self, get_args
+
+import numpy as np
+from attrs import evolve
+from numpy.typing import NDArray
+from slideloom import ConfigError, Mask, Rgb, Slide
+
+from slideloom_stain.context import slide_statistics, thumbnail_statistics
+from slideloom_stain.draws import flat, refilled
+from slideloom_stain.fits import FAMILIES, StainFit, Unfit, load_fit, preset, save_fit
+from slideloom_stain.methods import method
+from slideloom_stain.opencv import cv2
+from slideloom_stain.settings import Unfitting
+from slideloom_stain.step import HsvStep, StainStep
+from slideloom_stain.targets import decode_rgb, image_fit, read_rgb, target_fit
+
+HSV = "hsv-augment"
+# What `transform` accepts and gives back: uint8 numpy arrays, torch tensors, tf tensors. Any: neither of the latter
+# can be named without importing its library.
+Image = Any
+
+
+class StainNormalizer:
+    """Normalizes and augments the staining of images.
+
+        normalizer = StainNormalizer("macenko").fit("v3")
+        tile = normalizer.transform(tile)
+
+    Without `fit` the method's default preset is the target. numpy arrays are (H, W, 3) or (B, H, W, 3) uint8; torch
+    tensors also (3, H, W) or (B, 3, H, W), and like tf tensors uint8 or floating with values 0-1. `torch` and
+    `tensorflow` give the forms themselves, for models and for `tf.data`.
+
+    Args:
+        name: "macenko", "macenko-fast", "reinhard", "reinhard-fast", "reinhard-mask", "reinhard-fast-mask",
+            "vahadane" or "hsv-augment"; `_` counts as `-`.
+        unfit: an image whose stains cannot be estimated: "keep-original" returns it as it is (`normalize` says which),
+            "slide-fit" uses the context set by `in_context`, "reject" raises ConfigError.
+        spread: preset of the spreads that `augment` draws targets with, "v1" or "v2".
+        seed: of the draws.
+
+    Raises:
+        ConfigError: there is no such method.
+    """
+
+    def __init__(
+        self,
+        name: str = "macenko",
+        *,
+        unfit: Unfitting = "keep-original",
+        spread: Literal["v1", "v2"] = "v2",
+        seed: int = 0,
+    ) -> None:
+        self.method = name.replace("_", "-")
+        self.spread = spread
+        for option, value, known in (("unfit", unfit, get_args(Unfitting)), ("spread", spread, ("v1", "v2"))):
+            if value not in known:
+                raise ConfigError(f"{option} must be one of {', '.join(known)}, not {value!r}")
+        self._step: StainStep | HsvStep
+        if self.method == HSV:
+            self._step = HsvStep(hue=0.05, saturation=0.2, value=0.2, seed=seed)
+        elif self.method in FAMILIES:
+            self._step = StainStep(method(self.method), preset(self.method), unfit=unfit, seed=seed)
+        else:
+            raise ConfigError(f"no stain method is named '{name}' (known: {', '.join([*FAMILIES, HSV])})")
+        self._count = itertools.count()
+        self._forms: dict[Any, Any] = {}
+
+    def fit(self, x: Any = "") -> Self:
+        """Set the target.
+
+        Args:
+            x: a preset; a path to an image or fit file; an image; the values of a fit; or an iterable of images, which
+                is read once, one at a time (a 4-D array or tensor counts as one). Of many images the target is the
+                mean of their fits, as the published preset v3 is; those that cannot be measured are left out.
+
+        Returns:
+            The normalizer itself.
+
+        Raises:
+            ConfigError: nothing of `x` can be a target.
+        """
+        step = self._stain_step()
+        if isinstance(x, StainFit):
+            fit = x
+        elif isinstance(x, str) and (x == "" or x in ("v1", "v2", "v3")):
+            fit = preset(self.method, x)
+        elif isinstance(x, str | Path):
+            fit = target_fit(self.method, Path(x))
+        elif isinstance(x, Mapping):
+            try:
+                fit = step.method.family.fit(**x)
+            except TypeError as error:
+                raise ConfigError(f"not the values of a fit of {self.method}: {error}") from error
+        elif getattr(x, "ndim", None) == 3:
+            fit = image_fit(step.method, _as_rgb(x), source="the image")
+        else:
+            fit = self._mean_fit(_each_image(x), step.method.fit_image)
+        return self._with(evolve(step, fit=fit))
+
+    def fit_slides(self, slides: Iterable[Slide]) -> Self:
+        """Set the target to the mean of whole slides, each measured on its tissue at 4 microns per pixel.
+
+        Args:
+            slides: open, with known mpp; read one at a time.
+
+        Raises:
+            ConfigError: no slide can be measured.
+        """
+        step = self._stain_step()
+        chosen = step.method
+        fit = self._mean_fit(slides, lambda slide: chosen.fit_of(slide_statistics(chosen, slide, None)))
+        return self._with(evolve(step, fit=fit))
+
+    def in_context(self, of: Slide | Rgb | None, discard: Mask | None = None) -> Self:
+        """Take statistics from a slide, or from a thumbnail of it, instead of from each image; None ends that.
+
+        With `unfit="slide-fit"` only images that cannot be measured use them.
+
+        Args:
+            of: an open slide with known mpp, or its thumbnail (h, w, 3) uint8 at about 4 microns per pixel.
+            discard: (h, w) bool over the whole slide, True where pixels do not count.
+
+        Raises:
+            ConfigError: there is too little tissue.
+        """
+        step = self._stain_step()
+        if of is None:
+            return self._with(evolve(step, context="tile", slide_statistics=None))
+        try:
+            if isinstance(of, Slide):
+                statistics = slide_statistics(step.method, of, discard)
+            else:
+                statistics = thumbnail_statistics(step.method, of, discard)
+        except Unfit as error:
+            raise ConfigError(f"no context for {self.method}: {error}") from error
+        context: Literal["tile", "slide"] = "tile" if step.unfit == "slide-fit" else "slide"
+        return self._with(evolve(step, context=context, slide_statistics=statistics))
+
+    def transform(self, x: Image) -> Image:
+        """The image or images with their staining normalized; type, layout and range stay.
+
+        Raises:
+            ConfigError: `x` is no image, or cannot be measured where `unfit` is "reject".
+        """
+        out, ok = self.normalize(x)
+        if isinstance(self._step, StainStep) and self._step.unfit == "reject" and not bool(np.asarray(ok).all()):
+            raise ConfigError(
+                f"{int((~np.asarray(ok)).sum())} of {np.asarray(ok).size} images have stains that cannot be estimated; "
+                "choose unfit='keep-original', or call normalize, which says which"
+            )
+        return out
+
+    def normalize(self, x: Image) -> tuple[Image, Image]:
+        """As `transform`, and (B,) bool: False where an image could not be measured and is the original."""
+        return self._run(x, None, augment=isinstance(self._step, HsvStep))
+
+    def augment(self, x: Image, index: Any = None) -> Image:
+        """The image or images normalized to targets drawn at random around the fit.
+
+        Args:
+            x: as for `transform`.
+            index: number of the image, or one per image; the same seed, index and image give the same result, in every
+                form. Without it numpy images are numbered as they come, and tensors draw from their library's
+                generator.
+
+        Raises:
+            ConfigError: the method has no published spread (vahadane).
+        """
+        if self.method == "vahadane":
+            raise ConfigError("vahadane has no published spread to augment with; use macenko, reinhard or hsv-augment")
+        return self._run(x, index, augment=True)[0]
+
+    def transform_bytes(self, encoded: bytes, *, quality: int = 95) -> bytes:
+        """A JPEG or PNG image, normalized and encoded in the same format.
+
+        Args:
+            encoded: the file's bytes.
+            quality: of JPEG, 1-100; chroma is not subsampled.
+
+        Raises:
+            ConfigError: the bytes are no image.
+        """
+        out = self.transform(decode_rgb(encoded, source="transform_bytes"))
+        is_png = encoded[:4] == b"\x89PNG"
+        options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR]
+        options.append(cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
+        done, stored = cv2.imencode(".png" if is_png else ".jpg", out[..., ::-1], [] if is_png else options)
+        if not done:
+            raise ConfigError("transform_bytes: the image could not be encoded")
+        return bytes(stored.tobytes())
+
+    @property
+    def fit_values(self) -> dict[str, list[Any]]:
+        """The target's values as lists, under the names existing projects use (`norm_fit` of a params.json)."""
+        return self._stain_step().fit.as_table()
+
+    def save(self, path: str | Path) -> None:
+        """Write the method's name and target as a JSON file."""
+        save_fit(Path(path), self.method, self._stain_step().fit)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """The normalizer that `save` wrote.
+
+        Raises:
+            ConfigError: the file is missing or no fit.
+        """
+        name, fit = load_fit(Path(path))
+        return cls(name).fit(fit)
+
+    def torch(self, *, augment: bool = False, native: bool = False) -> Any:  # Any: torch need not be installed
+        """This normalizer as a `torch.nn.Module`; see `slideloom_stain.torch_form`."""
+        from slideloom_stain.torch_form import TorchNormalizer
+
+        return TorchNormalizer(self._stepped(augment), native=native)
+
+    def tensorflow(self, *, augment: bool = False) -> Any:  # Any: TensorFlow ships no types
+        """This normalizer as a function for `tf.data.Dataset.map`; see `slideloom_stain.tensorflow_form`."""
+        from slideloom_stain.tensorflow_form import TensorflowNormalizer
+
+        return TensorflowNormalizer(self._stepped(augment))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_forms": {}}
+
+    def _with(self, step: StainStep) -> Self:
+        self._step, self._forms = step, {}
+        return self
+
+    def _stain_step(self) -> StainStep:
+        if isinstance(self._step, HsvStep):
+            raise ConfigError(f"{HSV} has no target: it shifts colours at random")
+        return self._step
+
+    def _stepped(self, augment: bool) -> StainStep | HsvStep:
+        if isinstance(self._step, HsvStep) or not augment:
+            return self._step
+        return evolve(self._step, augment=self.spread)
+
+    def _mean_fit(self, items: Iterable[Any], fit_of: Callable[[Any], StainFit]) -> StainFit:
+        """The mean of what can be measured, one item at a time."""
+        total, count, reason = np.zeros(()), 0, "there is none"
+        for item in items:
+            try:
+                total = total + flat(fit_of(item))
+                count += 1
+            except Unfit as error:
+                reason = str(error)
+        if not count:
+            raise ConfigError(f"no image can be a target for {self.method}: {reason}")
+        return refilled(self._stain_step().fit, total / count)
+
+    def _run(self, x: Image, index: Any, *, augment: bool) -> tuple[Image, Image]:
+        library = type(x).__module__.split(".")[0]
+        if library in ("torch", "tensorflow"):
+            key = (library, augment)
+            if key not in self._forms:
+                make = self.torch if library == "torch" else self.tensorflow
+                self._forms[key] = make(augment=augment)
+            form = self._forms[key].to(x.device) if library == "torch" else self._forms[key]
+            images, ok = form.normalize(x, None if index is None else _as_tensor(index, x))
+            return images, ok
+        if not isinstance(x, np.ndarray) or x.dtype != np.uint8 or x.ndim not in (3, 4) or x.shape[-1] != 3:
+            told = f"{x.shape} {x.dtype}" if isinstance(x, np.ndarray) else type(x).__name__
+            raise ConfigError(f"not an image: {told}; give (H, W, 3) or (B, H, W, 3) uint8, or a torch or tf tensor")
+        batch = x if x.ndim == 4 else x[None]
+        if index is None:
+            index = [next(self._count) if augment else 0 for _ in batch]
+        numbers: NDArray[np.int64] = np.broadcast_to(np.asarray(index, np.int64).reshape(-1), (len(batch),))
+        step = self._stepped(augment)
+        done = step.normalize(batch, 0, numbers)
+        return (done.rgb if x.ndim == 4 else done.rgb[0]), step.succeeded(done)
+
+
+def _each_image(x: Any) -> Iterator[Rgb]:
+    """The images in an iterable of arrays, tensors, batches of either, and paths."""
+    if not isinstance(x, Iterable):
+        raise ConfigError(f"a target is a preset, a path, an image, a fit or an iterable of images, not {x!r}")
+    for item in x:
+        if isinstance(item, str | Path):
+            yield read_rgb(Path(item))
+        elif getattr(item, "ndim", None) == 4:
+            yield from (_as_rgb(image) for image in item)
+        else:
+            yield _as_rgb(item)
+
+
+def _as_rgb(image: Any) -> Rgb:
+    """An array or tensor as (H, W, 3) uint8."""
+    array = np.asarray(image)
+    if array.ndim == 3 and array.shape[0] == 3 and type(image).__module__.startswith("torch"):
+        array = np.moveaxis(array, 0, -1)
+    if array.ndim != 3 or array.shape[2] != 3:
+        raise ConfigError(f"not an image: {array.shape} {array.dtype}; give (H, W, 3) uint8")
+    if array.dtype != np.uint8:
+        if not np.issubdtype(array.dtype, np.floating) or isinstance(image, np.ndarray):
+            raise ConfigError(f"not an image: {array.dtype}; give uint8, or a floating tensor with values 0-1")
+        array = np.clip(np.round(array * 255.0), 0, 255)
+    return np.ascontiguousarray(array, np.uint8)
+
+
+def _as_tensor(index: Any, like: Any) -> Any:
+    """Numbers of images as an int64 tensor (B,) of the library of `like`."""
+    if type(like).__module__.split(".")[0] == "tensorflow":
+        import tensorflow
+
+        return tensorflow.cast(index, tensorflow.int64)
+    import torch
+
+    return torch.as_tensor(index, dtype=torch.int64)

@@ -1,0 +1,161 @@
+"""The methods for PyTorch: batched, on the CPU and on accelerators."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import torch
+from slideloom import ConfigError
+from torch import Tensor, nn
+
+from slideloom_stain.draws import flat, spread_of
+from slideloom_stain.step import HsvStep, StainStep
+from slideloom_stain.tensor_methods import tensor_method
+from slideloom_stain.tensors import drawn_flat_fits, drawn_uniform, hsv_shifted
+from slideloom_stain.torch_ops import TORCH_OPS
+
+
+class TorchNormalizer(nn.Module):
+    """A step as a module: `module(x)` gives normalized images of the same layout, type and device.
+
+    Images are (3, H, W), (B, 3, H, W), (H, W, 3) or (B, H, W, 3); uint8, or floating with values 0-1. On floating
+    images the whole is differentiable, through the statistics too (for Vahadane, through a hundred rounds).
+
+    uint8 images on the CPU go through the numpy form, whose pixels they share: it is many times as fast there as
+    tensors are. Compiled or exported, on an accelerator or with `native=True` it is tensors alone.
+
+    Args:
+        step: of `Macenko(...).build()` or any other setting of this package; context "slide" needs its `for_slide`.
+        native: never the numpy form.
+    """
+
+    centre: Tensor
+    deviation: Tensor
+    least: Tensor
+
+    def __init__(self, step: StainStep | HsvStep, *, native: bool = False) -> None:
+        super().__init__()
+        self.step = step
+        self.native = native
+        self._context: dict[str, Tensor] = {}
+        if isinstance(step, HsvStep):
+            self._keep("centre", np.array([step.hue, step.saturation, step.value]))
+            return
+        self._form = tensor_method(TORCH_OPS, step.method.name)
+        self._keep("centre", flat(step.fit))
+        if step.augment != "off":
+            deviation, least = spread_of(step.method.family.name, step.fit, step.augment)
+            self._keep("deviation", deviation)
+            self._keep("least", np.maximum(least, -1e30))
+        if step.slide_statistics is not None:
+            for name, value in self._form.constants(step.slide_statistics).items():
+                self._keep(f"context_{name}", value)
+                self._context[name] = torch.empty(0)  # the buffer follows the module to its device
+
+    def _keep(self, name: str, values: Any) -> None:
+        self.register_buffer(name, torch.as_tensor(np.asarray(values), dtype=torch.float32), persistent=False)
+
+    def forward(self, x: Tensor, index: Tensor | None = None) -> Tensor:
+        """`normalize` without the verdicts.
+
+        Raises:
+            ConfigError: a tile cannot be measured and the step's policy is "reject" (not in compiled code).
+        """
+        out, ok = self.normalize(x, index)
+        if isinstance(self.step, StainStep) and self.step.unfit == "reject" and not torch.compiler.is_compiling():
+            refuse_unfit(int((~ok).sum()), ok.numel())
+        return out
+
+    def normalize(self, x: Tensor, index: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Normalized images, and which of them are good.
+
+        Args:
+            x: see the class.
+            index: (B,) int64 numbers of the tiles, which random draws depend on; without it they are drawn from
+                PyTorch's generator.
+
+        Returns:
+            As `x`, and (B,) bool. Where it is False the image is the original.
+
+        Raises:
+            ConfigError: `x` is no image.
+        """
+        axis, batched = _layout(x)
+        batch = x if batched else x[None]
+        if index is None:
+            index = torch.randint(0, 1 << 31, (batch.shape[0],)) if self._draws else torch.zeros(batch.shape[0])
+        index = index.to(device=x.device, dtype=torch.int64).reshape(-1)
+        eager = not (self.native or x.requires_grad or torch.compiler.is_compiling())
+        form = self._by_numpy if eager and x.dtype == torch.uint8 and x.device.type == "cpu" else self._by_tensors
+        out, ok = form(batch, axis if batched else axis + 1, index)
+        return (out if batched else out[0]), ok
+
+    @property
+    def _draws(self) -> bool:
+        return isinstance(self.step, HsvStep) or self.step.augment != "off"
+
+    def _by_numpy(self, batch: Tensor, axis: int, index: Tensor) -> tuple[Tensor, Tensor]:
+        tiles = batch.movedim(axis, -1).numpy()
+        numbers = index.numpy()
+        parts = np.array_split(np.arange(len(tiles)), max(1, min(torch.get_num_threads(), len(tiles))))
+
+        def part(which: np.ndarray[Any, Any]) -> tuple[Tensor, Tensor]:
+            if not which.size:
+                return batch.movedim(axis, -1)[:0], torch.zeros(0, dtype=torch.bool)
+            done = self.step.normalize(tiles[which[0] : which[-1] + 1], 0, numbers[which[0] : which[-1] + 1])
+            return torch.from_numpy(done.rgb), torch.from_numpy(self.step.succeeded(done))
+
+        if len(parts) == 1:
+            rgb, ok = part(parts[0])
+        else:
+            with ThreadPoolExecutor(len(parts)) as pool:
+                images, verdicts = zip(*pool.map(part, parts), strict=True)
+            rgb, ok = torch.cat(images), torch.cat(verdicts)
+        return rgb.movedim(-1, axis).contiguous(), ok
+
+    def _by_tensors(self, batch: Tensor, axis: int, index: Tensor) -> tuple[Tensor, Tensor]:
+        planar = batch.movedim(axis, 1)
+        is_whole = batch.dtype == torch.uint8
+        values = planar.reshape(planar.shape[0], 3, -1).to(torch.float32).contiguous()
+        values = values * (1.0 if is_whole else 255.0)
+        out, ok = self._values(values, index, whole=is_whole)
+        out = torch.round(out).clamp(0, 255) if is_whole else out / 255.0
+        return out.to(batch.dtype).reshape(planar.shape).movedim(1, axis).contiguous(), ok
+
+    def _values(self, x: Tensor, index: Tensor, *, whole: bool) -> tuple[Tensor, Tensor]:
+        if isinstance(self.step, HsvStep):
+            drawn = drawn_uniform(TORCH_OPS, self.step.seed, 0, index, 3).to(torch.float32)
+            return hsv_shifted(TORCH_OPS, x, (2 * drawn - 1) * self.centre), index >= 0
+        fit = self.centre[None]
+        if self._draws:
+            uniform = drawn_uniform(TORCH_OPS, self.step.seed, 0, index, 2 * self.centre.numel())
+            fit = drawn_flat_fits(TORCH_OPS, self.centre, self.deviation, self.least, uniform)
+        context = {name: getattr(self, f"context_{name}") for name in self._context}
+        if self.step.context == "slide":
+            return (self._form.render(x, context, fit), index >= 0) if context else (x, index < 0)
+        out, ok = self._form.normalize(x, fit, whole=whole)
+        if self.step.unfit == "slide-fit" and context:
+            return torch.where(ok[:, None, None], out, self._form.render(x, context, fit)), index >= 0
+        return out, ok
+
+
+def refuse_unfit(bad: int, count: int) -> None:
+    """Raises ConfigError if any tile could not be measured."""
+    if bad:
+        raise ConfigError(
+            f"{bad} of {count} tiles have stains that cannot be estimated; choose unfit='keep-original', "
+            "or call normalize(), which says which"
+        )
+
+
+def _layout(x: Tensor) -> tuple[int, bool]:
+    """The axis of the channels, and whether there is one of images before it."""
+    if x.ndim in (3, 4):
+        first = x.ndim - 3
+        if x.shape[first] == 3:
+            return first, x.ndim == 4
+        if x.shape[-1] == 3:
+            return x.ndim - 1, x.ndim == 4
+    raise ConfigError(f"not an image: {tuple(x.shape)}; give (3, H, W), (B, 3, H, W), (H, W, 3) or (B, H, W, 3)")
