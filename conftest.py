@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["slideloom.testing.fixtures"]
+
 ROOT = Path(__file__).parent
 
 

@@ -1,0 +1,215 @@
+"""The main job with the real plugins, on the demo slide and on real slides, as a user runs it."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import slideloom as sl
+from slideloom.cli import main
+from slideloom.testing.fixtures import DemoFiles
+from slideloom_tfrecord import TFRecordFile, read_records
+
+TILES = ["--tile-px", "100", "--tile-um", "100"]
+STEPS = ["--qc", "pen", "--qc", "tissue", "--qc", "gaussian-v2:mpp=2", "--normalizer", "macenko:unfit=keep-original"]
+
+
+def extract(*words: object) -> int:
+    return main(["extract", *(str(word) for word in words)])
+
+
+def report_of(out: Path) -> dict[str, object]:
+    (slide,) = json.loads((out / "extraction_report.json").read_text())["slides"]
+    return slide
+
+
+def digests(out: Path) -> dict[str, str]:
+    """What every output file holds; the run's own reports tell times, so they are left out."""
+    files = [
+        path for path in sorted(out.rglob("*")) if path.is_file() and "slideloom" not in path.relative_to(out).parts
+    ]
+    files = [path for path in files if path.name != "extraction_report.json"]
+    return {path.relative_to(out).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_every_output_byte_is_the_same_for_any_threads_and_jobs(demo_slide: DemoFiles, tmp_path: Path) -> None:
+    other = tmp_path / "other.svs"
+    other.write_bytes(demo_slide.path.read_bytes())
+    found = []
+    for number, run in enumerate((["--threads", 1], ["--threads", 3], ["--jobs", 2, "--threads", 2])):
+        out = tmp_path / str(number)
+        assert (
+            extract(
+                demo_slide.path, other, *TILES, *STEPS, "--sink", "tfrecord", "--sink", "images", "--out", out, *run
+            )
+            == 0
+        )
+        found.append(digests(out))
+
+    assert found[0] == found[1] == found[2]
+    assert "tfrecords/100px_100um/demo.tfrecords" in found[0]
+
+
+def test_what_was_planted_is_dropped_for_the_right_reason(demo_slide: DemoFiles, tmp_path: Path) -> None:
+    extract(demo_slide.path, *TILES, *STEPS, "--out", tmp_path)
+    report = report_of(tmp_path)
+    with (tmp_path / str(report["tile_table"])).open() as file:
+        rows = list(csv.DictReader(file))
+    truth = {part: demo_slide.truth.shape(part) for part in ("pen", "blur", "tissue")}
+
+    def share(row: dict[str, str], part: str) -> float:
+        from shapely import box
+
+        x, y = int(row["loc_x"]), int(row["loc_y"])
+        square = box(x - 50, y - 50, x + 50, y + 50)
+        return truth[part].intersection(square).area / square.area
+
+    blurred = [row for row in rows if share(row, "blur") > 0.95 and share(row, "pen") == 0]
+    sharp = [row for row in rows if share(row, "tissue") == 1 and share(row, "blur") == share(row, "pen") == 0]
+    glass = [row for row in rows if share(row, "tissue") == 0 and share(row, "pen") == 0]
+    assert blurred
+    assert {row["status"] for row in blurred} == {"qc:gaussian-v2"}
+    assert {row["status"] for row in glass} <= {"qc:tissue"}
+    kept = sum(row["status"] == "written" for row in sharp) / len(sharp)
+    assert kept > 0.9
+    assert report["planned"] == report["written"] + sum(report["rejected"].values()) + report["unreadable"]  # type: ignore[operator, attr-defined]
+
+
+def test_tfrecords_hold_the_tiles_that_the_report_counts(demo_slide: DemoFiles, tmp_path: Path) -> None:
+    extract(demo_slide.path, *TILES, "--qc", "otsu", "--sink", "tfrecord:format=png", "--out", tmp_path)
+    report = report_of(tmp_path)
+    path = tmp_path / "tfrecords" / "100px_100um" / "demo.tfrecords"
+    records = list(read_records(path))
+
+    assert len(records) == report["written"] == len(TFRecordFile(path))
+    manifest = json.loads((path.parent / "manifest.json").read_text())
+    assert manifest == {"demo.tfrecords": {"total": len(records)}}
+    with sl.open_slide(demo_slide.path) as slide:
+        for record in records[::7]:
+            rgb = cv2.imdecode(np.frombuffer(record.image_raw, np.uint8), cv2.IMREAD_COLOR_RGB)
+            box = sl.Box(record.loc_x - 50, record.loc_y - 50, 100, 100)
+            assert np.array_equal(rgb, slide.read_at(box, sl.Size(100, 100)))
+
+
+def test_tensorflow_reads_the_records(demo_slide: DemoFiles, tmp_path: Path) -> None:
+    tf = pytest.importorskip("tensorflow")
+    extract(demo_slide.path, *TILES, "--qc", "otsu", "--out", tmp_path)
+    features = {name: tf.io.FixedLenFeature([], tf.string) for name in ("image_raw", "slide")}
+    features |= {name: tf.io.FixedLenFeature([], tf.int64) for name in ("loc_x", "loc_y")}
+    path = tmp_path / "tfrecords" / "100px_100um" / "demo.tfrecords"
+
+    parsed = [tf.io.parse_single_example(raw, features) for raw in tf.data.TFRecordDataset(str(path))]
+
+    assert len(parsed) == report_of(tmp_path)["written"]
+    assert {record["slide"].numpy().decode() for record in parsed} == {"demo"}
+    assert tf.io.decode_jpeg(parsed[0]["image_raw"]).shape == (100, 100, 3)
+
+
+def test_rois_label_their_tiles_in_both_modes(demo_slide: DemoFiles, tmp_path: Path) -> None:
+    for mode in ("center", "0.5"):
+        out = tmp_path / mode
+        words = [
+            "--roi",
+            demo_slide.rois,
+            "--roi-method",
+            "inside",
+            "--roi-filter",
+            mode,
+            "--filter",
+            "none",
+            "--out",
+            out,
+        ]
+        assert extract(demo_slide.path, *TILES, *words) == 0
+        report = report_of(out)
+        assert set(report["roi_labels"]) == {"tumor", "stroma"}  # type: ignore[call-overload]
+        assert sum(report["roi_labels"].values()) == report["written"]  # type: ignore[attr-defined]
+
+
+def test_wsi_looks_at_a_slide_without_writing(demo_slide: DemoFiles) -> None:
+    with sl.WSI(demo_slide.path, tile_px=100, tile_um=100, roi=demo_slide.rois) as wsi:
+        regions_only = len(wsi)
+        wsi.qc("tissue")
+        wsi.qc(["gaussian-v2", "pen"])
+        frame = wsi.tile_dataframe()
+
+        assert list(frame.columns) == ["loc_x", "loc_y", "grid_x", "grid_y", "roi_name", "roi_desc", "label"]
+        assert len(frame) == len(wsi) == wsi.grid.sum() < regions_only
+        assert wsi.blur_burden is not None
+        assert {tile.label for tile in wsi} == {"tumor", "stroma"}
+        column, row = int(frame.grid_x[0]), int(frame.grid_y[0])
+        assert np.array_equal(wsi[column, row], next(t.rgb for t in wsi if (t.grid_x, t.grid_y) == (column, row)))
+        assert wsi.preview()._repr_png_().startswith(b"\x89PNG")
+        wsi.remove_qc()
+        assert len(wsi) == regions_only
+        with pytest.raises(IndexError, match="no tile at column 999"):
+            wsi[999, 0]
+
+
+def test_real_slides_run_and_the_one_without_mpp_is_named(
+    real_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slides = sorted(real_data.glob("*.svs"))
+    words = ["--tile-px", 299, "--tile-um", 302, "--qc", "tissue", "--qc", "gaussian-v2", "--out", tmp_path]
+
+    code = extract(*slides, *words)
+
+    printed = capsys.readouterr().err
+    assert code == 1
+    assert "tcga-cr-7395-01a-01-ts1.svs: no microns per pixel recorded" in printed
+    assert (tmp_path / "tfrecords" / "299px_302um" / "cmu-1-small-region.tfrecords").exists()
+    assert extract(*slides, *words, "--mpp", "0.5", "--redo") == 0
+
+
+@pytest.mark.parametrize("reader", ["tiff", "openslide", "vips"])
+def test_every_reader_gives_the_same_tiles_of_a_real_slide(real_data: Path, tmp_path: Path, reader: str) -> None:
+    slide = real_data / "cmu-1-small-region.svs"
+    words = ["--tile-px", 299, "--tile-um", 302, "--sink", "tfrecord:format=png,shuffle=false"]
+    extract(slide, *words, "--reader", reader, "--out", tmp_path / reader)
+    extract(slide, *words, "--reader", "openslide", "--out", tmp_path / "reference")
+
+    records, expected = (
+        list(read_records(tmp_path / name / "tfrecords" / "299px_302um" / "cmu-1-small-region.tfrecords"))
+        for name in (reader, "reference")
+    )
+
+    assert len(records) == len(expected) == 6
+    assert [record.image_raw for record in records] == [record.image_raw for record in expected]
+
+
+def test_damaged_real_files_are_named_and_the_others_finish(
+    real_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = (real_data / "cmu-1-small-region.svs").read_bytes()
+    folder = tmp_path / "slides"
+    folder.mkdir()
+    (folder / "good.svs").write_bytes(whole)
+    (folder / "cut.svs").write_bytes(whole[: len(whole) // 2])
+    (folder / "holed.svs").write_bytes(whole[:400_000] + bytes(100_000) + whole[500_000:])
+    (folder / "text.svs").write_text("not a slide")
+    (folder / "empty.svs").touch()
+
+    code = extract(folder, "--tile-px", 299, "--tile-um", 302, "--filter", "none", "--out", tmp_path / "out")
+
+    assert code == 1
+    slides = {
+        slide["slide"]: slide
+        for slide in json.loads((tmp_path / "out" / "extraction_report.json").read_text())["slides"]
+    }
+    assert {name: slide["status"] for name, slide in slides.items()} == {
+        "good": "done",
+        "cut": "failed",
+        "holed": "done",
+        "text": "failed",
+        "empty": "failed",
+    }
+    assert slides["holed"]["unreadable"] > 0
+    assert slides["holed"]["planned"] == 12
+    for name in ("cut", "text", "empty"):
+        assert f"{name}.svs" in slides[name]["error"]
+    assert not [path for path in (tmp_path / "out").rglob("*") if "partial" in path.name]
