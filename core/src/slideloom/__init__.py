@@ -24,6 +24,7 @@ _HOMES = {
     "layout": ("OutputFolder",),
     "masks": ("blur_burden", "load_mask", "mask_from_npz", "masked_share", "save_mask", "union_mask"),
     "opening": ("load_regions", "open_slide"),
+    "params": ("Params", "load_params", "save_params"),
     "pictures": ("LEGEND", "stretched", "tint"),
     "pipeline": ("Pipeline", "Slides"),
     "pipeline_file": ("load_pipeline", "pipeline_from_table"),

@@ -17,6 +17,7 @@ from slideloom.settings import Settings
 from slideloom.slide import slide_name
 from slideloom.sources import Source
 from slideloom.splitting import folds, in_drawn_order, patient_labels, share
+from slideloom.stain import StainNormalizer
 from slideloom.stored import StoredSlide, stored_slides
 from slideloom.tiling import Tiling
 
@@ -256,7 +257,9 @@ class Dataset:
         """
         return write_thumbnails(self.slide_paths(), Path(outdir), max_px=max_px)
 
-    def save_params(self, path: Path | str, *, normalizer: str | Settings[Any] | None = None, **more: Any) -> Path:
+    def save_params(
+        self, path: Path | str, *, normalizer: str | Settings[Any] | StainNormalizer | None = None, **more: Any
+    ) -> Path:
         """Write `params.json` beside a model trained on this dataset; see `slideloom.save_params`."""
         return save_params(path, tiling=self.tiling, normalizer=normalizer, **more)
 

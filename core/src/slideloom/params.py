@@ -18,6 +18,7 @@ from slideloom.errors import ConfigError, SlideloomError
 from slideloom.pipeline import Pipeline
 from slideloom.plugins import registry
 from slideloom.settings import Settings, from_table, options_of, to_table
+from slideloom.stain import StainNormalizer
 from slideloom.storing import storing_in, write_whole
 from slideloom.tiling import Tiling
 
@@ -48,6 +49,13 @@ class Params:
         """The size of tiles, with everything else at its default."""
         return tiling_of(self.tile_px, self.tile_um)
 
+    def stain_normalizer(self) -> StainNormalizer | None:
+        """The normalizer for images and tensors in hand, by their own statistics; None if there is none."""
+        if self.normalizer is None:
+            return None
+        made = StainNormalizer(self.normalizer.name)
+        return made.fit(self.path) if self.table.get("norm_fit") else made
+
     def differences(self, tiling: Tiling, normalizer: Settings[Any] | None) -> list[str]:
         """What differs from the model's tiles, such as "tile_um: 302 for the model, 256 here"; empty if they agree."""
         ours, mine = self.tiling, tiling
@@ -77,7 +85,8 @@ def tiling_of(tile_px: int, tile_um: float | str, **options: Any) -> Tiling:
     """
     by_level = isinstance(tile_um, str)
     size = {"magnification": tile_um} if by_level else {"size_um": float(tile_um)}
-    found, mistakes = from_table(Tiling, {"size_px": tile_px, **size, **options}, where="tiles")
+    given = {name: value for name, value in options.items() if value is not None}
+    found, mistakes = from_table(Tiling, {"size_px": tile_px, **size, **given}, where="tiles")
     if found is None:
         raise ConfigError("\n".join(mistakes))
     return found
@@ -115,7 +124,7 @@ def save_params(
     tiling: Tiling | None = None,
     tile_px: int | None = None,
     tile_um: float | str | None = None,
-    normalizer: str | Settings[Any] | None = None,
+    normalizer: str | Settings[Any] | StainNormalizer | None = None,
     **more: Any,
 ) -> Path:
     """Write `params.json`.
@@ -124,7 +133,8 @@ def save_params(
         path: the file, or the model's folder.
         tiling: size of tiles; or
         tile_px, tile_um: the same as numbers, or with a magnification such as "10x".
-        normalizer: name or settings of the normalizer that the model sees tiles through, or None.
+        normalizer: name or settings of the normalizer that the model sees tiles through, or the fitted
+            `StainNormalizer` itself, or None.
         more: anything else worth keeping that JSON can say, such as `outcomes`.
 
     Returns:
@@ -140,21 +150,17 @@ def save_params(
         if tile_px is None or tile_um is None:
             raise ConfigError("save_params needs tile_px and tile_um")
         tiling = tiling_of(tile_px, tile_um)
-    settings = step_settings("normalizer", normalizer) if isinstance(normalizer, str) else normalizer
     size: Any = tiling.magnification if tiling.size_um is None else tiling.size_um
     if isinstance(size, float) and size.is_integer():
         size = int(size)
+    name, source, fit, own = _described(normalizer)
     table: dict[str, Any] = {
         **more,
         "tile_px": tiling.size_px,
         "tile_um": size,
-        "hp": {
-            **more.get("hp", {}),
-            "normalizer": None if settings is None else settings.name.replace("-", "_"),
-            "normalizer_source": None if settings is None else str(getattr(settings, "target", "") or "") or None,
-        },
-        "norm_fit": None if settings is None else settings.build().fit_table(),
-        "slideloom": {"version": __version__, "normalizer": None if settings is None else _own_table(settings)},
+        "hp": {**more.get("hp", {}), "normalizer": name and name.replace("-", "_"), "normalizer_source": source},
+        "norm_fit": fit,
+        "slideloom": {"version": __version__, "normalizer": own},
     }
     target = Path(path)
     if target.suffix.lower() != ".json":
@@ -164,8 +170,17 @@ def save_params(
     return target
 
 
-def _own_table(settings: Settings[Any]) -> dict[str, Any]:
-    return {"use": settings.name, **to_table(settings)}
+def _described(
+    normalizer: str | Settings[Any] | StainNormalizer | None,
+) -> tuple[str | None, str | None, Mapping[str, Any] | None, dict[str, Any] | None]:
+    """Name, source, fit and own options of a normalizer."""
+    if normalizer is None:
+        return None, None, None, None
+    if isinstance(normalizer, StainNormalizer):
+        return normalizer.method, None, normalizer.fit_values, None
+    settings = step_settings("normalizer", normalizer) if isinstance(normalizer, str) else normalizer
+    source = str(getattr(settings, "target", "") or "") or None
+    return settings.name, source, settings.build().fit_table(), {"use": settings.name, **to_table(settings)}
 
 
 def load_params(path: Path | str) -> Params:

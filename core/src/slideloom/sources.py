@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -127,7 +128,8 @@ def write_project_file(root: Path, project: ProjectFile) -> None:
     if project.annotations is not None:
         lines.append(f"annotations = {_text(short(project.annotations))}")
     for name, source in project.sources.items():
-        lines += ["", f"[sources.{_text(name)}]", f"slides = {_text([short(entry) for entry in source.slides])}"]
+        key = name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _text(name)
+        lines += ["", f"[sources.{key}]", f"slides = {_text([short(entry) for entry in source.slides])}"]
         if source.roi is not None:
             lines.append(f"roi = {_text(short(source.roi))}")
         lines += [f"tiles = {_text(short(source.tiles))}", f"tfrecords = {_text(short(source.tfrecords))}"]

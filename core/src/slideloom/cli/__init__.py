@@ -15,11 +15,13 @@ _COMMANDS = {
     "extract": ("slideloom.cli.extract", "cut slides into tiles, with options on the command line"),
     "run": ("slideloom.cli.extract", "cut slides into tiles as a pipeline file says"),
     "check": ("slideloom.cli.extract", "find every mistake in a pipeline file"),
+    "project": ("slideloom.cli.project", "keep a cohort's slides, annotations and tiles together"),
     "tiles": ("slideloom.cli.tiles", "list the tiles of a slide as CSV, Parquet or GeoJSON"),
     "info": ("slideloom.cli.inspect", "show what is known of a slide"),
     "plugins": ("slideloom.cli.inspect", "list plugins and their steps"),
     "doctor": ("slideloom.cli.inspect", "check this installation"),
     "demo": ("slideloom.cli.demo", "make a demo slide and run the whole job on it"),
+    "new-plugin": ("slideloom.cli.new_plugin", "write a package for a step of your own"),
 }
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
@@ -63,8 +65,9 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=help_line, description=help_line[0].upper() + help_line[1:] + ".")
         if name == named:
             home = import_module(module)
-            getattr(home, f"configure_{name}")(sub)
-            sub.set_defaults(run_command=getattr(home, f"run_{name}"))
+            word = name.replace("-", "_")
+            getattr(home, f"configure_{word}")(sub)
+            sub.set_defaults(run_command=getattr(home, f"run_{word}"))
     if named not in _COMMANDS:
         _add_plugin_commands(commands)
     return parser

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -58,9 +59,22 @@ class StainStep(Normalizer):
             seed=getattr(settings, "seed", 0),
         )
 
+    @property
+    def needs_slide(self) -> bool:
+        """See `Normalizer.needs_slide`."""
+        return self.context == "slide" or self.unfit == "slide-fit"
+
+    def fit_table(self) -> Mapping[str, Any]:
+        """See `Normalizer.fit_table`."""
+        return self.fit.as_table()
+
+    def tensorflow_form(self) -> Callable[[Any, Any], Any]:
+        """See `Normalizer.tensorflow_form`."""
+        return _tensorflow_form(self)
+
     def for_slide(self, slide: Slide, scene: Scene, discard: Mask | None) -> Normalizer:
         """The step with the slide's statistics, if `context` or `unfit` asks for them."""
-        if self.context == "tile" and self.unfit != "slide-fit":
+        if not self.needs_slide:
             return self
         try:
             statistics = slide_statistics(self.method, slide, discard)
@@ -143,3 +157,14 @@ class HsvStep(Normalizer):
     def succeeded(self, done: Normalized) -> NDArray[np.bool_]:
         """(B,) True: every tile can be shifted."""
         return done.ok
+
+    def tensorflow_form(self) -> Callable[[Any, Any], Any]:
+        """See `Normalizer.tensorflow_form`."""
+        return _tensorflow_form(self)
+
+
+def _tensorflow_form(step: StainStep | HsvStep) -> Callable[[Any, Any], Any]:
+    from slideloom_stain.tensorflow_form import TensorflowNormalizer  # TensorFlow, so only for its loaders
+
+    form = TensorflowNormalizer(step)
+    return lambda images, numbers: form.normalize(images, numbers)[0]
