@@ -18,7 +18,7 @@ SOURCES = ["core/src", *(f"plugins/{name}/src" for name in PLUGINS)]
 TEST_TOOLS = ["pytest>=8", "pytest-cov>=5", "hypothesis>=6.100"]
 TORCH = ["torch>=2.4", "safetensors>=0.4", "huggingface_hub>=0.23"]
 DEEP = [*TORCH, "tensorflow-cpu>=2.16", "onnx>=1.16", "onnxruntime>=1.18"]
-LOADERS = ["webdataset>=0.2", "tifffile>=2024.1", "scikit-image>=0.22", "pyarrow>=14", "pymupdf>=1.24"]
+LOADERS = ["webdataset>=0.2", "tifffile>=2024.1", "imagecodecs>=2024.1", "pyarrow>=14", "pymupdf>=1.24", "hatchling>=1.24"]
 
 
 def _install_clone(session: nox.Session, *more: str) -> None:
