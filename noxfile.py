@@ -15,7 +15,7 @@ nox.options.error_on_external_run = True
 ROOT = Path(__file__).parent
 PLUGINS = sorted(path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml"))
 SOURCES = ["core/src", *(f"plugins/{name}/src" for name in PLUGINS)]
-TEST_TOOLS = ["pytest>=8", "pytest-cov>=5", "hypothesis>=6.100"]
+TEST_TOOLS = ["pytest>=8", "pytest-cov>=5", "hypothesis>=6.100", "hatchling>=1.24"]
 TORCH = ["torch>=2.4", "safetensors>=0.4", "huggingface_hub>=0.23"]
 DEEP = [*TORCH, "tensorflow-cpu>=2.16", "onnx>=1.16", "onnxruntime>=1.18"]
 LOADERS = ["webdataset>=0.2", "tifffile>=2024.1", "imagecodecs>=2024.1", "pyarrow>=14", "pymupdf>=1.24", "hatchling>=1.24"]

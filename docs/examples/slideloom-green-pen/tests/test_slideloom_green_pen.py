@@ -1,0 +1,21 @@
+"""The step keeps its contract, and masks what it should."""
+
+from __future__ import annotations
+
+import numpy as np
+from slideloom.testing import PixelsSlide, SlideQcContract, scene_of
+from slideloom_green_pen import GreenPen
+
+
+class TestGreenPen(SlideQcContract):
+    settings = GreenPen(tile_px=50, tile_um=50.0)
+
+
+def test_a_green_stroke_is_masked() -> None:
+    pixels = np.full((400, 600, 3), (190, 90, 150), np.uint8)
+    pixels[100:200, 300:500] = (40, 160, 60)
+
+    result = GreenPen(tile_px=50, tile_um=50.0).build().assess(PixelsSlide(pixels, mpp=1.0), scene_of(mpp=1.0))
+
+    assert result.mask.sum() == 2 * 4
+    assert result.mask[2:4, 6:10].all()
