@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
+import shlex
 import time
+import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from shapely.geometry import shape as from_geojson
 from slideloom import ConfigError, Regions, Slide, write_regions_geojson
-from slideloom_segmentation import SegmentModel
+from slideloom.settings import from_table
+from slideloom_segmentation import SegmentModel, SegmentQc, SegmentRoi
 from slideloom_segmentation.plugin import slideloom_commands
 from slideloom_segmentation.raster import Grid
+
+HOW_TO = Path(__file__).parents[3] / "docs" / "how-to" / "segment-tissue.md"
 
 
 def test_tissue_is_found_on_demo_slides_never_seen(demo, demo_model: Path, true_mask) -> None:
@@ -94,6 +100,35 @@ def test_every_training_option_is_on_the_command_line(capsys: pytest.CaptureFixt
 def test_a_wrong_value_on_the_command_line_is_a_config_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="multiple of 16"):
         command("train", tmp_path / "a.svs", "--regions", tmp_path, "--out", tmp_path / "m", "--patch-px", 100)
+
+
+def test_a_resolution_of_nothing_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for value in ("0", "-1", "nan"):
+        with pytest.raises(SystemExit):
+            command("predict", tmp_path / "a.svs", "--model", tmp_path, "--out", tmp_path, "--slide-mpp", value)
+
+    assert capsys.readouterr().err.count("--slide-mpp: must be above 0") == 3
+
+
+def test_what_the_how_to_tells_people_to_type_is_understood() -> None:
+    text = HOW_TO.read_text()
+    (segment,) = slideloom_commands()
+    parser = argparse.ArgumentParser("slideloom segment")
+    segment.configure(parser)
+    commands = re.findall(r"^slideloom segment (.+)$", text.replace("\\\n", " "), re.MULTILINE)
+    tables = [tomllib.loads(block) for block in re.findall(r"```toml\n(.+?)```", text, re.DOTALL)]
+
+    actions = {parser.parse_args(shlex.split(words)).action for words in commands}
+    steps = [(kind, step) for table in tables for kind in ("qc", "roi") for step in table.get(kind, ())]
+    mistakes = []
+    for kind, step in steps:
+        options = {key: value for key, value in step.items() if key not in ("use", "method")}
+        mistakes += from_table({"qc": SegmentQc, "roi": SegmentRoi}[kind], options, where=kind)[1]
+
+    assert actions == {"train", "predict"}
+    assert {kind for kind, _ in steps} == {"qc", "roi"}
+    assert {step["use"] for _, step in steps} == {"segment"}
+    assert mistakes == []
 
 
 def test_the_demo_slide_as_a_file_is_the_one_in_memory(demo_svs: tuple[Slide, Regions], demo) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import attrs
-from slideloom import Command, ConfigError
+from slideloom import Command, ConfigError, load_regions, open_slide
 
 from slideloom_segmentation.settings import SegmentConfig, SegmentRoi, need_torch
 
@@ -33,10 +35,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     train.add_argument("--out", type=Path, required=True, help="folder for the model")
     train.add_argument("--resume", action="store_true", help="go on with an interrupted training")
+    _add_slide_mpp(train)
     _add_options(train, SegmentConfig)
     predict = actions.add_parser("predict", help="write the regions a model finds as GeoJSON")
     predict.add_argument("slides", nargs="+", type=Path, help="slides to segment")
     predict.add_argument("--out", type=Path, required=True, help="folder for one GeoJSON file per slide")
+    _add_slide_mpp(predict)
     _add_options(predict, SegmentRoi)
 
 
@@ -59,24 +63,19 @@ SEGMENT = Command(
 
 
 def _train(args: argparse.Namespace) -> int:
-    from slideloom import load_regions, open_slide
-
     from slideloom_segmentation.training import train  # heavy, so only here
 
     config = _options(args, SegmentConfig)
-    found: list[Regions] = []
-    without: list[str] = []
-    for path in args.slides:
-        with open_slide(path) as slide:
-            regions = load_regions(args.regions, slide.info)
-        if regions is None:
-            without.append(path.name)
-        else:
-            found.append(regions)
-    if without:
-        raise ConfigError(f"{args.regions}: no region file for {', '.join(without)}; add it, or leave the slide out")
-    model = train(config, slides=args.slides, regions=found, out=args.out, resume=args.resume, progress=_tell)
-    print(model)
+    with ExitStack() as opened:
+        slides = [opened.enter_context(open_slide(path, mpp=args.slide_mpp)) for path in args.slides]
+        regions = [load_regions(args.regions, slide.info) for slide in slides]
+        without = [path.name for path, found in zip(args.slides, regions, strict=True) if found is None]
+        if without:
+            raise ConfigError(
+                f"{args.regions}: no region file for {', '.join(without)}; add it, or leave the slide out"
+            )
+        known = [found for found in regions if found is not None]
+        print(train(config, slides=slides, regions=known, out=args.out, resume=args.resume, progress=_tell))
     return 0
 
 
@@ -86,8 +85,10 @@ def _predict(args: argparse.Namespace) -> int:
     def tell(path: Path, regions: Regions) -> None:
         print(f"{path}: {len(regions.items)} regions", file=sys.stderr)
 
-    for path in predict(_options(args, SegmentRoi), args.slides, out=args.out, progress=tell):
-        print(path)
+    settings = _options(args, SegmentRoi)
+    for path in args.slides:
+        with open_slide(path, mpp=args.slide_mpp) as slide:
+            print(*predict(settings, [slide], out=args.out, progress=tell))
     return 0
 
 
@@ -97,6 +98,18 @@ def _tell(report: EpochReport) -> None:
         f"IoU {report.val_iou:.3f}, {report.seconds:.0f} s",
         file=sys.stderr,
     )
+
+
+def _add_slide_mpp(parser: argparse.ArgumentParser) -> None:
+    text = "microns per pixel of the slides' level 0, instead of what they record"
+    parser.add_argument("--slide-mpp", type=_positive, help=text)
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"must be above 0, not {text}")
+    return value
 
 
 def _add_options(parser: argparse.ArgumentParser, settings: type[AttrsInstance]) -> None:
