@@ -72,12 +72,14 @@ def density_table(brightness: Table) -> Table:
     return -np.log((brightness + 1.0) / 255.0)
 
 
-def lookup(image: NDArray[np.uint8] | NDArray[np.uint16], table: NDArray[Any]) -> NDArray[Any]:
+def lookup(
+    image: NDArray[np.uint8] | NDArray[np.uint16], table: NDArray[Any], out: NDArray[Any] | None = None
+) -> NDArray[Any]:
     """`table[image]` for an image (h, w) or (h, w, channels). Any: of the table's type."""
     if image.dtype == np.uint8 or _WIDE_LUT:
-        found: NDArray[Any] = cv2.LUT(image, table)
+        found: NDArray[Any] = cv2.LUT(image, table, out)
         return found
-    return table.take(image)  # OpenCV before 4.13 has no tables of 65536 values
+    return table.take(image, out=out, mode="clip")  # OpenCV before 4.13 has no tables of 65536 values
 
 
 def _has_wide_lut() -> bool:

@@ -12,6 +12,7 @@ from slideloom import Mask, Rgb
 
 from slideloom_stain.density import Floats, Table, as_bytes, lookup
 from slideloom_stain.opencv import cv2
+from slideloom_stain.scratch import scratch
 
 RGB_TO_XYZ = np.array([[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]])
 WHITE = RGB_TO_XYZ.sum(axis=1)
@@ -57,15 +58,17 @@ def roots_of(rgb: Rgb, brightness: Table) -> Floats:
         brightness: (256,) what each value becomes first, 0-255.
 
     Returns:
-        (h, w, 3) float32; 1 is white.
+        (h, w, 3) float32, kept until this thread asks for the next; 1 is white.
     """
-    linear = lookup(rgb, linear_light(brightness / 255.0).astype(np.float32))
-    return np.asarray(lookup(_to_steps(cv2.transform(linear, _TO_XYZ)), _ROOT_TABLE), np.float32)
+    linear = lookup(rgb, linear_light(brightness / 255.0).astype(np.float32), scratch("value", rgb.shape))
+    steps = _to_steps(cv2.transform(linear, _TO_XYZ, scratch("channels", rgb.shape)))
+    return lookup(steps, _ROOT_TABLE, scratch("roots", rgb.shape))
 
 
 def lab_of_roots(roots: Floats) -> Floats:
     """L*, a*, b* (h, w, 3) float32."""
-    return np.asarray(cv2.transform(roots, np.column_stack([ROOTS_TO_LAB, LAB_OFFSET])), np.float32)
+    change = np.column_stack([ROOTS_TO_LAB, LAB_OFFSET])
+    return np.asarray(cv2.transform(roots, change, scratch("value", roots.shape)), np.float32)
 
 
 def rgb_of_roots(roots: Floats, change: NDArray[np.float64]) -> Rgb:
@@ -81,13 +84,15 @@ def rgb_of_roots(roots: Floats, change: NDArray[np.float64]) -> Rgb:
     scale = _STEPS / (_HIGHEST_ROOT - _LOWEST_ROOT)
     indexed = change * scale
     indexed[:, 3] -= _LOWEST_ROOT * scale
-    light = lookup(_to_steps(cv2.transform(roots, indexed)), _LIGHT_TABLE)
-    return np.asarray(lookup(_to_steps(cv2.transform(light, _FROM_XYZ)), _GREY_TABLE), np.uint8)
+    steps = _to_steps(cv2.transform(roots, indexed, scratch("value", roots.shape)))
+    light = lookup(steps, _LIGHT_TABLE, scratch("value", roots.shape))
+    steps = _to_steps(cv2.transform(light, _FROM_XYZ, scratch("channels", roots.shape)))
+    return np.asarray(lookup(steps, _GREY_TABLE), np.uint8)
 
 
 def darker_than(rgb: Rgb, brightness: Table, lightness: float) -> Mask:
     """Where L* is below `lightness` (above 8), (h, w) bool."""
-    linear = lookup(rgb, linear_light(brightness / 255.0).astype(np.float32))
+    linear = lookup(rgb, linear_light(brightness / 255.0).astype(np.float32), scratch("value", rgb.shape))
     luminance = cv2.transform(linear, RGB_TO_XYZ[1:2])
     mask: Mask = luminance < np.float32(((lightness + 16) / 116) ** 3)
     return mask
@@ -101,4 +106,5 @@ def keep_white(out: Rgb, rgb: Rgb, brightness: Table, tissue: Mask) -> Rgb:
 
 def _to_steps(values: Floats) -> NDArray[np.uint16]:
     """Rounded and cut to 0-65535."""
-    return cv2.add(values, 0, dtype=cv2.CV_16U)  # type: ignore[no-any-return]
+    steps = scratch("steps", values.shape, np.uint16)
+    return cv2.add(values, 0, steps, None, cv2.CV_16U)  # type: ignore[no-any-return]

@@ -27,6 +27,7 @@ from slideloom_stain.density import (
 from slideloom_stain.fits import MacenkoFit, Unfit
 from slideloom_stain.methods import Method
 from slideloom_stain.opencv import cv2
+from slideloom_stain.scratch import scratch
 
 ANGLE_PERCENTILE = 1.0  # and 99
 STRENGTH_PERCENTILE = 99.0
@@ -36,7 +37,7 @@ MIN_ANGLE_DEGREES = 3.0
 MIN_STRENGTH = 0.1
 _AHEAD = 1e-6
 _LOG_WHITE = math.log(255.0)
-_NOT_BRIGHTER = (6.0, 6.0, 6.0, 6.0)  # above white already; keeps the exponential within an integer
+_HIGHEST_LOG = 20.0  # far above white; the exponential still is an integer
 _TISSUE_TO_NOTHING = np.zeros(256, np.float32)
 _TISSUE_TO_NOTHING[0] = -np.inf  # for a mask of 255 where there is tissue
 _TISSUE_TO_ONE = np.zeros(256, np.float32)
@@ -69,7 +70,7 @@ class Macenko(Method[MacenkoStatistics, MacenkoFit]):
         """See `Method.measure`."""
         brightness = brightness_table(rgb, standardise=self.standardise)
         table = density_table(brightness)
-        density = np.asarray(lookup(rgb, table.astype(np.float32)), np.float32)
+        density = lookup(rgb, table.astype(np.float32), scratch("density", rgb.shape))
         # Density falls as the value grows, so "every channel at least so dense" is "no channel above a value".
         brightest = int(np.count_nonzero(table >= TISSUE_DENSITY)) - 1
         tissue = cv2.inRange(rgb, (0, 0, 0), (brightest,) * 3)
@@ -88,11 +89,14 @@ class Macenko(Method[MacenkoStatistics, MacenkoFit]):
 
     def render(self, rgb: Rgb, statistics: MacenkoStatistics, fit: MacenkoFit) -> Rgb:
         """See `Method.render`: one 3 x 3 matrix on the densities, then back through the exponential."""
-        density = lookup(rgb, density_table(statistics.brightness).astype(np.float32))
+        table = density_table(statistics.brightness)
+        density = lookup(rgb, table.astype(np.float32), scratch("density", rgb.shape))
         scaled = fit.stain_matrix_target * (fit.target_concentrations / statistics.strengths)
         through = -scaled @ np.linalg.pinv(statistics.stains)
-        log_value = cv2.transform(density, np.column_stack([through, np.full(3, _LOG_WHITE)]))
-        return as_bytes(cv2.exp(cv2.min(log_value, _NOT_BRIGHTER)))
+        value = cv2.transform(density, np.column_stack([through, np.full(3, _LOG_WHITE)]), scratch("value", rgb.shape))
+        if _LOG_WHITE + np.maximum(through, 0).sum(axis=1).max() * table[0] > _HIGHEST_LOG:
+            cv2.min(value, (_HIGHEST_LOG,) * 4, value)
+        return as_bytes(cv2.exp(value, value))
 
 
 def _stains(density: Floats, tissue: NDArray[np.uint8], count: int) -> NDArray[np.float64]:
@@ -101,13 +105,14 @@ def _stains(density: Floats, tissue: NDArray[np.uint8], count: int) -> NDArray[n
     along, across = _project(density, plane)
     if cv2.minMaxLoc(along, tissue)[0] > _AHEAD:
         # The slope rises with the angle and costs far less.
-        slope, to_angle = cv2.divide(across, cv2.max(along, _AHEAD)), math.atan
+        slope, to_angle = cv2.divide(across, cv2.max(along, _AHEAD, along), across), math.atan
     else:
         slope, to_angle = np.arctan2(across, along), float
-    nothing = lookup(tissue, _TISSUE_TO_NOTHING)
+    nothing = lookup(tissue, _TISSUE_TO_NOTHING, scratch("weight", tissue.shape))
     percent = 100 - ANGLE_PERCENTILE
-    high = upper_percentile(cv2.add(slope, nothing).ravel(), count=count, percent=percent, transform=to_angle)
-    low = -upper_percentile(cv2.subtract(nothing, slope).ravel(), count=count, percent=percent, transform=to_angle)
+    risen, fallen = cv2.add(nothing, slope, along).ravel(), cv2.subtract(nothing, slope, nothing).ravel()
+    high = upper_percentile(risen, count=count, percent=percent, transform=to_angle)
+    low = -upper_percentile(fallen, count=count, percent=percent, transform=to_angle)
     if high - low < math.radians(MIN_ANGLE_DEGREES):
         raise Unfit(f"one stain only: both colours lie within {math.degrees(high - low):.1f} degrees")
     ends: NDArray[np.float64] = plane @ np.array([[math.cos(low), math.cos(high)], [math.sin(low), math.sin(high)]])
@@ -117,10 +122,15 @@ def _stains(density: Floats, tissue: NDArray[np.uint8], count: int) -> NDArray[n
 
 def _principal_plane(density: Floats, tissue: NDArray[np.uint8], count: int) -> NDArray[np.float64]:
     """(3, 2) the two main directions of the tissue's densities, the first towards more density."""
-    weight = lookup(tissue, _TISSUE_TO_ONE).ravel()
-    channels = [cv2.extractChannel(density, channel).ravel() for channel in range(3)]
-    # einsum and not dot: BLAS would add up in an order that depends on its number of threads.
-    centred = [(channel - np.einsum("i,i", channel, weight) / count) * weight for channel in channels]
+    weight = lookup(tissue, _TISSUE_TO_ONE, scratch("weight", tissue.shape)).ravel()
+    channels = scratch("channels", (3, *tissue.shape))
+    centred = []
+    for number, channel in enumerate(channels):
+        values = cv2.extractChannel(density, number, channel).ravel()
+        # einsum and not dot: BLAS would add up in an order that depends on its number of threads.
+        values -= np.einsum("i,i", values, weight) / count
+        values *= weight
+        centred.append(values)
     covariance = np.zeros((3, 3))
     for row, column in ((0, 0), (1, 0), (1, 1), (2, 0), (2, 1), (2, 2)):
         covariance[row, column] = np.einsum("i,i", centred[row], centred[column])
@@ -132,8 +142,9 @@ def _principal_plane(density: Floats, tissue: NDArray[np.uint8], count: int) -> 
 def _project(density: Floats, basis: NDArray[np.float64]) -> tuple[Floats, Floats]:
     """The densities (h, w, 3) along both columns of `basis` (3, 2)."""
     # A third row of zeros: OpenCV maps 3 channels to 3 at full speed, to 2 it does not.
-    both = cv2.transform(density, np.vstack([basis.T, np.zeros(3)]))
-    return cv2.extractChannel(both, 0), cv2.extractChannel(both, 1)
+    both = cv2.transform(density, np.vstack([basis.T, np.zeros(3)]), scratch("value", density.shape))
+    planes = scratch("channels", (2, *density.shape[:2]))
+    return cv2.extractChannel(both, 0, planes[0]), cv2.extractChannel(both, 1, planes[1])
 
 
 def _strengths(density: Floats, stains: NDArray[np.float64]) -> NDArray[np.float64]:

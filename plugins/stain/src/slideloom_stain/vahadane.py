@@ -29,6 +29,7 @@ from slideloom_stain.density import (
 from slideloom_stain.fits import Unfit, VahadaneFit
 from slideloom_stain.methods import Method
 from slideloom_stain.opencv import cv2
+from slideloom_stain.scratch import scratch
 
 STAIN_LIGHTNESS = 80.0  # pixels below this L* teach the stains
 TISSUE_LIGHTNESS = 93.0  # pixels below this L* are changed
@@ -88,10 +89,11 @@ class Vahadane(Method[VahadaneStatistics, VahadaneFit]):
 
     def render(self, rgb: Rgb, statistics: VahadaneStatistics, fit: VahadaneFit) -> Rgb:
         """See `Method.render`; there is no scaling of strengths, as the presets hold none."""
-        density = lookup(rgb, density_table(statistics.brightness).astype(np.float32))
-        strengths = _strengths(np.asarray(density, np.float32), statistics.stains)
+        table = density_table(statistics.brightness).astype(np.float32)
+        strengths = _strengths(lookup(rgb, table, scratch("density", rgb.shape)), statistics.stains)
         through = np.column_stack([-fit.stain_matrix_target.T, np.zeros(3), np.full(3, math.log(255.0))])
-        out = as_bytes(cv2.exp(cv2.transform(strengths, through)))
+        value = cv2.transform(strengths, through, scratch("density", rgb.shape))
+        out = as_bytes(cv2.exp(value, value))
         tissue = lab.darker_than(rgb, statistics.brightness, TISSUE_LIGHTNESS)
         return lab.keep_white(out, rgb, statistics.brightness, tissue)
 
@@ -165,4 +167,6 @@ def _strengths(density: Floats, stains: NDArray[np.float64]) -> Floats:
     """(h, w, 3) float32: both strengths of each pixel, and 0."""
     # A third row of zeros: OpenCV maps 3 channels to 3 at full speed, to 2 it does not.
     free, alone = (np.vstack([rows, np.zeros(4)]) for rows in strength_maps(stains, STRENGTH_PENALTY))
-    return cv2.max(cv2.min(cv2.transform(density, free), cv2.transform(density, alone)), 0)  # type: ignore[no-any-return]
+    lesser, other = scratch("value", density.shape), scratch("channels", density.shape)
+    cv2.min(cv2.transform(density, free, lesser), cv2.transform(density, alone, other), lesser)
+    return np.asarray(cv2.max(lesser, 0, lesser), np.float32)
