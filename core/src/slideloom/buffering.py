@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import tempfile
 import threading
@@ -14,11 +15,13 @@ import attrs
 
 from slideloom.errors import OutputError
 from slideloom.job import SlideTask
+from slideloom.layout import take_lock
 from slideloom.pipeline import RunOptions
 from slideloom.storing import storing_in
 
 log = logging.getLogger(__name__)
 
+_LOCK = "lock"
 _AHEAD = 2  # slides copied beyond those being read
 
 
@@ -36,16 +39,47 @@ def buffered(
     if run.buffer is None:
         yield iter(tasks), lambda _position: None
         return
-    with storing_in(run.buffer):
-        run.buffer.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix="slideloom-", dir=run.buffer))
-    copier = _Copier(tasks, folder, int(run.buffer_gb * 1e9), ahead=_AHEAD + (run.jobs or 1))
-    try:
-        copier.start()
-        yield iter(copier), copier.release
-    finally:
-        copier.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+    with _folder_in(run.buffer) as folder:
+        copier = _Copier(tasks, folder, int(run.buffer_gb * 1e9), ahead=_AHEAD + (run.jobs or 1))
+        try:
+            copier.start()
+            yield iter(copier), copier.release
+        finally:
+            copier.stop()
+
+
+@contextmanager
+def _folder_in(buffer: Path) -> Iterator[Path]:
+    """A folder of this run in the buffer; those of runs that were killed are removed, and this one at the end."""
+    with storing_in(buffer):
+        buffer.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(buffer)
+        # It has no final name before it is locked, so that another run does not take it for abandoned. (Windows cannot
+        # rename a folder with an open file; there the name is final at once.)
+        new = Path(tempfile.mkdtemp(prefix="slideloom-" if os.name == "nt" else ".slideloom-", dir=buffer))
+        lock = (new / _LOCK).open("a+", encoding="utf-8")
+    with lock:
+        take_lock(lock)
+        folder = buffer / new.name.removeprefix(".")
+        if folder != new:
+            new.rename(folder)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)  # Windows does not remove a file that is open
+
+
+def _remove_abandoned(buffer: Path) -> None:
+    for folder in buffer.glob("slideloom-*"):
+        try:
+            with (folder / _LOCK).open("a+", encoding="utf-8") as lock:
+                is_abandoned = take_lock(lock)
+        except OSError:  # it is not ours, or its run removes it just now
+            continue
+        if is_abandoned:
+            log.info("%s: removed, the run that made it was killed", folder)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 class _Copier:
@@ -81,15 +115,20 @@ class _Copier:
     def __iter__(self) -> Iterator[SlideTask]:
         for position in range(len(self._tasks)):
             with self._changed:
-                while position not in self._ready:
+                while position not in self._ready and not self._stopped:
                     self._changed.wait()
+                if self._stopped:
+                    return
                 task = self._ready.pop(position)
             yield task
 
     def _copy_all(self) -> None:
         for position, task in enumerate(self._tasks):
-            files = companions(task.path)
-            size = sum(file.stat().st_size for file in files if file.is_file())
+            try:
+                files = companions(task.path)
+                size = sum(file.stat().st_size for file in files)
+            except OSError:  # reading the slide tells what is wrong with it
+                files, size = [], 0
             with self._changed:
                 while not self._stopped and not self._has_room(size):
                     self._changed.wait()
@@ -99,7 +138,7 @@ class _Copier:
                 fits = size <= self._room
                 if fits:
                     self._held[position] = size
-            ready = self._copied(position, task, files) if fits else task
+            ready = self._copied(position, task, files) if fits and files else task
             with self._changed:
                 self._ready[position] = ready
                 self._changed.notify_all()

@@ -1,19 +1,16 @@
-"""Executors of the core: slides in this process, or in a pool of processes that survives a worker's death."""
+"""Executors of the core: slides in this process, or in processes of their own that survive each other's death."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from itertools import islice
-from multiprocessing import get_context
 from typing import Any, ClassVar
 
 from attrs import frozen
 
 from slideloom.errors import SlideError
-from slideloom.settings import Settings, at_least, option
+from slideloom.settings import Settings, at_least, option, positive
 from slideloom.steps import Executor
+from slideloom.workers import Crew, Lost
 
 
 @frozen
@@ -34,10 +31,13 @@ class Processes(Settings[Executor]):
     name: ClassVar[str] = "processes"
 
     jobs: int = option(2, help="number of processes", validator=at_least(1), affects_output=False)
+    timeout_s: float | None = option(
+        None, help="give a slide up after this time", unit="s", validator=positive, affects_output=False
+    )
 
-    def build(self) -> Executor:
+    def build(self) -> ProcessExecutor:
         """See `Settings.build`."""
-        return ProcessExecutor(self.jobs)
+        return ProcessExecutor(self.jobs, timeout_s=self.timeout_s)
 
 
 class InProcessExecutor(Executor):
@@ -55,62 +55,42 @@ class InProcessExecutor(Executor):
 class ProcessExecutor(Executor):
     """See `Processes`.
 
-    A worker that dies (killed, out of memory, crash of a native library) breaks the whole pool of Python's standard
-    library. As only as many items are in flight as there are workers, the lost ones are few: each is tried again alone,
-    and one that kills its worker again is given up.
+    An item whose worker dies (killed, out of memory, crash of a native library) is tried again alone at the end, and
+    given up if it kills its worker again. Workers end when this process does, however it ends.
+
+    Args:
+        jobs: number of processes.
+        timeout_s: an item's worker is killed after this time; the item is not tried again.
+        on_message: called with the arguments of each `report_progress` in a worker.
     """
 
-    def __init__(self, jobs: int) -> None:
+    def __init__(
+        self, jobs: int, *, timeout_s: float | None = None, on_message: Callable[..., None] | None = None
+    ) -> None:
+        self.on_message = on_message
         self._jobs = jobs
+        self._timeout_s = timeout_s
 
     def run(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[tuple[int, Any]]:
         """See `Executor.run`."""
-        source = enumerate(items)
-        while True:
-            lost: dict[int, Any] = {}
-            yield from self._run_until_broken(function, source, lost)
-            if not lost:
-                return
-            for index, item in sorted(lost.items(), key=lambda pair: pair[0]):
-                yield index, _alone(function, item)
+        lost: list[tuple[int, Any]] = []
+        with self._crew(function, self._jobs) as crew:
+            for index, result in crew.run(enumerate(items)):
+                if isinstance(result, Lost):
+                    lost.append((index, result.item))
+                else:
+                    yield index, result
+        for index, item in sorted(lost, key=lambda pair: pair[0]):
+            with self._crew(function, 1) as crew:
+                for _, result in crew.run(iter([(index, item)])):
+                    yield index, _given_up() if isinstance(result, Lost) else result
 
-    def _run_until_broken(
-        self, function: Callable[[Any], Any], source: Iterator[tuple[int, Any]], lost: dict[int, Any]
-    ) -> Iterator[tuple[int, Any]]:
-        """Results until the source is empty, or until a worker dies; then `lost` holds the items to try again."""
-        running: dict[Future[Any], tuple[int, Any]] = {}
-        with _pool(self._jobs) as pool:
-            while not lost:
-                for index, item in islice(source, self._jobs - len(running)):
-                    try:
-                        running[pool.submit(function, item)] = (index, item)
-                    except BrokenProcessPool:  # a worker died after its last item was done
-                        lost[index] = item
-                if not running:
-                    return
-                finished, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    index, item = running.pop(future)
-                    error = future.exception()
-                    if isinstance(error, BrokenProcessPool):
-                        lost[index] = item
-                    else:
-                        yield index, error if error is not None else future.result()
-            lost.update(running.values())
+    def _crew(self, function: Callable[[Any], Any], jobs: int) -> Crew:
+        return Crew(function, jobs, timeout_s=self._timeout_s, on_message=self.on_message)
 
 
-def _pool(workers: int) -> ProcessPoolExecutor:
-    # Spawned, not forked: native libraries with threads of their own do not survive a fork.
-    return ProcessPoolExecutor(max_workers=workers, mp_context=get_context("spawn"))
-
-
-def _alone(function: Callable[[Any], Any], item: Any) -> Any:
-    with _pool(1) as pool:
-        future = pool.submit(function, item)
-        error = future.exception()
-    if isinstance(error, BrokenProcessPool):
-        return SlideError(
-            "its worker process died twice (killed, out of memory, or a crash in a native library); "
-            "try fewer jobs, or another reader"
-        )
-    return error if error is not None else future.result()
+def _given_up() -> SlideError:
+    return SlideError(
+        "its worker process died twice (killed, out of memory, or a crash in a native library); "
+        "try fewer jobs, or another reader"
+    )

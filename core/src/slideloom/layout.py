@@ -78,7 +78,7 @@ class OutputFolder:
             path.parent.mkdir(parents=True, exist_ok=True)
             file = path.open("a+", encoding="utf-8")
         with file:
-            if not _lock(file):
+            if not take_lock(file):
                 file.seek(0)
                 holder = file.read().strip() or "unknown"
                 raise OutputError(
@@ -105,7 +105,8 @@ def write_json(path: Path, table: Mapping[str, Any]) -> None:
 if sys.platform == "win32":
     import msvcrt
 
-    def _lock(file: IO[str]) -> bool:
+    def take_lock(file: IO[str]) -> bool:
+        """True if this process now holds the lock on an open file, False if another does."""
         file.seek(0)
         try:
             # One byte far behind the text, so that others can still read who holds the lock.
@@ -118,7 +119,8 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-    def _lock(file: IO[str]) -> bool:
+    def take_lock(file: IO[str]) -> bool:
+        """True if this process now holds the lock on an open file, False if another does."""
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

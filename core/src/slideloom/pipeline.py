@@ -66,7 +66,10 @@ class RunOptions:
     buffer_gb: float = option(50.0, help="room used in the buffer folder at most", unit="GB", validator=positive)
     batch_tiles: int = option(16, help="tiles per batch", validator=at_least(1))
     timeout_s: float | None = option(
-        None, help="give a slide up after this time (needs processes)", unit="s", validator=positive
+        None,
+        help="give a slide up after this time; slides then run in processes of their own",
+        unit="s",
+        validator=positive,
     )
     save_masks: bool = option(False, help="store each QC mask, for the saved-mask step and for looking at")
     overview: bool = option(False, help="store a picture of kept and rejected tiles over the thumbnail")

@@ -17,7 +17,7 @@ from typing import Any
 from slideloom import __version__
 from slideloom.buffering import buffered
 from slideloom.errors import ConfigError, OutputError, SlideError
-from slideloom.executors import InProcess, Processes
+from slideloom.executors import InProcess, InProcessExecutor, Processes, ProcessExecutor
 from slideloom.job import Progress, SlideTask, default_threads, pipeline_differences, process_slide
 from slideloom.layout import OutputFolder, write_json
 from slideloom.pipeline import Pipeline, Slides
@@ -28,6 +28,7 @@ from slideloom.settings import from_table, options_of, plain
 from slideloom.slide import slide_name
 from slideloom.steps import Executor
 from slideloom.storing import storing_in, write_whole
+from slideloom.workers import report_progress
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ def run_pipeline(
         slides: files; each slide name may occur once.
         out: output folder, made if missing.
         dry_run: decide all that needs no tile pixels and write nothing but the reports of plugins.
-        progress: called with slide, tiles done and tiles in all; from this process only.
+        progress: called in this process with slide, tiles done and tiles in all.
         on_slide: called with each report, in order of completion.
 
     Raises:
@@ -149,7 +150,9 @@ def _run_slides(
     plugins.notify("slideloom_run_started", slides=list(slides), out=out)
     jobs, threads = workers(pipeline, len(slides))
     executor = _executor(pipeline, jobs)
-    single = jobs == 1 and pipeline.run.executor in (None, "in-process")
+    told_by: Progress | None = progress if isinstance(executor, InProcessExecutor) else None
+    if isinstance(executor, ProcessExecutor):
+        executor.on_message, told_by = progress, report_progress
     reports: dict[int, SlideReport] = {}
     first_of: dict[str, Path] = {}
     tasks: dict[int, SlideTask] = {}
@@ -165,7 +168,7 @@ def _run_slides(
             out=out,
             threads=threads,
             dry_run=dry_run,
-            progress=progress if single else None,
+            progress=told_by,
         )
     told = 0
     for index, report in _reports(executor, tasks, pipeline):
@@ -209,15 +212,21 @@ def workers(pipeline: Pipeline, slides: int) -> tuple[int, int]:
 
 
 def _executor(pipeline: Pipeline, jobs: int) -> Executor:
-    name = pipeline.run.executor
-    if name is not None:
-        cls = registry().find("executor", name)
-        settings, _ = from_table(cls, {"jobs": jobs} if "jobs" in options_of(cls) else {}, where=f"executor {name}")
-        if settings is None:
-            raise ConfigError(f"executor '{name}' cannot be made without options")
-        chosen: Executor = settings.build()
-        return chosen
-    return Processes(jobs=jobs).build() if jobs > 1 else InProcess().build()
+    name, timeout_s = pipeline.run.executor, pipeline.run.timeout_s
+    if name is None:
+        alone = jobs == 1 and timeout_s is None  # a slide can only be given up in a process of its own
+        return InProcess().build() if alone else Processes(jobs=jobs, timeout_s=timeout_s).build()
+    cls = registry().find("executor", name)
+    known = options_of(cls)
+    if timeout_s is not None and "timeout_s" not in known:
+        raise ConfigError(f"run.timeout_s: executor '{name}' cannot give a slide up; use 'processes', or leave it out")
+    given = {"jobs": jobs, "timeout_s": timeout_s}
+    table = {key: value for key, value in given.items() if key in known and value is not None}
+    settings, _ = from_table(cls, table, where=f"executor {name}")
+    if settings is None:
+        raise ConfigError(f"executor '{name}' cannot be made without options")
+    chosen: Executor = settings.build()
+    return chosen
 
 
 def _finish(

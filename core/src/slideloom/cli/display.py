@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from slideloom.reports import RunReport, SlideReport
@@ -28,7 +28,7 @@ def print_json(value: Mapping[str, Any] | list[Any]) -> None:
 
 
 class RunDisplay:
-    """Progress bars for slides and for the tiles of the slide at work."""
+    """Progress bars for slides and for the tiles of each slide at work."""
 
     def __init__(self, slides: int, *, quiet: bool) -> None:
         self._console = console()
@@ -43,8 +43,7 @@ class RunDisplay:
             disable=not self._live,
         )
         self._slides = self._progress.add_task("slides", total=slides, rate="")
-        self._tiles = self._progress.add_task("tiles", total=None, rate="", visible=False)
-        self._at_work = ""
+        self._at_work: dict[str, TaskID] = {}
 
     @contextmanager
     def shown(self) -> Iterator[RunDisplay]:
@@ -53,16 +52,18 @@ class RunDisplay:
             yield self
 
     def tiles(self, slide: str, done: int, total: int) -> None:
-        """Tiles of a slide that are settled."""
-        if slide != self._at_work:
-            self._at_work = slide
-            self._progress.reset(self._tiles, total=total, visible=True, description=escape(slide))
-        speed = self._progress.tasks[self._tiles].speed
-        self._progress.update(self._tiles, completed=done, rate=f"{speed:.0f} tiles/s" if speed else "")
+        """Tiles of a slide that are settled; each slide at work has a bar of its own."""
+        if slide not in self._at_work:
+            self._at_work[slide] = self._progress.add_task(escape(slide), total=total, rate="")
+        bar = self._at_work[slide]
+        speed = next(task.speed for task in self._progress.tasks if task.id == bar)
+        self._progress.update(bar, completed=done, rate=f"{speed:.0f} tiles/s" if speed else "")
 
     def slide(self, report: SlideReport) -> None:
         """A slide is done."""
         self._progress.advance(self._slides)
+        if report.slide in self._at_work:
+            self._progress.remove_task(self._at_work.pop(report.slide))
         if not self._live:
             return
         self._console.print(slide_line(report), soft_wrap=True)
