@@ -7,9 +7,24 @@ from collections.abc import Mapping, Sequence
 
 from slideloom import LEGEND
 
-from slideloom_report.style import BLUE, GREY, LINE, SOFT, Colour, Place, Sheet, fitted, number, percent, reason_name
+from slideloom_report.style import (
+    BLUE,
+    GREY,
+    LINE,
+    RED,
+    SOFT,
+    Colour,
+    Place,
+    Sheet,
+    fitted,
+    number,
+    percent,
+    reason_name,
+)
 
 _MOST_BINS = 18
+# The first step is glass as a rule, and should be quiet.
+_QC_COLOURS = (LEGEND["background"], LEGEND["blur"], LEGEND["artifact"], LEGEND["qc"])
 _AXIS = 6.5  # type size of axes
 
 
@@ -29,7 +44,7 @@ def histogram(
     whole: bool = False,
     as_percent: bool = False,
     limit: float | None = None,
-    limit_colour: Colour = LEGEND["qc"],
+    limit_colour: Colour = RED,
     low_span: float = 0.0,
 ) -> None:
     """How many slides have which value; bars from `limit` on have another colour, and a dashed line marks it.
@@ -71,12 +86,14 @@ def histogram(
         x = chart.x + edge * wide
         sheet.segment(x, base, x, base + 2, colour=GREY)
         label = f"{edge * step:.3g}" if not as_percent else f"{edge * step * 100:.3g}%"
-        sheet.text(x, base + 9, number(edge * step) if whole else label, size=_AXIS, colour=SOFT, align="center")
+        is_last = edge == bins
+        label = number(edge * step) if whole else label
+        sheet.text(x, base + 9, label, size=_AXIS, colour=SOFT, align="right" if is_last else "center")
     sheet.text(chart.x + chart.width / 2, place.bottom - 2, unit, size=_AXIS, colour=SOFT, align="center")
     if limit is not None:
         x = chart.x + chart.width * limit / (bins * step)
         sheet.segment(x, place.y, x, base, colour=limit_colour, weight=0.9, dashed=True)
-        sheet.text(x + 3, place.y + 5, percent(limit), size=_AXIS, colour=limit_colour, bold=True)
+        sheet.text(x + 3, place.y + 5, f"{limit:.0%}", size=_AXIS, colour=limit_colour, bold=True)
 
 
 def _axis_top(most: int) -> int:
@@ -93,7 +110,9 @@ def _counts_axis(sheet: Sheet, chart: Place, most: int) -> None:
         sheet.text(chart.x - 4, y + 2.2, number(count), size=_AXIS, colour=SOFT, align="right")
 
 
-def bars(sheet: Sheet, place: Place, counts: Mapping[str, int], *, row: float = 13.0) -> float:
+def bars(
+    sheet: Sheet, place: Place, counts: Mapping[str, int], *, qc_steps: Sequence[str] = (), row: float = 13.0
+) -> float:
     """One bar per outcome with its name, number and share; returns the y below. What does not fit is summed up."""
     total = max(1, sum(counts.values()))
     rows = [(name, count) for name, count in counts.items() if count or name == "kept"]
@@ -101,7 +120,7 @@ def bars(sheet: Sheet, place: Place, counts: Mapping[str, int], *, row: float = 
     if len(rows) > room:
         rest = sum(count for _, count in rows[room - 1 :])
         rows = [*rows[: room - 1], (f"{len(rows) - room + 1} other reasons", rest)]
-    names, figures = min(92.0, place.width * 0.36), 76.0
+    names, figures = min(92.0, place.width * 0.36), 64.0
     longest = place.width - names - figures - 6
     y = place.y
     for name, count in rows:
@@ -111,7 +130,9 @@ def bars(sheet: Sheet, place: Place, counts: Mapping[str, int], *, row: float = 
         sheet.fill(track, (236, 239, 242), radius=1)
         if count:
             sheet.fill(
-                Place(track.x, track.y, max(1.0, length), track.height), colour_for(name), radius=1 if length > 3 else 0
+                Place(track.x, track.y, max(1.0, length), track.height),
+                colour_for(name, qc_steps),
+                radius=1 if length > 3 else 0,
             )
         sheet.text(place.right - 34, y + 7.5, number(count), size=7.5, align="right")
         sheet.text(place.right, y + 7.5, percent(count / total), size=7.5, colour=SOFT, align="right")
@@ -119,6 +140,9 @@ def bars(sheet: Sheet, place: Place, counts: Mapping[str, int], *, row: float = 
     return y
 
 
-def colour_for(reason: str) -> Colour:
-    """The colour of a reason, the same in pictures and bars."""
-    return LEGEND.get(reason.partition(":")[0], LEGEND["other"])
+def colour_for(reason: str, qc_steps: Sequence[str] = ()) -> Colour:
+    """The colour of a reason, the same in pictures and bars; each slide QC step has one of its own."""
+    kind, _, step = reason.partition(":")
+    if kind == "qc" and step in qc_steps:
+        return _QC_COLOURS[qc_steps.index(step) % len(_QC_COLOURS)]
+    return LEGEND.get(kind, LEGEND["other"])

@@ -70,6 +70,11 @@ class Cohort:
         """Slides with more than 5% of their tissue out of focus."""
         return tuple(slide for slide in self.slides if (slide.blur_burden or 0.0) > BLUR_LIMIT)
 
+    @property
+    def qc_steps(self) -> tuple[str, ...]:
+        """Names of the slide QC steps, in order."""
+        return tuple(step.get("use", "") for step in self.table.get("qc", []))
+
     def kept(self, slide: SlideReport) -> int:
         """Tiles of a slide that were written, or on a dry run would be tried."""
         return slide.written + slide.rejected.get("dry-run", 0)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
+from slideloom import SlideReport
+
 from slideloom_report.charts import bars, histogram
-from slideloom_report.cohort import Cohort
+from slideloom_report.cohort import BLUR_LIMIT, Cohort
 from slideloom_report.style import (
     BOTTOM,
     DASH,
@@ -182,32 +185,29 @@ def _versions(sheet: Sheet, cohort: Cohort, y: float, bottom: float) -> None:
 
 def _charts(sheet: Sheet, cohort: Cohort, place: Place) -> None:
     finished = cohort.finished
-    third = min(168.0, place.height / 3)
+    outcomes = cohort.outcomes(finished)
+    rows = min(len(outcomes), 9) if cohort.kind != "stored" else 1
+    # Both histograms share what the bars leave.
+    tall = min(142.0, (place.height - rows * 13 - 4 * _GAP - 40) / 2)
     kept = [float(cohort.kept(slide)) for slide in finished]
     y = sheet.heading(place.x, place.y, "Tiles per slide", place.width, note=_spread_note(kept))
     if kept:
-        histogram(sheet, Place(place.x, y - 4, place.width, third - 32), kept, unit="tiles of a slide", whole=True)
+        histogram(sheet, Place(place.x, y - 4, place.width, tall), kept, unit="tiles of a slide", whole=True)
     else:
         _nothing(sheet, place.x, y, "No slide was finished.")
-    y = sheet.heading(place.x, place.y + third, "What became of the planned tiles", place.width)
+    y = sheet.heading(place.x, y + tall + _GAP, "What became of the planned tiles", place.width)
     if cohort.kind == "stored":
         _nothing(sheet, place.x, y, "Stored tiles do not tell which others were left out.")
+        y += 10
     else:
-        bars(sheet, Place(place.x, y - 5, place.width, third - 30), cohort.outcomes(finished))
+        y = bars(sheet, Place(place.x, y - 5, place.width, rows * 13), outcomes, qc_steps=cohort.qc_steps)
     burdens = [slide.blur_burden for slide in finished if slide.blur_burden is not None]
     note = f"{len(cohort.blurred)} of {len(burdens)} slides above 5%" if burdens else ""
-    y = sheet.heading(place.x, place.y + 2 * third, "Blur burden", place.width, note=note)
+    y = sheet.heading(place.x, y + _GAP, "Blur burden", place.width, note=note)
     if burdens:
-        sketch = Place(place.x, y - 4, place.width, third - 32)
-        histogram(
-            sheet,
-            sketch,
-            burdens,
-            unit="share of the tissue that is out of focus",
-            as_percent=True,
-            limit=0.05,
-            low_span=0.1,
-        )
+        sketch = Place(place.x, y - 4, place.width, tall)
+        text = "share of the tissue that is out of focus"
+        histogram(sheet, sketch, burdens, unit=text, as_percent=True, limit=BLUR_LIMIT, low_span=2 * BLUR_LIMIT)
     else:
         _nothing(sheet, place.x, y, "Not measured: that takes a background and a blur step of slide QC.")
 
@@ -236,15 +236,20 @@ def _failures(sheet: Sheet, cohort: Cohort, page: int | None) -> None:
     y = BOTTOM - _failures_height(cohort) + 10
     y = sheet.heading(MARGIN, y, "Slides that failed", WIDTH)
     for slide in cohort.failed[:FAILURES_ON_COVER]:
-        y = failure(sheet, slide.slide, slide.error, y)
+        y = failure(sheet, slide, y)
     more = len(cohort.failed) - FAILURES_ON_COVER
     if more > 0 and page is not None:
         sheet.text(MARGIN, y, f"and {more} more, all on page {page}", size=7, colour=SOFT)
 
 
-def failure(sheet: Sheet, name: str, error: str, y: float) -> float:
+def failure(sheet: Sheet, slide: SlideReport, y: float) -> float:
     """Two lines about a failed slide; returns the y below."""
     sheet.fill(Place(MARGIN, y - 7, 2.2, 19), RED)
-    sheet.text(MARGIN + 8, y, fitted(name, 150, 7.5, bold=True, middle=True), size=7.5, bold=True)
-    sheet.lines(MARGIN + 168, y, wrapped(error, WIDTH - 168, 7.2, lines=2), size=7.2, leading=1.3)
+    sheet.text(MARGIN + 8, y, fitted(slide.slide, 150, 7.5, bold=True, middle=True), size=7.5, bold=True)
+    sheet.lines(MARGIN + 168, y, wrapped(why(slide), WIDTH - 168, 7.2, lines=2), size=7.2, leading=1.3)
     return y + 26
+
+
+def why(slide: SlideReport) -> str:
+    """Why a slide failed, without its name in front."""
+    return slide.error.removeprefix(f"{Path(slide.path).name}: ").removeprefix(f"{slide.slide}: ")

@@ -29,7 +29,7 @@ _MANY = 100
 
 
 def write_report(
-    source: Cohort | RunReport | Path | str, path: Path | str, *, label: str | None = None, samples: int = 8
+    source: Cohort | RunReport | Path | str, path: Path | str, *, label: str | None = None, samples: int | None = None
 ) -> Path:
     """Write the PDF report.
 
@@ -40,7 +40,7 @@ def write_report(
         source: a cohort, the report of a run, the output folder of runs, or any folder of stored tiles.
         path: of the file; it appears whole or not at all.
         label: tile size, such as "299px_302um", where a folder holds several.
-        samples: sample tiles of each slide, from 0 to 12.
+        samples: sample tiles of each slide, from 0 to 16; by default 16, and 8 where there are many slides.
 
     Returns:
         `path`.
@@ -49,9 +49,11 @@ def write_report(
         ConfigError: the folder holds nothing to report, or several tile sizes and none is chosen.
         OutputError: the file cannot be written.
     """
-    if not 0 <= samples <= 12:
-        raise ConfigError(f"samples must be from 0 to 12, not {samples}")
+    if samples is not None and not 0 <= samples <= 16:
+        raise ConfigError(f"samples must be from 0 to 16, not {samples}")
     cohort = _cohort(source, label)
+    if samples is None:
+        samples = 16 if len(cohort.finished) <= _MANY else 8
     path = Path(path)
     with _binary_streams():
         content = _Document(cohort, samples).made()
@@ -119,7 +121,7 @@ class _Document:
         for slide in cohort.finished:
             with self._page(slide.slide) as sheet:
                 found = gather(cohort, slide, max_px=max_px, samples=self._samples)
-                draw_slide(sheet, cohort, found, budget, columns=max(1, self._samples))
+                draw_slide(sheet, cohort, found, budget)
         self._canvas.save()
         return self._file.getvalue()
 

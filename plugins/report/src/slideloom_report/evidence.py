@@ -46,7 +46,7 @@ from slideloom_report.cohort import Cohort
 from slideloom_report.stored import some_tiles, stored_locations, stored_tiles
 
 MASK_COLOUR = LEGEND["mask"]
-MASK_STRENGTH = 0.5
+MASK_STRENGTH = 0.4
 _UNION_PX = 1024
 
 Boxes = NDArray[np.int64]  # (N, 4): left, top, width, height in level-0 pixels

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from slideloom import SlideReport
 
 from slideloom_report.cohort import BLUR_LIMIT, Cohort
-from slideloom_report.cover import failure
+from slideloom_report.cover import failure, why
 from slideloom_report.style import (
     BOTTOM,
     DASH,
@@ -69,7 +69,7 @@ def _row(sheet: Sheet, cohort: Cohort, slide: SlideReport, y: float, page: int |
 
     if slide.status == "failed":
         sheet.text(right["µm/px"], y, "failed", size=7.5, bold=True, colour=RED, align="right")
-        reason = fitted(slide.error, right["page"] - right["µm/px"] - 16, 7)
+        reason = fitted(why(slide), right["page"] - right["µm/px"] - 16, 7)
         sheet.text(right["µm/px"] + 16, y, reason, size=7, colour=SOFT)
         return
     kept = cohort.kept(slide)
@@ -93,4 +93,4 @@ def draw_failures(sheet: Sheet, slides: Sequence[SlideReport]) -> None:
     sheet.text(MARGIN, MARGIN + 14, "Slides that failed", size=15, bold=True)
     y = _TOP
     for slide in slides:
-        y = failure(sheet, slide.slide, slide.error, y)
+        y = failure(sheet, slide, y)

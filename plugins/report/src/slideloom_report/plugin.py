@@ -36,7 +36,7 @@ def _configure(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--slides", nargs="+", default=[], metavar="SLIDES", help="where slides are now: files, folders or patterns"
     )
-    parser.add_argument("--samples", type=int, default=8, metavar="N", help="sample tiles of each slide (8)")
+    parser.add_argument("--samples", type=int, metavar="N", help="sample tiles of each slide (16, or 8 of many)")
 
 
 def _run(chosen: Namespace) -> int:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import shapely
 from attrs import frozen
-from slideloom import LEGEND, Rgb, Size, SlideReport, tint
+from slideloom import LEGEND, Region, Rgb, Size, SlideReport, tint
 
 from slideloom_report.charts import bars, colour_for, nice_step
 from slideloom_report.cohort import BLUR_LIMIT, Cohort
-from slideloom_report.evidence import MASK_COLOUR, Boxes, Evidence
+from slideloom_report.evidence import MASK_COLOUR, Boxes, Evidence, Sample
 from slideloom_report.images import contact_sheet, jpeg_within
 from slideloom_report.style import (
     BOTTOM,
@@ -41,10 +40,55 @@ _GAP = 22.0
 _FACTS = WIDTH - _PICTURE.width - _GAP
 _TOP = MARGIN + 44
 _SAMPLE_PX = 128
-_FILL_ALPHA = 0.32
+_COLUMNS = 8
+_GUTTER = 46.0
+_GAP_OF_TILES = 6.5  # the sheet ends in a gap, which may stand in the margin
+_FILL_ALPHA = 0.4
+_DOT, _LARGEST_DOT = 0.3, 5.0  # side of a dropped tile's mark, as a share of the tile and in points
 _KEPT_LINE = 0.7
 # Boxes smaller than this on paper, in points, are filled; their outlines would run into each other.
 _SMALLEST_OUTLINED = 3.2
+
+
+@frozen
+class _View:
+    """Where level-0 pixels are on paper, and the colours of tiles."""
+
+    place: Place
+    whole: Size
+    qc_steps: tuple[str, ...]
+
+    @property
+    def scale_x(self) -> float:
+        """Points per level-0 pixel along x."""
+        return self.place.width / self.whole.width
+
+    @property
+    def scale_y(self) -> float:
+        """Points per level-0 pixel along y."""
+        return self.place.height / self.whole.height
+
+    def colour(self, reason: str) -> Colour:
+        """Of tiles with this outcome."""
+        return colour_for(reason, self.qc_steps)
+
+    def places(self, boxes: Boxes, inset: float = 0.0) -> Iterator[Place]:
+        """Boxes on paper, each smaller by `inset` points at every side."""
+        for x, y, width, height in boxes.tolist():
+            yield Place(
+                self.place.x + x * self.scale_x + inset,
+                self.place.y + y * self.scale_y + inset,
+                max(0.3, width * self.scale_x - 2 * inset),
+                max(0.3, height * self.scale_y - 2 * inset),
+            )
+
+    def rings(self, regions: Sequence[Region]) -> Iterator[list[tuple[float, float]]]:
+        """Outlines and holes of regions on paper."""
+        scale, start = [self.scale_x, self.scale_y], [self.place.x, self.place.y]
+        for region in regions:
+            simple = region.shape.simplify(0.5 / self.scale_x)  # half a point is finer than the line is wide
+            for ring in shapely.get_rings(shapely.get_parts(simple)):
+                yield [(x, y) for x, y in (shapely.get_coordinates(ring) * scale + start).tolist()]
 
 
 @frozen
@@ -62,7 +106,7 @@ class Budget:
     outlines: int
 
 
-def draw_slide(sheet: Sheet, cohort: Cohort, found: Evidence, budget: Budget, *, columns: int) -> None:
+def draw_slide(sheet: Sheet, cohort: Cohort, found: Evidence, budget: Budget) -> None:
     """Draw a slide's page."""
     report = found.report
     _header(sheet, report)
@@ -71,7 +115,7 @@ def draw_slide(sheet: Sheet, cohort: Cohort, found: Evidence, budget: Budget, *,
     y = _facts(sheet, cohort, report, x)
     if cohort.kind != "stored":
         y = sheet.heading(x, y + 12, "Tiles", _FACTS, note=f"{number(report.planned)} planned")
-        y = bars(sheet, Place(x, y - 5, _FACTS, 118), cohort.outcomes([report]))
+        y = bars(sheet, Place(x, y - 5, _FACTS, 118), cohort.outcomes([report]), qc_steps=cohort.qc_steps)
         if report.fallback:
             sheet.text(
                 x, y + 8, f"{number(report.fallback)} kept tiles with the normalizer's fallback", size=7, colour=SOFT
@@ -79,7 +123,7 @@ def draw_slide(sheet: Sheet, cohort: Cohort, found: Evidence, budget: Budget, *,
             y += 10
         y = _labels(sheet, report, x, y)
     y = max(left, y) + 20
-    y = _samples(sheet, cohort, found, y, limit=budget.samples, columns=columns)
+    y = _samples(sheet, cohort, found, y, limit=budget.samples)
     _remarks(sheet, [*report.warnings], found.notes, y)
 
 
@@ -100,7 +144,8 @@ def _picture(sheet: Sheet, cohort: Cohort, found: Evidence, budget: Budget) -> f
         whole = Size(*report.size)
     elif found.boxes.get("kept") is not None and len(found.boxes["kept"]):
         every = np.concatenate(list(found.boxes.values()))
-        right, bottom = int((every[:, 0] + every[:, 2]).max()), int((every[:, 1] + every[:, 3]).max())
+        # How far the slide reaches is not known; a tile's width more looks better than lines on the frame.
+        right, bottom = (int((every[:, axis] + 2 * every[:, axis + 2]).max()) for axis in (0, 1))
         whole = Size(max(right, report.size[0]), max(bottom, report.size[1]))
         width, height = whole.width, whole.height
     else:
@@ -110,9 +155,10 @@ def _picture(sheet: Sheet, cohort: Cohort, found: Evidence, budget: Budget) -> f
         return place.bottom
     scale = min(_PICTURE.width / width, _PICTURE.height / height)
     place = Place(MARGIN + (_PICTURE.width - width * scale) / 2, _TOP, width * scale, height * scale)
-    _slide_image(sheet, found, place, whole, budget)
+    view = _View(place, whole, cohort.qc_steps)
+    _slide_image(sheet, found, view, budget)
     if found.regions:
-        sheet.polygons(_rings(found.regions, place, whole), LEGEND["region"], stroke=1.1, within=place)
+        sheet.polygons(view.rings(found.regions), LEGEND["region"], stroke=1.1, within=place)
     sheet.frame(place, LINE)
     y = place.bottom + 6
     if report.mpp is not None:
@@ -120,32 +166,34 @@ def _picture(sheet: Sheet, cohort: Cohort, found: Evidence, budget: Budget) -> f
     return _legend(sheet, cohort, found, y + 22)
 
 
-def _slide_image(sheet: Sheet, found: Evidence, place: Place, whole: Size, budget: Budget) -> None:
+def _slide_image(sheet: Sheet, found: Evidence, view: _View, budget: Budget) -> None:
     groups = {name: boxes for name, boxes in found.boxes.items() if len(boxes)}
     painted = {name for name, boxes in groups.items() if len(boxes) > budget.outlines}
     picture = found.picture
     if picture is None:
-        sheet.fill(place, PANEL)
+        sheet.fill(view.place, PANEL)
         painted = set()  # a few thousand small boxes compress well, and there is no picture that takes room
     else:
         picture = picture.copy()
         for name in painted:
-            _paint(picture, groups[name], whole, colour_for(name))
+            _paint(picture, groups[name], view.whole, view.colour(name))
         jpeg, _ = jpeg_within(picture, budget.picture)
-        sheet.image(place, jpeg)
+        sheet.image(view.place, jpeg)
     for name, boxes in groups.items():
         if name in painted or name == "kept":
             continue
-        sheet.boxes(_places(boxes, place, whole), colour_for(name), alpha=_FILL_ALPHA, within=place)
+        on_paper = boxes[0, 2] * view.scale_x
+        inset = (on_paper - min(_LARGEST_DOT, on_paper * _DOT)) / 2 if on_paper >= _SMALLEST_OUTLINED else 0.0
+        alpha = 1.0 if inset else _FILL_ALPHA
+        sheet.boxes(view.places(boxes, inset), view.colour(name), alpha=alpha, within=view.place)
     kept = groups.get("kept")
     if kept is None or "kept" in painted:
         return
-    on_paper = kept[0, 2] * place.width / whole.width
-    if on_paper >= _SMALLEST_OUTLINED:
-        inset = _KEPT_LINE / 2
-        sheet.boxes(_places(kept, place, whole, inset), colour_for("kept"), stroke=_KEPT_LINE, within=place)
+    if kept[0, 2] * view.scale_x >= _SMALLEST_OUTLINED:
+        places = view.places(kept, _KEPT_LINE / 2)
+        sheet.boxes(places, view.colour("kept"), stroke=_KEPT_LINE, within=view.place)
     else:
-        sheet.boxes(_places(kept, place, whole), colour_for("kept"), alpha=0.5, within=place)
+        sheet.boxes(view.places(kept), view.colour("kept"), alpha=0.5, within=view.place)
 
 
 def _paint(rgb: Rgb, boxes: Boxes, whole: Size, colour: Colour) -> None:
@@ -161,27 +209,6 @@ def _paint(rgb: Rgb, boxes: Boxes, whole: Size, colour: Colour) -> None:
         np.add.at(count, (y[:, 1], x[:, 0]), sign)
     inside = count.cumsum(axis=0).cumsum(axis=1)[:height, :width] > 0
     tint(rgb, inside, colour=colour, strength=_FILL_ALPHA if colour != LEGEND["kept"] else 0.45)
-
-
-def _places(boxes: Boxes, place: Place, whole: Size, inset: float = 0.0) -> Iterator[Place]:
-    scale_x, scale_y = place.width / whole.width, place.height / whole.height
-    for x, y, width, height in boxes.tolist():
-        yield Place(
-            place.x + x * scale_x + inset,
-            place.y + y * scale_y + inset,
-            max(0.3, width * scale_x - 2 * inset),
-            max(0.3, height * scale_y - 2 * inset),
-        )
-
-
-def _rings(regions: Any, place: Place, whole: Size) -> Iterator[list[tuple[float, float]]]:
-    scale_x, scale_y = place.width / whole.width, place.height / whole.height
-    for region in regions:
-        # Half a point is finer than the line is wide.
-        simple = region.shape.simplify(0.5 / scale_x)
-        for ring in shapely.get_rings(shapely.get_parts(simple)):
-            points = shapely.get_coordinates(ring) * [scale_x, scale_y] + [place.x, place.y]
-            yield [(x, y) for x, y in points.tolist()]
 
 
 def _scale_bar(sheet: Sheet, place: Place, width_um: float, y: float) -> None:
@@ -200,19 +227,10 @@ def _scale_bar(sheet: Sheet, place: Place, width_um: float, y: float) -> None:
 
 
 def _legend(sheet: Sheet, cohort: Cohort, found: Evidence, y: float) -> float:
+    entries = _legend_entries(cohort, found)
     x = MARGIN
-    word = {"run": "kept tile", "dry-run": "planned tile", "stored": "stored tile"}[cohort.kind]
-    entries: list[tuple[str, Colour, str]] = []
-    for name, boxes in found.boxes.items():
-        if len(boxes):
-            text = word if name == "kept" else reason_name(name)
-            entries.append((text, colour_for(name), "outline" if name == "kept" else "fill"))
-    if found.mask is not None:
-        entries.append(("masked by QC", MASK_COLOUR, "mask"))
-    if found.regions:
-        entries.append(("region", LEGEND["region"], "line"))
     for full, colour, kind in entries:
-        text = fitted(full, 130, 7)
+        text = fitted(full, 160, 7)
         needed = 12 + width_of(text, 7) + 12
         if x + needed > MARGIN + _PICTURE.width and x > MARGIN:
             x, y = MARGIN, y + 12
@@ -221,11 +239,32 @@ def _legend(sheet: Sheet, cohort: Cohort, found: Evidence, y: float) -> float:
             sheet.frame(Place(x + 0.5, y - 5.5, 7, 6), colour, weight=1.1)
         elif kind == "line":
             sheet.segment(x, y - 2.5, x + 8, y - 2.5, colour=colour, weight=1.3)
+        elif kind == "dot":
+            sheet.fill(Place(x + 2, y - 4.5, 4, 4), colour)
         else:
-            sheet.fill(swatch, colour, alpha=0.5 if kind == "mask" else 0.55)
+            sheet.fill(swatch, colour, alpha=0.5)
         sheet.text(x + 12, y, text, size=7, colour=INK)
         x += needed
     return y + 4 if entries else y
+
+
+def _legend_entries(cohort: Cohort, found: Evidence) -> list[tuple[str, Colour, str]]:
+    """Text, colour and kind of mark of each entry."""
+    word = {"run": "kept tile", "dry-run": "planned tile", "stored": "stored tile"}[cohort.kind]
+    entries: list[tuple[str, Colour, str]] = []
+    dropped: dict[Colour, list[str]] = {}
+    for name, boxes in found.boxes.items():
+        colour = colour_for(name, cohort.qc_steps)
+        if name == "kept" and len(boxes):
+            entries.append((word, colour, "outline"))
+        elif len(boxes):
+            dropped.setdefault(colour, []).append(reason_name(name))
+    entries.extend((", ".join(names), colour, "dot") for colour, names in dropped.items())
+    if found.mask is not None:
+        entries.append(("masked by QC", MASK_COLOUR, "mask"))
+    if found.regions:
+        entries.append(("region", LEGEND["region"], "line"))
+    return entries
 
 
 def _facts(sheet: Sheet, cohort: Cohort, report: SlideReport, x: float) -> float:
@@ -282,32 +321,38 @@ def _labels(sheet: Sheet, report: SlideReport, x: float, y: float) -> float:
     return sheet.lines(x + 62, y + 9, wrapped(text, _FACTS - 62, 7.5, lines=3), size=7.5)
 
 
-def _samples(sheet: Sheet, cohort: Cohort, found: Evidence, y: float, *, limit: int, columns: int) -> float:
+def _samples(sheet: Sheet, cohort: Cohort, found: Evidence, y: float, *, limit: int) -> float:
     samples = found.samples
     if not samples:
         return y
+    y = sheet.heading(MARGIN, y, "Sample tiles", WIDTH, note="x and y of the centre, in pixels of level 0")
+    strips = [samples[start : start + _COLUMNS] for start in range(0, len(samples), _COLUMNS)]
+    for strip in strips:
+        y = _strip(sheet, cohort, strip, y, limit=limit // len(strips)) + 8
+    return y + 12
+
+
+def _strip(sheet: Sheet, cohort: Cohort, samples: Sequence[Sample], y: float, *, limit: int) -> float:
+    """One row of tiles, as on the slide and as stored; returns the y of the last line below."""
     rows = []
     if any(sample.before is not None for sample in samples):
         rows.append(("on the slide", [sample.before for sample in samples]))
     if any(sample.after is not None for sample in samples):
         known = cohort.pipeline is not None and cohort.pipeline.normalizer is not None
         rows.append(("normalized" if known else "as stored", [sample.after for sample in samples]))
-    y = sheet.heading(MARGIN, y, "Sample tiles", WIDTH, note="x and y of the centre, in pixels of level 0")
-    gutter = 46.0
-    step = (WIDTH - gutter) / columns
-    side = step
+    step = (WIDTH - _GUTTER + _GAP_OF_TILES) / _COLUMNS
     for title, tiles in rows:
-        jpeg, share = contact_sheet(tiles, columns=columns, max_px=_SAMPLE_PX, limit=limit // len(rows))
+        jpeg, share = contact_sheet(tiles, columns=_COLUMNS, max_px=_SAMPLE_PX, limit=limit // len(rows))
         side = step * share
-        sheet.image(Place(MARGIN + gutter, y - 6, WIDTH - gutter, side), jpeg)
-        for row, line in enumerate(wrapped(title, gutter - 4, 7, lines=2)):
+        sheet.image(Place(MARGIN + _GUTTER, y - 6, step * _COLUMNS, side), jpeg)
+        for row, line in enumerate(wrapped(title, _GUTTER - 4, 7, lines=2)):
             sheet.text(MARGIN, y - 6 + side / 2 + row * 8.5, line, size=7, colour=SOFT)
         y += side + 4
     for column, sample in enumerate(samples):
         if sample.loc is not None:
-            x = MARGIN + gutter + column * step
+            x = MARGIN + _GUTTER + column * step
             sheet.text(x, y + 1, fitted(f"{sample.loc[0]}, {sample.loc[1]}", step - 2, 5.8), size=5.8, colour=SOFT)
-    return y + 20
+    return y + 7
 
 
 def _remarks(sheet: Sheet, warnings: list[str], notes: list[str], y: float) -> None:

@@ -27,7 +27,7 @@ LINE: Colour = (216, 221, 227)
 PANEL: Colour = (245, 247, 249)
 BLUE: Colour = LEGEND["max-tiles"]
 GREEN: Colour = LEGEND["kept"]
-RED: Colour = LEGEND["qc"]
+RED: Colour = (213, 94, 0)  # the vermillion of Okabe and Ito, apart from green for every eye
 GREY: Colour = LEGEND["other"]
 DASH, TIMES = "\u2013", "\u00d7"
 

@@ -1,0 +1,77 @@
+"""The tables in the layout of existing data sets."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+from slideloom import SlideReport
+from slideloom_report import Cohort, write_tables
+
+# The columns and their order are those of Slideflow 3.0.2.
+HEADER = (
+    "slide,num_tiles,tile_px,tile_um,rois,stride,qc,gs_fraction,gs_threshold,ws_fraction,ws_threshold,normalizer,"
+    "img_format,date,backend,slideflow_version"
+)
+TABLE = {
+    "tiles": {"size_px": 299, "size_um": 302, "stride_div": 2},
+    "qc": [{"use": "otsu"}, {"use": "gaussian-v2"}],
+    "filter": [{"use": "grayspace", "threshold": 0.05, "fraction": 0.6}],
+    "normalizer": {"use": "macenko"},
+    "sink": [{"use": "tfrecord", "format": "jpg"}],
+}
+
+
+def cohort(out: Path, *slides: SlideReport) -> Cohort:
+    versions = {"slideloom-core": "0.1.0"}
+    started = "2025-03-12T14:05:00+00:00"
+    return Cohort(out, "299px_302um", "run", slides, table=TABLE, versions=versions, started=started)
+
+
+def slide(name: str, **values: Any) -> SlideReport:
+    outputs = (f"tfrecords/299px_302um/{name}.tfrecords",)
+    given = {"written": 5, "tile_px": 299, "tile_um": 302.0, "reader": "tiff", "outputs": outputs, **values}
+    return SlideReport(slide=name, path=f"/slides/{name}.svs", status="done", **given)
+
+
+def test_rows_have_the_columns_of_existing_reports(tmp_path: Path) -> None:
+    write_tables(cohort(tmp_path, slide("a")), stamp="20250312-140500")
+
+    lines = (tmp_path / "tfrecords/299px_302um/extraction_report.csv").read_text().splitlines()
+
+    assert lines[0] == HEADER
+    assert lines[1] == (
+        'a,5,299,302,ignore,2,"otsu, gaussian-v2",0.6,0.05,,,macenko,jpg,2025-03-12T14:05:00+00:00,tiff,slideloom 0.1.0'
+    )
+
+
+def test_new_rows_come_first_and_replace_those_of_the_same_slide(tmp_path: Path) -> None:
+    write_tables(cohort(tmp_path, slide("a", written=1), slide("b", written=2)), stamp="1")
+    write_tables(cohort(tmp_path, slide("c", written=3), slide("a", written=4)), stamp="2")
+
+    with (tmp_path / "tfrecords/299px_302um/extraction_report.csv").open(newline="") as file:
+        rows = [(row["slide"], row["num_tiles"]) for row in csv.DictReader(file)]
+
+    assert rows == [("c", "3"), ("a", "4"), ("b", "2")]
+
+
+def test_only_slides_above_five_percent_are_warned_of(tmp_path: Path) -> None:
+    slides = (slide("a", blur_burden=0.05), slide("b", blur_burden=0.125), slide("c", blur_burden=None))
+    write_tables(cohort(tmp_path, *slides), stamp="20250312-140500")
+
+    warned = tmp_path / "tfrecords/299px_302um/warn_report-20250312-140500.txt"
+
+    assert warned.read_text() == "/slides/b.svs,0.125\n"
+
+
+def test_no_warning_means_no_file(tmp_path: Path) -> None:
+    write_tables(cohort(tmp_path, slide("a", blur_burden=0.01)), stamp="20250312-140500")
+
+    assert not list(tmp_path.rglob("warn_report*"))
+
+
+def test_slides_without_tiles_are_listed_where_the_others_are(tmp_path: Path) -> None:
+    write_tables(cohort(tmp_path, slide("a"), slide("b", outputs=(), written=0)), stamp="1")
+
+    assert [path.parent.name for path in tmp_path.rglob("extraction_report.csv")] == ["299px_302um"]
