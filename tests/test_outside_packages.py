@@ -67,11 +67,13 @@ def test_every_package_passes_its_own_tests(outside: Outside) -> None:
     packages = packages_in(outside.folder)
     folders = [str(package / "tests") for package in packages]
 
-    done = outside.run("-m", "pytest", "-W", "error", "-p", "no:cacheprovider", *folders, cwd=outside.folder)
+    words = ("-W", "error", "-p", "no:cacheprovider", "--rootdir", ".", *folders)
+    done = outside.run("-m", "pytest", *words, cwd=outside.folder)
 
     assert done.returncode == 0, f"{done.stdout[-5000:]}{done.stderr[-1000:]}"
     assert len(packages) == len(kinds_offered()) + len(list(EXAMPLES.iterdir()))
-    assert all(str(Path(package.name, "tests")) in done.stdout for package in packages)
+    missing = [package.name for package in packages if str(Path(package.name, "tests")) not in done.stdout]
+    assert not missing, done.stdout
 
 
 def test_pytest_alone_is_enough_in_a_new_package(outside: Outside) -> None:

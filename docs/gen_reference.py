@@ -1,0 +1,364 @@
+"""Reference pages out of the code, as an mkdocs hook: they cannot differ from what is installed.
+
+`python docs/gen_reference.py FOLDER` writes the same pages as Markdown files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import attrs
+import slideloom
+from slideloom import cli, hookspecs, reports, steps, testing
+from slideloom.pipeline import QcUse, RoiUse, RunOptions, Slides
+from slideloom.plugins import KINDS, Plugin, registry
+from slideloom.settings import OptionInfo, options_of
+from slideloom.slide import Slide, SlideInfo
+from slideloom.testing import contracts
+from slideloom.tiling import Tiling
+
+_SECTION = re.compile(r"(Args|Returns|Raises|Attributes|Source|Sources|Yields):\s*(.*)")
+_ITEM = re.compile(r"([\w*][\w*, .]*?):\s+(.*)")
+
+
+def on_files(files: Any, config: Any) -> Any:  # Any: of mkdocs, which these pages do without when tested
+    """Add the pages to the site."""
+    from mkdocs.structure.files import File
+
+    for uri, make in PAGES.items():
+        files.append(File.generated(config, uri, content=make()))
+    return files
+
+
+def hooks_page() -> str:
+    """Every hook with its arguments."""
+    lines = [
+        "# Hooks",
+        "",
+        (
+            "A plugin is a package whose entry point in the group "
+            f"`{hookspecs.ENTRY_POINT_GROUP}` names a module; functions in that module that are decorated with "
+            "`slideloom.hookimpl` and named as below are its hooks. The group carries the version of this interface: "
+            "arguments may be added, their meaning never changes, and a break would be a new group."
+        ),
+        "",
+        "A function may take fewer arguments than the hook offers.",
+    ]
+    for name, function in hook_specs():
+        lines += ["", f"## {name}", "", *_signature(name, function), "", *_docstring(function)]
+    lines += ["", "## Command", "", *_docstring(hookspecs.Command)]
+    return _joined(lines)
+
+
+def hook_specs() -> list[tuple[str, Callable[..., Any]]]:
+    """Hook names and specifications, in the order of the file."""
+    return [(name, value) for name, value in vars(hookspecs).items() if name.startswith("slideloom_")]
+
+
+def steps_page() -> str:
+    """The contracts of all kinds of steps."""
+    lines = ["# Steps", "", *_docstring(steps), ""]
+    lines += ["The kinds and the names they have in pipeline files and messages:", "", "| kind | hook |", "|---|---|"]
+    lines += [f"| {kind} | [`{hook}`](hooks.md#{hook}) |" for kind, hook in KINDS.items()]
+    own = [value for value in vars(steps).values() if inspect.isclass(value) and value.__module__ == steps.__name__]
+    for cls in [*own, Slide, SlideInfo]:
+        lines += ["", f"## {cls.__name__}", "", *_docstring(cls)]
+        for name, function in _own_methods(cls):
+            lines += ["", f"### {cls.__name__}.{name}", "", *_signature(name, function), "", *_docstring(function)]
+    return _joined(lines)
+
+
+def settings_page() -> str:
+    """The options of every installed step."""
+    lines = [
+        "# Steps that come with slideloom",
+        "",
+        (
+            "All options of all steps. In a pipeline file they stand beside `use`; on the command line after a colon: "
+            "`--qc pen:level=4`. `slideloom plugins --verbose` prints the same for what you have installed."
+        ),
+    ]
+    for kind in KINDS:
+        found = [(plugin, cls) for plugin in _own_plugins() for cls in plugin.steps.get(kind, ())]
+        if found:
+            lines += ["", f"## {kind}"]
+        for plugin, cls in sorted(found, key=lambda pair: pair[1].name):
+            lines += ["", f"### {kind} {cls.name}", "", f"Of `{plugin.dist}`.", "", *_docstring(cls), ""]
+            lines += _options(cls)
+    return _joined(lines)
+
+
+def pipeline_page() -> str:
+    """The tables and keys of a pipeline file."""
+    tables: list[tuple[str, type[Any], str, Sequence[str]]] = [
+        ("[slides]", Slides, "Which slides, and how they are read.", ()),
+        ("[tiles]", Tiling, "Size and places of tiles. Either `size_um` or `magnification` is needed.", ()),
+        ("[[roi]]", RoiUse, "Any number of region sources; their own options stand beside these.", ("source",)),
+        ("[[qc]]", QcUse, "Any number of slide QC steps, in order; their own options stand beside these.", ("step",)),
+        ("[run]", RunOptions, "How to run. Nothing here changes the tiles, so it may differ when a run goes on.", ()),
+    ]
+    lines = [
+        "# Pipeline file",
+        "",
+        (
+            "A TOML file, read strictly: an unknown table or key, a wrong type or a value out of range is a mistake, and "
+            "`slideloom check FILE` prints all of them at once, each with the file, the key and the nearest known name. "
+            "Relative paths start from the file's folder. The command line, a file and Python make the same object, "
+            "`slideloom.Pipeline`."
+        ),
+        "",
+        "The file starts with `slideloom = 1`, the version of this layout.",
+        "",
+        "| table | what it says |",
+        "|---|---|",
+        "| `[slides]`, `[tiles]`, `[run]` | below |",
+        "| `[[roi]]`, `[[qc]]` | steps: `use` is a step's name; below, and [their options](settings.md) |",
+        "| `[[filter]]` | tile filters in order; without any, `grayspace` runs; `filter = []` is none |",
+        "| `[normalizer]` | at most one |",
+        "| `[placement]` | where tiles are, instead of the grid |",
+        "| `[[sink]]` | where tiles go; without any, TFRecords |",
+        "",
+        'Where two plugins offer a step of the same name, write `use = "distribution/name"`.',
+    ]
+    for title, cls, text, left_out in tables:
+        lines += ["", f"## {title}", "", text, "", *_options(cls, left_out=left_out)]
+    return _joined(lines)
+
+
+def command_line_page() -> str:
+    """The help of every command."""
+    lines = [
+        "# Command line",
+        "",
+        (
+            "The exit code is 0 only if all went well: 1 means that a slide or the run failed, 2 that the words were "
+            "wrong, 130 that it was interrupted."
+        ),
+        "",
+        *_fenced(_parser_of([]).format_help()),
+    ]
+    for name in command_names():
+        lines += ["", f"## slideloom {name}", "", *_fenced(_help_of(name))]
+    return _joined(lines)
+
+
+def command_names() -> list[str]:
+    """All commands, those of plugins included."""
+    (commands,) = [a for a in _parser_of([])._actions if isinstance(a, argparse._SubParsersAction)]
+    return list(commands.choices)
+
+
+def _help_of(name: str) -> str:
+    (commands,) = [a for a in _parser_of([name])._actions if isinstance(a, argparse._SubParsersAction)]
+    text: str = commands.choices[name].format_help()
+    return text
+
+
+def _parser_of(words: Sequence[str]) -> argparse.ArgumentParser:
+    parser = cli._parser(words)
+    _widen(parser)
+    return parser
+
+
+def _widen(parser: argparse.ArgumentParser) -> None:
+    """Line breaks are not to depend on the terminal of whoever builds the pages."""
+    parser.formatter_class = lambda prog: argparse.HelpFormatter(prog, width=100, max_help_position=30)  # type: ignore[assignment, return-value]
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for sub in action.choices.values():
+                _widen(sub)
+
+
+def python_page() -> str:
+    """The public names."""
+    lines = [
+        "# Python",
+        "",
+        (
+            "Public names: `import slideloom as sl`, then `sl.WSI`. They are imported when first used. Plugins use these "
+            "names only."
+        ),
+    ]
+    for name in slideloom.__all__:
+        if name != "__version__":
+            lines += ["", f"## {name}", "", *_member(name, getattr(slideloom, name))]
+    return _joined(lines)
+
+
+def _member(name: str, value: Any) -> Iterator[str]:
+    if inspect.isclass(value):
+        yield from _docstring(value)
+        for method, function in _own_methods(value):
+            yield from ["", f"### {name}.{method}", "", *_signature(method, function), "", *_docstring(function)]
+    elif inspect.isfunction(value):
+        yield from [*_signature(name, value), "", *_docstring(value)]
+    else:
+        yield f"`{re.sub(' at 0x[0-9a-f]+', '', repr(value))[:200]}`"
+
+
+def testing_page() -> str:
+    """The contracts and helpers of `slideloom.testing`."""
+    lines = ["# Testing", "", *_docstring(testing), "", *_docstring(contracts)]
+    for name in contracts.__all__:
+        cls = getattr(contracts, name)
+        lines += ["", f"## {name}", "", *_docstring(cls), ""]
+        tests = [(test, function) for test, function in _own_methods(cls) if test.startswith("test_")]
+        for test, function in tests:
+            lines.append(f"- *{test.removeprefix('test_').replace('_', ' ')}*: {_first_line(function)}")
+    for name in testing.__all__:
+        if name not in contracts.__all__:
+            lines += ["", f"## {name}", "", *_member(name, getattr(testing, name))]
+    return _joined(lines)
+
+
+def reports_page() -> str:
+    """What a run leaves as data."""
+    lines = [
+        "# Reports as data",
+        "",
+        (
+            "`extraction_report.json` in the output folder is a `RunReport`; "
+            "`slideloom/<label>/slides/<slide>.json` is a `SlideReport`. `--json` prints the former."
+        ),
+    ]
+    for cls in (reports.RunReport, reports.SlideReport):
+        lines += ["", f"## {cls.__name__}", "", *_docstring(cls), "", "| key | type |", "|---|---|"]
+        lines += [f"| `{attribute.name}` | `{_escape(str(attribute.type))}` |" for attribute in attrs.fields(cls)]
+    return _joined(lines)
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "reference/command-line.md": command_line_page,
+    "reference/pipeline-file.md": pipeline_page,
+    "reference/settings.md": settings_page,
+    "reference/reports.md": reports_page,
+    "reference/python.md": python_page,
+    "reference/steps.md": steps_page,
+    "reference/hooks.md": hooks_page,
+    "reference/testing.md": testing_page,
+}
+
+
+def _own_plugins() -> list[Plugin]:
+    """The plugins of this repository, whatever else is installed."""
+    root = Path(__file__).parents[1]
+    broken = [f"{plugin.dist}: {plugin.error}" for plugin in registry().plugins if plugin.error]
+    if broken:
+        raise RuntimeError(f"the reference needs every plugin; not loaded: {'; '.join(broken)}")
+    return [plugin for plugin in registry().plugins if Path(plugin.file).is_relative_to(root) or plugin.name == "core"]
+
+
+def _options(cls: type[Any], *, left_out: Sequence[str] = ()) -> list[str]:
+    infos = [info for info in options_of(cls).values() if info.name not in left_out]
+    if not infos:
+        return ["It takes no options."]
+    lines = ["| option | type | default | |", "|---|---|---|---|"]
+    return lines + [
+        f"| `{info.name}` | {_type_of(info)} | {_default_of(info)} | {_escape(info.help)} |" for info in infos
+    ]
+
+
+def _type_of(info: OptionInfo) -> str:
+    return _escape(info.type_text) + (f", {info.unit}" if info.unit else "")
+
+
+def _default_of(info: OptionInfo) -> str:
+    if info.is_required:
+        return "required"
+    if info.default is None:
+        return ""
+    values = {True: "true", False: "false"}
+    text = values.get(info.default, info.default) if isinstance(info.default, bool) else info.default
+    if isinstance(text, tuple):
+        text = [str(item) for item in text]
+    return f"`{_escape(str(text))}`"
+
+
+def _own_methods(cls: type[Any]) -> Iterator[tuple[str, Any]]:
+    """Public methods and properties of a class, those of bases in this project included."""
+    seen = set()
+    for base in cls.__mro__:
+        if not base.__module__.startswith("slideloom"):
+            continue
+        for name, value in vars(base).items():
+            function = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
+            if not name.startswith("_") and name not in seen and inspect.isfunction(function):
+                seen.add(name)
+                yield name, function
+
+
+def _signature(name: str, function: Any) -> list[str]:
+    return _fenced(f"{name}{_plain(inspect.signature(function))}", "python")
+
+
+def _plain(signature: inspect.Signature) -> str:
+    """A signature whose annotations are written as in the source, without quotes and module names."""
+    text = re.sub(r"'([^']*)'", r"\1", str(signature))
+    return re.sub(r"\b(?:[a-z_]+\.)+(?=[A-Z])", "", text)
+
+
+def _fenced(text: str, language: str = "text") -> list[str]:
+    return [f"```{language}", text.rstrip(), "```"]
+
+
+def _first_line(thing: Any) -> str:
+    return (inspect.getdoc(thing) or "").split("\n")[0]
+
+
+def _docstring(thing: Any) -> list[str]:
+    """A docstring in Google's form as Markdown lines."""
+    text = thing.__doc__ or "" if isinstance(thing, type | ModuleType) else inspect.getdoc(thing) or ""
+    lines: list[str] = []
+    section, in_block = "", False
+    for line in inspect.cleandoc(text).split("\n"):
+        match = _SECTION.fullmatch(line)
+        if match:
+            section = match[1]
+            lines += ["", f"**{section}**", "", *([match[2]] if match[2] else [])]
+        elif section and line.startswith("    "):
+            lines += _section_line(line[4:])
+        else:
+            if line:
+                section = ""
+            code = line.startswith("    ") and not section
+            if code != in_block and line:
+                lines.append("```python" if code else "```")
+                in_block = code
+            lines.append(line[4:] if code else line)
+    if in_block:
+        lines.append("```")
+    return lines
+
+
+def _section_line(line: str) -> list[str]:
+    item = None if line.startswith(" ") else _ITEM.fullmatch(line)
+    if item:
+        return [f"- `{item[1]}`: {item[2]}"]
+    return [f"  {line.strip()}"] if line.startswith(" ") else [line]
+
+
+def _escape(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*")
+
+
+def _joined(lines: Sequence[str]) -> str:
+    return "\n".join(lines) + "\n"
+
+
+def write_pages(folder: Path) -> None:
+    """Write every page below a folder."""
+    for uri, make in PAGES.items():
+        path = folder / uri
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(make(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write_pages(Path(sys.argv[1]))
