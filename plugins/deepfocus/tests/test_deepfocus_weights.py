@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from slideloom import ConfigError
-from slideloom_deepfocus import weights
+from slideloom import ConfigError, Size
+from slideloom.testing import PixelsSlide, stained
+from slideloom_deepfocus import DeepFocus, weights
 from slideloom_deepfocus.layout import shapes
 from slideloom_deepfocus.tensorbundle import read_checkpoint
 
@@ -101,6 +102,24 @@ def test_checkpoints_that_number_the_layers_are_read_by_order(tmp_path: Path, ki
     arrays = random_weights(seed=12)
     found = weights.from_file(written(kind, arrays, tmp_path))
     assert all(np.array_equal(found[name], arrays[name]) for name in arrays)
+
+
+def test_published_weights_are_used_from_the_cache(released: Any, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    # Hugging Face's cache as its documentation describes it: a reference that names a snapshot.
+    repository, commit = tmp_path / "models--jamesdolezal--deepfocus", "1" * 40
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text(commit)
+    snapshot = repository / "snapshots" / commit
+    snapshot.mkdir(parents=True)
+    copied(released[0], snapshot)
+    step = DeepFocus(weights="published", cache=tmp_path, device="cpu").build()
+    assert step.options.mpp == 0.25
+    rgb = stained(Size(256, 128), seed=3)
+    found = step(PixelsSlide(rgb, mpp=0.25), threshold=False)
+    tiles = rgb.reshape(2, 64, 4, 64, 3).swapaxes(1, 2).reshape(8, 64, 64, 3) / 255
+    centred = (tiles - tiles.mean(axis=(1, 2, 3), keepdims=True)).astype(np.float32)
+    assert np.abs(found.values.ravel() - reference(released[1], centred)[:, 1]).max() < 1e-4
 
 
 def copied(prefix: Path, folder: Path) -> Path:
