@@ -108,8 +108,8 @@ def pipeline_page() -> str:
         "# Pipeline file",
         "",
         (
-            "A TOML file, read strictly: an unknown table or key, a wrong type or a value out of range is a mistake, and "
-            "`slideloom check FILE` prints all of them at once, each with the file, the key and the nearest known name. "
+            "A TOML file, read strictly: an unknown table or key, a wrong type or a value out of range is a mistake; "
+            "`slideloom check FILE` prints all at once, each with the file, the key and the nearest known name. "
             "Relative paths start from the file's folder. The command line, a file and Python make the same object, "
             "`slideloom.Pipeline`."
         ),
@@ -182,7 +182,7 @@ def python_page() -> str:
         "# Python",
         "",
         (
-            "Public names: `import slideloom as sl`, then `sl.WSI`. They are imported when first used. Plugins use these "
+            "Public names: `import slideloom as sl`, then `sl.WSI`. They are imported when used. Plugins use these "
             "names only."
         ),
     ]

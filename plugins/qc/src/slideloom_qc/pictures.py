@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 
 from attrs import field, frozen
-from slideloom import Box, Rgb, Size, Slide, SlideError
-from slideloom.slide import Resolution
+from slideloom import Box, Resolution, Rgb, Size, Slide, SlideError
 
 # No picture is larger along a side; a larger slide is looked at more coarsely.
 MAX_SIDE_PX = 3072

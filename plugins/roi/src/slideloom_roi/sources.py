@@ -6,8 +6,7 @@ import codecs
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from slideloom import RoiError, RoiSource, SlideInfo
-from slideloom.regions import Regions
+from slideloom import Regions, RoiError, RoiSource, SlideInfo
 
 from slideloom_roi.drafts import Mistake, Parsed
 from slideloom_roi.settings import GeoJson, Ndpa, QuPathCsv
