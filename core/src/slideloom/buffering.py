@@ -73,7 +73,7 @@ def _folder_in(buffer: Path) -> Iterator[Path]:
 def _remove_abandoned(buffer: Path) -> None:
     for folder in buffer.glob("slideloom-*"):
         try:
-            with (folder / _LOCK).open("a+", encoding="utf-8") as lock:
+            with (folder / _LOCK).open("r+", encoding="utf-8") as lock:
                 is_abandoned = take_lock(lock)
         except OSError:  # it is not ours, or its run removes it just now
             continue
