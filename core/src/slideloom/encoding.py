@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any, Literal
 
+import numpy as np
 from attrs import frozen, validators
 
 from slideloom.geometry import Rgb
@@ -38,6 +40,7 @@ class ImageEncoder:
 
     def __init__(self, cv2: Any, options: ImageOptions) -> None:  # Any: OpenCV cannot be named without importing it
         self._cv2 = cv2
+        self._local = threading.local()
         self._extension = f".{options.format}"
         self._parameters: list[int] = []
         if options.format == "jpg":
@@ -47,9 +50,17 @@ class ImageEncoder:
                 *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, factor[options.subsampling]),
             ]
 
+    def _bgr(self, rgb: Rgb) -> Rgb:
+        """`rgb` in the order that OpenCV wants, in memory that this thread uses for every tile."""
+        kept: Rgb | None = getattr(self._local, "bgr", None)
+        if kept is None or kept.shape != rgb.shape:
+            kept = self._local.bgr = np.empty(rgb.shape, np.uint8)
+        bgr: Rgb = self._cv2.cvtColor(rgb, self._cv2.COLOR_RGB2BGR, dst=kept)
+        return bgr
+
     def __call__(self, rgb: Rgb) -> bytes:
         """`rgb` (H, W, 3) uint8 as the bytes of an image file."""
-        bgr = self._cv2.cvtColor(rgb, self._cv2.COLOR_RGB2BGR)
+        bgr = self._bgr(rgb)
         _, encoded = self._cv2.imencode(self._extension, bgr, self._parameters)
         contents: bytes = encoded.tobytes()
         return contents

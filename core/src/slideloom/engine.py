@@ -5,6 +5,7 @@ Results come in an order that does not depend on threads or batch size.
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +18,7 @@ import numpy as np
 from attrs import field, frozen
 from numpy.typing import NDArray
 
-from slideloom.errors import PluginError, SlideError
+from slideloom.errors import PluginError
 from slideloom.geometry import IntArray, RgbBatch
 from slideloom.opening import blaming
 from slideloom.planning import SlidePlan
@@ -25,10 +26,10 @@ from slideloom.settings import Settings
 from slideloom.steps import Normalized, Normalizer, Sink, TileFilter, Verdict
 from slideloom.tiles import TileBatch, Tiles
 
-# A block is this many footprints wide and high: wide and high enough that few source tiles are shared by two blocks,
-# small enough that memory does not grow with the slide.
-BLOCK_COLUMNS = 16
-BLOCK_ROWS = 8
+# A block is one row of tiles within a column of the slide that is this wide, in pixels of the level read. Blocks
+# follow each other down a column, so that a reader needs to remember only few source tiles to decode most of them
+# once, however wide the slide is; those at a column's sides, one in 33 of 256 pixels, are needed by two columns.
+COLUMN_PX = 8192
 # Level pixels read at once by one thread, about 50 MB.
 _BATCH_PX = 16_000_000
 
@@ -75,17 +76,51 @@ class BlockResult:
     first_error: list[str] = field(factory=list)
 
 
-def blocks_of(tiles: Tiles) -> list[Tiles]:
-    """The tiles in blocks of neighbours; rows of blocks from the top, and within a block rows of tiles."""
+def blocks_of(tiles: Tiles, *, downsample: float = 1.0) -> list[Tiles]:
+    """The tiles in blocks of neighbours: from the left, columns of the slide, and down each column rows of tiles.
+
+    Args:
+        tiles: of one slide.
+        downsample: of the level they are read from.
+    """
     if not len(tiles):
         return []
-    width, height = tiles.footprint.width * BLOCK_COLUMNS, tiles.footprint.height * BLOCK_ROWS
-    column, row = tiles.x // width, tiles.y // height
-    order = np.lexsort((tiles.index, tiles.x, tiles.y, column, row))
+    footprint = tiles.footprint
+    width = footprint.width * max(1, int(COLUMN_PX * downsample / footprint.width))
+    column, row = tiles.x // width, tiles.y // footprint.height
+    order = np.lexsort((tiles.index, tiles.x, tiles.y, row, column))
     ordered = tiles.take(order)
-    change = np.flatnonzero(np.diff(row[order]) | np.diff(column[order])) + 1
+    change = np.flatnonzero((np.diff(row[order]) != 0) | (np.diff(column[order]) != 0)) + 1
     edges = [0, *change.tolist(), len(tiles)]
     return [ordered.take(slice(start, end)) for start, end in pairwise(edges)]
+
+
+class _Batches:
+    """Memory for the pixels of batches, used again once nobody holds it any more.
+
+    Fresh memory of this size comes from the operating system, page by page, and costs as much as decoding a JPEG.
+    """
+
+    def __init__(self, count: int, side: int) -> None:
+        self._shape = (count, side, side, 3)
+        self._free = threading.local()
+
+    def take(self) -> RgbBatch:
+        """(count, side, side, 3) uint8 of any content; this thread's own, until its last view is gone."""
+        known: list[RgbBatch] | None = getattr(self._free, "batches", None)
+        if known is None:
+            known = self._free.batches = []
+        for batch in known:
+            if sys.getrefcount(batch) == _REFERENCES:
+                return batch
+        batch = np.empty(self._shape, np.uint8)
+        if len(known) < _KEPT_BATCHES:
+            known.append(batch)
+        return batch
+
+
+_KEPT_BATCHES = 4  # per thread: one read, one filtered, one normalized, and one to spare
+_REFERENCES = 3  # the list, the loop's name and the argument of the question
 
 
 class TileEngine:
@@ -99,11 +134,13 @@ class TileEngine:
         level = plan.slide.info.levels[self._geometry.level]
         source = self._geometry.footprint.area / (level.downsample_x * level.downsample_y)
         self._batch = max(1, min(batch_tiles, int(_BATCH_PX / source)))
+        self._memory = _Batches(self._batch, self._geometry.tile_px)
+        self._downsample = level.downsample
         self._read_lock: AbstractContextManager[Any] = nullcontext() if plan.slide.thread_safe else threading.Lock()
 
     def run(self, tiles: Tiles) -> Iterator[BlockResult]:
         """Results block by block, in the order of `blocks_of`."""
-        blocks = blocks_of(tiles)
+        blocks = blocks_of(tiles, downsample=self._downsample)
         if self._threads == 1:
             yield from map(self._process, blocks)
             return
@@ -133,16 +170,15 @@ class TileEngine:
             result.encoded.append([self._encode(stage, batch) for stage in self._line.sinks])
 
     def _read(self, tiles: Tiles, result: BlockResult) -> TileBatch:
+        rgb = self._memory.take()[: len(tiles)]
         with self._read_lock:
-            pixels = self._plan.slide.try_read_boxes(tiles.boxes(), self._geometry.size, level=self._geometry.level)
-        good = [found for found in pixels if not isinstance(found, SlideError)]
-        readable = np.array([not isinstance(found, SlideError) for found in pixels], bool)
-        if not readable.all():
-            result.unreadable.extend(tiles.index[~readable].tolist())
-            result.first_error.extend(str(found) for found in pixels if isinstance(found, SlideError))
-        side = self._geometry.tile_px
-        rgb = np.stack(good) if good else np.empty((0, side, side, 3), np.uint8)
-        return self._batch_of(rgb, tiles.take(readable))
+            errors = self._plan.slide.read_into(tiles.boxes(), list(rgb), level=self._geometry.level)
+        if all(error is None for error in errors):
+            return self._batch_of(rgb, tiles)
+        readable = np.array([error is None for error in errors], bool)
+        result.unreadable.extend(tiles.index[~readable].tolist())
+        result.first_error.extend(str(error) for error in errors if error is not None)
+        return self._subset(self._batch_of(rgb, tiles), readable)
 
     def _batch_of(self, rgb: RgbBatch, tiles: Tiles) -> TileBatch:
         # A step that writes to its input is found at once instead of changing what the next step sees.
@@ -152,7 +188,10 @@ class TileEngine:
         return TileBatch(rgb=rgb, tiles=tiles, slide=self._plan.slide.info.name, labels=labels)
 
     def _subset(self, batch: TileBatch, keep: NDArray[np.bool_]) -> TileBatch:
-        return self._batch_of(batch.rgb[keep], batch.tiles.take(keep))
+        which = np.flatnonzero(keep)
+        rgb = self._memory.take()[: len(which)]
+        np.take(batch.rgb, which, axis=0, out=rgb, mode="clip")  # another mode would copy twice
+        return self._batch_of(rgb, batch.tiles.take(which))
 
     def _call(self, stage: Stage, function: Callable[[TileBatch], Any], batch: TileBatch) -> Any:
         with blaming(stage.settings, stage.kind, batch.slide), stage.lock:

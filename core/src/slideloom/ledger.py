@@ -80,6 +80,5 @@ class Ledger:
         return [words[code] for code in self._status.tolist()]
 
     def _settle(self, which: NDArray[np.integer] | NDArray[np.bool_], code: int) -> None:
-        selected = np.zeros(len(self.tiles), bool)
-        selected[which] = True
-        self._status[selected & (self._status == _CANDIDATE)] = code
+        places = np.flatnonzero(which) if which.dtype == np.bool_ else which
+        self._status[places[self._status[places] == _CANDIDATE]] = code

@@ -9,8 +9,9 @@ import json
 import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
-from importlib.metadata import distributions
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -296,10 +297,11 @@ def versions() -> dict[str, str]:
     """Version of every slideloom distribution and of the libraries that touch pixels."""
     names = ("numpy", "opencv-python-headless", "openslide-python", "openslide-bin", "pyvips", "simplejpeg", "torch")
     found = {"slideloom-core": __version__}
-    for dist in distributions():
-        name = dist.metadata["Name"]
-        if name is not None and (name.startswith("slideloom") or name in names):
-            found[name] = dist.version
+    # Looked up one by one: going through every distribution there is takes longer than a small slide.
+    for name in ("slideloom", *names):
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    found.update({plugin.dist: plugin.version for plugin in registry().plugins if plugin.dist.startswith("slideloom")})
     return dict(sorted(found.items()))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import ceil, floor
 from pathlib import Path
 from types import TracebackType
@@ -166,9 +166,20 @@ class Slide(ABC):
                 results.append(error)
         return results
 
+    def read_each(self, origins: Sequence[Point], level: int, size: Size) -> Iterator[Rgb | SlideError]:
+        """`read_many`, one place after another: an image may be overwritten when the next one is asked for.
+
+        A reader that can use one piece of memory for all of them overrides this.
+        """
+        yield from self.read_many(origins, level, size)
+
     def resample(self, rgb: Rgb, *, box: Box, size: Size) -> Rgb:
         """`slideloom.resampling.resample`; readers with a native image library give its faster equal."""
         return resample(rgb, box=box, size=size)
+
+    def resample_into(self, rgb: Rgb, *, box: Box, out: Rgb) -> None:
+        """`resample` to the size of `out`, and into it."""
+        out[...] = self.resample(rgb, box=box, size=Size(out.shape[1], out.shape[0]))
 
     def close(self) -> None:  # noqa: B027 - nothing to release is a valid answer
         """Release the file. Called once; the slide is not used afterwards."""
@@ -234,6 +245,21 @@ class Slide(ABC):
 
     def try_read_boxes(self, boxes: Sequence[Box], size: Size, *, level: int) -> list[Rgb | SlideError]:
         """`read_boxes`, where a box that cannot be read gives its error. All boxes have the same width and height."""
+        images = [np.empty((size.height, size.width, 3), np.uint8) for _ in boxes]
+        errors = self.read_into(boxes, images, level=level)
+        return [image if error is None else error for image, error in zip(images, errors, strict=True)]
+
+    def read_into(self, boxes: Sequence[Box], images: Sequence[Rgb], *, level: int) -> list[SlideError | None]:
+        """`try_read_boxes` into memory that is there already.
+
+        Args:
+            boxes: in level-0 pixels, all of the same width and height.
+            images: as many, each (h, w, 3) uint8 of one size; written to.
+            level: the level to read.
+
+        Returns:
+            For each box None, or why it cannot be read; its image is then left as it was, or half-written.
+        """
         if not boxes:
             return []
         stored = self.info.levels[level]
@@ -244,15 +270,15 @@ class Slide(ABC):
             max(ceil(box.right - 1e-6) - origin.x for box, origin in zip(here, origins, strict=True)),
             max(ceil(box.bottom - 1e-6) - origin.y for box, origin in zip(here, origins, strict=True)),
         )
-        results: list[Rgb | SlideError] = []
-        pixels = self.read_many(origins, level, reach)
-        for found, box, origin in zip(pixels, here, origins, strict=True):
+        errors: list[SlideError | None] = []
+        pixels = self.read_each(origins, level, reach)
+        for found, box, origin, image in zip(pixels, here, origins, images, strict=True):
             if isinstance(found, SlideError):
-                results.append(found)
+                errors.append(found)
             else:
-                local = box.moved(x=-origin.x, y=-origin.y)
-                results.append(self.resample(found, box=local, size=size))
-        return results
+                self.resample_into(found, box=box.moved(x=-origin.x, y=-origin.y), out=image)
+                errors.append(None)
+        return errors
 
     def thumbnail(self, *, max_px: int | None = None, mpp: float | None = None) -> Rgb:
         """The whole slide, small.

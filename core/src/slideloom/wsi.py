@@ -333,7 +333,7 @@ class WSI:
     def __iter__(self) -> Iterator[TileView]:
         """The kept tiles, neighbours together."""
         regions = self._plan.regions
-        for block in blocks_of(self.tiles):
+        for block in blocks_of(self.tiles, downsample=self.info.levels[self.geometry.level].downsample):
             for start in range(0, len(block), _READ_AT_ONCE):
                 part = block.take(slice(start, start + _READ_AT_ONCE))
                 columns = (part.loc_x, part.loc_y, part.grid_x, part.grid_y, part.roi)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from abc import abstractmethod
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -17,11 +19,19 @@ class _ShareFilter(TileFilter):
 
     def __init__(self, *, fraction: float) -> None:
         self._fraction = fraction
+        self._local = threading.local()
 
     def check(self, batch: TileBatch) -> Verdict:
         """See `TileFilter.check`."""
         shares = np.array([self.share(rgb) for rgb in batch.rgb], np.float64)
         return Verdict(keep=shares <= self._fraction, score=shares.astype(np.float32))
+
+    def _channels(self, rgb: Rgb) -> Sequence[NDArray[np.uint8]]:
+        """Red, green and blue, in memory of this thread that the next tile overwrites; new memory costs more."""
+        kept: list[NDArray[np.uint8]] | None = getattr(self._local, "channels", None)
+        if kept is None or kept[0].shape != rgb.shape[:2]:
+            kept = self._local.channels = [np.empty(rgb.shape[:2], np.uint8) for _ in range(3)]
+        return cv2.split(rgb, kept)  # type: ignore[return-value]  # OpenCV knows no element type
 
     @abstractmethod
     def share(self, rgb: Rgb) -> float:
@@ -45,7 +55,7 @@ class GrayspaceFilter(_ShareFilter):
         """See `_ShareFilter.share`."""
         if self._is_off:
             return 0.0
-        red, green, blue = cv2.split(rgb)
+        red, green, blue = self._channels(rgb)
         highest = cv2.max(cv2.max(red, green), blue)
         lowest = cv2.min(cv2.min(red, green), blue)
         gray = cv2.compare(lowest, cv2.LUT(highest, self._least_min), cv2.CMP_GE)
@@ -66,7 +76,7 @@ class WhitespaceFilter(_ShareFilter):
 
     def share(self, rgb: Rgb) -> float:
         """See `_ShareFilter.share`."""
-        red, green, blue = cv2.split(rgb)
+        red, green, blue = self._channels(rgb)
         total = cv2.add(cv2.add(red, green, dtype=cv2.CV_16U), blue, dtype=cv2.CV_16U)
         _, white = cv2.threshold(total, self._least_sum - 1, 1, cv2.THRESH_BINARY)
         return float(cv2.countNonZero(white) / white.size)

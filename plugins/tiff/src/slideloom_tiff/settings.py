@@ -16,7 +16,7 @@ class TiffReader(Settings[Reader]):
     rank: ClassVar[int] = 5
     cache_mb: int = option(
         32,
-        help="decoded source tiles kept in memory per thread",
+        help="decoded source tiles kept in memory, for each thread that reads",
         unit="MiB",
         validator=in_range(1, 4096),
         affects_output=False,

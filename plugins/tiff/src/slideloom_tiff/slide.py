@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import threading
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
-import simplejpeg
 from slideloom import (
     Box,
     NativeResampler,
@@ -26,7 +23,9 @@ from slideloom import (
 )
 
 from slideloom_tiff import metadata
+from slideloom_tiff.cache import TileCache
 from slideloom_tiff.directories import Directory, NotTiffError, read_directories
+from slideloom_tiff.jpegs import ByteRanges, JpegTiles
 from slideloom_tiff.levels import TiledLevel, is_aperio, slide_levels
 
 cv2.setNumThreads(1)  # the core's threads work on tiles of their own; OpenCV's would only compete
@@ -39,7 +38,7 @@ class TiffFiles(Reader):
     """Opens SVS and TIFF files whose levels are grids of JPEG tiles.
 
     Args:
-        cache_bytes: decoded source tiles kept per thread.
+        cache_bytes: decoded source tiles kept, times the threads that read.
     """
 
     def __init__(self, *, cache_bytes: int) -> None:
@@ -69,7 +68,7 @@ class TiffFiles(Reader):
 
 
 class TiffSlide(Slide):
-    """One slide, open. Each thread has a cache of the source tiles it decoded last."""
+    """One slide, open. Threads share the source tiles that were decoded last."""
 
     def __init__(
         self, path: Path, images: Sequence[Directory], levels: Sequence[TiledLevel], *, cache_bytes: int
@@ -87,13 +86,12 @@ class TiffSlide(Slide):
             properties=found,
         )
         self._levels = list(levels)
-        self._name = path.name
-        self._cache_bytes = cache_bytes
         self._local = threading.local()
         try:
-            self._file = _File(path)
+            self._file = ByteRanges(path)
         except OSError as error:
             raise SlideError(f"{path.name}: cannot be opened: {error.strerror}") from error
+        self._tiles = TileCache(JpegTiles(self._file, levels, name=path.name), bytes_per_thread=cache_bytes)
 
     def close(self) -> None:
         """Release the file."""
@@ -103,93 +101,48 @@ class TiffSlide(Slide):
         """See `Slide.resample`."""
         return _resample(rgb, box=box, size=size)
 
+    def resample_into(self, rgb: Rgb, *, box: Box, out: Rgb) -> None:
+        """See `Slide.resample_into`."""
+        _resample.into(rgb, box=box, out=out)
+
     def read(self, origin: Point, level: int, size: Size) -> Rgb:
         """See `Slide.read`."""
+        rgb = np.empty((size.height, size.width, 3), np.uint8)
+        self._fill(rgb, origin, level)
+        return rgb
+
+    def read_each(self, origins: Sequence[Point], level: int, size: Size) -> Iterator[Rgb | SlideError]:
+        """See `Slide.read_each`; all are read into the same memory."""
+        shape = (size.height, size.width, 3)
+        rgb: Rgb | None = getattr(self._local, "rgb", None)
+        if rgb is None or rgb.shape != shape:
+            rgb = self._local.rgb = np.empty(shape, np.uint8)
+        for origin in origins:
+            try:
+                self._fill(rgb, origin, level)
+            except SlideError as error:
+                yield error
+            else:
+                yield rgb
+
+    def _fill(self, rgb: Rgb, origin: Point, level: int) -> None:
         stored = self._levels[level]
+        size = Size(rgb.shape[1], rgb.shape[0])
         left, top = max(0, origin.x), max(0, origin.y)
         right = min(stored.size.width, origin.x + size.width)
         bottom = min(stored.size.height, origin.y + size.height)
-        whole = (right - left, bottom - top) == (size.width, size.height)
-        if whole:
-            rgb = np.empty((size.height, size.width, 3), np.uint8)
-        else:
-            rgb = np.full((size.height, size.width, 3), _WHITE, np.uint8)
+        if (right - left, bottom - top) != (size.width, size.height):
+            rgb[...] = _WHITE
         if right <= left or bottom <= top:
-            return rgb
+            return
         width, height = stored.tile.width, stored.tile.height
         for row in range(top // height, (bottom - 1) // height + 1):
             y0, y1 = max(top, row * height), min(bottom, (row + 1) * height)
             for column in range(left // width, (right - 1) // width + 1):
                 x0, x1 = max(left, column * width), min(right, (column + 1) * width)
-                tile = self._tile(level, row * stored.columns + column)
+                tile = self._tiles.get(level, row * stored.columns + column)
                 target = rgb[y0 - origin.y : y1 - origin.y, x0 - origin.x : x1 - origin.x]
                 if tile is None:
                     target[...] = _WHITE
                 else:
                     target[...] = tile[y0 - row * height : y1 - row * height, x0 - column * width : x1 - column * width]
-        return rgb
-
-    def _tile(self, level: int, index: int) -> Rgb | None:
-        """A decoded source tile, None if it was never written.
-
-        Raises:
-            SlideError: its bytes are damaged.
-        """
-        cache: OrderedDict[tuple[int, int], Rgb | None] | None = getattr(self._local, "cache", None)
-        if cache is None:
-            cache = self._local.cache = OrderedDict()
-        key = (level, index)
-        if key in cache:
-            cache.move_to_end(key)
-            return cache[key]
-        tile = self._decoded(level, index)
-        cache[key] = tile
-        stored = self._levels[level].tile
-        if len(cache) * stored.area * 3 > self._cache_bytes and len(cache) > 1:
-            cache.popitem(last=False)
-        return tile
-
-    def _decoded(self, level: int, index: int) -> Rgb | None:
-        stored = self._levels[level]
-        offset, length = int(stored.offsets[index]), int(stored.lengths[index])
-        if not length:
-            return None
-        try:
-            content = self._file.read(offset, length)
-            tile: Rgb = simplejpeg.decode_jpeg(stored.head + content[2:], "RGB")
-        except (ValueError, OSError) as error:
-            raise self._damaged(level, index, str(error)) from error
-        if tile.shape != (stored.tile.height, stored.tile.width, 3):
-            raise self._damaged(level, index, f"it holds {tile.shape[1]} x {tile.shape[0]} pixels")
-        return tile
-
-    def _damaged(self, level: int, index: int, why: str) -> SlideError:
-        return SlideError(f"{self._name}: tile {index} of level {level} is damaged ({why}); copy the slide again")
-
-
-class _File:
-    """Byte ranges of a file, for many threads."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("rb", buffering=0)
-        self._lock = threading.Lock()
-
-    def read(self, offset: int, length: int) -> bytes:
-        """`length` bytes from `offset`.
-
-        Raises:
-            ValueError: the file ends before that, or was closed.
-        """
-        if hasattr(os, "pread"):
-            content = os.pread(self._file.fileno(), length, offset)
-        else:
-            with self._lock:
-                self._file.seek(offset)
-                content = self._file.read(length)
-        if len(content) != length:
-            raise ValueError(f"the file ends {length - len(content)} bytes too early")
-        return content
-
-    def close(self) -> None:
-        """Release the file."""
-        self._file.close()
