@@ -10,7 +10,7 @@ import os
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 import numpy as np
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+StepT = TypeVar("StepT")
 Progress = Callable[[str, int, int], None]  # slide, tiles done, tiles in all
 
 
@@ -155,14 +156,15 @@ class _Extraction:
         try:
             for stage in line.sinks:
                 with blaming(stage.settings, "sink", info.name):
-                    writers.append(stage.step.open(info, plan.scene, self._folder.root))
+                    writers.append(_of_type(Writer, stage.step.open(info, plan.scene, self._folder.root)))
             with plan.timed("tiles"):
                 self._extract(line, writers)
             with plan.timed("commit"):
                 outputs: list[Path] = []
                 for writer, stage in zip(writers, line.sinks, strict=True):
                     with blaming(stage.settings, "sink", info.name):
-                        outputs.extend(writer.commit())
+                        made = writer.commit()
+                        outputs.extend(path for path in made if self._folder.relative(path))
         except BaseException:
             for writer in writers:
                 _abort(writer)
@@ -187,7 +189,7 @@ class _Extraction:
         if pipeline.normalizer is not None and len(plan.ledger.candidates()):
             with blaming(pipeline.normalizer, "normalizer", name), plan.timed("normalizer"):
                 step: Normalizer = pipeline.normalizer.build()
-                step = step.for_slide(plan.slide, plan.scene, discard_mask(plan))
+                step = _of_type(Normalizer, step.for_slide(plan.slide, plan.scene, discard_mask(plan)))
             normalizer = stage_of(pipeline.normalizer, "normalizer", step)
         return Line(tuple(filters), normalizer, tuple(sinks))
 
@@ -240,6 +242,12 @@ class _Extraction:
             settled += len(tiles)
         self._fallback.extend(result.fallback)
         return settled
+
+
+def _of_type(wanted: type[Any], got: StepT) -> StepT:
+    if not isinstance(got, wanted):
+        raise TypeError(f"wanted a {wanted.__name__}, got {type(got).__name__}")
+    return got
 
 
 def _abort(writer: Writer) -> None:

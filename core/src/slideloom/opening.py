@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,8 @@ from slideloom.resolution import find_resolution, read_mpp_file
 from slideloom.settings import Settings, from_table
 from slideloom.slide import Slide, SlideInfo
 from slideloom.steps import Reader
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -87,17 +90,22 @@ def open_without_mpp(path: Path, rules: Slides, plugins: Registry | None = None)
     if path.is_file() and path.stat().st_size == 0:
         raise SlideError(f"{path.name}: the file is empty; copy it again from its source")
     avoided = {name.replace("_", "-") for name in rules.avoid_readers}
-    tried = []
+    tried, failed = [], []
     for cls in found.all("reader"):
         if cls.name in avoided:
             continue
         settings = cls()
         tried.append(cls.name)
-        with blaming(settings, "reader", path.name):
-            recognised = settings.build().recognises(path)
+        try:
+            with blaming(settings, "reader", path.name):
+                recognised = settings.build().recognises(path)
+        except PluginError as error:  # whoever did not ask for this reader is not to suffer from it
+            log.warning("%s; other readers are asked", error)
+            failed.append(str(error))
+            continue
         if recognised:
             return _open(settings, path)
-    broken = "; ".join(f"{plugin.dist}: {plugin.error}" for plugin in found.plugins if plugin.error)
+    broken = "; ".join([*failed, *(f"{plugin.dist}: {plugin.error}" for plugin in found.plugins if plugin.error)])
     raise UnsupportedSlide(
         f"{path.name}: no reader recognises it as a slide (tried {', '.join(tried) or 'none: no reader is installed'})"
         + (f"; not loaded: {broken}" if broken else "")
@@ -108,8 +116,8 @@ def open_without_mpp(path: Path, rules: Slides, plugins: Registry | None = None)
 def _open(settings: Settings[Reader], path: Path) -> Slide:
     with blaming(settings, "reader", path.name):
         slide = settings.build().open(path)
-    if not isinstance(slide, Slide):
+    if not isinstance(slide, Slide) or not isinstance(getattr(slide, "info", None), SlideInfo):
         raise PluginError(
-            f"reader '{settings.name}' opened {path.name} as {type(slide).__name__}, not as a slideloom.Slide"
+            f"reader '{settings.name}' opened {path.name} as {type(slide).__name__}, not as a slideloom.Slide with info"
         )
     return slide

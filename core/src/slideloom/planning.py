@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import get_args
 
 import attrs
 import numpy as np
@@ -23,7 +24,7 @@ from slideloom.regions import Region, Regions
 from slideloom.selection import regions_mask, select_tiles
 from slideloom.settings import digest_of
 from slideloom.slide import Slide
-from slideloom.steps import QcResult, Scene
+from slideloom.steps import QcKind, QcResult, Scene
 from slideloom.tiles import Tiles
 from slideloom.tiling import tile_geometry
 
@@ -84,7 +85,7 @@ def plan_slide(slide: Slide, pipeline: Pipeline) -> SlidePlan:
     scene = Scene(geometry=geometry, regions=Regions(items=items, notes=notes, source=sources) if found else None)
     with blaming(pipeline.places, "placement", slide.info.name):
         tiles = pipeline.places.build().place(slide, scene)
-    _check_tiles(tiles, pipeline)
+    _check_tiles(tiles, pipeline, slide.info.name)
     plan = SlidePlan(slide=slide, scene=scene, ledger=Ledger(tiles), roi_uses=uses)
     plan.warnings.extend(notes)
     if not len(tiles):
@@ -96,14 +97,26 @@ def plan_slide(slide: Slide, pipeline: Pipeline) -> SlidePlan:
     return plan
 
 
-def _check_tiles(tiles: Tiles, pipeline: Pipeline) -> None:
-    if not isinstance(tiles, Tiles) or not np.array_equal(tiles.index, np.arange(len(tiles))):
-        raise PluginError(f"placement '{pipeline.places.name}' must return Tiles whose index counts from 0")
+def _check_tiles(tiles: Tiles, pipeline: Pipeline, slide: str) -> None:
+    broke = f"placement '{pipeline.places.name}' broke its contract on slide {slide}:"
+    if not isinstance(tiles, Tiles):
+        raise PluginError(f"{broke} wanted Tiles, got {type(tiles).__name__}")
+    if not np.array_equal(tiles.index, np.arange(len(tiles))):
+        raise PluginError(f"{broke} `index` must count from 0 without gaps or repetition")
+    columns = (tiles.x, tiles.y, tiles.grid_x, tiles.grid_y, tiles.roi)
+    if any(column.shape != (len(tiles),) for column in columns):
+        raise PluginError(f"{broke} columns of {sorted({len(column) for column in columns})} rows, not {len(tiles)}")
 
 
 def _find_regions(use: RoiUse, slide: Slide) -> Regions | None:
     with blaming(use.source, "roi", slide.info.name):
-        return use.source.build().regions(slide.info)  # type: ignore[no-any-return]  # a RoiSource by registration
+        found = use.source.build().regions(slide.info)
+    if found is not None and not isinstance(found, Regions):
+        raise PluginError(
+            f"roi '{use.source.name}' broke its contract on slide {slide.info.name}: "
+            f"wanted Regions or None, got {type(found).__name__}"
+        )
+    return found
 
 
 def slide_digest(plan: SlidePlan, pipeline: Pipeline) -> str:
@@ -180,7 +193,7 @@ def assess_step(plan: SlidePlan, use: QcUse) -> QcResult:
     """
     with blaming(use.step, "qc", plan.slide.info.name):
         result = use.step.build().assess(plan.slide, plan.scene)
-    check_qc_result(result, use.step.name)
+    check_qc_result(result, f"qc '{use.step.name}' broke its contract on slide {plan.slide.info.name}")
     return result  # type: ignore[no-any-return]  # checked above
 
 
@@ -214,14 +227,19 @@ def measure_burden(plan: SlidePlan, considered: Tiles) -> None:
         plan.warnings.append(f"{plan.burden:.1%} of the tissue is out of focus")
 
 
-def check_qc_result(result: QcResult, name: str) -> None:
-    """Raise `PluginError` unless a QC step returned what its contract says."""
+def check_qc_result(result: QcResult, broke: str) -> None:
+    """Raise `PluginError`, whose text starts with `broke`, unless a QC step returned what its contract says."""
     if not isinstance(result, QcResult):
-        raise PluginError(f"qc '{name}' returned {type(result).__name__}, not a QcResult")
+        raise PluginError(f"{broke}: wanted a QcResult, got {type(result).__name__}")
     mask = result.mask
     if not isinstance(mask, np.ndarray) or mask.ndim != 2 or mask.dtype != np.bool_ or not mask.size:
         shape = getattr(mask, "shape", type(mask).__name__)
-        raise PluginError(f"qc '{name}' returned a mask of {shape} {getattr(mask, 'dtype', '')}, not (h, w) bool")
+        raise PluginError(f"{broke}: wanted a mask (h, w) bool, got {shape} {getattr(mask, 'dtype', '')}")
+    if result.kind not in get_args(QcKind):
+        raise PluginError(f"{broke}: kind must be one of {', '.join(get_args(QcKind))}, not {result.kind!r}")
+    for key, value in result.metrics.items():
+        if not isinstance(value, int | float | np.number):
+            raise PluginError(f"{broke}: metric '{key}' must be a number, not {value!r}")
 
 
 def all_qc(plan: SlidePlan) -> QcResult:

@@ -1,0 +1,323 @@
+"""A plugin that misbehaves is named with its step and slide; other slides, plugins and files are unharmed."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from slideloom.pipeline_file import pipeline_from_table
+from slideloom.run import find_slides, run_pipeline
+
+Install = Callable[..., None]
+WriteSlide = Callable[..., Path]
+
+# Each step does what its option `how` says on slide "a", and its work on every other.
+STEPS = '''
+from pathlib import Path
+from typing import ClassVar
+import attrs, numpy as np
+from slideloom import (
+    Normalized, Normalizer, Placement, QcResult, Region, Regions, RoiSource, Settings, Sink, SlideQc, TileFilter,
+    Tiles, Verdict, Writer, hookimpl, option,
+)
+from slideloom.testing.slides import Analytic
+
+
+def made(kind, cls):
+    """A settings class that builds `cls`."""
+
+    @attrs.frozen
+    class Odd(Settings[kind]):
+        "Misbehaves."
+        name: ClassVar[str] = "odd"
+        how: str = option("", help="how")
+
+        def build(self):
+            return cls(self.how)
+
+    return Odd
+
+
+class Step:
+    def __init__(self, how):
+        self.how = how
+
+
+class OddQc(Step, SlideQc):
+    def assess(self, slide, scene):
+        mask = np.zeros((10, 10), bool)
+        if slide.info.name == "a":
+            if self.how == "dtype":
+                mask = mask.astype(int)
+            if self.how == "kind":
+                return QcResult(mask=mask, kind="dirt")
+            if self.how == "metric":
+                return QcResult(mask=mask, kind="blur", metrics={"burden": "much"})
+        return QcResult(mask=mask, kind="artifact")
+
+
+class OddRoi(Step, RoiSource):
+    def regions(self, info):
+        return [1, 2] if info.name == "a" else None
+
+
+class OddNormalizer(Step, Normalizer):
+    def for_slide(self, slide, scene, discard):
+        return None if self.how == "none" and slide.info.name == "a" else self
+
+    def apply(self, batch):
+        rgb, ok, fallback = batch.rgb, np.ones(len(batch), bool), None
+        if batch.slide == "a":
+            if self.how == "dtype":
+                rgb = rgb / 255
+            if self.how == "shape":
+                rgb = rgb[:, ::2]
+            if self.how == "ok":
+                ok = [True] * len(batch)
+            if self.how == "fallback":
+                fallback = np.ones(len(batch) + 1, bool)
+            if self.how == "writes":
+                rgb[:] = 0
+        return Normalized(rgb=rgb, ok=ok, fallback=fallback)
+
+
+class OddFilter(Step, TileFilter):
+    def check(self, batch):
+        score = np.zeros(len(batch), np.float32)
+        if batch.slide == "a" and self.how == "late" and (batch.tiles.index >= 100).any():
+            raise RuntimeError("tile 100 is too much")
+        return Verdict(keep=np.ones(len(batch), bool), score=score)
+
+
+class OddPlacement(Step, Placement):
+    def place(self, slide, scene):
+        x = np.arange(4) * 150
+        index = np.arange(4)
+        if slide.info.name == "a":
+            if self.how == "twice":
+                index = index // 2
+            if self.how == "columns":
+                return Tiles(index, x, x[:2], x, x, index, footprint=scene.geometry.footprint)
+            if self.how == "list":
+                return x.tolist()
+        return Tiles(index, x, x, index, index * 0, index * 0 - 1, footprint=scene.geometry.footprint)
+
+
+class OddSink(Step, Sink):
+    def open(self, info, scene, folder):
+        if info.name == "a" and self.how == "open":
+            return folder / "a.odd"
+        return OddWriter(folder / f"{info.name}.odd", self.how if info.name == "a" else "")
+
+    def encode(self, batch):
+        return [b""] * (len(batch) - (batch.slide == "a" and self.how == "encode"))
+
+
+class OddWriter(Writer):
+    def __init__(self, path, how):
+        self.path, self.how, self.partial = path, how, path.with_suffix(".partial")
+        self.partial.touch()
+
+    def write(self, tiles, encoded):
+        if self.how == "write":
+            raise KeyError("lost")
+
+    def commit(self):
+        if self.how == "commit":
+            raise RuntimeError("no commit today")
+        self.partial.rename(self.path)
+        return [Path("/elsewhere")] if self.how == "outside" else [self.path]
+
+    def abort(self):
+        self.partial.unlink(missing_ok=True)
+        if self.how == "commit":
+            raise RuntimeError("nor abort")
+
+
+@hookimpl
+def slideloom_slide_qc():
+    return [made(SlideQc, OddQc)]
+
+@hookimpl
+def slideloom_roi_sources():
+    return [made(RoiSource, OddRoi)]
+
+@hookimpl
+def slideloom_normalizers():
+    return [made(Normalizer, OddNormalizer)]
+
+@hookimpl
+def slideloom_tile_filters():
+    return [made(TileFilter, OddFilter)]
+
+@hookimpl
+def slideloom_placements():
+    return [made(Placement, OddPlacement)]
+
+@hookimpl
+def slideloom_sinks():
+    return [made(Sink, OddSink)]
+'''
+
+READER = """
+from typing import ClassVar
+import attrs, numpy as np
+from slideloom import Reader, Settings, hookimpl
+from slideloom.testing import AnalyticReader, AnalyticSlide, PixelsSlide
+
+
+@attrs.frozen
+class Odd(Settings[Reader]):
+    "Misbehaves."
+    name: ClassVar[str] = "odd"
+    rank: ClassVar[int] = 1
+    opens_folders: ClassVar[bool] = True
+
+    def build(self):
+        return OddReader()
+
+
+class OddReader(AnalyticReader):
+    def recognises(self, path):
+        how = path.stem
+        if how == "asked":
+            raise RuntimeError("do not ask me")
+        return how in ("thing", "blank", "shape", "dtype", "raises", "list")
+
+    def open(self, path):
+        if path.stem == "thing":
+            return 42
+        slide = OddSlide(np.full((900, 900, 3), 128, np.uint8), path=path, mpp=0.5)
+        slide.how = path.stem
+        if path.stem == "blank":
+            slide.info = None
+        return slide
+
+
+class OddSlide(PixelsSlide):
+    def read(self, origin, level, size):
+        rgb = super().read(origin, level, size)
+        if self.how == "shape":
+            return rgb[:-1]
+        if self.how == "dtype":
+            return rgb.astype(float)
+        if self.how == "raises":
+            raise ZeroDivisionError("nothing to divide")
+        return rgb
+
+    def read_many(self, origins, level, size):
+        return super().read_many(origins, level, size)[self.how == "list" :]
+
+
+@hookimpl
+def slideloom_readers():
+    return [Odd]
+"""
+
+
+def pipeline(**tables: Any) -> Any:
+    tables.setdefault("sink", [{"use": "raw"}])
+    tables.setdefault("run", {"jobs": 1, "threads": 2})
+    return pipeline_from_table(
+        {"slideloom": 1, "tiles": {"size_px": 60, "size_um": 75}, "filter": [], **tables}, where="test"
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "how", "said"),
+    [
+        ("qc", "dtype", r"wanted a mask \(h, w\) bool, got \(10, 10\) int"),
+        ("qc", "kind", "kind must be one of background, blur, artifact, not 'dirt'"),
+        ("qc", "metric", "metric 'burden' must be a number, not 'much'"),
+        ("roi", "list", "wanted Regions or None, got list"),
+        ("normalizer", "none", "wanted a Normalizer, got NoneType"),
+        ("normalizer", "dtype", r"wanted Normalized\(rgb=.* uint8\), got .* float64"),
+        ("normalizer", "shape", r"wanted Normalized\(rgb=.*\(\d+, 60, 60, 3\) uint8"),
+        ("normalizer", "ok", r"ok \(\d+,\) bool"),
+        ("normalizer", "fallback", r"fallback \(\d+,\) bool"),
+        ("normalizer", "writes", "read-only"),
+        ("filter", "late", "RuntimeError: tile 100 is too much"),
+        ("placement", "twice", "`index` must count from 0 without gaps or repetition"),
+        ("placement", "columns", r"columns of \[2, 4\] rows, not 4"),
+        ("placement", "list", "wanted Tiles, got list"),
+        ("sink", "open", "wanted a Writer, got"),
+        ("sink", "encode", r"wanted \d+ encoded tiles"),
+        ("sink", "write", "KeyError: 'lost'"),
+        ("sink", "commit", "RuntimeError: no commit today"),
+        ("sink", "outside", "elsewhere"),
+    ],
+)
+def test_a_step_that_misbehaves_is_named_with_the_slide_and_harms_no_other(
+    raw: Install, analytic: WriteSlide, tmp_path: Path, kind: str, how: str, said: str
+) -> None:
+    raw("odd_plugin", STEPS)
+    step = {"use": "odd", "how": how}
+    tables: dict[str, Any] = {kind: step if kind in ("normalizer", "placement") else [step]}
+
+    report = run_pipeline(pipeline(**tables), [analytic("a"), analytic("b")], tmp_path / "out")
+
+    bad, good = report.slides
+    assert (bad.status, good.status) == ("failed", "done")
+    assert re.search(said, bad.error), bad.error
+    assert f"{kind} 'odd'" in bad.error
+    assert "slide a" in bad.error
+    assert "b" in {path.stem for path in (tmp_path / "out").rglob("*") if path.suffix in (".raw", ".odd")}
+    assert not list((tmp_path / "out").rglob("*.partial"))
+    assert not (tmp_path / "out" / "raw" / "a.raw").exists()
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("thing", "opened thing.json as int, not as a slideloom.Slide"),
+        ("blank", "opened blank.json as OddSlide, not as a slideloom.Slide with info"),
+        ("shape", r"reader '\w+' broke its contract on slide shape: wanted \(\d+, \d+, 3\) uint8, got \(\d+, \d+, 3\)"),
+        ("dtype", r"reader '\w+' broke its contract on slide dtype: wanted .* uint8, got .* float64"),
+        ("raises", r"reader '\w+' failed on slide raises: ZeroDivisionError: nothing to divide"),
+        ("list", r"reader '\w+' broke its contract on slide list: wanted \d+ images, got \d+"),
+    ],
+)
+def test_a_reader_that_misbehaves_is_named_with_the_slide_and_harms_no_other(
+    raw: Install, analytic: WriteSlide, tmp_path: Path, how: str, said: str
+) -> None:
+    raw("odd_reader", READER)
+
+    report = run_pipeline(pipeline(), [analytic(how), analytic("good")], tmp_path / "out")
+
+    bad, good = report.slides
+    assert (bad.status, good.status) == ("failed", "done")
+    assert re.search(said, bad.error), bad.error
+
+
+def test_a_reader_that_raises_when_asked_is_passed_over(
+    raw: Install, analytic: WriteSlide, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    raw("odd_reader", READER)
+    slide = analytic("asked")
+
+    with caplog.at_level(logging.WARNING):
+        (report,) = run_pipeline(pipeline(), [slide], tmp_path / "out").slides
+
+    assert (report.status, report.reader) == ("done", "analytic")
+    assert "reader 'odd' of odd_reader 1.0 failed on slide asked.json: RuntimeError: do not ask me" in caplog.text
+
+
+def test_a_reader_that_raises_for_a_folder_does_not_hide_the_slides_in_it(raw: Install, tmp_path: Path) -> None:
+    raw("odd_reader", READER)
+    folder = tmp_path / "asked"
+    folder.mkdir()
+    (folder / "a.svs").touch()
+
+    assert find_slides([str(folder)]) == [folder / "a.svs"]
+
+
+def test_folders_that_are_slides_are_found_in_a_folder(raw: Install, tmp_path: Path) -> None:
+    raw("odd_reader", READER)
+    for name in ("thing", "notes"):
+        (tmp_path / "archive" / name).mkdir(parents=True)
+
+    assert find_slides([str(tmp_path / "archive")]) == [tmp_path / "archive" / "thing"]
