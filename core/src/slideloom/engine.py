@@ -216,6 +216,8 @@ class TileEngine:
             raise self._broke(stage, batch, f"Normalized(rgb={batch.rgb.shape} uint8)", getattr(done, "rgb", done))
         if not _is_column(done.ok, count, np.bool_):
             raise self._broke(stage, batch, f"ok ({count},) bool", done.ok)
+        if done.fallback is not None and not _is_column(done.fallback, count, np.bool_):
+            raise self._broke(stage, batch, f"fallback ({count},) bool or None", done.fallback)
         if not done.ok.all():
             result.rejected.append((stage.kind, batch.tiles.index[~done.ok]))
         if done.fallback is not None:

@@ -17,10 +17,11 @@ from typing import Any
 
 from slideloom import __version__
 from slideloom.buffering import buffered
-from slideloom.errors import ConfigError, OutputError, SlideError
+from slideloom.errors import ConfigError, OutputError, PluginError, SlideError
 from slideloom.executors import InProcess, InProcessExecutor, Processes, ProcessExecutor
 from slideloom.job import Progress, SlideTask, default_threads, pipeline_differences, process_slide
 from slideloom.layout import OutputFolder, write_json
+from slideloom.opening import blaming
 from slideloom.pipeline import Pipeline, Slides
 from slideloom.planning import BLUR_BURDEN_WARNING
 from slideloom.plugins import registry
@@ -50,7 +51,11 @@ def find_slides(include: Sequence[str], exclude: Sequence[str] = (), *, base: Pa
     for entry in include:
         path = _resolved(entry, base)
         if path.is_dir() and not _is_slide_folder(path):
-            matches = sorted(item for item in path.iterdir() if item.suffix.lower() in SLIDE_EXTENSIONS)
+            matches = sorted(
+                item
+                for item in path.iterdir()
+                if item.suffix.lower() in SLIDE_EXTENSIONS or (item.is_dir() and _is_slide_folder(item))
+            )
         elif glob.has_magic(entry) and not path.exists():
             matches = sorted(Path(name) for name in glob.glob(str(path), recursive=True))  # noqa: PTH207 - `**` and roots
         else:
@@ -72,7 +77,16 @@ def _matches(path: Path, pattern: str, base: Path | None) -> bool:
 
 def _is_slide_folder(path: Path) -> bool:
     """True for a folder that a reader opens as one slide."""
-    return any(cls().build().recognises(path) for cls in registry().all("reader") if cls.opens_folders)
+    for cls in registry().all("reader"):
+        if cls.opens_folders:
+            settings = cls()
+            try:
+                with blaming(settings, "reader", path.name):
+                    if settings.build().recognises(path):
+                        return True
+            except PluginError as error:  # other readers may know it, and the slides in it
+                log.warning("%s; other readers are asked", error)
+    return False
 
 
 def run_pipeline(

@@ -12,7 +12,7 @@ from typing import ClassVar, Self
 import numpy as np
 from attrs import evolve, field, frozen
 
-from slideloom.errors import SlideError
+from slideloom.errors import PluginError, SlideError, SlideloomError
 from slideloom.geometry import Box, Point, Rgb, Size
 from slideloom.resampling import resample
 
@@ -271,7 +271,7 @@ class Slide(ABC):
             max(ceil(box.bottom - 1e-6) - origin.y for box, origin in zip(here, origins, strict=True)),
         )
         errors: list[SlideError | None] = []
-        pixels = self.read_each(origins, level, reach)
+        pixels = self._checked(origins, level, reach)
         for found, box, origin, image in zip(pixels, here, origins, images, strict=True):
             if isinstance(found, SlideError):
                 errors.append(found)
@@ -279,6 +279,27 @@ class Slide(ABC):
                 self.resample_into(found, box=box.moved(x=-origin.x, y=-origin.y), out=image)
                 errors.append(None)
         return errors
+
+    def _checked(self, origins: Sequence[Point], level: int, size: Size) -> Iterator[Rgb | SlideError]:
+        """`read_each`, where a reader that breaks its contract is named."""
+        who, slide = f"reader '{self.info.reader}'", self.info.name
+        shape, count = (size.height, size.width, 3), 0
+        try:
+            for found in self.read_each(origins, level, size):
+                count += 1
+                if count > len(origins):
+                    break
+                if not isinstance(found, SlideError) and (found.shape != shape or found.dtype != np.uint8):
+                    wanted = f"wanted {shape} uint8, got {found.shape} {found.dtype}"
+                    raise PluginError(f"{who} broke its contract on slide {slide}: {wanted}")
+                yield found
+        except (SlideloomError, MemoryError):
+            raise
+        except Exception as error:
+            raise PluginError(f"{who} failed on slide {slide}: {type(error).__name__}: {error}") from error
+        if count != len(origins):
+            wanted = f"wanted {len(origins)} images, got {count if count < len(origins) else 'more'}"
+            raise PluginError(f"{who} broke its contract on slide {slide}: {wanted}")
 
     def thumbnail(self, *, max_px: int | None = None, mpp: float | None = None) -> Rgb:
         """The whole slide, small.
