@@ -113,6 +113,9 @@ class SlideTiles(TileStore):
                 self._slide.close()
             self._slide = None
 
+    def __del__(self) -> None:
+        self.close()  # a loader holds many slides and has no place to close them
+
 
 def _for_slide(pipeline: Pipeline, slide: Slide) -> Normalizer | None:
     """The run's normalizer for a slide; where it measures the slide, QC is done as the run did."""

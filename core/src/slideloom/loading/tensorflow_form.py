@@ -58,7 +58,7 @@ def make_dataset(
     batches = tf.data.Dataset.zip((elements, numbers)).batch(batch_size, drop_remainder=drop_last)
     finish = _finisher(preparation, px, info=info, labelled=index.targets is not None)
     batches = batches.map(finish, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    if not infinite and not of_regions:
+    if not infinite:
         count = len(index) // batch_size if drop_last else -(-len(index) // batch_size)
         batches = batches.apply(tf.data.experimental.assert_cardinality(count))
     batches = batches.prefetch(tf.data.AUTOTUNE)
