@@ -21,6 +21,7 @@ TISSUE_DENSITY = 0.15
 # Fewer pixels than this do not say what a stain looks like.
 MIN_TISSUE_PX = 100
 BRIGHT_PERCENTILE = 90.0
+_SAMPLED = 64  # one value in so many gives the bound of `upper_percentile`
 
 _GREYS = np.arange(256, dtype=np.float64)
 _IDENTITY = _GREYS.copy()
@@ -109,8 +110,9 @@ def upper_percentile(
     position = (count - 1) * (1 - percent / 100)  # from the largest value down
     whole = math.floor(position)
     need = min(whole + 2, count)
-    sample = values[::16]
-    margin = min(sample.size, math.ceil(need / 16 + 4 * math.sqrt(need / 16)) + 4)
+    sample = values[::_SAMPLED]
+    expected = need / _SAMPLED
+    margin = min(sample.size, math.ceil(expected + 4 * math.sqrt(expected)) + 4)
     bound = np.partition(sample, sample.size - margin)[sample.size - margin]
     top = values[np.flatnonzero(values >= bound)]
     if top.size < need:
@@ -120,6 +122,6 @@ def upper_percentile(
     return high + (low - high) * (position - whole)
 
 
-def as_bytes(values: Floats) -> Rgb:
+def as_bytes(values: Floats, out: Rgb | None = None) -> Rgb:
     """Values of at least 0 as uint8: rounded to the nearest grey level (halves to even), cut to 255."""
-    return cv2.convertScaleAbs(values)  # type: ignore[no-any-return]
+    return cv2.convertScaleAbs(values, out)  # type: ignore[no-any-return]

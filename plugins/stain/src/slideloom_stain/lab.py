@@ -6,6 +6,8 @@ matrix's columns, so that grey has a* = b* = 0.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from slideloom import Mask, Rgb
@@ -23,7 +25,8 @@ LAB_TO_ROOTS = np.linalg.inv(ROOTS_TO_LAB)
 
 _STEPS = 65535.0  # the tables' index: 16 bits leave an error below 0.03 grey levels
 _LOWEST_ROOT, _HIGHEST_ROOT = -0.5, 1.5  # beyond both every colour is cut to 0 or 255 anyway
-_TO_XYZ = RGB_TO_XYZ / WHITE[:, None] * _STEPS
+# X, Y and Z of sRGB colours lie within 0 to 1, so a half added and the rest cut off rounds them.
+_TO_XYZ = np.column_stack([RGB_TO_XYZ / WHITE[:, None] * _STEPS, [0.5, 0.5, 0.5]])
 _FROM_XYZ = np.linalg.inv(RGB_TO_XYZ) * WHITE * _STEPS
 
 
@@ -61,7 +64,8 @@ def roots_of(rgb: Rgb, brightness: Table) -> Floats:
         (h, w, 3) float32, kept until this thread asks for the next; 1 is white.
     """
     linear = lookup(rgb, linear_light(brightness / 255.0).astype(np.float32), scratch("value", rgb.shape))
-    steps = _to_steps(cv2.transform(linear, _TO_XYZ, scratch("channels", rgb.shape)))
+    steps: NDArray[Any] = scratch("steps", rgb.shape, np.uint16)
+    np.copyto(steps, cv2.transform(linear, _TO_XYZ, scratch("channels", rgb.shape)), casting="unsafe")
     return lookup(steps, _ROOT_TABLE, scratch("roots", rgb.shape))
 
 
@@ -71,12 +75,13 @@ def lab_of_roots(roots: Floats) -> Floats:
     return np.asarray(cv2.transform(roots, change, scratch("value", roots.shape)), np.float32)
 
 
-def rgb_of_roots(roots: Floats, change: NDArray[np.float64]) -> Rgb:
+def rgb_of_roots(roots: Floats, change: NDArray[np.float64], out: Rgb | None = None) -> Rgb:
     """sRGB of the roots after an affine change.
 
     Args:
         roots: (h, w, 3).
         change: (3, 4), the matrix and the constant that make new roots out of old.
+        out: where to write the result; by default a new array.
 
     Returns:
         (h, w, 3) uint8; colours that sRGB does not have are cut per channel.
@@ -87,7 +92,7 @@ def rgb_of_roots(roots: Floats, change: NDArray[np.float64]) -> Rgb:
     steps = _to_steps(cv2.transform(roots, indexed, scratch("value", roots.shape)))
     light = lookup(steps, _LIGHT_TABLE, scratch("value", roots.shape))
     steps = _to_steps(cv2.transform(light, _FROM_XYZ, scratch("channels", roots.shape)))
-    return np.asarray(lookup(steps, _GREY_TABLE), np.uint8)
+    return np.asarray(lookup(steps, _GREY_TABLE, out), np.uint8)
 
 
 def darker_than(rgb: Rgb, brightness: Table, lightness: float) -> Mask:
@@ -98,10 +103,10 @@ def darker_than(rgb: Rgb, brightness: Table, lightness: float) -> Mask:
     return mask
 
 
-def keep_white(out: Rgb, rgb: Rgb, brightness: Table, tissue: Mask) -> Rgb:
-    """`out` where there is tissue, else `rgb` as the brightness step made it."""
-    bright = lookup(rgb, as_bytes(brightness.astype(np.float32)).ravel())
-    return np.asarray(cv2.copyTo(out, tissue.view(np.uint8), bright), np.uint8)
+def keep_white(changed: Rgb, rgb: Rgb, brightness: Table, tissue: Mask, out: Rgb | None) -> Rgb:
+    """`changed` where there is tissue, else `rgb` as the brightness step made it; in `out` if there is one."""
+    bright = lookup(rgb, as_bytes(brightness.astype(np.float32)).ravel(), out)
+    return np.asarray(cv2.copyTo(changed, tissue.view(np.uint8), bright), np.uint8)
 
 
 def _to_steps(values: Floats) -> NDArray[np.uint16]:

@@ -50,12 +50,16 @@ class MacenkoStatistics:
 
     Attributes:
         brightness: (256,) what each value becomes before anything else.
+        density: (256,) float32, the optical density of each value after that.
         stains: (3, 2), rows R, G, B, columns haematoxylin and eosin, unit length.
+        unmix: (2, 3), concentrations out of densities: the pseudo-inverse of the stains.
         strengths: (2,), the 99th percentile of their concentrations.
     """
 
     brightness: Table = field(eq=False)
+    density: Floats = field(eq=False)
     stains: NDArray[np.float64] = field(eq=False)
+    unmix: NDArray[np.float64] = field(eq=False)
     strengths: NDArray[np.float64] = field(eq=False)
 
 
@@ -70,7 +74,8 @@ class Macenko(Method[MacenkoStatistics, MacenkoFit]):
         """See `Method.measure`."""
         brightness = brightness_table(rgb, standardise=self.standardise)
         table = density_table(brightness)
-        density = lookup(rgb, table.astype(np.float32), scratch("density", rgb.shape))
+        density_of = table.astype(np.float32)
+        density = _density_planes(rgb, density_of)
         # Density falls as the value grows, so "every channel at least so dense" is "no channel above a value".
         brightest = int(np.count_nonzero(table >= TISSUE_DENSITY)) - 1
         tissue = cv2.inRange(rgb, (0, 0, 0), (brightest,) * 3)
@@ -78,29 +83,37 @@ class Macenko(Method[MacenkoStatistics, MacenkoFit]):
         if count < MIN_TISSUE_PX:
             raise Unfit(f"{count} pixels of tissue, at least {MIN_TISSUE_PX} are needed")
         stains = _stains(density, tissue, count)
-        strengths = _strengths(density, stains)
+        unmix = np.asarray(np.linalg.pinv(stains), np.float64)
+        strengths = _strengths(density, unmix)
         if strengths.min() < MIN_STRENGTH:
             raise Unfit(f"stain strengths {strengths.round(3).tolist()}, at least {MIN_STRENGTH} are needed")
-        return MacenkoStatistics(brightness, stains, strengths)
+        return MacenkoStatistics(brightness, density_of, stains, unmix, strengths)
 
     def fit_of(self, statistics: MacenkoStatistics) -> MacenkoFit:
         """See `Method.fit_of`."""
         return MacenkoFit(statistics.stains, statistics.strengths)
 
-    def render(self, rgb: Rgb, statistics: MacenkoStatistics, fit: MacenkoFit) -> Rgb:
+    def render(self, rgb: Rgb, statistics: MacenkoStatistics, fit: MacenkoFit, out: Rgb | None = None) -> Rgb:
         """See `Method.render`: one 3 x 3 matrix on the densities, then back through the exponential."""
-        table = density_table(statistics.brightness)
-        density = lookup(rgb, table.astype(np.float32), scratch("density", rgb.shape))
+        density = lookup(rgb, statistics.density, scratch("density", rgb.shape))
         scaled = fit.stain_matrix_target * (fit.target_concentrations / statistics.strengths)
-        through = -scaled @ np.linalg.pinv(statistics.stains)
+        through = -scaled @ statistics.unmix
         value = cv2.transform(density, np.column_stack([through, np.full(3, _LOG_WHITE)]), scratch("value", rgb.shape))
-        if _LOG_WHITE + np.maximum(through, 0).sum(axis=1).max() * table[0] > _HIGHEST_LOG:
+        if _LOG_WHITE + np.maximum(through, 0).sum(axis=1).max() * statistics.density[0] > _HIGHEST_LOG:
             cv2.min(value, (_HIGHEST_LOG,) * 4, value)
-        return as_bytes(cv2.exp(value, value))
+        return as_bytes(cv2.exp(value, value), out)
+
+
+def _density_planes(rgb: Rgb, density_of: Floats) -> Floats:
+    """(3, h, w) the density of each channel; planes are what sums and percentiles are quickest on."""
+    planes = np.asarray(scratch("density", (3, *rgb.shape[:2])), np.float32)
+    for channel, plane in zip(cv2.split(rgb), planes, strict=True):
+        lookup(channel, density_of, plane)
+    return planes
 
 
 def _stains(density: Floats, tissue: NDArray[np.uint8], count: int) -> NDArray[np.float64]:
-    """(3, 2) stain vectors of the densities (h, w, 3) where `tissue` is 255, on `count` pixels."""
+    """(3, 2) stain vectors of the densities (3, h, w) where `tissue` is 255, on `count` pixels."""
     plane = _principal_plane(density, tissue, count)
     along, across = _project(density, plane)
     if cv2.minMaxLoc(along, tissue)[0] > _AHEAD:
@@ -123,31 +136,29 @@ def _stains(density: Floats, tissue: NDArray[np.uint8], count: int) -> NDArray[n
 def _principal_plane(density: Floats, tissue: NDArray[np.uint8], count: int) -> NDArray[np.float64]:
     """(3, 2) the two main directions of the tissue's densities, the first towards more density."""
     weight = lookup(tissue, _TISSUE_TO_ONE, scratch("weight", tissue.shape)).ravel()
-    channels = scratch("channels", (3, *tissue.shape))
-    centred = []
-    for number, channel in enumerate(channels):
-        values = cv2.extractChannel(density, number, channel).ravel()
+    centred = np.asarray(scratch("value", (3, weight.size)), np.float32)
+    for plane, values in zip(density, centred, strict=True):
         # einsum and not dot: BLAS would add up in an order that depends on its number of threads.
-        values -= np.einsum("i,i", values, weight) / count
-        values *= weight
-        centred.append(values)
+        np.subtract(plane.ravel(), np.einsum("i,i", plane.ravel(), weight) / count, out=values)
+        np.multiply(values, weight, out=values)
     covariance = np.zeros((3, 3))
     for row, column in ((0, 0), (1, 0), (1, 1), (2, 0), (2, 1), (2, 2)):
         covariance[row, column] = np.einsum("i,i", centred[row], centred[column])
-    plane: NDArray[np.float64] = np.linalg.eigh(covariance)[1][:, :0:-1]  # of the lower triangle, largest first
-    plane[:, 0] *= 1 if plane[:, 0].sum() >= 0 else -1
-    return plane
+    main: NDArray[np.float64] = np.linalg.eigh(covariance)[1][:, :0:-1]  # of the lower triangle, largest first
+    main[:, 0] *= 1 if main[:, 0].sum() >= 0 else -1
+    return main
 
 
 def _project(density: Floats, basis: NDArray[np.float64]) -> tuple[Floats, Floats]:
-    """The densities (h, w, 3) along both columns of `basis` (3, 2)."""
-    # A third row of zeros: OpenCV maps 3 channels to 3 at full speed, to 2 it does not.
-    both = cv2.transform(density, np.vstack([basis.T, np.zeros(3)]), scratch("value", density.shape))
-    planes = scratch("channels", (2, *density.shape[:2]))
-    return cv2.extractChannel(both, 0, planes[0]), cv2.extractChannel(both, 1, planes[1])
+    """The densities (3, h, w) along both columns of `basis` (3, 2), each (h, w)."""
+    along = np.asarray(scratch("value", (2, *density.shape[1:])), np.float32)
+    for column, out in zip(basis.T.tolist(), along, strict=True):
+        cv2.addWeighted(density[0], column[0], density[1], column[1], 0, out)
+        cv2.scaleAdd(density[2], column[2], out, out)
+    return along[0], along[1]
 
 
-def _strengths(density: Floats, stains: NDArray[np.float64]) -> NDArray[np.float64]:
+def _strengths(density: Floats, unmix: NDArray[np.float64]) -> NDArray[np.float64]:
     """(2,) the 99th percentile of the concentrations of all pixels."""
-    concentrations = _project(density, np.asarray(np.linalg.pinv(stains).T, np.float64))
+    concentrations = _project(density, unmix.T)
     return np.array([upper_percentile(c.ravel(), count=c.size, percent=STRENGTH_PERCENTILE) for c in concentrations])

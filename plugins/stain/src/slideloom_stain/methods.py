@@ -42,25 +42,26 @@ class Method(ABC, Generic[StatisticsT, FitT]):
         """The fit that an image with these statistics is the goal of."""
 
     @abstractmethod
-    def render(self, rgb: Rgb, statistics: StatisticsT, fit: FitT) -> Rgb:
+    def render(self, rgb: Rgb, statistics: StatisticsT, fit: FitT, out: Rgb | None = None) -> Rgb:
         """An image with these statistics, brought to the fit.
 
         Args:
             rgb: (h, w, 3) uint8; left alone.
             statistics: of the image itself or of its slide.
             fit: the goal.
+            out: where to write the result, contiguous; by default a new array.
 
         Returns:
             (h, w, 3) uint8.
         """
 
-    def normalize(self, rgb: Rgb, fit: FitT) -> Rgb:
+    def normalize(self, rgb: Rgb, fit: FitT, out: Rgb | None = None) -> Rgb:
         """An image brought to the fit by its own statistics.
 
         Raises:
             Unfit: they cannot be estimated.
         """
-        return self.render(rgb, self.measure(rgb), fit)
+        return self.render(rgb, self.measure(rgb), fit, out)
 
     def fit_image(self, rgb: Rgb) -> FitT:
         """The fit of a target image, which is reduced to at most 2048 pixels a side.

@@ -15,6 +15,7 @@ from slideloom_stain.density import MIN_TISSUE_PX, Floats, Table, brightness_tab
 from slideloom_stain.fits import ReinhardFit, Unfit
 from slideloom_stain.methods import Method
 from slideloom_stain.opencv import cv2
+from slideloom_stain.scratch import scratch
 
 TISSUE_LIGHTNESS = 93.0  # a pixel of at least this L* is white
 # An image of less contrast is empty or of one colour: its noise would become stain.
@@ -53,15 +54,15 @@ class Reinhard(Method[ReinhardStatistics, ReinhardFit]):
         """See `Method.fit_of`."""
         return ReinhardFit(statistics.means, statistics.stds)
 
-    def render(self, rgb: Rgb, statistics: ReinhardStatistics, fit: ReinhardFit) -> Rgb:
+    def render(self, rgb: Rgb, statistics: ReinhardStatistics, fit: ReinhardFit, out: Rgb | None = None) -> Rgb:
         """See `Method.render`."""
-        return self._render(rgb, lab.roots_of(rgb, statistics.brightness), statistics, fit)
+        return self._render(rgb, lab.roots_of(rgb, statistics.brightness), statistics, fit, out)
 
-    def normalize(self, rgb: Rgb, fit: ReinhardFit) -> Rgb:
+    def normalize(self, rgb: Rgb, fit: ReinhardFit, out: Rgb | None = None) -> Rgb:
         """See `Method.normalize`; the roots are made once for both parts."""
         brightness = brightness_table(rgb, standardise=self.standardise)
         roots = lab.roots_of(rgb, brightness)
-        return self._render(rgb, roots, self._measure(roots, brightness), fit)
+        return self._render(rgb, roots, self._measure(roots, brightness), fit, out)
 
     def _measure(self, roots: Floats, brightness: Table) -> ReinhardStatistics:
         values = lab.lab_of_roots(roots)
@@ -76,15 +77,21 @@ class Reinhard(Method[ReinhardStatistics, ReinhardFit]):
             )
         return ReinhardStatistics(brightness, means, stds)
 
-    def _render(self, rgb: Rgb, roots: Floats, statistics: ReinhardStatistics, fit: ReinhardFit) -> Rgb:
+    def _render(
+        self, rgb: Rgb, roots: Floats, statistics: ReinhardStatistics, fit: ReinhardFit, out: Rgb | None
+    ) -> Rgb:
         # New L*a*b* = scale * (old - means) + target means, and both are affine in the roots.
         scale = fit.target_stds / statistics.stds
         matrix = lab.LAB_TO_ROOTS @ (scale[:, None] * lab.ROOTS_TO_LAB)
         shift = scale * (lab.LAB_OFFSET - statistics.means) + fit.target_means - lab.LAB_OFFSET
-        out = lab.rgb_of_roots(roots, np.column_stack([matrix, lab.LAB_TO_ROOTS @ shift]))
-        return lab.keep_white(out, rgb, statistics.brightness, self._tissue(roots)) if self.masked else out
+        change = np.column_stack([matrix, lab.LAB_TO_ROOTS @ shift])
+        if not self.masked:
+            return lab.rgb_of_roots(roots, change, out)
+        changed = lab.rgb_of_roots(roots, change)
+        return lab.keep_white(changed, rgb, statistics.brightness, self._tissue(roots), out)
 
     @staticmethod
     def _tissue(roots: Floats) -> Mask:
-        tissue: Mask = cv2.extractChannel(roots, 1) < np.float32((TISSUE_LIGHTNESS + 16) / 116)
+        root_of_y = cv2.extractChannel(roots, 1, scratch("plane", roots.shape[:2]))
+        tissue: Mask = root_of_y < np.float32((TISSUE_LIGHTNESS + 16) / 116)
         return tissue

@@ -6,6 +6,7 @@ longer than the arithmetic; kept, they stay in the cache.
 
 from __future__ import annotations
 
+import math
 import threading
 
 import numpy as np
@@ -23,7 +24,7 @@ class _Scratch(threading.local):
 
         It must not leave the method that asked for it.
         """
-        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        size = math.prod(shape) * np.dtype(dtype).itemsize
         buffer = self._buffers.get(name)
         if buffer is None or buffer.size < size:
             buffer = np.empty(size, np.uint8)

@@ -98,7 +98,7 @@ class StainStep(Normalizer):
         ok, fallback = np.ones(len(rgb), np.bool_), np.zeros(len(rgb), np.bool_)
         fits = self._fits(slide, index)
         for i, tile in enumerate(tiles):
-            rgb[i], ok[i], fallback[i] = self._one(np.ascontiguousarray(tile), fits[i])
+            ok[i], fallback[i] = self._one(np.ascontiguousarray(tile), fits[i], rgb[i])
         return Normalized(rgb, ok, fallback)
 
     def succeeded(self, done: Normalized) -> NDArray[np.bool_]:
@@ -112,18 +112,23 @@ class StainStep(Normalizer):
             return [self.fit] * len(index)
         return drawn_fits(self.method.family.name, self.fit, self.augment, seed=self.seed, slide=slide, index=index)
 
-    def _one(self, tile: Rgb, fit: StainFit) -> tuple[Rgb, bool, bool]:
-        """The tile, whether it is good, and whether the fallback was used."""
+    def _one(self, tile: Rgb, fit: StainFit, out: Rgb) -> tuple[bool, bool]:
+        """Writes one tile; says whether it is good, and whether the fallback was used."""
         if self.context == "tile":
             try:
-                return self.method.normalize(tile, fit), True, False
+                self.method.normalize(tile, fit, out)
             except Unfit:
                 if self.unfit == "slide-fit" and self.slide_statistics is not None:
-                    return self.method.render(tile, self.slide_statistics, fit), True, True
+                    self.method.render(tile, self.slide_statistics, fit, out)
+                    return True, True
+            else:
+                return True, False
         elif self.slide_statistics is not None:
-            return self.method.render(tile, self.slide_statistics, fit), True, False
+            self.method.render(tile, self.slide_statistics, fit, out)
+            return True, False
+        out[...] = tile
         kept = self.unfit == "keep-original"
-        return tile, kept, kept
+        return kept, kept
 
 
 @frozen

@@ -11,6 +11,7 @@ from slideloom import ConfigError
 from torch import Tensor, nn
 
 from slideloom_stain.draws import flat, spread_of
+from slideloom_stain.opencv import cv2
 from slideloom_stain.step import HsvStep, StainStep
 from slideloom_stain.tensor_methods import tensor_method
 from slideloom_stain.tensors import drawn_flat_fits, drawn_uniform, hsv_shifted
@@ -97,23 +98,29 @@ class TorchNormalizer(nn.Module):
         return isinstance(self.step, HsvStep) or self.step.augment != "off"
 
     def _by_numpy(self, batch: Tensor, axis: int, index: Tensor) -> tuple[Tensor, Tensor]:
-        tiles = batch.movedim(axis, -1).numpy()
-        numbers = index.numpy()
-        parts = np.array_split(np.arange(len(tiles)), max(1, min(torch.get_num_threads(), len(tiles))))
+        out = torch.empty(batch.shape, dtype=torch.uint8)
+        tiles, results, numbers = batch.numpy(), out.numpy(), index.numpy()
+        ok = np.ones(len(tiles), np.bool_)
 
-        def part(which: np.ndarray[Any, Any]) -> tuple[Tensor, Tensor]:
-            if not which.size:
-                return batch.movedim(axis, -1)[:0], torch.zeros(0, dtype=torch.bool)
-            done = self.step.normalize(tiles[which[0] : which[-1] + 1], 0, numbers[which[0] : which[-1] + 1])
-            return torch.from_numpy(done.rgb), torch.from_numpy(self.step.succeeded(done))
+        def one(i: int) -> None:
+            planar = axis == 1
+            # numpy would take as long to change the order of the axes as the method itself takes.
+            tile = cv2.merge([np.ascontiguousarray(plane) for plane in tiles[i]]) if planar else tiles[i]
+            done = self.step.normalize(tile[None], 0, numbers[i : i + 1])
+            ok[i] = self.step.succeeded(done)[0]
+            if planar:
+                cv2.split(done.rgb[0], list(results[i]))
+            else:
+                results[i] = done.rgb[0]
 
-        if len(parts) == 1:
-            rgb, ok = part(parts[0])
+        threads = min(torch.get_num_threads(), len(tiles))
+        if threads > 1:
+            with ThreadPoolExecutor(threads) as pool:
+                list(pool.map(one, range(len(tiles))))
         else:
-            with ThreadPoolExecutor(len(parts)) as pool:
-                images, verdicts = zip(*pool.map(part, parts), strict=True)
-            rgb, ok = torch.cat(images), torch.cat(verdicts)
-        return rgb.movedim(-1, axis).contiguous(), ok
+            for i in range(len(tiles)):
+                one(i)
+        return out, torch.from_numpy(ok)
 
     def _by_tensors(self, batch: Tensor, axis: int, index: Tensor) -> tuple[Tensor, Tensor]:
         planar = batch.movedim(axis, 1)

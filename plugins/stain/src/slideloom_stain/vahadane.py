@@ -87,15 +87,15 @@ class Vahadane(Method[VahadaneStatistics, VahadaneFit]):
         """See `Method.fit_of`."""
         return VahadaneFit(statistics.stains)
 
-    def render(self, rgb: Rgb, statistics: VahadaneStatistics, fit: VahadaneFit) -> Rgb:
+    def render(self, rgb: Rgb, statistics: VahadaneStatistics, fit: VahadaneFit, out: Rgb | None = None) -> Rgb:
         """See `Method.render`; there is no scaling of strengths, as the presets hold none."""
         table = density_table(statistics.brightness).astype(np.float32)
         strengths = _strengths(lookup(rgb, table, scratch("density", rgb.shape)), statistics.stains)
         through = np.column_stack([-fit.stain_matrix_target.T, np.zeros(3), np.full(3, math.log(255.0))])
         value = cv2.transform(strengths, through, scratch("density", rgb.shape))
-        out = as_bytes(cv2.exp(value, value))
+        changed = as_bytes(cv2.exp(value, value))
         tissue = lab.darker_than(rgb, statistics.brightness, TISSUE_LIGHTNESS)
-        return lab.keep_white(out, rgb, statistics.brightness, tissue)
+        return lab.keep_white(changed, rgb, statistics.brightness, tissue, out)
 
 
 def sample_ranks(count: int, wanted: int) -> NDArray[np.int64]:
