@@ -41,6 +41,12 @@ def test_72_dots_per_inch_are_no_scanner_resolution() -> None:
         find_resolution(attrs.evolve(BARE, tiff_mpp=screen))
 
 
+@pytest.mark.parametrize("mpp", [0.0, -1.0, 1e9, float("nan"), float("inf")])
+def test_an_override_that_no_slide_can_have_is_refused(mpp: float) -> None:
+    with pytest.raises(ConfigError, match=r"mpp must be from 0\.01 to 20\.0 um per pixel, not "):
+        find_resolution(attrs.evolve(BARE, mpp=RECORDED), mpp=mpp)
+
+
 def test_an_mpp_file_gives_one_or_two_values_per_slide(tmp_path: Path) -> None:
     path = tmp_path / "mpp.csv"
     path.write_text("slide,mpp_x,mpp_y\na,0.25,0.26\nb,0.5,\n", encoding="utf-8-sig")

@@ -28,7 +28,10 @@ def find_resolution(
 
     Raises:
         MissingResolution: none of them; the text names the remedies.
+        ConfigError: the user's value is none that a slide may have.
     """
+    if mpp is not None and not is_plausible(mpp):
+        raise ConfigError(f"mpp must be from {PLAUSIBLE_MPP[0]} to {PLAUSIBLE_MPP[1]} um per pixel, not {mpp!r}")
     if mpp_by_slide and info.name in mpp_by_slide:
         return mpp_by_slide[info.name]
     if mpp is not None:
