@@ -1,0 +1,292 @@
+"""Runs that are killed, crowded out, or fed bad slides: no finished slide is lost, none is there twice."""
+
+from __future__ import annotations
+
+import json
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import slideloom as sl
+from slideloom.testing import write_demo_slide
+from slideloom.testing.fixtures import DemoFiles
+from slideloom_tfrecord import read_records
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL, and limits of a process")
+
+LABEL = "64px_64um"
+OPTIONS = ["--tile-px", "64", "--tile-um", "64", "--qc", "tissue", "--sink", "tfrecord", "--sink", "images", "--quiet"]
+
+
+def command(slides: Path, out: Path, *more: object) -> list[str]:
+    # The interpreter's own -m, so that signals reach the run itself.
+    words = [sys.executable, "-m", "slideloom", "extract", slides, "--out", out, *OPTIONS, *more]
+    return [str(word) for word in words]
+
+
+def run(slides: Path, out: Path, *more: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(slides, out, *more), capture_output=True, text=True, check=False, **options)
+
+
+def is_left_over(path: Path) -> bool:
+    return path.name.endswith((".partial", ".old")) or path.name.startswith(".")
+
+
+def content_of(out: Path) -> dict[str, bytes]:
+    """Every output file but those that tell times."""
+    files = [path for path in sorted(out.rglob("*")) if path.is_file() and "slideloom" not in path.parts[-4:-1]]
+    return {
+        path.relative_to(out).as_posix(): path.read_bytes() for path in files if path.name != "extraction_report.json"
+    }
+
+
+def reports(out: Path) -> dict[str, dict[str, Any]]:
+    return {slide["slide"]: slide for slide in json.loads((out / "extraction_report.json").read_text())["slides"]}
+
+
+@pytest.fixture(scope="module")
+def six(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six small slides that differ."""
+    folder = tmp_path_factory.mktemp("six")
+    write_demo_slide(folder / "s0.svs", size=sl.Size(3000, 2400), mpp=1.0, seed=0)
+    write_demo_slide(folder / "s1.svs", size=sl.Size(2400, 2000), mpp=1.0, seed=1)
+    for number in range(2, 6):
+        shutil.copy(folder / f"s{number % 2}.svs", folder / f"s{number}.svs")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(six: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, bytes], float]:
+    """What a run leaves that nobody kills, and how long it takes."""
+    out = tmp_path_factory.mktemp("undisturbed")
+    start = time.monotonic()
+    assert run(six, out, "--jobs", 1).returncode == 0
+    return content_of(out), time.monotonic() - start
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_run_that_is_killed_again_and_again_ends_as_one_that_is_not(
+    six: Path, undisturbed: tuple[dict[str, bytes], float], tmp_path: Path, jobs: int
+) -> None:
+    wanted, seconds = undisturbed
+    out, buffer = tmp_path / "out", tmp_path / "buffer"
+    rng = random.Random(jobs)
+    finished_before: set[str] = set()
+    for _ in range(6):
+        killed = subprocess.Popen(
+            command(six, out, "--jobs", jobs, "--buffer", buffer), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        try:
+            killed.wait(rng.uniform(0.2, 1.0) * seconds)
+        except subprocess.TimeoutExpired:
+            killed.send_signal(signal.SIGKILL)
+            killed.wait()
+        # What has its final name is whole at every moment.
+        for path in out.glob(f"tfrecords/{LABEL}/*.tfrecords"):
+            if not is_left_over(path):
+                assert sum(1 for _ in read_records(path)) > 0
+        finished = {path.stem for path in out.glob(f"slideloom/{LABEL}/slides/*.json") if not is_left_over(path)}
+        assert finished_before <= finished
+        finished_before = finished
+
+    last = run(six, out, "--jobs", jobs, "--buffer", buffer)
+
+    assert last.returncode == 0, last.stderr
+    assert content_of(out) == wanted
+    assert not [path for path in out.rglob("*") if is_left_over(path)]
+    assert not list(buffer.iterdir())
+    found = reports(out)
+    assert sorted(found) == [f"s{number}" for number in range(6)]
+    for name, report in found.items():
+        records = list(read_records(out / f"tfrecords/{LABEL}/{name}.tfrecords"))
+        places = {(record.loc_x, record.loc_y) for record in records}
+        assert len(places) == len(records) == report["written"]
+        assert report["planned"] == report["written"] + sum(report["rejected"].values()) + report["unreadable"]
+
+
+def test_finished_slides_are_not_made_again(six: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert run(six, out, "--jobs", 1).returncode == 0
+    times = {path: path.stat().st_mtime_ns for path in out.glob(f"tfrecords/{LABEL}/*.tfrecords")}
+    (out / f"tfrecords/{LABEL}/s3.tfrecords").unlink()
+
+    again = run(six, out, "--jobs", 1)
+
+    assert again.returncode == 0
+    made = {path.stem for path, earlier in times.items() if path.stat().st_mtime_ns != earlier}
+    assert made == {"s3"}
+    assert {name for name, report in reports(out).items() if report["status"] == "skipped"} == set(reports(out)) - {
+        "s3"
+    }
+
+
+def test_two_runs_on_one_folder_exclude_each_other_and_a_dead_one_does_not_count(six: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    first = subprocess.Popen(command(six, out, "--jobs", 1), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_until((out / f"slideloom/{LABEL}/pipeline.json").exists)
+
+    second = run(six, out, "--jobs", 1)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    third = run(six, out, "--jobs", 1)
+
+    assert second.returncode == 1
+    assert f"another run works in this folder (process {first.pid})" in second.stderr
+    assert third.returncode == 0, third.stderr
+
+
+def test_a_disk_that_is_full_loses_the_slide_at_work_and_no_other(six: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words = ["--tile-px", "64", "--tile-um", "64", "--sink", "tfrecord", "--quiet", "--jobs", "1", "--threads", "1"]
+    run_words = [sys.executable, "-m", "slideloom", "extract", str(six), "--out", str(out), *words]
+    assert subprocess.run(run_words, capture_output=True, check=False).returncode == 0
+    sizes = sorted(path.stat().st_size for path in out.glob(f"tfrecords/{LABEL}/*.tfrecords"))
+    shutil.rmtree(out)
+    limit = (sizes[0] + sizes[-1]) // 2  # bytes of a file: what a full disk does, without one
+
+    crowded = subprocess.run(
+        run_words,
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: (
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN),
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+        ),
+    )
+
+    assert crowded.returncode == 1
+    found = reports(out)
+    failed = {name for name, report in found.items() if report["status"] == "failed"}
+    assert failed
+    assert len(failed) < 6
+    assert all("no room left" in found[name]["error"] and "free some space" in found[name]["error"] for name in failed)
+    assert not [path for path in out.rglob("*") if is_left_over(path)]
+    listed = (out / "errors.csv").read_text().splitlines()[1:]
+    assert {line.split(",")[0] for line in listed} == failed
+    after = subprocess.run(run_words, capture_output=True, text=True, check=False)
+    assert after.returncode == 0, after.stderr
+    assert {name for name, report in reports(out).items() if report["status"] == "skipped"} == set(found) - failed
+    assert not (out / "errors.csv").exists()
+
+
+def test_a_buffer_without_room_is_read_past(six: Path, tmp_path: Path) -> None:
+    buffer = tmp_path / "buffer"
+    limit = max(path.stat().st_size for path in six.iterdir()) // 2  # coordinates fit, slides do not
+    words = ["--tile-px", "64", "--tile-um", "64", "--sink", "hdf5", "--quiet", "--jobs", "1", "--buffer", str(buffer)]
+
+    done = subprocess.run(
+        [sys.executable, "-m", "slideloom", "extract", str(six), "--out", str(tmp_path / "out"), *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: (
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN),
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+        ),
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "is read from where it is" in done.stderr
+    assert not list(buffer.iterdir())
+
+
+@pytest.fixture(scope="module")
+def twelve(tmp_path_factory: pytest.TempPathFactory, demo_slide: DemoFiles, six: Path) -> Path:
+    """Twelve slides as cohorts have them: good, mosaics, damaged, without mpp, without tissue, and no slide at all."""
+    pyvips = pytest.importorskip("pyvips")
+    folder = tmp_path_factory.mktemp("twelve")
+    shutil.copy(demo_slide.path, folder / "demo.svs")
+    shutil.copy(six / "s0.svs", folder / "good-0.svs")
+    shutil.copy(six / "s1.svs", folder / "good-1.svs")
+    (folder / "truncated.svs").write_bytes(demo_slide.path.read_bytes()[: demo_slide.path.stat().st_size // 3])
+    (folder / "empty.svs").write_bytes(b"")
+    (folder / "text.svs").write_text("this is no slide\n" * 100)
+    image = pyvips.Image.new_from_file(str(demo_slide.path), access="random")[:3]
+    tiled: dict[str, Any] = {"tile": True, "tile_width": 256, "tile_height": 256, "compression": "jpeg", "Q": 85}
+    # 1 micron per pixel is 1000 pixels per millimetre.
+    known: dict[str, Any] = {**tiled, "pyramid": True, "resunit": "cm", "xres": 1000.0, "yres": 1000.0}
+    small = image.crop(200, 200, 1200, 1000)
+    mosaic = small.join(small.fliphor(), "horizontal")
+    mosaic.copy(xres=1000.0, yres=1000.0).tiffsave(str(folder / "mosaic-2.tif"), **known)
+    mosaic.join(mosaic.flipver(), "vertical").copy(xres=1000.0, yres=1000.0).tiffsave(
+        str(folder / "mosaic-4.tif"), **known
+    )
+    plain = small.copy()
+    for name in plain.get_fields():
+        if name not in ("width", "height", "bands", "format", "coding", "interpretation"):
+            plain.remove(name) if plain.get_typeof(name) else None
+    plain.pngsave(str(folder / "no-mpp.png"))
+    glass = (small * 0 + [243, 242, 241]).cast("uchar").copy(interpretation="srgb", xres=1000.0, yres=1000.0)
+    glass.tiffsave(str(folder / "no-tissue.tif"), **known)
+    tiny = image.crop(0, 0, 40, 40).copy(xres=1000.0, yres=1000.0)
+    tiny.tiffsave(str(folder / "tiny.tif"), **known)
+    shutil.copy(six / "s0.svs", folder / "name with spaces, and a comma.svs")
+    assert len(list(folder.iterdir())) == 12
+    return folder
+
+
+# The word that each bad slide's error must hold.
+BAD = {"truncated": "", "empty": "the file is empty", "text": "no reader recognises it", "no-mpp": "microns per pixel"}
+
+
+def test_a_cohort_of_twelve_is_run_killed_and_resumed(twelve: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    killed = subprocess.Popen(command(twelve, out, "--jobs", 2), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_until(lambda: len(list(out.glob(f"slideloom/{LABEL}/slides/*.json"))) >= 3)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+
+    done = run(twelve, out, "--jobs", 2)
+    found = reports(out)
+
+    assert done.returncode == 1
+    assert len(found) == 12
+    assert {name for name, report in found.items() if report["status"] == "failed"} == set(BAD)
+    for name, words in BAD.items():
+        assert words in found[name]["error"]
+        assert name in found[name]["error"]
+    assert {line.split(",")[0] for line in (out / "errors.csv").read_text().splitlines()[1:]} == set(BAD)
+    assert found["no-tissue"]["written"] == found["tiny"]["written"] == 0
+    assert found["tiny"]["planned"] == 0
+    good = set(found) - set(BAD) - {"no-tissue", "tiny"}
+    assert len(good) == 6
+    for name in good:
+        records = list(read_records(out / f"tfrecords/{LABEL}/{name}.tfrecords"))
+        assert len(records) == found[name]["written"] > 0
+        table = np.genfromtxt(out / found[name]["tile_table"], delimiter=",", skip_header=1, usecols=(0, 1), dtype=int)
+        assert {(record.loc_x, record.loc_y) for record in records} <= {tuple(row) for row in table.tolist()}
+    assert not [path for path in out.rglob("*") if is_left_over(path)]
+    assert any(report["status"] == "skipped" for report in found.values())
+
+
+def test_a_cohort_with_real_slides_runs_by_a_project(real_data: Path, demo_slide: DemoFiles, tmp_path: Path) -> None:
+    slides = tmp_path / "slides"
+    slides.mkdir()
+    for path in (*real_data.glob("*.svs"), demo_slide.path):
+        (slides / path.name).symlink_to(path)
+    project = sl.Project.create(tmp_path / "project", slides=slides)
+
+    report = project.extract_tiles(256, 256, qc=["tissue"], jobs=2, buffer=tmp_path / "buffer", report=False)
+
+    by_name = {slide.slide: slide for slide in report.slides}
+    assert by_name["cmu-1-small-region"].written > 0
+    assert "microns per pixel" in by_name["tcga-cr-7395-01a-01-ts1"].error
+    assert project.dataset(256, 256).summary().tiles == sum(slide.written for slide in report.slides)
+
+
+def wait_until(happened: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not happened():
+        assert time.monotonic() < end, "it did not happen within a minute"
+        threading.Event().wait(0.02)
