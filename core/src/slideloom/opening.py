@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -85,8 +86,7 @@ def open_without_mpp(path: Path, rules: Slides, plugins: Registry | None = None)
     if not path.exists():
         raise SlideError(f"{path}: no such file")
     if rules.reader is not None:
-        settings = found.find("reader", rules.reader)()
-        return _open(settings, path)
+        return _open(_named_reader(rules.reader, found), path)
     if path.is_file() and path.stat().st_size == 0:
         raise SlideError(f"{path.name}: the file is empty; copy it again from its source")
     avoided = {name.replace("_", "-") for name in rules.avoid_readers}
@@ -111,6 +111,19 @@ def open_without_mpp(path: Path, rules: Slides, plugins: Registry | None = None)
         + (f"; not loaded: {broken}" if broken else "")
         + "; is it complete, and an image? `slideloom doctor` shows what is installed"
     )
+
+
+def _named_reader(text: str, found: Registry) -> Settings[Reader]:
+    """The reader of a name, or of a name with options such as "tiff:dct_scale=true,cache_mb=64"."""
+    name, _, options = text.partition(":")
+    try:
+        table = tomllib.loads(options.replace(",", "\n"))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"reader {text!r}: write options as NAME:option=value,option=value ({error})") from error
+    settings, mistakes = from_table(found.find("reader", name), table, where=f"reader {text!r}")
+    if settings is None:
+        raise ConfigError("\n".join(mistakes))
+    return settings
 
 
 def _open(settings: Settings[Reader], path: Path) -> Slide:

@@ -24,7 +24,10 @@ class Slides:
         (), help='files, folders or patterns such as "slides/**/*.svs"', affects_output=False
     )
     exclude: tuple[str, ...] = option((), help="patterns to leave out", affects_output=False)
-    reader: str | None = option(None, help="name of the reader; by default the first that recognises the file")
+    reader: str | None = option(
+        None,
+        help="name of the reader, or NAME:option=value; by default the first that recognises the file",
+    )
     avoid_readers: tuple[str, ...] = option((), help="names of readers never chosen by themselves")
     mpp: float | None = option(None, help="microns per pixel of every slide", unit="um", validator=positive)
     mpp_file: Path | None = option(None, help="CSV of slide,mpp that goes before everything else")

@@ -28,7 +28,7 @@ def add_extract_options(parser: argparse.ArgumentParser) -> None:
     slides.add_argument(
         "--allow-objective-power", action="store_true", help="take 10 / objective power where no mpp is known"
     )
-    slides.add_argument("--reader", help="name of the reader to use")
+    slides.add_argument("--reader", help="name of the reader to use, or NAME:option=value")
     slides.add_argument(
         "--avoid-reader", action="append", default=[], metavar="NAME", help="never choose this reader by itself"
     )

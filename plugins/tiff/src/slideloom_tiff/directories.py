@@ -33,12 +33,27 @@ class Directory:
 
     def number(self, tag: int, default: int | None = None) -> int | None:
         """The first value of a tag."""
-        value = self.tags.get(tag)
-        return default if value is None else int(value[0])
+        values = self.numbers(tag)
+        return int(values[0]) if len(values) else default
 
     def numbers(self, tag: int) -> NDArray[np.int64]:
-        """All values of a tag, (N,) int64; none if the tag is missing."""
-        return np.asarray(self.tags.get(tag, ()), dtype=np.int64)
+        """All values of a tag, (N,) int64; none if the tag is missing.
+
+        Raises:
+            NotTiffError: they are not whole numbers.
+        """
+        values = self.tags.get(tag)
+        if values is None:
+            return np.empty(0, np.int64)
+        found = np.frombuffer(values, np.uint8) if isinstance(values, bytes) else values
+        if found.dtype.kind not in "iu":
+            raise NotTiffError(f"tag {tag} does not hold whole numbers")
+        return found.astype(np.int64)
+
+    def raw(self, tag: int) -> bytes:
+        """A tag's bytes, none if it is missing."""
+        value = self.tags.get(tag, b"")
+        return value if isinstance(value, bytes) else bytes(value.tobytes())
 
     def text(self, tag: int) -> str:
         """A tag as text, "" if missing."""
@@ -48,7 +63,7 @@ class Directory:
     def rational(self, tag: int) -> float | None:
         """A tag of two numbers as their quotient, None if missing or divided by 0."""
         value = self.tags.get(tag)
-        if value is None or len(value) < 2 or not value[1]:
+        if value is None or len(value) < 2 or not float(value[1]):
             return None
         return float(value[0]) / float(value[1])
 

@@ -51,11 +51,16 @@ class JpegTiles:
         try:
             content = self._file.read(int(stored.offsets[index]), int(stored.lengths[index]))
             jpeg = stored.head + content[2:]
-            height, width, _, _ = simplejpeg.decode_jpeg_header(jpeg)
-            if (width, height) != (stored.tile.width, stored.tile.height):
-                raise ValueError(f"it holds {width} x {height} pixels")
-            simplejpeg.decode_jpeg(jpeg, "RGB", buffer=out)
-        except (ValueError, OSError, OverflowError) as error:
+            width, height = stored.tile.width, stored.tile.height
+            found_height, found_width, _, _ = simplejpeg.decode_jpeg_header(jpeg)
+            if (found_width, found_height) != (width * stored.shrink, height * stored.shrink):
+                raise ValueError(f"it holds {found_width} x {found_height} pixels")
+            if stored.shrink == 1:
+                simplejpeg.decode_jpeg(jpeg, "RGB", buffer=out)
+            else:
+                wanted = {"min_height": height, "min_width": width, "min_factor": stored.shrink}
+                simplejpeg.decode_jpeg(jpeg, "RGB", buffer=out, **wanted)
+        except (ValueError, OSError) as error:
             where = f"{self._name}: tile {index} of level {level}"
             raise SlideError(f"{where} is damaged ({error}); copy the slide again from its source") from error
 
@@ -65,6 +70,7 @@ class ByteRanges:
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("rb", buffering=0)
+        self._size = os.fstat(self._file.fileno()).st_size
         self._lock = threading.Lock()
 
     def read(self, offset: int, length: int) -> bytes:
@@ -73,6 +79,8 @@ class ByteRanges:
         Raises:
             ValueError: the file ends before that, or was closed.
         """
+        if offset < 0 or length < 0 or offset + length > self._size:
+            raise ValueError(f"bytes {offset} to {offset + length} are not in the file, which has {self._size}")
         if hasattr(os, "pread"):
             content = os.pread(self._file.fileno(), length, offset)
         else:

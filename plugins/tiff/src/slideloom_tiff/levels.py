@@ -6,7 +6,7 @@ import struct
 from collections.abc import Sequence
 
 import numpy as np
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from numpy.typing import NDArray
 from slideloom import Size
 
@@ -16,6 +16,8 @@ from slideloom_tiff.directories import Directory
 _JPEG = 7
 _RGB, _YCBCR = 2, 6
 _REDUCED_IMAGE = 1
+_LARGEST_TILE = 8192  # pixels along a side; a larger one is a damaged number, or nothing to decode as a whole
+_NEARLY = 1.1  # a level to be made within this factor of a stored one is not worth it
 # APP14 "Adobe" segment with transform 0: the three components are R, G, B, whatever a decoder would guess.
 _ADOBE_RGB = b"\xff\xee" + struct.pack(">H5sHHHB", 14, b"Adobe", 100, 0, 0, 0)
 
@@ -29,6 +31,7 @@ class TiledLevel:
         tile: width and height of a tile in pixels; tiles at the far sides are padded to it.
         columns, rows: of the grid.
         offsets, lengths: (rows * columns,) byte ranges; a length of 0 is a tile that was never written.
+        shrink: how many times smaller than stored the decoder makes a tile; `size` and `tile` are those after it.
         head: what goes before a tile's bytes (without their first two) to make a complete JPEG.
     """
 
@@ -39,6 +42,25 @@ class TiledLevel:
     offsets: NDArray[np.int64] = field(eq=False)
     lengths: NDArray[np.int64] = field(eq=False)
     head: bytes
+    shrink: int = 1
+
+
+def with_scaled(levels: Sequence[TiledLevel]) -> list[TiledLevel]:
+    """The levels, and between them those that a JPEG decoder gives by decoding at 1/2, 1/4 or 1/8.
+
+    A pixel decoded at 1/k covers exactly k x k pixels, because a block of 8 x 8 coefficients gives one of 8/k x 8/k.
+    """
+    found = []
+    for level, coarser in zip(levels, [*levels[1:], None], strict=True):
+        found.append(level)
+        for shrink in (2, 4, 8):
+            size = Size(-(-level.size.width // shrink), -(-level.size.height // shrink))
+            is_near_next = coarser is not None and size.width < _NEARLY * coarser.size.width
+            if is_near_next or level.tile.width % (8 * shrink) or level.tile.height % (8 * shrink):
+                break
+            tile = Size(level.tile.width // shrink, level.tile.height // shrink)
+            found.append(evolve(level, size=size, tile=tile, shrink=shrink))
+    return found
 
 
 def slide_levels(images: Sequence[Directory]) -> list[TiledLevel] | None:
@@ -82,7 +104,7 @@ def _is_other_vendor(images: Sequence[Directory]) -> bool:
         tag.NDPI_FORMAT in first.tags
         or any(tag.SUB_IFDS in image.tags for image in images)
         or description.startswith("<")
-        or b"iScan" in (first.tags.get(tag.XMP) or b"")
+        or b"iScan" in first.raw(tag.XMP)
         or software.startswith(("Philips", "MedScan"))
     )
 
@@ -94,6 +116,8 @@ def _level(image: Directory) -> TiledLevel | None:
     photometric = image.number(tag.PHOTOMETRIC)
     if not width or not height or not tile_width or not tile_height or photometric not in (_RGB, _YCBCR):
         return None
+    if max(tile_width, tile_height) > _LARGEST_TILE:
+        return None
     is_jpeg = image.number(tag.COMPRESSION) == _JPEG and image.number(tag.PLANAR, 1) == 1
     if not is_jpeg or image.number(tag.SAMPLES) != 3 or set(image.numbers(tag.BITS).tolist()) != {8}:
         return None
@@ -101,7 +125,7 @@ def _level(image: Directory) -> TiledLevel | None:
     offsets, lengths = image.numbers(tag.TILE_OFFSETS), image.numbers(tag.TILE_BYTES)
     if len(offsets) < columns * rows or len(lengths) < columns * rows:
         return None
-    tables = bytes(image.tags.get(tag.JPEG_TABLES, b""))
+    tables = image.raw(tag.JPEG_TABLES)
     head = tables[:-2] if len(tables) > 4 else b"\xff\xd8"  # without the end marker; SOI alone where there are none
     if photometric == _RGB:
         head = head[:2] + _ADOBE_RGB + head[2:]

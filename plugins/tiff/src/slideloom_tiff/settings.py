@@ -22,6 +22,11 @@ class TiffReader(Settings[Reader]):
         affects_output=False,
     )
 
+    dct_scale: bool = option(
+        False,
+        help="where no stored level is near, let the JPEG decoder shrink (by 2, 4 or 8) instead of averaging pixels",
+    )
+
     def build(self) -> Reader:
         """The reader.
 
@@ -32,4 +37,4 @@ class TiffReader(Settings[Reader]):
             from slideloom_tiff.slide import TiffFiles
         except ImportError as error:
             raise PluginError(f"reader tiff: {error}; run: pip install simplejpeg opencv-python-headless") from error
-        return TiffFiles(cache_bytes=self.cache_mb << 20)
+        return TiffFiles(cache_bytes=self.cache_mb << 20, dct_scale=self.dct_scale)

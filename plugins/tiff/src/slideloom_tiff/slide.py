@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from slideloom import (
     Box,
+    Level,
     NativeResampler,
     Point,
     Reader,
@@ -26,7 +27,7 @@ from slideloom_tiff import metadata
 from slideloom_tiff.cache import TileCache
 from slideloom_tiff.directories import Directory, NotTiffError, read_directories
 from slideloom_tiff.jpegs import ByteRanges, JpegTiles
-from slideloom_tiff.levels import TiledLevel, is_aperio, slide_levels
+from slideloom_tiff.levels import TiledLevel, is_aperio, slide_levels, with_scaled
 
 cv2.setNumThreads(1)  # the core's threads work on tiles of their own; OpenCV's would only compete
 
@@ -39,13 +40,15 @@ class TiffFiles(Reader):
 
     Args:
         cache_bytes: decoded source tiles kept, times the threads that read.
+        dct_scale: also offer levels that the JPEG decoder makes by decoding at 1/2, 1/4 and 1/8.
     """
 
-    def __init__(self, *, cache_bytes: int) -> None:
+    def __init__(self, *, cache_bytes: int, dct_scale: bool = False) -> None:
         self._cache_bytes = cache_bytes
+        self._dct_scale = dct_scale
 
     def recognises(self, path: Path) -> bool:
-        """True if every level of the file is a grid of JPEG tiles that lies within the file."""
+        """True if every level of the file is a grid of JPEG tiles."""
         try:
             if not path.is_file():
                 return False
@@ -59,12 +62,13 @@ class TiffFiles(Reader):
         """See `Reader.open`."""
         try:
             images = read_directories(path)
+            levels = slide_levels(images)
         except (NotTiffError, OSError) as error:
             raise SlideError(f"{path.name}: cannot be read as TIFF ({error}); copy it again from its source") from error
-        levels = slide_levels(images)
         if levels is None:
             raise SlideError(f"{path.name}: is not a slide of JPEG tiles; let another reader open it")
-        return TiffSlide(path, images, levels, cache_bytes=self._cache_bytes)
+        offered = with_scaled(levels) if self._dct_scale else levels
+        return TiffSlide(path, images, offered, cache_bytes=self._cache_bytes)
 
 
 class TiffSlide(Slide):
@@ -78,7 +82,7 @@ class TiffSlide(Slide):
             path=path,
             name=slide_name(path),
             reader="tiff",
-            levels=levels_from_sizes([level.size for level in levels]),
+            levels=_levels(levels),
             mpp=metadata.resolution(found),
             tiff_mpp=metadata.tiff_resolution(images),
             objective_power=metadata.objective_power(found),
@@ -146,3 +150,16 @@ class TiffSlide(Slide):
                     target[...] = _WHITE
                 else:
                     target[...] = tile[y0 - row * height : y1 - row * height, x0 - column * width : x1 - column * width]
+
+
+def _levels(levels: Sequence[TiledLevel]) -> tuple[Level, ...]:
+    """The levels as the core knows them; those that the decoder makes have the downsample that it shrinks by."""
+    stored = iter(levels_from_sizes([level.size for level in levels if level.shrink == 1]))
+    found: list[Level] = []
+    for level in levels:
+        if level.shrink == 1:
+            base = next(stored)
+            found.append(base)
+        else:
+            found.append(Level(level.size, base.downsample_x * level.shrink, base.downsample_y * level.shrink))
+    return tuple(found)

@@ -1,0 +1,67 @@
+"""The core's native resampler with the OpenCV that the reader hands in."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+from slideloom import Box, NativeResampler, Rgb, Size, resample
+
+_native = NativeResampler(cv2)  # one for all tests: what it keeps in memory must not show
+
+
+def picture(height: int, width: int) -> Rgb:
+    """Waves of at least 20 pixels, on which linear interpolation errs by less than half a grey level."""
+    y, x = np.mgrid[:height, :width]
+    waves = [128 + 60 * np.sin(x / 9 + k) + 50 * np.cos(y / (8 + k)) for k in range(3)]
+    return np.stack(waves, axis=-1).astype(np.uint8)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    x=st.sampled_from([0.0, 0.5, 0.25, 0.7, 0.123]),
+    y=st.sampled_from([0.0, 0.5, 0.75, 0.9]),
+    ratio_x=st.floats(1.0, 1.25),
+    ratio_y=st.floats(1.0, 1.25),
+    side=st.integers(20, 150),
+)
+def test_boxes_between_pixels_agree_with_the_reference_within_a_grey_level(
+    x: float, y: float, ratio_x: float, ratio_y: float, side: int
+) -> None:
+    box = Box(x, y, side * ratio_x, side * ratio_y)
+    rgb = picture(int(np.ceil(box.bottom)), int(np.ceil(box.right)))
+
+    gap = np.abs(
+        _native(rgb, box=box, size=Size(side, side)).astype(int) - resample(rgb, box=box, size=Size(side, side))
+    )
+
+    assert gap.max() <= 2  # one of rounding in each, and the picture's own half
+    assert gap.mean() < 0.6
+
+
+@pytest.mark.parametrize("ratio", [1.0, 1.0117, 1.1, 1.5, 2.0, 2.023, 4.0])
+def test_a_result_does_not_depend_on_what_was_resampled_before(ratio: float) -> None:
+    side = 64
+    rgb = picture(300, 300)
+    box = Box(0.5, 0.25, side * ratio, side * ratio)
+    fresh = NativeResampler(cv2)(rgb, box=box, size=Size(side, side))
+
+    for other in (Box(0.5, 0.5, 201, 201), Box(0.25, 0.5, 70, 71)):
+        _native(255 - rgb, box=other, size=Size(side, side))
+
+    assert np.array_equal(_native(rgb, box=box, size=Size(side, side)), fresh)
+
+
+@pytest.mark.parametrize("start", [0.0, 0.5])
+@pytest.mark.parametrize("ratio", [1.0, 1.0117, 1.5, 2.023])
+def test_a_tile_of_a_batch_gets_what_a_tile_of_its_own_gets(start: float, ratio: float) -> None:
+    rgb = picture(200, 200)
+    box = Box(start, start, 64 * ratio, 64 * ratio)
+    batch = np.zeros((3, 64, 64, 3), np.uint8)
+
+    _native.into(rgb, box=box, out=batch[1])
+
+    assert np.array_equal(batch[1], _native(rgb, box=box, size=Size(64, 64)))
+    assert not batch[0].any()
+    assert not batch[2].any()
