@@ -25,6 +25,7 @@ from slideloom.testing import contracts
 from slideloom.tiling import Tiling
 
 _SECTION = re.compile(r"(Args|Returns|Raises|Attributes|Source|Sources|Yields):\s*(.*)")
+_WIDTH = 100
 _ITEM = re.compile(r"([\w*][\w*, .]*?):\s+(.*)")
 
 
@@ -82,7 +83,7 @@ def settings_page() -> str:
         "",
         (
             "All options of all steps. In a pipeline file they stand beside `use`; on the command line after a colon: "
-            "`--qc pen:level=4`. `slideloom plugins --verbose` prints the same for what you have installed."
+            "`--qc pen:mpp=8`. `slideloom plugins --verbose` prints the same for what you have installed."
         ),
     ]
     for kind in KINDS:
@@ -194,6 +195,8 @@ def python_page() -> str:
 
 def _member(name: str, value: Any) -> Iterator[str]:
     if inspect.isclass(value):
+        if not inspect.isabstract(value) and not issubclass(value, Exception):
+            yield from [*_signature(name, value), ""]
         yield from _docstring(value)
         for method, function in _own_methods(value):
             yield from ["", f"### {name}.{method}", "", *_signature(method, function), "", *_docstring(function)]
@@ -288,20 +291,50 @@ def _own_methods(cls: type[Any]) -> Iterator[tuple[str, Any]]:
         if not base.__module__.startswith("slideloom"):
             continue
         for name, value in vars(base).items():
-            function = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
-            if not name.startswith("_") and name not in seen and inspect.isfunction(function):
+            function = getattr(value, "__func__", value)
+            is_ours = inspect.isfunction(function) or isinstance(function, property)
+            if not name.startswith("_") and name not in seen and is_ours:
                 seen.add(name)
                 yield name, function
 
 
 def _signature(name: str, function: Any) -> list[str]:
-    return _fenced(f"{name}{_plain(inspect.signature(function))}", "python")
+    """How something is called; a property is shown with its type."""
+    if isinstance(function, property):
+        return _fenced(f"{name}: {_annotation(inspect.signature(function.fget).return_annotation)}", "python")
+    signature = inspect.signature(function)
+    parts = list(_arguments(signature))
+    is_class = inspect.isclass(function) or signature.return_annotation is inspect.Signature.empty
+    result = "" if is_class else f" -> {_annotation(signature.return_annotation)}"
+    text = f"{name}({', '.join(parts)}){result}"
+    if len(text) > _WIDTH:
+        text = f"{name}(\n" + "".join(f"    {part},\n" for part in parts) + f"){result}"
+    return _fenced(text, "python")
 
 
-def _plain(signature: inspect.Signature) -> str:
-    """A signature whose annotations are written as in the source, without quotes and module names."""
-    text = re.sub(r"'([^']*)'", r"\1", str(signature))
-    return re.sub(r"\b(?:[a-z_]+\.)+(?=[A-Z])", "", text)
+def _arguments(signature: inspect.Signature) -> Iterator[str]:
+    marks = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
+    has_star = False
+    for parameter in signature.parameters.values():
+        if parameter.name == "self":
+            continue
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY and not has_star:
+            yield "*"
+        has_star |= parameter.kind in (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_POSITIONAL)
+        text = f"{marks.get(parameter.kind, '')}{parameter.name}"
+        if parameter.annotation is not inspect.Parameter.empty:
+            text += f": {_annotation(parameter.annotation)}"
+        if parameter.default is not inspect.Parameter.empty:
+            # Addresses and factories say nothing to a reader, and differ from build to build.
+            default = repr(parameter.default)
+            text += " = ..." if " at 0x" in default or default in ("NOTHING", "<factory>") else f" = {default}"
+        yield text
+
+
+def _annotation(annotation: Any) -> str:
+    """As in the source, without module names."""
+    text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+    return re.sub(r"\b(?:[a-z_]+\.)+(?=[A-Z])", "", text.strip("'"))
 
 
 def _fenced(text: str, language: str = "text") -> list[str]:
