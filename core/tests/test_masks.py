@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -116,6 +117,17 @@ def test_the_union_takes_pixels_that_one_result_covers_by_half() -> None:
     assert union_mask([corner], Size(100, 100), (2, 2)).sum() == 0
     assert union_mask([corner], Size(100, 100), (2, 5)).tolist()[0] == [True, False, False, False, False]
     assert not union_mask([], Size(9, 9), (2, 2)).any()
+
+
+def test_the_union_of_a_large_mask_takes_few_bytes_per_pixel() -> None:
+    result = QcResult(np.random.default_rng(0).random((2000, 3000)) < 0.5, "blur")
+
+    tracemalloc.start()
+    union_mask([result], Size(30_000, 20_000), (100, 150))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert peak < 6 * result.mask.size
 
 
 class TestBlurBurden:

@@ -145,7 +145,7 @@ def _coverage(result: QcResult, slide_size: Size, shape: tuple[int, int]) -> Flo
     y = (np.linspace(0, slide_size.height, shape[0] + 1) - covered.y) * (rows / covered.height)
     x = (np.linspace(0, slide_size.width, shape[1] + 1) - covered.x) * (columns / covered.width)
     # One axis after the other: the running sum, read off at the grid's edges, gives the exact area between them.
-    by_row = _between(result.mask.astype(np.float64), y)
+    by_row = _between(result.mask, y)
     both = _between(by_row.T, x).T
     pixel = (slide_size.height / shape[0] * rows / covered.height) * (
         slide_size.width / shape[1] * columns / covered.width
@@ -154,10 +154,11 @@ def _coverage(result: QcResult, slide_size: Size, shape: tuple[int, int]) -> Flo
     return share
 
 
-def _between(values: Floats, edges: Floats) -> Floats:
+def _between(values: Floats | Mask, edges: Floats) -> Floats:
     """Sums of `values` along axis 0 between neighbouring edges, given in pixels."""
-    sums = np.zeros((values.shape[0] + 1, values.shape[1]))
-    np.cumsum(values, axis=0, out=sums[1:])
+    kind = np.int32 if values.dtype == np.bool_ else np.float64  # a large mask's counts need half the memory
+    sums = np.zeros((values.shape[0] + 1, values.shape[1]), kind)
+    np.cumsum(values, axis=0, dtype=kind, out=sums[1:])
     whole, fraction = _split(edges, values.shape[0])
     at_edges = sums[whole] + fraction[:, None] * values[whole]
     differences: Floats = np.diff(at_edges, axis=0)
