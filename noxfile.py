@@ -15,10 +15,17 @@ nox.options.error_on_external_run = True
 ROOT = Path(__file__).parent
 PLUGINS = sorted(path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml"))
 SOURCES = ["core/src", *(f"plugins/{name}/src" for name in PLUGINS)]
-TEST_TOOLS = ["pytest>=8", "pytest-cov>=5", "hypothesis>=6.100", "hatchling>=1.24"]
+TEST_TOOLS = ["pytest>=8", "pytest-cov>=5", "pytest-xdist>=3.5", "hypothesis>=6.100"]
 TORCH = ["torch>=2.4", "safetensors>=0.4", "huggingface_hub>=0.23"]
 DEEP = [*TORCH, "tensorflow-cpu>=2.16", "onnx>=1.16", "onnxruntime>=1.18"]
-LOADERS = ["webdataset>=0.2", "tifffile>=2024.1", "imagecodecs>=2024.1", "pyarrow>=14", "pymupdf>=1.24", "hatchling>=1.24"]
+LOADERS = [
+    "webdataset>=0.2",
+    "tifffile>=2024.1",
+    "imagecodecs>=2024.1",
+    "pyarrow>=14",
+    "pymupdf>=1.24",
+    "hatchling>=1.24",
+]
 
 
 def _install_clone(session: nox.Session, *more: str) -> None:
@@ -36,8 +43,11 @@ def demo(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """All tests but those marked core-alone; `nox -s tests -- plugins/qc` runs a part."""
     _install_clone(session, *TEST_TOOLS, *DEEP, *LOADERS)
-    arguments = session.posargs or ["--cov", "--cov-report=term:skip-covered"]
-    session.run("pytest", *arguments, env={"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""})
+    # Two processes, whole files each: fixtures are made once per file, and torch keeps to one thread in each.
+    arguments = session.posargs or ["-n", "2", "--dist", "loadfile", "--cov", "--cov-report=term:skip-covered"]
+    session.run(
+        "pytest", *arguments, env={"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    )
 
 
 @nox.session
