@@ -119,7 +119,7 @@ def test_the_union_takes_pixels_that_one_result_covers_by_half() -> None:
     assert not union_mask([], Size(9, 9), (2, 2)).any()
 
 
-def test_the_union_of_a_large_mask_takes_few_bytes_per_pixel() -> None:
+def test_joining_a_large_mask_takes_less_than_a_copy_of_it() -> None:
     result = QcResult(np.random.default_rng(0).random((2000, 3000)) < 0.5, "blur")
 
     tracemalloc.start()
@@ -127,7 +127,7 @@ def test_the_union_of_a_large_mask_takes_few_bytes_per_pixel() -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
 
-    assert peak < 6 * result.mask.size
+    assert peak < result.mask.size
 
 
 class TestBlurBurden:

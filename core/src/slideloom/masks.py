@@ -8,6 +8,7 @@ import math
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -156,12 +157,11 @@ def _coverage(result: QcResult, slide_size: Size, shape: tuple[int, int]) -> Flo
 
 def _between(values: Floats | Mask, edges: Floats) -> Floats:
     """Sums of `values` along axis 0 between neighbouring edges, given in pixels."""
-    kind = np.int32 if values.dtype == np.bool_ else np.float64  # a large mask's counts need half the memory
-    sums = np.zeros((values.shape[0] + 1, values.shape[1]), kind)
-    np.cumsum(values, axis=0, dtype=kind, out=sums[1:])
     whole, fraction = _split(edges, values.shape[0])
-    at_edges = sums[whole] + fraction[:, None] * values[whole]
-    differences: Floats = np.diff(at_edges, axis=0)
+    differences: Floats = fraction[1:, None] * values[whole[1:]] - fraction[:-1, None] * values[whole[:-1]]
+    # Edge by edge: a running sum over all rows would take 4 to 8 bytes for every pixel of a large mask.
+    for row, (start, end) in enumerate(pairwise(whole.tolist())):
+        differences[row] += values[start:end].sum(axis=0)
     return differences
 
 
