@@ -85,7 +85,7 @@ def test_a_loader_gives_what_the_records_hold(dataset: sl.Dataset) -> None:
 def test_the_same_seed_gives_the_same_epochs_for_any_number_of_workers(
     dataset: sl.Dataset, iterable: bool, num_workers: int
 ) -> None:
-    options: dict[str, Any] = {"info": True, "augment": "flip,rotate,stain", "seed": 5}
+    options: dict[str, Any] = {"info": True, "augment": "xyrjbn", "seed": 5}
     here = dataset.torch(16, **options)
     there = dataset.torch(16, iterable=iterable, num_workers=num_workers, **options)
 
@@ -229,6 +229,13 @@ def test_a_models_params_give_its_normalizer_back(dataset: sl.Dataset, project: 
 def test_a_wrong_option_is_named(dataset: sl.Dataset, options: dict[str, Any], message: str) -> None:
     with pytest.raises(sl.ConfigError, match=message):
         dataset.torch(4, **options)
+
+
+def test_stored_tiles_have_a_report(dataset: sl.Dataset, tmp_path: Path) -> None:
+    (path,) = dataset.filter(slides=["one"]).tfrecord_report(tmp_path)
+
+    assert path.parent == tmp_path
+    assert path.read_bytes().startswith(b"%PDF")
 
 
 def test_a_damaged_record_is_named(project: sl.Project, tmp_path: Path) -> None:

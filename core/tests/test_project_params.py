@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from slideloom.cli import main
 from slideloom.errors import ConfigError
 from slideloom.params import Params, load_params, save_params, step_settings, tiling_of
 from slideloom.pipeline import Pipeline
@@ -14,6 +16,7 @@ from slideloom.testing import batch_of
 
 GAIN = """
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 import attrs, numpy as np
@@ -145,6 +148,18 @@ def test_a_file_that_is_none_is_named(gain: None, tmp_path: Path, text: str, mes
     assert "params.json" in str(caught.value)
     with pytest.raises(ConfigError, match=r"name a params\.json or a model's folder"):
         load_params(tmp_path / "none.json")
+
+
+def test_the_command_line_refuses_other_tiles(
+    raw: object, tmp_path: Path, analytic: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = save_params(tmp_path / "model", tile_px=60, tile_um=75)
+    words = ["extract", str(analytic()), "--filter", "none", "--sink", "raw", "--quiet", "--params", str(model)]
+
+    assert main([*words, "--tile-px", "60", "--tile-um", "75", "--out", str(tmp_path / "a")]) == 0
+    assert main([*words, "--tile-px", "60", "--tile-um", "80", "--out", str(tmp_path / "b")]) == 1
+    assert "tile_um: 75um for the model, 80um here" in capsys.readouterr().err
+    assert not (tmp_path / "b").exists()
 
 
 def test_params_can_be_shown(tmp_path: Path) -> None:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import logging
+from argparse import ArgumentParser
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
+from datetime import datetime
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from attrs import frozen
 
-from slideloom.errors import ConfigError, SlideloomError
+from slideloom.errors import ConfigError, PluginError, SlideloomError
 from slideloom.opening import open_without_mpp
 from slideloom.pictures import Picture
 from slideloom.pipeline import Slides
+from slideloom.plugins import registry
 from slideloom.run import find_slides
 from slideloom.sources import Source
 from slideloom.stored import StoredSlide
@@ -136,3 +141,21 @@ def write_thumbnails(paths: Mapping[str, Path], folder: Path, *, max_px: int) ->
         with storing_in(folder):
             picture.save(path_inside(folder, f"{name}.png"))
     return done
+
+
+def write_report(folder: Path, source: Source, outdir: Path | None) -> Path:
+    """The PDF of a folder of TFRecords, written by the command that the report plugin brings."""
+    command = next(
+        (found for plugin in registry().plugins for found in plugin.commands if found.name == "report"), None
+    )
+    if command is None:
+        raise PluginError("a PDF report needs the report plugin: pip install slideloom-report")
+    path = (outdir or folder) / f"tile_extraction_report-{source.name}-{datetime.now():%Y%m%d-%H%M%S}.pdf"
+    with storing_in(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    parser = ArgumentParser()
+    command.configure(parser)
+    slides = [str(path) for path in source_slides(source)]
+    with redirect_stdout(StringIO()):  # a command says on standard output what it wrote
+        command.run(parser.parse_args([str(folder), "--out", str(path), *(["--slides", *slides] if slides else [])]))
+    return path

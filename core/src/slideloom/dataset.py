@@ -10,7 +10,7 @@ import attrs
 from attrs import field, frozen
 
 from slideloom.annotations import Annotations, Filters
-from slideloom.cohort import DatasetSummary, named, planned_tiles, source_slides, write_thumbnails
+from slideloom.cohort import DatasetSummary, named, planned_tiles, source_slides, write_report, write_thumbnails
 from slideloom.errors import ConfigError, SlideloomError
 from slideloom.params import save_params
 from slideloom.settings import Settings
@@ -256,6 +256,23 @@ class Dataset:
             By slide: the file, or the error.
         """
         return write_thumbnails(self.slide_paths(), Path(outdir), max_px=max_px)
+
+    def tfrecord_report(self, outdir: Path | str | None = None) -> list[Path]:
+        """Write a PDF of the stored tiles of each source; needs the report plugin.
+
+        Args:
+            outdir: folder for the files; by default beside the TFRecords.
+
+        Raises:
+            PluginError: the report plugin is not installed.
+            ConfigError: there are no TFRecords.
+        """
+        folders = {item.tfrecord.parent: item.source for item in self.stored() if item.tfrecord is not None}
+        if not folders:
+            raise ConfigError(f"no TFRecords of {self.label} in {self._places()}; run extract_tiles first")
+        return [
+            write_report(folder, source, None if outdir is None else Path(outdir)) for folder, source in folders.items()
+        ]
 
     def save_params(
         self, path: Path | str, *, normalizer: str | Settings[Any] | StainNormalizer | None = None, **more: Any

@@ -277,6 +277,14 @@ class TileStores(ABC):
             SlideloomError: the file is damaged; the message names it.
         """
 
+    def recompressed(self, rgb: Rgb, quality: int) -> Rgb:
+        """A tile (H, W, 3) uint8 as it is after JPEG of this quality, for augmentation.
+
+        Raises:
+            PluginError: the format has no image library.
+        """
+        raise PluginError(f"{type(self).__name__} cannot compress tiles; leave 'jpeg' out of augment")
+
     def tensorflow(self, paths: Sequence[Path], *, shuffle: int, seed: int) -> Any:  # Any: a tf.data.Dataset
         """The tiles of many files as a `tf.data.Dataset`, read and decoded by TensorFlow's own operations.
 

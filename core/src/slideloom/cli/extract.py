@@ -20,8 +20,14 @@ def configure_extract(parser: argparse.ArgumentParser) -> None:
     """Arguments of `slideloom extract`."""
     parser.add_argument("slides", nargs="+", metavar="SLIDES", help="files, folders or patterns")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="output folder")
+    _add_params(parser)
     add_extract_options(parser)
     add_run_options(parser)
+
+
+def _add_params(parser: argparse.ArgumentParser) -> None:
+    text = "params.json of a model, or its folder: refuse tiles that are not as it was trained on"
+    parser.add_argument("--params", type=Path, metavar="FILE", help=text)
 
 
 def run_extract(chosen: argparse.Namespace) -> int:
@@ -34,6 +40,7 @@ def configure_run(parser: argparse.ArgumentParser) -> None:
     """Arguments of `slideloom run`."""
     parser.add_argument("pipeline", type=Path, metavar="PIPELINE.toml")
     parser.add_argument("--out", type=Path, metavar="DIR", help="output folder (run.out, else the file's own folder)")
+    _add_params(parser)
     add_run_options(parser)
 
 
@@ -71,6 +78,10 @@ def _run(pipeline: Pipeline, *, base: Path | None, out: Path, chosen: argparse.N
     from slideloom.cli.display import RunDisplay, console, print_json, print_summary
     from slideloom.run import require_slides, run_pipeline, slides_of
 
+    if chosen.params is not None:
+        from slideloom.params import load_params
+
+        load_params(chosen.params).check(pipeline)
     slides = slides_of(pipeline, base)
     require_slides(slides)
     with storing_in(out):

@@ -1,4 +1,4 @@
-"""Augmentation of tiles: flips, quarter turns, blur, and staining; the same for the same seed, epoch and tile."""
+"""Augmentation of tiles: flips, quarter turns, blur, JPEG, and staining; the same for the same seed, epoch and tile."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from attrs import frozen
 from slideloom.errors import ConfigError
 from slideloom.geometry import Rgb
 from slideloom.settings import did_you_mean
+from slideloom.stored import tile_stores
 
-_WORDS = {"flip": "xy", "rotate": "r", "blur": "b", "stain": "n"}
-_LETTERS = "xyrbn"
-_BLUR_SHARE = 0.5
-_BLUR_SIGMA = (0.4, 1.6)  # pixels
+_WORDS = {"flip": "xy", "rotate": "r", "blur": "b", "jpeg": "j", "stain": "n"}
+_LETTERS = "xyrjbn"
+BLUR_SIGMA = (0.4, 1.6)  # pixels
+JPEG_QUALITY = (50, 100)
 
 
 @frozen
@@ -27,6 +28,7 @@ class Augmentation:
         flip_y: it is mirrored top to bottom, half of the time.
         rotate: it is turned by 0, 90, 180 or 270 degrees.
         blur: it is blurred half of the time, with a sigma of 0.4 to 1.6 pixels.
+        jpeg: it is compressed half of the time, with a quality of 50 to 100.
         stain: its staining is drawn at random.
     """
 
@@ -34,11 +36,12 @@ class Augmentation:
     flip_y: bool = False
     rotate: bool = False
     blur: bool = False
+    jpeg: bool = False
     stain: bool = False
 
     @classmethod
     def parse(cls, text: str | None) -> Self:
-        """The augmentation in words ("flip, rotate, stain, blur") or letters ("xyrbn").
+        """The augmentation in words ("flip, rotate, blur, jpeg, stain") or letters ("xyrjbn").
 
         Raises:
             ConfigError: a word or letter is not known.
@@ -51,25 +54,33 @@ class Augmentation:
                 letters |= set(word)
             elif word:
                 raise ConfigError(
-                    f"augment: '{word}' is not known{did_you_mean(word, list(_WORDS))}; or letters of xyrbn"
+                    f"augment: '{word}' is not known{did_you_mean(word, list(_WORDS))}; or letters of xyrjbn"
                 )
-        return cls("x" in letters, "y" in letters, "r" in letters, "b" in letters, "n" in letters)
+        return cls(*(letter in letters for letter in ("x", "y", "r", "b", "j", "n")))
+
+    @property
+    def is_plain(self) -> bool:
+        """True if nothing happens but to the staining."""
+        return not (self.flip_x or self.flip_y or self.rotate or self.blur or self.jpeg)
 
     def apply(self, rgb: Rgb, *, seed: int, epoch: int, index: int) -> Rgb:
-        """The tile mirrored, turned and blurred; staining is done elsewhere. A view or a new array."""
-        if not (self.flip_x or self.flip_y or self.rotate or self.blur):
+        """The tile mirrored, turned, blurred and compressed; staining is done elsewhere. A view or a new array."""
+        if self.is_plain:
             return rgb
         # Always the same draws, so that an option more does not change the others.
-        draws = np.random.default_rng([seed, epoch, index]).random(5)
+        draws = np.random.default_rng([seed, epoch, index]).random(7)
         if self.flip_x and draws[0] < 0.5:
             rgb = rgb[:, ::-1]
         if self.flip_y and draws[1] < 0.5:
             rgb = rgb[::-1]
         if self.rotate:
             rgb = np.rot90(rgb, int(draws[2] * 4))
-        if self.blur and draws[3] < _BLUR_SHARE:
-            low, high = _BLUR_SIGMA
+        if self.blur and draws[3] < 0.5:
+            low, high = BLUR_SIGMA
             rgb = blurred(rgb, low + (high - low) * float(draws[4]))
+        if self.jpeg and draws[5] < 0.5:
+            worst, best = JPEG_QUALITY
+            rgb = tile_stores().recompressed(rgb, round(worst + (best - worst) * float(draws[6])))
         return rgb
 
 

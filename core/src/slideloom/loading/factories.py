@@ -47,7 +47,7 @@ def torch_loader(
         classes: names in the order of their numbers; tiles of others are left out. Give the training loader's to the
             validation loader. By default all, sorted.
         normalizer: name or settings of a stain normalizer; a tile that cannot be normalized comes as it is.
-        augment: in words, "flip, rotate, blur, stain", or letters "xyrbn". Stain augmentation draws around the
+        augment: in words, "flip, rotate, blur, jpeg, stain", or letters "xyrjbn". Stain augmentation draws around the
             normalizer's target, or shifts hue and saturation where there is none.
         balance: draw each "label", "patient" or "slide" alike, or several from the outside in; by default as
             `dataset.balance` said. Tiles are then drawn with repetition.

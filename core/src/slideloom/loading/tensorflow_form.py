@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from slideloom.cohort import TiledSlides
 from slideloom.errors import ConfigError
-from slideloom.loading.augmenting import Augmentation
+from slideloom.loading.augmenting import BLUR_SIGMA, JPEG_QUALITY, Augmentation
 from slideloom.loading.index import TileIndex
 from slideloom.loading.preparing import Preparation, batch_of
 from slideloom.loading.sampling import balanced_weights
@@ -21,7 +21,6 @@ from slideloom.stored import tile_stores
 Tensor = Any  # TensorFlow has no types
 
 _MISSING = -1
-_BLUR_SIGMA = (0.4, 1.6)
 
 
 def make_dataset(
@@ -166,13 +165,13 @@ def _normalizer(preparation: Preparation) -> Any:
 
 
 def augmented(images: Tensor, numbers: Tensor, augmentation: Augmentation) -> Tensor:
-    """Images (B, H, W, 3) mirrored, turned and blurred, each by its own number (B,)."""
-    if not (augmentation.flip_x or augmentation.flip_y or augmentation.rotate or augmentation.blur):
+    """Images (B, H, W, 3) mirrored, turned, blurred and compressed, each by its own number (B,)."""
+    if augmentation.is_plain:
         return images
 
     def one(pair: tuple[Tensor, Tensor]) -> Tensor:
         image, number = pair
-        draws = tf.random.stateless_uniform([5], seed=tf.stack([number, tf.zeros_like(number)]))
+        draws = tf.random.stateless_uniform([7], seed=tf.stack([number, tf.zeros_like(number)]))
         if augmentation.flip_x:
             image = tf.cond(draws[0] < 0.5, lambda: image[:, ::-1], lambda: image)
         if augmentation.flip_y:
@@ -183,14 +182,23 @@ def augmented(images: Tensor, numbers: Tensor, augmentation: Augmentation) -> Te
         if augmentation.blur:
             sharp = image
             image = tf.cond(draws[3] < 0.5, lambda: _blurred(sharp, draws[4]), lambda: sharp)
+        if augmentation.jpeg:
+            whole = image
+            image = tf.cond(draws[5] < 0.5, lambda: _compressed(whole, draws[6]), lambda: whole)
         return image
 
     shape = images.shape[1:]
     return tf.map_fn(one, (images, numbers), fn_output_signature=tf.TensorSpec(shape, tf.uint8))
 
 
+def _compressed(image: Tensor, draw: Tensor) -> Tensor:
+    worst, best = JPEG_QUALITY
+    quality = tf.cast(tf.round(worst + (best - worst) * draw), tf.int32)
+    return tf.ensure_shape(tf.image.adjust_jpeg_quality(image, quality), image.shape)
+
+
 def _blurred(image: Tensor, draw: Tensor) -> Tensor:
-    low, high = _BLUR_SIGMA
+    low, high = BLUR_SIGMA
     sigma = low + (high - low) * draw
     reach = int(np.ceil(3 * high))
     kernel = tf.exp(-0.5 * (tf.range(-reach, reach + 1, dtype=tf.float32) / sigma) ** 2)

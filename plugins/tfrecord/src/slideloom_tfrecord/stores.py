@@ -17,6 +17,13 @@ from slideloom_tfrecord.reader import TFRecordFile
 _RGB = getattr(cv2, "IMREAD_COLOR_RGB", None)  # from OpenCV 4.11 on the decoder itself puts red first
 
 
+def _decoded(encoded: NDArray[np.uint8]) -> Rgb | None:
+    found = cv2.imdecode(encoded, cv2.IMREAD_COLOR if _RGB is None else _RGB)
+    if found is None:
+        return None
+    return np.asarray(found if _RGB is not None else cv2.cvtColor(found, cv2.COLOR_BGR2RGB), np.uint8)
+
+
 class TFRecordTiles(TileStore):
     """The tiles of one file."""
 
@@ -34,10 +41,10 @@ class TFRecordTiles(TileStore):
     def read(self, number: int) -> Rgb:
         """See `TileStore.read`."""
         encoded = np.frombuffer(self._file[number].image_raw, np.uint8)
-        found = cv2.imdecode(encoded, cv2.IMREAD_COLOR if _RGB is None else _RGB)
-        if found is None:
+        rgb = _decoded(encoded)
+        if rgb is None:
             raise damaged(self._file.path, number, "its image cannot be decoded")
-        return np.asarray(found if _RGB is not None else cv2.cvtColor(found, cv2.COLOR_BGR2RGB), np.uint8)
+        return rgb
 
     def close(self) -> None:
         """See `TileStore.close`."""
@@ -52,6 +59,13 @@ class TFRecordStores(TileStores):
     def open(self, path: Path) -> TileStore:
         """See `TileStores.open`."""
         return TFRecordTiles(path)
+
+    def recompressed(self, rgb: Rgb, quality: int) -> Rgb:
+        """See `TileStores.recompressed`."""
+        bgr = cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2BGR)
+        _, encoded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+        done = _decoded(encoded)
+        return rgb if done is None else done
 
     def tensorflow(self, paths: Sequence[Path], *, shuffle: int, seed: int) -> Any:  # Any: a tf.data.Dataset
         """See `TileStores.tensorflow`; needs TensorFlow."""
