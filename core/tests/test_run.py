@@ -268,6 +268,18 @@ def test_other_settings_in_the_same_folder_are_refused_with_what_differs(
     assert run_pipeline(again, [slide], tmp_path / "out").slides[0].status == "done"
 
 
+def test_other_settings_are_welcome_where_no_slide_got_tiles(raw: object, analytic: WriteSlide, tmp_path: Path) -> None:
+    unknown = analytic(mpp=None)
+    first = run_pipeline(pipeline(), [unknown], tmp_path / "out")
+    assert "--mpp VALUE" in first.slides[0].error
+
+    (report,) = run_pipeline(pipeline(slides={"mpp": 0.5}), [unknown], tmp_path / "out").slides
+
+    assert report.status == "done"
+    assert report.mpp_source == "override for all slides"
+    assert json.loads((tmp_path / "out" / "extraction_report.json").read_text())["slides"][0]["mpp"] == [0.5, 0.5]
+
+
 def test_two_runs_exclude_each_other_and_a_dead_one_holds_nothing(
     raw: object, analytic: WriteSlide, tmp_path: Path
 ) -> None:
@@ -388,7 +400,7 @@ def test_reports_survive_json(raw: object, analytic: WriteSlide, tmp_path: Path)
 
 
 def test_slides_are_found_by_file_folder_and_pattern(tmp_path: Path) -> None:
-    for name in ("a.svs", "b.tiff", "notes.txt", "sub/c.svs"):
+    for name in ("a.svs", "._a.svs", "b.tiff", "notes.txt", "sub/c.svs"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
 

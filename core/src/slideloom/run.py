@@ -51,9 +51,11 @@ def find_slides(include: Sequence[str], exclude: Sequence[str] = (), *, base: Pa
     for entry in include:
         path = _resolved(entry, base)
         if path.is_dir() and not _is_slide_folder(path):
+            # Hidden files are no slides: macOS leaves a `._a.svs` beside each `a.svs` that it copies.
+            items = [item for item in path.iterdir() if not item.name.startswith(".")]
             matches = sorted(
                 item
-                for item in path.iterdir()
+                for item in items
                 if item.suffix.lower() in SLIDE_EXTENSIONS or (item.is_dir() and _is_slide_folder(item))
             )
         elif glob.has_magic(entry) and not path.exists():
@@ -144,7 +146,7 @@ def _check_earlier(folder: OutputFolder, pipeline: Pipeline) -> None:
     except (OSError, ValueError, KeyError) as error:
         log.warning("%s: cannot be read (%s); slides are compared one by one", folder.pipeline, error)
         return
-    if digest == pipeline.digest() or pipeline.run.redo:
+    if digest == pipeline.digest() or pipeline.run.redo or not _holds_tiles(folder):
         return
     differences = pipeline_differences(table, json.loads(json.dumps(_without_run(pipeline))))
     listed = "\n  ".join(differences) or "the content of a file that the settings name"
@@ -152,6 +154,18 @@ def _check_earlier(folder: OutputFolder, pipeline: Pipeline) -> None:
         f"{folder.root}: holds tiles of {folder.label} made with other settings:\n  {listed}\n"
         "use --redo to make them again, or another output folder"
     )
+
+
+def _holds_tiles(folder: OutputFolder) -> bool:
+    """True unless no slide of an earlier run got as far as a tile, as when its mpp was not known."""
+    for path in (folder.state / "slides").glob("*.json"):
+        try:
+            report = SlideReport.load(path)
+        except (OSError, ValueError, TypeError):
+            return True
+        if report.written:
+            return True
+    return False
 
 
 def _run_slides(
