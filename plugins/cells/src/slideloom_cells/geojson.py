@@ -1,0 +1,157 @@
+"""Centroids of the cells in a GeoJSON file of any size, read feature by feature."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import ijson  # type: ignore[import-untyped]  # it has no types
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from slideloom import SlideError
+
+# QuPath's names of objects since 0.3, and the ids that 0.2 gave in their place.
+_CELLS = frozenset({"cell", "detection"})
+_OLD_IDS = {"PathCellObject": "cell", "PathDetectionObject": "detection", "PathAnnotationObject": "annotation"}
+_AT_ONCE = 20_000
+
+
+def geojson_centroids(path: Path, *, classes: Sequence[str] = ()) -> NDArray[np.float64]:
+    """(N, 2) x and y of cells, in the pixels of the image that QuPath had open.
+
+    Taken are cells (by their nucleus, if the file has it), detections and points; in files that do not say what an
+    object is, also polygons. Outlines count by the centroid of their area.
+
+    Args:
+        path: a FeatureCollection, a list of features, or one feature.
+        classes: taken only; by default all.
+
+    Raises:
+        SlideError: it cannot be read, or holds no cells.
+    """
+    collected = _Centroids()
+    others = 0
+    wanted = frozenset(classes)
+    try:
+        for feature in _features(path):
+            geometry = _cell_geometry(feature) if not wanted or wanted & _classes(feature) else None
+            if geometry is None:
+                others += 1
+            else:
+                collected.add(geometry)
+    except (OSError, ijson.JSONError, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+        text = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise SlideError(f"{path}: cannot be read as GeoJSON: {text}; export the cells again") from error
+    points = collected.points()
+    if not len(points):
+        of_class = f" of class {', '.join(classes)}" if classes else ""
+        raise SlideError(f"{path}: holds no cells, detections or points{of_class}, but {others} other objects")
+    return points
+
+
+def _features(path: Path) -> Iterator[Mapping[str, Any]]:
+    """All features with their children, never more than one of the file's features in memory."""
+    for prefix in _prefixes(path):
+        found = False
+        with path.open("rb") as file:
+            for feature in ijson.items(_without_mark(file), prefix, use_float=True):
+                found = True
+                yield from _with_children(feature)
+        if found:
+            return
+
+
+def _prefixes(path: Path) -> tuple[str, ...]:
+    """Where features are: in a list, in a collection, or the file is one."""
+    with path.open("rb") as file:
+        start = _without_mark(file).read(4096).lstrip()
+    if start.startswith(b"["):
+        return ("item",)
+    if start.startswith(b"{"):
+        return ("features.item", "")
+    raise ValueError("it starts neither with { nor with [")
+
+
+def _without_mark(file: IO[bytes]) -> IO[bytes]:
+    if file.read(3) != b"\xef\xbb\xbf":
+        file.seek(0)
+    return file
+
+
+def _with_children(feature: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    waiting = [feature]
+    while waiting:
+        one = waiting.pop()
+        yield one
+        properties = one.get("properties") or {}
+        waiting.extend(reversed(one.get("childObjects") or properties.get("childObjects") or []))
+
+
+def _classes(feature: Mapping[str, Any]) -> set[str]:
+    """The name of an object's class as QuPath shows it, and its parts."""
+    given = (feature.get("properties") or {}).get("classification")
+    if isinstance(given, str):
+        return {given}
+    if not isinstance(given, Mapping):
+        return set()
+    names = [str(name) for name in given.get("names") or ()]
+    return {*names, ": ".join(names), str(given.get("name", ""))} - {""}
+
+
+def _cell_geometry(feature: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The outline or point that stands for the cell, or None for an object that is no cell."""
+    properties = feature.get("properties") or {}
+    geometry: Mapping[str, Any] | None = feature.get("geometry")
+    kind = properties.get("objectType") or properties.get("object_type") or _OLD_IDS.get(str(feature.get("id")), "")
+    if geometry is None:
+        return None
+    is_point = geometry.get("type") in ("Point", "MultiPoint")
+    if kind in _CELLS or (kind == "annotation" and is_point):
+        return feature.get("nucleusGeometry") or properties.get("nucleusGeometry") or geometry
+    # Other programs do not say what an object is; "PathAnnotationObject" and the like are QuPath's.
+    return geometry if not kind and geometry.get("type") in ("Point", "MultiPoint", "Polygon", "MultiPolygon") else None
+
+
+class _Centroids:
+    """Centroids of many small outlines; rings without holes wait to be worked out together."""
+
+    def __init__(self) -> None:
+        self._done: Any = array("d")
+        self._rings: list[Any] = []
+        self._slots: list[int] = []
+
+    def add(self, geometry: Mapping[str, Any]) -> None:
+        kind, coordinates = geometry["type"], geometry.get("coordinates")
+        if kind == "Point":
+            self._done.extend((float(coordinates[0]), float(coordinates[1])))  # type: ignore[index]  # a Point has them
+        elif kind == "MultiPoint":
+            for point in coordinates or ():
+                self._done.extend((float(point[0]), float(point[1])))
+        elif kind == "Polygon" and len(coordinates or ()) == 1 and len(coordinates[0]) >= 4:  # type: ignore[index]
+            self._slots.append(len(self._done))
+            self._rings.append(coordinates[0])  # type: ignore[index]
+            self._done.extend((0.0, 0.0))
+            if len(self._rings) >= _AT_ONCE:
+                self._flush()
+        else:
+            centre = shapely.centroid(shapely.geometry.shape(geometry))
+            self._done.extend((centre.x, centre.y))
+
+    def points(self) -> NDArray[np.float64]:
+        self._flush()
+        return np.array(self._done, np.float64).reshape(-1, 2)
+
+    def _flush(self) -> None:
+        if not self._rings:
+            return
+        corners = np.array([point[:2] for ring in self._rings for point in ring], np.float64)
+        owners = np.repeat(np.arange(len(self._rings)), [len(ring) for ring in self._rings])
+        shapes = shapely.polygons(shapely.linearrings(corners, indices=owners))
+        centres = shapely.get_coordinates(shapely.centroid(shapes))
+        for slot, (x, y) in zip(self._slots, centres.tolist(), strict=True):
+            self._done[slot], self._done[slot + 1] = x, y
+        self._rings.clear()
+        self._slots.clear()

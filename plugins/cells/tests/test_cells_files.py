@@ -1,0 +1,288 @@
+"""Cells from files: columns, units, separators, geometries, and what is said when they do not fit."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import pytest
+from slideloom import Box, ConfigError, Scene, SlideError, Tiles
+from slideloom.geometry import Size
+from slideloom.testing import PixelsSlide, PlacementContract, scene_of
+from slideloom_cells import CsvCells, QuPathCells, tiles_around
+
+FOOTPRINT = 101
+
+
+def slide_of(name: str = "a", *, mpp: float = 0.5, bounds: Box | None = None, **properties: str) -> PixelsSlide:
+    slide = PixelsSlide(np.full((800, 1000, 3), 200, np.uint8), mpp=mpp)
+    slide.info = attrs.evolve(
+        slide.info,
+        name=name,
+        path=Path(f"{name}.svs"),
+        bounds=bounds,
+        properties={**slide.info.properties, **properties},
+    )
+    return slide
+
+
+def scene(footprint: int = FOOTPRINT) -> Scene:
+    return scene_of(tile_px=footprint, footprint=Size(footprint, footprint), mpp=0.5)
+
+
+def centres(tiles: Tiles) -> list[tuple[int, int]]:
+    return list(zip(tiles.loc_x.tolist(), tiles.loc_y.tolist(), strict=True))
+
+
+def placed(folder: Path, slide: PixelsSlide | None = None, **options: Any) -> list[tuple[int, int]]:
+    return centres(QuPathCells(folder=folder, **options).build().place(slide or slide_of(), scene()))
+
+
+def features(*given: Any) -> str:
+    return json.dumps({"type": "FeatureCollection", "features": given})
+
+
+def feature(kind: str | None, geometry: dict[str, Any], **more: Any) -> dict[str, Any]:
+    properties = {"objectType": kind} if kind else {}
+    properties.update(more.pop("properties", {}))
+    return {"type": "Feature", "geometry": geometry, "properties": properties, **more}
+
+
+def square(x: float, y: float, side: float) -> dict[str, Any]:
+    ring = [[x, y], [x + side, y], [x + side, y + side], [x, y + side], [x, y]]
+    return {"type": "Polygon", "coordinates": [ring]}
+
+
+class TestQuPathTable(PlacementContract):
+    @pytest.fixture(autouse=True)
+    def _files(self, tmp_path: Path) -> None:
+        path = tmp_path / "cells.csv"
+        path.write_text("Centroid X px,Centroid Y px\n300,400\n1500.4,900.6\n300,400\n0,0\n1799,1199\n")
+        self.settings = QuPathCells(folder=path)
+
+
+class TestCsv(PlacementContract):
+    @pytest.fixture(autouse=True)
+    def _files(self, tmp_path: Path) -> None:
+        path = tmp_path / "cells.csv"
+        path.write_text("x,y\n300,400\n1500.4,900.6\n")
+        self.settings = CsvCells(folder=path)
+
+
+@pytest.mark.parametrize("unit", ["µm", "\u03bcm", "um", "Âµm", "\ufffdm", "?m", "Î¼m"])
+@pytest.mark.parametrize(("extension", "separator"), [(".csv", ","), (".tsv", "\t"), (".txt", "\t"), (".csv", ";")])
+def test_microns_are_known_however_they_are_spelt(tmp_path: Path, unit: str, extension: str, separator: str) -> None:
+    rows = [["Image", "Object type", f"Centroid X {unit}", f"Centroid Y {unit}"], ["a.svs", "Cell", "100.0", "50.5"]]
+    (tmp_path / f"a{extension}").write_text("\n".join(separator.join(row) for row in rows), encoding="utf-8")
+
+    # 100 um at 0.5 um per pixel
+    assert placed(tmp_path) == [(200, 101)]
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-8-sig", "utf-16"])
+def test_tables_in_other_encodings_are_read(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "a.tsv").write_bytes("Centroid X µm\tCentroid Y µm\n10\t20\n".encode(encoding))
+
+    assert placed(tmp_path) == [(20, 40)]
+
+
+def test_pixels_stay_pixels_and_decimal_commas_are_read(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("Centroid X px;Centroid Y px\n10,4;20,6\n")
+
+    assert placed(tmp_path) == [(10, 21)]
+
+
+def test_microns_count_by_the_calibration_of_the_file_not_of_the_run(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("Centroid X µm,Centroid Y µm\n100,100\n")
+    slide = slide_of(mpp=0.5, **{"openslide.mpp-x": "0.25", "openslide.mpp-y": "0.2"})
+
+    assert placed(tmp_path, slide) == [(400, 500)]
+    assert placed(tmp_path, slide, pixel_um=1.0) == [(100, 100)]
+
+
+def test_one_table_of_all_slides_gives_each_its_own(tmp_path: Path) -> None:
+    rows = ["Image,Centroid X px,Centroid Y px", "a.svs,1,2", "b.svs,3,4", "a.svs - Series 1,5,6", "ab.svs,7,8"]
+    (tmp_path / "measurements.csv").write_text("\n".join(rows))
+
+    assert placed(tmp_path) == [(1, 2), (5, 6)]
+    assert placed(tmp_path, slide_of("b")) == [(3, 4)]
+    with pytest.raises(SlideError, match="none of its 4 rows is a cell or detection of c"):
+        placed(tmp_path, slide_of("c"))
+
+
+def test_only_cells_and_detections_of_the_wanted_classes_are_taken(tmp_path: Path) -> None:
+    rows = [
+        "Object type,Classification,Centroid X px,Centroid Y px", "Cell,Tumor,1,1", "Annotation,Tumor,2,2",
+        "Detection,Stroma,3,3", "Tile,Tumor,4,4", "PathCellObject,Tumor,5,5",
+    ]  # fmt: skip
+    (tmp_path / "a.csv").write_text("\n".join(rows))
+
+    assert placed(tmp_path) == [(1, 1), (3, 3), (5, 5)]
+    assert placed(tmp_path, classes=("Tumor",)) == [(1, 1), (5, 5)]
+
+
+def test_bounds_are_added_as_qupath_crops(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("Centroid X px,Centroid Y px\n10,20\n")
+    cropped = slide_of(bounds=Box(100, 200, 500, 500))
+
+    assert placed(tmp_path, cropped) == [(110, 220)]
+    assert placed(tmp_path, cropped, bounds="none") == [(10, 20)]
+    assert placed(tmp_path) == [(10, 20)]
+    with pytest.raises(SlideError, match="no scanned area"):
+        placed(tmp_path, bounds="add")
+
+
+def test_geojson_counts_nuclei_cells_detections_and_points(tmp_path: Path) -> None:
+    given = features(
+        feature("cell", square(100, 100, 50), nucleusGeometry=square(110, 110, 10)),
+        feature("cell", square(200, 200, 50)),
+        feature("detection", square(300, 300, 20)),
+        feature("annotation", {"type": "MultiPoint", "coordinates": [[400, 410], [420, 430]]}),
+        feature("annotation", square(0, 0, 900)),
+        feature("tile", square(0, 0, 90)),
+        feature("tmaCore", square(0, 0, 90)),
+    )
+    (tmp_path / "a.geojson").write_text(given)
+
+    assert placed(tmp_path) == [(115, 115), (225, 225), (310, 310), (400, 410), (420, 430)]
+
+
+def test_geojson_of_other_shapes_and_ages_is_read(tmp_path: Path) -> None:
+    ring = square(0, 0, 100)["coordinates"][0]
+    hole = [[10, 10], [10, 90], [90, 90], [90, 10], [10, 10]]
+    given = [
+        {"type": "Feature", "id": "PathDetectionObject", "geometry": square(10, 10, 10), "properties": {}},
+        {"type": "Feature", "id": "PathAnnotationObject", "geometry": square(0, 0, 500), "properties": {}},
+        feature("cell", {"type": "Polygon", "coordinates": [ring, hole]}),
+        feature("cell", {"type": "MultiPolygon", "coordinates": [square(x, 0, 10)["coordinates"] for x in (0, 20)]}),
+        {**feature("annotation", square(0, 0, 900)), "childObjects": [feature("cell", square(600, 600, 10))]},
+    ]  # fmt: skip
+    for name, content in (("list", json.dumps(given)), ("mark", "\ufeff" + json.dumps(given))):
+        (tmp_path / f"{name}.geojson").write_text(content, encoding="utf-8")
+        assert placed(tmp_path / f"{name}.geojson") == [(15, 15), (50, 50), (15, 5), (605, 605)]
+    (tmp_path / "one.geojson").write_text(json.dumps(feature("cell", square(10, 10, 10))))
+    assert placed(tmp_path / "one.geojson") == [(15, 15)]
+
+
+def test_geojson_classes_are_chosen_by_any_of_their_names(tmp_path: Path) -> None:
+    kinds: list[Any] = [{"name": "Tumor"}, {"names": ["Tumor", "Positive"]}, {"name": "Stroma"}, None]
+    given = [feature("cell", square(10 * i, 0, 2), properties={"classification": kind}) for i, kind in enumerate(kinds)]
+    (tmp_path / "a.geojson").write_text(features(*given))
+
+    assert placed(tmp_path, classes=("Tumor",)) == [(1, 1), (11, 1)]
+    assert placed(tmp_path, classes=("Tumor: Positive",)) == [(11, 1)]
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[", '{"type": "FeatureCollection", "features": [{"type"', "hello", '{"features": [1]}', "[[]]"]
+)
+def test_damaged_geojson_names_the_file_and_the_remedy(tmp_path: Path, content: str) -> None:
+    (tmp_path / "a.geojson").write_text(content)
+
+    with pytest.raises(SlideError, match=r"a\.geojson.*(export the cells again|holds no cells)"):
+        placed(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("x,y\n1,2\n", "names no centroids"),
+        ("Centroid X px,Centroid Y px\n1,2\n3,oops\n", "line 3"),
+        ("Centroid X px,Centroid Y px\n1,nan\n", "line 2"),
+        ("Centroid X px,Centroid Y µm\n1,2\n", "x is in px and y in um"),
+        ("", "names no centroids"),
+    ],
+)
+def test_damaged_tables_say_where(tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / "a.csv").write_text(content, encoding="utf-8")
+
+    with pytest.raises(SlideError, match=message):
+        placed(tmp_path)
+
+
+def test_cells_beside_the_slide_are_an_error_and_strays_are_left_out() -> None:
+    info = slide_of().info
+
+    stray = tiles_around(np.array([[5.0, 5.0], [-3.0, 5.0], [999.4, 799.4], [999.6, 5.0]]), info, Size(10, 10))
+
+    assert centres(stray) == [(5, 5), (999, 799)]
+    with pytest.raises(SlideError, match="none of 2 cells is on the slide"):
+        tiles_around(np.array([[5000.0, 5.0], [6000.0, 5.0]]), info, Size(10, 10))
+
+
+@pytest.mark.parametrize("side", [10, 11])
+def test_the_tile_is_centred_on_the_cell(side: int) -> None:
+    tiles = tiles_around(np.array([[100.0, 200.0]]), slide_of().info, Size(side, side))
+
+    # The rule of existing data sets: top left is the centroid less int(side / 2).
+    assert (tiles.x[0], tiles.y[0]) == (100 - side // 2, 200 - side // 2)
+    assert centres(tiles) == [(100, 200)]
+
+
+def test_edge_drop_leaves_out_tiles_over_the_side() -> None:
+    points = np.array([[5.0, 5.0], [4.0, 5.0], [995.0, 795.0], [996.0, 795.0]])
+
+    assert len(tiles_around(points, slide_of().info, Size(10, 10), edge="pad")) == 4
+    dropped = tiles_around(points, slide_of().info, Size(10, 10), edge="drop")
+    assert centres(dropped) == [(5, 5), (995, 795)]
+    assert dropped.index.tolist() == dropped.grid_x.tolist() == [0, 1]
+
+
+def test_plain_csv_has_columns_units_and_slides_of_choice(tmp_path: Path) -> None:
+    path = tmp_path / "all.csv"
+    path.write_text("slide,px_x,px_y\na,10,20\nb,30,40\n")
+
+    def cells(**options: Any) -> list[tuple[int, int]]:
+        settings = CsvCells(folder=tmp_path, x="px_x", y="px_y", **options)
+        return centres(settings.build().place(slide_of(), scene()))
+
+    assert cells() == [(10, 20)]
+    assert cells(unit="um") == [(20, 40)]
+
+
+def test_missing_files_say_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such folder or file of cells"):
+        QuPathCells(folder=tmp_path / "nowhere").build()
+    with pytest.raises(SlideError, match="no cells for a"):
+        placed(tmp_path)
+    (tmp_path / "a.csv").write_text("Centroid X px,Centroid Y px\n1,2\n")
+    (tmp_path / "a.tsv").write_text("Centroid X px\tCentroid Y px\n1\t2\n")
+    with pytest.raises(SlideError, match="keep one of them"):
+        placed(tmp_path)
+
+
+BIG = """
+import resource, sys
+from pathlib import Path
+from slideloom_cells.geojson import geojson_centroids
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+points = geojson_centroids(Path(sys.argv[1]))
+print(len(points), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read as Linux counts it")
+def test_a_large_geojson_is_streamed(tmp_path: Path) -> None:
+    path = tmp_path / "a.geojson"
+    measurements = {f"Nucleus: Measure {i}": 1.25 * i for i in range(40)}
+    one = json.dumps(feature("cell", square(5, 5, 10), properties={"measurements": measurements}))
+    count = 40_000
+    with path.open("w") as file:
+        file.write('{"type": "FeatureCollection", "features": [')
+        for i in range(count):
+            file.write((",\n" if i else "") + one)
+        file.write("]}")
+
+    ran = subprocess.run([sys.executable, "-c", BIG, str(path)], capture_output=True, text=True, check=True)
+
+    found, grown_kb = map(int, ran.stdout.split())
+    assert found == count
+    # About 60 MB of text; as Python objects it would be several hundred.
+    assert path.stat().st_size > 50_000_000
+    assert grown_kb < 60_000
