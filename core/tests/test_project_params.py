@@ -12,7 +12,9 @@ from slideloom.cli import main
 from slideloom.errors import ConfigError
 from slideloom.params import Params, load_params, save_params, step_settings, tiling_of
 from slideloom.pipeline import Pipeline
+from slideloom.settings import digest_of
 from slideloom.testing import batch_of
+from slideloom.tiling import Tiling
 
 GAIN = """
 import json
@@ -167,3 +169,7 @@ def test_params_can_be_shown(tmp_path: Path) -> None:
 
     assert isinstance(params, Params)
     assert "tile_px=10" in repr(params)
+
+
+def test_a_whole_number_and_the_same_float_are_one_setting() -> None:
+    assert digest_of(tiling_of(60, 75)) == digest_of(Tiling(size_px=60, size_um=75)) != digest_of(tiling_of(60, 76))

@@ -307,6 +307,13 @@ def digest_of(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def _as_number(value: Any, wanted: Any) -> Any:
+    """A whole number as a float where an option takes one: 2 and 2.0 are the same setting."""
+    if isinstance(value, int) and not isinstance(value, bool) and float in (wanted, *get_args(wanted)):
+        return float(value)
+    return value
+
+
 def _digestible(value: Any) -> Any:
     if isinstance(value, Path):
         if value.is_file():
@@ -315,7 +322,11 @@ def _digestible(value: Any) -> Any:
         return {"path": value.name}
     if attrs.has(type(value)):
         infos = options_of(type(value))
-        items = {name: _digestible(getattr(value, name)) for name, info in infos.items() if info.affects_output}
+        items = {
+            name: _digestible(_as_number(getattr(value, name), info.type))
+            for name, info in infos.items()
+            if info.affects_output
+        }
         label = getattr(type(value), "name", None)
         if isinstance(value, Settings):
             items["use"] = f"{type(value).__module__.split('.')[0]}/{label}"
