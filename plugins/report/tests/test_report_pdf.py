@@ -120,6 +120,21 @@ def test_tiles_without_their_slide_are_placed_on_it_when_it_is_named(made: Any, 
     assert sorted(map(tuple, found.boxes["kept"].tolist())) == sorted(map(tuple, known.boxes["kept"].tolist()))
 
 
+def test_the_folder_of_a_runs_tiles_tells_what_the_run_tells(made: Any) -> None:
+    found = cohorts_in(made.out / "tfrecords" / "64px_64um")
+
+    assert [one.kind for one in found] == ["run"]
+    assert found[0].slides == made.run.slides
+
+
+def test_tiles_around_cells_are_drawn_as_points_and_those_of_a_grid_are_not(made: Any) -> None:
+    of_run = cohorts_in(made.out)[0]
+    table = {**of_run.table, "placement": {"use": "nuclei"}}
+
+    assert gather(of_run, of_run.slides[0], max_px=128, samples=0).is_grid
+    assert not gather(attrs.evolve(of_run, table=table), of_run.slides[0], max_px=128, samples=0).is_grid
+
+
 def test_a_missing_slide_is_said_and_numbers_stay(made: Any, tmp_path: Path) -> None:
     shutil.copytree(made.out, tmp_path / "out")
     gone = attrs.evolve(cohorts_in(tmp_path / "out")[0].slides[0], path="/nowhere/demo.svs")

@@ -121,11 +121,17 @@ def cohort_of(run: RunReport) -> Cohort:
 def cohorts_in(folder: Path) -> list[Cohort]:
     """What an output folder of runs, or any folder of stored tiles, holds: one cohort for each tile size.
 
+    The folder of one tile size within an output folder, such as `out/tfrecords/299px_302um`, tells what its run tells.
+
     Raises:
         ConfigError: it is no folder, or holds neither.
     """
     if not folder.is_dir():
         raise ConfigError(f"{folder}: no such folder; name the output folder of a run, or a folder of TFRecords")
+    folder = folder.resolve()
+    run = _run_around(folder)
+    if run is not None and run.slides:
+        return [run]
     found = {}
     for state in sorted((folder / "slideloom").glob("*/slides")):
         cohort = _of_state(OutputFolder(folder, state.parent.name))
@@ -136,6 +142,12 @@ def cohorts_in(folder: Path) -> list[Cohort]:
     if not found:
         raise ConfigError(f"{folder}: holds no slide reports and no TFRecords; was it the output folder of a run?")
     return list(found.values())
+
+
+def _run_around(folder: Path) -> Cohort | None:
+    """The run whose sink made this folder of one tile size, if its own files are still beside it."""
+    root = OutputFolder(folder.parent.parent, folder.name)
+    return _of_state(root) if (root.state / "slides").is_dir() else None
 
 
 def _of_state(folder: OutputFolder) -> Cohort:

@@ -35,7 +35,7 @@ _GAP = 22.0
 _LEFT = 232.0
 _RIGHT = WIDTH - _LEFT - _GAP
 _KEYS = 66.0
-_TITLES = {"run": "Tile extraction report", "dry-run": "Dry run report", "stored": "Stored tiles report"}
+TITLES = {"run": "Tile extraction report", "dry-run": "Dry run report", "stored": "Stored tiles report"}
 FAILURES_ON_COVER = 4
 # Where a step keeps its things says nothing about what it does.
 _SILENT_OPTIONS = ("use", "folder", "name", "device")
@@ -60,7 +60,7 @@ def draw_cover(sheet: Sheet, cohort: Cohort, *, failures_page: int | None) -> No
 def _title(sheet: Sheet, cohort: Cohort) -> float:
     sheet.text(MARGIN, MARGIN + 8, "slideloom", size=9, bold=True, colour=GREEN)
     sheet.text(MARGIN + WIDTH, MARGIN + 8, when(cohort.started), size=8, colour=SOFT, align="right")
-    sheet.text(MARGIN, MARGIN + 38, _TITLES[cohort.kind], size=23, bold=True)
+    sheet.text(MARGIN, MARGIN + 38, TITLES[cohort.kind], size=23, bold=True)
     label = f"{cohort.label.replace('_', '  at  ').replace('px', ' px').replace('um', ' µm')}"
     sheet.text(MARGIN + WIDTH, MARGIN + 38, label, size=12, colour=SOFT, align="right")
     folder = fitted(str(cohort.out.resolve()), WIDTH, 8, middle=True)

@@ -12,7 +12,7 @@ from reportlab.pdfgen.canvas import Canvas
 from slideloom import ConfigError, RunReport, storing_in, write_whole
 
 from slideloom_report.cohort import Cohort, cohort_of, cohorts_in
-from slideloom_report.cover import FAILURES_ON_COVER, draw_cover, when
+from slideloom_report.cover import FAILURES_ON_COVER, TITLES, draw_cover, when
 from slideloom_report.evidence import gather
 from slideloom_report.listing import FAILURES_PER_PAGE, ROWS_PER_PAGE, draw_failures, draw_list
 from slideloom_report.slide_page import Budget, draw_slide
@@ -101,8 +101,8 @@ class _Document:
         self._total = first - 1 + len(finished)
         self._number = 0
         self._file = io.BytesIO()
-        self._canvas = Canvas(self._file, pagesize=(PAGE_WIDTH, PAGE_HEIGHT), pageCompression=1, invariant=1)
-        self._canvas.setTitle(clean(f"Tile extraction report {cohort.label}"))
+        self._canvas = Canvas(self._file, pagesize=(PAGE_WIDTH, PAGE_HEIGHT), pageCompression=1)
+        self._canvas.setTitle(clean(f"{TITLES[cohort.kind]} {cohort.label}"))
         self._canvas.setAuthor("slideloom")
         self._canvas.setSubject(clean(str(cohort.out.resolve())))
 

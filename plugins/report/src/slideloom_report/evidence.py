@@ -70,6 +70,7 @@ class Evidence:
         picture: (h, w, 3) uint8 of the whole slide, or None if it cannot be read.
         mask: (h, w) bool, what QC discards, on the picture's pixels, or None.
         boxes: tiles by what became of them, "kept" first.
+        is_grid: False for tiles around cells, which lie over each other and are best drawn as points.
         regions: outlines.
         samples: of kept tiles.
         notes: what is missing and why.
@@ -79,6 +80,7 @@ class Evidence:
     picture: Rgb | None = None
     mask: Mask | None = None
     boxes: dict[str, Boxes] = field(factory=dict)
+    is_grid: bool = True
     regions: tuple[Region, ...] = ()
     samples: list[Sample] = field(factory=list)
     notes: list[str] = field(factory=list)
@@ -86,7 +88,7 @@ class Evidence:
 
 def gather(cohort: Cohort, report: SlideReport, *, max_px: int, samples: int) -> Evidence:
     """Everything a slide's page shows; what cannot be had becomes a note, never an error."""
-    found = Evidence(report)
+    found = Evidence(report, is_grid="placement" not in cohort.table)
     try:
         with _opened(cohort, report) as slide:
             _from_slide(found, cohort, slide, max_px=max_px, samples=samples)
@@ -125,7 +127,7 @@ def _from_slide(found: Evidence, cohort: Cohort, slide: Slide, *, max_px: int, s
     if cohort.kind == "dry-run" and cohort.pipeline is not None:
         discard = _plan_again(found, cohort.pipeline, slide)
     else:
-        found.boxes = _boxes_of_tables(cohort, found.report)
+        found.boxes = _boxes_of_tables(found, cohort)
         found.regions = _regions(found, cohort.pipeline, slide.info)
         discard = _saved_mask(cohort, found.report, slide.info)
     if discard is not None:
@@ -172,8 +174,9 @@ def _plan_again(found: Evidence, pipeline: Pipeline, slide: Slide) -> QcResult |
     return QcResult(mask=union_mask([result for _, result in plan.qc], size, shape), kind="artifact")
 
 
-def _boxes_of_tables(cohort: Cohort, report: SlideReport) -> dict[str, Boxes]:
+def _boxes_of_tables(found: Evidence, cohort: Cohort) -> dict[str, Boxes]:
     """Tiles by what became of them, from the tile table, else the places that were stored."""
+    report = found.report
     if report.tile_table:
         try:
             with (cohort.out / report.tile_table).open(newline="", encoding="utf-8") as file:
@@ -187,6 +190,7 @@ def _boxes_of_tables(cohort: Cohort, report: SlideReport) -> dict[str, Boxes]:
     places = stored_locations(cohort.out, report)
     if places is None or not len(places):
         return {}
+    found.is_grid = found.is_grid and _spacing(report, places) is not None
     return _grouped(["kept"] * len(places), _corners(places, report), report)
 
 
@@ -200,12 +204,19 @@ def _footprint(report: SlideReport, centres: NDArray[np.int64]) -> tuple[int, in
     """Level-0 size of a tile: as reported, else the smallest distance of neighbours."""
     if min(report.footprint) > 0:
         return report.footprint
+    return _spacing(report, centres) or (max(1, report.tile_px), max(1, report.tile_px))
+
+
+def _spacing(report: SlideReport, centres: NDArray[np.int64]) -> tuple[int, int] | None:
+    """Distance of neighbouring tiles along x and y, or None for tiles that are on no grid."""
     gaps = [np.diff(np.unique(centres[:, axis])) for axis in (0, 1)]
     width, height = (int(gap.min()) if len(gap) else max(1, report.tile_px) for gap in gaps)
-    return width, height
+    # Tiles of a grid are hardly ever this close to each other, cells by chance are.
+    return (width, height) if min(width, height) >= report.tile_px / 8 else None
 
 
 def _grouped(words: Sequence[str], corners: NDArray[np.int64], report: SlideReport) -> dict[str, Boxes]:
+    """Tiles by word, "kept" first, also if there are none."""
     size = np.array(_footprint(report, corners))
     boxes = np.concatenate([corners, np.broadcast_to(size, corners.shape)], axis=1)
     status = np.array(words, dtype=object)
@@ -317,7 +328,7 @@ def _without_slide(found: Evidence, cohort: Cohort, count: int) -> None:
     """Places and pixels from stored tiles alone."""
     report = found.report
     try:
-        found.boxes = _boxes_of_tables(cohort, report)
+        found.boxes = _boxes_of_tables(found, cohort)
         kept = _spread(found.boxes.get("kept"), count)
         places = [(x + width // 2, y + height // 2) for x, y, width, height in kept.tolist()]
         tiles = stored_tiles(cohort.out, report, places)

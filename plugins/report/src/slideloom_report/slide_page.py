@@ -44,6 +44,7 @@ _COLUMNS = 8
 _GUTTER = 46.0
 _GAP_OF_TILES = 6.5  # the sheet ends in a gap, which may stand in the margin
 _FILL_ALPHA = 0.4
+_POINT = 1.5  # side of a cell's mark, in points
 _DOT, _LARGEST_DOT = 0.3, 5.0  # side of a dropped tile's mark, as a share of the tile and in points
 _KEPT_LINE = 0.7
 # Boxes smaller than this on paper, in points, are filled; their outlines would run into each other.
@@ -168,6 +169,8 @@ def _picture(sheet: Sheet, cohort: Cohort, found: Evidence, budget: Budget) -> f
 
 def _slide_image(sheet: Sheet, found: Evidence, view: _View, budget: Budget) -> None:
     groups = {name: boxes for name, boxes in found.boxes.items() if len(boxes)}
+    if not found.is_grid:
+        groups = {name: _points(boxes, _POINT / view.scale_x) for name, boxes in groups.items()}
     painted = {name for name, boxes in groups.items() if len(boxes) > budget.outlines}
     picture = found.picture
     if picture is None:
@@ -176,15 +179,15 @@ def _slide_image(sheet: Sheet, found: Evidence, view: _View, budget: Budget) -> 
     else:
         picture = picture.copy()
         for name in painted:
-            _paint(picture, groups[name], view.whole, view.colour(name))
+            _paint(picture, groups[name], view.whole, view.colour(name), strength=_strength(name, found))
         jpeg, _ = jpeg_within(picture, budget.picture)
         sheet.image(view.place, jpeg)
     for name, boxes in groups.items():
         if name in painted or name == "kept":
             continue
-        on_paper = boxes[0, 2] * view.scale_x
+        on_paper = boxes[0, 2] * view.scale_x if found.is_grid else 0.0
         inset = (on_paper - min(_LARGEST_DOT, on_paper * _DOT)) / 2 if on_paper >= _SMALLEST_OUTLINED else 0.0
-        alpha = 1.0 if inset else _FILL_ALPHA
+        alpha = 1.0 if inset else _strength(name, found)
         sheet.boxes(view.places(boxes, inset), view.colour(name), alpha=alpha, within=view.place)
     kept = groups.get("kept")
     if kept is None or "kept" in painted:
@@ -193,10 +196,25 @@ def _slide_image(sheet: Sheet, found: Evidence, view: _View, budget: Budget) -> 
         places = view.places(kept, _KEPT_LINE / 2)
         sheet.boxes(places, view.colour("kept"), stroke=_KEPT_LINE, within=view.place)
     else:
-        sheet.boxes(view.places(kept), view.colour("kept"), alpha=0.5, within=view.place)
+        sheet.boxes(view.places(kept), view.colour("kept"), alpha=_strength("kept", found), within=view.place)
 
 
-def _paint(rgb: Rgb, boxes: Boxes, whole: Size, colour: Colour) -> None:
+def _strength(name: str, found: Evidence) -> float:
+    """How much of what is below a filled tile shows through."""
+    if not found.is_grid:
+        return 0.9
+    return 0.5 if name == "kept" else _FILL_ALPHA
+
+
+def _points(boxes: Boxes, side: float) -> Boxes:
+    """Small boxes around the centres of boxes."""
+    length = max(1, round(side))
+    corners = boxes[:, :2] + (boxes[:, 2:] - length) // 2
+    points: Boxes = np.concatenate([corners, np.full_like(corners, length)], axis=1)
+    return points
+
+
+def _paint(rgb: Rgb, boxes: Boxes, whole: Size, colour: Colour, *, strength: float) -> None:
     """Tint the pixels whose centres are in a box."""
     height, width, _ = rgb.shape
     scale = np.array([width / whole.width, height / whole.height])
@@ -208,7 +226,7 @@ def _paint(rgb: Rgb, boxes: Boxes, whole: Size, colour: Colour) -> None:
     for x, y, sign in ((low, low, 1), (high, low, -1), (low, high, -1), (high, high, 1)):
         np.add.at(count, (y[:, 1], x[:, 0]), sign)
     inside = count.cumsum(axis=0).cumsum(axis=1)[:height, :width] > 0
-    tint(rgb, inside, colour=colour, strength=_FILL_ALPHA if colour != LEGEND["kept"] else 0.45)
+    tint(rgb, inside, colour=colour, strength=strength)
 
 
 def _scale_bar(sheet: Sheet, place: Place, width_um: float, y: float) -> None:
@@ -256,7 +274,7 @@ def _legend_entries(cohort: Cohort, found: Evidence) -> list[tuple[str, Colour, 
     for name, boxes in found.boxes.items():
         colour = colour_for(name, cohort.qc_steps)
         if name == "kept" and len(boxes):
-            entries.append((word, colour, "outline"))
+            entries.append((word, colour, "outline" if found.is_grid else "dot"))
         elif len(boxes):
             dropped.setdefault(colour, []).append(reason_name(name))
     entries.extend((", ".join(names), colour, "dot") for colour, names in dropped.items())
