@@ -86,7 +86,7 @@ def _figures(sheet: Sheet, cohort: Cohort, y: float) -> float:
     figures: list[tuple[str, str, Colour]] = [
         (number(done), "slide" if done == 1 else "slides", INK),
         (number(kept), word, GREEN),
-        (percent(kept / planned) if planned and cohort.kind != "stored" else DASH, "of the grid kept", INK),
+        (percent(kept / planned) if planned and cohort.kind != "stored" else DASH, "of planned tiles kept", INK),
         (number(len(cohort.blurred)) if measured else DASH, "slides above 5% blur", RED if cohort.blurred else INK),
         (number(empty), "slides without tiles", RED if empty else INK),
         (number(len(cohort.failed)), "slides failed", RED if cohort.failed else INK),
