@@ -231,6 +231,25 @@ def test_a_wrong_option_is_named(dataset: sl.Dataset, options: dict[str, Any], m
         dataset.torch(4, **options)
 
 
+def test_records_of_another_program_are_enough(project: sl.Project, tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("patient,slide,site\np1,one,North\n")
+    other = sl.Project.create(tmp_path / "p", annotations=tmp_path / "labels.csv")
+    folder = other.root / "tfrecords/64px_64um"
+    folder.mkdir(parents=True)
+    source = project.dataset(64, 64).tfrecords()[0]
+    (folder / "one.tfrecords").write_bytes(source.read_bytes())  # neither index nor tile table
+    dataset = other.dataset(64, 64)
+
+    loader = dataset.torch(8, labels="site", info=True)
+
+    wanted = project.dataset(64, 64).filter(slides=["one"])
+    assert by_place(loader).keys() == by_place(wanted.torch(8, info=True)).keys()
+    assert len(dataset.tile_dataframe()) == len(loader.dataset) == dataset.summary().tiles
+    assert loader.dataset.classes == ("North",)
+    with pytest.raises(sl.ConfigError, match="labels of regions need its tile table"):
+        dataset.torch(8, labels="roi")
+
+
 def test_stored_tiles_have_a_report(dataset: sl.Dataset, tmp_path: Path) -> None:
     (path,) = dataset.filter(slides=["one"]).tfrecord_report(tmp_path)
 

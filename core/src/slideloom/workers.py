@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -213,6 +214,8 @@ class _Feed:
 
 def _work(connection: Connection, function: Callable[[Any], Any]) -> None:
     """The life of a worker."""
+    # Ctrl-C reaches all processes of a terminal; the parent decides what becomes of its workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, name="slideloom-watch", daemon=True).start()
     _to_parent.append(connection)
     while True:
