@@ -151,6 +151,40 @@ def test_wsi_looks_at_a_slide_without_writing(demo_slide: DemoFiles) -> None:
             wsi[999, 0]
 
 
+def test_wsi_takes_settings_and_shows_regions(demo_slide: DemoFiles) -> None:
+    from slideloom_qc import GaussianV2, Otsu
+
+    with sl.WSI(demo_slide.path, tile_px=100, tile_um=100, roi=demo_slide.rois) as wsi:
+        results = wsi.qc([Otsu(), GaussianV2(mpp=1, sigma=2)])
+        thumb, with_regions = wsi.thumb(), wsi.thumb(rois=True)
+
+        assert [result.kind for result in results] == ["background", "blur"]
+        assert results[1].metrics["mpp"] == 1
+        assert repr(thumb) == "Picture(rgb=1024 x 768 pixels)"
+        changed = (thumb.rgb != with_regions.rgb).any(axis=-1)
+        assert 0 < changed.mean() < 0.1
+        assert not with_regions.rgb[changed].any()  # the outlines are black
+        assert wsi._repr_png_() == wsi.preview().png()
+        with pytest.raises(sl.ConfigError, match="filter_threshold must be from 0 to 1, not 2"):
+            wsi.qc("otsu", filter_threshold=2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"tile_px": 0}, "size_px must be at least 1, not 0"),
+        ({"stride_div": 0}, "stride_div must be above 0, not 0"),
+        ({"mpp": -1}, "mpp must be"),
+        ({"roi": "rois", "roi_filter_method": 3}, "threshold must be from 0 to 1, not 3"),
+    ],
+)
+def test_a_wrong_argument_of_wsi_is_a_config_error(
+    demo_slide: DemoFiles, arguments: dict[str, object], said: str
+) -> None:
+    with pytest.raises(sl.ConfigError, match=said):
+        sl.WSI(demo_slide.path, **{"tile_px": 100, "tile_um": 100, **arguments})  # type: ignore[arg-type]
+
+
 def test_real_slides_run_and_the_one_without_mpp_is_named(
     real_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -52,7 +52,7 @@ class Picture:
         rgb: (h, w, 3) uint8.
     """
 
-    rgb: Rgb = field(eq=False)
+    rgb: Rgb = field(eq=False, repr=lambda rgb: f"{rgb.shape[1]} x {rgb.shape[0]} pixels")
 
     @rgb.validator
     def _check(self, _attribute: object, rgb: Rgb) -> None:
@@ -128,14 +128,28 @@ def overview(
     tint(rgb, discard, colour=LEGEND["mask"], strength=_MASK_STRENGTH)
     # Thick enough to tell colours apart, thin enough to see the tissue between.
     line = min(4, max(1, round(kept.footprint.width * scale_x / 16)))
-    outline = max(2, round(max(size.width, size.height) / 600))
     for reason in sorted(rejected):
         boxes = boxes_of(rejected[reason])
         colour = colour_of((kinds or {}).get(reason, reason))
         draw_boxes(rgb, boxes, scale_x=scale_x, scale_y=scale_y, colour=colour, width=line)
     draw_boxes(rgb, boxes_of(kept), scale_x=scale_x, scale_y=scale_y, colour=LEGEND["kept"], width=line)
-    for region in regions.items if regions is not None else ():
-        draw_polygon(rgb, region.shape, scale_x=scale_x, scale_y=scale_y, colour=LEGEND["region"], width=outline)
+    return outlined(Picture(rgb), regions or Regions(), whole=whole)
+
+
+def outlined(picture: Picture, regions: Regions, *, whole: Size) -> Picture:
+    """A picture of a whole slide, whose level 0 has the size `whole`, with its regions outlined in black."""
+    rgb: Rgb = np.array(picture.rgb)  # a reader's pixels may be read-only
+    height, width, _ = rgb.shape
+    line = max(2, round(max(width, height) / 600))
+    for region in regions.items:
+        draw_polygon(
+            rgb,
+            region.shape,
+            scale_x=width / whole.width,
+            scale_y=height / whole.height,
+            colour=LEGEND["region"],
+            width=line,
+        )
     return Picture(rgb)
 
 

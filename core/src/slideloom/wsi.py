@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -17,7 +18,7 @@ from slideloom.geometry import Rgb, Size
 from slideloom.job import plan_picture
 from slideloom.ledger import Ledger
 from slideloom.opening import open_slide
-from slideloom.pictures import Picture
+from slideloom.pictures import Picture, outlined
 from slideloom.pipeline import Pipeline, QcUse, RoiUse, Slides
 from slideloom.planning import (
     SlidePlan,
@@ -101,27 +102,28 @@ class WSI:
         enable_downsample: bool = True,
         use_bounds: bool = False,
     ) -> None:
-        tiles = Tiling(
-            size_px=tile_px,
-            size_um=None if isinstance(tile_um, str) else float(tile_um),
-            magnification=tile_um if isinstance(tile_um, str) else None,
-            stride_div=stride_div,
-            edge_tiles=edge_tiles,
-            enable_downsample=enable_downsample,
-            use_bounds=use_bounds,
-        )
-        uses: tuple[RoiUse, ...] = ()
-        if roi is not None:
-            by_share = roi_filter_method != "center"
-            use = RoiUse(
-                source=roi if isinstance(roi, Settings) else _step("roi", "roi-folder", {"folder": str(roi)}),
-                method=roi_method,
-                filter_method="proportion" if by_share else "center",
-                threshold=float(roi_filter_method) if by_share else 0.5,
-                artifacts=tuple(artifact_labels),
+        with _refusing():
+            tiles = Tiling(
+                size_px=tile_px,
+                size_um=None if isinstance(tile_um, str) else float(tile_um),
+                magnification=tile_um if isinstance(tile_um, str) else None,
+                stride_div=stride_div,
+                edge_tiles=edge_tiles,
+                enable_downsample=enable_downsample,
+                use_bounds=use_bounds,
             )
-            uses = (use,)
-        self._pipeline = Pipeline(tiles=tiles, slides=Slides(reader=reader, mpp=mpp), roi=uses)
+            uses: tuple[RoiUse, ...] = ()
+            if roi is not None:
+                by_share = roi_filter_method != "center"
+                use = RoiUse(
+                    source=roi if isinstance(roi, Settings) else _step("roi", "roi-folder", {"folder": str(roi)}),
+                    method=roi_method,
+                    filter_method="proportion" if by_share else "center",
+                    threshold=float(roi_filter_method) if by_share else 0.5,
+                    artifacts=tuple(artifact_labels),
+                )
+                uses = (use,)
+            self._pipeline = Pipeline(tiles=tiles, slides=Slides(reader=reader, mpp=mpp), roi=uses)
         self.slide: Slide = open_slide(path, slides=self._pipeline.slides)
         self._qc: list[tuple[QcUse, QcResult]] = []
         try:
@@ -265,7 +267,8 @@ class WSI:
         settings = _step("qc", step, options) if isinstance(step, str) else step
         if isinstance(settings, SlideQc):
             settings = _Given(settings)
-        use = QcUse(step=settings, filter_threshold=filter_threshold)
+        with _refusing():
+            use = QcUse(step=settings, filter_threshold=filter_threshold)
         result = assess_step(self._plan, use)
         self._qc.append((use, result))
         self._plan = self._planned()
@@ -274,7 +277,9 @@ class WSI:
     def apply_mask(self, result: QcResult, *, filter_threshold: float = 0.6) -> None:
         """Drop the tiles that a mask of your own covers."""
         check_qc_result(result, "mask")
-        self._qc.append((QcUse(step=_Given(_Fixed(result)), filter_threshold=filter_threshold), result))
+        with _refusing():
+            use = QcUse(step=_Given(_Fixed(result)), filter_threshold=filter_threshold)
+        self._qc.append((use, result))
         self._plan = self._planned()
 
     def remove_qc(self) -> None:
@@ -307,9 +312,16 @@ class WSI:
         frame = pd.DataFrame(columns)
         return frame.astype(dict.fromkeys(("roi_name", "roi_desc", "label"), object))
 
-    def thumb(self, *, max_px: int = 1024, mpp: float | None = None) -> Picture:
-        """The slide, small: at most `max_px` wide and high, or at `mpp` microns per pixel."""
-        return Picture(self.slide.thumbnail(max_px=None if mpp is not None else max_px, mpp=mpp))
+    def thumb(self, *, max_px: int = 1024, mpp: float | None = None, rois: bool = False) -> Picture:
+        """The slide, small.
+
+        Args:
+            max_px: width and height at most; or
+            mpp: the resolution in microns per pixel.
+            rois: with the outlines of its regions.
+        """
+        picture = Picture(self.slide.thumbnail(max_px=None if mpp is not None else max_px, mpp=mpp))
+        return outlined(picture, self.regions, whole=self.info.size) if rois else picture
 
     def preview(self, *, max_px: int = 2048) -> Picture:
         """The slide with regions, masks, kept and dropped tiles."""
@@ -344,6 +356,15 @@ class WSI:
     def _read(self, tiles: Tiles) -> list[Rgb]:
         size = Size(self.geometry.tile_px, self.geometry.tile_px)
         return self.slide.read_boxes(tiles.boxes(), size, level=self.geometry.level)
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Within it, the `ValueError` of an option that is out of range becomes a `ConfigError`."""
+    try:
+        yield
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
 
 
 def _step(kind: str, name: str, options: Mapping[str, Any]) -> Settings[Any]:
