@@ -95,6 +95,28 @@ def test_a_magnification_without_a_near_level_is_refused_with_the_remedy() -> No
         tile_geometry(info, Tiling(size_px=299, magnification="10x"))
 
 
+@pytest.mark.parametrize(
+    ("mpp", "wanted", "level"),
+    [
+        (0.2205, "40x", 0),
+        (0.2738, "40x", 0),
+        (0.5, "2.5x", None),
+        (0.5, "7x", None),
+        (0.5, "4x", 2),
+        (0.5, "40x", None),
+    ],
+)
+def test_a_level_is_near_a_magnification_by_their_quotient(mpp: float, wanted: str, level: int | None) -> None:
+    info = slide(8000, 8000, mpp=mpp, levels=(1, 2, 4))
+    tiling = Tiling(size_px=299, magnification=wanted)
+
+    if level is None:
+        with pytest.raises(SlideError, match=f"no level near {wanted}"):
+            tile_geometry(info, tiling)
+    else:
+        assert tile_geometry(info, tiling).level == level
+
+
 def test_pixels_that_are_not_square_give_a_footprint_that_is_square_on_the_glass() -> None:
     info = SlideInfo(
         path=Path("a.svs"),
