@@ -174,6 +174,20 @@ def test_steps_on_the_command_line_are_tables(text: str, table: dict[str, object
     assert step_table(text) == table
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--roi", ".", "--roi-filter", "half"], "--roi-filter must be center or a share from 0 to 1, not 'half'"),
+        (["--tile-um", "wide"], "--tile-um must be a number of microns or a magnification such as \"10x\", not 'wide'"),
+    ],
+)
+def test_a_word_where_a_number_belongs_is_refused_by_option(
+    words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["extract", "a.json", *TILES, *words, "--out", str(tmp_path / "out")]) == 1
+    assert said in capsys.readouterr().err
+
+
 def test_an_option_without_a_value_is_refused() -> None:
     with pytest.raises(ConfigError, match="NAME:option=value"):
         step_table("otsu:level")

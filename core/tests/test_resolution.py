@@ -27,6 +27,11 @@ def test_sources_are_asked_in_the_documented_order() -> None:
     assert find_resolution(attrs.evolve(full, mpp=None, tiff_mpp=None), allow_objective_power=True).x == 0.25
 
 
+def test_a_slide_is_found_by_its_name_or_its_file_name() -> None:
+    assert find_resolution(BARE, mpp_by_slide={"a.svs": RECORDED}) == RECORDED
+    assert find_resolution(BARE, mpp_by_slide={"a.svs": TAGS, "a": RECORDED}) == RECORDED
+
+
 def test_objective_power_is_not_taken_unasked_and_the_remedies_are_named() -> None:
     with pytest.raises(
         MissingResolution, match=r"a\.svs.*--mpp VALUE.*--mpp-file.*allow_objective_power = true to take 0\.25"

@@ -317,6 +317,21 @@ def test_broken_slides_are_named_and_the_others_finish(raw: object, analytic: Wr
         assert slide.slide in slide.error
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a file that exists and cannot be read by anybody")
+def test_a_slide_that_cannot_be_read_is_not_taken_for_another_format(raw: object, tmp_path: Path) -> None:
+    (report,) = run_pipeline(pipeline(), [Path("/proc/self/mem")], tmp_path / "out").slides
+
+    assert report.error == "mem: cannot be read (Input/output error); check its permissions and its disk"
+
+
+def test_a_wrong_mpp_file_is_one_mistake(raw: object, analytic: WriteSlide, tmp_path: Path) -> None:
+    chosen = pipeline(slides={"mpp_file": str(tmp_path / "gone.csv")})
+
+    with pytest.raises(ConfigError, match=r"gone\.csv: cannot be read"):
+        run_pipeline(chosen, [analytic()], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="needs a user whom permissions bind")
 def test_a_folder_that_cannot_be_written_is_named(raw: object, analytic: WriteSlide, tmp_path: Path) -> None:
     locked = tmp_path / "locked"

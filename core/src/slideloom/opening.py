@@ -85,6 +85,14 @@ def open_without_mpp(path: Path, rules: Slides, plugins: Registry | None = None)
     found = plugins or registry()
     if not path.exists():
         raise SlideError(f"{path}: no such file")
+    if path.is_file():
+        try:
+            with path.open("rb") as file:
+                file.read(1)
+        except OSError as error:
+            raise SlideError(
+                f"{path.name}: cannot be read ({error.strerror}); check its permissions and its disk"
+            ) from error
     if rules.reader is not None:
         return _open(_named_reader(rules.reader, found), path)
     if path.is_file() and path.stat().st_size == 0:

@@ -32,8 +32,9 @@ def find_resolution(
     """
     if mpp is not None and not is_plausible(mpp):
         raise ConfigError(f"mpp must be from {PLAUSIBLE_MPP[0]} to {PLAUSIBLE_MPP[1]} um per pixel, not {mpp!r}")
-    if mpp_by_slide and info.name in mpp_by_slide:
-        return mpp_by_slide[info.name]
+    for name in (info.name, info.path.name):  # a list may name slides or their files
+        if mpp_by_slide and name in mpp_by_slide:
+            return mpp_by_slide[name]
     if mpp is not None:
         return Resolution(mpp, mpp, "override for all slides")
     if info.mpp is not None:
@@ -62,7 +63,7 @@ def is_plausible(mpp: float) -> bool:
 
 
 def read_mpp_file(path: Path) -> dict[str, Resolution]:
-    """Microns per pixel by slide name, from a CSV with the columns slide,mpp (or slide,mpp_x,mpp_y).
+    """Microns per pixel by slide name or file name, from a CSV with the columns slide,mpp (or slide,mpp_x,mpp_y).
 
     Raises:
         ConfigError: the file is missing or a line is wrong; the text names line and value.

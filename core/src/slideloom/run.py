@@ -26,6 +26,7 @@ from slideloom.pipeline import Pipeline, Slides
 from slideloom.planning import BLUR_BURDEN_WARNING
 from slideloom.plugins import registry
 from slideloom.reports import RunReport, SlideReport
+from slideloom.resolution import read_mpp_file
 from slideloom.settings import from_table, options_of, plain
 from slideloom.slide import slide_name
 from slideloom.steps import Executor
@@ -111,9 +112,10 @@ def run_pipeline(
         on_slide: called with each report, in order of completion.
 
     Raises:
-        ConfigError: an executor or a step does not exist.
+        ConfigError: an executor or a step does not exist, or the mpp file is wrong.
         OutputError: the folder is locked, not writable, or holds tiles made with other settings.
     """
+    check_mpp_file(pipeline)
     started = datetime.now(UTC).isoformat(timespec="seconds")
     clock = time.perf_counter()
     folder = OutputFolder(out, pipeline.tiles.label)
@@ -125,6 +127,12 @@ def run_pipeline(
         write_json(folder.pipeline, {"digest": pipeline.digest(), "pipeline": _without_run(pipeline)})
         reports = _run_slides(pipeline, slides, out, dry_run=False, progress=progress, on_slide=on_slide)
         return _finish(pipeline, reports, folder, started, clock, dry_run=False)
+
+
+def check_mpp_file(pipeline: Pipeline) -> None:
+    """Read the mpp file once, so that a mistake in it is one mistake and not one for each slide."""
+    if pipeline.slides.mpp_file is not None:
+        read_mpp_file(pipeline.slides.mpp_file)
 
 
 def _without_run(pipeline: Pipeline) -> dict[str, Any]:

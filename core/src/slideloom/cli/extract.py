@@ -63,9 +63,10 @@ def configure_check(parser: argparse.ArgumentParser) -> None:
 
 def run_check(chosen: argparse.Namespace) -> int:
     """Find every mistake in a pipeline file, and count its slides."""
-    from slideloom.run import slides_of
+    from slideloom.run import check_mpp_file, slides_of
 
     pipeline = load_pipeline(chosen.pipeline)
+    check_mpp_file(pipeline)
     slides = slides_of(pipeline, chosen.pipeline.parent)
     steps = [use.step.name for use in pipeline.qc] + [step.name for step in pipeline.filters]
     print(

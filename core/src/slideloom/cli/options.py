@@ -100,7 +100,9 @@ def _tiles(chosen: argparse.Namespace) -> dict[str, Any]:
         if chosen.tile_um.lower().endswith("x"):
             table["magnification"] = chosen.tile_um
         else:
-            table["size_um"] = _number(chosen.tile_um, "--tile-um")
+            table["size_um"] = _number(
+                chosen.tile_um, '--tile-um must be a number of microns or a magnification such as "10x"'
+            )
     given = {
         "stride_div": chosen.stride_div,
         "max_tiles": chosen.max_tiles,
@@ -113,13 +115,11 @@ def _tiles(chosen: argparse.Namespace) -> dict[str, Any]:
     return {**table, **{key: value for key, value in given.items() if value is not None}}
 
 
-def _number(text: str, option: str) -> float:
+def _number(text: str, wanted: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise ConfigError(
-            f'{option} must be a number of microns or a magnification such as "10x", not {text!r}'
-        ) from None
+        raise ConfigError(f"{wanted}, not {text!r}") from None
 
 
 def _slides(chosen: argparse.Namespace) -> dict[str, Any]:
@@ -156,7 +156,7 @@ def _roi_rules(chosen: argparse.Namespace) -> dict[str, Any]:
         rules["filter_method"] = "center"
     elif chosen.roi_filter is not None:
         rules["filter_method"] = "proportion"
-        rules["threshold"] = _number(chosen.roi_filter, "--roi-filter")
+        rules["threshold"] = _number(chosen.roi_filter, "--roi-filter must be center or a share from 0 to 1")
     return rules
 
 
