@@ -15,7 +15,8 @@ from slideloom_report.cohort import Cohort, cohort_of, cohorts_in
 from slideloom_report.cover import FAILURES_ON_COVER, TITLES, draw_cover, when
 from slideloom_report.evidence import gather
 from slideloom_report.listing import FAILURES_PER_PAGE, ROWS_PER_PAGE, draw_failures, draw_list
-from slideloom_report.slide_page import Budget, draw_slide
+from slideloom_report.slide_page import draw_slide
+from slideloom_report.slide_picture import Budget
 from slideloom_report.style import BOTTOM, MARGIN, PAGE_HEIGHT, PAGE_WIDTH, SOFT, WIDTH, Sheet, clean, fitted
 
 MAX_BYTES = 24_000_000

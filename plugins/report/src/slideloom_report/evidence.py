@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from attrs import define, evolve, field, frozen
+from attrs import define, evolve, field
 from numpy.typing import NDArray
 from slideloom import (
     LEGEND,
-    Box,
     Mask,
     OutputFolder,
     Pipeline,
@@ -20,7 +19,6 @@ from slideloom import (
     Region,
     Resolution,
     Rgb,
-    Scene,
     Size,
     Slide,
     SlideError,
@@ -28,9 +26,6 @@ from slideloom import (
     SlideloomError,
     SlideReport,
     Slides,
-    TileBatch,
-    TileGeometry,
-    Tiles,
     apply_regions,
     assess_slide,
     load_mask,
@@ -43,22 +38,12 @@ from slideloom import (
 )
 
 from slideloom_report.cohort import Cohort
+from slideloom_report.samples import Boxes, Sample, samples_of, spread
 from slideloom_report.stored import some_tiles, stored_locations, stored_tiles
 
 MASK_COLOUR = LEGEND["mask"]
 MASK_STRENGTH = 0.4
 _UNION_PX = 1024
-
-Boxes = NDArray[np.int64]  # (N, 4): left, top, width, height in level-0 pixels
-
-
-@frozen
-class Sample:
-    """One tile before and after normalization; either may be missing."""
-
-    loc: tuple[int, int] | None
-    before: Rgb | None = field(default=None, eq=False)
-    after: Rgb | None = field(default=None, eq=False)
 
 
 @define
@@ -132,11 +117,12 @@ def _from_slide(found: Evidence, cohort: Cohort, slide: Slide, *, max_px: int, s
         discard = _saved_mask(cohort, found.report, slide.info)
     if discard is not None:
         size = Size(picture.shape[1], picture.shape[0])
-        mask = stretched(discard.mask, extent=slide.info.box, whole=slide.info.size, size=size)
-        tint(picture, mask, colour=MASK_COLOUR, strength=MASK_STRENGTH)
-        found.mask = mask
+        found.mask = stretched(discard.mask, extent=slide.info.box, whole=slide.info.size, size=size)
+        tint(picture, found.mask, colour=MASK_COLOUR, strength=MASK_STRENGTH)
     found.picture = picture
-    found.samples = _samples(found, cohort, slide, discard, samples)
+    kept = spread(found.boxes.get("kept"), samples)
+    mask = None if discard is None else discard.mask
+    found.samples = samples_of(slide, cohort, found.report, kept, discard=mask, notes=found.notes)
 
 
 def _completed(report: SlideReport, info: SlideInfo) -> SlideReport:
@@ -248,88 +234,12 @@ def _saved_mask(cohort: Cohort, report: SlideReport, info: SlideInfo) -> QcResul
         return None
 
 
-def _samples(found: Evidence, cohort: Cohort, slide: Slide, discard: QcResult | None, count: int) -> list[Sample]:
-    """Tiles as on the slide, and as they were stored or would be."""
-    report = found.report
-    kept = _spread(found.boxes.get("kept"), count)
-    if not len(kept) or not report.tile_px:
-        return []
-    boxes = [Box(x, y, width, height) for x, y, width, height in kept.tolist()]
-    locations = [(x + width // 2, y + height // 2) for x, y, width, height in kept.tolist()]
-    size = Size(report.tile_px, report.tile_px)
-    read = slide.try_read_boxes(boxes, size, level=report.level)
-    before = [None if isinstance(tile, SlideError) else tile for tile in read]
-    after: list[Rgb | None] = [None] * len(boxes)
-    normalizes = cohort.pipeline is None or cohort.pipeline.normalizer is not None
-    if normalizes:
-        after = stored_tiles(cohort.out, report, locations)
-        if cohort.pipeline is not None and all(tile is None for tile in after):
-            after = _normalized(cohort.pipeline, slide, found, discard, kept=kept, before=before)
-    return [Sample(*row) for row in zip(locations, before, after, strict=True)]
-
-
-def _spread(boxes: Boxes | None, count: int) -> Boxes:
-    """Up to `count` boxes, spread over the slide from top to bottom."""
-    if boxes is None or not len(boxes):
-        return np.zeros((0, 4), np.int64)
-    order = np.lexsort((boxes[:, 0], boxes[:, 1]))
-    steps = (np.arange(min(count, len(boxes))) + 0.5) * len(boxes) / min(count, len(boxes))
-    chosen: Boxes = boxes[order[steps.astype(int)]]
-    return chosen
-
-
-def _normalized(
-    pipeline: Pipeline,
-    slide: Slide,
-    found: Evidence,
-    discard: QcResult | None,
-    *,
-    kept: Boxes,
-    before: Sequence[Rgb | None],
-) -> list[Rgb | None]:
-    """The tiles normalized here, for sinks that keep no pictures and for dry runs."""
-    report = found.report
-    is_read = np.array([tile is not None for tile in before])
-    results: list[Rgb | None] = [None] * len(before)
-    if pipeline.normalizer is None or not is_read.any() or report.mpp is None:
-        return results
-    width, height = report.footprint
-    geometry = TileGeometry(
-        tile_px=report.tile_px,
-        tile_um=report.tile_um,
-        footprint=Size(width, height),
-        stride=Size(*report.stride),
-        level=report.level,
-        mpp=sum(report.mpp) / 2 * width / report.tile_px,
-        label=report.label,
-    )
-    corners = kept[is_read]
-    numbers = np.arange(len(corners))
-    tiles = Tiles(
-        numbers, corners[:, 0], corners[:, 1], numbers, numbers * 0, numbers * 0 - 1, footprint=geometry.footprint
-    )
-    try:
-        step = pipeline.normalizer.build().for_slide(
-            slide, Scene(geometry=geometry), None if discard is None else discard.mask
-        )
-        batch = TileBatch(
-            np.stack([tile for tile in before if tile is not None]), tiles, report.slide, (None,) * len(tiles)
-        )
-        normalized = step.apply(batch)
-    except SlideloomError as error:
-        found.notes.append(f"Sample tiles are not normalized: {error}")
-        return results
-    for position, rgb, ok in zip(np.flatnonzero(is_read).tolist(), normalized.rgb, normalized.ok.tolist(), strict=True):
-        results[position] = rgb if ok else None
-    return results
-
-
 def _without_slide(found: Evidence, cohort: Cohort, count: int) -> None:
     """Places and pixels from stored tiles alone."""
     report = found.report
     try:
         found.boxes = _boxes_of_tables(found, cohort)
-        kept = _spread(found.boxes.get("kept"), count)
+        kept = spread(found.boxes.get("kept"), count)
         places = [(x + width // 2, y + height // 2) for x, y, width, height in kept.tolist()]
         tiles = stored_tiles(cohort.out, report, places)
         found.samples = [
@@ -341,8 +251,3 @@ def _without_slide(found: Evidence, cohort: Cohort, count: int) -> None:
                 break
     except SlideloomError as error:
         found.notes.append(f"No sample tiles: {error}")
-
-
-def outcome_counts(cohort: Cohort, report: SlideReport) -> Mapping[str, int]:
-    """Tiles of one slide by what became of them."""
-    return cohort.outcomes([report])
