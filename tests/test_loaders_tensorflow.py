@@ -71,16 +71,18 @@ def test_pixels_and_labels_are_those_of_the_torch_loader(dataset: sl.Dataset, la
         assert label == there[place][1]
 
 
-def test_a_normalizer_in_the_graph_agrees_with_the_numpy_form(dataset: sl.Dataset) -> None:
-    here = from_tensorflow(dataset.tensorflow(16, normalizer="reinhard-fast", info=True))
+@pytest.mark.parametrize(("in_graph", "most"), [(False, 0), (True, 1)])
+def test_normalized_pixels_are_those_of_the_torch_loader(dataset: sl.Dataset, in_graph: bool, most: int) -> None:
+    here = from_tensorflow(dataset.tensorflow(16, normalizer="reinhard-fast", in_graph=in_graph, info=True))
     there = from_torch(dataset.torch(16, normalizer="reinhard-fast", info=True))
 
     for place, (image, _) in here.items():
-        assert np.abs(image.astype(int) - there[place][0]).max() <= 1
+        assert np.abs(image.astype(int) - there[place][0]).max() <= most
 
 
-def test_the_same_seed_gives_the_same_epochs_and_epochs_differ(dataset: sl.Dataset) -> None:
-    options: dict[str, Any] = {"augment": "xyrjbn", "info": True, "seed": 3}
+@pytest.mark.parametrize("in_graph", [False, True])
+def test_the_same_seed_gives_the_same_epochs_and_epochs_differ(dataset: sl.Dataset, in_graph: bool) -> None:
+    options: dict[str, Any] = {"augment": "xyrjbn", "info": True, "seed": 3, "in_graph": in_graph}
     first, again = dataset.tensorflow(16, **options), dataset.tensorflow(16, **options)
 
     epochs = [from_tensorflow(first), from_tensorflow(first), from_tensorflow(again)]

@@ -33,6 +33,7 @@ def make_dataset(
     seed: int,
     infinite: bool,
     info: bool,
+    in_graph: bool,
     batch_size: int,
     drop_last: bool,
 ) -> Tensor:
@@ -55,7 +56,7 @@ def make_dataset(
     # New numbers in every epoch, the same for the same seed.
     numbers = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True)
     batches = tf.data.Dataset.zip((elements, numbers)).batch(batch_size, drop_remainder=drop_last)
-    finish = _finisher(preparation, px, info=info, labelled=index.targets is not None)
+    finish = _finisher(preparation, px, info=info, labelled=index.targets is not None, in_graph=in_graph)
     batches = batches.map(finish, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     if not infinite:
         count = len(index) // batch_size if drop_last else -(-len(index) // batch_size)
@@ -121,8 +122,8 @@ def _labelled(elements: Tensor, index: TileIndex, *, of_regions: bool) -> Tensor
     return elements.map(with_target, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).filter(is_known)
 
 
-def _finisher(preparation: Preparation, px: int, *, info: bool, labelled: bool) -> Any:
-    normalize = _normalizer(preparation)
+def _finisher(preparation: Preparation, px: int, *, info: bool, labelled: bool, in_graph: bool) -> Any:
+    normalize = _normalizer(preparation, in_graph=in_graph)
     augmentation = preparation.augmentation
     draws_stain = augmentation.stain
 
@@ -142,13 +143,13 @@ def _finisher(preparation: Preparation, px: int, *, info: bool, labelled: bool) 
     return finish
 
 
-def _normalizer(preparation: Preparation) -> Any:
+def _normalizer(preparation: Preparation, *, in_graph: bool) -> Any:
     """A function of images (B, H, W, 3) uint8 and numbers (B,), or None."""
     settings: Settings[Normalizer] | None = preparation.normalizer
     if settings is None:
         return None
     step = settings.build()
-    form = step.tensorflow_form()
+    form = step.tensorflow_form() if in_graph else None
     if form is not None:
         return form
 
