@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import logging
 import os
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import attrs
 import numpy as np
 from attrs import field, frozen
 
+from slideloom.account import plan_picture, slide_report, tile_table_csv
 from slideloom.engine import BlockResult, Line, TileEngine, stage_of
 from slideloom.errors import OutputError, SlideloomError
 from slideloom.geometry import IntArray
@@ -36,9 +34,6 @@ from slideloom.reports import SlideReport
 from slideloom.slide import slide_name
 from slideloom.steps import Normalizer, Writer
 from slideloom.storing import storing_in, write_whole
-
-if TYPE_CHECKING:
-    from slideloom.pictures import Picture
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +107,14 @@ def _process(task: SlideTask) -> SlideReport:
         outputs: list[Path] = []
         if not task.dry_run:
             fallback, outputs = _Extraction(task, plan, folder).run()
-        report = _report(task, plan, digest, fallback, [folder.relative(path) for path in outputs])
+        report = slide_report(
+            plan,
+            path=task.path,
+            digest=digest,
+            fallback=fallback,
+            outputs=[folder.relative(path) for path in outputs],
+            dry_run=task.dry_run,
+        )
         if not task.dry_run:
             report = _store(task, plan, folder, report)
         return report
@@ -257,48 +259,6 @@ def _abort(writer: Writer) -> None:
         log.exception("a sink's writer failed to clean up")
 
 
-def _report(task: SlideTask, plan: SlidePlan, digest: str, fallback: int, outputs: Sequence[str]) -> SlideReport:
-    info, geometry, ledger = plan.slide.info, plan.scene.geometry, plan.ledger
-    if info.mpp is None:
-        raise SlideloomError(f"{info.path.name}: lost its microns per pixel")
-    rejected = ledger.rejected
-    candidates = len(ledger.candidates())
-    if task.dry_run and candidates:
-        rejected = {**rejected, "dry-run": candidates}
-    written = [index for index, word in enumerate(ledger.status()) if word == "written"]
-    owners = [
-        plan.regions[roi].label or plan.regions[roi].name for roi in ledger.tiles.roi[written].tolist() if roi >= 0
-    ]
-    return SlideReport(
-        slide=info.name,
-        path=str(task.path),
-        status="done",
-        digest=digest,
-        planned=len(ledger),
-        written=ledger.written,
-        unreadable=ledger.unreadable,
-        rejected=rejected,
-        fallback=fallback,
-        label=geometry.label,
-        tile_px=geometry.tile_px,
-        tile_um=geometry.tile_um,
-        footprint=(geometry.footprint.width, geometry.footprint.height),
-        stride=(geometry.stride.width, geometry.stride.height),
-        level=geometry.level,
-        mpp=(info.mpp.x, info.mpp.y),
-        mpp_source=info.mpp.source,
-        size=(info.size.width, info.size.height),
-        reader=info.reader,
-        rois=len(plan.regions),
-        roi_labels={label: owners.count(label) for label in sorted(set(owners))},
-        metrics=dict(plan.metrics),
-        blur_burden=plan.burden,
-        warnings=tuple(plan.warnings),
-        outputs=tuple(outputs),
-        seconds={stage: round(seconds, 4) for stage, seconds in plan.seconds.items()},
-    )
-
-
 def _store(task: SlideTask, plan: SlidePlan, folder: OutputFolder, report: SlideReport) -> SlideReport:
     """The slide's own files; the report comes last, and by it a later run knows that the slide is finished."""
     table = folder.tile_table(report.slide)
@@ -315,58 +275,6 @@ def _store(task: SlideTask, plan: SlidePlan, folder: OutputFolder, report: Slide
     report = attrs.evolve(report, tile_table=folder.relative(table))
     write_json(folder.report(report.slide), report.as_table())
     return report
-
-
-def plan_picture(plan: SlidePlan, *, max_px: int = 2048) -> Picture:
-    """The slide with regions, masks, kept tiles, and dropped tiles by reason."""
-    from slideloom.pictures import overview
-
-    status = np.array(plan.ledger.status(), dtype=object)
-    every = plan.ledger.tiles
-    kept = np.isin(status, ["written", "candidate"])
-    return overview(
-        plan.slide,
-        kept=every.take(kept),
-        rejected={word: every.take(status == word) for word in sorted(set(status[~kept].tolist()))},
-        regions=plan.scene.regions,
-        masks=[(result.mask, result.extent) for _, result in plan.qc],
-        kinds={f"qc:{label}": result.kind for label, (_, result) in zip(plan.qc_labels, plan.qc, strict=True)},
-        max_px=max_px,
-    )
-
-
-def tile_table_csv(plan: SlidePlan) -> str:
-    """One row per planned tile: where it is, what became of it, its region, and every step's score."""
-    ledger, tiles = plan.ledger, plan.ledger.tiles
-    columns: dict[str, list[Any]] = {
-        "loc_x": tiles.loc_x.tolist(),
-        "loc_y": tiles.loc_y.tolist(),
-        "grid_x": tiles.grid_x.tolist(),
-        "grid_y": tiles.grid_y.tolist(),
-        "status": ledger.status(),
-        "roi_name": [plan.regions[roi].name if roi >= 0 else "" for roi in tiles.roi.tolist()],
-        "roi_desc": [(plan.regions[roi].description or "") if roi >= 0 else "" for roi in tiles.roi.tolist()],
-        "label": [(plan.regions[roi].label or "") if roi >= 0 else "" for roi in tiles.roi.tolist()],
-    }
-    for step, scores in ledger.scores.items():
-        columns[step] = ["" if np.isnan(score) else f"{score:.4g}" for score in scores.tolist()]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(zip(*columns.values(), strict=True))
-    return text.getvalue()
-
-
-def pipeline_differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
-    """Which keys differ between two pipelines as plain values, such as "tiles.stride_div: 1 -> 2"."""
-    lines = []
-    for key in sorted({*old, *new}):
-        before, after = old.get(key), new.get(key)
-        if isinstance(before, dict) and isinstance(after, dict):
-            lines.extend(pipeline_differences(before, after, f"{prefix}{key}."))
-        elif before != after:
-            lines.append(f"{prefix}{key}: {json.dumps(before)} -> {json.dumps(after)}")
-    return lines
 
 
 def default_threads() -> int:

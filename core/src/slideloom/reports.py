@@ -41,6 +41,7 @@ class SlideReport:
         rois: number of regions used.
         roi_labels: tiles written by region label.
         metrics: numbers of the QC steps by "step.metric", such as "otsu.masked".
+        qc_kinds: what each QC step looks for, "background", "blur" or "artifact", by its name.
         blur_burden: share of tissue area that is out of focus, 0-1, or None if not measured.
         warnings: sentences.
         outputs: files and folders made, relative to the output folder.
@@ -71,6 +72,7 @@ class SlideReport:
     rois: int = 0
     roi_labels: Mapping[str, int] = field(factory=dict)
     metrics: Mapping[str, float] = field(factory=dict)
+    qc_kinds: Mapping[str, str] = field(factory=dict)
     blur_burden: float | None = None
     warnings: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()

@@ -19,10 +19,10 @@ from slideloom import __version__
 from slideloom.buffering import buffered
 from slideloom.errors import ConfigError, OutputError, PluginError, SlideError
 from slideloom.executors import InProcess, InProcessExecutor, Processes, ProcessExecutor
-from slideloom.job import Progress, SlideTask, default_threads, pipeline_differences, process_slide
+from slideloom.job import Progress, SlideTask, default_threads, process_slide
 from slideloom.layout import OutputFolder, write_json
 from slideloom.opening import blaming
-from slideloom.pipeline import Pipeline, Slides
+from slideloom.pipeline import Pipeline, Slides, pipeline_differences
 from slideloom.planning import BLUR_BURDEN_WARNING
 from slideloom.plugins import registry
 from slideloom.reports import RunReport, SlideReport

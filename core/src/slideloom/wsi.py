@@ -12,10 +12,10 @@ import numpy as np
 from attrs import field, frozen
 from numpy.typing import NDArray
 
+from slideloom.account import plan_picture
 from slideloom.engine import blocks_of
 from slideloom.errors import ConfigError
 from slideloom.geometry import Rgb, Size
-from slideloom.job import plan_picture
 from slideloom.ledger import Ledger
 from slideloom.opening import open_slide
 from slideloom.pictures import Picture, outlined
