@@ -68,6 +68,8 @@ def test_every_mistake_is_told_at_once_with_a_suggestion(tmp_path: Path) -> None
     [tiles]
     size_px = "299"
     strid_div = 2
+    max_tiles = 0
+    seed = -1
     [[qc]]
     use = "leftt"
     [[filter]]
@@ -89,6 +91,8 @@ def test_every_mistake_is_told_at_once_with_a_suggestion(tmp_path: Path) -> None
         "[slides]: unknown key 'includ' (did you mean 'include'?)",
         "[tiles]: unknown key 'strid_div' (did you mean 'stride_div'?)",
         "[tiles]: size_px: must be a whole number, not '299'",
+        "[tiles]: max_tiles must be at least 1, not 0",
+        "[tiles]: seed must be at least 0, not -1",
         "[[qc]]: no qc is named 'leftt' (did you mean 'left'?)",
         "[[filter]] bright: level: must be a number, not True",
         "[[sink]] needs 'use'",

@@ -185,6 +185,8 @@ def from_table(
                 values[name] = structure(table[name], info.type, base=base)
             except ValueError as error:
                 mistakes.append(f"{where}: {name}: {error}")
+            else:
+                mistakes.extend(f"{where}: {error}" for error in _out_of_range(cls, name, values[name]))
         elif info.is_required:
             mistakes.append(f"{where}: '{name}' is missing ({info.help})")
     if mistakes:
@@ -193,6 +195,20 @@ def from_table(
         return cls(**values), []
     except (ValueError, TypeError, ConfigError) as error:
         return None, [f"{where}: {error.args[0] if error.args else error}"]
+
+
+def _out_of_range(cls: type[Any], name: str, value: Any) -> list[str]:
+    """What an option's validator says of a value, so that one wrong number does not hide the next."""
+    attribute = attrs.fields_dict(cls)[name]
+    if attribute.validator is None:
+        return []
+    try:
+        attribute.validator(None, attribute, value)
+    except (ValueError, ConfigError) as error:
+        return [str(error)]
+    except (AttributeError, TypeError):  # it asks the instance for more; it is asked when there is one
+        pass
+    return []
 
 
 def structure(value: Any, wanted: Any, *, base: Path | None = None) -> Any:
