@@ -23,8 +23,6 @@ from slideloom_report.style import (
 )
 
 _MOST_BINS = 18
-# The first step is glass as a rule, and should be quiet.
-_QC_COLOURS = (LEGEND["background"], LEGEND["blur"], LEGEND["artifact"], LEGEND["qc"])
 _AXIS = 6.5  # type size of axes
 
 
@@ -111,7 +109,12 @@ def _counts_axis(sheet: Sheet, chart: Place, most: int) -> None:
 
 
 def bars(
-    sheet: Sheet, place: Place, counts: Mapping[str, int], *, qc_steps: Sequence[str] = (), row: float = 13.0
+    sheet: Sheet,
+    place: Place,
+    counts: Mapping[str, int],
+    *,
+    qc_kinds: Mapping[str, str] | None = None,
+    row: float = 13.0,
 ) -> float:
     """One bar per outcome with its name, number and share; returns the y below. What does not fit is summed up."""
     total = max(1, sum(counts.values()))
@@ -131,7 +134,7 @@ def bars(
         if count:
             sheet.fill(
                 Place(track.x, track.y, max(1.0, length), track.height),
-                colour_for(name, qc_steps),
+                colour_for(name, qc_kinds),
                 radius=1 if length > 3 else 0,
             )
         sheet.text(place.right - 34, y + 7.5, number(count), size=7.5, align="right")
@@ -140,9 +143,9 @@ def bars(
     return y
 
 
-def colour_for(reason: str, qc_steps: Sequence[str] = ()) -> Colour:
-    """The colour of a reason, the same in pictures and bars; each slide QC step has one of its own."""
+def colour_for(reason: str, qc_kinds: Mapping[str, str] | None = None) -> Colour:
+    """The colour of a reason, the same in pictures and bars; slide QC is coloured by what it looks for."""
     kind, _, step = reason.partition(":")
-    if kind == "qc" and step in qc_steps:
-        return _QC_COLOURS[qc_steps.index(step) % len(_QC_COLOURS)]
+    if kind == "qc":
+        kind = (qc_kinds or {}).get(step, kind)
     return LEGEND.get(kind, LEGEND["other"])

@@ -71,9 +71,9 @@ class Cohort:
         return tuple(slide for slide in self.slides if (slide.blur_burden or 0.0) > BLUR_LIMIT)
 
     @property
-    def qc_steps(self) -> tuple[str, ...]:
-        """Names of the slide QC steps, in order."""
-        return tuple(step.get("use", "") for step in self.table.get("qc", []))
+    def qc_kinds(self) -> Mapping[str, str]:
+        """What each slide QC step looks for: "background", "blur" or "artifact"."""
+        return {step: kind for slide in self.slides for step, kind in slide.qc_kinds.items()}
 
     def kept(self, slide: SlideReport) -> int:
         """Tiles of a slide that were written, or on a dry run would be tried."""

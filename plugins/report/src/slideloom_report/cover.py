@@ -200,7 +200,7 @@ def _charts(sheet: Sheet, cohort: Cohort, place: Place) -> None:
         _nothing(sheet, place.x, y, "Stored tiles do not tell which others were left out.")
         y += 10
     else:
-        y = bars(sheet, Place(place.x, y - 5, place.width, rows * 13), outcomes, qc_steps=cohort.qc_steps)
+        y = bars(sheet, Place(place.x, y - 5, place.width, rows * 13), outcomes, qc_kinds=cohort.qc_kinds)
     burdens = [slide.blur_burden for slide in finished if slide.blur_burden is not None]
     note = f"{len(cohort.blurred)} of {len(burdens)} slides above 5%" if burdens else ""
     y = sheet.heading(place.x, y + _GAP, "Blur burden", place.width, note=note)

@@ -48,7 +48,7 @@ def draw_slide(sheet: Sheet, cohort: Cohort, found: Evidence, budget: Budget) ->
     y = _facts(sheet, cohort, report, x)
     if cohort.kind != "stored":
         y = sheet.heading(x, y + 12, "Tiles", _FACTS, note=f"{number(report.planned)} planned")
-        y = bars(sheet, Place(x, y - 5, _FACTS, 118), cohort.outcomes([report]), qc_steps=cohort.qc_steps)
+        y = bars(sheet, Place(x, y - 5, _FACTS, 118), cohort.outcomes([report]), qc_kinds=cohort.qc_kinds)
         if report.fallback:
             sheet.text(
                 x, y + 8, f"{number(report.fallback)} kept tiles with the normalizer's fallback", size=7, colour=SOFT

@@ -44,7 +44,7 @@ class _View:
 
     place: Place
     whole: Size
-    qc_steps: tuple[str, ...]
+    qc_kinds: Mapping[str, str]
 
     @property
     def scale_x(self) -> float:
@@ -58,7 +58,7 @@ class _View:
 
     def colour(self, reason: str) -> Colour:
         """Of tiles with this outcome."""
-        return colour_for(reason, self.qc_steps)
+        return colour_for(reason, self.qc_kinds)
 
     def places(self, boxes: Boxes, inset: float = 0.0) -> Iterator[Place]:
         """Boxes on paper, each smaller by `inset` points at every side."""
@@ -113,7 +113,7 @@ def draw_picture(sheet: Sheet, cohort: Cohort, found: Evidence, budget: Budget) 
         return place.bottom
     scale = min(PICTURE.width / width, PICTURE.height / height)
     place = Place(MARGIN + (PICTURE.width - width * scale) / 2, TOP, width * scale, height * scale)
-    view = _View(place, whole, cohort.qc_steps)
+    view = _View(place, whole, cohort.qc_kinds)
     _slide_image(sheet, found, view, budget)
     if found.regions:
         sheet.polygons(view.rings(found.regions), LEGEND["region"], stroke=1.1, within=place)
@@ -229,7 +229,7 @@ def _legend_entries(cohort: Cohort, found: Evidence) -> list[tuple[str, Colour, 
     entries: list[tuple[str, Colour, str]] = []
     dropped: dict[Colour, list[str]] = {}
     for name, boxes in found.boxes.items():
-        colour = colour_for(name, cohort.qc_steps)
+        colour = colour_for(name, cohort.qc_kinds)
         if name == "kept" and len(boxes):
             entries.append((word, colour, "outline" if found.is_grid else "dot"))
         elif len(boxes):
