@@ -93,12 +93,13 @@ def _box_sums(
     bottom: tuple[Whole, Floats],
 ) -> Floats:
     """Masked area of each box in mask pixels. Large sums are subtracted as integers, before fractions enter."""
-    sums = _integral(mask)
+    (x0, fx0), (x1, fx1), (y0, fy0), (y1, fy1) = left, right, top, bottom
+    rows = np.unique(np.concatenate([y0, y0 + 1, y1, y1 + 1]))
+    sums = _integral(mask, rows)
 
     def whole(y: Whole, x: Whole) -> Whole:
-        return sums[y, x].astype(np.int64)
+        return sums[np.searchsorted(rows, y), x].astype(np.int64)
 
-    (x0, fx0), (x1, fx1), (y0, fy0), (y1, fy1) = left, right, top, bottom
     total = (whole(y1, x1) - whole(y0, x1) - whole(y1, x0) + whole(y0, x0)).astype(np.float64)
     for sign, x, fx in ((1, x1, fx1), (-1, x0, fx0)):
         strip = whole(y1, x + 1) - whole(y1, x) - whole(y0, x + 1) + whole(y0, x)
@@ -110,12 +111,20 @@ def _box_sums(
     return total
 
 
-def _integral(mask: Mask) -> NDArray[np.integer[Any]]:
-    """(h + 1, w + 1) number of masked pixels above and left of each pixel corner."""
+def _integral(mask: Mask, rows: Whole) -> NDArray[np.integer[Any]]:
+    """(n, w + 1) number of masked pixels above each of n rows, which ascend, and left of each pixel corner.
+
+    Only the rows that tiles begin or end at: a table of all corners takes longer than the masks themselves.
+    """
     kind = np.int32 if mask.size < 2**31 else np.int64
-    sums = np.zeros((mask.shape[0] + 1, mask.shape[1] + 1), kind)
-    np.cumsum(mask, axis=0, dtype=kind, out=sums[1:, 1:])
-    np.cumsum(sums[1:, 1:], axis=1, out=sums[1:, 1:])
+    pixels = mask.view(np.uint8)
+    sums = np.zeros((len(rows), mask.shape[1] + 1), kind)
+    above = np.zeros(mask.shape[1], kind)
+    start = 0
+    for number, row in enumerate(rows.tolist()):
+        above += np.add.reduce(pixels[start:row], axis=0, dtype=kind)
+        start = row
+        np.cumsum(above, out=sums[number, 1:])
     return sums
 
 

@@ -82,7 +82,7 @@ def test_the_mask_is_the_textbooks_except_at_the_very_threshold() -> None:
 @pytest.mark.parametrize(("mpp", "wanted"), [(0.5, 1.0), (0.499, 1.01), ((0.5, 0.47), 1.37)])
 def test_the_mask_is_the_same_for_one_block_and_many(slide_class: type[PixelsSlide], mpp: Any, wanted: float) -> None:
     slide = slide_class(partly_blurred(Size(1301, 1187), seed=2), mpp=mpp)
-    whole = Gaussian(mpp=wanted).build().assess(slide, scene_of())
+    whole = GaussianV2(mpp=wanted, block_px=100_000).build().assess(slide, scene_of())
 
     assert 0.1 < whole.mask.mean() < 0.9
     for block_px in (53, 256, 300, 1024):

@@ -30,9 +30,12 @@ class Otsu(Settings[SlideQc]):
         return OtsuQc(within_regions=self.within_regions)
 
 
+_BLOCK_PX = 1024
+
+
 @attrs.frozen
 class Gaussian(Settings[SlideQc]):
-    """Mask what is out of focus, the whole slide at once (prefer gaussian-v2: same mask, bounded memory)."""
+    """Mask what is out of focus: gaussian-v2 under its older name, with the same mask."""
 
     name: ClassVar[str] = "gaussian"
     mpp: float | None = option(
@@ -49,7 +52,7 @@ class Gaussian(Settings[SlideQc]):
         """The step."""
         from slideloom_qc.blur import BlurQc
 
-        return BlurQc(mpp=self.mpp, sigma=self.sigma, threshold=self.threshold, block_px=None)
+        return BlurQc(mpp=self.mpp, sigma=self.sigma, threshold=self.threshold, block_px=_BLOCK_PX)
 
 
 @attrs.frozen
@@ -67,7 +70,11 @@ class GaussianV2(Settings[SlideQc]):
         0.02, help="averaged edge strength up to which a place is out of focus", validator=at_least(0)
     )
     block_px: int = option(
-        1024, help="side of a block; does not change the mask", unit="px", validator=at_least(16), affects_output=False
+        _BLOCK_PX,
+        help="side of a block; does not change the mask",
+        unit="px",
+        validator=at_least(16),
+        affects_output=False,
     )
 
     def build(self) -> SlideQc:
