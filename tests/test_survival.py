@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import resource
 import shutil
@@ -112,6 +113,22 @@ def test_a_run_that_is_killed_again_and_again_ends_as_one_that_is_not(
         places = {(record.loc_x, record.loc_y) for record in records}
         assert len(places) == len(records) == report["written"]
         assert report["planned"] == report["written"] + sum(report["rejected"].values()) + report["unreadable"]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_run_that_is_interrupted_leaves_nothing_half_made(six: Path, tmp_path: Path, jobs: int) -> None:
+    out = tmp_path / "out"
+    stopped = subprocess.Popen(
+        command(six, out, "--jobs", jobs), stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    wait_until(lambda: bool(list(out.glob(f"slideloom/{LABEL}/slides/*.json"))))
+
+    os.killpg(stopped.pid, signal.SIGINT)  # as a terminal does for Ctrl-C
+    _, told = stopped.communicate(timeout=60)
+
+    assert stopped.returncode == 130
+    assert told.strip() == "slideloom: interrupted; finished slides are kept, run again to go on"
+    assert not [path for path in out.rglob("*") if is_left_over(path)]
 
 
 def test_finished_slides_are_not_made_again(six: Path, tmp_path: Path) -> None:

@@ -7,18 +7,19 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 from attrs import define, field, frozen
 
 from slideloom.errors import SlideError
 
 _RESULT, _ERROR, _MESSAGE = "result", "error", "message"
-_SECONDS_TO_END = 5.0  # that an idle worker gets before it is killed
+_SECONDS_TO_END = 5.0  # that a worker gets to remove its temporary files before it is killed
 
 # In a worker: where `report_progress` sends to.
 _to_parent: list[Connection] = []
@@ -34,7 +35,8 @@ class Lost:
 def report_progress(*message: Any) -> None:
     """Tell the parent process something about the item at work; does nothing outside a worker."""
     if _to_parent:
-        _to_parent[0].send((_MESSAGE, message))
+        with suppress(BrokenPipeError, ConnectionError):  # the parent has ended, or is about to end this process
+            _to_parent[0].send((_MESSAGE, message))
 
 
 @define(eq=False)
@@ -77,14 +79,12 @@ class Crew:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for worker in self._workers:
+            if worker.job is not None:
+                worker.process.terminate()
             worker.connection.close()  # an idle worker ends by itself
         end = time.monotonic() + _SECONDS_TO_END
         for worker in self._workers:
-            if worker.job is None:
-                worker.process.join(max(0.0, end - time.monotonic()))
-            if worker.process.is_alive():
-                worker.process.kill()
-                worker.process.join()
+            _end(worker.process, end - time.monotonic())
 
     def run(self, items: Iterator[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
         """Index and result, exception or `Lost` of each item, in order of completion."""
@@ -135,9 +135,9 @@ class Crew:
 
     def _dismiss(self, worker: _Worker) -> None:
         self._workers.remove(worker)
+        worker.process.terminate()
         worker.connection.close()
-        worker.process.kill()
-        worker.process.join()
+        _end(worker.process, _SECONDS_TO_END)
 
     def _heard(self, worker: _Worker) -> Iterator[tuple[int, Any]]:
         if worker.job is None:
@@ -174,6 +174,14 @@ class Crew:
                         f"given up after {self._timeout_s:g} s{reached}; raise run.timeout_s, or look at the slide"
                     ),
                 )
+
+
+def _end(process: BaseProcess, seconds: float) -> None:
+    """Wait for a process that was told to end, and kill it if it does not."""
+    process.join(max(0.0, seconds))
+    if process.is_alive():
+        process.kill()
+        process.join()
 
 
 class _Feed:
@@ -216,6 +224,7 @@ def _work(connection: Connection, function: Callable[[Any], Any]) -> None:
     """The life of a worker."""
     # Ctrl-C reaches all processes of a terminal; the parent decides what becomes of its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _leave)
     threading.Thread(target=_die_with_parent, name="slideloom-watch", daemon=True).start()
     _to_parent.append(connection)
     while True:
@@ -234,6 +243,10 @@ def _work(connection: Connection, function: Callable[[Any], Any]) -> None:
             return
         except Exception as error:  # what cannot be pickled is told in words
             connection.send((_ERROR, SlideError(f"{type(answer[1]).__name__}: {answer[1]} (not sent: {error})")))
+
+
+def _leave(_number: int, _frame: object) -> NoReturn:
+    raise SystemExit(1)  # passes through whoever removes temporary files
 
 
 def _die_with_parent() -> None:
