@@ -58,6 +58,7 @@ def main(words: list[str] | None = None) -> int:
     for name in chosen.only or SECTIONS:
         print(f"{name} ...", file=sys.stderr, flush=True)
         result["sections"][name] = SECTIONS[name](bench)
+        result["about"]["source"] = bench.source
         # After each section, so that a run which is stopped leaves what it has measured.
         (chosen.out / "bench.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     text = as_text(result)
@@ -76,7 +77,6 @@ def _about(bench: sections.Bench) -> dict[str, Any]:
         "python": platform.python_version(),
         "load_before": load,
         "rounds": bench.rounds,
-        "source": bench.source,
         "versions": versions(),
     }
 

@@ -119,7 +119,7 @@ def _integral(mask: Mask, rows: Whole) -> NDArray[np.integer[Any]]:
     kind = np.int32 if mask.size < 2**31 else np.int64
     pixels = mask.view(np.uint8)
     sums = np.zeros((len(rows), mask.shape[1] + 1), kind)
-    above = np.zeros(mask.shape[1], kind)
+    above: NDArray[np.integer[Any]] = np.zeros(mask.shape[1], kind)
     start = 0
     for number, row in enumerate(rows.tolist()):
         above += np.add.reduce(pixels[start:row], axis=0, dtype=kind)
