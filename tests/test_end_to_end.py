@@ -216,6 +216,121 @@ def test_every_reader_gives_the_same_tiles_of_a_real_slide(real_data: Path, tmp_
     assert [record.image_raw for record in records] == [record.image_raw for record in expected]
 
 
+def test_real_slides_give_the_same_bytes_for_any_threads_jobs_and_batch(real_data: Path, tmp_path: Path) -> None:
+    file = tmp_path / "p.toml"
+    file.write_text(
+        f"""slideloom = 1
+        qc = [{{use = "otsu"}}, {{use = "gaussian-v2"}}]
+        normalizer = {{use = "macenko"}}
+        sink = [{{use = "tfrecord"}}, {{use = "images"}}]
+        [slides]
+        include = ["{(real_data / "*.svs").as_posix()}"]
+        mpp = 0.5
+        [tiles]
+        size_px = 150
+        size_um = 302
+        [run]
+        batch_tiles = 3
+        """
+    )
+    runs = (["--threads", "1"], ["--threads", "2"], ["--jobs", "2"])
+    for number, run in enumerate(runs):
+        assert main(["run", str(file), "--out", str(tmp_path / str(number)), *run]) == 0
+    words = ["--mpp", 0.5, "--tile-px", 150, "--tile-um", 302, "--qc", "otsu", "--qc", "gaussian-v2"]
+    words += ["--normalizer", "macenko", "--sink", "tfrecord", "--sink", "images", "--out", tmp_path / "words"]
+    assert extract(*sorted(real_data.glob("*.svs")), *words) == 0
+
+    found = [digests(tmp_path / name) for name in ("0", "1", "2", "words")]
+
+    assert len(found[0]) > 30
+    assert found.count(found[0]) == 4
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--edge-tiles", "--qc", "otsu"],
+        ["--stride-div", "2"],
+        ["--stride-div", "4", "--edge-tiles", "--max-tiles", "20"],
+        ["--random-origin", "--seed", "5", "--use-bounds", "--max-tiles", "7", "--qc", "otsu"],
+        ["--roi", "ROIS", "--roi-method", "outside", "--roi-filter", "0.3", "--edge-tiles"],
+        ["--roi", "ROIS", "--roi-artifact", "tumor", "--roi-filter", "0.3", "--stride-div", "2"],
+        ["--roi", "ROIS", "--roi-artifact", "tumor", "--normalizer", "macenko"],
+        ["--tile-um", "10x", "--edge-tiles"],
+    ],
+    ids=" ".join,
+)
+def test_table_report_and_records_agree_on_every_planned_tile(
+    demo_slide: DemoFiles, tmp_path: Path, words: list[str]
+) -> None:
+    words = [str(demo_slide.rois) if word == "ROIS" else word for word in words]
+
+    assert extract(demo_slide.path, *TILES, *words, "--out", tmp_path) == 0
+
+    report = sl.SlideReport.load(
+        tmp_path / "slideloom" / next((tmp_path / "tfrecords").iterdir()).name / "slides/demo.json"
+    )
+    rows = list(csv.DictReader((tmp_path / report.tile_table).read_text().splitlines()))
+    status = [row["status"] for row in rows]
+    records = list(read_records(tmp_path / report.outputs[0]))
+    assert report.is_accounted
+    assert len(rows) == report.planned > report.written > 0
+    assert {reason: status.count(reason) for reason in set(status) - {"written"}} == report.rejected
+    places = {(int(row["loc_x"]), int(row["loc_y"])) for row in rows if row["status"] == "written"}
+    assert sorted((record.loc_x, record.loc_y) for record in records) == sorted(places)
+    assert "max-tiles" not in report.rejected or report.written == int(words[words.index("--max-tiles") + 1])
+
+
+def test_saved_masks_and_any_order_of_qc_give_the_same_tiles_and_blur_burden(
+    demo_slide: DemoFiles, tmp_path: Path
+) -> None:
+    names = ["tissue", "gaussian-v2", "pen"]
+    masks = tmp_path / "first" / "slideloom" / "100px_100um" / "masks"
+    orders = {
+        "first": [*names, "--save-masks"],
+        "backwards": names[::-1],
+        "saved": [f"saved-mask:folder={masks},of={name}" for name in names],
+    }
+    for out, steps in orders.items():
+        flags = [step for step in steps if step.startswith("--")]
+        qc = [word for step in steps if step not in flags for word in ("--qc", step)]
+        assert extract(demo_slide.path, *TILES, *qc, *flags, "--out", tmp_path / out) == 0
+
+    reports = [report_of(tmp_path / out) for out in orders]
+    folders = [tmp_path / out / "tfrecords" / "100px_100um" for out in orders]
+    assert len({report["blur_burden"] for report in reports}) == 1
+    assert reports[0]["blur_burden"] > 0.05  # type: ignore[operator]
+    assert len({(folder / "demo.tfrecords").read_bytes() for folder in folders}) == 1
+    for folder in folders:
+        assert (folder / "high_blur_burden.txt").read_text() == f"demo,{reports[0]['blur_burden']:.4f}\n"
+    assert any("out of focus" in warning for warning in reports[0]["warnings"])  # type: ignore[attr-defined]
+
+
+def test_every_form_of_the_tile_list_tells_kept_and_dropped_tiles_with_reasons(
+    demo_slide: DemoFiles, tmp_path: Path
+) -> None:
+    pd, shapely = pytest.importorskip("pandas"), pytest.importorskip("shapely")
+    words = ["tiles", str(demo_slide.path), *TILES, "--roi", str(demo_slide.rois), "--qc", "otsu"]
+    forms = [tmp_path / f"t.{suffix}" for suffix in ("csv", "parquet", "geojson")]
+    for form in forms:
+        if form.suffix == ".parquet":
+            pytest.importorskip("pyarrow")
+        assert main([*words, "--out", str(form)]) == 0
+
+    table, parquet = pd.read_csv(forms[0]), pd.read_parquet(forms[1])
+    features = json.loads(forms[2].read_text())["features"]
+
+    assert set(table.status) == {"kept", "roi", "qc:otsu"}
+    assert set(table.label.dropna()) == {"tumor", "stroma"}
+    assert parquet[["loc_x", "loc_y", "status"]].equals(table[["loc_x", "loc_y", "status"]])
+    assert [feature["properties"]["classification"]["name"] for feature in features] == table.status.tolist()
+    shapes = [shapely.geometry.shape(feature["geometry"]) for feature in features]
+    assert all(shape.is_valid for shape in shapes)
+    assert [(shape.centroid.x, shape.centroid.y) for shape in shapes] == list(
+        zip(table.loc_x, table.loc_y, strict=True)
+    )
+
+
 def test_damaged_real_files_are_named_and_the_others_finish(
     real_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
