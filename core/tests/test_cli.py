@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from slideloom.cli import main
-from slideloom.cli.options import step_table
 from slideloom.errors import ConfigError
+from slideloom.shorthand import step_table
 
 WriteSlide = Callable[..., Path]
 TILES = ["--tile-px", "60", "--tile-um", "75", "--filter", "none", "--sink", "raw"]
@@ -123,6 +123,22 @@ def test_a_broken_plugin_shows_and_gives_exit_code_1(
 
     assert main(["plugins", "-v"]) == 1
     assert "no_such_thing" in capsys.readouterr().out
+
+
+def test_doctor_tells_of_each_library_its_version_or_how_to_get_it(
+    raw: Callable[..., None], capfd: pytest.CaptureFixture[str]
+) -> None:
+    raw("broken_plugin", "import no_such_thing")
+
+    assert main(["doctor", "--json"]) == 1
+    told = json.loads(capfd.readouterr().out)
+    libraries = {row["library"]: row for row in told["libraries"]}
+    assert libraries["numpy"]["version"]
+    assert all(row["remedy"].startswith("pip install ") for row in libraries.values() if row["error"])
+    assert "no_such_thing" in told["broken_plugins"]["broken_plugin"]
+    assert told["missing"] == []
+    assert main(["doctor"]) == 1
+    assert "broken   broken_plugin" in capfd.readouterr().out
 
 
 def test_a_plugin_adds_a_command(raw: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:

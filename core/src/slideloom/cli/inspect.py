@@ -218,7 +218,10 @@ def _examine(library: _Library) -> dict[str, Any]:
 
 def _print_doctor(rows: list[dict[str, Any]], broken: list[Plugin], missing_kinds: list[str]) -> None:
     out = Console(highlight=False)
-    out.print(f"slideloom {__version__}, Python {platform.python_version()}, {platform.platform()}, {sys.prefix}")
+    out.print(
+        f"slideloom {__version__}, Python {platform.python_version()}, {platform.platform()}, {escape(sys.prefix)}",
+        soft_wrap=True,
+    )
     for row in rows:
         if not row["error"]:
             out.print(f"  [green]ok[/]       {row['library']:<15}{row['version']:<28}{row['gives']}", soft_wrap=True)
