@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from slideloom.plugins import Registry, registry
 from slideloom.regions import Regions
 from slideloom.resolution import find_resolution, read_mpp_file
 from slideloom.settings import Settings, from_table
+from slideloom.shorthand import named_step
 from slideloom.slide import Slide, SlideInfo
 from slideloom.steps import Reader
 
@@ -94,7 +94,7 @@ def open_without_mpp(path: Path, rules: Slides, plugins: Registry | None = None)
                 f"{path.name}: cannot be read ({error.strerror}); check its permissions and its disk"
             ) from error
     if rules.reader is not None:
-        return _open(_named_reader(rules.reader, found), path)
+        return _open(named_step("reader", rules.reader, plugins=found), path)
     if path.is_file() and path.stat().st_size == 0:
         raise SlideError(f"{path.name}: the file is empty; copy it again from its source")
     avoided = {name.replace("_", "-") for name in rules.avoid_readers}
@@ -119,19 +119,6 @@ def open_without_mpp(path: Path, rules: Slides, plugins: Registry | None = None)
         + (f"; not loaded: {broken}" if broken else "")
         + "; is it complete, and an image? `slideloom doctor` shows what is installed"
     )
-
-
-def _named_reader(text: str, found: Registry) -> Settings[Reader]:
-    """The reader of a name, or of a name with options such as "tiff:dct_scale=true,cache_mb=64"."""
-    name, _, options = text.partition(":")
-    try:
-        table = tomllib.loads(options.replace(",", "\n"))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"reader {text!r}: write options as NAME:option=value,option=value ({error})") from error
-    settings, mistakes = from_table(found.find("reader", name), table, where=f"reader {text!r}")
-    if settings is None:
-        raise ConfigError("\n".join(mistakes))
-    return settings
 
 
 def _open(settings: Settings[Reader], path: Path) -> Slide:

@@ -65,7 +65,9 @@ class RunOptions:
         None, help="processes, one slide each; by default chosen by cores and slides", validator=at_least(1)
     )
     threads: int | None = option(None, help="threads within a slide; by default chosen by cores", validator=at_least(1))
-    executor: str | None = option(None, help="name of the executor; by default in-process or processes")
+    executor: str | None = option(
+        None, help='such as "processes" or "dask:address=tcp://head:8786"; by default in-process or processes'
+    )
     buffer: Path | None = option(None, help="folder on a fast disk that slides are copied to ahead of reading")
     buffer_gb: float = option(50.0, help="room used in the buffer folder at most", unit="GB", validator=positive)
     batch_tiles: int = option(16, help="tiles per batch", validator=at_least(1))

@@ -27,7 +27,8 @@ from slideloom.planning import BLUR_BURDEN_WARNING
 from slideloom.plugins import registry
 from slideloom.reports import RunReport, SlideReport
 from slideloom.resolution import read_mpp_file
-from slideloom.settings import from_table, options_of, plain
+from slideloom.settings import options_of, plain
+from slideloom.shorthand import named_step
 from slideloom.slide import slide_name
 from slideloom.steps import Executor
 from slideloom.storing import storing_in, write_whole
@@ -253,15 +254,10 @@ def _executor(pipeline: Pipeline, jobs: int) -> Executor:
     if name is None:
         alone = jobs == 1 and timeout_s is None  # a slide can only be given up in a process of its own
         return InProcess().build() if alone else Processes(jobs=jobs, timeout_s=timeout_s).build()
-    cls = registry().find("executor", name)
-    known = options_of(cls)
-    if timeout_s is not None and "timeout_s" not in known:
-        raise ConfigError(f"run.timeout_s: executor '{name}' cannot give a slide up; use 'processes', or leave it out")
     given = {"jobs": jobs, "timeout_s": timeout_s}
-    table = {key: value for key, value in given.items() if key in known and value is not None}
-    settings, _ = from_table(cls, table, where=f"executor {name}")
-    if settings is None:
-        raise ConfigError(f"executor '{name}' cannot be made without options")
+    settings = named_step("executor", name, plugins=registry(), given=given)
+    if timeout_s is not None and "timeout_s" not in options_of(type(settings)):
+        raise ConfigError(f"run.timeout_s: executor '{name}' cannot give a slide up; use 'processes', or leave it out")
     chosen: Executor = settings.build()
     return chosen
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import tomllib
 from pathlib import Path
 from typing import Any
 
 from slideloom.errors import ConfigError
+from slideloom.shorthand import step_table
 
 
 def add_extract_options(parser: argparse.ArgumentParser) -> None:
@@ -158,45 +158,3 @@ def _roi_rules(chosen: argparse.Namespace) -> dict[str, Any]:
         rules["filter_method"] = "proportion"
         rules["threshold"] = _number(chosen.roi_filter, "--roi-filter must be center or a share from 0 to 1")
     return rules
-
-
-def step_table(text: str) -> dict[str, Any]:
-    """{"use": "otsu", "level": 2} for "otsu:level=2"; values are read as TOML, else as text.
-
-    Raises:
-        ConfigError: an option has no "=".
-    """
-    name, _, rest = text.partition(":")
-    table: dict[str, Any] = {"use": name}
-    for item in _split(rest):
-        key, equals, value = item.partition("=")
-        if not equals or not key.strip():
-            raise ConfigError(f"{text!r}: write options as NAME:option=value,option=value")
-        table[key.strip()] = _value(value.strip())
-    return table
-
-
-def _split(text: str) -> list[str]:
-    """The parts between commas that are not within brackets or quotes."""
-    parts, start, depth, quote = [], 0, 0, ""
-    for position, letter in enumerate(text):
-        if quote:
-            quote = "" if letter == quote else quote
-        elif letter in "\"'":
-            quote = letter
-        elif letter in "[{":
-            depth += 1
-        elif letter in "]}":
-            depth -= 1
-        elif letter == "," and depth == 0:
-            parts.append(text[start:position])
-            start = position + 1
-    parts.append(text[start:])
-    return [part for part in parts if part.strip()]
-
-
-def _value(text: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text

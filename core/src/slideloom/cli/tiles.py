@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from slideloom.cli.options import step_table
 from slideloom.errors import ConfigError
 from slideloom.geojson import write_tiles_geojson
 from slideloom.pipeline_file import pipeline_from_table
+from slideloom.shorthand import step_table
 from slideloom.storing import storing_in, write_whole
 from slideloom.wsi import WSI
 

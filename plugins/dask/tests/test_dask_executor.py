@@ -1,0 +1,108 @@
+"""Slides run on a Dask cluster as they do without one."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from slideloom import ConfigError, Executor, pipeline_from_table, run_pipeline
+from slideloom.testing import SettingsContract
+from slideloom.testing.fixtures import DemoFiles
+from slideloom_dask import Dask
+
+distributed = pytest.importorskip("distributed", reason="needs pip install distributed")
+
+# What other packages warn about is theirs.
+pytestmark = pytest.mark.filterwarnings("default::DeprecationWarning", "default::ResourceWarning")
+
+
+class TestDaskSettings(SettingsContract):
+    settings = Dask(address="tcp://head:8786")
+    kind = Executor
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=False, dashboard_address=":0"
+    ) as cluster:
+        yield cluster.scheduler_address
+
+
+def halved(number: int) -> float:
+    if number == 3:
+        raise ArithmeticError("three is odd")
+    return number / 2
+
+
+def ended(number: int) -> int:
+    if number == 1:
+        os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
+    return number
+
+
+def test_every_item_gives_its_result_or_its_error(address: str) -> None:
+    found = dict(Dask(address=address).build().run(halved, range(10)))
+
+    assert sorted(found) == list(range(10))
+    assert isinstance(found.pop(3), ArithmeticError)
+    assert found == {number: number / 2 for number in range(10) if number != 3}
+
+
+def test_items_are_taken_when_there_is_room_for_them(address: str) -> None:
+    taken: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(0, 40, 2):
+            taken.append(number)
+            yield number
+
+    results = Dask(address=address).build().run(halved, items())
+    next(results)
+
+    assert len(taken) < 20
+    assert len(list(results)) == 19
+
+
+def test_a_run_gives_the_same_bytes_as_without_dask(address: str, demo_slide: DemoFiles, tmp_path: Path) -> None:
+    slides = [demo_slide.path, demo_slide.path.with_name("other.svs")]
+    slides[1].write_bytes(demo_slide.path.read_bytes())
+    table: dict[str, Any] = {"slideloom": 1, "tiles": {"size_px": 100, "size_um": 100}, "qc": [{"use": "tissue"}]}
+    digests = []
+    for number, run in enumerate(({"jobs": 1}, {"executor": f"dask:address={address}"})):
+        out = tmp_path / str(number)
+        report = run_pipeline(pipeline_from_table({**table, "run": run}, where="test"), slides, out)
+        assert [slide.status for slide in report.slides] == ["done", "done"]
+        records = sorted(out.rglob("*.tfrecords"))
+        assert len(records) == 2
+        digests.append([hashlib.sha256(path.read_bytes()).hexdigest() for path in records])
+
+    assert digests[0] == digests[1]
+
+
+def test_a_missing_scheduler_is_named_with_the_remedy() -> None:
+    executor = Dask(address="tcp://127.0.0.1:9", patience_s=0.5).build()
+
+    with pytest.raises(ConfigError, match=r"no scheduler at tcp://127.0.0.1:9 .*dask scheduler"):
+        list(executor.run(halved, range(2)))
+
+
+def test_a_scheduler_without_workers_is_named_with_the_remedy() -> None:
+    with distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=":0") as cluster:
+        executor = Dask(address=cluster.scheduler_address, patience_s=0.5).build()
+
+        with pytest.raises(ConfigError, match="has no worker; start one with `dask worker"):
+            list(executor.run(halved, range(2)))
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_costs_its_own_item_only() -> None:
+    found = dict(Dask(jobs=2).build().run(ended, range(4)))
+
+    assert isinstance(found.pop(1), distributed.KilledWorker)
+    assert found == {0: 0, 2: 2, 3: 3}
