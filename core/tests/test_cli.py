@@ -78,7 +78,7 @@ def test_a_pipeline_file_is_checked_and_run(
     )
 
     assert main(["check", str(file)]) == 0
-    assert "1 slides; 60px_75um" in capsys.readouterr().out
+    assert "1 slide; 60px_75um" in capsys.readouterr().out
     assert main(["run", str(file), "--threads", "1"]) == 0
     assert (tmp_path / "raw" / "a.raw").exists()
 

@@ -504,3 +504,16 @@ def test_a_slide_is_run_again_when_a_file_that_its_step_reads_changed(
     report = run_pipeline(chosen, slides, tmp_path / "out")
 
     assert [slide.status for slide in report.slides] == ["skipped", "done"]
+
+
+def test_tiles_of_other_settings_that_a_failed_redo_leaves_are_named(
+    steps: None, analytic: WriteSlide, tmp_path: Path
+) -> None:
+    slide = analytic()
+    run_pipeline(pipeline(), [slide], tmp_path)
+    bad = pipeline(filter=[{"use": "bad", "how": "raises"}], run={"redo": True})
+
+    for _ in range(2):  # also when it fails once more
+        (report,) = run_pipeline(bad, [slide], tmp_path).slides
+        assert report.status == "failed"
+        assert "is still there: raw/a.raw" in report.error

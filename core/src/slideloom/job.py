@@ -82,6 +82,12 @@ def process_slide(task: SlideTask) -> SlideReport:
 def _failed(task: SlideTask, report: SlideReport) -> SlideReport:
     if not task.dry_run:
         folder = OutputFolder(task.out, report.label)
+        stale = _outputs_left(folder, report.slide)
+        if stale:
+            left = (
+                f"; what an earlier run made of it, with other settings or of another file, is still there: {stale[0]}"
+            )
+            report = attrs.evolve(report, error=report.error + left, outputs=stale)
         try:
             write_json(folder.report(report.slide), report.as_table())
         except OutputError as error:  # the disk may be what failed; the report still reaches the caller
@@ -118,6 +124,15 @@ def _process(task: SlideTask) -> SlideReport:
         if not task.dry_run:
             report = _store(task, plan, folder, report)
         return report
+
+
+def _outputs_left(folder: OutputFolder, slide: str) -> tuple[str, ...]:
+    """Files that an earlier run made of a slide and that are still there."""
+    try:
+        outputs = SlideReport.load(folder.report(slide)).outputs
+    except (OSError, ValueError, TypeError, OutputError):  # no earlier report, or none that can be read: nothing known
+        return ()
+    return tuple(output for output in outputs if (folder.root / output).exists())
 
 
 def finished_report(folder: OutputFolder, slide: str, digest: str) -> SlideReport | None:

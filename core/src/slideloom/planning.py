@@ -157,6 +157,8 @@ def apply_regions(plan: SlidePlan) -> None:
             if use.method == "inside":
                 plan.warnings.append(f"roi '{use.source.name}' has no regions for this slide, and method is 'inside'")
                 ledger.reject(np.arange(len(ledger)), "roi")
+            elif use.method == "auto":
+                plan.warnings.append(f"roi '{use.source.name}' has no regions for this slide: all of it is used")
             continue
         selection = select_tiles(
             ledger.tiles,

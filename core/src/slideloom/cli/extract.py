@@ -69,9 +69,8 @@ def run_check(chosen: argparse.Namespace) -> int:
     check_mpp_file(pipeline)
     slides = slides_of(pipeline, chosen.pipeline.parent)
     steps = [use.step.name for use in pipeline.qc] + [step.name for step in pipeline.filters]
-    print(
-        f"{chosen.pipeline}: correct; {len(slides)} slides; {pipeline.tiles.label}; steps: {', '.join(steps) or 'none'}"
-    )
+    count = f"{len(slides)} slide{'' if len(slides) == 1 else 's'}"
+    print(f"{chosen.pipeline}: correct; {count}; {pipeline.tiles.label}; steps: {', '.join(steps) or 'none'}")
     return 0
 
 
