@@ -146,20 +146,25 @@ def command_line_page() -> str:
         *_fenced(_parser_of([]).format_help()),
     ]
     for name in command_names():
-        lines += ["", f"## slideloom {name}", "", *_fenced(_help_of(name))]
+        lines += _help_of(f"slideloom {name}", _subcommands(_parser_of([name]))[name], depth=2)
     return _joined(lines)
 
 
 def command_names() -> list[str]:
     """All commands, those of plugins included."""
-    (commands,) = [a for a in _parser_of([])._actions if isinstance(a, argparse._SubParsersAction)]
-    return list(commands.choices)
+    return list(_subcommands(_parser_of([])))
 
 
-def _help_of(name: str) -> str:
-    (commands,) = [a for a in _parser_of([name])._actions if isinstance(a, argparse._SubParsersAction)]
-    text: str = commands.choices[name].format_help()
-    return text
+def _subcommands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    found = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    return dict(found[0].choices) if found else {}
+
+
+def _help_of(title: str, parser: argparse.ArgumentParser, *, depth: int) -> list[str]:
+    lines = ["", f"{'#' * depth} {title}", "", *_fenced(parser.format_help())]
+    for name, sub in _subcommands(parser).items():
+        lines += _help_of(f"{title} {name}", sub, depth=depth + 1)
+    return lines
 
 
 def _parser_of(words: Sequence[str]) -> argparse.ArgumentParser:
@@ -170,11 +175,9 @@ def _parser_of(words: Sequence[str]) -> argparse.ArgumentParser:
 
 def _widen(parser: argparse.ArgumentParser) -> None:
     """Line breaks are not to depend on the terminal of whoever builds the pages."""
-    parser.formatter_class = lambda prog: argparse.HelpFormatter(prog, width=100, max_help_position=30)  # type: ignore[assignment, return-value]
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            for sub in action.choices.values():
-                _widen(sub)
+    parser.formatter_class = lambda prog: argparse.HelpFormatter(prog, width=88, max_help_position=28)  # type: ignore[assignment, return-value]
+    for sub in _subcommands(parser).values():
+        _widen(sub)
 
 
 def python_page() -> str:
