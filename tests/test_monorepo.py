@@ -175,3 +175,19 @@ def test_every_distribution_is_installed_as_its_name_says() -> None:
     installed = {canonicalize_name(dist.metadata["Name"]) for dist in distributions()}
 
     assert {table(folder)["project"]["name"] for folder in DISTS} <= installed
+
+
+# Cellpose is not installed where tests run, and its settings refuse to build without it.
+WITHOUT_CONTRACT = {"Cellpose"}
+
+
+@plugins
+def test_every_step_of_a_plugin_is_held_to_its_contract(plugin: Path) -> None:
+    from slideloom.plugins import registry
+
+    (found,) = [item for item in registry().plugins if item.dist == f"slideloom-{plugin.name}"]
+    steps = {cls.__name__ for classes in found.steps.values() for cls in classes} - WITHOUT_CONTRACT
+    text = "".join(path.read_text(encoding="utf-8") for path in sorted((plugin / "tests").glob("*.py")))
+    held = re.findall(r"^class Test\w+\(\w*Contract\):(.*?)(?=^\S|\Z)", text, re.DOTALL | re.MULTILINE)
+
+    assert {step for step in steps if not any(re.search(rf"\b{step}\b", body) for body in held)} == set()

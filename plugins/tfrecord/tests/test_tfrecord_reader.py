@@ -9,11 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from slideloom import TileStores
 from slideloom.geometry import Size
-from slideloom.testing import batch_of, info_of, scene_of, stained
+from slideloom.testing import SettingsContract, batch_of, info_of, scene_of, stained
 from slideloom_tfrecord import DamagedRecord, TFRecordFile, TFRecords, read_records
 from slideloom_tfrecord.example import bytes_entry, int_entry, varint
 from slideloom_tfrecord.framing import framed
+from slideloom_tfrecord.settings import TFRecordFiles
 
 
 @pytest.fixture
@@ -157,3 +159,8 @@ def test_a_file_object_can_be_pickled_and_shared_by_threads(path: Path) -> None:
     assert found == expected * 5
     tiles.close()
     copy.close()
+
+
+class TestTFRecordFiles(SettingsContract):
+    settings = TFRecordFiles()
+    kind = TileStores
