@@ -24,6 +24,12 @@ from slideloom.workers import report_progress
 WriteSlide = Callable[..., Path]
 
 
+@pytest.fixture(autouse=True)
+def _findable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers import this module by the name that pytest gave it, which starts at the repository's root."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))
+
+
 def act(item: tuple[str, object]) -> object:
     """What a worker does in these tests."""
     word, value = item
