@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,14 +17,6 @@ _ON_GRID = 1 / 256
 # Output pixels computed and thrown away to reach a whole source pixel, and how far from it is near enough.
 _LONGEST_LEAD = 64
 _LEAD_ERROR = 1 / 128
-
-
-class Resampler(Protocol):
-    """Maps a box of an image, in pixels of that image, to an image of the given size."""
-
-    def __call__(self, rgb: Rgb, *, box: Box, size: Size) -> Rgb:
-        """`rgb` (H, W, 3) uint8 within `box`, as (size.height, size.width, 3) uint8."""
-        ...
 
 
 def resample(rgb: Rgb, *, box: Box, size: Size) -> Rgb:

@@ -10,7 +10,7 @@ import numpy as np
 from attrs import frozen
 
 from slideloom.errors import ConfigError, SlideError
-from slideloom.geometry import Box, Size, floor_tolerant
+from slideloom.geometry import Size, floor_tolerant
 from slideloom.settings import Settings, at_least, option, positive
 from slideloom.slide import Slide, SlideInfo
 from slideloom.steps import Placement, Scene
@@ -182,8 +182,3 @@ def _origins(
 ) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     last = end if edge else end + 1 - footprint
     return np.arange(start, max(last, start), stride, dtype=np.int64)
-
-
-def footprint_inside(info: SlideInfo, box: Box) -> bool:
-    """True if a tile's box lies within the slide."""
-    return box.x >= 0 and box.y >= 0 and box.right <= info.size.width and box.bottom <= info.size.height
