@@ -18,7 +18,7 @@ def picture(height: int, width: int) -> Rgb:
     return np.stack(waves, axis=-1).astype(np.uint8)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(
     x=st.sampled_from([0.0, 0.5, 0.25, 0.7, 0.123]),
     y=st.sampled_from([0.0, 0.5, 0.75, 0.9]),
@@ -65,3 +65,14 @@ def test_a_tile_of_a_batch_gets_what_a_tile_of_its_own_gets(start: float, ratio:
     assert np.array_equal(batch[1], _native(rgb, box=box, size=Size(64, 64)))
     assert not batch[0].any()
     assert not batch[2].any()
+
+
+@pytest.mark.parametrize("side", [129, 130, 193, 259])
+def test_a_shrink_by_little_more_than_a_whole_number_is_the_average(side: int) -> None:
+    rgb = picture(side, side)
+    box = Box(0, 0, side, side)
+
+    gap = np.abs(_native(rgb, box=box, size=Size(64, 64)).astype(int) - resample(rgb, box=box, size=Size(64, 64)))
+
+    assert gap.max() <= 2
+    assert gap.mean() < 0.4
