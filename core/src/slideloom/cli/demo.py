@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from slideloom.cli.display import RunDisplay, console, print_summary
-from slideloom.cli.extract import exit_code
+from slideloom.cli.extract import exit_code, print_report_path
 from slideloom.layout import OutputFolder
 from slideloom.pipeline import Pipeline
 from slideloom.pipeline_file import pipeline_from_table
@@ -46,6 +46,7 @@ def run_demo(chosen: argparse.Namespace) -> int:
         say.print(f"overview {folder.overview(result.slide)}", soft_wrap=True)
         say.print(f"tiles    {', '.join(str(out / output) for output in result.outputs)}", soft_wrap=True)
         say.print(f"table    {out / result.tile_table}  (every planned tile and what became of it)", soft_wrap=True)
+    print_report_path(pipeline, out)
     return exit_code(report)
 
 
@@ -63,6 +64,10 @@ def _made_slide(out: Path) -> Path:
     return path
 
 
+def _can_report() -> bool:
+    return any(plugin.dist == "slideloom-report" and not plugin.error for plugin in registry().plugins)
+
+
 def _pipeline(mpp: float | None) -> Pipeline:
     """The main job with what is installed: QC by tissue, pen and focus, Macenko normalization, TFRecords and PNGs."""
     plugins = registry()
@@ -72,7 +77,7 @@ def _pipeline(mpp: float | None) -> Pipeline:
         "tiles": {"size_px": 256, "size_um": 128},
         "qc": [step for step in _QC if step["use"] in plugins.names("qc")],
         "sink": [{"use": name} for name in ("tfrecord", "images") if name in plugins.names("sink")],
-        "run": {"overview": True, "save_masks": True},
+        "run": {"overview": True, "save_masks": True, "report": _can_report()},
     }
     if "macenko" in plugins.names("normalizer"):
         table["normalizer"] = {"use": "macenko", "unfit": "keep-original"}

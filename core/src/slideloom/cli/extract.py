@@ -75,7 +75,7 @@ def run_check(chosen: argparse.Namespace) -> int:
 
 
 def _run(pipeline: Pipeline, *, base: Path | None, out: Path, chosen: argparse.Namespace) -> int:
-    from slideloom.cli.display import RunDisplay, console, print_json, print_summary
+    from slideloom.cli.display import RunDisplay, print_json, print_summary
     from slideloom.run import require_slides, run_pipeline, slides_of
 
     if chosen.params is not None:
@@ -92,13 +92,20 @@ def _run(pipeline: Pipeline, *, base: Path | None, out: Path, chosen: argparse.N
             pipeline, slides, out, dry_run=chosen.dry_run, progress=display.tiles, on_slide=display.slide
         )
     print_summary(report)
+    print_report_path(pipeline, out)
+    if chosen.json:
+        print_json(report.as_table())
+    return exit_code(report)
+
+
+def print_report_path(pipeline: Pipeline, out: Path) -> None:
+    """Say where the PDF report is, if the run was to make one."""
+    from slideloom.cli.display import console
+
     if pipeline.run.report:
         # Their names hold the time, so the last one is this run's.
         for path in sorted(out.glob("tile_extraction_report-*.pdf"))[-1:]:
             console().print(f"report   {path}", soft_wrap=True, markup=False)
-    if chosen.json:
-        print_json(report.as_table())
-    return exit_code(report)
 
 
 def exit_code(report: RunReport) -> int:
