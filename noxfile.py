@@ -25,6 +25,7 @@ LOADERS = [
     "pyarrow>=14",
     "pymupdf>=1.24",
     "hatchling>=1.24",
+    "editables>=0.5",
 ]
 
 
