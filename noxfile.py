@@ -26,6 +26,7 @@ LOADERS = [
     "pymupdf>=1.24",
     "hatchling>=1.24",
     "editables>=0.5",
+    "matplotlib>=3.8",
 ]
 
 
