@@ -29,9 +29,11 @@ def test_a_read_is_the_area_average_of_level_0_from_every_level(
 
     read = slide.read_at(box, size, level=level)
 
-    # One grey level of rounding where the reader stores 8 bits, one where the result does.
-    assert np.abs(read - slide.expected(box, size)).max() <= 2.0
-    assert np.abs(read - slide.expected(box, size)).mean() <= 0.6
+    error = np.abs(read - slide.expected(box, size))
+    assert error.mean() < 1.0
+    # Half a level of rounding in the stored pixels and half in the result; and a pixel of a lower level that a box cuts
+    # counts with its mean, which is off by up to an eighth of the slope times its width.
+    assert error.max() <= (1.5, 2.0, 3.0)[level]
 
 
 def test_a_shrunk_pixel_is_the_mean_of_what_it_covers() -> None:
