@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -290,10 +289,3 @@ def _store(task: SlideTask, plan: SlidePlan, folder: OutputFolder, report: Slide
     report = attrs.evolve(report, tile_table=folder.relative(table))
     write_json(folder.report(report.slide), report.as_table())
     return report
-
-
-def default_threads() -> int:
-    """Number of processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return max(1, len(os.sched_getaffinity(0)))
-    return os.cpu_count() or 1

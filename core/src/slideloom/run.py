@@ -7,6 +7,7 @@ import glob
 import io
 import json
 import logging
+import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -19,7 +20,7 @@ from slideloom import __version__
 from slideloom.buffering import buffered
 from slideloom.errors import ConfigError, OutputError, PluginError, SlideError
 from slideloom.executors import InProcess, InProcessExecutor, Processes, ProcessExecutor
-from slideloom.job import Progress, SlideTask, default_threads, process_slide
+from slideloom.job import Progress, SlideTask, process_slide
 from slideloom.layout import OutputFolder, write_json
 from slideloom.opening import blaming
 from slideloom.pipeline import Pipeline, Slides, pipeline_differences
@@ -247,6 +248,13 @@ def workers(pipeline: Pipeline, slides: int) -> tuple[int, int]:
         jobs = max(1, min(slides, cores // THREADS_PER_SLIDE))
     threads = pipeline.run.threads or max(1, min(cores // jobs, 2 * THREADS_PER_SLIDE))
     return jobs, threads
+
+
+def default_threads() -> int:
+    """Number of processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return max(1, len(os.sched_getaffinity(0)))
+    return os.cpu_count() or 1
 
 
 def _executor(pipeline: Pipeline, jobs: int) -> Executor:
