@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "cohort": ("DatasetSummary",),
     "dataset": ("Dataset",),
+    "devices": ("torch_device",),
     "encoding": ("ImageEncoder", "ImageOptions"),
     "errors": (
         "ConfigError", "MissingResolution", "OutputError", "PluginError", "RoiError", "SlideError", "SlideloomError",
@@ -55,6 +56,7 @@ __all__ = ["__version__", *sorted(_HOME_OF)]  # noqa: PLE0604 - computed from th
 if TYPE_CHECKING:
     from slideloom.cohort import DatasetSummary as DatasetSummary
     from slideloom.dataset import Dataset as Dataset
+    from slideloom.devices import torch_device as torch_device
     from slideloom.encoding import ImageEncoder as ImageEncoder, ImageOptions as ImageOptions
     from slideloom.errors import (
         ConfigError as ConfigError,

@@ -10,7 +10,7 @@ from typing import TypeVar, overload
 
 import numpy as np
 import torch
-from slideloom import ConfigError, Normalized, Normalizer, RgbBatch, TileBatch
+from slideloom import Normalized, Normalizer, RgbBatch, TileBatch, torch_device
 from torch import Tensor
 
 from slideloom_cyclegan.generator import ResnetGenerator
@@ -52,7 +52,7 @@ class CycleGanNormalizer(Normalizer):
 
     def __init__(self, settings: CycleGan) -> None:
         self.settings = settings
-        self.device = choose_device(settings.device)
+        self.device = torch_device(settings.device)
         self._translators = [
             _translator(*_identity(published(step) if source == "published" else Path(source)), str(self.device))
             for step, source in zip(settings.steps(), settings.files(), strict=True)
@@ -96,26 +96,6 @@ class CycleGanNormalizer(Normalizer):
         for translator in self._translators:
             images = translator(images, half=self.settings.half)
         return images
-
-
-def choose_device(name: str) -> torch.device:
-    """The device of this name; "auto" is CUDA, else MPS, else the CPU.
-
-    Raises:
-        ConfigError: there is no such device here.
-    """
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ConfigError(f'cyclegan: device {name!r} is unknown; use "auto", "cpu", "mps" or "cuda:0"') from error
-    is_here = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not is_here.get(device.type, False):
-        raise ConfigError(f'cyclegan: device {name!r} is not available on this machine; use "auto"')
-    return device
 
 
 def _identity(path: Path) -> tuple[Path, int, int]:

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from slideloom import ConfigError, PluginError
+from slideloom import ConfigError, PluginError, torch_device
 
 Layout = Literal["auto", "channels-first", "channels-last"]
 Device = str  # "auto", "cpu", "cuda", "cuda:1", "mps"
@@ -165,25 +165,6 @@ def predictor(model: object, *, layout: Layout, device: Device) -> Predictor:
     if callable(model):
         return FunctionPredictor(model, layout)
     raise ConfigError(f"a model is a callable, a torch module, a Keras model or a file, not {type(model).__name__}")
-
-
-def torch_device(device: Device) -> Any:
-    """The torch device: for "auto" CUDA, then Apple's GPU, then the processor.
-
-    Raises:
-        ConfigError: torch does not know it or it is not there.
-    """
-    torch = framework("torch", extra="torch")
-    if device == "auto":
-        return torch.device(
-            "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-        )
-    try:
-        found = torch.device(device)
-        torch.empty(0, device=found)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"device = {device!r} cannot be used ({str(error).splitlines()[0]}); try 'auto'") from error
-    return found
 
 
 def _from_file(path: Path, *, layout: Layout, device: Device) -> Predictor:

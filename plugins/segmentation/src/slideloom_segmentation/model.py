@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from attrs import frozen
 from numpy.typing import NDArray
-from slideloom import ConfigError, Size, Slide
+from slideloom import ConfigError, Size, Slide, torch_device
 from torch import Tensor, nn
 
 from slideloom_segmentation.networks import build_network
@@ -70,7 +70,7 @@ class SegmentModel:
         if not file.is_file():
             raise ConfigError(f"{file}: no such model; train one with `slideloom segment train`, or correct the path")
         stat = file.stat()
-        return _loaded(file.resolve(), stat.st_mtime_ns, stat.st_size, str(choose_device(device)))
+        return _loaded(file.resolve(), stat.st_mtime_ns, stat.st_size, str(torch_device(device)))
 
     def probabilities(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(B, H, W, 3) uint8 to (B, classes - 1 if binary else classes, H, W), 0 to 1."""
@@ -161,26 +161,6 @@ def save_model(folder: Path, *, facts: Facts, state: Mapping[str, Tensor], train
     unfinished.replace(folder / "model.safetensors")
     text = json.dumps({**table, "training": training}, indent=1, sort_keys=True)
     (folder / PARAMS).write_text(text + "\n", encoding="utf-8")
-
-
-def choose_device(name: str) -> torch.device:
-    """The device of this name; "auto" is CUDA, else MPS, else the CPU.
-
-    Raises:
-        ConfigError: there is no such device here.
-    """
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ConfigError(f'segment: device {name!r} is unknown; use "auto", "cpu", "mps" or "cuda:0"') from error
-    is_here = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not is_here.get(device.type, False):
-        raise ConfigError(f'segment: device {name!r} is not available on this machine; use "auto"')
-    return device
 
 
 def _table(facts: Facts) -> dict[str, Any]:

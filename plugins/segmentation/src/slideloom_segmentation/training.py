@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from attrs import frozen
 from numpy.typing import NDArray
-from slideloom import ConfigError, OutputError, Regions, Rgb, Slide, open_slide
+from slideloom import ConfigError, OutputError, Regions, Rgb, Slide, open_slide, torch_device
 from torch import Tensor
 from torch.nn import functional
 
-from slideloom_segmentation.model import Facts, as_input, choose_device, save_model
+from slideloom_segmentation.model import Facts, as_input, save_model
 from slideloom_segmentation.networks import build_network
 from slideloom_segmentation.sampling import LabelMap, Plot, Split, augmented, split
 from slideloom_segmentation.settings import SegmentConfig
@@ -80,7 +80,7 @@ def train(
     """
     if len(slides) != len(regions):
         raise ConfigError(f"segment: {len(slides)} slides, but regions of {len(regions)}; give one Regions per slide")
-    device = choose_device(config.device)
+    device = torch_device(config.device)
     before = _checkpoint(config, out, resume=resume)
     with ExitStack() as opened:
         plots = []

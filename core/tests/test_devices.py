@@ -1,0 +1,45 @@
+"""The choice of a PyTorch device."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from slideloom import ConfigError, torch_device
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+
+
+def test_a_named_device_is_taken() -> None:
+    assert torch_device("cpu") == torch.device("cpu")
+
+
+def test_auto_takes_a_graphics_processor_where_there_is_one() -> None:
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+
+    assert torch_device("auto").type == next(kind for kind, is_here in available.items() if is_here)
+
+
+def test_a_device_that_pytorch_does_not_know_is_refused_with_those_it_knows() -> None:
+    with pytest.raises(ConfigError, match='device \'tpu9\' is unknown; use "auto", "cpu"'):
+        torch_device("tpu9")
+
+
+@pytest.mark.parametrize("name", ["cuda:99", "hpu", "meta"])
+def test_a_device_that_is_not_there_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"device '{name}' cannot be used on this machine \(.+\); use \"auto\""):
+        torch_device(name)
+
+
+def test_without_pytorch_the_error_says_what_to_install() -> None:
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "import slideloom\n"
+        "try: slideloom.torch_device('cpu')\n"
+        "except slideloom.ConfigError as error: print(error)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "device 'cpu' needs PyTorch: pip install slideloom[torch]"
