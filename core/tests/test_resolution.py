@@ -8,6 +8,8 @@ import attrs
 import pytest
 from slideloom.errors import ConfigError, MissingResolution
 from slideloom.geometry import Size
+from slideloom.opening import open_slide
+from slideloom.pipeline import Slides
 from slideloom.resolution import find_resolution, read_mpp_file
 from slideloom.slide import Resolution, SlideInfo, levels_from_sizes
 
@@ -65,9 +67,10 @@ def test_an_mpp_file_gives_one_or_two_values_per_slide(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("slide,mpp\na,half\n", "line 2: mpp of a is not a number: 'half'"),
-        ("slide,mpp\na,0.5\na,0.6\n", "line 3: slide a is listed twice"),
-        ("slide,mpp\na,500\n", "line 2: mpp of a is 500, outside"),
+        ("slide,mpp\na,half\n", "line 2: mpp of a is not a number: 'half'; write microns"),
+        ("slide,mpp\na,0.5\na,0.6\n", "line 3: slide a is listed twice; keep one"),
+        ("slide,mpp\n\na,0.5\n\nb,\n", "line 5: slide or mpp is empty; fill it in"),
+        ("slide,mpp\na,500\n", "line 2: mpp of a is 500, outside .*; write"),
         ("name,value\na,0.5\n", "needs the columns slide,mpp; has name, value"),
     ],
 )
@@ -77,3 +80,24 @@ def test_a_wrong_line_is_named(tmp_path: Path, text: str, said: str) -> None:
 
     with pytest.raises(ConfigError, match=said):
         read_mpp_file(path)
+
+
+def test_an_mpp_file_is_parsed_again_only_when_it_has_changed(tmp_path: Path) -> None:
+    path = tmp_path / "mpp.csv"
+    path.write_text("slide,mpp\na,0.5\n")
+    first = read_mpp_file(path)
+
+    assert read_mpp_file(path) is first
+    path.write_text("slide,mpp\na,0.25\n")
+    assert read_mpp_file(path)["a"].x == 0.25
+    path.unlink()
+    with pytest.raises(ConfigError, match=r"mpp\.csv: cannot be read as CSV: .*; give a UTF-8 file"):
+        read_mpp_file(path)
+
+
+def test_a_wrong_mpp_file_is_told_before_the_slide_is_opened(tmp_path: Path) -> None:
+    path = tmp_path / "mpp.csv"
+    path.write_text("slide,mpp\na,half\n")
+
+    with pytest.raises(ConfigError, match="line 2"):
+        open_slide(tmp_path / "missing.svs", slides=Slides(mpp_file=path))

@@ -46,11 +46,12 @@ def open_slide(path: Path | str, *, slides: Slides | None = None, mpp: float | N
         UnsupportedSlide: no reader recognises it.
         MissingResolution: nothing gives its mpp.
         SlideError: it cannot be read.
+        ConfigError: the mpp file is wrong; the slide is not opened then.
     """
     rules = slides or Slides()
+    by_slide = read_mpp_file(rules.mpp_file) if rules.mpp_file is not None else None
     slide = open_without_mpp(Path(path), rules)
     try:
-        by_slide = read_mpp_file(rules.mpp_file) if rules.mpp_file is not None else None
         slide.use_mpp(
             find_resolution(
                 slide.info,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 
 from slideloom.errors import ConfigError, MissingResolution
 from slideloom.slide import Resolution, SlideInfo
@@ -62,37 +64,62 @@ def is_plausible(mpp: float) -> bool:
     return math.isfinite(mpp) and PLAUSIBLE_MPP[0] <= mpp <= PLAUSIBLE_MPP[1]
 
 
-def read_mpp_file(path: Path) -> dict[str, Resolution]:
+def read_mpp_file(path: Path) -> Mapping[str, Resolution]:
     """Microns per pixel by slide name or file name, from a CSV with the columns slide,mpp (or slide,mpp_x,mpp_y).
 
+    Each slide of a run asks for the file; it is parsed once per process as long as it stays as it is.
+
     Raises:
-        ConfigError: the file is missing or a line is wrong; the text names line and value.
+        ConfigError: the file is missing or a line is wrong; the text names line, value and remedy.
     """
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return _parsed(path, state.st_ino, state.st_mtime_ns, state.st_size)
+
+
+def _unreadable(path: Path, error: Exception) -> ConfigError:
+    return ConfigError(f"{path}: cannot be read as CSV: {error}; give a UTF-8 file with the columns slide,mpp")
+
+
+@lru_cache(maxsize=4)
+def _parsed(path: Path, _inode: int, _changed: int, _bytes: int) -> Mapping[str, Resolution]:
+    found: dict[str, Resolution] = {}
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
-            rows = list(reader)
+            columns = reader.fieldnames or ()
+            if "slide" not in columns or not {"mpp", "mpp_x"} & set(columns):
+                raise ConfigError(f"{path}: needs the columns slide,mpp; has {', '.join(columns) or 'none'}")
+            for row in reader:
+                slide, resolution = _resolution_of(row, where=f"{path}, line {reader.line_num}", source=path.name)
+                if slide in found:
+                    raise ConfigError(
+                        f"{path}, line {reader.line_num}: slide {slide} is listed twice; keep one of its lines"
+                    )
+                found[slide] = resolution
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(f"{path}: cannot be read as CSV: {error}") from error
-    columns = set(reader.fieldnames or ())
-    if "slide" not in columns or not columns & {"mpp", "mpp_x"}:
-        raise ConfigError(f"{path}: needs the columns slide,mpp; has {', '.join(reader.fieldnames or ()) or 'none'}")
-    found: dict[str, Resolution] = {}
-    for line, row in enumerate(rows, start=2):
-        slide = (row.get("slide") or "").strip()
-        x = row.get("mpp_x") or row.get("mpp")
-        y = row.get("mpp_y") or x
-        if not slide or not x or not y:
-            raise ConfigError(f"{path}, line {line}: slide or mpp is empty")
-        try:
-            resolution = Resolution(float(x), float(y), f"override in {path.name}")
-        except ValueError:
-            raise ConfigError(f"{path}, line {line}: mpp of {slide} is not a number: {x!r}") from None
-        if not (is_plausible(resolution.x) and is_plausible(resolution.y)):
-            raise ConfigError(
-                f"{path}, line {line}: mpp of {slide} is {x}, outside {PLAUSIBLE_MPP[0]} to {PLAUSIBLE_MPP[1]} um"
-            )
-        if slide in found:
-            raise ConfigError(f"{path}, line {line}: slide {slide} is listed twice")
-        found[slide] = resolution
-    return found
+        raise _unreadable(path, error) from error
+    return MappingProxyType(found)
+
+
+def _resolution_of(row: Mapping[str, str | None], *, where: str, source: str) -> tuple[str, Resolution]:
+    """Slide and microns per pixel of one line."""
+    slide = (row.get("slide") or "").strip()
+    x = row.get("mpp_x") or row.get("mpp")
+    y = row.get("mpp_y") or x
+    if not slide or not x or not y:
+        raise ConfigError(f"{where}: slide or mpp is empty; fill it in, or delete the line")
+    try:
+        resolution = Resolution(float(x), float(y), f"override in {source}")
+    except ValueError:
+        raise ConfigError(
+            f"{where}: mpp of {slide} is not a number: {x!r}; write microns per pixel such as 0.25"
+        ) from None
+    if not (is_plausible(resolution.x) and is_plausible(resolution.y)):
+        raise ConfigError(
+            f"{where}: mpp of {slide} is {x}, outside {PLAUSIBLE_MPP[0]} to {PLAUSIBLE_MPP[1]} um; "
+            "write microns per pixel such as 0.25"
+        )
+    return slide, resolution
