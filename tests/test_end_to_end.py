@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import json
 from pathlib import Path
 
@@ -129,6 +130,24 @@ def test_rois_label_their_tiles_in_both_modes(demo_slide: DemoFiles, tmp_path: P
         report = report_of(out)
         assert set(report["roi_labels"]) == {"tumor", "stroma"}  # type: ignore[call-overload]
         assert sum(report["roi_labels"].values()) == report["written"]  # type: ignore[attr-defined]
+
+
+def test_the_tiles_command_keeps_what_extract_keeps(
+    demo_slide: DemoFiles, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--roi", demo_slide.rois, "--roi-filter", "0.2", "--roi-artifact", "stroma", "--qc", "tissue"]
+    words += ["--filter-threshold", "0.1"]
+    assert extract(demo_slide.path, *TILES, *words, "--filter", "none", "--out", tmp_path) == 0
+    capsys.readouterr()
+
+    assert main(["tiles", str(demo_slide.path), *TILES, *map(str, words)]) == 0
+
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    with (tmp_path / str(report_of(tmp_path)["tile_table"])).open() as file:
+        cut = [(row["loc_x"], row["loc_y"], row["status"], row["label"]) for row in csv.DictReader(file)]
+    kept = {"kept": "written"}
+    assert [(row["loc_x"], row["loc_y"], kept.get(row["status"], row["status"]), row["label"]) for row in rows] == cut
+    assert {"kept", "roi", "qc:tissue"} == {row["status"] for row in rows}
 
 
 def test_wsi_looks_at_a_slide_without_writing(demo_slide: DemoFiles) -> None:

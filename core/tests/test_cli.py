@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import subprocess
 import sys
@@ -174,6 +176,47 @@ def test_tiles_writes_csv_and_geojson(analytic: WriteSlide, tmp_path: Path, caps
     assert main(["tiles", slide, *tiles, "--out", str(tmp_path / "t.geojson")]) == 0
     assert len(json.loads((tmp_path / "t.geojson").read_text())["features"]) == len(rows) - 1
     assert main(["tiles", slide, *tiles, "--out", str(tmp_path / "t.xls")]) == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--use-bounds"],
+        ["--edge-tiles", "--stride-div", "2"],
+        ["--random-origin", "--seed", "3"],
+        ["--mpp", "0.4"],
+        ["--mpp-file", "mpp.csv"],
+        ["--placement", "grid:use_bounds=true"],
+        ["--tile-um", "10x", "--no-downsample"],
+        ["--reader", "analytic"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_tiles_are_where_extract_cuts_them_with_the_same_options(
+    words: list[str],
+    analytic: WriteSlide,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mpp.csv").write_text("slide,mpp\na,0.4\n")
+    slide = str(analytic(bounds=(333, 222, 1500, 1200), mpp=1.0 if "10x" in words else 0.5))
+
+    assert main(["extract", slide, *TILES, *words, "--out", "out"]) == 0
+    capsys.readouterr()
+    assert main(["tiles", slide, "--tile-px", "60", "--tile-um", "75", *words]) == 0
+
+    (table,) = Path("out/slideloom").glob("*/tiles/a.csv")
+    cut = list(csv.DictReader(io.StringIO(table.read_text())))
+    listed = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert listed == [{**row, "status": "kept"} for row in cut]
+    assert {row["status"] for row in cut} == {"written"}
+
+
+def test_tiles_tells_a_wrong_option_as_extract_does(analytic: WriteSlide, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tiles", str(analytic()), "--tile-px", "60", "--tile-um", "wide"]) == 1
+    assert "--tile-um must be a number of microns or a magnification" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

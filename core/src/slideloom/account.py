@@ -15,6 +15,8 @@ from slideloom.planning import SlidePlan
 from slideloom.reports import SlideReport
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from slideloom.pictures import Picture
 
 
@@ -85,6 +87,37 @@ def plan_picture(plan: SlidePlan, *, max_px: int = 2048) -> Picture:
         kinds={f"qc:{label}": kind for label, kind in qc_kinds(plan).items()},
         max_px=max_px,
     )
+
+
+def tile_frame(plan: SlidePlan, *, every: bool = False) -> pd.DataFrame:
+    """One row per tile that nothing rejected; see `WSI.tile_dataframe`.
+
+    Args:
+        plan: of the slide.
+        every: also tiles that were dropped, with a column `status` ("kept", or the step that dropped them).
+    """
+    import pandas as pd
+
+    tiles = plan.ledger.tiles if every else plan.ledger.tiles.take(plan.ledger.candidates())
+    owners = [plan.regions[roi] if roi >= 0 else None for roi in tiles.roi.tolist()]
+    columns: dict[str, Any] = {
+        "loc_x": tiles.loc_x,
+        "loc_y": tiles.loc_y,
+        "grid_x": tiles.grid_x,
+        "grid_y": tiles.grid_y,
+        "roi_name": [owner.name if owner else None for owner in owners],
+        "roi_desc": [owner.description if owner else None for owner in owners],
+        "label": [owner.label if owner else None for owner in owners],
+    }
+    if every:
+        columns["status"] = kept_or_dropped(plan)
+    frame = pd.DataFrame(columns)
+    return frame.astype(dict.fromkeys(("roi_name", "roi_desc", "label"), object))
+
+
+def kept_or_dropped(plan: SlidePlan) -> list[str]:
+    """For each planned tile "kept", or the step that dropped it."""
+    return ["kept" if word == "candidate" else word for word in plan.ledger.status()]
 
 
 def tile_table_csv(plan: SlidePlan) -> str:

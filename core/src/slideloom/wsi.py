@@ -12,7 +12,7 @@ import numpy as np
 from attrs import field, frozen
 from numpy.typing import NDArray
 
-from slideloom.account import plan_picture
+from slideloom.account import plan_picture, tile_frame
 from slideloom.engine import blocks_of
 from slideloom.errors import ConfigError
 from slideloom.geometry import Rgb, Size
@@ -293,24 +293,7 @@ class WSI:
         Args:
             every: also tiles that were dropped, with a column `status` ("kept", or the step that dropped them).
         """
-        import pandas as pd
-
-        tiles = self._plan.ledger.tiles if every else self.tiles
-        regions = self._plan.regions
-        owners = [regions[roi] if roi >= 0 else None for roi in tiles.roi.tolist()]
-        columns: dict[str, Any] = {
-            "loc_x": tiles.loc_x,
-            "loc_y": tiles.loc_y,
-            "grid_x": tiles.grid_x,
-            "grid_y": tiles.grid_y,
-            "roi_name": [owner.name if owner else None for owner in owners],
-            "roi_desc": [owner.description if owner else None for owner in owners],
-            "label": [owner.label if owner else None for owner in owners],
-        }
-        if every:
-            columns["status"] = ["kept" if word == "candidate" else word for word in self._plan.ledger.status()]
-        frame = pd.DataFrame(columns)
-        return frame.astype(dict.fromkeys(("roi_name", "roi_desc", "label"), object))
+        return tile_frame(self._plan, every=every)
 
     def thumb(self, *, max_px: int = 1024, mpp: float | None = None, rois: bool = False) -> Picture:
         """The slide, small.

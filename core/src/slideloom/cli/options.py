@@ -10,8 +10,8 @@ from slideloom.errors import ConfigError
 from slideloom.shorthand import step_table
 
 
-def add_extract_options(parser: argparse.ArgumentParser) -> None:
-    """All options that describe a pipeline."""
+def add_plan_options(parser: argparse.ArgumentParser) -> None:
+    """The options that decide where tiles are, and which of them slide QC and regions keep."""
     tiles = parser.add_argument_group("tiles")
     tiles.add_argument("--tile-px", type=int, required=True, metavar="PX", help="width and height of a tile image")
     tiles.add_argument("--tile-um", metavar="UM", help='its width in microns, or a magnification such as "10x"')
@@ -20,7 +20,7 @@ def add_extract_options(parser: argparse.ArgumentParser) -> None:
     tiles.add_argument("--random-origin", action="store_true", help="start the grid at a random place")
     tiles.add_argument("--use-bounds", action="store_true", help="stay within the scanned bounds")
     tiles.add_argument("--no-downsample", action="store_true", help="read level 0 only")
-    tiles.add_argument("--max-tiles", type=int, metavar="N", help="keep at most N tiles of a slide, drawn at random")
+    tiles.add_argument("--placement", metavar="STEP", help="where tiles are, if not on a grid")
     tiles.add_argument("--seed", type=int, metavar="N", help="of everything drawn at random (0)")
     slides = parser.add_argument_group("slides")
     slides.add_argument("--mpp", type=float, help="microns per pixel of every slide")
@@ -32,7 +32,7 @@ def add_extract_options(parser: argparse.ArgumentParser) -> None:
     slides.add_argument(
         "--avoid-reader", action="append", default=[], metavar="NAME", help="never choose this reader by itself"
     )
-    steps = parser.add_argument_group("steps, each as NAME or NAME:option=value,option=value")
+    steps = parser.add_argument_group("regions and slide QC, each STEP as NAME or NAME:option=value,option=value")
     steps.add_argument(
         "--roi", action="append", default=[], metavar="STEP", help="regions of interest, or a folder that holds them"
     )
@@ -49,9 +49,15 @@ def add_extract_options(parser: argparse.ArgumentParser) -> None:
     steps.add_argument(
         "--filter-threshold", type=float, metavar="SHARE", help="drop tiles masked by more than this (0.6)"
     )
+
+
+def add_extract_options(parser: argparse.ArgumentParser) -> None:
+    """All options that describe a pipeline."""
+    add_plan_options(parser)
+    steps = parser.add_argument_group("tile images, each STEP as NAME or NAME:option=value,option=value")
     steps.add_argument("--filter", action="append", metavar="STEP", help="tile filters (grayspace); 'none' for none")
+    steps.add_argument("--max-tiles", type=int, metavar="N", help="keep at most N tiles of a slide, drawn at random")
     steps.add_argument("--normalizer", metavar="STEP", help="stain normalizer such as macenko")
-    steps.add_argument("--placement", metavar="STEP", help="where tiles are, if not on a grid")
     steps.add_argument("--sink", action="append", metavar="STEP", help="where tiles go (tfrecord)")
 
 
@@ -71,26 +77,31 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     run.add_argument("--json", action="store_true", help="print the run's report as JSON on standard output")
 
 
-def table_of(chosen: argparse.Namespace) -> dict[str, Any]:
-    """The pipeline table that the options describe."""
-    table: dict[str, Any] = {
-        "slideloom": 1,
-        "tiles": _tiles(chosen),
-        "slides": _slides(chosen),
-        "run": run_table(chosen),
-    }
+def plan_table(chosen: argparse.Namespace) -> dict[str, Any]:
+    """The tables of a pipeline that the options of `add_plan_options` describe."""
+    table: dict[str, Any] = {"slideloom": 1, "tiles": _tiles(chosen), "slides": _slides(chosen)}
     if chosen.roi:
         table["roi"] = [{**_roi_step(text), **_roi_rules(chosen)} for text in chosen.roi]
     extra = {} if chosen.filter_threshold is None else {"filter_threshold": chosen.filter_threshold}
     table["qc"] = [{**extra, **step_table(text)} for text in chosen.qc]
+    if chosen.placement is not None:
+        table["placement"] = step_table(chosen.placement)
+    return table
+
+
+def table_of(chosen: argparse.Namespace) -> dict[str, Any]:
+    """The pipeline table that the options describe."""
+    table = plan_table(chosen)
+    table["slides"]["include"] = chosen.slides
+    table["run"] = run_table(chosen)
+    if chosen.max_tiles is not None:
+        table["tiles"]["max_tiles"] = chosen.max_tiles
     if chosen.filter is not None:
         table["filter"] = [step_table(text) for text in chosen.filter if text != "none"]
     if chosen.sink is not None:
         table["sink"] = [step_table(text) for text in chosen.sink]
     if chosen.normalizer is not None:
         table["normalizer"] = step_table(chosen.normalizer)
-    if chosen.placement is not None:
-        table["placement"] = step_table(chosen.placement)
     return table
 
 
@@ -105,7 +116,6 @@ def _tiles(chosen: argparse.Namespace) -> dict[str, Any]:
             )
     given = {
         "stride_div": chosen.stride_div,
-        "max_tiles": chosen.max_tiles,
         "seed": chosen.seed,
         "edge_tiles": chosen.edge_tiles or None,
         "random_origin": chosen.random_origin or None,
@@ -124,7 +134,6 @@ def _number(text: str, wanted: str) -> float:
 
 def _slides(chosen: argparse.Namespace) -> dict[str, Any]:
     given = {
-        "include": chosen.slides,
         "mpp": chosen.mpp,
         "mpp_file": chosen.mpp_file,
         "allow_objective_power": chosen.allow_objective_power or None,
