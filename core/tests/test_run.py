@@ -364,6 +364,39 @@ def test_a_dry_run_decides_but_writes_no_tile(steps: None, analytic: WriteSlide,
     assert not (tmp_path / "out").exists()
 
 
+THREADED = """
+from typing import ClassVar
+import attrs, numpy as np
+from slideloom import QcResult, Settings, SlideQc, hookimpl
+
+@attrs.frozen
+class Threaded(Settings[SlideQc]):
+    "Masks nothing."
+    name: ClassVar[str] = "threaded"
+    def build(self):
+        return ThreadedQc()
+
+class ThreadedQc(SlideQc):
+    def assess(self, slide, scene):
+        return QcResult(np.zeros((1, 1), bool), "artifact", metrics={"threads": scene.threads})
+
+@hookimpl
+def slideloom_slide_qc():
+    return [Threaded]
+"""
+
+
+def test_slide_qc_knows_how_many_threads_the_run_has(
+    raw: Callable[..., None], analytic: WriteSlide, tmp_path: Path
+) -> None:
+    raw("threaded_plugin", THREADED)
+
+    for threads in (1, 3):
+        table = pipeline(qc=[{"use": "threaded"}], run={"threads": threads})
+        (report,) = run_pipeline(table, [analytic()], tmp_path / str(threads)).slides
+        assert report.metrics["threaded.threads"] == threads
+
+
 def test_blur_burden_does_not_depend_on_the_order_of_steps(steps: None, analytic: WriteSlide, tmp_path: Path) -> None:
     blur, background = {"use": "left", "share": 0.6, "kind": "blur"}, {"use": "left", "share": 0.2}
     values = []

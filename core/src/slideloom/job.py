@@ -99,7 +99,7 @@ def _process(task: SlideTask) -> SlideReport:
     folder = OutputFolder(task.out, pipeline.tiles.label)
     with open_slide(task.read_path or task.path, slides=pipeline.slides) as slide:
         slide.info = attrs.evolve(slide.info, path=task.path, name=slide_name(task.path))
-        plan = plan_slide(slide, pipeline)
+        plan = plan_slide(slide, pipeline, threads=task.threads)
         digest = slide_digest(plan, pipeline)
         if not task.dry_run and not pipeline.run.redo:
             finished = finished_report(folder, slide.info.name, digest)

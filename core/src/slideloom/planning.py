@@ -74,15 +74,22 @@ class SlidePlan:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
 
 
-def plan_slide(slide: Slide, pipeline: Pipeline) -> SlidePlan:
-    """Tile geometry, places and regions of an open slide; nothing is rejected yet and no pixel read."""
+def plan_slide(slide: Slide, pipeline: Pipeline, *, threads: int = 1) -> SlidePlan:
+    """Tile geometry, places and regions of an open slide; nothing is rejected yet and no pixel read.
+
+    Args:
+        slide: open, with its mpp.
+        pipeline: what to do.
+        threads: that steps looking at the whole slide may use.
+    """
     geometry = tile_geometry(slide.info, pipeline.tiles)
     uses = [(use, _find_regions(use, slide)) for use in pipeline.roi if use.method != "ignore"]
     found = [regions for _, regions in uses if regions is not None]
     items = tuple(region for regions in found for region in regions.items)
     notes = tuple(note for regions in found for note in regions.notes)
     sources = ", ".join(regions.source for regions in found if regions.source)
-    scene = Scene(geometry=geometry, regions=Regions(items=items, notes=notes, source=sources) if found else None)
+    known = Regions(items=items, notes=notes, source=sources) if found else None
+    scene = Scene(geometry=geometry, regions=known, threads=threads)
     with blaming(pipeline.places, "placement", slide.info.name):
         tiles = pipeline.places.build().place(slide, scene)
     _check_tiles(tiles, pipeline, slide.info.name)

@@ -63,10 +63,13 @@ class Scene:
     Attributes:
         geometry: of the tiles that will be read.
         regions: the slide's regions, or None.
+        threads: how many threads a step may use at once; the answer must not depend on it. They may not read a slide
+            at the same time that says `thread_safe = False`.
     """
 
     geometry: TileGeometry
     regions: Regions | None = None
+    threads: int = field(default=1, eq=False)
 
 
 @frozen
@@ -95,7 +98,8 @@ class SlideQc(ABC):
     def assess(self, slide: Slide, scene: Scene) -> QcResult:
         """The mask of what to discard. Called once per slide; `slide.info.mpp` is known.
 
-        Memory must be bounded: read in blocks, not the whole of a large level.
+        Memory must be bounded: read in blocks, not the whole of a large level. A step that takes long may work on
+        `scene.threads` blocks at a time; it starts its threads and ends them.
         """
 
 

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
+import attrs
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from slideloom import Box, Level, NativeResampler, Point, QcResult, Resolution, Rgb, Scene, Size, Slide, SlideInfo
-from slideloom.testing import PixelsSlide, scene_of, stained
+from slideloom import (
+    Box,
+    Level,
+    NativeResampler,
+    Point,
+    QcResult,
+    Resolution,
+    Rgb,
+    Scene,
+    Size,
+    Slide,
+    SlideError,
+    SlideInfo,
+)
+from slideloom.testing import AnalyticSlide, PixelsSlide, scene_of, stained
 from slideloom_qc import Gaussian, GaussianV2, Tissue
-from slideloom_qc.blur import CHUNK_PX, edge_strength, gaussian_weights
+from slideloom_qc.blur import CHUNK_PX, Window, edge_strength, gaussian_weights, out_of_focus
 
 
 class NativePixels(PixelsSlide):
@@ -64,6 +79,34 @@ def test_the_edge_strength_is_the_textbooks(sigma: float, size: Size) -> None:
 def test_the_weights_sum_to_one_exactly() -> None:
     for sigma in (0.3, 1.0, 3.0, 17.3):
         assert gaussian_weights(sigma).sum() == 1.0
+
+
+@pytest.mark.parametrize("sigma", [0.3, 3.0, 7.0])
+@pytest.mark.parametrize("size", [Size(230, 190), Size(40, 9), Size(1, 1)])
+def test_pixels_at_the_very_threshold_are_decided_as_in_float64(sigma: float, size: Size) -> None:
+    rgb = np.random.default_rng(5).integers(0, 256, (size.height, size.width, 3), dtype=np.uint8)
+    grey = grey_of(rgb).astype(np.float32)
+    strength = edge_strength(grey, sigma=sigma)
+    inner = Window(size.width // 5, size.height // 4, size.width, size.height)
+
+    # The strength of a pixel itself, the numbers beside it, and what is far from any.
+    for own in np.quantile(strength, [0, 0.2, 0.5, 1], method="nearest").tolist():
+        for threshold in (max(0.0, np.nextafter(own, -1)), own, np.nextafter(own, 9), own / 2, 0.0, 3.9, 1e300):
+            found = out_of_focus(grey, inner, sigma=sigma, threshold=threshold)
+            assert np.array_equal(found, (strength <= threshold)[inner.within]), (own, threshold)
+
+
+def test_a_picture_that_is_at_the_threshold_everywhere_is_decided_as_in_float64() -> None:
+    checkers = (np.indices((300, 400)).sum(axis=0) % 2 * 255 * 100).astype(np.float32)
+    # The Laplacian of a checkerboard is 4 steps of 0.01 everywhere but at the edges.
+    strength = edge_strength(checkers, sigma=2.0)
+    assert np.median(strength) == pytest.approx(0.04, rel=1e-9)
+
+    middle = float(np.median(strength))
+    for threshold in (middle, float(np.nextafter(middle, 0))):
+        found = out_of_focus(checkers, Window(0, 0, 400, 300), sigma=2.0, threshold=threshold)
+        assert np.array_equal(found, strength <= threshold)
+        assert (found.mean() > 0.9) == (threshold == middle)
 
 
 def test_the_mask_is_the_textbooks_except_at_the_very_threshold() -> None:
@@ -141,6 +184,73 @@ def test_a_large_slide_is_read_once_and_in_small_parts() -> None:
     assert result.mask.all()
     assert sum(slide.read_px) == 20_000 * 6_000
     assert max(slide.read_px) == (CHUNK_PX * 2) ** 2
+
+
+def threaded(threads: int, *, mpp: float = 1.0) -> Scene:
+    return attrs.evolve(scene_of(mpp=mpp), threads=threads)
+
+
+@pytest.mark.parametrize("threads", [2, 3, 8])
+def test_the_mask_is_the_same_for_any_number_of_threads(threads: int) -> None:
+    slide = NativePixels(partly_blurred(Size(1301, 1187), seed=2), mpp=0.5)
+    alone = GaussianV2(mpp=0.6).build().assess(slide, threaded(1))
+
+    for block_px in (100, 256, 5000):
+        together = GaussianV2(mpp=0.6, block_px=block_px).build().assess(slide, threaded(threads))
+        assert np.array_equal(together.mask, alone.mask), block_px
+        assert together.metrics == alone.metrics
+
+
+class _Meeting(PixelsSlide):
+    """Its first two readers wait for each other."""
+
+    def __init__(self, rgb: Rgb) -> None:
+        super().__init__(rgb, mpp=1.0)
+        self._both = threading.Barrier(2)
+        self._met = False
+
+    def read(self, origin: Point, level: int, size: Size) -> Rgb:
+        if not self._met:
+            self._both.wait(timeout=60)
+            self._met = True
+        return super().read(origin, level, size)
+
+
+def test_two_threads_read_at_once() -> None:
+    rgb = stained(Size(600, 300), seed=1)
+
+    together = GaussianV2(mpp=1).build().assess(_Meeting(rgb), threaded(2))
+
+    alone = GaussianV2(mpp=1).build().assess(PixelsSlide(rgb, mpp=1.0), threaded(1))
+    assert np.array_equal(together.mask, alone.mask)
+
+
+def test_a_slide_that_is_not_thread_safe_is_read_by_one_thread_at_a_time() -> None:
+    for attempt in range(3):
+        slide = AnalyticSlide(Size(2000 + attempt, 1500), mpp=1.0, thread_safe=False)  # fails if two read at once
+        assert GaussianV2(mpp=1, block_px=300).build().assess(slide, threaded(4)).mask.shape == (1500, 2000 + attempt)
+
+
+def test_one_thread_is_the_callers_own() -> None:
+    class Noted(PixelsSlide):
+        readers: set[int] = set()  # noqa: RUF012 - for this test alone
+
+        def read(self, origin: Point, level: int, size: Size) -> Rgb:
+            self.readers.add(threading.get_ident())
+            return super().read(origin, level, size)
+
+    Gaussian(mpp=1).build().assess(Noted(stained(Size(600, 300)), mpp=1.0), threaded(1))
+
+    assert Noted.readers == {threading.get_ident()}
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_damaged_slide_is_an_error_that_names_it(threads: int) -> None:
+    slide = AnalyticSlide(Size(3000, 2000), mpp=1.0, damaged=[Box(1500, 500, 10, 10)], path=Path("torn.json"))
+
+    with pytest.raises(SlideError, match=r"torn\.json"):
+        GaussianV2(mpp=1, block_px=256).build().assess(slide, threaded(threads))
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("slideloom-qc")]
 
 
 def disk(radius: int) -> NDArray[np.float32]:

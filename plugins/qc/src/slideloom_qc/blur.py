@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import math
+import threading
+from collections import deque
 from collections.abc import Iterator
-from typing import cast
+from concurrent.futures import Executor, Future
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, cast
 
 import cv2
 import numpy as np
+from attrs import frozen
 from numpy.typing import NDArray
 from slideloom import Box, Mask, QcResult, Scene, Size, Slide, SlideQc
 
 from slideloom_qc.pictures import resolution_of
+from slideloom_qc.threads import threads_of
 
 Floats = NDArray[np.float64]
+Floats32 = NDArray[np.float32]
 
-# Luminance weights of R, G, B (ITU-R BT.709, four digits) as whole numbers, so that grey values are exact.
-WEIGHTS = np.array([2125, 7154, 721], np.float64)
+# Luminance weights of R, G, B (ITU-R BT.709, four digits) as whole numbers, so that grey values are exact: all sums
+# stay below 2^24, also in float32.
+WEIGHTS = np.array([[2125, 7154, 721]], np.float32)
 WHITE = 255 * 10_000
+# No edge strength is above this: the Laplacian of a white pixel among black ones.
+STRONGEST = 4.0
 # The Gaussian is cut at this many sigmas.
 TRUNCATE = 4.0
 # The Gaussian's weights are whole multiples of 2^-20, and its first pass is rounded to 2^-14 of that: all sums are
@@ -25,6 +35,8 @@ TRUNCATE = 4.0
 _WEIGHT_UNIT, _PASS_UNIT = 2.0**20, 2.0**14
 # Pixels are read in chunks of this side on one fixed lattice, for the same reason.
 CHUNK_PX = 256
+# What a pixel costs in a small crop, in pixels of a large picture.
+_CROP_COST = 8
 
 
 def gaussian_weights(sigma: float) -> Floats:
@@ -37,31 +49,102 @@ def gaussian_weights(sigma: float) -> Floats:
     return exact
 
 
-def edge_strength(grey: Floats, *, sigma: float) -> Floats:
+def edge_strength(grey: Floats32 | Floats, *, sigma: float) -> Floats:
     """|Laplace| of a picture, averaged by a Gaussian.
 
     The Laplace operator is 4 x centre - 4 neighbours. Both operators repeat the picture mirrored beyond its edge
     (`d c b a | a b c d`).
 
     Args:
-        grey: (h, w) float64, whole numbers from 0 to 2,550,000 (white).
+        grey: (h, w) float, whole numbers from 0 to 2,550,000 (white).
         sigma: of the Gaussian in pixels, cut at 4 sigma.
 
     Returns:
         (h, w) float64, where 1 is a Laplacian as large as white.
     """
-    # OpenCV's own sign and kernel: [[0, 1, 0], [1, -4, 1], [0, 1, 0]].
-    edges = np.abs(cv2.Laplacian(grey, cv2.CV_64F, ksize=1, borderType=cv2.BORDER_REFLECT))
+    edges = _edges(grey).astype(np.float64)
     weights = gaussian_weights(sigma) * _WEIGHT_UNIT
     one = np.ones(1)
-    across = cv2.sepFilter2D(edges, cv2.CV_64F, weights, one, borderType=cv2.BORDER_REFLECT)
-    rounded = np.rint(across / _PASS_UNIT)
-    both = cv2.sepFilter2D(rounded, cv2.CV_64F, one, weights, borderType=cv2.BORDER_REFLECT)
-    return np.asarray(both * (_PASS_UNIT / _WEIGHT_UNIT**2 / WHITE), np.float64)
+    across = np.asarray(cv2.sepFilter2D(edges, cv2.CV_64F, weights, one, borderType=cv2.BORDER_REFLECT), np.float64)
+    across /= _PASS_UNIT
+    np.rint(across, out=across)
+    both = np.asarray(cv2.sepFilter2D(across, cv2.CV_64F, one, weights, borderType=cv2.BORDER_REFLECT), np.float64)
+    both *= _PASS_UNIT / _WEIGHT_UNIT**2 / WHITE
+    return both
+
+
+def _edges(grey: Floats32 | Floats) -> Floats32:
+    """|4 x centre - 4 neighbours|: whole numbers up to 10,200,000, so float32 holds them and all sums on the way."""
+    # OpenCV's own sign and kernel: [[0, 1, 0], [1, -4, 1], [0, 1, 0]].
+    edges = cv2.Laplacian(grey.astype(np.float32, copy=False), cv2.CV_32F, ksize=1, borderType=cv2.BORDER_REFLECT)
+    return np.asarray(np.abs(edges, out=edges), np.float32)
+
+
+def out_of_focus(grey: Floats32, inner: Window, *, sigma: float, threshold: float) -> Mask:
+    """Where `edge_strength` is at most the threshold: the very same answer in a quarter of the time.
+
+    The Gaussian is taken in float32, whose error is bounded, and `edge_strength` is asked for the few pixels that are
+    nearer to the threshold than that.
+
+    Args:
+        grey: (h, w) float32 as for `edge_strength`.
+        inner: the part of it that is asked for.
+        sigma: of the Gaussian in pixels.
+        threshold: edge strength, at least 0.
+
+    Returns:
+        (inner height, inner width) bool.
+    """
+    weights = gaussian_weights(sigma).astype(np.float32)  # at most 20 binary digits each, so still exact
+    roughly = cv2.sepFilter2D(_edges(grey), cv2.CV_32F, weights, weights, borderType=cv2.BORDER_REFLECT)[inner.within]
+    level = min(threshold, 2 * STRONGEST) * WHITE
+    # Nothing is subtracted, so each multiplication and addition adds 2^-24 of the sum at most, of which there are two
+    # per weight and pass, here taken twice; and half a unit of the first pass that `edge_strength` rounds away.
+    error = level * 8 * len(weights) * 2.0**-24 + _PASS_UNIT / _WEIGHT_UNIT
+    mask = roughly <= level + error
+    certain = roughly < level - error
+    doubtful = np.flatnonzero(np.logical_xor(mask, certain, out=certain))
+    reach = len(weights) // 2 + 1
+    if len(doubtful) * (2 * reach + 1) ** 2 * _CROP_COST > grey.size:
+        return edge_strength(grey, sigma=sigma)[inner.within] <= threshold
+    for row, column in (divmod(place, mask.shape[1]) for place in doubtful.tolist()):
+        y, x = row + inner.top, column + inner.left
+        top, left = max(0, y - reach), max(0, x - reach)
+        crop = grey[top : y + reach + 1, left : x + reach + 1]
+        mask[row, column] = edge_strength(crop, sigma=sigma)[y - top, x - left] <= threshold
+    return mask
+
+
+@frozen
+class Window:
+    """A rectangle of pixels; `right` and `bottom` are the first beyond it."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    @property
+    def within(self) -> tuple[slice, slice]:
+        """Rows and columns, to take the window out of an array."""
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
+    def moved(self, x: int, y: int) -> Window:
+        """The window x to the right and y below."""
+        return Window(self.left + x, self.top + y, self.right + x, self.bottom + y)
+
+    def grown(self, by: int, size: Size) -> Window:
+        """The window with a margin, as far as a picture of `size` reaches."""
+        left, top = max(0, self.left - by), max(0, self.top - by)
+        return Window(left, top, min(size.width, self.right + by), min(size.height, self.bottom + by))
+
+
+# A chunk of the lattice that is read now or later: its place, and its grey values when they are there.
+Chunk = tuple[Window, Future[Floats32]]
 
 
 class GreyGrid:
-    """The slide in grey on a lattice of square pixels of `mpp`, read chunk by chunk.
+    """The slide in grey on a lattice of square pixels of `mpp`, read chunk by chunk, each once.
 
     Attributes:
         size: columns and rows; what is left over at the right and the bottom is less than a pixel.
@@ -71,36 +154,34 @@ class GreyGrid:
     def __init__(self, slide: Slide, mpp: float) -> None:
         stored, whole = resolution_of(slide), slide.info.size
         self._slide = slide
+        self._turn: AbstractContextManager[Any] = nullcontext() if slide.thread_safe else threading.Lock()
         self._step_x, self._step_y = mpp / stored.x, mpp / stored.y
         self.size = Size(
             max(1, math.floor(whole.width / self._step_x + 1e-6)),
             max(1, math.floor(whole.height / self._step_y + 1e-6)),
         )
         self.extent = Box(0, 0, self.size.width * self._step_x, self.size.height * self._step_y)
-        self._chunks: dict[tuple[int, int], NDArray[np.float32]] = {}
+        self._chunks: dict[tuple[int, int], Chunk] = {}
 
-    def read(self, left: int, top: int, right: int, bottom: int) -> Floats:
-        """(bottom - top, right - left) grey values from 0 to 2,550,000, whole numbers."""
-        grey = np.empty((bottom - top, right - left))
-        for row in range(top // CHUNK_PX, (bottom - 1) // CHUNK_PX + 1):
-            for column in range(left // CHUNK_PX, (right - 1) // CHUNK_PX + 1):
-                chunk = self._chunk(column, row)
-                x, y = column * CHUNK_PX, row * CHUNK_PX
-                x0, x1 = max(left, x), min(right, x + chunk.shape[1])
-                y0, y1 = max(top, y), min(bottom, y + chunk.shape[0])
-                grey[y0 - top : y1 - top, x0 - left : x1 - left] = chunk[y0 - y : y1 - y, x0 - x : x1 - x]
-        return grey
+    def chunks(self, window: Window, pool: Executor) -> list[Chunk]:
+        """The chunks that a window touches; those that were not asked for before are now read in `pool`."""
+        found = []
+        for row in range(window.top // CHUNK_PX, (window.bottom - 1) // CHUNK_PX + 1):
+            for column in range(window.left // CHUNK_PX, (window.right - 1) // CHUNK_PX + 1):
+                if (column, row) not in self._chunks:
+                    x, y = column * CHUNK_PX, row * CHUNK_PX
+                    place = Window(x, y, min(x + CHUNK_PX, self.size.width), min(y + CHUNK_PX, self.size.height))
+                    self._chunks[column, row] = place, pool.submit(self._read, place)
+                found.append(self._chunks[column, row])
+        return found
 
-    def _chunk(self, column: int, row: int) -> NDArray[np.float32]:
-        if (column, row) in self._chunks:
-            return self._chunks[column, row]
-        x, y = column * CHUNK_PX, row * CHUNK_PX
-        size = Size(min(CHUNK_PX, self.size.width - x), min(CHUNK_PX, self.size.height - y))
-        box = Box(x * self._step_x, y * self._step_y, size.width * self._step_x, size.height * self._step_y)
-        # Whole numbers below 2^24 are exact in float32.
-        chunk = (self._slide.read_at(box, size) @ WEIGHTS).astype(np.float32)
-        self._chunks[column, row] = chunk
-        return chunk
+    def _read(self, place: Window) -> Floats32:
+        size = Size(place.right - place.left, place.bottom - place.top)
+        corner_x, corner_y = place.left * self._step_x, place.top * self._step_y
+        box = Box(corner_x, corner_y, size.width * self._step_x, size.height * self._step_y)
+        with self._turn:
+            rgb = self._slide.read_at(box, size)
+        return np.asarray(cv2.transform(rgb.astype(np.float32), WEIGHTS), np.float32)
 
     def forget(self, *, right: int, bottom: int) -> None:
         """Drop the chunks that lie wholly left of `right` and above `bottom`: no later block reaches there."""
@@ -109,6 +190,18 @@ class GreyGrid:
             for (column, row), chunk in self._chunks.items()
             if (column + 1) * CHUNK_PX > right or (row + 1) * CHUNK_PX > bottom
         }
+
+
+def pieced(chunks: list[Chunk], window: Window) -> Floats32:
+    """(h, w) float32, the grey values from 0 to 2,550,000 of a window, out of the chunks it touches."""
+    grey = np.empty((window.bottom - window.top, window.right - window.left), np.float32)
+    for place, read in chunks:
+        x0, x1 = max(window.left, place.left), min(window.right, place.right)
+        y0, y1 = max(window.top, place.top), min(window.bottom, place.bottom)
+        common = Window(x0, y0, x1, y1)
+        target = common.moved(-window.left, -window.top).within
+        grey[target] = read.result()[common.moved(-place.left, -place.top).within]
+    return grey
 
 
 class BlurQc(SlideQc):
@@ -127,21 +220,34 @@ class BlurQc(SlideQc):
         mpp = max(wanted, finest) if notes else wanted
         grid = GreyGrid(slide, mpp)
         mask = np.empty((grid.size.height, grid.size.width), np.bool_)
-        halo = int(TRUNCATE * self._sigma + 0.5) + 1
-        for left, top, right, bottom in _blocks(grid.size, self._block_px):
-            x0, y0 = max(0, left - halo), max(0, top - halo)
-            grey = grid.read(x0, y0, min(grid.size.width, right + halo), min(grid.size.height, bottom + halo))
-            strength = edge_strength(grey, sigma=self._sigma)
-            mask[top:bottom, left:right] = strength[top - y0 : bottom - y0, left - x0 : right - x0] <= self._threshold
-            last = right == grid.size.width
-            grid.forget(right=right + CHUNK_PX if last else right - halo, bottom=bottom - halo)
-        metrics = {"masked": float(mask.mean()), "mpp": mpp}
+        self._fill(mask, grid, scene.threads)
+        metrics = {"masked": float(np.count_nonzero(mask) / mask.size), "mpp": mpp}
         return QcResult(cast("Mask", mask), "blur", grid.extent, metrics, notes)
 
+    def _fill(self, mask: Mask, grid: GreyGrid, threads: int) -> None:
+        halo = int(TRUNCATE * self._sigma + 0.5) + 1
+        with threads_of(threads) as pool:
+            # A block waits for its chunks. They were submitted before it, so threads are at work on them or done.
+            started: deque[Future[None]] = deque()
+            for block in _blocks(grid.size, self._block_px):
+                around = block.grown(halo, grid.size)
+                started.append(pool.submit(self._judge, mask, block, around, grid.chunks(around, pool)))
+                is_last = block.right == grid.size.width
+                grid.forget(right=block.right + CHUNK_PX if is_last else block.right - halo, bottom=block.bottom - halo)
+                while len(started) > threads:
+                    started.popleft().result()
+            for block_done in started:
+                block_done.result()
 
-def _blocks(size: Size, block_px: int | None) -> Iterator[tuple[int, int, int, int]]:
-    """Left, top, right and bottom of each block, row by row; one block if `block_px` is None."""
+    def _judge(self, mask: Mask, block: Window, around: Window, chunks: list[Chunk]) -> None:
+        inner = block.moved(-around.left, -around.top)
+        grey = pieced(chunks, around)
+        mask[block.within] = out_of_focus(grey, inner, sigma=self._sigma, threshold=self._threshold)
+
+
+def _blocks(size: Size, block_px: int | None) -> Iterator[Window]:
+    """Block by block and row by row; one block if `block_px` is None."""
     side = block_px or max(size.width, size.height)
     for top in range(0, size.height, side):
         for left in range(0, size.width, side):
-            yield left, top, min(left + side, size.width), min(top + side, size.height)
+            yield Window(left, top, min(left + side, size.width), min(top + side, size.height))

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
+import attrs
 import numpy as np
 import pytest
 from shapely.geometry import MultiPolygon, Polygon, box as rectangle
@@ -18,7 +19,7 @@ from slideloom.regions import Region, Regions
 from slideloom.slide import Slide, SlideInfo
 from slideloom.steps import Placement, QcResult, RoiSource, Scene, SlideQc
 from slideloom.testing.contracts.base import SettingsContract, global_random_state_untouched
-from slideloom.testing.slides import PixelsSlide
+from slideloom.testing.slides import AnalyticSlide, PixelsSlide
 from slideloom.testing.tiles import info_of, scene_of, smooth_noise, stained
 from slideloom.tiles import Tiles
 
@@ -109,6 +110,18 @@ class SlideQcContract(SettingsContract):
         one, other = self.assess(self.slide()), self.assess(self.slide())
         assert np.array_equal(one.mask, other.mask)
         assert (one.kind, one.extent, dict(one.metrics)) == (other.kind, other.extent, dict(other.metrics))
+
+    def test_the_answer_is_the_same_for_any_number_of_threads(self) -> None:
+        """`Scene.threads` is what the step may use, not what the answer depends on."""
+        scene = self.scene()
+        one, other = (self.assess(self.slide(), attrs.evolve(scene, threads=threads)) for threads in (1, 3))
+        assert np.array_equal(one.mask, other.mask)
+        assert (one.kind, one.extent, dict(one.metrics)) == (other.kind, other.extent, dict(other.metrics))
+
+    def test_threads_do_not_read_at_once_a_slide_that_forbids_it(self) -> None:
+        """A slide that says `thread_safe = False` is read by one thread at a time."""
+        slide = AnalyticSlide(Size(1800, 1200), mpp=1.0, downsamples=(1, 4, 16), thread_safe=False)
+        self.assess(slide, attrs.evolve(self.scene(), threads=3))
 
     def test_one_step_serves_several_slides(self) -> None:
         """Nothing is kept from one slide for the next."""
