@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
+import os
 import platform
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -165,6 +168,7 @@ class _Library:
     dist: str
     gives: str
     needed: bool = True
+    apart: bool = False  # imported in a process of its own
 
 
 _LIBRARIES = (
@@ -177,8 +181,8 @@ _LIBRARIES = (
     _Library("simplejpeg", "simplejpeg", "fast JPEG", needed=False),
     _Library("h5py", "slideloom-hdf5", "HDF5 output", needed=False),
     _Library("reportlab", "slideloom-report", "PDF reports", needed=False),
-    _Library("torch", "slideloom[torch]", "deep plugins and torch loaders", needed=False),
-    _Library("tensorflow", "slideloom[tensorflow]", "TensorFlow loaders", needed=False),
+    _Library("torch", "slideloom[torch]", "deep plugins and torch loaders", needed=False, apart=True),
+    _Library("tensorflow", "slideloom[tensorflow]", "TensorFlow loaders", needed=False, apart=True),
 )
 
 
@@ -200,20 +204,52 @@ def run_doctor(chosen: argparse.Namespace) -> int:
     return 1 if unusable or broken or missing_kinds else 0
 
 
+# Where a processor is too old for their instructions, these libraries do not raise but end the process.
+_ASK_APART = """
+import importlib, json, sys
+try:
+    answer = [str(getattr(importlib.import_module(sys.argv[1]), "__version__", "")), ""]
+except Exception as error:
+    answer = ["", f"{type(error).__name__}: {error}"]
+print(json.dumps(answer))
+"""
+# What TensorFlow says of itself at each start is no finding; its errors still come through.
+_QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_ENABLE_ONEDNN_OPTS": "0"}
+
+
 def _examine(library: _Library) -> dict[str, Any]:
-    row: dict[str, Any] = {"library": library.module, "gives": library.gives, "needed": library.needed, "error": ""}
-    try:
-        module = importlib.import_module(library.module)
-    except Exception as error:
-        row["error"] = f"{type(error).__name__}: {error}"
+    version, error = _ask_apart(library.module) if library.apart else _ask(library.module)
+    row: dict[str, Any] = {"library": library.module, "gives": library.gives, "needed": library.needed, "error": error}
+    if error:
         row["remedy"] = f"pip install {library.dist}"
-        row["version"] = ""
-        return row
-    native = getattr(module, "__library_version__", "")  # OpenSlide's own, beside that of its Python package
-    if library.module == "pyvips":
-        native = ".".join(str(module.version(part)) for part in range(3))
-    row["version"] = str(getattr(module, "__version__", "")) + (f" (native {native})" if native else "")
+    row["version"] = version
     return row
+
+
+def _ask(name: str) -> tuple[str, str]:
+    """Version and error of a library, one of them empty."""
+    try:
+        module = importlib.import_module(name)
+    except Exception as error:
+        return "", f"{type(error).__name__}: {error}"
+    native = getattr(module, "__library_version__", "")  # OpenSlide's own, beside that of its Python package
+    if name == "pyvips":
+        native = ".".join(str(module.version(part)) for part in range(3))
+    return str(getattr(module, "__version__", "")) + (f" (native {native})" if native else ""), ""
+
+
+def _ask_apart(name: str) -> tuple[str, str]:
+    done = subprocess.run(  # noqa: S603 - the module is one of our own list
+        [sys.executable, "-P", "-c", _ASK_APART, name],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+        env={**_QUIET, **os.environ},
+    )
+    if done.returncode:
+        return "", f"importing it ends the process with code {done.returncode}"
+    version, error = json.loads(done.stdout.splitlines()[-1])
+    return version, error
 
 
 def _print_doctor(rows: list[dict[str, Any]], broken: list[Plugin], missing_kinds: list[str]) -> None:
