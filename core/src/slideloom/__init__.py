@@ -47,6 +47,7 @@ _HOMES = {
     ),
     "storing": ("discard_path", "file_name", "partial_path", "path_inside", "storing_in", "sync_path", "write_whole"),
     "tiles": ("TileBatch", "TileGeometry", "Tiles"),
+    "truncation": ("is_cut_tiff",),
     "wsi": ("WSI", "TileView"),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -157,6 +158,7 @@ if TYPE_CHECKING:
         write_whole as write_whole,
     )
     from slideloom.tiles import TileBatch as TileBatch, TileGeometry as TileGeometry, Tiles as Tiles
+    from slideloom.truncation import is_cut_tiff as is_cut_tiff
     from slideloom.wsi import WSI as WSI, TileView as TileView
 
 

@@ -19,13 +19,13 @@ from slideloom import (
     Slide,
     SlideError,
     SlideInfo,
+    is_cut_tiff,
     levels_from_sizes,
     slide_name,
 )
 
 from slideloom_openslide import metadata
 from slideloom_openslide.interpolation import MARGIN_PX, NO_SHIFT, without_interpolation
-from slideloom_openslide.truncation import is_cut_tiff
 
 cv2.setNumThreads(1)  # the core runs one thread per row of tiles; OpenCV's own would only compete
 

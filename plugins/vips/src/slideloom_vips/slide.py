@@ -18,6 +18,7 @@ from slideloom import (
     Slide,
     SlideError,
     SlideInfo,
+    is_cut_tiff,
     levels_from_sizes,
     slide_name,
 )
@@ -25,7 +26,6 @@ from slideloom import (
 from slideloom_vips.images import Level, as_rgb, check_cost, has, opened
 from slideloom_vips.levels import Stored, levels_among
 from slideloom_vips.metadata import described
-from slideloom_vips.truncation import is_cut_tiff
 
 cv2.setNumThreads(1)  # the core runs one thread per row of tiles; OpenCV's own would only compete
 
