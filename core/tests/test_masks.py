@@ -163,6 +163,34 @@ class TestBlurBurden:
         clear = QcResult(np.zeros((1, 1), np.bool_), "background")
         assert blur_burden([part], [clear], self.grid, self.size) == pytest.approx(1 / 8)
 
+    @pytest.mark.parametrize("seed", range(8))
+    def test_masks_of_other_sizes_and_extents_are_read_at_the_centres_of_the_finest(self, seed: int) -> None:
+        random, size = np.random.default_rng(seed), Size(120, 90)
+        finest = QcResult(random.random((18, 24)) < 0.3, "background")  # pixels of 5 x 5
+        others = [
+            QcResult(random.random((7, 11)) < 0.4, "background", extent=Box(-20, 13, 100, 50)),
+            QcResult(random.random((4, 5)) < 0.6, "blur", extent=Box(31, -9, 99.5, 60)),
+            QcResult(random.random((3, 17)) < 0.2, "blur"),
+        ]
+
+        def masked(kind: str, x: float, y: float) -> bool:
+            for result in (finest, *others):
+                box, (rows, columns) = result.extent or Box(0, 0, 120, 90), result.mask.shape
+                row, column = (y - box.y) / box.height * rows, (x - box.x) / box.width * columns
+                holds = result.kind == kind and 0 <= row < rows and 0 <= column < columns
+                if holds and result.mask[int(row), int(column)]:
+                    return True
+            return False
+
+        centres = [(x + 2.5, y + 2.5) for y in range(0, 90, 5) for x in range(0, 120, 5)]
+        tissue = [place for place in centres if not masked("background", *place)]
+        expected = sum(masked("blur", *place) for place in tissue) / len(tissue)
+
+        tiles = tiles_at([(x, y) for y in range(0, 90, 30) for x in range(0, 120, 30)], 30)
+        found = blur_burden(others[1:], [finest, others[0]], tiles, size, filter_threshold=1.0)
+        assert found == pytest.approx(expected)
+        assert 0.2 < expected < 0.9
+
 
 class TestFiles:
     result = QcResult(

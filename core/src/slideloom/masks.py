@@ -117,15 +117,22 @@ def _integral(mask: Mask, rows: Whole) -> NDArray[np.integer[Any]]:
     Only the rows that tiles begin or end at: a table of all corners takes longer than the masks themselves.
     """
     kind = np.int32 if mask.size < 2**31 else np.int64
-    pixels = mask.view(np.uint8)
     sums = np.zeros((len(rows), mask.shape[1] + 1), kind)
     above: NDArray[np.integer[Any]] = np.zeros(mask.shape[1], kind)
     start = 0
     for number, row in enumerate(rows.tolist()):
-        above += np.add.reduce(pixels[start:row], axis=0, dtype=kind)
+        above += _counted(mask[start:row])
         start = row
         np.cumsum(above, out=sums[number, 1:])
     return sums
+
+
+def _counted(mask: Mask) -> NDArray[np.integer[Any]]:
+    """(w,) number of True in each column."""
+    # As bytes where they can hold it: four times as fast as with wider sums.
+    kind = np.uint8 if len(mask) < 256 else np.int64
+    count: NDArray[np.integer[Any]] = np.add.reduce(mask.view(np.uint8), axis=0, dtype=kind)
+    return count
 
 
 def union_mask(results: Sequence[QcResult], slide_size: Size, shape: tuple[int, int]) -> Mask:
@@ -156,7 +163,7 @@ def _coverage(result: QcResult, slide_size: Size, shape: tuple[int, int]) -> Flo
     x = (np.linspace(0, slide_size.width, shape[1] + 1) - covered.x) * (columns / covered.width)
     # One axis after the other: the running sum, read off at the grid's edges, gives the exact area between them.
     by_row = _between(result.mask, y)
-    both = _between(by_row.T, x).T
+    both = _between(np.ascontiguousarray(by_row.T), x).T
     pixel = (slide_size.height / shape[0] * rows / covered.height) * (
         slide_size.width / shape[1] * columns / covered.width
     )
@@ -167,11 +174,16 @@ def _coverage(result: QcResult, slide_size: Size, shape: tuple[int, int]) -> Flo
 def _between(values: Floats | Mask, edges: Floats) -> Floats:
     """Sums of `values` along axis 0 between neighbouring edges, given in pixels."""
     whole, fraction = _split(edges, values.shape[0])
-    differences: Floats = fraction[1:, None] * values[whole[1:]] - fraction[:-1, None] * values[whole[:-1]]
+    sums: Floats = np.empty((len(edges) - 1, values.shape[1]))
     # Edge by edge: a running sum over all rows would take 4 to 8 bytes for every pixel of a large mask.
-    for row, (start, end) in enumerate(pairwise(whole.tolist())):
-        differences[row] += values[start:end].sum(axis=0)
-    return differences
+    for row, ((start, end), (before, after)) in enumerate(
+        zip(pairwise(whole.tolist()), pairwise(fraction.tolist()), strict=True)
+    ):
+        np.multiply(values[end], after, out=sums[row])
+        sums[row] -= values[start] * before
+        part = values[start:end]
+        sums[row] += _counted(cast("Mask", part)) if part.dtype == np.bool_ else part.sum(axis=0)
+    return sums
 
 
 def blur_burden(
@@ -216,7 +228,8 @@ def blur_burden(
     area = width * height
     glass_share = masked_share(glass, None, tiles_considered, slide_size)
     kept = (glass_share <= filter_threshold) & (area > 0)
-    unsharp_tissue = masked_share(unsharp & ~glass, None, tiles_considered, slide_size)
+    np.greater(unsharp, glass, out=unsharp)  # unsharp and not glass
+    unsharp_tissue = masked_share(unsharp, None, tiles_considered, slide_size)
     tissue = float((area * (1 - glass_share))[kept].sum())
     if tissue <= 0:
         return None
@@ -240,14 +253,31 @@ def _nearest_union(results: Sequence[QcResult], slide_size: Size, shape: tuple[i
         rows, columns = result.mask.shape
         y = _centres(slide_size.height, shape[0], covered.y, rows / covered.height)
         x = _centres(slide_size.width, shape[1], covered.x, columns / covered.width)
-        in_y, in_x = (y >= 0) & (y < rows), (x >= 0) & (x < columns)
-        union[np.ix_(in_y, in_x)] |= result.mask[np.ix_(y[in_y], x[in_x])]
+        in_y, in_x = _held_by(y, rows), _held_by(x, columns)
+        target = union[in_y, in_x]
+        # Where the mask is the smaller one, pixels are repeated along a row first and whole rows then.
+        narrow = _picked(_picked(result.mask, x[in_x], axis=1), y[in_y], axis=0)
+        np.logical_or(target, narrow, out=target)
     return union
 
 
 def _centres(length: int, count: int, start: float, scale: float) -> Whole:
     centres = (np.arange(count) + 0.5) * (length / count)
     return cast("Whole", np.floor((centres - start) * scale).astype(np.int64))
+
+
+def _held_by(index: Whole, count: int) -> slice:
+    """Where an ascending index is from 0 to below `count`."""
+    first, last = np.searchsorted(index, [0, count])
+    return slice(int(first), int(last))
+
+
+def _picked(mask: Mask, index: Whole, *, axis: int) -> Mask:
+    """Rows or columns of a mask by an ascending index; a view where the index counts by one."""
+    if len(index) and index[-1] - index[0] == len(index) - 1 and (np.diff(index) == 1).all():
+        span = slice(int(index[0]), int(index[-1]) + 1)
+        return mask[span] if axis == 0 else mask[:, span]
+    return mask.take(index, axis=axis)
 
 
 def npy_bytes(mask: Mask) -> bytes:

@@ -214,7 +214,7 @@ def apply_qc(plan: SlidePlan, use: QcUse, result: QcResult) -> None:
     share = masked_share(result.mask, result.extent, plan.ledger.tiles, plan.slide.info.size)
     plan.ledger.score(f"qc:{name}", np.arange(len(plan.ledger)), share)
     plan.ledger.reject(share > use.filter_threshold, f"qc:{name}")
-    plan.metrics[f"{name}.masked"] = float(result.mask.mean())
+    plan.metrics[f"{name}.masked"] = float(np.count_nonzero(result.mask) / result.mask.size)
     plan.metrics.update({f"{name}.{key}": float(value) for key, value in result.metrics.items()})
     plan.warnings.extend(f"{name}: {note}" for note in result.notes)
 
