@@ -19,6 +19,12 @@ def test_an_ordinary_name_is_taken_as_it_is(tmp_path: Path, name: str) -> None:
 def test_a_name_that_leads_elsewhere_or_looks_temporary_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(OutputError, match="rename the slide"):
         path_inside(tmp_path, name)
+    with pytest.raises(OutputError, match="rename the slide"):
+        path_inside(tmp_path, "tiles", name, "a.png")
+
+
+def test_names_lead_deeper_one_after_the_other(tmp_path: Path) -> None:
+    assert path_inside(tmp_path, "tiles", "a", "b.png") == tmp_path / "tiles" / "a" / "b.png"
 
 
 def test_a_temporary_name_is_hidden_and_in_the_same_folder(tmp_path: Path) -> None:

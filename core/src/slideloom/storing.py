@@ -40,15 +40,17 @@ def _remedy(error: OSError) -> str:
     return f"cannot be written: {reason}{where}; check the disk or choose another output folder"
 
 
-def path_inside(folder: Path, name: str) -> Path:
-    """`folder / name`, where the name is one that cannot lead out of the folder or hit a temporary file.
+def path_inside(folder: Path, *names: str) -> Path:
+    """`folder / name`, or deeper with several names, none of which can lead out of the folder or hit a temporary file.
 
     Raises:
-        OutputError: the name is empty, "." or "..", holds a path separator, or has the form of a temporary name.
+        OutputError: a name is empty, "." or "..", holds a path separator, or has the form of a temporary name.
     """
-    if not _is_file_name(name):
-        raise OutputError(f"{folder}: {name!r} cannot be used as a file name; rename the slide")
-    return folder / name
+    for name in names:
+        if not _is_file_name(name):
+            raise OutputError(f"{folder}: {name!r} cannot be used as a file name; rename the slide")
+        folder = folder / name
+    return folder
 
 
 def file_name(_instance: Any, attribute: attrs.Attribute[Any], value: str) -> None:

@@ -38,9 +38,9 @@ class HDF5Sink(Sink):
     def open(self, info: SlideInfo, scene: Scene, folder: Path) -> Writer:
         """A writer of `<folder>/<sub-folder>/<tile size>/patches/`."""
         settings, geometry = self._settings, scene.geometry
-        home = path_inside(path_inside(folder, settings.folder), job_folder(geometry, settings.style))
+        home = path_inside(folder, settings.folder, job_folder(geometry, settings.style))
         return HDF5Writer(
-            path_inside(home / "patches", file_name_of(info.name, settings.style)),
+            path_inside(home, "patches", file_name_of(info.name, settings.style)),
             attributes=coords_attributes(
                 info, geometry, style=settings.style, home=home.relative_to(folder).as_posix()
             ),

@@ -34,8 +34,8 @@ class ImageSink(Sink):
 
     def open(self, info: SlideInfo, scene: Scene, folder: Path) -> Writer:
         """A writer of `<folder>/<sub-folder>/<tile size>/<slide>/`."""
-        home = path_inside(path_inside(folder, self._settings.folder), scene.geometry.label)
-        return ImageWriter(path_inside(home, info.name), slide=info.name, extension=self._settings.format)
+        path = path_inside(folder, self._settings.folder, scene.geometry.label, info.name)
+        return ImageWriter(path, slide=info.name, extension=self._settings.format)
 
     def encode(self, batch: TileBatch) -> Sequence[bytes]:
         """Each tile as the bytes of its file."""

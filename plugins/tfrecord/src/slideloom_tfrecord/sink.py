@@ -43,8 +43,8 @@ class TFRecordSink(Sink):
 
     def open(self, info: SlideInfo, scene: Scene, folder: Path) -> Writer:
         """A writer of `<folder>/<sub-folder>/<tile size>/<slide>.tfrecords`."""
-        home = path_inside(path_inside(folder, self._settings.folder), scene.geometry.label)
-        return TFRecordWriter(path_inside(home, f"{info.name}.tfrecords"), slide=info.name, settings=self._settings)
+        path = path_inside(folder, self._settings.folder, scene.geometry.label, f"{info.name}.tfrecords")
+        return TFRecordWriter(path, slide=info.name, settings=self._settings)
 
     def encode(self, batch: TileBatch) -> Sequence[bytes]:
         """Each tile as a record with its CRCs, ready to be appended to a file."""

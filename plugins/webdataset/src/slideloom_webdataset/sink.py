@@ -42,7 +42,7 @@ class WebDatasetSink(Sink):
 
     def open(self, info: SlideInfo, scene: Scene, folder: Path) -> Writer:
         """A writer of `<folder>/<sub-folder>/<tile size>/<slide>-000000.tar` and so on."""
-        home = path_inside(path_inside(folder, self._settings.folder), scene.geometry.label)
+        home = path_inside(folder, self._settings.folder, scene.geometry.label)
         return ShardWriter(home, slide=info.name, mpp=scene.geometry.mpp, settings=self._settings)
 
     def encode(self, batch: TileBatch) -> Sequence[Encoded]:
