@@ -10,7 +10,7 @@ from slideloom.errors import ConfigError, MissingResolution
 from slideloom.geometry import Size
 from slideloom.opening import open_slide
 from slideloom.pipeline import Slides
-from slideloom.resolution import find_resolution, read_mpp_file
+from slideloom.resolution import find_resolution, finite_number, read_mpp_file
 from slideloom.slide import Resolution, SlideInfo, levels_from_sizes
 
 BARE = SlideInfo(path=Path("a.svs"), name="a", reader="t", levels=levels_from_sizes([Size(10, 10)]))
@@ -101,3 +101,21 @@ def test_a_wrong_mpp_file_is_told_before_the_slide_is_opened(tmp_path: Path) -> 
 
     with pytest.raises(ConfigError, match="line 2"):
         open_slide(tmp_path / "missing.svs", slides=Slides(mpp_file=path))
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("0.25", 0.25),
+        (" 2e1 ", 20.0),
+        ("-3", -3.0),
+        ("", None),
+        ("20x", None),
+        ("nan", None),
+        ("inf", None),
+        ("1_000", None),
+    ],
+)
+def test_only_a_finite_number_is_one(text: str, number: float | None) -> None:
+    assert finite_number(text) == number
+    assert finite_number(None) is None

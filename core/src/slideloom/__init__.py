@@ -35,7 +35,7 @@ _HOMES = {
     "regions": ("Region", "Regions"),
     "reports": ("RunReport", "SlideReport"),
     "resampling": ("NativeResampler", "resample"),
-    "resolution": ("is_plausible",),
+    "resolution": ("finite_number", "is_plausible"),
     "run": ("find_slides", "run_pipeline"),
     "selection": ("Selection", "regions_mask", "select_tiles"),
     "settings": ("Settings", "at_least", "in_range", "option", "positive"),
@@ -108,7 +108,7 @@ if TYPE_CHECKING:
     from slideloom.regions import Region as Region, Regions as Regions
     from slideloom.reports import RunReport as RunReport, SlideReport as SlideReport
     from slideloom.resampling import NativeResampler as NativeResampler, resample as resample
-    from slideloom.resolution import is_plausible as is_plausible
+    from slideloom.resolution import finite_number as finite_number, is_plausible as is_plausible
     from slideloom.run import find_slides as find_slides, run_pipeline as run_pipeline
     from slideloom.selection import (
         Selection as Selection,

@@ -64,6 +64,15 @@ def is_plausible(mpp: float) -> bool:
     return math.isfinite(mpp) and PLAUSIBLE_MPP[0] <= mpp <= PLAUSIBLE_MPP[1]
 
 
+def finite_number(text: str | None) -> float | None:
+    """The number that a property of a slide holds as text; None for none, for words, infinity and "nan"."""
+    try:
+        value = float(text) if text is not None and "_" not in text else math.nan  # 1_000 is a number in Python alone
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
 def read_mpp_file(path: Path) -> Mapping[str, Resolution]:
     """Microns per pixel by slide name or file name, from a CSV with the columns slide,mpp (or slide,mpp_x,mpp_y).
 

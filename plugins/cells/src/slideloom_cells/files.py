@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from slideloom import Placement, Scene, Slide, SlideError, SlideInfo, Tiles, slide_name
+from slideloom import Placement, Scene, Slide, SlideError, SlideInfo, Tiles, finite_number, slide_name
 
 from slideloom_cells.geojson import geojson_centroids
 from slideloom_cells.placing import Points, tiles_around
@@ -84,13 +84,9 @@ def _pixel_um(info: SlideInfo, given: float | None) -> tuple[float, float]:
     """Microns per pixel that microns were made with: as given, as the file records, else as the run takes it."""
     if given is not None:
         return given, given
-    try:
-        recorded = float(info.properties["openslide.mpp-x"]), float(info.properties["openslide.mpp-y"])
-    except (KeyError, ValueError):
-        pass
-    else:
-        if min(recorded) > 0:
-            return recorded
+    x, y = (finite_number(info.properties.get(f"openslide.mpp-{axis}")) for axis in "xy")
+    if x is not None and y is not None and min(x, y) > 0:
+        return x, y
     if info.mpp is None:
         raise SlideError(f"{info.path.name}: cells are in microns, but the slide's pixel size is not known")
     return info.mpp.x, info.mpp.y

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
-from slideloom import Box, Resolution, is_plausible
+from slideloom import Box, Resolution, finite_number, is_plausible
 
 _MICRONS_PER_UNIT = {"inch": 25400.0, "centimeter": 10000.0}
 _PERSONAL = ("barcode", "patient", "accession")
@@ -14,8 +13,8 @@ _WHITE = (255, 255, 255)
 
 def resolution(properties: Mapping[str, str]) -> Resolution | None:
     """Microns per pixel of level 0 as OpenSlide gives them, or None if one is missing or no scanner's."""
-    x = _number(properties.get("openslide.mpp-x"))
-    y = _number(properties.get("openslide.mpp-y"))
+    x = finite_number(properties.get("openslide.mpp-x"))
+    y = finite_number(properties.get("openslide.mpp-y"))
     if x is None or y is None or not (is_plausible(x) and is_plausible(y)):
         return None
     return Resolution(x, y, "openslide.mpp-x/-y")
@@ -27,8 +26,8 @@ def tiff_resolution(properties: Mapping[str, str]) -> Resolution | None:
     The unit inch means 25400 / resolution, centimetre 10000 / resolution, no unit tag means inch, and the unit
     "none" or a resolution of 0 says nothing (TIFF 6.0, section 8, ResolutionUnit).
     """
-    x = _number(properties.get("tiff.XResolution"))
-    y = _number(properties.get("tiff.YResolution"))
+    x = finite_number(properties.get("tiff.XResolution"))
+    y = finite_number(properties.get("tiff.YResolution"))
     unit = _MICRONS_PER_UNIT.get(properties.get("tiff.ResolutionUnit", "inch"))
     if unit is None or x is None or y is None or x <= 0 or y <= 0:
         return None
@@ -37,13 +36,15 @@ def tiff_resolution(properties: Mapping[str, str]) -> Resolution | None:
 
 def objective_power(properties: Mapping[str, str]) -> float | None:
     """Such as 20.0, or None."""
-    power = _number(properties.get("openslide.objective-power"))
+    power = finite_number(properties.get("openslide.objective-power"))
     return power if power is not None and power > 0 else None
 
 
 def bounds(properties: Mapping[str, str]) -> Box | None:
     """The scanned area in level-0 pixels, or None if none is recorded."""
-    x, y, width, height = (_number(properties.get(f"openslide.bounds-{key}")) for key in ("x", "y", "width", "height"))
+    x, y, width, height = (
+        finite_number(properties.get(f"openslide.bounds-{key}")) for key in ("x", "y", "width", "height")
+    )
     if x is None or y is None or width is None or height is None or width <= 0 or height <= 0:
         return None
     return Box(x, y, width, height)
@@ -62,13 +63,3 @@ def background(properties: Mapping[str, str]) -> tuple[int, int, int]:
 def public(properties: Mapping[str, str]) -> dict[str, str]:
     """Every property except those that name the patient or the specimen, such as the label's barcode."""
     return {key: value for key, value in properties.items() if not any(word in key.lower() for word in _PERSONAL)}
-
-
-def _number(text: str | None) -> float | None:
-    if text is None:
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None

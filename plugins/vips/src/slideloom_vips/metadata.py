@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import re
 from xml.etree import ElementTree
 
 from attrs import frozen
-from slideloom import Resolution, Size, is_plausible
+from slideloom import Resolution, Size, finite_number, is_plausible
 
 # OME schema 2016-06, UnitsLength; the micro sign exists twice in Unicode.
 _MICRONS = {
@@ -44,7 +43,7 @@ def described(text: str, *, size: Size) -> Described:
 
 def _aperio(text: str) -> Described:
     values = dict(re.findall(r"\|\s*([^=|]+?)\s*=\s*([^|;]*?)\s*(?=[|;]|$)", text))
-    mpp, power = _number(values.get("MPP")), _number(values.get("AppMag"))
+    mpp, power = finite_number(values.get("MPP")), finite_number(values.get("AppMag"))
     found = Resolution(mpp, mpp, "Aperio MPP") if mpp is not None and is_plausible(mpp) else None
     return Described(vendor="aperio", mpp=found, objective_power=power if power and power > 0 else None)
 
@@ -64,23 +63,13 @@ def _ome(text: str, size: Size) -> Described:
             if x is not None and y is not None and is_plausible(x) and is_plausible(y):
                 mpp = Resolution(x, y, "OME PhysicalSizeX/Y")
             power = next(
-                (_number(found.get("NominalMagnification")) for found in root.iterfind(".//{*}Objective")), None
+                (finite_number(found.get("NominalMagnification")) for found in root.iterfind(".//{*}Objective")), None
             )
             return Described(vendor="ome", mpp=mpp, objective_power=power, planes=int(pixels.get("SizeC") or 1))
     return Described(vendor="ome")
 
 
 def _length(pixels: ElementTree.Element, axis: str) -> float | None:
-    value = _number(pixels.get(f"PhysicalSize{axis}"))
+    value = finite_number(pixels.get(f"PhysicalSize{axis}"))
     scale = _MICRONS.get(pixels.get(f"PhysicalSize{axis}Unit", "µm"))
     return value * scale if value is not None and scale is not None else None
-
-
-def _number(text: str | None) -> float | None:
-    if text is None:
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
