@@ -93,7 +93,7 @@ def bench(session: nox.Session) -> None:
 @nox.session
 def wheels(session: nox.Session) -> None:
     """Build every wheel, install them in a clean environment, and run the demo from there."""
-    session.install("build>=1.2", "hatchling>=1.24")
+    session.install("build>=1.2", "hatchling>=1.24", "setuptools>=77")
     shutil.rmtree(ROOT / "dist", ignore_errors=True)
     for folder in ("core", *(f"plugins/{name}" for name in PLUGINS), "."):
         session.run("python", "-m", "build", "--no-isolation", "--wheel", "--outdir", "dist", folder, silent=True)

@@ -21,9 +21,11 @@ _HOMES = {
     ),
     "geojson": ("colour_of", "write_regions_geojson", "write_tiles_geojson"),
     "geometry": ("Box", "Mask", "Point", "Rgb", "RgbBatch", "Size"),
+    "gray": ("gray_counter",),
     "hookspecs": ("Command", "hookimpl"),
     "layout": ("OutputFolder",),
     "masks": ("blur_burden", "load_mask", "mask_from_npz", "masked_share", "save_mask", "union_mask"),
+    "mosaic": ("Mosaic",),
     "opening": ("load_regions", "open_slide"),
     "params": ("Params", "load_params", "save_params"),
     "pictures": ("LEGEND", "stretched", "tint"),
@@ -82,6 +84,7 @@ if TYPE_CHECKING:
         RgbBatch as RgbBatch,
         Size as Size,
     )
+    from slideloom.gray import gray_counter as gray_counter
     from slideloom.hookspecs import Command as Command, hookimpl as hookimpl
     from slideloom.layout import OutputFolder as OutputFolder
     from slideloom.masks import (
@@ -92,6 +95,7 @@ if TYPE_CHECKING:
         save_mask as save_mask,
         union_mask as union_mask,
     )
+    from slideloom.mosaic import Mosaic as Mosaic
     from slideloom.opening import load_regions as load_regions, open_slide as open_slide
     from slideloom.params import Params as Params, load_params as load_params, save_params as save_params
     from slideloom.pictures import LEGEND as LEGEND, stretched as stretched, tint as tint

@@ -28,8 +28,8 @@ from slideloom.tiles import TileBatch, Tiles
 
 # A block is one row of tiles within a column of the slide that is this wide, in pixels of the level read. Blocks
 # follow each other down a column, so that a reader needs to remember only few source tiles to decode most of them
-# once, however wide the slide is; those at a column's sides, one in 33 of 256 pixels, are needed by two columns.
-COLUMN_PX = 8192
+# once, however wide the slide is; those at a column's sides, one in 65 of 256 pixels, are needed by two columns.
+COLUMN_PX = 16384
 # Level pixels read at once by one thread, about 50 MB.
 _BATCH_PX = 16_000_000
 

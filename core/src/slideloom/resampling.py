@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import math
 import threading
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from slideloom.geometry import Box, Rgb, Size
+from slideloom.linear import COMPILED, lead, linear, taps
+from slideloom.mosaic import Mosaic
 
 # A box edge this close to a whole pixel is on it: 1/256 pixel changes no 8-bit value by more than 1.
 _ON_GRID = 1 / 256
-# Output pixels computed and thrown away to reach a whole source pixel, and how far from it is near enough.
-_LONGEST_LEAD = 64
-_LEAD_ERROR = 1 / 128
 _NEAR_WHOLE = 1.03  # a shrink by this times a whole number is near enough to the whole number
 
 
@@ -95,72 +93,75 @@ class NativeResampler:
         self.into(rgb, box=box, out=result)
         return result
 
-    def into(self, rgb: Rgb, *, box: Box, out: Rgb) -> None:
-        """`resample` to the size of `out`, (h, w, 3) uint8, and into it."""
+    def into(self, source: Rgb | Mosaic, *, box: Box, out: Rgb) -> None:
+        """`resample` of an image, or of the window of a mosaic, to the size of `out`, (h, w, 3) uint8, and into it."""
+        mosaic = source if isinstance(source, Mosaic) else Mosaic.of(source)
         size = Size(out.shape[1], out.shape[0])
         ratio_x, ratio_y = box.width / size.width, box.height / size.height
         aligned = _whole(box)
-        if aligned is not None and _within(aligned, rgb) and ratio_x >= 1 and ratio_y >= 1:
-            x, y, width, height = aligned
-            crop = rgb[y : y + height, x : x + width]
-            if (width, height) == (size.width, size.height):
-                out[...] = crop
+        if aligned is not None and ratio_x >= 1 and ratio_y >= 1 and mosaic.has(*aligned):
+            part = mosaic.part(*aligned)
+            if part.window == size:
+                part.copy_to(out)
             else:
-                self._average(crop, out)
+                self._average(part, out)
             return
         # Up to a ratio of 1.25 one linear sample per pixel loses nothing that an average would keep.
         fine_x, fine_y = (max(1, math.ceil(ratio - 0.25)) for ratio in (ratio_x, ratio_y))
         if (fine_x, fine_y) == (1, 1):
-            if not self._shift_and_scale(rgb, box, out):
-                self._warp(rgb, box, out)
+            self._interpolate(mosaic, box, out)
             return
-        lattice: Rgb = np.empty((size.height * fine_y, size.width * fine_x, 3), np.uint8)
-        self._warp(rgb, box, lattice)
+        lattice = self._memory("lattice", size.height * fine_y, size.width * fine_x)
+        self._interpolate(mosaic, box, lattice)
         self._shrink(lattice, out)
 
-    def _average(self, rgb: Rgb, out: Rgb) -> None:
+    def _average(self, mosaic: Mosaic, out: Rgb) -> None:
         """The mean over each pixel's footprint.
 
         Where the ratio is a little more than a whole number, the image is first brought to that multiple of `out`:
         OpenCV averages whole blocks ten times as fast, and the result is the same within 2 grey levels (59 dB).
         """
-        cv2 = self._cv2
         height, width = out.shape[:2]
-        fine_x, fine_y = rgb.shape[1] // width, rgb.shape[0] // height
-        steps = (rgb.shape[1] / (width * fine_x), rgb.shape[0] / (height * fine_y))
+        window = mosaic.window
+        fine_x, fine_y = window.width // width, window.height // height
+        steps = (window.width / (width * fine_x), window.height / (height * fine_y))
         if 1 < max(steps) <= _NEAR_WHOLE and max(fine_x, fine_y) > 1:
-            target = self._memory("multiple", height * fine_y, width * fine_x)
-            size = (target.shape[1], target.shape[0])
-            rgb = cv2.resize(rgb, size, dst=target, interpolation=cv2.INTER_LINEAR)
-        self._shrink(rgb, out)
+            source = self._memory("lattice", height * fine_y, width * fine_x)
+            self._interpolate(mosaic, Box(0, 0, window.width, window.height), source)
+        else:
+            source = self._image(mosaic)
+        self._shrink(source, out)
 
     def _shrink(self, rgb: Rgb, out: Rgb) -> None:
         cv2 = self._cv2
-        _keep(cv2.resize(rgb, (out.shape[1], out.shape[0]), dst=out, interpolation=cv2.INTER_AREA), out)
+        done = cv2.resize(rgb, (out.shape[1], out.shape[0]), dst=out, interpolation=cv2.INTER_AREA)
+        if done is not out:  # OpenCV writes to `dst` where it fits, which ours does; a copy makes sure of it
+            out[...] = done
 
-    def _warp(self, rgb: Rgb, box: Box, out: Rgb) -> None:
+    def _interpolate(self, mosaic: Mosaic, box: Box, out: Rgb) -> None:
         """Linear interpolation at the centres of the pixels of `out`, spread over `box`."""
-        cv2 = self._cv2
         height, width = out.shape[:2]
         step_x, step_y = box.width / width, box.height / height
-        to_source = np.array(
-            [[step_x, 0, box.x + step_x / 2 - 0.5], [0, step_y, box.y + step_y / 2 - 0.5]], dtype=np.float64
-        )
-        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        done = cv2.warpAffine(rgb, to_source, (width, height), dst=out, flags=flags, borderMode=cv2.BORDER_REPLICATE)
-        _keep(done, out)
+        if not COMPILED and self._shift_and_scale(mosaic, box, out):
+            return
+        # Places that differ by the error of a subtraction are the same.
+        x = taps(round(box.x, 6), step_x, width, mosaic.window.width)
+        y = taps(round(box.y, 6), step_y, height, mosaic.window.height)
+        linear(mosaic, x=x, y=y, out=out)
 
-    def _shift_and_scale(self, rgb: Rgb, box: Box, out: Rgb) -> bool:
-        """`_warp` at a third of its time, or False where that cannot be done.
+    def _shift_and_scale(self, mosaic: Mosaic, box: Box, out: Rgb) -> bool:
+        """`_interpolate` without the compiled loop, with the same result, or False where that cannot be done.
 
-        OpenCV's `resize` is the fastest but starts on a whole source pixel. Where the box does not, it is started
-        some output pixels earlier, at a distance that brings it to a whole source pixel, and these are thrown away.
+        OpenCV's `resize` is ten times as fast as numpy but starts on a whole source pixel. Where the box does not, it
+        is started some output pixels earlier, at a distance that brings it to a whole source pixel, and these are
+        thrown away.
         """
         cv2 = self._cv2
         height, width = out.shape[:2]
         step_x, step_y = box.width / width, box.height / height
-        lead_x, lead_y = _lead(box.x, step_x), _lead(box.y, step_y)
-        if lead_x is None or lead_y is None or rgb.shape[0] < box.bottom or rgb.shape[1] < box.right:
+        lead_x, lead_y = lead(round(box.x, 6), step_x), lead(round(box.y, 6), step_y)
+        window = mosaic.window
+        if lead_x is None or lead_y is None or window.height < box.bottom or window.width < box.right:
             return False
         (skip_x, first_x), (skip_y, first_y) = lead_x, lead_y
         # The part of the source with what is thrown away before it; one pixel more than the last sample needs.
@@ -169,6 +170,7 @@ class NativeResampler:
         scaled_high, scaled_wide = round(high * (1 / step_y)), round(wide * (1 / step_x))
         if (scaled_high, scaled_wide) == (high, wide) and (step_x, step_y) != (1, 1):
             return False  # OpenCV takes equal sizes for a copy, whatever the factors
+        rgb = self._image(mosaic)
         rows, columns = min(high + first_y, rgb.shape[0]), min(wide + first_x, rgb.shape[1])
         top, left = max(0, first_y), max(0, first_x)
         source = self._memory("source", high, wide)
@@ -184,31 +186,22 @@ class NativeResampler:
         out[...] = scaled[skip_y : skip_y + height, skip_x : skip_x + width]
         return True
 
+    def _image(self, mosaic: Mosaic) -> Rgb:
+        """The window of a mosaic, put together in memory of this thread unless it is in one piece."""
+        if mosaic.in_one is not None:
+            return mosaic.in_one
+        rgb = self._memory("image", mosaic.window.height, mosaic.window.width)
+        mosaic.copy_to(rgb)
+        return rgb
+
     def _memory(self, use: str, height: int, width: int) -> Rgb:
         """An image of this thread to work in, kept from one time to the next; its content is anything."""
         kept: Rgb | None = getattr(self._local, use, None)
-        if kept is None or kept.shape[0] < height or kept.shape[1] < width:
-            kept = np.zeros((height + _LONGEST_LEAD, width + _LONGEST_LEAD, 3), np.uint8)
+        needed = height * width * 3
+        if kept is None or kept.size < needed:
+            kept = np.empty(needed, np.uint8)
             setattr(self._local, use, kept)
-        return kept[:height, :width]
-
-
-def _keep(result: Rgb, out: Rgb) -> None:
-    # OpenCV writes to `dst` where it fits, which ours do; a copy makes sure of it.
-    if result is not out:
-        out[...] = result
-
-
-@lru_cache(maxsize=1024)
-def _lead(start: float, step: float) -> tuple[int, int] | None:
-    """How many output pixels before `start` lies a whole source pixel, and which; None if there is none near."""
-    if step < 1:
-        return None
-    for skip in range(_LONGEST_LEAD):
-        first = start - skip * step
-        if abs(first - round(first)) < _LEAD_ERROR:
-            return skip, round(first)
-    return None
+        return kept[:needed].reshape(height, width, 3)
 
 
 def _whole(box: Box) -> tuple[int, int, int, int] | None:
@@ -217,8 +210,3 @@ def _whole(box: Box) -> tuple[int, int, int, int] | None:
     if any(abs(value - whole) > _ON_GRID for value, whole in zip(values, near, strict=True)):
         return None
     return near[0], near[1], near[2], near[3]
-
-
-def _within(aligned: tuple[int, int, int, int], rgb: Rgb) -> bool:
-    x, y, width, height = aligned
-    return x >= 0 and y >= 0 and x + width <= rgb.shape[1] and y + height <= rgb.shape[0]

@@ -14,6 +14,7 @@ from attrs import evolve, field, frozen
 
 from slideloom.errors import PluginError, SlideError, SlideloomError
 from slideloom.geometry import Box, Point, Rgb, Size
+from slideloom.mosaic import Mosaic
 from slideloom.resampling import resample
 
 # One read of a level never asks for more than this, so that a slide without a pyramid fits in memory.
@@ -166,10 +167,11 @@ class Slide(ABC):
                 results.append(error)
         return results
 
-    def read_each(self, origins: Sequence[Point], level: int, size: Size) -> Iterator[Rgb | SlideError]:
+    def read_each(self, origins: Sequence[Point], level: int, size: Size) -> Iterator[Rgb | Mosaic | SlideError]:
         """`read_many`, one place after another: an image may be overwritten when the next one is asked for.
 
-        A reader that can use one piece of memory for all of them overrides this.
+        A reader that can use one piece of memory for all of them overrides this, or one that has tiles of one size:
+        it may give a `Mosaic`, whose window is what was asked for, and spare the copy.
         """
         yield from self.read_many(origins, level, size)
 
@@ -177,8 +179,9 @@ class Slide(ABC):
         """`slideloom.resampling.resample`; readers with a native image library give its faster equal."""
         return resample(rgb, box=box, size=size)
 
-    def resample_into(self, rgb: Rgb, *, box: Box, out: Rgb) -> None:
-        """`resample` to the size of `out`, and into it."""
+    def resample_into(self, source: Rgb | Mosaic, *, box: Box, out: Rgb) -> None:
+        """`resample` of an image, or of the window of a mosaic, to the size of `out`, and into it."""
+        rgb = source.image() if isinstance(source, Mosaic) else source
         out[...] = self.resample(rgb, box=box, size=Size(out.shape[1], out.shape[0]))
 
     def close(self) -> None:  # noqa: B027 - nothing to release is a valid answer
@@ -280,7 +283,7 @@ class Slide(ABC):
                 errors.append(None)
         return errors
 
-    def _checked(self, origins: Sequence[Point], level: int, size: Size) -> Iterator[Rgb | SlideError]:
+    def _checked(self, origins: Sequence[Point], level: int, size: Size) -> Iterator[Rgb | Mosaic | SlideError]:
         """`read_each`, where a reader that breaks its contract is named."""
         who, slide = f"reader '{self.info.reader}'", self.info.name
         shape, count = (size.height, size.width, 3), 0
@@ -289,7 +292,12 @@ class Slide(ABC):
                 count += 1
                 if count > len(origins):
                     break
-                if not isinstance(found, SlideError) and (found.shape != shape or found.dtype != np.uint8):
+                if isinstance(found, Mosaic):
+                    if found.window != size:
+                        raise PluginError(
+                            f"{who} broke its contract on slide {slide}: wanted {size}, got {found.window}"
+                        )
+                elif not isinstance(found, SlideError) and (found.shape != shape or found.dtype != np.uint8):
                     wanted = f"wanted {shape} uint8, got {found.shape} {found.dtype}"
                     raise PluginError(f"{who} broke its contract on slide {slide}: {wanted}")
                 yield found

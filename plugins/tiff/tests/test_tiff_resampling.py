@@ -76,3 +76,23 @@ def test_a_shrink_by_little_more_than_a_whole_number_is_the_average(side: int) -
 
     assert gap.max() <= 2
     assert gap.mean() < 0.4
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    x=st.sampled_from([0.0, 0.5, 0.25, 0.7, 0.123]),
+    y=st.sampled_from([0.0, 0.5, 0.75, 0.9]),
+    ratio=st.sampled_from([1.0, 302.5 / 299, 1.1, 1.137, 1.25, 1.5, 2.0, 2.023, 3.3]),
+    side=st.integers(20, 120),
+)
+def test_what_is_not_compiled_gives_the_same_bytes(x: float, y: float, ratio: float, side: int) -> None:
+    box = Box(x, y, side * ratio, side * ratio)
+    rgb = np.random.default_rng(side).integers(
+        0, 256, (int(np.ceil(box.bottom)), int(np.ceil(box.right)), 3), dtype=np.uint8
+    )
+    compiled = _native(rgb, box=box, size=Size(side, side))
+
+    with pytest.MonkeyPatch.context() as without:
+        without.setattr("slideloom.resampling.COMPILED", False)
+        without.setattr("slideloom.linear.COMPILED", False)
+        assert np.array_equal(_native(rgb, box=box, size=Size(side, side)), compiled)

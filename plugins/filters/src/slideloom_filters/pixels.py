@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from slideloom import Rgb, TileBatch, TileFilter, Verdict
+from slideloom import Rgb, RgbBatch, TileBatch, TileFilter, Verdict, gray_counter
 
 cv2.setNumThreads(1)  # tiles are what runs in parallel
 
@@ -23,15 +23,22 @@ class _ShareFilter(TileFilter):
 
     def check(self, batch: TileBatch) -> Verdict:
         """See `TileFilter.check`."""
-        shares = np.array([self.share(rgb) for rgb in batch.rgb], np.float64)
+        shares = self._shares(batch.rgb)
         return Verdict(keep=shares <= self._fraction, score=shares.astype(np.float32))
 
+    def _shares(self, batch: RgbBatch) -> NDArray[np.float64]:
+        return np.array([self.share(rgb) for rgb in batch], np.float64)
+
     def _channels(self, rgb: Rgb) -> Sequence[NDArray[np.uint8]]:
-        """Red, green and blue, in memory of this thread that the next tile overwrites; new memory costs more."""
+        """Red, green and blue, and three more to work in, in memory of this thread that the next tile overwrites.
+
+        New memory costs more than what is computed in it.
+        """
         kept: list[NDArray[np.uint8]] | None = getattr(self._local, "channels", None)
         if kept is None or kept[0].shape != rgb.shape[:2]:
-            kept = self._local.channels = [np.empty(rgb.shape[:2], np.uint8) for _ in range(3)]
-        return cv2.split(rgb, kept)  # type: ignore[return-value]  # OpenCV knows no element type
+            kept = self._local.channels = [np.empty(rgb.shape[:2], np.uint8) for _ in range(6)]
+        cv2.split(rgb, kept[:3])
+        return kept
 
     @abstractmethod
     def share(self, rgb: Rgb) -> float:
@@ -50,15 +57,22 @@ class GrayspaceFilter(_ShareFilter):
         super().__init__(fraction=fraction)
         self._least_min = least_min_of_gray(threshold)
         self._is_off = threshold <= 0  # no saturation is below 0
+        self._count = None if self._is_off else gray_counter(self._least_min)
+
+    def _shares(self, batch: RgbBatch) -> NDArray[np.float64]:
+        if self._count is None:
+            return super()._shares(batch)
+        shares: NDArray[np.float64] = self._count(batch) / (batch.shape[1] * batch.shape[2])
+        return shares
 
     def share(self, rgb: Rgb) -> float:
         """See `_ShareFilter.share`."""
         if self._is_off:
             return 0.0
-        red, green, blue = self._channels(rgb)
-        highest = cv2.max(cv2.max(red, green), blue)
-        lowest = cv2.min(cv2.min(red, green), blue)
-        gray = cv2.compare(lowest, cv2.LUT(highest, self._least_min), cv2.CMP_GE)
+        red, green, blue, highest, lowest, least = self._channels(rgb)
+        cv2.max(cv2.max(red, green, dst=highest), blue, dst=highest)
+        cv2.min(cv2.min(red, green, dst=lowest), blue, dst=lowest)
+        gray = cv2.compare(lowest, cv2.LUT(highest, self._least_min, dst=least), cv2.CMP_GE, dst=least)
         return float(cv2.countNonZero(gray) / gray.size)
 
 
@@ -76,7 +90,7 @@ class WhitespaceFilter(_ShareFilter):
 
     def share(self, rgb: Rgb) -> float:
         """See `_ShareFilter.share`."""
-        red, green, blue = self._channels(rgb)
+        red, green, blue, *_ = self._channels(rgb)
         total = cv2.add(cv2.add(red, green, dtype=cv2.CV_16U), blue, dtype=cv2.CV_16U)
         _, white = cv2.threshold(total, self._least_sum - 1, 1, cv2.THRESH_BINARY)
         return float(cv2.countNonZero(white) / white.size)

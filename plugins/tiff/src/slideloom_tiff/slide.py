@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 from slideloom import (
     Box,
     Level,
+    Mosaic,
     NativeResampler,
     Point,
     Reader,
@@ -32,7 +32,6 @@ from slideloom_tiff.levels import TiledLevel, is_aperio, slide_levels, with_scal
 cv2.setNumThreads(1)  # the core's threads work on tiles of their own; OpenCV's would only compete
 
 _resample = NativeResampler(cv2)
-_WHITE = 255
 
 
 class TiffFiles(Reader):
@@ -90,7 +89,6 @@ class TiffSlide(Slide):
             properties=found,
         )
         self._levels = list(levels)
-        self._local = threading.local()
         try:
             self._file = ByteRanges(path)
         except OSError as error:
@@ -105,51 +103,51 @@ class TiffSlide(Slide):
         """See `Slide.resample`."""
         return _resample(rgb, box=box, size=size)
 
-    def resample_into(self, rgb: Rgb, *, box: Box, out: Rgb) -> None:
+    def resample_into(self, source: Rgb | Mosaic, *, box: Box, out: Rgb) -> None:
         """See `Slide.resample_into`."""
-        _resample.into(rgb, box=box, out=out)
+        _resample.into(source, box=box, out=out)
 
     def read(self, origin: Point, level: int, size: Size) -> Rgb:
         """See `Slide.read`."""
         rgb = np.empty((size.height, size.width, 3), np.uint8)
-        self._fill(rgb, origin, level)
+        self._mosaic(origin, level, size).copy_to(rgb)
         return rgb
 
-    def read_each(self, origins: Sequence[Point], level: int, size: Size) -> Iterator[Rgb | SlideError]:
-        """See `Slide.read_each`; all are read into the same memory."""
-        shape = (size.height, size.width, 3)
-        rgb: Rgb | None = getattr(self._local, "rgb", None)
-        if rgb is None or rgb.shape != shape:
-            rgb = self._local.rgb = np.empty(shape, np.uint8)
+    def read_each(self, origins: Sequence[Point], level: int, size: Size) -> Iterator[Mosaic | SlideError]:
+        """See `Slide.read_each`; pixels stay in the source tiles."""
         for origin in origins:
             try:
-                self._fill(rgb, origin, level)
+                mosaic = self._mosaic(origin, level, size)
             except SlideError as error:
                 yield error
             else:
-                yield rgb
+                yield mosaic
 
-    def _fill(self, rgb: Rgb, origin: Point, level: int) -> None:
+    def _mosaic(self, origin: Point, level: int, size: Size) -> Mosaic:
+        """The source tiles that a window touches; those outside the slide are background."""
         stored = self._levels[level]
-        size = Size(rgb.shape[1], rgb.shape[0])
-        left, top = max(0, origin.x), max(0, origin.y)
-        right = min(stored.size.width, origin.x + size.width)
-        bottom = min(stored.size.height, origin.y + size.height)
-        if (right - left, bottom - top) != (size.width, size.height):
-            rgb[...] = _WHITE
-        if right <= left or bottom <= top:
-            return
         width, height = stored.tile.width, stored.tile.height
-        for row in range(top // height, (bottom - 1) // height + 1):
-            y0, y1 = max(top, row * height), min(bottom, (row + 1) * height)
-            for column in range(left // width, (right - 1) // width + 1):
-                x0, x1 = max(left, column * width), min(right, (column + 1) * width)
-                tile = self._tiles.get(level, row * stored.columns + column)
-                target = rgb[y0 - origin.y : y1 - origin.y, x0 - origin.x : x1 - origin.x]
-                if tile is None:
-                    target[...] = _WHITE
-                else:
-                    target[...] = tile[y0 - row * height : y1 - row * height, x0 - column * width : x1 - column * width]
+        first_column, first_row = origin.x // width, origin.y // height
+        columns = range(first_column, (origin.x + size.width - 1) // width + 1)
+        rows = range(first_row, (origin.y + size.height - 1) // height + 1)
+        # A window that begins in the padding of the last tiles needs none of them.
+        is_outside = origin.x >= stored.size.width or origin.y >= stored.size.height
+        places = [(row, column) for row in rows for column in columns]
+        return Mosaic(
+            tiles=[None if is_outside else self._tile(level, row, column) for row, column in places],
+            columns=len(columns),
+            tile=stored.tile,
+            left=origin.x - first_column * width,
+            top=origin.y - first_row * height,
+            window=size,
+            end=Size(stored.size.width - first_column * width, stored.size.height - first_row * height),
+        )
+
+    def _tile(self, level: int, row: int, column: int) -> Rgb | None:
+        stored = self._levels[level]
+        if not (0 <= row < stored.rows and 0 <= column < stored.columns):
+            return None
+        return self._tiles.get(level, row * stored.columns + column)
 
 
 def _levels(levels: Sequence[TiledLevel]) -> tuple[Level, ...]:

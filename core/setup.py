@@ -1,0 +1,15 @@
+"""Builds the core's compiled loops, where there is a compiler; without them it does the same in numpy, slower."""
+
+import sys
+
+from setuptools import Extension, setup
+
+kernels = Extension(
+    "slideloom._kernels",
+    ["src/slideloom/_kernels.c"],
+    extra_compile_args=[] if sys.platform == "win32" else ["-O3", "-Wall", "-Wextra"],
+    py_limited_api=True,
+    optional=True,
+)
+
+setup(ext_modules=[kernels], options={"bdist_wheel": {"py_limited_api": "cp311"}})
