@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from slideloom.errors import ConfigError
 from slideloom.shorthand import step_table
@@ -108,12 +108,8 @@ def table_of(chosen: argparse.Namespace) -> dict[str, Any]:
 def _tiles(chosen: argparse.Namespace) -> dict[str, Any]:
     table: dict[str, Any] = {"size_px": chosen.tile_px}
     if chosen.tile_um is not None:
-        if chosen.tile_um.lower().endswith("x"):
-            table["magnification"] = chosen.tile_um
-        else:
-            table["size_um"] = _number(
-                chosen.tile_um, '--tile-um must be a number of microns or a magnification such as "10x"'
-            )
+        width = tile_width(chosen.tile_um)
+        table["magnification" if isinstance(width, str) else "size_um"] = width
     given = {
         "stride_div": chosen.stride_div,
         "seed": chosen.seed,
@@ -123,6 +119,26 @@ def _tiles(chosen: argparse.Namespace) -> dict[str, Any]:
         "enable_downsample": False if chosen.no_downsample else None,
     }
     return {**table, **{key: value for key, value in given.items() if value is not None}}
+
+
+def tile_width(text: str) -> float | str:
+    """What `--tile-um` says: microns, or a magnification such as "10x".
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    if text.lower().endswith("x"):
+        return text
+    return _number(text, '--tile-um must be a number of microns or a magnification such as "10x"')
+
+
+def tile_share(text: str) -> float | Literal["center"]:
+    """What `--roi-filter` says: a share of a tile's area, or "center".
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    return "center" if text == "center" else _number(text, "--roi-filter must be center or a share from 0 to 1")
 
 
 def _number(text: str, wanted: str) -> float:
@@ -161,9 +177,9 @@ def _roi_rules(chosen: argparse.Namespace) -> dict[str, Any]:
         rules["method"] = chosen.roi_method
     if chosen.roi_artifact:
         rules["artifacts"] = chosen.roi_artifact
-    if chosen.roi_filter == "center":
-        rules["filter_method"] = "center"
-    elif chosen.roi_filter is not None:
-        rules["filter_method"] = "proportion"
-        rules["threshold"] = _number(chosen.roi_filter, "--roi-filter must be center or a share from 0 to 1")
+    if chosen.roi_filter is not None:
+        share = tile_share(chosen.roi_filter)
+        rules.update(
+            {"filter_method": "center"} if share == "center" else {"filter_method": "proportion", "threshold": share}
+        )
     return rules

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from slideloom.cli.options import tile_share, tile_width
 from slideloom.errors import ConfigError
 from slideloom.params import step_settings
 from slideloom.project import Project
@@ -132,14 +133,14 @@ def _extract(project: Project, chosen: argparse.Namespace) -> int:
     options["roi_method"] = chosen.roi_method
     options["artifact_labels"] = chosen.roi_artifact
     if chosen.roi_filter is not None:
-        options["roi_filter_method"] = chosen.roi_filter if chosen.roi_filter == "center" else _share(chosen.roi_filter)
+        options["roi_filter_method"] = tile_share(chosen.roi_filter)
     given = {name: value for name, value in options.items() if value is not None}
     count = len(_dataset(project, chosen, tile_px=1, tile_um=1.0).slide_paths())
     display = RunDisplay(count, quiet=chosen.quiet)
     with display.shown():
         report = project.extract_tiles(
             chosen.tile_px,
-            _microns(chosen.tile_um),
+            _tile_um(chosen),
             save_tfrecords=not chosen.no_tfrecords,
             report=not chosen.no_report,
             filters=_filters(chosen.filter),
@@ -182,26 +183,12 @@ def _tiles(project: Project, chosen: argparse.Namespace) -> int:
 
 
 def _dataset(project: Project, chosen: argparse.Namespace, *, tile_px: int = 0, tile_um: float | str = 0.0) -> Any:
-    px, um = chosen.tile_px or tile_px, _microns(chosen.tile_um) or tile_um
+    px, um = chosen.tile_px or tile_px, _tile_um(chosen) or tile_um
     return project.dataset(px, um, filters=_filters(chosen.filter), sources=chosen.source)
 
 
-def _microns(text: str | None) -> float | str | None:
-    if text is None or text.lower().endswith("x"):
-        return text
-    try:
-        return float(text)
-    except ValueError:
-        raise ConfigError(
-            f'--tile-um must be a number of microns or a magnification such as "10x", not {text!r}'
-        ) from None
-
-
-def _share(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise ConfigError(f"--roi-filter must be 'center' or a share from 0 to 1, not {text!r}") from None
+def _tile_um(chosen: argparse.Namespace) -> float | str | None:
+    return None if chosen.tile_um is None else tile_width(chosen.tile_um)
 
 
 def _filters(entries: list[str]) -> dict[str, list[str]]:
