@@ -53,8 +53,10 @@ static void along_row(const uint8_t *restrict source, const Run *restrict runs, 
                       const int16_t *restrict weight, const int16_t *restrict over, int16_t *restrict out)
 {
     for (Py_ssize_t r = 0; r < count; r++) {
+        /* Indices as wide as addresses: with narrower ones, which might wrap around, compilers do not vectorize. */
+        const Py_ssize_t start = runs[r].start, end = runs[r].end;
         const uint8_t *here = source + runs[r].offset;
-        for (int32_t i = runs[r].start; i < runs[r].end; i++) {
+        for (Py_ssize_t i = start; i < end; i++) {
             const int16_t first = here[i];
             const int16_t step = (int16_t)((here[i + CHANNELS] - first) * 128);
             const int16_t part = (int16_t)(((int32_t)step * weight[i]) >> 16);
@@ -231,15 +233,15 @@ SHUFFLES static int64_t gray_pixels(const uint8_t *restrict rgb, Py_ssize_t coun
     uint8_t highest[AT_ONCE], lowest[AT_ONCE];
     int64_t total = 0;
     while (count > 0) {
-        const int now = count < AT_ONCE ? (int)count : AT_ONCE;
-        for (int i = 0; i < now; i++) {
+        const Py_ssize_t now = count < AT_ONCE ? count : AT_ONCE;
+        for (Py_ssize_t i = 0; i < now; i++) {
             const uint8_t red = rgb[3 * i], green = rgb[3 * i + 1], blue = rgb[3 * i + 2];
             const uint8_t high = red > green ? red : green, low = red < green ? red : green;
             highest[i] = high > blue ? high : blue;
             lowest[i] = low < blue ? low : blue;
         }
         int found = 0;
-        for (int i = 0; i < now; i++) {
+        for (Py_ssize_t i = 0; i < now; i++) {
             const uint16_t limit = (uint16_t)(((uint32_t)highest[i] << 8) * factor >> 16);
             found += (uint16_t)((lowest[i] << 8) + bias) > limit;
         }
