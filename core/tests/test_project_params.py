@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from slideloom.cli import main
 from slideloom.errors import ConfigError
-from slideloom.params import Params, load_params, save_params, step_settings, tiling_of
+from slideloom.params import Params, load_params, save_params, tiling_of
 from slideloom.pipeline import Pipeline
 from slideloom.settings import digest_of
+from slideloom.shorthand import step_settings
 from slideloom.testing import batch_of
 from slideloom.tiling import Tiling
 

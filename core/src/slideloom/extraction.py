@@ -9,10 +9,11 @@ from typing import Any, Literal
 from attrs import frozen
 
 from slideloom.errors import ConfigError
-from slideloom.params import step_settings, tiling_of
+from slideloom.params import tiling_of
 from slideloom.pipeline import Pipeline, QcUse, RoiUse, RunOptions, Slides
 from slideloom.regions import RoiMethod
-from slideloom.settings import Settings, from_table
+from slideloom.settings import Settings, made_from_table
+from slideloom.shorthand import step_settings
 from slideloom.sources import Source
 
 Step = str | Settings[Any]
@@ -155,7 +156,4 @@ def _step(kind: str, step: Step) -> Settings[Any]:
 
 
 def _made(cls: type[Any], table: Mapping[str, Any], where: str) -> Any:  # Any: an instance of cls
-    made, mistakes = from_table(cls, {key: value for key, value in table.items() if value is not None}, where=where)
-    if made is None:
-        raise ConfigError("\n".join(mistakes))
-    return made
+    return made_from_table(cls, {key: value for key, value in table.items() if value is not None}, where=where)

@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from slideloom.errors import ConfigError, PluginError, SlideError, SlideloomError, UnsupportedSlide
+from slideloom.errors import PluginError, SlideError, SlideloomError, UnsupportedSlide
 from slideloom.pipeline import Slides
 from slideloom.plugins import Registry, registry
 from slideloom.regions import Regions
 from slideloom.resolution import find_resolution, read_mpp_file
-from slideloom.settings import Settings, from_table
-from slideloom.shorthand import named_step
+from slideloom.settings import Settings
+from slideloom.shorthand import named_step, step_settings
 from slideloom.slide import Slide, SlideInfo
 from slideloom.steps import Reader
 
@@ -73,9 +73,7 @@ def load_regions(folder: Path, info: SlideInfo) -> Regions | None:
         PluginError: the ROI plugin is not installed.
         RoiError: the slide's file cannot be understood.
     """
-    settings, mistakes = from_table(registry().find("roi", "roi-folder"), {"folder": str(folder)}, where="roi-folder")
-    if settings is None:
-        raise ConfigError("\n".join(mistakes))
+    settings = step_settings("roi", "roi-folder", {"folder": str(folder)})
     with blaming(settings, "roi", info.name):
         found: Regions | None = settings.build().regions(info)
     return found

@@ -16,8 +16,8 @@ from attrs import field, frozen
 
 from slideloom.errors import ConfigError, SlideloomError
 from slideloom.pipeline import Pipeline
-from slideloom.plugins import registry
-from slideloom.settings import Settings, from_table, options_of, to_table
+from slideloom.settings import Settings, made_from_table, options_of, to_table
+from slideloom.shorthand import step_settings
 from slideloom.stain import StainNormalizer
 from slideloom.storing import storing_in, write_whole
 from slideloom.tiling import Tiling
@@ -86,10 +86,7 @@ def tiling_of(tile_px: int, tile_um: float | str, **options: Any) -> Tiling:
     by_level = isinstance(tile_um, str)
     size = {"magnification": tile_um} if by_level else {"size_um": float(tile_um)}
     given = {name: value for name, value in options.items() if value is not None}
-    found, mistakes = from_table(Tiling, {"size_px": tile_px, **size, **given}, where="tiles")
-    if found is None:
-        raise ConfigError("\n".join(mistakes))
-    return found
+    return made_from_table(Tiling, {"size_px": tile_px, **size, **given}, where="tiles")
 
 
 def _normalizer_differences(model: Settings[Any] | None, here: Settings[Any] | None) -> list[str]:
@@ -223,15 +220,3 @@ def _rebuilt(file: Path, table: Mapping[str, Any], hp: Mapping[str, Any]) -> Set
         return step_settings("normalizer", str(name), options)
     except SlideloomError as error:
         raise ConfigError(f"{file}: its normalizer cannot be made again: {error}") from error
-
-
-def step_settings(kind: str, name: str, options: Mapping[str, Any] | None = None) -> Settings[Any]:
-    """The settings of a step by name.
-
-    Raises:
-        ConfigError: an option is wrong. PluginError: there is no such step.
-    """
-    settings, mistakes = from_table(registry().find(kind, name), options or {}, where=name)
-    if settings is None:
-        raise ConfigError("\n".join(mistakes))
-    return settings

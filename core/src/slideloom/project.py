@@ -20,7 +20,7 @@ from slideloom.pipeline import RunOptions
 from slideloom.regions import RoiMethod
 from slideloom.reports import RunReport
 from slideloom.run import find_slides, require_slides, run_pipeline
-from slideloom.settings import from_table
+from slideloom.settings import made_from_table
 from slideloom.slide import slide_name
 from slideloom.sources import PROJECT_FILE, ProjectFile, Source, read_project_file, with_base, write_project_file
 from slideloom.storing import storing_in
@@ -334,10 +334,7 @@ def _source(name: str, root: Path, slides: Path | str | Sequence[Path | str], ro
 
 def _run_options(options: dict[str, Any]) -> RunOptions:
     table = {name: value for name, value in options.items() if value is not None}
-    run, mistakes = from_table(RunOptions, table, where="extract_tiles")
-    if run is None:
-        raise ConfigError("\n".join(mistakes))
-    return run
+    return made_from_table(RunOptions, table, where="extract_tiles")
 
 
 def _joined(reports: Sequence[RunReport], root: Path) -> RunReport:

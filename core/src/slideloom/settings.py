@@ -197,6 +197,18 @@ def from_table(
         return None, [f"{where}: {error.args[0] if error.args else error}"]
 
 
+def made_from_table(cls: type[T], table: Mapping[str, Any], *, where: str, base: Path | None = None) -> T:
+    """`from_table` for one table by itself.
+
+    Raises:
+        ConfigError: with every mistake, one line each.
+    """
+    made, mistakes = from_table(cls, table, where=where, base=base)
+    if made is None:
+        raise ConfigError("\n".join(mistakes))
+    return made
+
+
 def _out_of_range(cls: type[Any], name: str, value: Any) -> list[str]:
     """What an option's validator says of a value, so that one wrong number does not hide the next."""
     attribute = attrs.fields_dict(cls)[name]

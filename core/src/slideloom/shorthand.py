@@ -1,4 +1,4 @@
-"""Steps in one word, as the command line takes them: `NAME:option=value,option=value`."""
+"""Steps by name, and in one word as the command line takes them: `NAME:option=value,option=value`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from slideloom.errors import ConfigError
-from slideloom.plugins import Registry
-from slideloom.settings import Settings, from_table, options_of
+from slideloom.plugins import Registry, registry
+from slideloom.settings import Settings, made_from_table, options_of
 
 
 def named_step(
@@ -29,10 +29,16 @@ def named_step(
     table = step_table(text)
     cls = plugins.find(kind, table.pop("use"))
     usual = {key: value for key, value in (given or {}).items() if key in options_of(cls) and value is not None}
-    settings, mistakes = from_table(cls, {**usual, **table}, where=f"{kind} {text!r}")
-    if settings is None:
-        raise ConfigError("\n".join(mistakes))
-    return settings
+    return made_from_table(cls, {**usual, **table}, where=f"{kind} {text!r}")
+
+
+def step_settings(kind: str, name: str, options: Mapping[str, Any] | None = None) -> Settings[Any]:
+    """The settings of a step by name.
+
+    Raises:
+        ConfigError: an option is wrong. PluginError: there is no such step.
+    """
+    return made_from_table(registry().find(kind, name), options or {}, where=name)
 
 
 def step_table(text: str) -> dict[str, Any]:

@@ -29,9 +29,9 @@ from slideloom.planning import (
     measure_burden,
     plan_slide,
 )
-from slideloom.plugins import registry
 from slideloom.regions import Regions, RoiMethod
-from slideloom.settings import Settings, from_table
+from slideloom.settings import Settings
+from slideloom.shorthand import step_settings
 from slideloom.slide import Slide, SlideInfo
 from slideloom.steps import QcResult, Scene, SlideQc
 from slideloom.tiles import TileGeometry, Tiles
@@ -116,7 +116,9 @@ class WSI:
             if roi is not None:
                 by_share = roi_filter_method != "center"
                 use = RoiUse(
-                    source=roi if isinstance(roi, Settings) else _step("roi", "roi-folder", {"folder": str(roi)}),
+                    source=roi
+                    if isinstance(roi, Settings)
+                    else step_settings("roi", "roi-folder", {"folder": str(roi)}),
                     method=roi_method,
                     filter_method="proportion" if by_share else "center",
                     threshold=float(roi_filter_method) if by_share else 0.5,
@@ -264,7 +266,7 @@ class WSI:
     def _run_qc(
         self, step: str | Settings[Any] | SlideQc, filter_threshold: float, options: Mapping[str, Any]
     ) -> QcResult:
-        settings = _step("qc", step, options) if isinstance(step, str) else step
+        settings = step_settings("qc", step, options) if isinstance(step, str) else step
         if isinstance(settings, SlideQc):
             settings = _Given(settings)
         with _refusing():
@@ -348,13 +350,6 @@ def _refusing() -> Iterator[None]:
         yield
     except ValueError as error:
         raise ConfigError(str(error)) from error
-
-
-def _step(kind: str, name: str, options: Mapping[str, Any]) -> Settings[Any]:
-    settings, mistakes = from_table(registry().find(kind, name), options, where=name)
-    if settings is None:
-        raise ConfigError("\n".join(mistakes))
-    return settings
 
 
 @frozen

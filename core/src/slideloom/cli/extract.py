@@ -8,11 +8,10 @@ from pathlib import Path
 import attrs
 
 from slideloom.cli.options import add_extract_options, add_run_options, run_table, table_of
-from slideloom.errors import ConfigError
 from slideloom.pipeline import Pipeline, RunOptions
 from slideloom.pipeline_file import load_pipeline, pipeline_from_table
 from slideloom.reports import RunReport
-from slideloom.settings import from_table
+from slideloom.settings import made_from_table
 from slideloom.storing import storing_in
 
 
@@ -47,9 +46,7 @@ def configure_run(parser: argparse.ArgumentParser) -> None:
 def run_run(chosen: argparse.Namespace) -> int:
     """Cut slides into tiles as a pipeline file says."""
     pipeline = load_pipeline(chosen.pipeline)
-    given, mistakes = from_table(RunOptions, run_table(chosen), where="command line", base=Path())
-    if given is None:
-        raise ConfigError("\n".join(mistakes))
+    given = made_from_table(RunOptions, run_table(chosen), where="command line", base=Path())
     changes = {name: getattr(given, name) for name in run_table(chosen)}
     pipeline = attrs.evolve(pipeline, run=attrs.evolve(pipeline.run, **changes))
     base = chosen.pipeline.parent

@@ -9,10 +9,9 @@ from typing import Any
 
 from slideloom.cli.options import tile_share, tile_width
 from slideloom.errors import ConfigError
-from slideloom.params import step_settings
 from slideloom.project import Project
 from slideloom.settings import Settings
-from slideloom.shorthand import step_table
+from slideloom.shorthand import step_settings, step_table
 from slideloom.storing import storing_in, write_whole
 
 # Options of `project extract` that are handed to `Project.extract_tiles` under the same name.

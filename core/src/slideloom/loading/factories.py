@@ -11,8 +11,8 @@ from slideloom.loading.augmenting import Augmentation
 from slideloom.loading.index import Labels, tile_index
 from slideloom.loading.preparing import Preparation, check_tile_based, with_stain
 from slideloom.loading.sampling import balanced_weights
-from slideloom.params import step_settings
 from slideloom.settings import Settings
+from slideloom.shorthand import step_settings
 
 
 def torch_loader(
