@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import cv2
@@ -180,6 +181,21 @@ def test_holes_and_specks_count_by_their_area_in_um2() -> None:
 
     assert (coarse[215, 215], coarse[710, 710]) == (False, True)
     assert (fine[215, 215], fine[710, 710]) == (True, False)
+
+
+def test_ink_is_found_in_the_memory_of_a_few_pictures() -> None:
+    rgb = stained(Size(2000, 1500), seed=1)
+    rgb[100:300, 100:900] = (20, 130, 90)
+    found(rgb[:100, :100])  # what is imported and made once
+
+    tracemalloc.start()
+    mask = found(rgb)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert mask[110:290, 110:890].all()
+    # Three maps of 4 bytes for each pixel and its three channels twice; all maps of all inks would be 42 bytes.
+    assert peak / mask.size < 24
 
 
 def test_a_small_dot_of_ink_is_left_alone() -> None:

@@ -25,6 +25,8 @@ NEAR_UM = 300.0
 TISSUE_PERCENTILE = 99.0
 # Fewer pixels than this say nothing about a slide's staining.
 ENOUGH_PX = 100
+# Rows that are worked on at a time.
+STRIP_PX = 128
 
 
 @frozen
@@ -56,7 +58,8 @@ BLACK = InkRule(faint=0.55, sure_from=0.7, sure=0.8, percentile=50)
 def optical_density(rgb: Rgb) -> tuple[Floats, Floats, Floats]:
     """Optical density (natural log, 0 = white) of red, green and blue: each (h, w) float32, at least 0.01."""
     table = np.maximum(-np.log(np.maximum(np.arange(256), 1) / 255), 0.01).astype(np.float32)
-    return table[rgb[..., 0]], table[rgb[..., 1]], table[rgb[..., 2]]
+    red, green, blue = (cast("Floats", cv2.LUT(cv2.extractChannel(rgb, c), table)) for c in range(3))
+    return red, green, blue
 
 
 def ink_mask(rgb: Rgb, *, pixel_um: float, min_area_um2: float, margin_um: float) -> Mask:
@@ -76,58 +79,100 @@ def ink_mask(rgb: Rgb, *, pixel_um: float, min_area_um2: float, margin_um: float
     Returns:
         (h, w) bool.
     """
-    red, green, blue = optical_density(cast("Rgb", cv2.medianBlur(rgb, 3)))
-    densest = np.maximum(np.maximum(red, green), blue)
-    palest = np.minimum(np.minimum(red, green), blue)
-    reds_share = red / green
-    strokes = _Strokes(pixel_um, min_area_um2, tissue=densest > NOT_GLASS)
-    cool = strokes.found(COOL, reds_share, sure=red > 0.35, faint=red > NOT_GLASS)
-    red_ink = strokes.found(RED, blue / green, sure=(reds_share < 0.35) & (green > 0.4), faint=reds_share < 0.5)
-    black = strokes.found(BLACK, palest / densest, sure=densest > 0.6, faint=densest > 0.35)
-    found = (cool | red_ink | black).astype(np.uint8)
+    strokes = _Strokes(cast("Rgb", cv2.medianBlur(rgb, 3)), pixel_um, min_area_um2)
+    found = np.zeros(rgb.shape[:2], np.uint8)
+    for rule in (COOL, RED, BLACK):
+        found |= strokes.found(rule).view(np.uint8)
     reach = max(1, round(margin_um / pixel_um))
     closed = cv2.morphologyEx(found, cv2.MORPH_CLOSE, _disk(2 * reach))
     return cv2.dilate(closed, _disk(reach)) > 0
 
 
 @frozen
+class Looks:
+    """Pixels as one family of inks has them.
+
+    Attributes:
+        ratio: (h, w) float32, of the rule.
+        sure: (h, w) bool, dense enough to be ink by itself.
+        faint: (h, w) bool, tissue or ink of this colour, however pale.
+    """
+
+    ratio: Floats = field(eq=False)
+    sure: Mask = field(eq=False)
+    faint: Mask = field(eq=False)
+
+
+def looks(rule: InkRule, rgb: Rgb) -> Looks:
+    """What a family's rule looks at; (h, w, 3) uint8, a part of the slide."""
+    red, green, blue = optical_density(rgb)
+    densest = np.maximum(np.maximum(red, green), blue)
+    tissue = densest > NOT_GLASS
+    if rule is COOL:
+        return Looks(red / green, red > 0.35, tissue & (red > NOT_GLASS))
+    if rule is RED:
+        reds_share = red / green
+        return Looks(blue / green, (reds_share < 0.35) & (green > 0.4), tissue & (reds_share < 0.5))
+    palest = np.minimum(np.minimum(red, green), blue)
+    return Looks(palest / densest, densest > 0.6, tissue & (densest > 0.35))
+
+
+@frozen
 class _Strokes:
     """Finds strokes of one slide."""
 
+    rgb: Rgb = field(eq=False)
     pixel_um: float
     min_area_um2: float
-    tissue: Mask = field(eq=False, kw_only=True)
 
-    def found(self, rule: InkRule, ratio: Floats, *, sure: Mask, faint: Mask) -> Mask:
+    def found(self, rule: InkRule) -> Mask:
         """Connected areas of faint ink that hold sure ink and are large enough."""
-        tissue = self.tissue & faint
-        faint_limit, sure_limit = _limits(rule, ratio[tissue])
-        certain = (sure & (ratio > sure_limit)).astype(np.uint8)
-        seeds = cv2.morphologyEx(certain, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-        if not seeds.any():
-            return np.zeros(ratio.shape, np.bool_)
-        near = cv2.dilate(seeds, _disk(max(1, round(NEAR_UM / self.pixel_um)))) > 0
-        elsewhere = ratio[tissue & ~near]
-        if elsewhere.size >= ENOUGH_PX:
-            seen = float(np.percentile(elsewhere, TISSUE_PERCENTILE))
-            faint_limit = min(faint_limit, max(seen, rule.faint))
-        candidates = (tissue & (ratio > faint_limit)) | (seeds > 0)
-        _, labels, stats, _ = cv2.connectedComponentsWithStats(candidates.astype(np.uint8), connectivity=8)
+        candidates, seeds = self._candidates(rule)
+        if seeds is None:
+            return candidates
+        _, labels, stats, _ = cv2.connectedComponentsWithStats(candidates.view(np.uint8), connectivity=8)
         keep = np.zeros(len(stats), np.bool_)
         keep[labels[seeds > 0]] = True
         keep &= stats[:, cv2.CC_STAT_AREA] * self.pixel_um**2 >= self.min_area_um2
         keep[0] = False
         return cast("Mask", keep[labels])
 
+    def _candidates(self, rule: InkRule) -> tuple[Mask, NDArray[np.uint8] | None]:
+        """Where faint ink may be and, as 0 and 1, where sure ink is; nowhere and None if there is none."""
+        seen = self._looks(rule)
+        ratio, tissue = seen.ratio, seen.faint
+        faint_limit, sure_limit = _limits(rule, ratio[tissue])
+        certain = (seen.sure & (ratio > sure_limit)).view(np.uint8)
+        seeds = cv2.morphologyEx(certain, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+        if not seeds.any():
+            return np.zeros(ratio.shape, np.bool_), None
+        near = cv2.dilate(seeds, _disk(max(1, round(NEAR_UM / self.pixel_um)))) > 0
+        elsewhere = ratio[tissue & ~near]
+        if elsewhere.size >= ENOUGH_PX:
+            usual = float(np.percentile(elsewhere, TISSUE_PERCENTILE, overwrite_input=True))
+            faint_limit = min(faint_limit, max(usual, rule.faint))
+        return (tissue & (ratio > faint_limit)) | (seeds > 0), np.asarray(seeds, np.uint8)
+
+    def _looks(self, rule: InkRule) -> Looks:
+        """`looks` of the whole slide, strip by strip: all that is between needs many times the memory."""
+        shape = self.rgb.shape[:2]
+        whole = Looks(np.empty(shape, np.float32), np.empty(shape, np.bool_), np.empty(shape, np.bool_))
+        for top in range(0, shape[0], STRIP_PX):
+            strip = slice(top, top + STRIP_PX)
+            part = looks(rule, self.rgb[strip])
+            whole.ratio[strip], whole.sure[strip], whole.faint[strip] = part.ratio, part.sure, part.faint
+        return whole
+
 
 def _limits(rule: InkRule, tissue: Floats) -> tuple[float, float]:
     """The faint and the sure limit for this slide, from the ratios of its tissue.
 
-    The spread is taken from the lower side of the distribution, as ink itself sits in the upper tail.
+    The spread is taken from the lower side of the distribution, as ink itself sits in the upper tail. `tissue` is
+    reordered.
     """
     if tissue.size < ENOUGH_PX:
         return rule.sure_from, rule.sure
-    low, upper = np.percentile(tissue, [10, rule.percentile])
+    low, upper = np.percentile(tissue, [10, rule.percentile], overwrite_input=True)
     # Deviations below the median of a normal distribution at the 10th and at the upper of both percentiles.
     below_low, below_upper = 1.2816, {30: 0.5244, 50: 0.0}[rule.percentile]
     sigma = float(upper - low) / (below_low - below_upper)

@@ -26,14 +26,16 @@ INK_AREA_UM2, INK_MARGIN_UM = 20_000.0, 8.0
 
 def white_balanced(rgb: Rgb) -> Rgb:
     """`rgb` with the median colour of its bright, near-grey pixels made grey; unchanged if it has too few."""
-    darkest = rgb.min(axis=-1)
-    glass = (darkest >= BRIGHT) & (rgb.max(axis=-1) - darkest <= 25) & (darkest < 255)
+    planes = [rgb[..., c] for c in range(3)]
+    darkest = np.minimum(np.minimum(planes[0], planes[1]), planes[2])
+    brightest = np.maximum(np.maximum(planes[0], planes[1]), planes[2])
+    glass = (darkest >= BRIGHT) & (brightest - darkest <= 25) & (darkest < 255)
     if glass.mean() < 0.001:
         return rgb
-    colour = np.median(rgb[glass], axis=0)
+    colour = np.array([np.median(plane[glass]) for plane in planes])
     tables = np.arange(256)[:, None] * (colour.max() / colour)
     table = np.clip(np.rint(tables), 0, 255).astype(np.uint8)
-    return cast("Rgb", np.stack([table[:, c][rgb[..., c]] for c in range(3)], axis=-1))
+    return cast("Rgb", cv2.LUT(rgb, table[None]))
 
 
 def tissue_mask(
