@@ -19,6 +19,7 @@ _HOMES = {
         "ConfigError", "MissingResolution", "OutputError", "PluginError", "RoiError", "SlideError", "SlideloomError",
         "UnsupportedSlide",
     ),
+    "files": ("FileState",),
     "geojson": ("colour_of", "write_regions_geojson", "write_tiles_geojson"),
     "geometry": ("Box", "Mask", "Point", "Rgb", "RgbBatch", "Size"),
     "gray": ("gray_counter",),
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
         SlideloomError as SlideloomError,
         UnsupportedSlide as UnsupportedSlide,
     )
+    from slideloom.files import FileState as FileState
     from slideloom.geojson import (
         colour_of as colour_of,
         write_regions_geojson as write_regions_geojson,

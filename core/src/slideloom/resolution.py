@@ -10,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from slideloom.errors import ConfigError, MissingResolution
+from slideloom.files import FileState
 from slideloom.slide import Resolution, SlideInfo
 
 # Files that were never near a scanner carry 72 or 300 dots per inch; no slide is scanned this coarsely or finely.
@@ -81,19 +82,12 @@ def read_mpp_file(path: Path) -> Mapping[str, Resolution]:
     Raises:
         ConfigError: the file is missing or a line is wrong; the text names line, value and remedy.
     """
-    try:
-        state = path.stat()
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    return _parsed(path, state.st_ino, state.st_mtime_ns, state.st_size)
-
-
-def _unreadable(path: Path, error: Exception) -> ConfigError:
-    return ConfigError(f"{path}: cannot be read as CSV: {error}; give a UTF-8 file with the columns slide,mpp")
+    return _parsed(FileState.of(path))
 
 
 @lru_cache(maxsize=4)
-def _parsed(path: Path, _inode: int, _changed: int, _bytes: int) -> Mapping[str, Resolution]:
+def _parsed(state: FileState) -> Mapping[str, Resolution]:
+    path = state.path
     found: dict[str, Resolution] = {}
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -109,7 +103,9 @@ def _parsed(path: Path, _inode: int, _changed: int, _bytes: int) -> Mapping[str,
                     )
                 found[slide] = resolution
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise _unreadable(path, error) from error
+        raise ConfigError(
+            f"{path}: cannot be read as CSV: {error}; give a UTF-8 file with the columns slide,mpp"
+        ) from error
     return MappingProxyType(found)
 
 

@@ -10,7 +10,7 @@ from typing import TypeVar, overload
 
 import numpy as np
 import torch
-from slideloom import Normalized, Normalizer, RgbBatch, TileBatch, torch_device
+from slideloom import FileState, Normalized, Normalizer, RgbBatch, TileBatch, torch_device
 from torch import Tensor
 
 from slideloom_cyclegan.generator import ResnetGenerator
@@ -54,7 +54,7 @@ class CycleGanNormalizer(Normalizer):
         self.settings = settings
         self.device = torch_device(settings.device)
         self._translators = [
-            _translator(*_identity(published(step) if source == "published" else Path(source)), str(self.device))
+            _translator(FileState.of(published(step) if source == "published" else Path(source)), str(self.device))
             for step, source in zip(settings.steps(), settings.files(), strict=True)
         ]
 
@@ -98,18 +98,10 @@ class CycleGanNormalizer(Normalizer):
         return images
 
 
-def _identity(path: Path) -> tuple[Path, int, int]:
-    """What tells one version of a file from another; a missing file gives zeros and fails where it is read."""
-    if not path.is_file():
-        return path, 0, 0
-    stat = path.stat()
-    return path.resolve(), stat.st_mtime_ns, stat.st_size
-
-
 @lru_cache(maxsize=4)
-def _translator(path: Path, _changed: int, _bytes: int, device: str) -> Translator:
+def _translator(weights: FileState, device: str) -> Translator:
     """One per process, file and device: a process may build the same step for each of its slides."""
-    return Translator(load_generator(path), torch.device(device))
+    return Translator(load_generator(weights.path), torch.device(device))
 
 
 def _reflected(length: int) -> Tensor:

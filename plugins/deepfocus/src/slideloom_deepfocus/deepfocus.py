@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from slideloom import ConfigError, PluginError, Rgb, RgbBatch
+from slideloom import ConfigError, FileState, PluginError, Rgb, RgbBatch
 
 from slideloom_deepfocus import weights
 from slideloom_deepfocus.layout import OUT_OF_FOCUS, TILE_PX
@@ -120,5 +120,4 @@ def _weights_key(settings: DeepFocus) -> tuple[Hashable, ...]:
         return (settings.weights, settings.cache)
     path = Path(settings.weights)
     index = path if path.is_file() else path.with_name(path.name + ".index")
-    state = index.stat() if index.is_file() else None
-    return (path.resolve(), state and state.st_mtime_ns, state and state.st_size)
+    return (FileState.of(index),)

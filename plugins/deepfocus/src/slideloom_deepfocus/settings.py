@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from attrs import frozen
-from slideloom import ConfigError, Settings, SlideQc, at_least, in_range, option, positive
+from slideloom import ConfigError, FileState, Settings, SlideQc, at_least, in_range, option, positive
 
 if TYPE_CHECKING:
     from slideloom_deepfocus.strided import StridedModelQC
@@ -102,11 +102,9 @@ class StridedModel(StridedModelSettings):
 
     def model_key(self) -> Hashable:
         """One model per file, as it is now, and device."""
-        try:
-            state = self.model.stat()
-        except FileNotFoundError:
-            raise ConfigError(f"{self.model}: no such model file") from None
-        return (StridedModel, self.model.resolve(), state.st_mtime_ns, state.st_size, self.layout, self.device)
+        if not self.model.exists():
+            raise ConfigError(f"{self.model}: no such model file")
+        return (StridedModel, FileState.of(self.model), self.layout, self.device)
 
 
 @frozen

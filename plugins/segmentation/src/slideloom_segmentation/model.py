@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from attrs import frozen
 from numpy.typing import NDArray
-from slideloom import ConfigError, Size, Slide, torch_device
+from slideloom import ConfigError, FileState, Size, Slide, torch_device
 from torch import Tensor, nn
 
 from slideloom_segmentation.networks import build_network
@@ -69,8 +69,7 @@ class SegmentModel:
         file = path / "model.safetensors" if path.is_dir() else path
         if not file.is_file():
             raise ConfigError(f"{file}: no such model; train one with `slideloom segment train`, or correct the path")
-        stat = file.stat()
-        return _loaded(file.resolve(), stat.st_mtime_ns, stat.st_size, str(torch_device(device)))
+        return _loaded(FileState.of(file), str(torch_device(device)))
 
     def probabilities(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(B, H, W, 3) uint8 to (B, classes - 1 if binary else classes, H, W), 0 to 1."""
@@ -176,10 +175,11 @@ def _table(facts: Facts) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=4)
-def _loaded(file: Path, _changed: int, _bytes: int, device: str) -> SegmentModel:
+def _loaded(weights: FileState, device: str) -> SegmentModel:
     """One per process, file and device: a process may build the same step for each of its slides."""
     from safetensors import SafetensorError, safe_open
 
+    file = weights.path
     try:
         with safe_open(file, framework="pt") as stored:
             table = json.loads((stored.metadata() or {}).get(_KEY, "{}"))
