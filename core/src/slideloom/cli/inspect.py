@@ -173,6 +173,12 @@ class _Library:
 
 _LIBRARIES = (
     _Library("numpy", "numpy", "arrays"),
+    _Library(
+        "slideloom._kernels",
+        "--force-reinstall slideloom-core where there is a C compiler; without, it is the same, slower",
+        "compiled loops",
+        needed=False,
+    ),
     _Library("shapely", "shapely", "geometry"),
     _Library("openslide", "slideloom-openslide", "whole-slide formats"),
     _Library("pyvips", "slideloom-vips", "TIFF, JPEG and PNG"),
@@ -260,10 +266,10 @@ def _print_doctor(rows: list[dict[str, Any]], broken: list[Plugin], missing_kind
     )
     for row in rows:
         if not row["error"]:
-            out.print(f"  [green]ok[/]       {row['library']:<15}{row['version']:<28}{row['gives']}", soft_wrap=True)
+            out.print(f"  [green]ok[/]       {row['library']:<20}{row['version']:<28}{row['gives']}", soft_wrap=True)
             continue
         word = "[bold red]missing[/] " if row["needed"] else "[yellow]absent[/]  "
-        out.print(f"  {word} {row['library']:<15}{row['gives']}: {escape(row['remedy'])}", soft_wrap=True)
+        out.print(f"  {word} {row['library']:<20}{row['gives']}: {escape(row['remedy'])}", soft_wrap=True)
         if row["needed"]:
             out.print(f"           {escape(row['error'])}", soft_wrap=True)
     for plugin in broken:
