@@ -284,6 +284,11 @@ def test_a_word_where_a_number_belongs_is_refused_by_option(
     assert said in capsys.readouterr().err
 
 
+def test_a_folder_of_regions_that_is_missing_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tiles", "a.json", "--tile-px", "60", "--tile-um", "75", "--roi", "nowhere"]) == 1
+    assert "--roi nowhere: there is no such folder, and no roi is named 'nowhere'" in capsys.readouterr().err
+
+
 def test_an_option_without_a_value_is_refused() -> None:
     with pytest.raises(ConfigError, match="NAME:option=value"):
         step_table("otsu:level")

@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any, Literal
 
-from slideloom.errors import ConfigError
+from slideloom.errors import ConfigError, PluginError
+from slideloom.plugins import registry
 from slideloom.shorthand import step_table
 
 
@@ -168,7 +169,12 @@ def run_table(chosen: argparse.Namespace) -> dict[str, Any]:
 def _roi_step(text: str) -> dict[str, Any]:
     if Path(text).is_dir():
         return {"use": "roi-folder", "folder": text}
-    return step_table(text)
+    table = step_table(text)
+    try:
+        registry().find("roi", table["use"])
+    except PluginError as error:
+        raise ConfigError(f"--roi {text}: there is no such folder, and {error}") from error
+    return table
 
 
 def _roi_rules(chosen: argparse.Namespace) -> dict[str, Any]:
