@@ -323,6 +323,11 @@ def test_saved_masks_and_any_order_of_qc_give_the_same_tiles_and_blur_burden(
     for folder in folders:
         assert (folder / "high_blur_burden.txt").read_text() == f"demo,{reports[0]['blur_burden']:.4f}\n"
     assert any("out of focus" in warning for warning in reports[0]["warnings"])  # type: ignore[attr-defined]
+    by_step: dict[str, int] = reports[0]["rejected"]  # type: ignore[assignment]
+    assert "qc:tissue" in by_step
+    assert reports[2]["rejected"] == {
+        reason.replace("qc:", "qc:saved-mask-"): count for reason, count in by_step.items()
+    }
 
 
 def test_every_form_of_the_tile_list_tells_kept_and_dropped_tiles_with_reasons(

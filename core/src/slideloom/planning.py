@@ -220,9 +220,10 @@ def apply_qc(plan: SlidePlan, use: QcUse, result: QcResult) -> None:
 
 
 def step_label(plan: SlidePlan, use: QcUse) -> str:
-    """The step's name, numbered from its second use on."""
-    before = sum(other.step.name == use.step.name for other, _ in plan.qc)
-    return use.step.name if not before else f"{use.step.name}-{before + 1}"
+    """The step's label, numbered from its second use on."""
+    label = use.step.label
+    before = sum(other.step.label == label for other, _ in plan.qc)
+    return label if not before else f"{label}-{before + 1}"
 
 
 def measure_burden(plan: SlidePlan, considered: Tiles) -> None:

@@ -33,6 +33,11 @@ class Settings(Generic[StepT_co]):
 
     opens_folders: ClassVar[bool] = False  # True for a reader whose slides are folders
 
+    @property
+    def label(self) -> str:
+        """How accounts and reports call the step; its name, unless the options say better what it is."""
+        return self.name
+
     def build(self) -> StepT_co:
         """The step, made in the process that uses it.
 

@@ -30,7 +30,7 @@ class Otsu(Settings[SlideQc]):
         return OtsuQc(within_regions=self.within_regions)
 
 
-_BLOCK_PX = 1024
+_BLOCK_PX = 512
 
 
 @attrs.frozen
@@ -136,6 +136,11 @@ class SavedMask(Settings[SlideQc]):
         from slideloom_qc.files import SavedMaskQc
 
         return SavedMaskQc(folder=self.folder, of=self.of)
+
+    @property
+    def label(self) -> str:
+        """Such as `saved-mask-otsu`, so that an account tells by which mask a tile went."""
+        return f"{self.name}-{self.of}" if self.of else self.name
 
     def files_for(self, slide: str) -> Sequence[Path]:
         """The slide's mask, in the form that is there."""
