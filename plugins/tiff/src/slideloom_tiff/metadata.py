@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
-from slideloom import Resolution, is_plausible
+from slideloom import Resolution, finite_number, is_plausible
 
 from slideloom_tiff import directories as tag
 from slideloom_tiff.directories import Directory
@@ -40,13 +39,13 @@ def properties(images: Sequence[Directory]) -> dict[str, str]:
 
 def resolution(found: dict[str, str]) -> Resolution | None:
     """Microns per pixel of an SVS, by its `MPP`, or None."""
-    value = _number(found.get("aperio.MPP"))
+    value = finite_number(found.get("aperio.MPP"))
     return Resolution(value, value, "aperio.MPP") if value is not None and is_plausible(value) else None
 
 
 def objective_power(found: dict[str, str]) -> float | None:
     """Such as 20.0, or None."""
-    value = _number(found.get("aperio.AppMag"))
+    value = finite_number(found.get("aperio.AppMag"))
     return value if value is not None and value > 0 else None
 
 
@@ -58,11 +57,3 @@ def tiff_resolution(images: Sequence[Directory]) -> Resolution | None:
     if unit is None or not x or not y or x <= 0 or y <= 0:
         return None
     return Resolution(unit / x, unit / y, "TIFF resolution")
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        value = float(text) if text is not None else math.nan
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
