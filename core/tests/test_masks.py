@@ -151,6 +151,14 @@ class TestBlurBurden:
         other = blur_burden([more, self.blur], [self.glass], self.grid, self.size)
         assert one == other == pytest.approx(0.25 + 0.75 / 2)
 
+    def test_the_masks_are_left_as_they_are(self) -> None:
+        random = np.random.default_rng(0)
+        for shapes in (((10, 10), (5, 5)), ((5, 5), (10, 10)), ((10, 10), (10, 10))):
+            results = [QcResult(random.random(shape) < 0.5, "blur") for shape in shapes]
+            before = [result.mask.copy() for result in results]
+            blur_burden(results[:1], results[1:], self.grid, self.size)
+            assert all(np.array_equal(result.mask, mask) for result, mask in zip(results, before, strict=True))
+
     def test_it_is_none_where_it_cannot_be_known(self) -> None:
         all_glass = QcResult(np.ones((1, 1), np.bool_), "background")
         assert blur_burden([], [self.glass], self.grid, self.size) is None

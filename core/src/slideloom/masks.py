@@ -228,8 +228,9 @@ def blur_burden(
     area = width * height
     glass_share = masked_share(glass, None, tiles_considered, slide_size)
     kept = (glass_share <= filter_threshold) & (area > 0)
-    np.greater(unsharp, glass, out=unsharp)  # unsharp and not glass
-    unsharp_tissue = masked_share(unsharp, None, tiles_considered, slide_size)
+    # Into the memory of `glass`, unless that is a mask of somebody else's.
+    tissue_unsharp = np.greater(unsharp, glass, out=glass if glass.flags.owndata else None)  # unsharp and not glass
+    unsharp_tissue = masked_share(tissue_unsharp, None, tiles_considered, slide_size)
     tissue = float((area * (1 - glass_share))[kept].sum())
     if tissue <= 0:
         return None
@@ -246,19 +247,44 @@ def _finest_shape(results: Sequence[QcResult], slide_size: Size) -> tuple[int, i
 
 
 def _nearest_union(results: Sequence[QcResult], slide_size: Size, shape: tuple[int, int]) -> Mask:
-    """Union of the masks, each read at the centres of a grid over the whole slide."""
-    union = np.zeros(shape, np.bool_)
+    """Union of the masks, each read at the centres of a grid over the whole slide; may be a view of the only one."""
+    union: Mask | None = None
     for result in results:
         covered = result.extent or Box(0, 0, slide_size.width, slide_size.height)
         rows, columns = result.mask.shape
         y = _centres(slide_size.height, shape[0], covered.y, rows / covered.height)
         x = _centres(slide_size.width, shape[1], covered.x, columns / covered.width)
         in_y, in_x = _held_by(y, rows), _held_by(x, columns)
-        target = union[in_y, in_x]
-        # Where the mask is the smaller one, pixels are repeated along a row first and whole rows then.
-        narrow = _picked(_picked(result.mask, x[in_x], axis=1), y[in_y], axis=0)
-        np.logical_or(target, narrow, out=target)
-    return union
+        # Column by column in the mask, which is often the smaller one, and then row by row in the grid.
+        read = _columns(result.mask, x[in_x])
+        if len(results) == 1 and (len(y[in_y]), read.shape[1]) == shape and _counts_by_one(y):
+            return read[y[0] : y[-1] + 1]
+        is_first, union = union is None, np.zeros(shape, np.bool_) if union is None else union
+        _add_rows(union[in_y, in_x], read, y[in_y], is_first=is_first)
+    return np.zeros(shape, np.bool_) if union is None else union
+
+
+def _columns(mask: Mask, index: Whole) -> Mask:
+    """Columns of a mask by an ascending index; a view where the index counts by one."""
+    return mask[:, index[0] : index[-1] + 1] if _counts_by_one(index) else mask.take(index, axis=1)
+
+
+def _add_rows(target: Mask, mask: Mask, index: Whole, *, is_first: bool) -> None:
+    """Set what rows of a mask set, by an ascending index. Where the target is known to be empty, it is not read."""
+    if _counts_by_one(index):
+        parts = [(slice(None), mask[index[0] : index[-1] + 1])]
+    else:
+        edges = [0, *(np.flatnonzero(np.diff(index)) + 1).tolist(), len(index)] if len(index) else []
+        parts = [(slice(start, end), mask[index[start]]) for start, end in pairwise(edges)]
+    for where, values in parts:
+        if is_first:
+            target[where] = values
+        else:
+            np.logical_or(target[where], values, out=target[where])
+
+
+def _counts_by_one(index: Whole) -> bool:
+    return bool(len(index)) and index[-1] - index[0] == len(index) - 1 and bool((np.diff(index) == 1).all())
 
 
 def _centres(length: int, count: int, start: float, scale: float) -> Whole:
@@ -270,14 +296,6 @@ def _held_by(index: Whole, count: int) -> slice:
     """Where an ascending index is from 0 to below `count`."""
     first, last = np.searchsorted(index, [0, count])
     return slice(int(first), int(last))
-
-
-def _picked(mask: Mask, index: Whole, *, axis: int) -> Mask:
-    """Rows or columns of a mask by an ascending index; a view where the index counts by one."""
-    if len(index) and index[-1] - index[0] == len(index) - 1 and (np.diff(index) == 1).all():
-        span = slice(int(index[0]), int(index[-1]) + 1)
-        return mask[span] if axis == 0 else mask[:, span]
-    return mask.take(index, axis=axis)
 
 
 def npy_bytes(mask: Mask) -> bytes:
