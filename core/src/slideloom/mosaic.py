@@ -40,10 +40,6 @@ class Mosaic:
         whole = rgb if rgb.flags.c_contiguous else np.ascontiguousarray(rgb)
         return cls(tiles=[whole], columns=1, tile=size, left=0, top=0, window=size, end=size)
 
-    def has(self, x: int, y: int, width: int, height: int) -> bool:
-        """True if the window contains these of its pixels."""
-        return x >= 0 and y >= 0 and x + width <= self.window.width and y + height <= self.window.height
-
     def part(self, x: int, y: int, width: int, height: int) -> Mosaic:
         """A smaller window: from (x, y) of this one."""
         return evolve(self, left=self.left + x, top=self.top + y, window=Size(width, height))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -96,24 +97,20 @@ class NativeResampler:
     def into(self, source: Rgb | Mosaic, *, box: Box, out: Rgb) -> None:
         """`resample` of an image, or of the window of a mosaic, to the size of `out`, (h, w, 3) uint8, and into it."""
         mosaic = source if isinstance(source, Mosaic) else Mosaic.of(source)
-        size = Size(out.shape[1], out.shape[0])
-        ratio_x, ratio_y = box.width / size.width, box.height / size.height
-        aligned = _whole(box)
-        if aligned is not None and ratio_x >= 1 and ratio_y >= 1 and mosaic.has(*aligned):
+        height, width = out.shape[:2]
+        aligned, (fine_x, fine_y) = _way(box, width, height, mosaic.window)
+        if aligned is not None:
             part = mosaic.part(*aligned)
-            if part.window == size:
+            if part.window == Size(width, height):
                 part.copy_to(out)
             else:
                 self._average(part, out)
-            return
-        # Up to a ratio of 1.25 one linear sample per pixel loses nothing that an average would keep.
-        fine_x, fine_y = (max(1, math.ceil(ratio - 0.25)) for ratio in (ratio_x, ratio_y))
-        if (fine_x, fine_y) == (1, 1):
+        elif (fine_x, fine_y) == (1, 1):
             self._interpolate(mosaic, box, out)
-            return
-        lattice = self._memory("lattice", size.height * fine_y, size.width * fine_x)
-        self._interpolate(mosaic, box, lattice)
-        self._shrink(lattice, out)
+        else:
+            lattice = self._memory("lattice", height * fine_y, width * fine_x)
+            self._interpolate(mosaic, box, lattice)
+            self._shrink(lattice, out)
 
     def _average(self, mosaic: Mosaic, out: Rgb) -> None:
         """The mean over each pixel's footprint.
@@ -202,6 +199,20 @@ class NativeResampler:
             kept = np.empty(needed, np.uint8)
             setattr(self._local, use, kept)
         return kept[:needed].reshape(height, width, 3)
+
+
+@lru_cache(maxsize=1024)  # most tiles of a slide begin at one of a few places between pixels
+def _way(box: Box, width: int, height: int, window: Size) -> tuple[tuple[int, int, int, int] | None, tuple[int, int]]:
+    """The box in whole pixels, if it has such and can be averaged; and how fine the lattice has to be if not."""
+    ratios = box.width / width, box.height / height
+    aligned = _whole(box)
+    if aligned is not None and min(ratios) >= 1:
+        x, y, across, down = aligned
+        if x >= 0 and y >= 0 and x + across <= window.width and y + down <= window.height:
+            return aligned, (1, 1)
+    # Up to a ratio of 1.25 one linear sample per pixel loses nothing that an average would keep.
+    fine_x, fine_y = (max(1, math.ceil(ratio - 0.25)) for ratio in ratios)
+    return None, (fine_x, fine_y)
 
 
 def _whole(box: Box) -> tuple[int, int, int, int] | None:

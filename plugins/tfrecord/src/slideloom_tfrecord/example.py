@@ -8,6 +8,7 @@ BytesList bytes_list = 1, FloatList float_list = 2, Int64List int64_list = 3}; e
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 Feature = list[bytes] | list[int]
 
@@ -43,6 +44,7 @@ def bytes_entry(key: str, value: bytes) -> bytes:
     return _entry(key, _field(_FIRST, _field(_FIRST, value)))
 
 
+@lru_cache(maxsize=4096)  # the tiles of a row or a column share a coordinate
 def int_entry(key: str, value: int) -> bytes:
     """The map entry of a feature that is one int64."""
     return _entry(key, _field(_THIRD, _field(_FIRST, varint(value))))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 
 from attrs import define, field
 from slideloom import Rgb, SlideError
@@ -39,42 +40,57 @@ class TileCache:
         self._entries: OrderedDict[_Key, _Entry] = OrderedDict()
         self._held = 0  # bytes
 
-    def get(self, level: int, index: int) -> Rgb | None:
-        """Pixels of a tile, not to be written to; None if it was never written.
+    def get(self, level: int, indices: Sequence[int]) -> list[Rgb | None]:
+        """Pixels of tiles, not to be written to; None for one that was never written, or whose index is negative.
 
         Raises:
-            SlideError: its bytes are damaged.
+            SlideError: the bytes of one of them are damaged.
         """
-        key = (level, index)
+        mine: list[tuple[_Entry, int, Rgb]] = []
         with self._lock:
-            entry = self._entries.get(key)
-            if entry is None:
-                if not self._tiles.was_written(level, index):
-                    return None
-                memory = self._memory(level)
-                mine = self._entries[key] = _Entry()
-                mine.done.acquire()
-            else:
-                self._entries.move_to_end(key)
-                if entry.pixels is not None:
-                    return entry.pixels
-        if entry is None:
-            return self._decoded(mine, level, index, memory)
-        with entry.done:  # until the thread that decodes it has done so
-            if entry.pixels is None:
-                raise SlideError(entry.error)
-            return entry.pixels
+            entries = [self._entry(level, index, mine) if index >= 0 else None for index in indices]
+        # What other threads wait for comes before what this one waits for, so that none waits for another in turn.
+        self._decode(level, mine)
+        found: list[Rgb | None] = []
+        for entry in entries:
+            if entry is not None and entry.pixels is None:
+                with entry.done:  # until the thread that decodes it has done so
+                    if entry.pixels is None:
+                        raise SlideError(entry.error)
+            found.append(None if entry is None else entry.pixels)
+        return found
 
-    def _decoded(self, entry: _Entry, level: int, index: int, memory: Rgb) -> Rgb:
-        try:
-            self._tiles.decode(level, index, memory)
-            entry.pixels = memory
-        except BaseException as error:
-            entry.error = str(error)
-            raise
-        finally:
-            entry.done.release()
-        return memory
+    def _entry(self, level: int, index: int, mine: list[tuple[_Entry, int, Rgb]]) -> _Entry | None:
+        """The tile's entry, or None if it was never written; a new one is added to `mine`. The lock is held."""
+        key = (level, index)
+        entry = self._entries.get(key)
+        if entry is not None:
+            self._entries.move_to_end(key)
+            return entry
+        if not self._tiles.was_written(level, index):
+            return None
+        memory = self._memory(level)
+        entry = self._entries[key] = _Entry()
+        entry.done.acquire()
+        mine.append((entry, index, memory))
+        return entry
+
+    def _decode(self, level: int, mine: Sequence[tuple[_Entry, int, Rgb]]) -> None:
+        """Decode the tiles of new entries; those that are damaged get the error instead."""
+        for position, (entry, index, memory) in enumerate(mine):
+            try:
+                self._tiles.decode(level, index, memory)
+                entry.pixels = memory
+            except SlideError as error:
+                entry.error = str(error)
+            except BaseException as error:
+                for other, _, _ in mine[position:]:
+                    other.error = str(error) or type(error).__name__
+                for other, _, _ in mine[position + 1 :]:
+                    other.done.release()
+                raise
+            finally:
+                entry.done.release()
 
     def _memory(self, level: int) -> Rgb:
         """Memory for one tile more: that of the tile used longest ago where nobody holds it, else new.

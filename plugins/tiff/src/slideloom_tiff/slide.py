@@ -132,9 +132,13 @@ class TiffSlide(Slide):
         rows = range(first_row, (origin.y + size.height - 1) // height + 1)
         # A window that begins in the padding of the last tiles needs none of them.
         is_outside = origin.x >= stored.size.width or origin.y >= stored.size.height
-        places = [(row, column) for row in rows for column in columns]
+        indices = [
+            row * stored.columns + column if 0 <= row < stored.rows and 0 <= column < stored.columns else -1
+            for row in rows
+            for column in columns
+        ]
         return Mosaic(
-            tiles=[None if is_outside else self._tile(level, row, column) for row, column in places],
+            tiles=[None] * len(indices) if is_outside else self._tiles.get(level, indices),
             columns=len(columns),
             tile=stored.tile,
             left=origin.x - first_column * width,
@@ -142,12 +146,6 @@ class TiffSlide(Slide):
             window=size,
             end=Size(stored.size.width - first_column * width, stored.size.height - first_row * height),
         )
-
-    def _tile(self, level: int, row: int, column: int) -> Rgb | None:
-        stored = self._levels[level]
-        if not (0 <= row < stored.rows and 0 <= column < stored.columns):
-            return None
-        return self._tiles.get(level, row * stored.columns + column)
 
 
 def _levels(levels: Sequence[TiledLevel]) -> tuple[Level, ...]:
