@@ -6,7 +6,19 @@
 #include <stdint.h>
 #include <string.h>
 
-enum { CHANNELS = 3, WHITE = 255 };
+enum { CHANNELS = 3, WHITE = 255, CACHE_LINE = 64 };
+
+/* Decoded tiles have left the near cache by the time they are used, and processors do not fetch ahead across pages. */
+#ifdef __GNUC__
+#define PREFETCH(address, for_writing) __builtin_prefetch(address, for_writing)
+#else
+#define PREFETCH(address, for_writing) ((void)(address))
+#endif
+enum { ROWS_AHEAD = 6 };
+
+#define FETCH_AHEAD(start, bytes, for_writing)                     \
+    for (Py_ssize_t byte = 0; byte < (bytes); byte += CACHE_LINE) \
+    PREFETCH((start) + byte, for_writing)
 
 typedef struct {
     int32_t start;  /* first output sample of the run */
@@ -30,17 +42,24 @@ static const uint8_t *source_row(const Mosaic *mosaic, Py_ssize_t row, int needs
     const uint8_t **tiles = mosaic->tiles + y / mosaic->tile_height * mosaic->columns;
     const Py_ssize_t in_tile = y % mosaic->tile_height * width;
     const Py_ssize_t end = mosaic->left + mosaic->width;
+    const Py_ssize_t ahead = y % mosaic->tile_height + ROWS_AHEAD < mosaic->tile_height ? ROWS_AHEAD * width : 0;
 
-    if (first == last && tiles[first] != NULL && end <= mosaic->right && y < mosaic->bottom && !needs_more)
-        return tiles[first] + (in_tile + mosaic->left - first * width) * CHANNELS;
+    if (first == last && tiles[first] != NULL && end <= mosaic->right && y < mosaic->bottom && !needs_more) {
+        const uint8_t *source = tiles[first] + (in_tile + mosaic->left - first * width) * CHANNELS;
+        FETCH_AHEAD(source + ahead * CHANNELS, mosaic->width * CHANNELS, 0);
+        return source;
+    }
     for (Py_ssize_t column = first; column <= last; column++) {
         const Py_ssize_t from = column == first ? mosaic->left : column * width;
         const Py_ssize_t to = column == last ? end : (column + 1) * width;
         uint8_t *target = scratch + (from - mosaic->left) * CHANNELS;
         Py_ssize_t there = y < mosaic->bottom && tiles[column] != NULL ? mosaic->right - from : 0;
         there = there < 0 ? 0 : there > to - from ? to - from : there;
-        if (there > 0)
-            memcpy(target, tiles[column] + (in_tile + from - column * width) * CHANNELS, (size_t)(there * CHANNELS));
+        if (there > 0) {
+            const uint8_t *source = tiles[column] + (in_tile + from - column * width) * CHANNELS;
+            FETCH_AHEAD(source + ahead * CHANNELS, there * CHANNELS, 0);
+            memcpy(target, source, (size_t)(there * CHANNELS));
+        }
         memset(target + there * CHANNELS, WHITE, (size_t)((to - from - there) * CHANNELS));
     }
     memcpy(scratch + mosaic->width * CHANNELS, scratch + (mosaic->width - 1) * CHANNELS, CHANNELS);
@@ -101,8 +120,10 @@ static void interpolate(const Linear *task, uint8_t *scratch, int16_t *lines, Py
                 held[row & 1] = row;
             }
         }
-        between_rows(line[0], line[1], row_weight[2 * i], row_weight[2 * i + 1], samples,
-                     (uint8_t *)task->out.buf + i * samples);
+        uint8_t *out = (uint8_t *)task->out.buf + i * samples;
+        if (i + 1 < count)
+            FETCH_AHEAD(out + samples, samples, 1);
+        between_rows(line[0], line[1], row_weight[2 * i], row_weight[2 * i + 1], samples, out);
     }
 }
 
@@ -240,6 +261,8 @@ SHUFFLES static int64_t gray_pixels(const uint8_t *restrict rgb, Py_ssize_t coun
             highest[i] = high > blue ? high : blue;
             lowest[i] = low < blue ? low : blue;
         }
+        if (count >= 4 * AT_ONCE)
+            FETCH_AHEAD(rgb + 2 * 3 * AT_ONCE, 3 * AT_ONCE, 0);
         int found = 0;
         for (Py_ssize_t i = 0; i < now; i++) {
             const uint16_t limit = (uint16_t)(((uint32_t)highest[i] << 8) * factor >> 16);
