@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from attrs import define, field
 from slideloom import Rgb, SlideError
@@ -40,8 +41,21 @@ class TileCache:
         self._entries: OrderedDict[_Key, _Entry] = OrderedDict()
         self._held = 0  # bytes
 
-    def get(self, level: int, indices: Sequence[int]) -> list[Rgb | None]:
+    def missing(self, level: int, indices: Iterable[int]) -> list[int]:
+        """Those tiles that are to be decoded: they were written, and are not here."""
+        with self._lock:
+            absent = [index for index in indices if index >= 0 and (level, index) not in self._entries]
+        return [index for index in absent if self._tiles.was_written(level, index)]
+
+    def get(
+        self, level: int, indices: Sequence[int], fetched: Mapping[int, memoryview] = MappingProxyType({})
+    ) -> list[Rgb | None]:
         """Pixels of tiles, not to be written to; None for one that was never written, or whose index is negative.
+
+        Args:
+            level: of the tiles.
+            indices: of the tiles.
+            fetched: bytes of tiles, read before; what is not among them is read now.
 
         Raises:
             SlideError: the bytes of one of them are damaged.
@@ -50,7 +64,7 @@ class TileCache:
         with self._lock:
             entries = [self._entry(level, index, mine) if index >= 0 else None for index in indices]
         # What other threads wait for comes before what this one waits for, so that none waits for another in turn.
-        self._decode(level, mine)
+        self._decode(level, mine, fetched)
         found: list[Rgb | None] = []
         for entry in entries:
             if entry is not None and entry.pixels is None:
@@ -75,11 +89,11 @@ class TileCache:
         mine.append((entry, index, memory))
         return entry
 
-    def _decode(self, level: int, mine: Sequence[tuple[_Entry, int, Rgb]]) -> None:
+    def _decode(self, level: int, mine: Sequence[tuple[_Entry, int, Rgb]], fetched: Mapping[int, memoryview]) -> None:
         """Decode the tiles of new entries; those that are damaged get the error instead."""
         for position, (entry, index, memory) in enumerate(mine):
             try:
-                self._tiles.decode(level, index, memory)
+                self._tiles.decode(level, index, memory, fetched.get(index))
                 entry.pixels = memory
             except SlideError as error:
                 entry.error = str(error)

@@ -93,7 +93,8 @@ class TiffSlide(Slide):
             self._file = ByteRanges(path)
         except OSError as error:
             raise SlideError(f"{path.name}: cannot be opened: {error.strerror}") from error
-        self._tiles = TileCache(JpegTiles(self._file, levels, name=path.name), bytes_per_thread=cache_bytes)
+        self._jpegs = JpegTiles(self._file, levels, name=path.name)
+        self._tiles = TileCache(self._jpegs, bytes_per_thread=cache_bytes)
 
     def close(self) -> None:
         """Release the file."""
@@ -110,41 +111,61 @@ class TiffSlide(Slide):
     def read(self, origin: Point, level: int, size: Size) -> Rgb:
         """See `Slide.read`."""
         rgb = np.empty((size.height, size.width, 3), np.uint8)
-        self._mosaic(origin, level, size).copy_to(rgb)
+        window = _Window(self._levels[level], origin, size)
+        window.mosaic(self._tiles.get(level, window.indices)).copy_to(rgb)
         return rgb
 
     def read_each(self, origins: Sequence[Point], level: int, size: Size) -> Iterator[Mosaic | SlideError]:
         """See `Slide.read_each`; pixels stay in the source tiles."""
-        for origin in origins:
-            try:
-                mosaic = self._mosaic(origin, level, size)
-            except SlideError as error:
-                yield error
-            else:
-                yield mosaic
+        for start in range(0, len(origins), _READ_TOGETHER):
+            windows = [_Window(self._levels[level], origin, size) for origin in origins[start : start + _READ_TOGETHER]]
+            needed = {index for window in windows for index in window.indices}
+            fetched = self._jpegs.fetch(level, self._tiles.missing(level, needed))
+            for window in windows:
+                try:
+                    tiles = self._tiles.get(level, window.indices, fetched)
+                except SlideError as error:
+                    yield error
+                else:
+                    yield window.mosaic(tiles)
 
-    def _mosaic(self, origin: Point, level: int, size: Size) -> Mosaic:
-        """The source tiles that a window touches; those outside the slide are background."""
-        stored = self._levels[level]
+
+# Windows whose source tiles are read from the file together.
+_READ_TOGETHER = 32
+
+
+class _Window:
+    """Which source tiles a window touches."""
+
+    def __init__(self, stored: TiledLevel, origin: Point, size: Size) -> None:
         width, height = stored.tile.width, stored.tile.height
-        first_column, first_row = origin.x // width, origin.y // height
-        columns = range(first_column, (origin.x + size.width - 1) // width + 1)
-        rows = range(first_row, (origin.y + size.height - 1) // height + 1)
-        # A window that begins in the padding of the last tiles needs none of them.
+        self._stored, self._origin, self._size = stored, origin, size
+        self._first_column, self._first_row = origin.x // width, origin.y // height
+        columns = range(self._first_column, (origin.x + size.width - 1) // width + 1)
+        rows = range(self._first_row, (origin.y + size.height - 1) // height + 1)
+        self._columns = len(columns)
+        # Outside the slide there is background, and a window that begins in the padding of the last tiles needs none.
         is_outside = origin.x >= stored.size.width or origin.y >= stored.size.height
-        indices = [
-            row * stored.columns + column if 0 <= row < stored.rows and 0 <= column < stored.columns else -1
+        self.indices = [
+            row * stored.columns + column
+            if 0 <= row < stored.rows and 0 <= column < stored.columns and not is_outside
+            else -1
             for row in rows
             for column in columns
         ]
+
+    def mosaic(self, tiles: Sequence[Rgb | None]) -> Mosaic:
+        """The window in its tiles."""
+        stored, tile = self._stored, self._stored.tile
+        left, top = self._first_column * tile.width, self._first_row * tile.height
         return Mosaic(
-            tiles=[None] * len(indices) if is_outside else self._tiles.get(level, indices),
-            columns=len(columns),
-            tile=stored.tile,
-            left=origin.x - first_column * width,
-            top=origin.y - first_row * height,
-            window=size,
-            end=Size(stored.size.width - first_column * width, stored.size.height - first_row * height),
+            tiles=tiles,
+            columns=self._columns,
+            tile=tile,
+            left=self._origin.x - left,
+            top=self._origin.y - top,
+            window=self._size,
+            end=Size(stored.size.width - left, stored.size.height - top),
         )
 
 

@@ -1,0 +1,102 @@
+"""How a slide's bytes are read: neighbours together, and nothing that is not needed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from slideloom import Box, Rgb, Size, SlideError
+from slideloom_tiff.directories import read_directories
+from slideloom_tiff.jpegs import ByteRanges, JpegTiles
+from slideloom_tiff.levels import slide_levels
+from slideloom_tiff.settings import TiffReader
+from slideloom_tiff.slide import TiffSlide
+
+
+def opened(path: Path) -> Any:
+    """The slide, by the reader under test."""
+    return TiffReader().build().open(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "pread"), reason="reads are counted by pread, which this system has not")
+def test_tiles_that_lie_next_to_each_other_are_read_in_one_piece(
+    write_tiff: Any, level: Any, large_picture: Rgb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_tiff([level(large_picture)])
+    reads: list[int] = []
+    pread = os.pread
+
+    def counted(descriptor: int, length: int, offset: int) -> bytes:
+        reads.append(length)
+        return pread(descriptor, length, offset)
+
+    boxes = [Box(x + 0.5, 200.25, 101, 101) for x in range(0, 1000, 101)]
+    size = Size(100, 100)
+    with opened(path) as slide:
+        alone = [slide.read_at(box, size, level=0) for box in boxes]
+    monkeypatch.setattr("os.pread", counted)
+    with opened(path) as slide:
+        together = slide.read_boxes(boxes, size, level=0)
+
+    assert all(map(np.array_equal, together, alone))
+    assert len(reads) == 1  # two rows of tiles, a gap of a few tiles between them
+
+
+def test_tiles_far_apart_in_the_file_are_not_read_with_what_lies_between(
+    write_tiff: Any, level: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noise = np.random.default_rng(1).integers(0, 255, (64 * 40, 640, 3)).astype(np.uint8)
+    path = write_tiff([level(noise)])
+    between = path.stat().st_size // 2
+    read: list[int] = []
+    original = ByteRanges.read_within
+    monkeypatch.setattr(
+        ByteRanges, "read_within", lambda self, at, length: read.append(length) or original(self, at, length)
+    )
+
+    with opened(path) as slide:
+        first, last = slide.read_boxes([Box(0, 0, 60, 60), Box(570, 64 * 39, 60, 60)], Size(50, 50), level=0)
+        assert np.array_equal(first, slide.read_at(Box(0, 0, 60, 60), Size(50, 50)))
+        assert np.array_equal(last, slide.read_at(Box(570, 64 * 39, 60, 60), Size(50, 50)))
+
+    assert len(read) == 2
+    assert sum(read) < between / 10
+
+
+def test_tiles_that_share_their_bytes_are_read(write_tiff: Any, level: Any, picture: Rgb) -> None:
+    path = write_tiff([level(picture)])
+    images = read_directories(path)
+    stored = slide_levels(images)
+    assert stored is not None
+    stored[0].offsets[5:8] = stored[0].offsets[2]
+    stored[0].lengths[5:8] = stored[0].lengths[2]
+    file = ByteRanges(path)
+    jpegs = JpegTiles(file, stored, name="a.tif")
+
+    found = jpegs.fetch(0, [7, 2, 5, 0])
+
+    for index, content in found.items():
+        assert content == file.read(int(stored[0].offsets[index]), int(stored[0].lengths[index]))
+    assert sorted(found) == [0, 2, 5, 7]
+    file.close()
+
+
+@pytest.mark.parametrize("offset", [-5, 10**15], ids=["before the file", "behind the file"])
+def test_a_tile_outside_the_file_is_named_and_does_not_keep_others_from_being_read(
+    write_tiff: Any, level: Any, picture: Rgb, offset: int
+) -> None:
+    path = write_tiff([level(picture)])
+    boxes = [Box(0, 0, 60, 60), Box(70, 0, 50, 50), Box(140, 70, 50, 50)]
+    images = read_directories(path)
+    stored = slide_levels(images)
+    assert stored is not None
+    stored[0].offsets[1] = offset
+
+    with TiffSlide(path, images, stored, cache_bytes=1 << 20) as slide:
+        found = slide.try_read_boxes(boxes, Size(50, 50), level=0)
+
+    assert [isinstance(result, SlideError) for result in found] == [False, True, False]
+    assert "tile 1 of level 0" in str(found[1])
