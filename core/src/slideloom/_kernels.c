@@ -16,6 +16,13 @@ enum { CHANNELS = 3, WHITE = 255, CACHE_LINE = 64 };
 #endif
 enum { ROWS_AHEAD = 6 };
 
+/* A second form for processors with AVX2, chosen when the module is loaded, where the compiler and the loader can. */
+#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__GLIBC__)
+#define ALSO_WIDE __attribute__((target_clones("avx2", "default")))
+#else
+#define ALSO_WIDE
+#endif
+
 #define FETCH_AHEAD(start, bytes, for_writing)                     \
     for (Py_ssize_t byte = 0; byte < (bytes); byte += CACHE_LINE) \
     PREFETCH((start) + byte, for_writing)
@@ -68,8 +75,8 @@ static const uint8_t *source_row(const Mosaic *mosaic, Py_ssize_t row, int needs
 
 /* 128 times the samples between those of a row: first + (second - first) * weight, rounded down.
  * `weight` is unsigned in 1/65536; as the multiplication is of signed numbers, `over` adds what it takes for negative. */
-static void along_row(const uint8_t *restrict source, const Run *restrict runs, Py_ssize_t count,
-                      const int16_t *restrict weight, const int16_t *restrict over, int16_t *restrict out)
+ALSO_WIDE static void along_row(const uint8_t *restrict source, const Run *restrict runs, Py_ssize_t count,
+                                 const int16_t *restrict weight, const int16_t *restrict over, int16_t *restrict out)
 {
     for (Py_ssize_t r = 0; r < count; r++) {
         /* Indices as wide as addresses: with narrower ones, which might wrap around, compilers do not vectorize. */
@@ -84,8 +91,8 @@ static void along_row(const uint8_t *restrict source, const Run *restrict runs, 
     }
 }
 
-static void between_rows(const int16_t *restrict above, const int16_t *restrict below, int16_t weight_above,
-                         int16_t weight_below, Py_ssize_t count, uint8_t *restrict out)
+ALSO_WIDE static void between_rows(const int16_t *restrict above, const int16_t *restrict below, int16_t weight_above,
+                                    int16_t weight_below, Py_ssize_t count, uint8_t *restrict out)
 {
     for (Py_ssize_t i = 0; i < count; i++) {
         const int16_t a = (int16_t)(((int32_t)above[i] * weight_above) >> 16);

@@ -21,23 +21,23 @@ def opened(path: Path) -> Any:
     return TiffReader().build().open(path)
 
 
-@pytest.mark.skipif(not hasattr(os, "pread"), reason="reads are counted by pread, which this system has not")
+@pytest.mark.skipif(not hasattr(os, "preadv"), reason="reads are counted by preadv, which this system has not")
 def test_tiles_that_lie_next_to_each_other_are_read_in_one_piece(
     write_tiff: Any, level: Any, large_picture: Rgb, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write_tiff([level(large_picture)])
     reads: list[int] = []
-    pread = os.pread
+    preadv = os.preadv
 
-    def counted(descriptor: int, length: int, offset: int) -> bytes:
-        reads.append(length)
-        return pread(descriptor, length, offset)
+    def counted(descriptor: int, buffers: list[memoryview], offset: int) -> int:
+        reads.append(offset)
+        return preadv(descriptor, buffers, offset)
 
     boxes = [Box(x + 0.5, 200.25, 101, 101) for x in range(0, 1000, 101)]
     size = Size(100, 100)
     with opened(path) as slide:
         alone = [slide.read_at(box, size, level=0) for box in boxes]
-    monkeypatch.setattr("os.pread", counted)
+    monkeypatch.setattr("os.preadv", counted)
     with opened(path) as slide:
         together = slide.read_boxes(boxes, size, level=0)
 
@@ -52,10 +52,13 @@ def test_tiles_far_apart_in_the_file_are_not_read_with_what_lies_between(
     path = write_tiff([level(noise)])
     between = path.stat().st_size // 2
     read: list[int] = []
-    original = ByteRanges.read_within
-    monkeypatch.setattr(
-        ByteRanges, "read_within", lambda self, at, length: read.append(length) or original(self, at, length)
-    )
+    original = ByteRanges.read_pieces
+
+    def counted(self: ByteRanges, pieces: list[tuple[int, int]]) -> list[memoryview]:
+        read.extend(end - start for start, end in pieces)
+        return original(self, pieces)
+
+    monkeypatch.setattr(ByteRanges, "read_pieces", counted)
 
     with opened(path) as slide:
         first, last = slide.read_boxes([Box(0, 0, 60, 60), Box(570, 64 * 39, 60, 60)], Size(50, 50), level=0)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Iterable, Sequence
 
-from attrs import define, field
+from attrs import define, field, frozen
 from slideloom import Rgb, SlideError
 
 from slideloom_tiff.jpegs import JpegTiles
@@ -23,6 +22,19 @@ class _Entry:
     done: threading.Lock = field(factory=threading.Lock)
     pixels: Rgb | None = None
     error: str = ""
+
+
+@frozen
+class Tiles:
+    """What was asked for.
+
+    Attributes:
+        pixels: of tiles by index, not to be written to.
+        errors: why a tile is damaged, by index.
+    """
+
+    pixels: dict[int, Rgb]
+    errors: dict[int, str]
 
 
 class TileCache:
@@ -41,69 +53,59 @@ class TileCache:
         self._entries: OrderedDict[_Key, _Entry] = OrderedDict()
         self._held = 0  # bytes
 
-    def missing(self, level: int, indices: Iterable[int]) -> list[int]:
-        """Those tiles that are to be decoded: they were written, and are not here."""
-        with self._lock:
-            absent = [index for index in indices if index >= 0 and (level, index) not in self._entries]
-        return [index for index in absent if self._tiles.was_written(level, index)]
+    def get(self, level: int, indices: Iterable[int]) -> Tiles:
+        """Tiles by index; those that were never written, and negative indices, are left out.
 
-    def get(
-        self, level: int, indices: Sequence[int], fetched: Mapping[int, memoryview] = MappingProxyType({})
-    ) -> list[Rgb | None]:
-        """Pixels of tiles, not to be written to; None for one that was never written, or whose index is negative.
-
-        Args:
-            level: of the tiles.
-            indices: of the tiles.
-            fetched: bytes of tiles, read before; what is not among them is read now.
-
-        Raises:
-            SlideError: the bytes of one of them are damaged.
+        All that are not here are read and decoded before any that another thread decodes is waited for: so they are
+        read in few pieces, and threads never wait for each other in turn.
         """
-        mine: list[tuple[_Entry, int, Rgb]] = []
+        mine: list[tuple[int, _Entry, Rgb]] = []
         with self._lock:
-            entries = [self._entry(level, index, mine) if index >= 0 else None for index in indices]
-        # What other threads wait for comes before what this one waits for, so that none waits for another in turn.
-        self._decode(level, mine, fetched)
-        found: list[Rgb | None] = []
-        for entry in entries:
-            if entry is not None and entry.pixels is None:
+            entries = {index: entry for index in indices if (entry := self._entry(level, index, mine)) is not None}
+        if mine:
+            self._decode(level, mine)
+        tiles = Tiles({}, {})
+        for index, entry in entries.items():
+            if entry.pixels is None:
                 with entry.done:  # until the thread that decodes it has done so
-                    if entry.pixels is None:
-                        raise SlideError(entry.error)
-            found.append(None if entry is None else entry.pixels)
-        return found
+                    pass
+            if entry.pixels is None:
+                tiles.errors[index] = entry.error
+            else:
+                tiles.pixels[index] = entry.pixels
+        return tiles
 
-    def _entry(self, level: int, index: int, mine: list[tuple[_Entry, int, Rgb]]) -> _Entry | None:
+    def _entry(self, level: int, index: int, mine: list[tuple[int, _Entry, Rgb]]) -> _Entry | None:
         """The tile's entry, or None if it was never written; a new one is added to `mine`. The lock is held."""
         key = (level, index)
         entry = self._entries.get(key)
         if entry is not None:
             self._entries.move_to_end(key)
             return entry
-        if not self._tiles.was_written(level, index):
+        if index < 0 or not self._tiles.was_written(level, index):
             return None
         memory = self._memory(level)
         entry = self._entries[key] = _Entry()
         entry.done.acquire()
-        mine.append((entry, index, memory))
+        mine.append((index, entry, memory))
         return entry
 
-    def _decode(self, level: int, mine: Sequence[tuple[_Entry, int, Rgb]], fetched: Mapping[int, memoryview]) -> None:
+    def _decode(self, level: int, mine: Sequence[tuple[int, _Entry, Rgb]]) -> None:
         """Decode the tiles of new entries; those that are damaged get the error instead."""
-        for position, (entry, index, memory) in enumerate(mine):
-            try:
-                self._tiles.decode(level, index, memory, fetched.get(index))
-                entry.pixels = memory
-            except SlideError as error:
-                entry.error = str(error)
-            except BaseException as error:
-                for other, _, _ in mine[position:]:
-                    other.error = str(error) or type(error).__name__
-                for other, _, _ in mine[position + 1 :]:
-                    other.done.release()
-                raise
-            finally:
+        waiting = list(mine)
+        try:
+            fetched = self._tiles.fetch(level, [index for index, _, _ in mine])
+            for index, entry, memory in mine:
+                try:
+                    self._tiles.decode(level, index, memory, fetched.get(index))
+                    entry.pixels = memory
+                except SlideError as error:
+                    entry.error = str(error)
+                del waiting[0]
+                entry.done.release()
+        finally:
+            for _, entry, _ in waiting:  # not empty only if something else than a damaged tile ended the loop
+                entry.error = "the thread that was to decode this tile ended"
                 entry.done.release()
 
     def _memory(self, level: int) -> Rgb:

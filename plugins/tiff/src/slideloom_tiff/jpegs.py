@@ -42,25 +42,29 @@ class JpegTiles:
         return bool(self._levels[level].lengths[index])
 
     def fetch(self, level: int, indices: Sequence[int]) -> dict[int, memoryview]:
-        """The bytes of tiles by index, read in as few pieces as they lie in.
+        """The bytes of tiles by index, read in as few pieces as they lie in; valid until this thread fetches again.
 
         Tiles outside the file are left out; `decode` says what is wrong with them.
         """
         stored = self._levels[level]
-        places = [(int(stored.offsets[index]), int(stored.lengths[index]), index) for index in indices]
-        places.sort()
+        offsets, lengths = stored.offsets[indices].tolist(), stored.lengths[indices].tolist()
+        places = sorted(zip(offsets, lengths, indices, strict=True))
+        pieces: list[tuple[int, int]] = []  # start and end of each
+        for offset, length, _ in places:
+            end = offset + length
+            if pieces and offset - pieces[-1][1] <= _GAP and end - pieces[-1][0] <= _PIECE:
+                pieces[-1] = (pieces[-1][0], max(end, pieces[-1][1]))
+            else:
+                pieces.append((offset, end))
+        contents = self._file.read_pieces(pieces)
         found: dict[int, memoryview] = {}
-        first = 0
-        for last, (offset, length, _) in enumerate(places):
-            start, end = places[first][0], offset + length
-            has_next = last + 1 < len(places)
-            if has_next and places[last + 1][0] - end <= _GAP and places[last + 1][0] - start < _PIECE:
-                continue
-            piece = self._file.read_within(start, max(at + size for at, size, _ in places[first : last + 1]) - start)
-            for at, size, index in places[first : last + 1]:
-                if at - start >= 0 and at - start + size <= len(piece):
-                    found[index] = piece[at - start : at - start + size]
-            first = last + 1
+        which = 0
+        for offset, length, index in places:
+            while offset + length > pieces[which][1]:
+                which += 1
+            at = offset - pieces[which][0]
+            if at + length <= len(contents[which]):
+                found[index] = contents[which][at : at + length]
         return found
 
     def decode(self, level: int, index: int, out: Rgb, fetched: memoryview | None = None) -> None:
@@ -81,18 +85,31 @@ class JpegTiles:
             if content is None:
                 content = memoryview(self._file.read(int(stored.offsets[index]), int(stored.lengths[index])))
             jpeg = b"".join((stored.head, content[2:]))
-            width, height = stored.tile.width, stored.tile.height
-            found_height, found_width, _, _ = simplejpeg.decode_jpeg_header(jpeg)
-            if (found_width, found_height) != (width * stored.shrink, height * stored.shrink):
-                raise ValueError(f"it holds {found_width} x {found_height} pixels")
-            if stored.shrink == 1:
-                simplejpeg.decode_jpeg(jpeg, "RGB", buffer=out)
-            else:
-                wanted = {"min_height": height, "min_width": width, "min_factor": stored.shrink}
-                simplejpeg.decode_jpeg(jpeg, "RGB", buffer=out, **wanted)
+            _decode_into(out, jpeg, stored)
         except (ValueError, OSError) as error:
             where = f"{self._name}: tile {index} of level {level}"
             raise SlideError(f"{where} is damaged ({error}); copy the slide again from its source") from error
+
+
+def _decode_into(out: Rgb, jpeg: bytes, stored: TiledLevel) -> None:
+    """Raises ValueError for damaged bytes, and where the image has another size than the level's tiles."""
+    size, wanted = stored.tile, {}
+    if stored.shrink > 1:
+        wanted = {"min_height": size.height, "min_width": size.width, "min_factor": stored.shrink}
+    try:
+        fits = simplejpeg.decode_jpeg(jpeg, "RGB", buffer=out, **wanted).shape == out.shape
+    except ValueError:
+        _check_size(jpeg, stored)  # the better reason, if it is one
+        raise
+    if not fits:
+        _check_size(jpeg, stored)
+        raise ValueError(f"it does not decode to {size.width} x {size.height} pixels")
+
+
+def _check_size(jpeg: bytes, stored: TiledLevel) -> None:
+    height, width, _, _ = simplejpeg.decode_jpeg_header(jpeg)
+    if (width, height) != (stored.tile.width * stored.shrink, stored.tile.height * stored.shrink):
+        raise ValueError(f"it holds {width} x {height} pixels")
 
 
 # Tiles of a row mostly lie next to each other. Reading a gap costs less than asking twice, on network drives above all.
@@ -107,6 +124,7 @@ class ByteRanges:
         self._file = path.open("rb", buffering=0)
         self._size = os.fstat(self._file.fileno()).st_size
         self._lock = threading.Lock()
+        self._local = threading.local()
 
     def read(self, offset: int, length: int) -> bytes:
         """`length` bytes from `offset`.
@@ -116,26 +134,44 @@ class ByteRanges:
         """
         if offset < 0 or length < 0 or offset + length > self._size:
             raise ValueError(f"bytes {offset} to {offset + length} are not in the file, which has {self._size}")
-        content = self._read(offset, length)
+        if hasattr(os, "pread"):
+            content = os.pread(self._file.fileno(), length, offset)
+        else:
+            with self._lock:
+                self._file.seek(offset)
+                content = self._file.read(length)
         if len(content) != length:
             raise ValueError(f"the file ends {length - len(content)} bytes too early")
         return content
 
-    def read_within(self, offset: int, length: int) -> memoryview:
-        """`read`, where the part that lies within the file is enough; nothing where it cannot be read."""
-        if offset < 0 or length < 0 or self._file.closed:
-            return memoryview(b"")
-        try:
-            return memoryview(self._read(offset, min(length, max(0, self._size - offset))))
-        except OSError:  # reading what is needed of it tells which tile it is
-            return memoryview(b"")
+    def read_pieces(self, pieces: Sequence[tuple[int, int]]) -> list[memoryview]:
+        """The bytes from each start to its end, valid until this thread calls again.
 
-    def _read(self, offset: int, length: int) -> bytes:
-        if hasattr(os, "pread"):
-            return os.pread(self._file.fileno(), length, offset)
-        with self._lock:
-            self._file.seek(offset)
-            return self._file.read(length)
+        A piece that does not lie within the file, or that cannot be read, is empty: reading what is needed of it
+        tells why.
+        """
+        needed = sum(end - start for start, end in pieces)
+        memory: bytearray | None = getattr(self._local, "memory", None)
+        if memory is None or len(memory) < needed:
+            memory = self._local.memory = bytearray(needed)
+        found, used = [], 0
+        view = memoryview(memory)
+        for start, end in pieces:
+            part = view[used : used + end - start]
+            is_read = 0 <= start <= end <= self._size and self._read_into(start, part)
+            found.append(part if is_read else part[:0])
+            used += end - start
+        return found
+
+    def _read_into(self, offset: int, out: memoryview) -> bool:
+        try:
+            if hasattr(os, "preadv"):
+                return os.preadv(self._file.fileno(), [out], offset) == len(out)
+            with self._lock:
+                self._file.seek(offset)
+                return self._file.readinto(out) == len(out)
+        except (OSError, ValueError):  # it was closed, if a ValueError
+            return False
 
     def close(self) -> None:
         """Release the file."""

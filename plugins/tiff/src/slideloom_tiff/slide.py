@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -93,8 +93,7 @@ class TiffSlide(Slide):
             self._file = ByteRanges(path)
         except OSError as error:
             raise SlideError(f"{path.name}: cannot be opened: {error.strerror}") from error
-        self._jpegs = JpegTiles(self._file, levels, name=path.name)
-        self._tiles = TileCache(self._jpegs, bytes_per_thread=cache_bytes)
+        self._tiles = TileCache(JpegTiles(self._file, levels, name=path.name), bytes_per_thread=cache_bytes)
 
     def close(self) -> None:
         """Release the file."""
@@ -110,24 +109,22 @@ class TiffSlide(Slide):
 
     def read(self, origin: Point, level: int, size: Size) -> Rgb:
         """See `Slide.read`."""
+        found = next(iter(self.read_each([origin], level, size)))
+        if isinstance(found, SlideError):
+            raise found
         rgb = np.empty((size.height, size.width, 3), np.uint8)
-        window = _Window(self._levels[level], origin, size)
-        window.mosaic(self._tiles.get(level, window.indices)).copy_to(rgb)
+        found.copy_to(rgb)
         return rgb
 
     def read_each(self, origins: Sequence[Point], level: int, size: Size) -> Iterator[Mosaic | SlideError]:
         """See `Slide.read_each`; pixels stay in the source tiles."""
+        stored = self._levels[level]
         for start in range(0, len(origins), _READ_TOGETHER):
-            windows = [_Window(self._levels[level], origin, size) for origin in origins[start : start + _READ_TOGETHER]]
-            needed = {index for window in windows for index in window.indices}
-            fetched = self._jpegs.fetch(level, self._tiles.missing(level, needed))
+            windows = [_Window(stored, origin, size) for origin in origins[start : start + _READ_TOGETHER]]
+            tiles = self._tiles.get(level, sorted({index for window in windows for index in window.indices}))
             for window in windows:
-                try:
-                    tiles = self._tiles.get(level, window.indices, fetched)
-                except SlideError as error:
-                    yield error
-                else:
-                    yield window.mosaic(tiles)
+                damaged = [index for index in window.indices if index in tiles.errors] if tiles.errors else []
+                yield SlideError(tiles.errors[damaged[0]]) if damaged else window.mosaic(tiles.pixels)
 
 
 # Windows whose source tiles are read from the file together.
@@ -135,31 +132,35 @@ _READ_TOGETHER = 32
 
 
 class _Window:
-    """Which source tiles a window touches."""
+    """Which source tiles a window touches: `indices`, row by row; -1 where there is none or none is needed."""
 
     def __init__(self, stored: TiledLevel, origin: Point, size: Size) -> None:
         width, height = stored.tile.width, stored.tile.height
         self._stored, self._origin, self._size = stored, origin, size
-        self._first_column, self._first_row = origin.x // width, origin.y // height
-        columns = range(self._first_column, (origin.x + size.width - 1) // width + 1)
-        rows = range(self._first_row, (origin.y + size.height - 1) // height + 1)
+        self._column, self._row = origin.x // width, origin.y // height
+        columns = range(self._column, (origin.x + size.width - 1) // width + 1)
+        rows = range(self._row, (origin.y + size.height - 1) // height + 1)
         self._columns = len(columns)
-        # Outside the slide there is background, and a window that begins in the padding of the last tiles needs none.
+        is_inside = columns[0] >= 0 and rows[0] >= 0 and columns[-1] < stored.columns and rows[-1] < stored.rows
+        # A window that begins in the padding of the last tiles needs none.
         is_outside = origin.x >= stored.size.width or origin.y >= stored.size.height
-        self.indices = [
-            row * stored.columns + column
-            if 0 <= row < stored.rows and 0 <= column < stored.columns and not is_outside
-            else -1
-            for row in rows
-            for column in columns
-        ]
+        if is_inside and not is_outside:
+            self.indices = [row * stored.columns + column for row in rows for column in columns]
+        else:
+            self.indices = [
+                row * stored.columns + column
+                if not is_outside and 0 <= row < stored.rows and 0 <= column < stored.columns
+                else -1
+                for row in rows
+                for column in columns
+            ]
 
-    def mosaic(self, tiles: Sequence[Rgb | None]) -> Mosaic:
+    def mosaic(self, pixels: Mapping[int, Rgb]) -> Mosaic:
         """The window in its tiles."""
         stored, tile = self._stored, self._stored.tile
-        left, top = self._first_column * tile.width, self._first_row * tile.height
+        left, top = self._column * tile.width, self._row * tile.height
         return Mosaic(
-            tiles=tiles,
+            tiles=[pixels.get(index) for index in self.indices],
             columns=self._columns,
             tile=tile,
             left=self._origin.x - left,
