@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -39,26 +41,37 @@ class Times:
         }
 
 
-def in_turn(contestants: Mapping[str, Callable[[], int]], *, rounds: int, warm_up: bool = True) -> dict[str, Times]:
+def in_turn(
+    contestants: Mapping[str, Callable[[], int]], *, rounds: int, clear: Path | None = None, warm_up: bool = True
+) -> dict[str, Times]:
     """Run every contestant `rounds` times, one after the other in each round.
 
     Args:
         contestants: functions that return the number of tiles they wrote.
         rounds: how often.
+        clear: folder to empty before each run, outside the time taken: what an earlier run wrote is nobody's work.
         warm_up: run each once before, so that files are in memory and libraries loaded.
     """
     if warm_up:
         for run in contestants.values():
+            _empty(clear)
             run()
     times = {name: Times() for name in contestants}
     for _ in range(rounds):
         for name, run in contestants.items():
+            _empty(clear)
             start, used = time.perf_counter(), _cpu()
             tiles = run()
             times[name].wall.append(time.perf_counter() - start)
             times[name].cpu.append(_cpu() - used)
             times[name].tiles.append(tiles)
     return times
+
+
+def _empty(folder: Path | None) -> None:
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
 
 
 def _cpu() -> float:

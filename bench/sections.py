@@ -65,7 +65,7 @@ def pyramid(bench: Bench, *, pyramid: str) -> dict[str, Any]:
         }
         if bench.peer and contestants.has_slideflow():
             runs["slideflow, whole process"] = lambda: contestants.slideflow_extract(work, out / "slideflow")
-        times = in_turn(runs, rounds=bench.rounds)
+        times = in_turn(runs, rounds=bench.rounds, clear=out)
     memory = peak(work.slide)
     return {
         "planned": len(work.boxes),
@@ -99,7 +99,7 @@ def steps(bench: Bench) -> dict[str, Any]:
         runs: dict[str, Callable[[], int]] = {"floor": lambda: contestants.floor(work, out / "floor")}
         for label, pipeline in pipelines.items():
             runs[label] = lambda pipeline=pipeline: written(extract(pipeline, [work.slide], out / "ours"))
-        times = in_turn(runs, rounds=bench.rounds)
+        times = in_turn(runs, rounds=bench.rounds, clear=out)
     return {
         "times": {label: value.as_table() for label, value in times.items()},
         "to_floor": {label: ratio(times, label, "floor") for label in times},
@@ -122,7 +122,7 @@ def threads(bench: Bench) -> dict[str, Any]:
             runs[f"1 slide, {count} threads"] = lambda one=one: written(extract(one, [slide], out / "a"))
             two = pipeline_of(threads=1, jobs=count)
             runs[f"2 slides, {count} jobs"] = lambda two=two: written(extract(two, [slide, other], out / "b"))
-        times = in_turn(runs, rounds=bench.rounds, warm_up=False)
+        times = in_turn(runs, rounds=bench.rounds, clear=out, warm_up=False)
     return {
         "times": {label: value.as_table() for label, value in times.items()},
         "two_threads": ratio(times, "1 slide, 2 threads", "1 slide, 1 threads"),
@@ -163,7 +163,7 @@ def start_up(bench: Bench) -> dict[str, Any]:
             "import slideloom": lambda: _python("import slideloom"),
             "whole command, one block": lambda: (command(slide, out), 0)[1],
         }
-        times = in_turn(runs, rounds=bench.rounds)
+        times = in_turn(runs, rounds=bench.rounds, clear=out)
         first = [_first_tile(slide, out / str(number)) for number in range(bench.rounds)]
     return {"times": {label: value.as_table() for label, value in times.items()}, "first_tile_s": sorted(first)}
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slideloom.geometry import Box, Rgb, Size
-from slideloom.linear import COMPILED, lead, linear, taps
+from slideloom.linear import COMPILED, Taps, lead, linear, taps
 from slideloom.mosaic import Mosaic
 
 # A box edge this close to a whole pixel is on it: 1/256 pixel changes no 8-bit value by more than 1.
@@ -137,13 +137,9 @@ class NativeResampler:
 
     def _interpolate(self, mosaic: Mosaic, box: Box, out: Rgb) -> None:
         """Linear interpolation at the centres of the pixels of `out`, spread over `box`."""
-        height, width = out.shape[:2]
-        step_x, step_y = box.width / width, box.height / height
         if not COMPILED and self._shift_and_scale(mosaic, box, out):
             return
-        # Places that differ by the error of a subtraction are the same.
-        x = taps(round(box.x, 6), step_x, width, mosaic.window.width)
-        y = taps(round(box.y, 6), step_y, height, mosaic.window.height)
+        x, y = _taps(box, out.shape[1], out.shape[0], mosaic.window)
         linear(mosaic, x=x, y=y, out=out)
 
     def _shift_and_scale(self, mosaic: Mosaic, box: Box, out: Rgb) -> bool:
@@ -213,6 +209,14 @@ def _way(box: Box, width: int, height: int, window: Size) -> tuple[tuple[int, in
     # Up to a ratio of 1.25 one linear sample per pixel loses nothing that an average would keep.
     fine_x, fine_y = (max(1, math.ceil(ratio - 0.25)) for ratio in ratios)
     return None, (fine_x, fine_y)
+
+
+@lru_cache(maxsize=1024)
+def _taps(box: Box, width: int, height: int, window: Size) -> tuple[Taps, Taps]:
+    # Places that differ by the error of a subtraction are the same.
+    x = taps(round(box.x, 6), box.width / width, width, window.width)
+    y = taps(round(box.y, 6), box.height / height, height, window.height)
+    return x, y
 
 
 def _whole(box: Box) -> tuple[int, int, int, int] | None:

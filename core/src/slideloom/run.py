@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -335,14 +336,20 @@ def _csv(header: Sequence[str], rows: Iterable[Sequence[str]]) -> bytes:
 
 def versions() -> dict[str, str]:
     """Version of every slideloom distribution and of the libraries that touch pixels."""
+    found = dict(_library_versions())
+    found.update({plugin.dist: plugin.version for plugin in registry().plugins if plugin.dist.startswith("slideloom")})
+    return dict(sorted(found.items()))
+
+
+@cache  # looking them up takes as long as a hundred tiles
+def _library_versions() -> dict[str, str]:
     names = ("numpy", "opencv-python-headless", "openslide-python", "openslide-bin", "pyvips", "simplejpeg", "torch")
     found = {"slideloom-core": __version__}
     # Looked up one by one: going through every distribution there is takes longer than a small slide.
     for name in ("slideloom", *names):
         with suppress(PackageNotFoundError):
             found[name] = version(name)
-    found.update({plugin.dist: plugin.version for plugin in registry().plugins if plugin.dist.startswith("slideloom")})
-    return dict(sorted(found.items()))
+    return found
 
 
 def require_slides(slides: Sequence[Path]) -> None:
