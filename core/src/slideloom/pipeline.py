@@ -70,7 +70,7 @@ class RunOptions:
     )
     buffer: Path | None = option(None, help="folder on a fast disk that slides are copied to ahead of reading")
     buffer_gb: float = option(50.0, help="room used in the buffer folder at most", unit="GB", validator=positive)
-    batch_tiles: int = option(16, help="tiles per batch", validator=at_least(1))
+    batch_tiles: int = option(32, help="tiles per batch", validator=at_least(1))
     timeout_s: float | None = option(
         None,
         help="give a slide up after this time; slides then run in processes of their own",
