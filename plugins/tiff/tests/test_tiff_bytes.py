@@ -87,16 +87,20 @@ def test_tiles_that_share_their_bytes_are_read(write_tiff: Any, level: Any, pict
     file.close()
 
 
-@pytest.mark.parametrize("offset", [-5, 10**15], ids=["before the file", "behind the file"])
+@pytest.mark.parametrize(
+    ("offset", "length"),
+    [(-5, 100), (10**15, 100), (50, 10**15), (50, -(10**15)), (50, 2**62)],
+    ids=["before the file", "behind the file", "too long", "negative length", "longer than memory"],
+)
 def test_a_tile_outside_the_file_is_named_and_does_not_keep_others_from_being_read(
-    write_tiff: Any, level: Any, picture: Rgb, offset: int
+    write_tiff: Any, level: Any, picture: Rgb, offset: int, length: int
 ) -> None:
     path = write_tiff([level(picture)])
     boxes = [Box(0, 0, 60, 60), Box(70, 0, 50, 50), Box(140, 70, 50, 50)]
     images = read_directories(path)
     stored = slide_levels(images)
     assert stored is not None
-    stored[0].offsets[1] = offset
+    stored[0].offsets[1], stored[0].lengths[1] = offset, length
 
     with TiffSlide(path, images, stored, cache_bytes=1 << 20) as slide:
         found = slide.try_read_boxes(boxes, Size(50, 50), level=0)

@@ -44,11 +44,16 @@ class JpegTiles:
     def fetch(self, level: int, indices: Sequence[int]) -> dict[int, memoryview]:
         """The bytes of tiles by index, read in as few pieces as they lie in; valid until this thread fetches again.
 
-        Tiles outside the file are left out; `decode` says what is wrong with them.
+        Tiles outside the file and too large ones are left out; `decode` reads them, or says what is wrong with them.
         """
         stored = self._levels[level]
         offsets, lengths = stored.offsets[indices].tolist(), stored.lengths[indices].tolist()
-        places = sorted(zip(offsets, lengths, indices, strict=True))
+        size = self._file.size
+        places = sorted(
+            (offset, length, index)
+            for offset, length, index in zip(offsets, lengths, indices, strict=True)
+            if 0 <= offset <= offset + length <= size and length <= _PIECE
+        )
         pieces: list[tuple[int, int]] = []  # start and end of each
         for offset, length, _ in places:
             end = offset + length
@@ -122,7 +127,7 @@ class ByteRanges:
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("rb", buffering=0)
-        self._size = os.fstat(self._file.fileno()).st_size
+        self.size = os.fstat(self._file.fileno()).st_size
         self._lock = threading.Lock()
         self._local = threading.local()
 
@@ -132,8 +137,8 @@ class ByteRanges:
         Raises:
             ValueError: the file ends before that, or was closed.
         """
-        if offset < 0 or length < 0 or offset + length > self._size:
-            raise ValueError(f"bytes {offset} to {offset + length} are not in the file, which has {self._size}")
+        if offset < 0 or length < 0 or offset + length > self.size:
+            raise ValueError(f"bytes {offset} to {offset + length} are not in the file, which has {self.size}")
         if hasattr(os, "pread"):
             content = os.pread(self._file.fileno(), length, offset)
         else:
@@ -145,10 +150,9 @@ class ByteRanges:
         return content
 
     def read_pieces(self, pieces: Sequence[tuple[int, int]]) -> list[memoryview]:
-        """The bytes from each start to its end, valid until this thread calls again.
+        """The bytes from each start to its end, both within the file; valid until this thread calls again.
 
-        A piece that does not lie within the file, or that cannot be read, is empty: reading what is needed of it
-        tells why.
+        A piece that cannot be read is empty: reading what is needed of it tells why.
         """
         needed = sum(end - start for start, end in pieces)
         memory: bytearray | None = getattr(self._local, "memory", None)
@@ -158,8 +162,7 @@ class ByteRanges:
         view = memoryview(memory)
         for start, end in pieces:
             part = view[used : used + end - start]
-            is_read = 0 <= start <= end <= self._size and self._read_into(start, part)
-            found.append(part if is_read else part[:0])
+            found.append(part if self._read_into(start, part) else part[:0])
             used += end - start
         return found
 
