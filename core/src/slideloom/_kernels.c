@@ -310,10 +310,10 @@ static PyObject *count_gray(PyObject *module, PyObject *arguments)
 #endif
 
 static PyMethodDef methods[] = {
+    {"linear", linear, METH_VARARGS, "linear(tiles, grid, window, end, along, across, out): see slideloom.linear"},
 #ifdef SHUFFLES
     {"count_gray", count_gray, METH_VARARGS, "count_gray(rgb, factor, bias, counts): see slideloom.gray"},
 #endif
-    {"linear", linear, METH_VARARGS, "linear(tiles, grid, window, end, along, across, out): see slideloom.linear"},
     {NULL, NULL, 0, NULL},
 };
 
@@ -329,5 +329,9 @@ static struct PyModuleDef definition = {
 
 PyMODINIT_FUNC PyInit__kernels(void)
 {
+#ifdef SHUFFLES
+    if (!HAS_SHUFFLES)
+        methods[1] = (PyMethodDef){NULL, NULL, 0, NULL};
+#endif
     return PyModuleDef_Init(&definition);
 }
