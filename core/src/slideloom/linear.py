@@ -55,7 +55,7 @@ class Taps:
         return found
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=2048)  # as many as a wide slide has columns and rows of tiles; 10 kB each at 299 pixels
 def taps(start: float, step: float, count: int, limit: int) -> Taps:
     """The taps of `count` pixels of `step` source pixels each, from `start` on, of `limit` source pixels.
 
@@ -80,7 +80,7 @@ def taps(start: float, step: float, count: int, limit: int) -> Taps:
     return Taps(index, weight, limit, _along(index, weight), _across(index, weight, limit))
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=2048)
 def lead(start: float, step: float) -> tuple[int, int] | None:
     """How many output pixels before `start` lies a whole source pixel, and which; None if there is none near."""
     if step < 1:
