@@ -25,7 +25,8 @@ _HOMES = {
     "gray": ("gray_counter",),
     "hookspecs": ("Command", "hookimpl"),
     "layout": ("OutputFolder",),
-    "masks": ("blur_burden", "load_mask", "mask_from_npz", "masked_share", "save_mask", "union_mask"),
+    "mask_files": ("load_mask", "mask_from_npz", "save_mask"),
+    "masks": ("blur_burden", "masked_share", "union_mask"),
     "mosaic": ("Mosaic",),
     "opening": ("load_regions", "open_slide"),
     "params": ("Params", "load_params", "save_params"),
@@ -89,12 +90,14 @@ if TYPE_CHECKING:
     from slideloom.gray import gray_counter as gray_counter
     from slideloom.hookspecs import Command as Command, hookimpl as hookimpl
     from slideloom.layout import OutputFolder as OutputFolder
-    from slideloom.masks import (
-        blur_burden as blur_burden,
+    from slideloom.mask_files import (
         load_mask as load_mask,
         mask_from_npz as mask_from_npz,
-        masked_share as masked_share,
         save_mask as save_mask,
+    )
+    from slideloom.masks import (
+        blur_burden as blur_burden,
+        masked_share as masked_share,
         union_mask as union_mask,
     )
     from slideloom.mosaic import Mosaic as Mosaic

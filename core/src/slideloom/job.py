@@ -17,7 +17,7 @@ from slideloom.engine import BlockResult, Line, TileEngine, stage_of
 from slideloom.errors import OutputError, SlideloomError
 from slideloom.geometry import IntArray
 from slideloom.layout import OutputFolder, write_json
-from slideloom.masks import npz_bytes, save_mask
+from slideloom.mask_files import npz_bytes, save_mask
 from slideloom.opening import blaming, open_slide
 from slideloom.pipeline import Pipeline
 from slideloom.planning import (
