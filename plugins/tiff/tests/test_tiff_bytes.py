@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from slideloom import Box, Rgb, Size, SlideError
+from slideloom_tiff.cache import TileCache
 from slideloom_tiff.directories import read_directories
 from slideloom_tiff.jpegs import ByteRanges, JpegTiles
 from slideloom_tiff.levels import slide_levels
@@ -107,3 +108,27 @@ def test_a_tile_outside_the_file_is_named_and_does_not_keep_others_from_being_re
 
     assert [isinstance(result, SlideError) for result in found] == [False, True, False]
     assert "tile 1 of level 0" in str(found[1])
+
+
+def test_no_more_tiles_are_asked_for_at_once_than_the_cache_has_room_for(
+    write_tiff: Any, level: Any, large_picture: Rgb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_tiff([level(large_picture)])
+    asked: list[int] = []
+    get = TileCache.get
+
+    def counted(self: TileCache, at: int, indices: list[int]) -> Any:
+        asked.append(len(indices))
+        return get(self, at, indices)
+
+    monkeypatch.setattr(TileCache, "get", counted)
+    boxes = [Box(x, y, 128, 128) for y in range(0, 1024, 128) for x in range(0, 1024, 128)]
+    with TiffReader(cache_mb=1).build().open(path) as slide:
+        found = slide.read_boxes(boxes, Size(128, 128), level=0)
+        wide = slide.read_at(Box(0, 0, 1150, 1150), Size(1150, 1150), level=0)
+
+    assert max(asked[:-1]) <= (1 << 20) // (3 * 64 * 64)
+    assert asked[-1] == 18 * 18  # one window is read whatever it takes
+    assert all(
+        np.array_equal(image, wide[int(b.y) :, int(b.x) :][:128, :128]) for image, b in zip(found, boxes, strict=True)
+    )

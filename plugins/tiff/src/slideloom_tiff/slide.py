@@ -89,6 +89,7 @@ class TiffSlide(Slide):
             properties=found,
         )
         self._levels = list(levels)
+        self._cache_bytes = cache_bytes
         try:
             self._file = ByteRanges(path)
         except OSError as error:
@@ -118,17 +119,30 @@ class TiffSlide(Slide):
 
     def read_each(self, origins: Sequence[Point], level: int, size: Size) -> Iterator[Mosaic | SlideError]:
         """See `Slide.read_each`; pixels stay in the source tiles."""
-        stored = self._levels[level]
-        for start in range(0, len(origins), _READ_TOGETHER):
-            windows = [_Window(stored, origin, size) for origin in origins[start : start + _READ_TOGETHER]]
-            tiles = self._tiles.get(level, sorted({index for window in windows for index in window.indices}))
+        for windows, needed in self._groups(origins, level, size):
+            tiles = self._tiles.get(level, sorted(needed))
             for window in windows:
                 damaged = [index for index in window.indices if index in tiles.errors] if tiles.errors else []
                 yield SlideError(tiles.errors[damaged[0]]) if damaged else window.mosaic(tiles.pixels)
 
+    def _groups(self, origins: Sequence[Point], level: int, size: Size) -> Iterator[tuple[list[_Window], set[int]]]:
+        """Windows that are read together, and their source tiles: as many as the cache has room for, or one."""
+        stored = self._levels[level]
+        most = self._cache_bytes // (3 * stored.tile.area)
+        windows: list[_Window] = []
+        needed: set[int] = set()
+        for origin in origins:
+            window = _Window(stored, origin, size)
+            if windows and (len(windows) == _READ_TOGETHER or len(needed.union(window.indices)) > most):
+                yield windows, needed
+                windows, needed = [], set()
+            windows.append(window)
+            needed.update(window.indices)
+        if windows:
+            yield windows, needed
 
-# Windows whose source tiles are read from the file together.
-_READ_TOGETHER = 32
+
+_READ_TOGETHER = 32  # windows at most
 
 
 class _Window:
