@@ -133,7 +133,10 @@ class TiffSlide(Slide):
         needed: set[int] = set()
         for origin in origins:
             window = _Window(stored, origin, size)
-            if windows and (len(windows) == _READ_TOGETHER or len(needed.union(window.indices)) > most):
+            # The union is made only where it might matter.
+            may_exceed = len(needed) + len(window.indices) > most
+            exceeds = may_exceed and len(needed.union(window.indices)) > most
+            if windows and (exceeds or len(windows) == _READ_TOGETHER):
                 yield windows, needed
                 windows, needed = [], set()
             windows.append(window)
