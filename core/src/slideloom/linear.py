@@ -25,7 +25,7 @@ else:
 
 _ONE = 2048  # the weight of a pixel that is not interpolated
 # Output pixels to go back at most to reach a whole source pixel, and how far from it is near enough.
-LONGEST_LEAD = 64
+_LONGEST_LEAD = 64
 _LEAD_ERROR = 1 / 128
 _CHANNELS = 3
 
@@ -85,7 +85,7 @@ def lead(start: float, step: float) -> tuple[int, int] | None:
     """How many output pixels before `start` lies a whole source pixel, and which; None if there is none near."""
     if step < 1:
         return None
-    for skip in range(LONGEST_LEAD):
+    for skip in range(_LONGEST_LEAD):
         first = start - skip * step
         if abs(first - round(first)) < _LEAD_ERROR:
             return skip, round(first)

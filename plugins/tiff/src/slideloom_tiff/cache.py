@@ -21,7 +21,7 @@ class _Entry:
 
     done: threading.Lock = field(factory=threading.Lock)
     pixels: Rgb | None = None
-    error: str = ""
+    error: str = "the thread that was to decode this tile ended"
 
 
 @frozen
@@ -52,6 +52,10 @@ class TileCache:
         self._threads: set[int] = set()
         self._entries: OrderedDict[_Key, _Entry] = OrderedDict()
         self._held = 0  # bytes
+
+    def room(self, level: int) -> int:
+        """How many tiles of a level one thread's share of the memory holds."""
+        return self._limit // self._tiles.bytes_of(level)
 
     def get(self, level: int, indices: Iterable[int]) -> Tiles:
         """Tiles by index; those that were never written, and negative indices, are left out.
@@ -92,20 +96,19 @@ class TileCache:
 
     def _decode(self, level: int, mine: Sequence[tuple[int, _Entry, Rgb]]) -> None:
         """Decode the tiles of new entries; those that are damaged get the error instead."""
-        waiting = list(mine)
+        rest = iter(mine)
         try:
             fetched = self._tiles.fetch(level, [index for index, _, _ in mine])
-            for index, entry, memory in mine:
+            for index, entry, memory in rest:
                 try:
                     self._tiles.decode(level, index, memory, fetched.get(index))
                     entry.pixels = memory
                 except SlideError as error:
                     entry.error = str(error)
-                del waiting[0]
-                entry.done.release()
+                finally:
+                    entry.done.release()
         finally:
-            for _, entry, _ in waiting:  # not empty only if something else than a damaged tile ended the loop
-                entry.error = "the thread that was to decode this tile ended"
+            for _, entry, _ in rest:  # only if something else than a damaged tile ended the loop
                 entry.done.release()
 
     def _memory(self, level: int) -> Rgb:

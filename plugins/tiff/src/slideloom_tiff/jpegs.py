@@ -139,15 +139,11 @@ class ByteRanges:
         """
         if offset < 0 or length < 0 or offset + length > self.size:
             raise ValueError(f"bytes {offset} to {offset + length} are not in the file, which has {self.size}")
-        if hasattr(os, "pread"):
-            content = os.pread(self._file.fileno(), length, offset)
-        else:
-            with self._lock:
-                self._file.seek(offset)
-                content = self._file.read(length)
-        if len(content) != length:
-            raise ValueError(f"the file ends {length - len(content)} bytes too early")
-        return content
+        content = bytearray(length)
+        got = self._read_into(memoryview(content), offset)
+        if got != length:
+            raise ValueError(f"the file ends {length - got} bytes too early")
+        return bytes(content)
 
     def read_pieces(self, pieces: Sequence[tuple[int, int]]) -> list[memoryview]:
         """The bytes from each start to its end, both within the file; valid until this thread calls again.
@@ -162,19 +158,21 @@ class ByteRanges:
         view = memoryview(memory)
         for start, end in pieces:
             part = view[used : used + end - start]
-            found.append(part if self._read_into(start, part) else part[:0])
+            try:
+                got = self._read_into(part, start)
+            except (OSError, ValueError):  # it was closed, if a ValueError
+                got = 0
+            found.append(part if got == len(part) else part[:0])
             used += end - start
         return found
 
-    def _read_into(self, offset: int, out: memoryview) -> bool:
-        try:
-            if hasattr(os, "preadv"):
-                return os.preadv(self._file.fileno(), [out], offset) == len(out)
-            with self._lock:
-                self._file.seek(offset)
-                return self._file.readinto(out) == len(out)
-        except (OSError, ValueError):  # it was closed, if a ValueError
-            return False
+    def _read_into(self, out: memoryview, offset: int) -> int:
+        """Number of bytes read; fewer than `out` takes only where the file ends."""
+        if hasattr(os, "preadv"):
+            return os.preadv(self._file.fileno(), [out], offset)
+        with self._lock:
+            self._file.seek(offset)
+            return self._file.readinto(out) or 0
 
     def close(self) -> None:
         """Release the file."""

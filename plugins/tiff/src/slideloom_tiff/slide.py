@@ -89,7 +89,6 @@ class TiffSlide(Slide):
             properties=found,
         )
         self._levels = list(levels)
-        self._cache_bytes = cache_bytes
         try:
             self._file = ByteRanges(path)
         except OSError as error:
@@ -110,7 +109,7 @@ class TiffSlide(Slide):
 
     def read(self, origin: Point, level: int, size: Size) -> Rgb:
         """See `Slide.read`."""
-        found = next(iter(self.read_each([origin], level, size)))
+        found = next(self.read_each([origin], level, size))
         if isinstance(found, SlideError):
             raise found
         rgb = np.empty((size.height, size.width, 3), np.uint8)
@@ -128,7 +127,7 @@ class TiffSlide(Slide):
     def _groups(self, origins: Sequence[Point], level: int, size: Size) -> Iterator[tuple[list[_Window], set[int]]]:
         """Windows that are read together, and their source tiles: as many as the cache has room for, or one."""
         stored = self._levels[level]
-        most = self._cache_bytes // (3 * stored.tile.area)
+        most = self._tiles.room(level)
         windows: list[_Window] = []
         needed: set[int] = set()
         for origin in origins:
@@ -158,19 +157,15 @@ class _Window:
         columns = range(self._column, (origin.x + size.width - 1) // width + 1)
         rows = range(self._row, (origin.y + size.height - 1) // height + 1)
         self._columns = len(columns)
-        is_inside = columns[0] >= 0 and rows[0] >= 0 and columns[-1] < stored.columns and rows[-1] < stored.rows
         # A window that begins in the padding of the last tiles needs none.
         is_outside = origin.x >= stored.size.width or origin.y >= stored.size.height
-        if is_inside and not is_outside:
-            self.indices = [row * stored.columns + column for row in rows for column in columns]
-        else:
-            self.indices = [
-                row * stored.columns + column
-                if not is_outside and 0 <= row < stored.rows and 0 <= column < stored.columns
-                else -1
-                for row in rows
-                for column in columns
-            ]
+        self.indices = [
+            row * stored.columns + column
+            if not is_outside and 0 <= row < stored.rows and 0 <= column < stored.columns
+            else -1
+            for row in rows
+            for column in columns
+        ]
 
     def mosaic(self, pixels: Mapping[int, Rgb]) -> Mosaic:
         """The window in its tiles."""
