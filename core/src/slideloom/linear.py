@@ -7,7 +7,7 @@ is rounded half up.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from attrs import field, frozen
@@ -38,21 +38,36 @@ class Taps:
         first: (n,) int32, the first of two neighbours.
         weight: (n,) int32, of the second, 0 to 2047 in 1/2048; the first has the rest.
         limit: number of source pixels.
-        along: `first` and `weight` as the compiled loop wants them for an axis of interleaved samples.
-        across: the same for an axis of rows.
     """
 
     first: NDArray[np.int32] = field(eq=False)
     weight: NDArray[np.int32] = field(eq=False)
     limit: int
-    along: tuple[NDArray[np.int32], NDArray[np.int16], NDArray[np.int16]] = field(eq=False)
-    across: tuple[NDArray[np.int32], NDArray[np.int16]] = field(eq=False)
 
     @property
     def second(self) -> NDArray[np.int32]:
         """(n,) int32, the second neighbour; at the far side the first once more."""
         found: NDArray[np.int32] = np.minimum(self.first + 1, self.limit - 1)
         return found
+
+    @cached_property
+    def along(self) -> tuple[NDArray[np.int32], NDArray[np.int16], NDArray[np.int16]]:
+        """For the compiled loop, of columns: runs of samples that follow each other in the source too, and weights.
+
+        The weights are those of every sample, in 1/65536.
+        """
+        breaks = np.flatnonzero(np.diff(self.first) != 1) + 1
+        starts = np.concatenate([[0], breaks])
+        ends = np.concatenate([breaks, [len(self.first)]])
+        runs = np.stack([starts, ends, self.first[starts] - starts], axis=1).astype(np.int32) * np.int32(_CHANNELS)
+        wide = np.repeat(self.weight * (65536 // _ONE), _CHANNELS).astype(np.uint16).view(np.int16)
+        return runs, wide, np.where(wide < 0, -1, 0).astype(np.int16)
+
+    @cached_property
+    def across(self) -> tuple[NDArray[np.int32], NDArray[np.int16]]:
+        """For the compiled loop, of rows: both rows of every output row, and their weights in 1/2048."""
+        rows = np.stack([self.first, self.second], axis=1).astype(np.int32)
+        return rows, np.stack([_ONE - self.weight, self.weight], axis=1).astype(np.int16)
 
 
 @lru_cache(maxsize=2048)  # as many as a wide slide has columns and rows of tiles; 10 kB each at 299 pixels
@@ -77,7 +92,7 @@ def taps(start: float, step: float, count: int, limit: int) -> Taps:
     index = first.astype(np.int32) + (weight == _ONE)
     weight[(weight == _ONE) | (index < 0) | (index >= limit - 1)] = 0
     index = np.clip(index, 0, limit - 1)
-    return Taps(index, weight, limit, _along(index, weight), _across(index, weight, limit))
+    return Taps(index, weight, limit)
 
 
 @lru_cache(maxsize=2048)
@@ -90,25 +105,6 @@ def lead(start: float, step: float) -> tuple[int, int] | None:
         if abs(first - round(first)) < _LEAD_ERROR:
             return skip, round(first)
     return None
-
-
-def _along(
-    index: NDArray[np.int32], weight: NDArray[np.int32]
-) -> tuple[NDArray[np.int32], NDArray[np.int16], NDArray[np.int16]]:
-    """Runs of output samples whose source samples follow each other, and the weights of every sample in 1/65536."""
-    breaks = np.flatnonzero(np.diff(index) != 1) + 1
-    starts = np.concatenate([[0], breaks])
-    ends = np.concatenate([breaks, [len(index)]])
-    runs = np.stack([starts, ends, index[starts] - starts], axis=1).astype(np.int32) * np.int32(_CHANNELS)
-    wide = np.repeat(weight * (65536 // _ONE), _CHANNELS).astype(np.uint16).view(np.int16)
-    return runs, wide, np.where(wide < 0, -1, 0).astype(np.int16)
-
-
-def _across(
-    index: NDArray[np.int32], weight: NDArray[np.int32], limit: int
-) -> tuple[NDArray[np.int32], NDArray[np.int16]]:
-    rows = np.stack([index, np.minimum(index + 1, limit - 1)], axis=1).astype(np.int32)
-    return rows, np.stack([_ONE - weight, weight], axis=1).astype(np.int16)
 
 
 def linear(mosaic: Mosaic, *, x: Taps, y: Taps, out: Rgb) -> None:
