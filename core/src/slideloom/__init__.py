@@ -41,6 +41,7 @@ _HOMES = {
     "resampling": ("NativeResampler", "resample"),
     "resolution": ("finite_number", "is_plausible"),
     "run": ("find_slides", "run_pipeline"),
+    "scratch": ("Scratch",),
     "selection": ("Selection", "regions_mask", "select_tiles"),
     "settings": ("Settings", "at_least", "in_range", "option", "positive"),
     "slide": ("Level", "Resolution", "Slide", "SlideInfo", "levels_from_sizes", "slide_name"),
@@ -119,6 +120,7 @@ if TYPE_CHECKING:
     from slideloom.resampling import NativeResampler as NativeResampler, resample as resample
     from slideloom.resolution import finite_number as finite_number, is_plausible as is_plausible
     from slideloom.run import find_slides as find_slides, run_pipeline as run_pipeline
+    from slideloom.scratch import Scratch as Scratch
     from slideloom.selection import (
         Selection as Selection,
         regions_mask as regions_mask,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any, Literal
 
 import numpy as np
 from attrs import frozen, validators
 
 from slideloom.geometry import Rgb
+from slideloom.scratch import Scratch
 from slideloom.settings import Settings, in_range, option
 from slideloom.steps import Sink
 
@@ -40,7 +40,7 @@ class ImageEncoder:
 
     def __init__(self, cv2: Any, options: ImageOptions) -> None:  # Any: OpenCV cannot be named without importing it
         self._cv2 = cv2
-        self._local = threading.local()
+        self._scratch = Scratch()
         self._extension = f".{options.format}"
         self._parameters: list[int] = []
         if options.format == "jpg":
@@ -52,10 +52,8 @@ class ImageEncoder:
 
     def _bgr(self, rgb: Rgb) -> Rgb:
         """`rgb` in the order that OpenCV wants, in memory that this thread uses for every tile."""
-        kept: Rgb | None = getattr(self._local, "bgr", None)
-        if kept is None or kept.shape != rgb.shape:
-            kept = self._local.bgr = np.empty(rgb.shape, np.uint8)
-        bgr: Rgb = self._cv2.cvtColor(rgb, self._cv2.COLOR_RGB2BGR, dst=kept)
+        memory = self._scratch.take("bgr", *rgb.shape, dtype=np.uint8)
+        bgr: Rgb = self._cv2.cvtColor(rgb, self._cv2.COLOR_RGB2BGR, dst=memory)
         return bgr
 
     def __call__(self, rgb: Rgb) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 from functools import lru_cache
 from typing import Any
 
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from slideloom.geometry import Box, Rgb, Size
 from slideloom.linear import COMPILED, Taps, lead, linear, taps
 from slideloom.mosaic import Mosaic
+from slideloom.scratch import Scratch
 
 # A box edge this close to a whole pixel is on it: 1/256 pixel changes no 8-bit value by more than 1.
 _ON_GRID = 1 / 256
@@ -86,7 +86,7 @@ class NativeResampler:
 
     def __init__(self, cv2: Any) -> None:  # Any: OpenCV's stubs cannot be named here without importing it
         self._cv2 = cv2
-        self._local = threading.local()
+        self._scratch = Scratch()
 
     def __call__(self, rgb: Rgb, *, box: Box, size: Size) -> Rgb:
         """See `resample`."""
@@ -188,13 +188,7 @@ class NativeResampler:
         return rgb
 
     def _memory(self, use: str, height: int, width: int) -> Rgb:
-        """An image of this thread to work in, kept from one time to the next; its content is anything."""
-        kept: Rgb | None = getattr(self._local, use, None)
-        needed = height * width * 3
-        if kept is None or kept.size < needed:
-            kept = np.empty(needed, np.uint8)
-            setattr(self._local, use, kept)
-        return kept[:needed].reshape(height, width, 3)
+        return self._scratch.take(use, height, width, 3, dtype=np.uint8)
 
 
 @lru_cache(maxsize=1024)  # most tiles of a slide begin at one of a few places between pixels

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from abc import abstractmethod
 from collections.abc import Sequence
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from slideloom import Rgb, RgbBatch, TileBatch, TileFilter, Verdict, gray_counter
+from slideloom import Rgb, RgbBatch, Scratch, TileBatch, TileFilter, Verdict, gray_counter
 
 cv2.setNumThreads(1)  # tiles are what runs in parallel
 
@@ -19,7 +18,7 @@ class _ShareFilter(TileFilter):
 
     def __init__(self, *, fraction: float) -> None:
         self._fraction = fraction
-        self._local = threading.local()
+        self._scratch = Scratch()
 
     def check(self, batch: TileBatch) -> Verdict:
         """See `TileFilter.check`."""
@@ -34,11 +33,9 @@ class _ShareFilter(TileFilter):
 
         New memory costs more than what is computed in it.
         """
-        kept: list[NDArray[np.uint8]] | None = getattr(self._local, "channels", None)
-        if kept is None or kept[0].shape != rgb.shape[:2]:
-            kept = self._local.channels = [np.empty(rgb.shape[:2], np.uint8) for _ in range(6)]
-        cv2.split(rgb, kept[:3])
-        return kept
+        planes = list(self._scratch.take("planes", 6, *rgb.shape[:2], dtype=np.uint8))
+        cv2.split(rgb, planes[:3])
+        return planes
 
     @abstractmethod
     def share(self, rgb: Rgb) -> float:
