@@ -7,13 +7,14 @@ import hashlib
 import json
 import types
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Literal, TypeVar, Union, get_args, get_origin, overload
+from typing import Any, ClassVar, Generic, Literal, TypeVar, Union, cast, get_args, get_origin, overload
 
 import attrs
 from attrs import frozen
 
-from slideloom.errors import ConfigError
+from slideloom.errors import ConfigError, PluginError
 
 T = TypeVar("T")
 StepT_co = TypeVar("StepT_co", covariant=True)
@@ -21,17 +22,24 @@ StepT_co = TypeVar("StepT_co", covariant=True)
 
 @frozen
 class Settings(Generic[StepT_co]):
-    """Options of one step. Subclass with `@attrs.frozen`, a `name`, and a `build` that imports what is heavy.
+    """Options of one step. Subclass with `@attrs.frozen`, a `name`, and the `step` that the options are for.
 
-    The class docstring's first line is the step's help text.
+    The class docstring's first line is the step's help text. Settings and implementation do not import each other:
+    `step` names the implementation, which is imported where it is used and called with the settings.
+
+    Attributes:
+        name: as pipeline files say it.
+        step: "package.module:Class", or a function that takes the settings and returns the step.
+        install: what to install where a library is missing, such as "slideloom-deepfocus[torch]".
+        rank: of readers that all recognise a file, the lowest rank is taken; built-in ones are below 100.
+        opens_folders: True for a reader whose slides are folders.
     """
 
     name: ClassVar[str]
-    rank: ClassVar[int] = (
-        100  # of readers that all recognise a file, the lowest rank is taken; built-in ones are below 100
-    )
-
-    opens_folders: ClassVar[bool] = False  # True for a reader whose slides are folders
+    step: ClassVar[str] = ""
+    install: ClassVar[str] = ""
+    rank: ClassVar[int] = 100
+    opens_folders: ClassVar[bool] = False
 
     @property
     def label(self) -> str:
@@ -43,12 +51,44 @@ class Settings(Generic[StepT_co]):
 
         Raises:
             ConfigError: the options do not fit together or a file they name is missing.
+            PluginError: a library is missing; the message says how to get it.
         """
-        raise NotImplementedError(f"{type(self).__name__}.build is missing")
+        return cast("StepT_co", implementation_of(type(self))(self))
 
     def files_for(self, slide: str) -> Sequence[Path]:
         """Files that the step reads for one slide only; their content then counts when a run is resumed."""
         return ()
+
+
+def implementation_of(cls: type[Settings[Any]]) -> Callable[[Any], Any]:
+    """What `cls.step` names: it takes the settings and returns the step.
+
+    Raises:
+        PluginError: it cannot be imported, or `step` is not of the form "package.module:Class".
+    """
+    module, colon, name = cls.step.partition(":")
+    if not (module and colon and name):
+        raise PluginError(
+            f"step '{cls.name}': {cls.__module__}.{cls.__name__} names no implementation; "
+            f'set step = "package.module:Class", not {cls.step!r}'
+        )
+    try:
+        made: Callable[[Any], Any] = getattr(import_module(module), name)
+    except ModuleNotFoundError as error:
+        missing = error.name or str(error)
+        remedy = f"pip install {_quoted(cls.install or missing)}"
+        raise PluginError(f"step '{cls.name}' needs {missing}, which is not installed: {remedy}") from error
+    except (ImportError, OSError) as error:  # OSError: a shared library that does not load
+        remedy = f"; try: pip install --force-reinstall {_quoted(cls.install)}" if cls.install else ""
+        raise PluginError(f"step '{cls.name}' cannot be loaded: {error}{remedy}") from error
+    except AttributeError as error:
+        raise PluginError(f"step '{cls.name}': {module} has no {name!r} ({error}); correct `step`") from error
+    return made
+
+
+def _quoted(requirement: str) -> str:
+    """A requirement as a shell takes it: brackets are patterns in some."""
+    return f"'{requirement}'" if "[" in requirement else requirement
 
 
 @overload

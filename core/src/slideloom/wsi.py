@@ -356,11 +356,11 @@ def _refusing() -> Iterator[None]:
 class _Given(Settings[SlideQc]):
     """A step that the caller made."""
 
-    step: SlideQc = field(eq=False)
+    given: SlideQc = field(eq=False)
     name = "own"
 
     def build(self) -> SlideQc:
-        return self.step
+        return self.given
 
 
 class _Fixed(SlideQc):

@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 
 from slideloom.hookspecs import ENTRY_POINT_GROUP
-from slideloom.settings import Settings, from_table, options_of, to_table
+from slideloom.settings import Settings, from_table, implementation_of, options_of, to_table
 
 HEAVY = (
     "torch", "tensorflow", "keras", "cv2", "pandas", "matplotlib", "reportlab", "skimage", "pyvips", "openslide",
@@ -107,6 +107,14 @@ class SettingsContract:
         """Such as `otsu` or `macenko-fast`."""
         name = self.settings.name
         assert _KEBAB.fullmatch(name), f"{name!r}: use lower-case words joined by hyphens"
+
+    def test_the_settings_name_their_implementation(self) -> None:
+        """`step` is "package.module:Class"; a class without it has a `build` of its own."""
+        cls = type(self.settings)
+        if not cls.step:
+            assert cls.build is not Settings.build, f"{cls.__name__}: set `step` to 'package.module:Class'"
+            return
+        assert callable(implementation_of(cls))
 
     def test_build_makes_a_step_of_its_kind(self) -> None:
         """`build` gives an object of the kind that the hook promises."""

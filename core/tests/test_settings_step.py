@@ -1,0 +1,54 @@
+"""Settings name their implementation, which is imported where the step is built."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import attrs
+import pytest
+from slideloom import PluginError, Settings, option
+
+
+class Doubled:
+    def __init__(self, settings: Named) -> None:
+        self.value = 2 * settings.value
+
+
+@attrs.frozen
+class Named(Settings[Any]):
+    """Names a class of this module."""
+
+    name: ClassVar[str] = "named"
+    step: ClassVar[str] = f"{__name__}:Doubled"
+    value: int = option(3, help="a number")
+
+
+def variant(step: str, install: str = "") -> Settings[Any]:
+    return attrs.make_class("Variant", {}, bases=(Named,), frozen=True, class_body={"step": step, "install": install})()
+
+
+def test_build_calls_the_named_implementation_with_the_settings() -> None:
+    assert Named(value=4).build().value == 8
+
+
+def test_a_missing_library_is_named_with_the_command_that_installs_it() -> None:
+    settings = variant("no_such_library.sink:Sink", install="slideloom-green[torch]")
+
+    with pytest.raises(PluginError, match=r"'named' needs no_such_library.*: pip install 'slideloom-green\[torch\]'$"):
+        settings.build()
+
+
+def test_without_a_remedy_of_the_plugin_the_library_itself_is_named() -> None:
+    with pytest.raises(PluginError, match=r"pip install no_such_library$"):
+        variant("no_such_library.sink:Sink").build()
+
+
+@pytest.mark.parametrize("step", ["", "json", "json:", ":loads"])
+def test_a_step_of_another_form_is_refused(step: str) -> None:
+    with pytest.raises(PluginError, match=r'names no implementation; set step = "package\.module:Class"'):
+        variant(step).build()
+
+
+def test_a_module_without_the_class_is_refused() -> None:
+    with pytest.raises(PluginError, match=r"json has no 'NoSuchClass'"):
+        variant("json:NoSuchClass").build()
