@@ -1,13 +1,19 @@
-"""Fixtures for every test of the repository."""
+"""Fixtures for every test of the repository: real slides, and plugins that are really installed into a folder."""
 
 from __future__ import annotations
 
 import os
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from slideloom.base.geometry import Size
+from slideloom.plugins.discovery import registry
+from slideloom_testing import write_analytic
 
-pytest_plugins = ["slideloom.testing.fixtures"]
+pytest_plugins = ["slideloom_testing.fixtures"]
 
 ROOT = Path(__file__).parent
 
@@ -20,3 +26,113 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real slides: {folder} does not exist; set SLIDELOOM_TEST_DATA")
     return folder
+
+
+InstallPlugin = Callable[..., None]
+
+RAW_PLUGIN = '''
+from pathlib import Path
+from typing import ClassVar
+import attrs
+from slideloom import Settings, Sink, Writer, hookimpl, option
+from slideloom_testing import Analytic
+
+
+@attrs.frozen
+class Raw(Settings[Sink]):
+    """Pixels as they are, one file per slide."""
+
+    name: ClassVar[str] = "raw"
+    folder: str = option("raw", help="sub-folder")
+
+    def build(self):
+        return RawSink(self.folder)
+
+
+class RawSink(Sink):
+    def __init__(self, folder):
+        self.folder = folder
+
+    def open(self, info, scene, folder):
+        (folder / self.folder).mkdir(exist_ok=True)
+        return RawWriter(folder / self.folder / f"{info.name}.raw")
+
+    def encode(self, batch):
+        return [rgb.tobytes() for rgb in batch.rgb]
+
+
+class RawWriter(Writer):
+    def __init__(self, path):
+        self.path, self.partial, self.count = path, path.with_suffix(".partial"), 0
+        self.file = self.partial.open("wb")
+
+    def write(self, tiles, encoded):
+        for index, data in zip(tiles.index.tolist(), encoded):
+            self.file.write(index.to_bytes(8, "little") + data)
+            self.count += 1
+
+    def commit(self):
+        self.file.close()
+        if not self.count:
+            self.partial.unlink()
+            return []
+        self.partial.rename(self.path)
+        return [self.path]
+
+    def abort(self):
+        self.file.close()
+        self.partial.unlink(missing_ok=True)
+
+
+@hookimpl
+def slideloom_readers():
+    return [Analytic]
+
+
+@hookimpl
+def slideloom_sinks():
+    return [Raw]
+'''
+
+
+@pytest.fixture
+def install_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[InstallPlugin]:
+    """Installs a plugin's source as a distribution of its own: a module and a dist-info with its entry point."""
+    site = tmp_path / "site"
+    site.mkdir()
+    monkeypatch.syspath_prepend(str(site))
+    # Worker processes find it the same way.
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")]))
+
+    def install(name: str, source: str, *, group: str = "slideloom.v1", dist: str | None = None) -> None:
+        (site / f"{name}.py").write_text(textwrap.dedent(source), encoding="utf-8")
+        info = site / f"{dist or name}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {dist or name}\nVersion: 1.0\n", encoding="utf-8")
+        (info / "entry_points.txt").write_text(f"[{group}]\n{name} = {name}\n", encoding="utf-8")
+        sys.modules.pop(name, None)
+        registry.cache_clear()
+
+    registry.cache_clear()
+    yield install
+    registry.cache_clear()
+
+
+@pytest.fixture
+def raw(install_plugin: InstallPlugin) -> InstallPlugin:
+    """The analytic reader and a sink that stores pixels are installed; returns `install_plugin` for more."""
+    install_plugin("raw_plugin", RAW_PLUGIN)
+    return install_plugin
+
+
+@pytest.fixture
+def analytic(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a slide whose pixels are a formula."""
+    folder = tmp_path / "slides"
+    folder.mkdir()
+
+    def write(name: str = "a", width: int = 2200, height: int = 1800, **options: object) -> Path:
+        options.setdefault("mpp", 0.5)
+        return write_analytic(folder / f"{name}.json", Size(width, height), **options)
+
+    return write

@@ -33,7 +33,7 @@ def _demo_tissue() -> Any:
 
     import pyvips
     from slideloom import Point, Size, open_slide
-    from slideloom.testing import write_demo_slide
+    from slideloom_testing import write_demo_slide
 
     with tempfile.TemporaryDirectory() as folder:
         write_demo_slide(Path(folder) / "demo.svs")

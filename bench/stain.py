@@ -26,8 +26,8 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 import cv2
 import numpy as np
 from slideloom import StainNormalizer
-from slideloom.geometry import Size
-from slideloom.testing import stained
+from slideloom.base.geometry import Size
+from slideloom_testing import stained
 
 ROOT = Path(__file__).resolve().parent.parent
 SIDE = 299

@@ -5,8 +5,8 @@ import sys
 from setuptools import Extension, setup
 
 kernels = Extension(
-    "slideloom._kernels",
-    ["src/slideloom/_kernels.c"],
+    "slideloom.pixels._kernels",
+    ["src/slideloom/pixels/_kernels.c"],
     extra_compile_args=["/std:c11", "/O2"] if sys.platform == "win32" else ["-O3", "-Wall", "-Wextra"],
     py_limited_api=True,
     optional=True,

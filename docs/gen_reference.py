@@ -17,12 +17,12 @@ from typing import Any
 import attrs
 import slideloom
 from slideloom import cli, hookspecs, reports, steps, testing
-from slideloom.pipeline import QcUse, RoiUse, RunOptions, Slides
-from slideloom.plugins import KINDS, Plugin, registry
-from slideloom.settings import OptionInfo, options_of
-from slideloom.slide import Slide, SlideInfo
-from slideloom.testing import contracts
-from slideloom.tiling import Tiling
+from slideloom.pipeline.pipeline import QcUse, RoiUse, RunOptions, Slides
+from slideloom.pipeline.tiling import Tiling
+from slideloom.plugins.discovery import KINDS, Plugin, registry
+from slideloom.settings.options import OptionInfo, options_of
+from slideloom.slides.slide import Slide, SlideInfo
+from slideloom_testing import contracts
 
 _SECTION = re.compile(r"(Args|Returns|Raises|Attributes|Source|Sources|Yields):\s*(.*)")
 _WIDTH = 100
@@ -210,7 +210,7 @@ def _member(name: str, value: Any) -> Iterator[str]:
 
 
 def testing_page() -> str:
-    """The contracts and helpers of `slideloom.testing`."""
+    """The contracts and helpers of `slideloom_testing`."""
     lines = ["# Testing", "", *_docstring(testing), "", *_docstring(contracts)]
     for name in contracts.__all__:
         cls = getattr(contracts, name)

@@ -23,9 +23,9 @@ import matplotlib as mpl
 import pytest
 from attrs import frozen
 from slideloom import WSI, Slide
-from slideloom.cli import main
-from slideloom.pipeline_file import pipeline_from_table
-from slideloom.testing.fixtures import DemoFiles
+from slideloom.pipeline.file import pipeline_from_table
+from slideloom_cli.main import main
+from slideloom_testing.fixtures import DemoFiles
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted(path for path in ROOT.glob("docs/**/*.md") if "examples" not in path.parts)]
@@ -190,8 +190,8 @@ def test_the_reference_has_every_hook_with_its_arguments(reference: ModuleType) 
 
 
 def test_the_reference_has_every_step_with_its_options(reference: ModuleType) -> None:
-    from slideloom.plugins import KINDS, registry
-    from slideloom.settings import options_of
+    from slideloom.plugins.discovery import KINDS, registry
+    from slideloom.settings.options import options_of
 
     page = reference.settings_page()
     for kind in KINDS:

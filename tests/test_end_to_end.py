@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 import pytest
 import slideloom as sl
-from slideloom.cli import main
-from slideloom.testing.fixtures import DemoFiles
+from slideloom_cli.main import main
+from slideloom_testing.fixtures import DemoFiles
 from slideloom_tfrecord import TFRecordFile, read_records
 
 TILES = ["--tile-px", "100", "--tile-um", "100"]

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 from attrs import frozen
-from slideloom.cli import main
-from slideloom.scaffold import kinds_offered
+from slideloom_cli.main import main
+from slideloom_cli.scaffold import kinds_offered
 
 EXAMPLES = Path(__file__).parents[1] / "docs" / "examples"
 MADE = [f"Slideloom.own_{kind}" for kind in kinds_offered()]

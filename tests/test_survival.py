@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import pytest
 import slideloom as sl
-from slideloom.testing import write_demo_slide
-from slideloom.testing.fixtures import DemoFiles
+from slideloom_testing import write_demo_slide
+from slideloom_testing.fixtures import DemoFiles
 from slideloom_tfrecord import read_records
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL, and limits of a process")

@@ -7,11 +7,11 @@ import json
 import numpy as np
 import pytest
 from shapely.geometry import MultiPolygon, Polygon, box, shape
-from slideloom.errors import OutputError
-from slideloom.geojson import colour_of, write_regions_geojson, write_tiles_geojson
-from slideloom.geometry import Size
-from slideloom.regions import Region, Regions
-from slideloom.tiles import Tiles
+from slideloom.base.errors import OutputError
+from slideloom.base.geometry import Size
+from slideloom.drawing.geojson import colour_of, write_regions_geojson, write_tiles_geojson
+from slideloom.slides.regions import Region, Regions
+from slideloom.slides.tiles import Tiles
 
 
 def tiles_at(*corners: tuple[int, int]) -> Tiles:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
-from slideloom.gray import gray_counter
+from slideloom.pixels.gray import gray_counter
 
 HIGHEST = np.arange(256)
 

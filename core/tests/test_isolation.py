@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slideloom.pipeline_file import pipeline_from_table
-from slideloom.run import find_slides, run_pipeline
+from slideloom.pipeline.file import pipeline_from_table
+from slideloom.running.find_slides import find_slides
+from slideloom.running.run import run_pipeline
 
 Install = Callable[..., None]
 WriteSlide = Callable[..., Path]
@@ -24,7 +25,7 @@ from slideloom import (
     Normalized, Normalizer, Placement, QcResult, Region, Regions, RoiSource, Settings, Sink, SlideQc, TileFilter,
     Tiles, Verdict, Writer, hookimpl, option,
 )
-from slideloom.testing.slides import Analytic
+from slideloom_testing.slides import Analytic
 
 
 def made(kind, cls):
@@ -167,7 +168,7 @@ READER = """
 from typing import ClassVar
 import attrs, numpy as np
 from slideloom import Reader, Settings, hookimpl
-from slideloom.testing import AnalyticReader, AnalyticSlide, PixelsSlide
+from slideloom_testing import AnalyticReader, AnalyticSlide, PixelsSlide
 
 
 @attrs.frozen

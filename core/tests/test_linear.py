@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings, strategies as st
-from slideloom.geometry import Rgb, Size
-from slideloom.linear import COMPILED, linear, linear_in_numpy, taps
-from slideloom.mosaic import Mosaic
+from slideloom.base.geometry import Rgb, Size
+from slideloom.pixels.linear import COMPILED, linear, linear_in_numpy, taps
+from slideloom.pixels.mosaic import Mosaic
 
 needs_compiled = pytest.mark.skipif(not COMPILED, reason="the core was installed without a compiler")
 
@@ -123,7 +123,7 @@ def test_a_result_may_lie_anywhere() -> None:
     numbers=st.lists(st.integers(-3, 60), min_size=9, max_size=9), count=st.integers(0, 4), reach=st.integers(-2, 40)
 )
 def test_what_does_not_fit_together_is_refused_and_never_read(numbers: list[int], count: int, reach: int) -> None:
-    from slideloom import _kernels
+    from slideloom.pixels import _kernels
 
     axis = taps(0.5, 1.1, 10, 12)
     runs = axis.along[0].copy()
@@ -149,7 +149,7 @@ def test_what_does_not_fit_together_is_refused_and_never_read(numbers: list[int]
 
 @needs_compiled
 def test_the_compiled_loop_refuses_other_types() -> None:
-    from slideloom import _kernels
+    from slideloom.pixels import _kernels
 
     axis = taps(0.5, 1.1, 10, 12)
     grid, window, end = (1, 12, 12), (0, 0, 12, 12), (12, 12)

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
-from slideloom.errors import PluginError, SlideError
-from slideloom.geometry import Box, Point, Rgb, Size
-from slideloom.mosaic import Mosaic
-from slideloom.testing import AnalyticSlide
+from slideloom.base.errors import PluginError, SlideError
+from slideloom.base.geometry import Box, Point, Rgb, Size
+from slideloom.pixels.mosaic import Mosaic
+from slideloom_testing import AnalyticSlide
 
 SIDE = 64
 BOXES = [Box(10.5, 20.25, 101, 101), Box(300, 40, 101, 101), Box(150, 333.3, 101, 101)]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from shapely.geometry import MultiPolygon, Polygon, box
 from slideloom import Box, Region, Regions, Rgb, Size, Tiles
-from slideloom.pictures import (
+from slideloom.drawing.pictures import (
     LEGEND,
     Picture,
     boxes_of,
@@ -21,7 +21,7 @@ from slideloom.pictures import (
     stretched,
     tint,
 )
-from slideloom.testing import PixelsSlide, tiles_of
+from slideloom_testing import PixelsSlide, tiles_of
 
 RED, GREEN = (255, 0, 0), (0, 255, 0)
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from slideloom.errors import ConfigError
-from slideloom.pipeline_file import load_pipeline, pipeline_from_table
+from slideloom.base.errors import ConfigError
+from slideloom.pipeline.file import load_pipeline, pipeline_from_table
 
 GOOD = """
 slideloom = 1

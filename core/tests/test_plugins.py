@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from slideloom.errors import PluginError
-from slideloom.plugins import registry
+from slideloom.base.errors import PluginError
+from slideloom.plugins.discovery import registry
 
 Install = Callable[..., None]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
-from slideloom.geometry import Box, Size
-from slideloom.resampling import resample
-from slideloom.slide import levels_from_sizes
-from slideloom.testing import AnalyticSlide
+from slideloom.base.geometry import Box, Size
+from slideloom.pixels.resampling import resample
+from slideloom.slides.slide import levels_from_sizes
+from slideloom_testing import AnalyticSlide
 
 
 @settings(max_examples=40, deadline=None)
@@ -55,7 +55,7 @@ def test_reading_in_parts_gives_what_reading_at_once_gives(monkeypatch: pytest.M
     slide = AnalyticSlide(Size(1500, 1100), mpp=0.5)
     whole = slide.read_at(slide.info.box, Size(300, 220))
 
-    monkeypatch.setattr("slideloom.slide.MAX_READ_PX", 10_000)
+    monkeypatch.setattr("slideloom.slides.slide.MAX_READ_PX", 10_000)
     parts = slide.read_at(slide.info.box, Size(300, 220))
 
     assert np.array_equal(whole, parts)

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import attrs
 import pytest
-from slideloom.errors import ConfigError, MissingResolution
-from slideloom.geometry import Size
-from slideloom.opening import open_slide
-from slideloom.pipeline import Slides
-from slideloom.resolution import find_resolution, finite_number, read_mpp_file
-from slideloom.slide import Resolution, SlideInfo, levels_from_sizes
+from slideloom.base.errors import ConfigError, MissingResolution
+from slideloom.base.geometry import Size
+from slideloom.pipeline.pipeline import Slides
+from slideloom.planning.opening import open_slide
+from slideloom.slides.resolution import find_resolution, finite_number, read_mpp_file
+from slideloom.slides.slide import Resolution, SlideInfo, levels_from_sizes
 
 BARE = SlideInfo(path=Path("a.svs"), name="a", reader="t", levels=levels_from_sizes([Size(10, 10)]))
 RECORDED = Resolution(0.25, 0.26, "properties")

@@ -13,13 +13,14 @@ import attrs
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
-from slideloom.errors import ConfigError, OutputError
-from slideloom.geometry import Box
-from slideloom.layout import OutputFolder
-from slideloom.pipeline import Pipeline
-from slideloom.pipeline_file import pipeline_from_table
-from slideloom.reports import SlideReport
-from slideloom.run import find_slides, run_pipeline
+from slideloom.base.errors import ConfigError, OutputError
+from slideloom.base.geometry import Box
+from slideloom.extraction.output_folder import OutputFolder
+from slideloom.pipeline.file import pipeline_from_table
+from slideloom.pipeline.pipeline import Pipeline
+from slideloom.running.find_slides import find_slides
+from slideloom.running.run import run_pipeline
+from slideloom.steps.reports import SlideReport
 
 WriteSlide = Callable[..., Path]
 
@@ -169,8 +170,8 @@ def test_output_is_identical_for_any_threads_jobs_and_batch(steps: None, analyti
 
 
 def test_tiles_hold_the_pixels_of_their_place(raw: object, analytic: WriteSlide, tmp_path: Path) -> None:
-    from slideloom.geometry import Box, Size
-    from slideloom.testing import AnalyticSlide
+    from slideloom.base.geometry import Box, Size
+    from slideloom_testing import AnalyticSlide
 
     run_pipeline(pipeline(), [analytic()], tmp_path)
     data = only(tmp_path)
@@ -469,8 +470,8 @@ def test_slides_are_found_by_file_folder_and_pattern(tmp_path: Path) -> None:
 def test_any_slide_and_grid_is_accounted_for(
     steps: None, tmp_path: Path, width: int, height: int, stride_div: float, edge: bool
 ) -> None:
-    from slideloom.geometry import Size
-    from slideloom.testing import write_analytic
+    from slideloom.base.geometry import Size
+    from slideloom_testing import write_analytic
 
     slide = write_analytic(tmp_path / "p.json", Size(width, height), mpp=0.5)
     tiles = {"size_px": 60, "size_um": 75, "stride_div": stride_div, "edge_tiles": edge}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from slideloom.scratch import Scratch
+from slideloom.base.scratch import Scratch
 
 
 def test_the_same_use_gets_the_same_memory_and_another_use_does_not() -> None:

@@ -8,10 +8,10 @@ import shapely
 from hypothesis import given, settings, strategies as st
 from numpy.typing import NDArray
 from shapely.geometry import MultiPolygon, Point, Polygon, box
-from slideloom.geometry import Box, Size
-from slideloom.regions import Region, Regions
-from slideloom.selection import Selection, regions_mask, select_tiles
-from slideloom.tiles import Tiles
+from slideloom.base.geometry import Box, Size
+from slideloom.planning.selection import Selection, regions_mask, select_tiles
+from slideloom.slides.regions import Region, Regions
+from slideloom.slides.tiles import Tiles
 
 
 def grid(*, extent: int = 1000, footprint: int = 100, stride_div: int = 1, origin: tuple[int, int] = (0, 0)) -> Tiles:

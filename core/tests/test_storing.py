@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from slideloom import OutputError, discard_path, partial_path, path_inside, storing_in
-from slideloom.testing.disks import full_disk
+from slideloom_testing.disks import full_disk
 
 
 @pytest.mark.parametrize("name", ["a", "a.b c", ".hidden", "..a", "-rf", "切片", "a.partial"])

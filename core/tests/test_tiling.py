@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
-from slideloom.errors import ConfigError, SlideError
-from slideloom.geometry import Box, Size
-from slideloom.slide import Resolution, SlideInfo, levels_from_sizes
-from slideloom.tiling import Grid, Tiling, plan_grid, tile_geometry
+from slideloom.base.errors import ConfigError, SlideError
+from slideloom.base.geometry import Box, Size
+from slideloom.pipeline.tiling import Tiling
+from slideloom.planning.grid import plan_grid, tile_geometry
+from slideloom.plugins.builtin import Grid
+from slideloom.slides.slide import Resolution, SlideInfo, levels_from_sizes
 
 
 def slide(

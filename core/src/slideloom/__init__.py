@@ -1,6 +1,8 @@
 """slideloom: whole-slide histology images in, machine-learning-ready tiles out; every stage is a plugin.
 
-Names are imported when they are first used, so that `import slideloom` costs next to nothing.
+Names are imported when they are first used, so that `import slideloom` costs next to nothing. Some come from
+distributions of their own: the table says which module each name lives in, and what is missing is an error with the
+command that installs it.
 """
 
 from __future__ import annotations
@@ -11,60 +13,74 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "cohort": ("DatasetSummary",),
-    "dataset": ("Dataset",),
-    "devices": ("torch_device",),
-    "encoding": ("ImageEncoder", "ImageOptions"),
-    "errors": (
-        "ConfigError", "MissingResolution", "OutputError", "PluginError", "RoiError", "SlideError", "SlideloomError",
-        "UnsupportedSlide",
+    "slideloom.base.errors": (
+        "ConfigError", "MissingResolution", "OutputError", "PluginError", "RoiError", "SlideError",
+        "SlideloomError", "UnsupportedSlide",
     ),
-    "files": ("FileState",),
-    "geojson": ("colour_of", "write_regions_geojson", "write_tiles_geojson"),
-    "geometry": ("Box", "Mask", "Point", "Rgb", "RgbBatch", "Size"),
-    "gray": ("gray_counter",),
-    "hookspecs": ("Command", "hookimpl"),
-    "layout": ("OutputFolder",),
-    "mask_files": ("load_mask", "mask_from_npz", "save_mask"),
-    "masks": ("blur_burden", "masked_share", "union_mask"),
-    "mosaic": ("Mosaic",),
-    "opening": ("load_regions", "open_slide"),
-    "params": ("Params", "load_params", "save_params"),
-    "pictures": ("LEGEND", "stretched", "tint"),
-    "pipeline": ("Pipeline", "Slides"),
-    "pipeline_file": ("load_pipeline", "pipeline_from_table"),
-    "planning": ("SlidePlan", "apply_regions", "assess_slide", "plan_slide"),
-    "plugins": ("registry",),
-    "project": ("Project",),
-    "regions": ("Region", "Regions"),
-    "reports": ("RunReport", "SlideReport"),
-    "resampling": ("NativeResampler", "resample"),
-    "resolution": ("finite_number", "is_plausible"),
-    "run": ("find_slides", "run_pipeline"),
-    "scratch": ("Scratch",),
-    "selection": ("Selection", "regions_mask", "select_tiles"),
-    "settings": ("Settings", "at_least", "in_range", "option", "positive"),
-    "slide": ("Level", "Resolution", "Slide", "SlideInfo", "levels_from_sizes", "slide_name"),
-    "stain": ("StainNormalizer",),
-    "steps": (
-        "Executor", "Normalized", "Normalizer", "Placement", "QcResult", "Reader", "RoiSource", "Scene", "Sink",
-        "SlideQc", "TileFilter", "TileStore", "TileStores", "Verdict", "Writer",
+    "slideloom.base.files": ("FileState",),
+    "slideloom.base.geometry": ("Box", "Mask", "Point", "Rgb", "RgbBatch", "Size"),
+    "slideloom.base.scratch": ("Scratch",),
+    "slideloom.base.storing": (
+        "discard_path", "file_name", "partial_path", "path_inside", "storing_in", "sync_path", "write_whole",
     ),
-    "storing": ("discard_path", "file_name", "partial_path", "path_inside", "storing_in", "sync_path", "write_whole"),
-    "tiles": ("TileBatch", "TileGeometry", "Tiles"),
-    "truncation": ("is_cut_tiff",),
-    "wsi": ("WSI", "TileView"),
+    "slideloom.pixels.gray": ("gray_counter",),
+    "slideloom.pixels.mosaic": ("Mosaic",),
+    "slideloom.pixels.resampling": ("NativeResampler", "resample"),
+    "slideloom.settings.options": ("Settings", "at_least", "in_range", "option", "positive"),
+    "slideloom.slides.regions": ("Region", "Regions"),
+    "slideloom.slides.resolution": ("finite_number", "is_plausible"),
+    "slideloom.slides.slide": ("Level", "Resolution", "Slide", "SlideInfo", "levels_from_sizes", "slide_name"),
+    "slideloom.slides.tiles": ("TileBatch", "TileGeometry", "Tiles"),
+    "slideloom.slides.truncation": ("is_cut_tiff",),
+    "slideloom.drawing.geojson": ("colour_of", "write_regions_geojson", "write_tiles_geojson"),
+    "slideloom.drawing.pictures": ("LEGEND", "stretched", "tint"),
+    "slideloom.steps.encoding": ("ImageEncoder", "ImageOptions"),
+    "slideloom.steps.executor": ("Executor",),
+    "slideloom.steps.normalizer": ("Normalized", "Normalizer"),
+    "slideloom.steps.placement": ("Placement",),
+    "slideloom.steps.reader": ("Reader",),
+    "slideloom.steps.reports": ("RunReport", "SlideReport"),
+    "slideloom.steps.roi_source": ("RoiSource",),
+    "slideloom.steps.scene": ("Scene",),
+    "slideloom.steps.sink": ("Sink", "Writer"),
+    "slideloom.steps.slide_qc": ("QcResult", "SlideQc"),
+    "slideloom.steps.store": ("TileStore", "TileStores"),
+    "slideloom.steps.tile_filter": ("TileFilter", "Verdict"),
+    "slideloom.plugins.discovery": ("registry",),
+    "slideloom.plugins.hookspecs": ("Command", "Library", "Reporter", "hookimpl"),
+    "slideloom.pipeline.file": ("load_pipeline", "pipeline_from_table"),
+    "slideloom.pipeline.pipeline": ("Pipeline", "Slides"),
+    "slideloom.planning.mask_files": ("load_mask", "mask_from_npz", "save_mask"),
+    "slideloom.planning.masks": ("blur_burden", "masked_share", "union_mask"),
+    "slideloom.planning.opening": ("load_regions", "open_slide"),
+    "slideloom.planning.plan": ("SlidePlan", "apply_regions", "assess_slide", "plan_slide"),
+    "slideloom.planning.selection": ("Selection", "regions_mask", "select_tiles"),
+    "slideloom.extraction.output_folder": ("OutputFolder",),
+    "slideloom.running.find_slides": ("find_slides",),
+    "slideloom.running.run": ("run_pipeline",),
+    "slideloom.viewing.wsi": ("WSI", "TileView"),
+    "slideloom_cohort.dataset": ("Dataset",),
+    "slideloom_cohort.params": ("Params", "load_params", "save_params"),
+    "slideloom_cohort.project": ("Project",),
+    "slideloom_cohort.slides": ("DatasetSummary",),
+    "slideloom_loaders.factories": ("tensorflow_loader", "torch_loader"),
+    "slideloom_stain.library": ("StainNormalizer",),
+    "slideloom_torch.devices": ("torch_device",),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = ["__version__", *sorted(_HOME_OF)]  # noqa: PLE0604 - computed from the table above
 
 if TYPE_CHECKING:
-    from slideloom.cohort import DatasetSummary as DatasetSummary
-    from slideloom.dataset import Dataset as Dataset
-    from slideloom.devices import torch_device as torch_device
-    from slideloom.encoding import ImageEncoder as ImageEncoder, ImageOptions as ImageOptions
-    from slideloom.errors import (
+    from slideloom_cohort.dataset import Dataset as Dataset
+    from slideloom_cohort.params import Params as Params, load_params as load_params, save_params as save_params
+    from slideloom_cohort.project import Project as Project
+    from slideloom_cohort.slides import DatasetSummary as DatasetSummary
+    from slideloom_loaders.factories import tensorflow_loader as tensorflow_loader, torch_loader as torch_loader
+    from slideloom_stain.library import StainNormalizer as StainNormalizer
+    from slideloom_torch.devices import torch_device as torch_device
+
+    from slideloom.base.errors import (
         ConfigError as ConfigError,
         MissingResolution as MissingResolution,
         OutputError as OutputError,
@@ -74,13 +90,8 @@ if TYPE_CHECKING:
         SlideloomError as SlideloomError,
         UnsupportedSlide as UnsupportedSlide,
     )
-    from slideloom.files import FileState as FileState
-    from slideloom.geojson import (
-        colour_of as colour_of,
-        write_regions_geojson as write_regions_geojson,
-        write_tiles_geojson as write_tiles_geojson,
-    )
-    from slideloom.geometry import (
+    from slideloom.base.files import FileState as FileState
+    from slideloom.base.geometry import (
         Box as Box,
         Mask as Mask,
         Point as Point,
@@ -88,78 +99,8 @@ if TYPE_CHECKING:
         RgbBatch as RgbBatch,
         Size as Size,
     )
-    from slideloom.gray import gray_counter as gray_counter
-    from slideloom.hookspecs import Command as Command, hookimpl as hookimpl
-    from slideloom.layout import OutputFolder as OutputFolder
-    from slideloom.mask_files import (
-        load_mask as load_mask,
-        mask_from_npz as mask_from_npz,
-        save_mask as save_mask,
-    )
-    from slideloom.masks import (
-        blur_burden as blur_burden,
-        masked_share as masked_share,
-        union_mask as union_mask,
-    )
-    from slideloom.mosaic import Mosaic as Mosaic
-    from slideloom.opening import load_regions as load_regions, open_slide as open_slide
-    from slideloom.params import Params as Params, load_params as load_params, save_params as save_params
-    from slideloom.pictures import LEGEND as LEGEND, stretched as stretched, tint as tint
-    from slideloom.pipeline import Pipeline as Pipeline, Slides as Slides
-    from slideloom.pipeline_file import load_pipeline as load_pipeline, pipeline_from_table as pipeline_from_table
-    from slideloom.planning import (
-        SlidePlan as SlidePlan,
-        apply_regions as apply_regions,
-        assess_slide as assess_slide,
-        plan_slide as plan_slide,
-    )
-    from slideloom.plugins import registry as registry
-    from slideloom.project import Project as Project
-    from slideloom.regions import Region as Region, Regions as Regions
-    from slideloom.reports import RunReport as RunReport, SlideReport as SlideReport
-    from slideloom.resampling import NativeResampler as NativeResampler, resample as resample
-    from slideloom.resolution import finite_number as finite_number, is_plausible as is_plausible
-    from slideloom.run import find_slides as find_slides, run_pipeline as run_pipeline
-    from slideloom.scratch import Scratch as Scratch
-    from slideloom.selection import (
-        Selection as Selection,
-        regions_mask as regions_mask,
-        select_tiles as select_tiles,
-    )
-    from slideloom.settings import (
-        Settings as Settings,
-        at_least as at_least,
-        in_range as in_range,
-        option as option,
-        positive as positive,
-    )
-    from slideloom.slide import (
-        Level as Level,
-        Resolution as Resolution,
-        Slide as Slide,
-        SlideInfo as SlideInfo,
-        levels_from_sizes as levels_from_sizes,
-        slide_name as slide_name,
-    )
-    from slideloom.stain import StainNormalizer as StainNormalizer
-    from slideloom.steps import (
-        Executor as Executor,
-        Normalized as Normalized,
-        Normalizer as Normalizer,
-        Placement as Placement,
-        QcResult as QcResult,
-        Reader as Reader,
-        RoiSource as RoiSource,
-        Scene as Scene,
-        Sink as Sink,
-        SlideQc as SlideQc,
-        TileFilter as TileFilter,
-        TileStore as TileStore,
-        TileStores as TileStores,
-        Verdict as Verdict,
-        Writer as Writer,
-    )
-    from slideloom.storing import (
+    from slideloom.base.scratch import Scratch as Scratch
+    from slideloom.base.storing import (
         discard_path as discard_path,
         file_name as file_name,
         partial_path as partial_path,
@@ -168,15 +109,98 @@ if TYPE_CHECKING:
         sync_path as sync_path,
         write_whole as write_whole,
     )
-    from slideloom.tiles import TileBatch as TileBatch, TileGeometry as TileGeometry, Tiles as Tiles
-    from slideloom.truncation import is_cut_tiff as is_cut_tiff
-    from slideloom.wsi import WSI as WSI, TileView as TileView
+    from slideloom.drawing.geojson import (
+        colour_of as colour_of,
+        write_regions_geojson as write_regions_geojson,
+        write_tiles_geojson as write_tiles_geojson,
+    )
+    from slideloom.drawing.pictures import LEGEND as LEGEND, stretched as stretched, tint as tint
+    from slideloom.extraction.output_folder import OutputFolder as OutputFolder
+    from slideloom.pipeline.file import load_pipeline as load_pipeline, pipeline_from_table as pipeline_from_table
+    from slideloom.pipeline.pipeline import Pipeline as Pipeline, Slides as Slides
+    from slideloom.pixels.gray import gray_counter as gray_counter
+    from slideloom.pixels.mosaic import Mosaic as Mosaic
+    from slideloom.pixels.resampling import NativeResampler as NativeResampler, resample as resample
+    from slideloom.planning.mask_files import (
+        load_mask as load_mask,
+        mask_from_npz as mask_from_npz,
+        save_mask as save_mask,
+    )
+    from slideloom.planning.masks import (
+        blur_burden as blur_burden,
+        masked_share as masked_share,
+        union_mask as union_mask,
+    )
+    from slideloom.planning.opening import load_regions as load_regions, open_slide as open_slide
+    from slideloom.planning.plan import (
+        SlidePlan as SlidePlan,
+        apply_regions as apply_regions,
+        assess_slide as assess_slide,
+        plan_slide as plan_slide,
+    )
+    from slideloom.planning.selection import (
+        Selection as Selection,
+        regions_mask as regions_mask,
+        select_tiles as select_tiles,
+    )
+    from slideloom.plugins.discovery import registry as registry
+    from slideloom.plugins.hookspecs import (
+        Command as Command,
+        Library as Library,
+        Reporter as Reporter,
+        hookimpl as hookimpl,
+    )
+    from slideloom.running.find_slides import find_slides as find_slides
+    from slideloom.running.run import run_pipeline as run_pipeline
+    from slideloom.settings.options import (
+        Settings as Settings,
+        at_least as at_least,
+        in_range as in_range,
+        option as option,
+        positive as positive,
+    )
+    from slideloom.slides.regions import Region as Region, Regions as Regions
+    from slideloom.slides.resolution import finite_number as finite_number, is_plausible as is_plausible
+    from slideloom.slides.slide import (
+        Level as Level,
+        Resolution as Resolution,
+        Slide as Slide,
+        SlideInfo as SlideInfo,
+        levels_from_sizes as levels_from_sizes,
+        slide_name as slide_name,
+    )
+    from slideloom.slides.tiles import TileBatch as TileBatch, TileGeometry as TileGeometry, Tiles as Tiles
+    from slideloom.slides.truncation import is_cut_tiff as is_cut_tiff
+    from slideloom.steps.encoding import ImageEncoder as ImageEncoder, ImageOptions as ImageOptions
+    from slideloom.steps.executor import Executor as Executor
+    from slideloom.steps.normalizer import Normalized as Normalized, Normalizer as Normalizer
+    from slideloom.steps.placement import Placement as Placement
+    from slideloom.steps.reader import Reader as Reader
+    from slideloom.steps.reports import RunReport as RunReport, SlideReport as SlideReport
+    from slideloom.steps.roi_source import RoiSource as RoiSource
+    from slideloom.steps.scene import Scene as Scene
+    from slideloom.steps.sink import Sink as Sink, Writer as Writer
+    from slideloom.steps.slide_qc import QcResult as QcResult, SlideQc as SlideQc
+    from slideloom.steps.store import TileStore as TileStore, TileStores as TileStores
+    from slideloom.steps.tile_filter import TileFilter as TileFilter, Verdict as Verdict
+    from slideloom.viewing.wsi import WSI as WSI, TileView as TileView
 
 
 def __getattr__(name: str) -> Any:  # Any: a module attribute of any kind
     if name not in _HOME_OF:
         raise AttributeError(f"module 'slideloom' has no attribute {name!r}")
-    return getattr(import_module(f"slideloom.{_HOME_OF[name]}"), name)
+    home = _HOME_OF[name]
+    package = home.split(".")[0]
+    try:
+        module = import_module(home)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] != package:
+            raise
+        from slideloom.base.errors import PluginError
+
+        dist = package.replace("_", "-")
+        raise PluginError(f"slideloom.{name} comes with {dist}, which is not installed: pip install {dist}") from error
+    return getattr(module, name)
 
 
 def __dir__() -> list[str]:

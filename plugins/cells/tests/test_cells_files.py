@@ -12,9 +12,9 @@ import attrs
 import numpy as np
 import pytest
 from slideloom import Box, ConfigError, Scene, SlideError, Tiles
-from slideloom.geometry import Size
-from slideloom.testing import PixelsSlide, PlacementContract, scene_of
+from slideloom.base.geometry import Size
 from slideloom_cells import CsvCells, QuPathCells, tiles_around
+from slideloom_testing import PixelsSlide, PlacementContract, scene_of
 
 FOOTPRINT = 101
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import shapely
 from slideloom import ConfigError, pipeline_from_table, registry, run_pipeline
-from slideloom.geometry import Size
-from slideloom.testing import DemoSlide, PixelsSlide, PlacementContract, scene_of
+from slideloom.base.geometry import Size
 from slideloom_cells import Cellpose, Nuclei, find_nuclei
+from slideloom_testing import DemoSlide, PixelsSlide, PlacementContract, scene_of
 
 # Directions of optical density of haematoxylin and eosin: Ruifrok and Johnston (2001).
 H, E = np.array([0.65, 0.70, 0.29]), np.array([0.07, 0.99, 0.11])

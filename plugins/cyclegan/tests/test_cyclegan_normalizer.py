@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import torch
 from slideloom import ConfigError, RgbBatch
-from slideloom.testing import batch_of
-from slideloom.testing.contracts import NormalizerContract
 from slideloom_cyclegan import CycleGan, CycleGanNormalizer, ResnetGenerator
+from slideloom_testing import batch_of
+from slideloom_testing.contracts import NormalizerContract
 
 NO_TORCH = """
 import sys

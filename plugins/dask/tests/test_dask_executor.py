@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 from slideloom import ConfigError, Executor, pipeline_from_table, run_pipeline
-from slideloom.testing import SettingsContract
-from slideloom.testing.fixtures import DemoFiles
 from slideloom_dask import Dask
+from slideloom_testing import SettingsContract
+from slideloom_testing.fixtures import DemoFiles
 
 distributed = pytest.importorskip("distributed", reason="needs pip install distributed")
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from slideloom import ConfigError, PluginError, Size
-from slideloom.testing import PixelsSlide, stained
-from slideloom.testing.contracts import SlideQcContract
 from slideloom_deepfocus import StridedModel, StridedModelQC, StridedModelSettings
 from slideloom_deepfocus.models import framework, predictor
+from slideloom_testing import PixelsSlide, stained
+from slideloom_testing.contracts import SlideQcContract
 
 torch = pytest.importorskip("torch")
 WEIGHTS = (0.5, -1.0, 2.0)
@@ -112,7 +112,7 @@ model = keras.Model(tiles, out)
 model.get_layer("score").set_weights([np.array([[0.5], [-1.0], [2.0]], np.float32)])
 model.save(sys.argv[1])
 from slideloom import Size
-from slideloom.testing import PixelsSlide, stained
+from slideloom_testing import PixelsSlide, stained
 from slideloom_deepfocus import StridedModelQC, StridedModelSettings
 options = StridedModelSettings(tile_px=40, tile_um=40.0, everywhere=True, batch=4, device="cpu")
 slide = PixelsSlide(stained(Size(200, 120), seed=2), mpp=1.0)

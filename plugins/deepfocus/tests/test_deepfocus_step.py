@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from slideloom import Box, ConfigError, Point, Rgb, Size
-from slideloom.testing import PixelsSlide
-from slideloom.testing.contracts import SlideQcContract
-from slideloom.testing.contracts.slides import section_on_glass
 from slideloom_deepfocus import DeepFocus
+from slideloom_testing import PixelsSlide
+from slideloom_testing.contracts import SlideQcContract
+from slideloom_testing.contracts.slides import section_on_glass
 
 pytest.importorskip("torch")
 CMU_MPP = 0.499
@@ -114,7 +114,7 @@ KERAS = """
 import sys, warnings
 warnings.simplefilter("ignore")
 import numpy as np
-from slideloom.testing import PixelsSlide
+from slideloom_testing import PixelsSlide
 from slideloom_deepfocus import DeepFocus
 slide = PixelsSlide(np.load(sys.argv[1]), mpp=0.499)
 np.save(sys.argv[2], DeepFocus(framework="tensorflow").build()(slide, threshold=False).values)
@@ -160,7 +160,7 @@ def test_own_weights_bring_their_own_scale(tmp_path: Path) -> None:
 
 
 def test_a_path_in_a_pipeline_file_starts_at_the_file(tmp_path: Path) -> None:
-    from slideloom.settings import from_table
+    from slideloom.settings.tables import from_table
 
     settings, mistakes = from_table(DeepFocus, {"weights": "own.safetensors"}, where="here", base=tmp_path)
     assert mistakes == []

@@ -12,8 +12,8 @@ EXAMPLE = Path(__file__).parents[3] / "docs" / "examples" / "slideloom-green-pen
 
 USE = """
 import numpy as np
-from slideloom.plugins import registry
-from slideloom.testing import PixelsSlide
+from slideloom.plugins.discovery import registry
+from slideloom_testing import PixelsSlide
 
 pixels = np.full((400, 600, 3), (190, 90, 150), np.uint8)
 pixels[100:200, 300:500] = (40, 160, 60)

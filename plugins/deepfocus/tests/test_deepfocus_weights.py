@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from slideloom import ConfigError, Size
-from slideloom.testing import PixelsSlide, stained
 from slideloom_deepfocus import DeepFocus, weights
 from slideloom_deepfocus.layout import shapes
 from slideloom_deepfocus.tensorbundle import read_checkpoint
+from slideloom_testing import PixelsSlide, stained
 
 
 def random_weights(seed: int) -> dict[str, NDArray[np.float32]]:

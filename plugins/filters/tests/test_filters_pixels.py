@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from slideloom import Rgb
-from slideloom.testing import batch_of
-from slideloom.testing.contracts import TileFilterContract
 from slideloom_filters import Grayspace, Whitespace
+from slideloom_testing import batch_of
+from slideloom_testing.contracts import TileFilterContract
 
 THRESHOLDS = [0.0, 0.04, 0.05, 0.1, 0.2, 1 / 3, 0.5, 0.75, 0.9, 1.0]
 

@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 import pytest
 from slideloom import OutputError, Size, TileBatch, Tiles
-from slideloom.testing import batch_of, info_of, scene_of, stained, tiles_of
-from slideloom.testing.contracts import SinkContract
-from slideloom.testing.disks import full_disk
 from slideloom_images import Images
+from slideloom_testing import batch_of, info_of, scene_of, stained, tiles_of
+from slideloom_testing.contracts import SinkContract
+from slideloom_testing.disks import full_disk
 
 DEFAULTS = Images()
 SCENE = scene_of(tile_px=64, mpp=1.0)

@@ -14,10 +14,10 @@ import openslide
 import pytest
 import tifffile
 from slideloom import Point, Resolution, Rgb, Size, Slide, SlideError
-from slideloom.testing.contracts import ReaderContract
 from slideloom_openslide import OpenSlideReader
 from slideloom_openslide.interpolation import MARGIN_PX, without_interpolation
 from slideloom_openslide.slide import flattened
+from slideloom_testing.contracts import ReaderContract
 
 APERIO = "Aperio Image Library v11.2.1\r\n{0}x{1} [0,0 {0}x{1}] (64x64) RAW|AppMag = 40|MPP = 0.25"
 

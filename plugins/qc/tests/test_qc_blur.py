@@ -25,9 +25,9 @@ from slideloom import (
     SlideError,
     SlideInfo,
 )
-from slideloom.testing import AnalyticSlide, PixelsSlide, scene_of, stained
 from slideloom_qc import Gaussian, GaussianV2, Tissue
 from slideloom_qc.blur import CHUNK_PX, Window, edge_strength, gaussian_weights, out_of_focus
+from slideloom_testing import AnalyticSlide, PixelsSlide, scene_of, stained
 
 
 class NativePixels(PixelsSlide):

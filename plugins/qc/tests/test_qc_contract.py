@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from slideloom import Size, Slide
-from slideloom.testing import PixelsSlide, stained
-from slideloom.testing.contracts import SettingsContract, SlideQcContract
 from slideloom_qc import Gaussian, GaussianV2, Otsu, Pen, SavedMask, Tissue
 from slideloom_qc.files import SavedMaskQc
+from slideloom_testing import PixelsSlide, stained
+from slideloom_testing.contracts import SettingsContract, SlideQcContract
 
 
 @cache

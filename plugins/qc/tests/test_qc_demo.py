@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from slideloom import Box, NativeResampler, QcResult, Rgb, Size, blur_burden
-from slideloom.testing import PixelsSlide, scene_of, tiles_of
-from slideloom.testing.tissue import DemoSlide, DemoTruth
 from slideloom_qc import GaussianV2, Otsu, Pen, Tissue
+from slideloom_testing import PixelsSlide, scene_of, tiles_of
+from slideloom_testing.tissue import DemoSlide, DemoTruth
 
 SIZE = Size(4000, 3000)
 

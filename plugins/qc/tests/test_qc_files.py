@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 from slideloom import Box, QcResult, Size, SlideError, save_mask
-from slideloom.testing import PixelsSlide, info_of, scene_of, stained
 from slideloom_qc import GaussianV2, Otsu, SavedMask, load_mask_png, save_mask_png
+from slideloom_testing import PixelsSlide, info_of, scene_of, stained
 
 MASK = np.random.default_rng(2).random((33, 21)) < 0.5
 RESULT = QcResult(MASK, "blur", Box(0, 0, 1990, 1490), {"masked": 0.5}, ("a note",))

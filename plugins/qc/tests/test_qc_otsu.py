@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from shapely.geometry import MultiPolygon, Polygon, box as rectangle
 from slideloom import Box, Region, Regions, Rgb, Size
-from slideloom.testing import PixelsSlide, scene_of, stained
 from slideloom_qc import Otsu
 from slideloom_qc.otsu import inside_regions, otsu
+from slideloom_testing import PixelsSlide, scene_of, stained
 
 
 def section(width: int = 900, height: int = 700, *, glass: int = 243) -> Rgb:

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from slideloom import Mask, Rgb, Size
-from slideloom.testing import PixelsSlide, scene_of, stained
 from slideloom_qc import Otsu, Pen, Tissue
 from slideloom_qc.pen import ink_mask
+from slideloom_testing import PixelsSlide, scene_of, stained
 
 # Colours of markers on clear glass at strength 1.
 INKS = {

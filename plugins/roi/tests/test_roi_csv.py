@@ -8,9 +8,9 @@ import shapely
 from attrs import evolve
 from shapely.geometry import Polygon
 from slideloom import Box, ConfigError, RoiError, Size
-from slideloom.testing.contracts import RoiSourceContract
-from slideloom.testing.tiles import info_of
 from slideloom_roi import QuPathCsv
+from slideloom_testing.contracts import RoiSourceContract
+from slideloom_testing.tiles import info_of
 
 SQUARE = [(10, 10), (110, 10), (110, 110), (10, 110)]
 

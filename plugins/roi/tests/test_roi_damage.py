@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from shapely.geometry import MultiPolygon, Polygon
 from slideloom import RoiError, Size
-from slideloom.testing.tiles import info_of
 from slideloom_roi import GeoJson, QuPathCsv
+from slideloom_testing.tiles import info_of
 
 FILES = 5_000
 WORDS = (

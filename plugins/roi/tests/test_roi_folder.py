@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from slideloom import RoiError
-from slideloom.testing import info_of
-from slideloom.testing.contracts import RoiSourceContract
 from slideloom_roi import RoiFolder
+from slideloom_testing import info_of
+from slideloom_testing.contracts import RoiSourceContract
 
 CSV = "ROI_Name,X_base,Y_base\nROI_0,0,0\nROI_0,100,0\nROI_0,100,100\nROI_0,0,100\n"
 RING = [[0, 0], [50, 0], [50, 50], [0, 50], [0, 0]]

@@ -8,9 +8,9 @@ import pytest
 from attrs import evolve
 from shapely.geometry import Polygon, box
 from slideloom import Box, RoiError, Size
-from slideloom.testing.contracts import RoiSourceContract
-from slideloom.testing.tiles import info_of
 from slideloom_roi import GeoJson
+from slideloom_testing.contracts import RoiSourceContract
+from slideloom_testing.tiles import info_of
 
 RING = [[10, 10], [110, 10], [110, 110], [10, 110], [10, 10]]
 HOLE = [[20, 20], [60, 20], [60, 60], [20, 60], [20, 20]]

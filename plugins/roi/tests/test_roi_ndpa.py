@@ -6,9 +6,9 @@ import pytest
 from attrs import evolve
 from shapely.geometry import box
 from slideloom import RoiError, Size
-from slideloom.testing.contracts import RoiSourceContract
-from slideloom.testing.tiles import info_of
 from slideloom_roi import Ndpa
+from slideloom_testing.contracts import RoiSourceContract
+from slideloom_testing.tiles import info_of
 
 OFFSETS = {"hamamatsu.XOffsetFromSlideCentre": "1000000", "hamamatsu.YOffsetFromSlideCentre": "-500000"}
 

@@ -10,8 +10,8 @@ import shapely
 from hypothesis import given, settings, strategies as st
 from shapely.geometry import MultiPolygon, Polygon, box
 from slideloom import Region, Regions, RoiError, Size
-from slideloom.testing.tiles import info_of
 from slideloom_roi import GeoJson, QuPathCsv, nest_rings, script_path, write_csv, write_geojson
+from slideloom_testing.tiles import info_of
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
 MAYBE = st.one_of(st.none(), TEXT)

@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from shapely.geometry import MultiPolygon, Polygon
 from slideloom import Mask, Region, Regions, Size, Slide, UnsupportedSlide, open_slide
-from slideloom.testing import DemoSlide, DemoTruth, PixelsSlide, stained, write_demo_slide
 from slideloom_segmentation import SegmentConfig, train
+from slideloom_testing import DemoSlide, DemoTruth, PixelsSlide, stained, write_demo_slide
 
 Section = tuple[Slide, Regions]
 MPP = 4.0

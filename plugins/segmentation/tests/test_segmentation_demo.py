@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from shapely.geometry import shape as from_geojson
 from slideloom import ConfigError, Regions, Slide, write_regions_geojson
-from slideloom.settings import from_table
+from slideloom.settings.tables import from_table
 from slideloom_segmentation import SegmentModel, SegmentQc, SegmentRoi
 from slideloom_segmentation.plugin import slideloom_commands
 from slideloom_segmentation.raster import Grid

@@ -8,9 +8,9 @@ import shapely
 from hypothesis import given, settings, strategies as st
 from shapely.geometry import MultiPolygon, Point as ShapelyPoint, Polygon, box
 from slideloom import MissingResolution, Size
-from slideloom.testing import info_of
 from slideloom_segmentation.polygons import polygons_of, valid_parts
 from slideloom_segmentation.raster import Grid, edges_of, fill
+from slideloom_testing import info_of
 
 STAR = Polygon([(3.2, 2.1), (30.7, 8.4), (12.3, 11.9), (25.1, 33.3), (4.4, 21.0)], [[(7, 8), (11.5, 9.2), (8, 14.6)]])
 

@@ -17,13 +17,13 @@ import shapely
 import torch
 from shapely.geometry import shape as from_geojson
 from slideloom import ConfigError, Region, Regions, Size
-from slideloom.settings import digest_of
-from slideloom.testing import AnalyticSlide, PixelsSlide, scene_of
-from slideloom.testing.contracts import RoiSourceContract, SlideQcContract
+from slideloom.settings.digest import digest_of
 from slideloom_segmentation import SegmentModel, SegmentQc, SegmentRoi, predict
 from slideloom_segmentation.model import Facts
 from slideloom_segmentation.predicting import ModelRois
 from slideloom_segmentation.raster import Grid
+from slideloom_testing import AnalyticSlide, PixelsSlide, scene_of
+from slideloom_testing.contracts import RoiSourceContract, SlideQcContract
 from torch import Tensor, nn
 
 GLASS = (225, 240, 240)  # a little green, so that `Redness` is below one half

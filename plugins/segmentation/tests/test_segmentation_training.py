@@ -12,9 +12,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from slideloom import ConfigError, OutputError, Region, Regions
-from slideloom.testing.contracts.base import global_random_state_untouched
 from slideloom_segmentation import EpochReport, SegmentConfig, SegmentModel, train
 from slideloom_segmentation.raster import Grid
+from slideloom_testing.contracts.base import global_random_state_untouched
 
 SMALL = SegmentConfig(
     mode="multiclass", labels=("stroma", "tumor"), width=4, mpp=32.0, patch_px=32, epochs=3, patches=16, device="cpu"

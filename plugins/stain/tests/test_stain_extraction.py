@@ -5,7 +5,7 @@ import json
 import cv2
 import numpy as np
 import pytest
-from slideloom.cli import main
+from slideloom_cli.main import main
 from slideloom_stain.fits import preset
 from slideloom_stain.methods import method
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import slideloom as sl
 from slideloom import ConfigError, Size
-from slideloom.testing import PixelsSlide, stained
 from slideloom_stain.fits import preset
 from slideloom_stain.methods import method
 from slideloom_stain.normalizer import StainNormalizer
+from slideloom_testing import PixelsSlide, stained
 
 GLASS = np.random.default_rng(5).normal(243, 1.5, (96, 96, 3)).clip(0, 255).astype(np.uint8)
 NAMES = ["macenko", "macenko_fast", "reinhard", "reinhard-fast", "reinhard_mask", "reinhard-fast-mask", "vahadane"]

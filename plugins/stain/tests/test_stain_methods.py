@@ -5,12 +5,12 @@ import math
 import numpy as np
 import pytest
 from slideloom import Size
-from slideloom.testing import stained
 from slideloom_stain.density import exact_percentile_of_counts, upper_percentile
 from slideloom_stain.fits import Unfit, preset
 from slideloom_stain.hsv import shifted
 from slideloom_stain.methods import method
 from slideloom_stain.vahadane import Vahadane
+from slideloom_testing import stained
 
 MACENKO = ["macenko", "macenko-fast"]
 REINHARD = ["reinhard", "reinhard-fast", "reinhard-mask", "reinhard-fast-mask"]

@@ -7,9 +7,8 @@ import cv2
 import numpy as np
 import pytest
 from slideloom import ConfigError, Size
-from slideloom.settings import digest_of, from_table
-from slideloom.testing import PixelsSlide, batch_of, join, scene_of, stained, take, varied_batch
-from slideloom.testing.contracts import NormalizerContract
+from slideloom.settings.digest import digest_of
+from slideloom.settings.tables import from_table
 from slideloom_stain.fits import preset
 from slideloom_stain.methods import method
 from slideloom_stain.settings import (
@@ -22,6 +21,8 @@ from slideloom_stain.settings import (
     ReinhardMask,
     Vahadane,
 )
+from slideloom_testing import PixelsSlide, batch_of, join, scene_of, stained, take, varied_batch
+from slideloom_testing.contracts import NormalizerContract
 
 ALL = [Macenko, MacenkoFast, Reinhard, ReinhardFast, ReinhardMask, ReinhardFastMask, Vahadane]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from slideloom import TileStores
-from slideloom.geometry import Size
-from slideloom.testing import SettingsContract, batch_of, info_of, scene_of, stained
+from slideloom.base.geometry import Size
+from slideloom_testing import SettingsContract, batch_of, info_of, scene_of, stained
 from slideloom_tfrecord import DamagedRecord, TFRecordFile, TFRecords, read_records
 from slideloom_tfrecord.example import bytes_entry, int_entry, varint
 from slideloom_tfrecord.framing import framed

@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 import pytest
 from slideloom import OutputError, RunReport, SlideReport, TileBatch
-from slideloom.geometry import Size
-from slideloom.testing import batch_of, info_of, scene_of, stained, take, tiles_of
-from slideloom.testing.contracts import SinkContract
-from slideloom.testing.disks import full_disk
+from slideloom.base.geometry import Size
+from slideloom_testing import batch_of, info_of, scene_of, stained, take, tiles_of
+from slideloom_testing.contracts import SinkContract
+from slideloom_testing.disks import full_disk
 from slideloom_tfrecord import TFRecordFile, TFRecords, plugin, read_records, write_manifest
 
 SCENE = scene_of(tile_px=64, mpp=1.0)

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from slideloom.geometry import Size
-from slideloom.testing import batch_of, info_of, scene_of, stained
+from slideloom.base.geometry import Size
+from slideloom_testing import batch_of, info_of, scene_of, stained
 from slideloom_tfrecord import TFRecords, read_records
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # TensorFlow's own warnings

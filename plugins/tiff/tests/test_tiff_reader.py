@@ -10,7 +10,7 @@ import openslide
 import pytest
 import simplejpeg
 from slideloom import Box, Point, Rgb, Size, Slide, Slides, open_slide
-from slideloom.testing import ReaderContract
+from slideloom_testing import ReaderContract
 from slideloom_tiff.settings import TiffReader
 
 APERIO = "Aperio Image Library v11.2.1\r\n200x150 (64x64) JPEG/RGB Q=90|AppMag = 20|MPP = 0.499"

@@ -93,6 +93,6 @@ def test_what_is_not_compiled_gives_the_same_bytes(x: float, y: float, ratio: fl
     compiled = _native(rgb, box=box, size=Size(side, side))
 
     with pytest.MonkeyPatch.context() as without:
-        without.setattr("slideloom.resampling.COMPILED", False)
-        without.setattr("slideloom.linear.COMPILED", False)
+        without.setattr("slideloom.pixels.resampling.COMPILED", False)
+        without.setattr("slideloom.pixels.linear.COMPILED", False)
         assert np.array_equal(_native(rgb, box=box, size=Size(side, side)), compiled)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import tifffile
 from slideloom import Point, Resolution, Rgb, Size, Slide, SlideError
-from slideloom.testing.contracts import ReaderContract
+from slideloom_testing.contracts import ReaderContract
 from slideloom_vips import VipsReader
 
 APERIO = "Aperio Image Library v11.2.1\r\n{0}x{1} [0,0 {0}x{1}] (64x64) RAW|AppMag = 40|MPP = 0.25"

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 from slideloom import OutputError, Size, TileBatch, Tiles
-from slideloom.testing import batch_of, info_of, scene_of, stained, tiles_of
-from slideloom.testing.contracts import SinkContract
-from slideloom.testing.disks import full_disk
+from slideloom_testing import batch_of, info_of, scene_of, stained, tiles_of
+from slideloom_testing.contracts import SinkContract
+from slideloom_testing.disks import full_disk
 from slideloom_webdataset import WebDataset
 from slideloom_webdataset.keys import safe_name
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from slideloom.testing import PixelsSlide, SlideQcContract, scene_of
 from slideloom_green_pen import GreenPen
+from slideloom_testing import PixelsSlide, SlideQcContract, scene_of
 
 
 class TestGreenPen(SlideQcContract):

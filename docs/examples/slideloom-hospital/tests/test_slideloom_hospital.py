@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import pytest
 from slideloom import WSI, Point, Rgb, Size, SlideError, open_slide
-from slideloom.cli import main
-from slideloom.testing import ReaderContract, stained
+from slideloom_cli.main import main
 from slideloom_hospital import Hospital
+from slideloom_testing import ReaderContract, stained
 
 SIDE, SIZE, BARCODE = 128, Size(600, 500), "7F3A21"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from slideloom import Settings, Sink, hookimpl
+from slideloom import Library, Settings, Sink, hookimpl
 
 from slideloom_hdf5.settings import HDF5
 
@@ -13,3 +13,9 @@ from slideloom_hdf5.settings import HDF5
 def slideloom_sinks() -> Sequence[type[Settings[Sink]]]:
     """The sink."""
     return [HDF5]
+
+
+@hookimpl
+def slideloom_libraries() -> Sequence[Library]:
+    """What this package stands on."""
+    return [Library("h5py", "slideloom-hdf5", "HDF5 output", needed=False)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from slideloom import Reader, Settings, hookimpl
+from slideloom import Library, Reader, Settings, hookimpl
 
 from slideloom_openslide.settings import OpenSlideReader
 
@@ -13,3 +13,16 @@ from slideloom_openslide.settings import OpenSlideReader
 def slideloom_readers() -> Sequence[type[Settings[Reader]]]:
     """The reader of this package."""
     return [OpenSlideReader]
+
+
+@hookimpl
+def slideloom_libraries() -> Sequence[Library]:
+    """What this package stands on."""
+    return [
+        Library(
+            "openslide", "slideloom-openslide", "whole-slide formats", reported=("openslide-python", "openslide-bin")
+        ),
+        Library(
+            "cv2", "opencv-python-headless", "resampling and quality control", reported=("opencv-python-headless",)
+        ),
+    ]

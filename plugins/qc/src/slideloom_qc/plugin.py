@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from slideloom import Settings, SlideQc, hookimpl
+from slideloom import Library, Settings, SlideQc, hookimpl
 
 from slideloom_qc.settings import Gaussian, GaussianV2, Otsu, Pen, SavedMask, Tissue
 
@@ -13,3 +13,16 @@ from slideloom_qc.settings import Gaussian, GaussianV2, Otsu, Pen, SavedMask, Ti
 def slideloom_slide_qc() -> Sequence[type[Settings[SlideQc]]]:
     """The slide QC steps of this plugin."""
     return [Otsu, Gaussian, GaussianV2, Pen, Tissue, SavedMask]
+
+
+@hookimpl
+def slideloom_libraries() -> Sequence[Library]:
+    """What this package stands on."""
+    return [
+        Library(
+            "cv2",
+            "opencv-python-headless",
+            "resampling and quality control",
+            reported=("opencv-python-headless",),
+        )
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -22,6 +23,18 @@ def report_run(report: RunReport, out: Path) -> None:
         write_tables(cohort, stamp=stamp)
 
 
+def write_stored_report(folder: Path, out: Path, slides: Sequence[Path] = ()) -> Path:
+    """Write the PDF of a folder of stored tiles of one size.
+
+    Raises:
+        ConfigError: the folder holds tiles of several sizes, or none.
+    """
+    cohorts = cohorts_in(folder)
+    if len(cohorts) > 1:
+        raise ConfigError(f"{folder}: holds {', '.join(cohort.label for cohort in cohorts)}; choose one of them")
+    return write_report(cohorts[0].at(list(slides)), out)
+
+
 def run_report(chosen: Namespace) -> int:
     """`slideloom report`."""
     cohorts = cohorts_in(chosen.folder)
@@ -39,5 +52,5 @@ def run_report(chosen: Namespace) -> int:
     for cohort in cohorts:
         size = f"-{cohort.label}" if len(cohorts) > 1 else ""
         path = chosen.out or chosen.folder / f"tile_extraction_report-{stamp}{size}.pdf"
-        print(write_report(cohort.at(slides), path, samples=chosen.samples))  # noqa: T201
+        print(write_report(cohort.at(slides), path, samples=chosen.samples))
     return 0

@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from slideloom import Command, RunReport, hookimpl
+from slideloom import Command, Library, Reporter, RunReport, hookimpl
 
 
 @hookimpl
@@ -27,6 +27,18 @@ def slideloom_commands() -> Sequence[Command]:
     ]
 
 
+@hookimpl
+def slideloom_reporters() -> Sequence[Reporter]:
+    """The PDF."""
+    return [Reporter("pdf", ".pdf", _write)]
+
+
+def _write(folder: Path, out: Path, slides: Sequence[Path]) -> Path:
+    from slideloom_report.command import write_stored_report
+
+    return write_stored_report(folder, out, slides)
+
+
 def _configure(parser: ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, metavar="DIR", help="output folder of a run, or a folder of TFRecords")
     parser.add_argument(
@@ -43,3 +55,9 @@ def _run(chosen: Namespace) -> int:
     from slideloom_report.command import run_report
 
     return run_report(chosen)
+
+
+@hookimpl
+def slideloom_libraries() -> Sequence[Library]:
+    """What this package stands on."""
+    return [Library("reportlab", "slideloom-report", "PDF reports", needed=False)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from slideloom import Normalizer, Settings, hookimpl
+from slideloom import Library, Normalizer, Settings, hookimpl
 
 from slideloom_stain.settings import (
     HsvAugment,
@@ -22,3 +22,16 @@ from slideloom_stain.settings import (
 def slideloom_normalizers() -> Sequence[type[Settings[Normalizer]]]:
     """The normalizers of this plugin."""
     return [Macenko, MacenkoFast, Reinhard, ReinhardFast, ReinhardMask, ReinhardFastMask, Vahadane, HsvAugment]
+
+
+@hookimpl
+def slideloom_libraries() -> Sequence[Library]:
+    """What this package stands on."""
+    return [
+        Library(
+            "cv2",
+            "opencv-python-headless",
+            "resampling and quality control",
+            reported=("opencv-python-headless",),
+        )
+    ]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from slideloom import RunReport, Settings, Sink, TileStores, hookimpl
+from slideloom import Library, RunReport, Settings, Sink, TileStores, hookimpl
 
 from slideloom_tfrecord.settings import TFRecordFiles, TFRecords
 
@@ -33,3 +33,20 @@ def slideloom_run_done(report: RunReport, out: Path) -> None:
     for folder in sorted(folders):
         if folder.is_dir():
             write_manifest(folder)
+
+
+@hookimpl
+def slideloom_libraries() -> Sequence[Library]:
+    """What this package stands on."""
+    return [
+        Library("google_crc32c", "slideloom-tfrecord", "TFRecord checksums"),
+        Library(
+            "cv2", "opencv-python-headless", "resampling and quality control", reported=("opencv-python-headless",)
+        ),
+    ]
+
+
+@hookimpl
+def slideloom_defaults() -> Mapping[str, str]:
+    """Taken where nobody names one."""
+    return {"sink": "tfrecord", "store": "tfrecord"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from slideloom import Reader, Settings, hookimpl
+from slideloom import Library, Reader, Settings, hookimpl
 
 from slideloom_tiff.settings import TiffReader
 
@@ -13,3 +13,14 @@ from slideloom_tiff.settings import TiffReader
 def slideloom_readers() -> Sequence[type[Settings[Reader]]]:
     """The one reader."""
     return [TiffReader]
+
+
+@hookimpl
+def slideloom_libraries() -> Sequence[Library]:
+    """What this package stands on."""
+    return [
+        Library("simplejpeg", "simplejpeg", "fast JPEG", reported=("simplejpeg",)),
+        Library(
+            "cv2", "opencv-python-headless", "resampling and quality control", reported=("opencv-python-headless",)
+        ),
+    ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from slideloom import Reader, Settings, hookimpl
+from slideloom import Library, Reader, Settings, hookimpl
 
 from slideloom_vips.settings import VipsReader
 
@@ -13,3 +13,14 @@ from slideloom_vips.settings import VipsReader
 def slideloom_readers() -> Sequence[type[Settings[Reader]]]:
     """The reader of this package."""
     return [VipsReader]
+
+
+@hookimpl
+def slideloom_libraries() -> Sequence[Library]:
+    """What this package stands on."""
+    return [
+        Library("pyvips", "slideloom-vips", "TIFF, JPEG and PNG", reported=("pyvips",)),
+        Library(
+            "cv2", "opencv-python-headless", "resampling and quality control", reported=("opencv-python-headless",)
+        ),
+    ]

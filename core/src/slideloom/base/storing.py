@@ -1,0 +1,118 @@
+"""What every sink needs to write safely: names that stay in their folder, temporary files, errors with a remedy."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from slideloom.base.errors import OutputError
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
+_SEPARATORS = {"/", "\\", "\0"}
+
+
+@contextmanager
+def storing_in(folder: Path) -> Iterator[None]:
+    """Within it, an `OSError` becomes an `OutputError` that names `folder` and what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{folder}: {_remedy(error)}") from error
+
+
+def _remedy(error: OSError) -> str:
+    reason = error.strerror or str(error)
+    if error.errno in _FULL:
+        return f"no room left to write ({reason}); free some space or choose another output folder, then run again"
+    if error.errno in _DENIED:
+        return f"not writable ({reason}); change its permissions or choose another output folder"
+    if error.errno == errno.ENAMETOOLONG:
+        return f"a file name is too long ({reason}); give the slide a shorter name"
+    where = f" ({error.filename})" if error.filename else ""
+    return f"cannot be written: {reason}{where}; check the disk or choose another output folder"
+
+
+def path_inside(folder: Path, *names: str) -> Path:
+    """`folder / name`, or deeper with several names, none of which can lead out of the folder or hit a temporary file.
+
+    Raises:
+        OutputError: a name is empty, "." or "..", holds a path separator, or has the form of a temporary name.
+    """
+    for name in names:
+        if not _is_file_name(name):
+            raise OutputError(f"{folder}: {name!r} cannot be used as a file name; rename the slide")
+        folder = folder / name
+    return folder
+
+
+def file_name(_instance: Any, attribute: attrs.Attribute[Any], value: str) -> None:
+    """A validator for the name of one file or folder."""
+    if not _is_file_name(value):
+        raise ValueError(f"{attribute.name} must be one name without separators, not {value!r}")
+
+
+def _is_file_name(name: str) -> bool:
+    is_temporary = name.startswith(".") and name.endswith((".partial", ".old"))
+    return name not in {"", ".", ".."} and not _SEPARATORS & set(name) and not is_temporary
+
+
+def partial_path(path: Path) -> Path:
+    """The name `path` has until it is finished: beside it, hidden, such as `.a.tfrecords.partial`."""
+    return path.with_name(f".{path.name}.partial")
+
+
+def discard_path(path: Path) -> None:
+    """Remove a file or a folder with all it holds, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def sync_path(path: Path) -> None:
+    """Wait until a file's content, or a folder's list of names, would survive a power cut."""
+    if path.is_dir() and os.name == "nt":  # Windows cannot open folders, and writes their lists at once
+        return
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that its final name never holds half of it; its folder is made.
+
+    Raises:
+        OSError: it cannot be written; nothing is left behind.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = partial_path(path)
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, table: Mapping[str, Any]) -> None:
+    """Write a table as JSON, whole or not at all.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    with storing_in(path.parent):
+        write_whole(path, (json.dumps(table, indent=2, ensure_ascii=False) + "\n").encode())

@@ -1,0 +1,1 @@
+"""A slide, its regions and its tiles in, something to look at out: PNG pictures, GeoJSON."""

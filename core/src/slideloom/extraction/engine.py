@@ -1,0 +1,261 @@
+"""The tile engine: blocks of neighbouring tiles are read, filtered, normalized and encoded in threads.
+
+Results come in an order that does not depend on threads or batch size.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from attrs import field, frozen
+from numpy.typing import NDArray
+
+from slideloom.base.errors import PluginError
+from slideloom.base.geometry import IntArray, RgbBatch
+from slideloom.planning.plan import SlidePlan
+from slideloom.plugins.blaming import blaming
+from slideloom.settings.options import Settings
+from slideloom.slides.tiles import TileBatch, Tiles
+from slideloom.steps.normalizer import Normalized, Normalizer
+from slideloom.steps.sink import Sink
+from slideloom.steps.tile_filter import TileFilter, Verdict
+
+# A block is one row of tiles within a column of the slide that is this wide, in pixels of the level read. Blocks
+# follow each other down a column, so that a reader needs to remember only few source tiles to decode most of them
+# once, however wide the slide is; those at a column's sides, one in 65 of 256 pixels, are needed by two columns.
+COLUMN_PX = 16384
+# Level pixels read at once by one thread, about 50 MB.
+_BATCH_PX = 16_000_000
+
+
+@frozen
+class Stage:
+    """A step that threads share, with the lock that one which is not thread-safe needs."""
+
+    settings: Settings[Any]
+    kind: str
+    step: Any
+    lock: AbstractContextManager[Any] = field(factory=nullcontext)
+
+    @property
+    def label(self) -> str:
+        """As the ledger names it, such as "filter:grayspace"."""
+        return f"{self.kind}:{self.settings.name}"
+
+
+def stage_of(settings: Settings[Any], kind: str, step: Any) -> Stage:
+    """The stage of a built step."""
+    return Stage(settings, kind, step, nullcontext() if step.thread_safe else threading.Lock())
+
+
+@frozen
+class Line:
+    """The steps that tiles go through, built."""
+
+    filters: tuple[Stage, ...]
+    normalizer: Stage | None
+    sinks: tuple[Stage, ...]
+
+
+@frozen
+class BlockResult:
+    """What became of the tiles of one block; indices are those of the plan."""
+
+    unreadable: list[int] = field(factory=list)
+    rejected: list[tuple[str, IntArray]] = field(factory=list)
+    scores: list[tuple[str, IntArray, NDArray[np.float32]]] = field(factory=list)
+    fallback: list[int] = field(factory=list)
+    kept: list[Tiles] = field(factory=list)
+    encoded: list[list[Sequence[Any]]] = field(factory=list)  # per kept batch, per sink
+    first_error: list[str] = field(factory=list)
+
+
+def blocks_of(tiles: Tiles, *, downsample: float = 1.0) -> list[Tiles]:
+    """The tiles in blocks of neighbours: from the left, columns of the slide, and down each column rows of tiles.
+
+    Args:
+        tiles: of one slide.
+        downsample: of the level they are read from.
+    """
+    if not len(tiles):
+        return []
+    footprint = tiles.footprint
+    width = footprint.width * max(1, int(COLUMN_PX * downsample / footprint.width))
+    column, row = tiles.x // width, tiles.y // footprint.height
+    order = np.lexsort((tiles.index, tiles.x, tiles.y, row, column))
+    ordered = tiles.take(order)
+    change = np.flatnonzero((np.diff(row[order]) != 0) | (np.diff(column[order]) != 0)) + 1
+    edges = [0, *change.tolist(), len(tiles)]
+    return [ordered.take(slice(start, end)) for start, end in pairwise(edges)]
+
+
+class _Batches:
+    """Memory for the pixels of batches, used again once nobody holds it any more.
+
+    Fresh memory of this size comes from the operating system, page by page, and costs as much as decoding a JPEG.
+    """
+
+    def __init__(self, count: int, side: int) -> None:
+        self._shape = (count, side, side, 3)
+        self._free = threading.local()
+
+    def take(self) -> RgbBatch:
+        """(count, side, side, 3) uint8 of any content; this thread's own, until its last view is gone."""
+        known: list[RgbBatch] | None = getattr(self._free, "batches", None)
+        if known is None:
+            known = self._free.batches = []
+        for batch in known:
+            if sys.getrefcount(batch) == _REFERENCES:
+                return batch
+        batch = np.empty(self._shape, np.uint8)
+        if len(known) < _KEPT_BATCHES:
+            known.append(batch)
+        return batch
+
+
+_KEPT_BATCHES = 4  # per thread: one read, one filtered, one normalized, and one to spare
+_REFERENCES = 3  # the list, the loop's name and the argument of the question
+
+
+class TileEngine:
+    """Runs tiles of one slide through a line of steps."""
+
+    def __init__(self, plan: SlidePlan, line: Line, *, threads: int, batch_tiles: int) -> None:
+        self._plan = plan
+        self._line = line
+        self._threads = threads
+        self._geometry = plan.scene.geometry
+        level = plan.slide.info.levels[self._geometry.level]
+        source = self._geometry.footprint.area / (level.downsample_x * level.downsample_y)
+        self._batch = max(1, min(batch_tiles, int(_BATCH_PX / source)))
+        self._memory = _Batches(self._batch, self._geometry.tile_px)
+        self._downsample = level.downsample
+        self._read_lock: AbstractContextManager[Any] = nullcontext() if plan.slide.thread_safe else threading.Lock()
+
+    def run(self, tiles: Tiles) -> Iterator[BlockResult]:
+        """Results block by block, in the order of `blocks_of`."""
+        blocks = blocks_of(tiles, downsample=self._downsample)
+        if self._threads == 1:
+            yield from map(self._process, blocks)
+            return
+        with ThreadPoolExecutor(self._threads, thread_name_prefix="slideloom") as pool:
+            yield from _in_order(pool, self._process, blocks, ahead=self._threads + 2)
+
+    def _process(self, block: Tiles) -> BlockResult:
+        result = BlockResult()
+        for start in range(0, len(block), self._batch):
+            self._process_batch(block.take(slice(start, start + self._batch)), result)
+        return result
+
+    def _process_batch(self, tiles: Tiles, result: BlockResult) -> None:
+        batch = self._read(tiles, result)
+        for stage in self._line.filters:
+            if not len(batch):
+                return
+            verdict = self._check(stage, batch)
+            result.scores.append((stage.label, batch.tiles.index, verdict.score))
+            if not verdict.keep.all():
+                result.rejected.append((stage.label, batch.tiles.index[~verdict.keep]))
+                batch = self._subset(batch, verdict.keep)
+        if self._line.normalizer is not None and len(batch):
+            batch = self._normalize(self._line.normalizer, batch, result)
+        if len(batch):
+            result.kept.append(batch.tiles)
+            result.encoded.append([self._encode(stage, batch) for stage in self._line.sinks])
+
+    def _read(self, tiles: Tiles, result: BlockResult) -> TileBatch:
+        rgb = self._memory.take()[: len(tiles)]
+        with self._read_lock:
+            errors = self._plan.slide.read_into(tiles.boxes(), list(rgb), level=self._geometry.level)
+        if all(error is None for error in errors):
+            return self._batch_of(rgb, tiles)
+        readable = np.array([error is None for error in errors], bool)
+        result.unreadable.extend(tiles.index[~readable].tolist())
+        result.first_error.extend(str(error) for error in errors if error is not None)
+        return self._subset(self._batch_of(rgb, tiles), readable)
+
+    def _batch_of(self, rgb: RgbBatch, tiles: Tiles) -> TileBatch:
+        # A step that writes to its input is found at once instead of changing what the next step sees.
+        rgb.flags.writeable = False
+        regions = self._plan.regions
+        labels = tuple(regions[index].label if index >= 0 else None for index in tiles.roi.tolist())
+        return TileBatch(rgb=rgb, tiles=tiles, slide=self._plan.slide.info.name, labels=labels)
+
+    def _subset(self, batch: TileBatch, keep: NDArray[np.bool_]) -> TileBatch:
+        which = np.flatnonzero(keep)
+        rgb = self._memory.take()[: len(which)]
+        np.take(batch.rgb, which, axis=0, out=rgb, mode="clip")  # another mode would copy twice
+        return self._batch_of(rgb, batch.tiles.take(which))
+
+    def _call(self, stage: Stage, function: Callable[[TileBatch], Any], batch: TileBatch) -> Any:
+        with blaming(stage.settings, stage.kind, batch.slide), stage.lock:
+            return function(batch)
+
+    def _check(self, stage: Stage, batch: TileBatch) -> Verdict:
+        step: TileFilter = stage.step
+        verdict = self._call(stage, step.check, batch)
+        count = len(batch)
+        if not isinstance(verdict, Verdict) or not _is_column(verdict.keep, count, np.bool_):
+            raise self._broke(stage, batch, f"Verdict(keep=({count},) bool, score=({count},) float32)", verdict)
+        if np.shape(verdict.score) != (count,):
+            raise self._broke(stage, batch, f"a score per tile ({count},)", verdict.score)
+        return verdict
+
+    def _normalize(self, stage: Stage, batch: TileBatch, result: BlockResult) -> TileBatch:
+        step: Normalizer = stage.step
+        done = self._call(stage, step.apply, batch)
+        count = len(batch)
+        is_image = isinstance(done, Normalized) and isinstance(done.rgb, np.ndarray)
+        if not is_image or done.rgb.shape != batch.rgb.shape or done.rgb.dtype != np.uint8:
+            raise self._broke(stage, batch, f"Normalized(rgb={batch.rgb.shape} uint8)", getattr(done, "rgb", done))
+        if not _is_column(done.ok, count, np.bool_):
+            raise self._broke(stage, batch, f"ok ({count},) bool", done.ok)
+        if done.fallback is not None and not _is_column(done.fallback, count, np.bool_):
+            raise self._broke(stage, batch, f"fallback ({count},) bool or None", done.fallback)
+        if not done.ok.all():
+            result.rejected.append((stage.kind, batch.tiles.index[~done.ok]))
+        if done.fallback is not None:
+            result.fallback.extend(batch.tiles.index[done.fallback & done.ok].tolist())
+        normalized = self._batch_of(done.rgb, batch.tiles)
+        return normalized if done.ok.all() else self._subset(normalized, done.ok)
+
+    def _encode(self, stage: Stage, batch: TileBatch) -> Sequence[Any]:
+        step: Sink = stage.step
+        encoded: Sequence[Any] = self._call(stage, step.encode, batch)
+        if not isinstance(encoded, Sequence) or len(encoded) != len(batch):
+            raise self._broke(stage, batch, f"{len(batch)} encoded tiles", encoded)
+        return encoded
+
+    def _broke(self, stage: Stage, batch: TileBatch, wanted: str, got: Any) -> PluginError:
+        shape = f"{np.shape(got)} {got.dtype}" if isinstance(got, np.ndarray) else type(got).__name__
+        return PluginError(f"{stage.kind} '{stage.settings.name}' broke its contract on slide {batch.slide}: "
+                           f"wanted {wanted}, got {shape}")  # fmt: skip
+
+
+def _is_column(values: Any, count: int, kind: type[np.generic]) -> bool:
+    return isinstance(values, np.ndarray) and values.shape == (count,) and values.dtype == kind
+
+
+def _in_order(
+    pool: ThreadPoolExecutor, function: Callable[[Tiles], BlockResult], blocks: Sequence[Tiles], *, ahead: int
+) -> Iterator[BlockResult]:
+    """Results in the order of blocks, with a bounded number of blocks in work."""
+    pending: deque[Future[BlockResult]] = deque()
+    try:
+        for block in blocks:
+            pending.append(pool.submit(function, block))
+            if len(pending) >= ahead:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        for future in pending:
+            future.cancel()

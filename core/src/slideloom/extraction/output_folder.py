@@ -1,0 +1,89 @@
+"""Where a run keeps its own files in the output folder, and the lock that keeps two runs apart.
+
+OUT/slideloom/LABEL/pipeline.json      the pipeline as it ran
+OUT/slideloom/LABEL/slides/NAME.json   the report of a finished or failed slide, written last
+OUT/slideloom/LABEL/tiles/NAME.csv     one row per planned tile
+OUT/slideloom/LABEL/masks/NAME-STEP.*  QC masks, if asked for
+OUT/slideloom/LABEL/masks/NAME.discard.npz  all QC masks together, small, if a report is asked for
+OUT/slideloom/LABEL/overviews/NAME.png kept and rejected tiles over the thumbnail, if asked for
+OUT/slideloom/lock                     held while a run works here
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from attrs import frozen
+
+from slideloom.base.errors import OutputError
+from slideloom.base.locks import take_lock
+from slideloom.base.storing import path_inside, storing_in
+
+
+@frozen
+class OutputFolder:
+    """The output folder of a run, for one tile size label."""
+
+    root: Path
+    label: str
+
+    @property
+    def state(self) -> Path:
+        """Folder of the run's own files."""
+        return self.root / "slideloom" / self.label
+
+    @property
+    def pipeline(self) -> Path:
+        """The pipeline as it ran."""
+        return self.state / "pipeline.json"
+
+    def report(self, slide: str) -> Path:
+        """The slide's report."""
+        return path_inside(self.state / "slides", f"{slide}.json")
+
+    def tile_table(self, slide: str) -> Path:
+        """The slide's tile table."""
+        return path_inside(self.state / "tiles", f"{slide}.csv")
+
+    def mask(self, slide: str, step: str) -> Path:
+        """A QC mask of the slide."""
+        return path_inside(self.state / "masks", f"{slide}-{step}.npy")
+
+    def discard(self, slide: str) -> Path:
+        """What quality control discards of the slide, all steps together, small: for pictures of it."""
+        return path_inside(self.state / "masks", f"{slide}.discard.npz")
+
+    def overview(self, slide: str) -> Path:
+        """The picture of kept and rejected tiles."""
+        return path_inside(self.state / "overviews", f"{slide}.png")
+
+    def relative(self, path: Path) -> str:
+        """`path` relative to the output folder, with forward slashes."""
+        return path.resolve().relative_to(self.root.resolve()).as_posix()
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Within it, no other run works in this output folder.
+
+        Raises:
+            OutputError: another run does, or the folder cannot be written.
+        """
+        path = self.root / "slideloom" / "lock"
+        with storing_in(self.root):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = path.open("a+", encoding="utf-8")
+        with file:
+            if not take_lock(file):
+                file.seek(0)
+                holder = file.read().strip() or "unknown"
+                raise OutputError(
+                    f"{self.root}: another run works in this folder (process {holder}); "
+                    "wait for it or use another folder"
+                )
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            yield

@@ -1,0 +1,164 @@
+"""The pipeline: which slides, which tiles, which steps. A file, the command line and Python make the same object."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from attrs import field, frozen
+
+from slideloom.base.errors import ConfigError
+from slideloom.pipeline.tiling import Tiling
+from slideloom.plugins.builtin import Grid
+from slideloom.settings.digest import digest_of
+from slideloom.settings.options import Settings, at_least, in_range, option, positive
+from slideloom.settings.tables import plain
+from slideloom.slides.regions import RoiMethod
+
+VERSION = 1
+
+
+@frozen
+class Slides:
+    """Which slides to read, and how."""
+
+    include: tuple[str, ...] = option(
+        (), help='files, folders or patterns such as "slides/**/*.svs"', affects_output=False
+    )
+    exclude: tuple[str, ...] = option((), help="patterns to leave out", affects_output=False)
+    reader: str | None = option(
+        None,
+        help="name of the reader, or NAME:option=value; by default the first that recognises the file",
+    )
+    avoid_readers: tuple[str, ...] = option((), help="names of readers never chosen by themselves")
+    mpp: float | None = option(None, help="microns per pixel of every slide", unit="um", validator=positive)
+    mpp_file: Path | None = option(None, help="CSV of slide,mpp that goes before everything else")
+    allow_objective_power: bool = option(False, help="take 10 / objective power where nothing else gives mpp")
+
+
+@frozen
+class RoiUse:
+    """How the regions of one source choose tiles."""
+
+    source: Settings[Any] = option(help="the ROI source")
+    method: RoiMethod = option("auto", help="auto (inside, where a slide has regions), inside, outside or ignore")
+    filter_method: Literal["center", "proportion"] = option(
+        "center", help="what is tested: a tile's centre or its area"
+    )
+    threshold: float = option(0.5, help="share of a tile's area, with proportion", validator=in_range(0, 1))
+    artifacts: tuple[str, ...] = option((), help="labels of regions that are cut out")
+
+
+@frozen
+class QcUse:
+    """How a slide QC's mask rejects tiles."""
+
+    step: Settings[Any] = option(help="the slide QC")
+    filter_threshold: float = option(0.6, help="reject a tile if more of it is masked", validator=in_range(0, 1))
+
+
+@frozen
+class RunOptions:
+    """How to run; never changes the output."""
+
+    out: Path | None = option(None, help="output folder; by default the pipeline file's own")
+    jobs: int | None = option(
+        None, help="processes, one slide each; by default chosen by cores and slides", validator=at_least(1)
+    )
+    threads: int | None = option(None, help="threads within a slide; by default chosen by cores", validator=at_least(1))
+    executor: str | None = option(
+        None, help='such as "processes" or "dask:address=tcp://head:8786"; by default in-process or processes'
+    )
+    buffer: Path | None = option(None, help="folder on a fast disk that slides are copied to ahead of reading")
+    buffer_gb: float = option(50.0, help="room used in the buffer folder at most", unit="GB", validator=positive)
+    batch_tiles: int = option(32, help="tiles per batch", validator=at_least(1))
+    timeout_s: float | None = option(
+        None,
+        help="give a slide up after this time; slides then run in processes of their own",
+        unit="s",
+        validator=positive,
+    )
+    save_masks: bool = option(False, help="store each QC mask, for the saved-mask step and for looking at")
+    overview: bool = option(False, help="store a picture of kept and rejected tiles over the thumbnail")
+    report: bool = option(False, help="write the PDF report and its tables")
+    redo: bool = option(False, help="run again what is finished, and what was made with other settings")
+
+
+@frozen
+class Pipeline:
+    """Everything that a run needs.
+
+    Attributes:
+        slides: which and how.
+        tiles: size and grid.
+        roi, qc, filters, sinks: steps in order.
+        normalizer: or None.
+        placement: the grid, or a plugin's.
+        run: how to run.
+    """
+
+    tiles: Tiling
+    slides: Slides = field(factory=Slides)
+    roi: tuple[RoiUse, ...] = ()
+    qc: tuple[QcUse, ...] = ()
+    filters: tuple[Settings[Any], ...] = ()
+    normalizer: Settings[Any] | None = None
+    sinks: tuple[Settings[Any], ...] = ()
+    placement: Settings[Any] | None = None
+    run: RunOptions = field(factory=RunOptions)
+
+    def __attrs_post_init__(self) -> None:
+        labels = [sink.name for sink in self.sinks]
+        if len(set(labels)) != len(labels):
+            folders = [(sink.name, getattr(sink, "folder", None)) for sink in self.sinks]
+            if len(set(folders)) != len(folders):
+                raise ConfigError(
+                    f"two sinks write to the same place: {', '.join(labels)}; give them different folders"
+                )
+
+    @property
+    def places(self) -> Settings[Any]:
+        """The placement: the one named, or a grid as `tiles` says."""
+        if self.placement is not None:
+            return self.placement
+        tiles = self.tiles
+        return Grid(
+            edge_tiles=tiles.edge_tiles, random_origin=tiles.random_origin, use_bounds=tiles.use_bounds, seed=tiles.seed
+        )
+
+    def as_table(self) -> dict[str, Any]:
+        """Plain values in the layout of a pipeline file, `run` included."""
+        table: dict[str, Any] = {"slideloom": VERSION, "slides": plain(self.slides), "tiles": plain(self.tiles)}
+        table["roi"] = [{**plain(use.source), **_without(plain(use), "source")} for use in self.roi]
+        table["qc"] = [{**plain(use.step), **_without(plain(use), "step")} for use in self.qc]
+        table["filter"] = [plain(step) for step in self.filters]
+        if self.normalizer is not None:
+            table["normalizer"] = plain(self.normalizer)
+        if self.placement is not None:
+            table["placement"] = plain(self.placement)
+        table["sink"] = [plain(step) for step in self.sinks]
+        table["run"] = plain(self.run)
+        return table
+
+    def digest(self) -> str:
+        """SHA-256 (hex) of all that affects the output; which slides there are, and `run`, do not."""
+        parts = (self.slides, self.tiles, self.roi, self.qc, self.filters, self.normalizer, self.sinks, self.placement)
+        return digest_of({"slideloom": VERSION, "parts": parts})
+
+
+def _without(table: Mapping[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in table.items() if name != key}
+
+
+def pipeline_differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
+    """Which keys differ between two pipelines as plain values, such as "tiles.stride_div: 1 -> 2"."""
+    lines = []
+    for key in sorted({*old, *new}):
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, dict) and isinstance(after, dict):
+            lines.extend(pipeline_differences(before, after, f"{prefix}{key}."))
+        elif before != after:
+            lines.append(f"{prefix}{key}: {json.dumps(before)} -> {json.dumps(after)}")
+    return lines

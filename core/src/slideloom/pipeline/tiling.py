@@ -1,0 +1,64 @@
+"""From "299 px of 302 um" to level-0 boxes: tile geometry, and the grid that existing datasets use."""
+
+from __future__ import annotations
+
+import re
+
+from attrs import frozen
+
+from slideloom.base.errors import ConfigError
+from slideloom.settings.options import at_least, option, positive
+
+# A level is taken for a magnification if neither is more than this many times the other: scanners sold as 40x have
+# 0.22 to 0.27 um per pixel (45x to 37x by 10 / mpp), and the next level is a factor of 2 away.
+MAGNIFICATION_TOLERANCE = 1.25
+
+
+@frozen
+class Tiling:
+    """Size and placement of tiles.
+
+    Either `size_um` (every slide is resampled to the same microns per pixel) or `magnification` (the nearest stored
+    level, no resampling).
+    """
+
+    size_px: int = option(help="width and height of a tile image", unit="px", validator=at_least(1))
+    size_um: float | None = option(None, help="width and height of a tile on the glass", unit="um", validator=positive)
+    magnification: str | None = option(None, help='such as "10x": the nearest stored level, without resizing')
+    stride_div: float = option(
+        1.0, help="stride is the tile's size divided by this; 2 overlaps by half", validator=positive
+    )
+    edge_tiles: bool = option(False, help="also tiles that reach over the far sides, padded with background")
+    random_origin: bool = option(
+        False, help="start the grid at a random place, drawn from the seed and the slide's name"
+    )
+    use_bounds: bool = option(False, help="start at, and stay within, the slide's scanned bounds")
+    enable_downsample: bool = option(True, help="read from lower levels where they suffice; false reads level 0 only")
+    max_tiles: int | None = option(
+        None, help="keep at most this many tiles of a slide, drawn at random", validator=at_least(1)
+    )
+    seed: int = option(0, help="of random_origin and max_tiles", validator=at_least(0))
+
+    def __attrs_post_init__(self) -> None:
+        if (self.size_um is None) == (self.magnification is None):
+            raise ConfigError("tiles: give either size_um or magnification (for example size_um = 302)")
+        if self.magnification is not None:
+            parse_magnification(self.magnification)
+
+    @property
+    def label(self) -> str:
+        """`299px_302um` or `299px_10x`."""
+        size = f"{self.size_um:g}um" if self.size_um is not None else str(self.magnification).lower()
+        return f"{self.size_px}px_{size}"
+
+
+def parse_magnification(text: str) -> float:
+    """10.0 for "10x".
+
+    Raises:
+        ConfigError: the text is not a number above 0 followed by x.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)[xX]", text.strip())
+    if not match or float(match[1]) <= 0:
+        raise ConfigError(f'magnification must look like "10x", not {text!r}')
+    return float(match[1])

@@ -1,0 +1,1 @@
+"""Source tiles in, output pixels out: where decoded tiles lie, and resampling with sub-pixel accuracy."""

@@ -1,0 +1,337 @@
+/* Loops over pixels that numpy cannot do in one pass. `linear.py` says what they compute and does the same in numpy. */
+
+#define PY_SSIZE_T_CLEAN
+#define Py_LIMITED_API 0x030b0000
+#include <Python.h>
+#include <stdint.h>
+#include <string.h>
+
+enum { CHANNELS = 3, WHITE = 255, CACHE_LINE = 64 };
+
+/* Decoded tiles have left the near cache by the time they are used, and processors do not fetch ahead across pages. */
+#ifdef __GNUC__
+#define PREFETCH(address, for_writing) __builtin_prefetch(address, for_writing)
+#else
+#define PREFETCH(address, for_writing) ((void)(address))
+#endif
+enum { ROWS_AHEAD = 6 };
+
+/* A second form for processors with AVX2, chosen when the module is loaded, where the compiler and the loader can. */
+#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__GLIBC__)
+#define ALSO_WIDE __attribute__((target_clones("avx2", "default")))
+#else
+#define ALSO_WIDE
+#endif
+
+#define FETCH_AHEAD(start, bytes, for_writing)                     \
+    for (Py_ssize_t byte = 0; byte < (bytes); byte += CACHE_LINE) \
+    PREFETCH((start) + byte, for_writing)
+
+typedef struct {
+    int32_t start;  /* first output sample of the run */
+    int32_t end;    /* the one after the last */
+    int32_t offset; /* source sample minus output sample, which is the same throughout a run */
+} Run;
+
+/* Source tiles side by side, and the window in them that is resampled. */
+typedef struct {
+    const uint8_t **tiles; /* row by row; NULL is a tile of background */
+    Py_ssize_t columns, tile_height, tile_width;
+    Py_ssize_t left, top, width, height; /* of the window */
+    Py_ssize_t right, bottom;            /* where the image ends: background from there */
+} Mosaic;
+
+/* One row of the window, and behind it its last pixel once more: in place where it can be, else put together. */
+static const uint8_t *source_row(const Mosaic *mosaic, Py_ssize_t row, int needs_more, uint8_t *scratch)
+{
+    const Py_ssize_t y = mosaic->top + row, width = mosaic->tile_width;
+    const Py_ssize_t first = mosaic->left / width, last = (mosaic->left + mosaic->width - 1) / width;
+    const uint8_t **tiles = mosaic->tiles + y / mosaic->tile_height * mosaic->columns;
+    const Py_ssize_t in_tile = y % mosaic->tile_height * width;
+    const Py_ssize_t end = mosaic->left + mosaic->width;
+    const Py_ssize_t ahead = y % mosaic->tile_height + ROWS_AHEAD < mosaic->tile_height ? ROWS_AHEAD * width : 0;
+
+    if (first == last && tiles[first] != NULL && end <= mosaic->right && y < mosaic->bottom && !needs_more) {
+        const uint8_t *source = tiles[first] + (in_tile + mosaic->left - first * width) * CHANNELS;
+        FETCH_AHEAD(source + ahead * CHANNELS, mosaic->width * CHANNELS, 0);
+        return source;
+    }
+    for (Py_ssize_t column = first; column <= last; column++) {
+        const Py_ssize_t from = column == first ? mosaic->left : column * width;
+        const Py_ssize_t to = column == last ? end : (column + 1) * width;
+        uint8_t *target = scratch + (from - mosaic->left) * CHANNELS;
+        Py_ssize_t there = y < mosaic->bottom && tiles[column] != NULL ? mosaic->right - from : 0;
+        there = there < 0 ? 0 : there > to - from ? to - from : there;
+        if (there > 0) {
+            const uint8_t *source = tiles[column] + (in_tile + from - column * width) * CHANNELS;
+            FETCH_AHEAD(source + ahead * CHANNELS, there * CHANNELS, 0);
+            memcpy(target, source, (size_t)(there * CHANNELS));
+        }
+        memset(target + there * CHANNELS, WHITE, (size_t)((to - from - there) * CHANNELS));
+    }
+    memcpy(scratch + mosaic->width * CHANNELS, scratch + (mosaic->width - 1) * CHANNELS, CHANNELS);
+    return scratch;
+}
+
+/* 128 times the samples between those of a row: first + (second - first) * weight, rounded down.
+ * `weight` is unsigned in 1/65536; as the multiplication is of signed numbers, `over` adds what it takes for negative. */
+ALSO_WIDE static void along_row(const uint8_t *restrict source, const Run *restrict runs, Py_ssize_t count,
+                                 const int16_t *restrict weight, const int16_t *restrict over, int16_t *restrict out)
+{
+    for (Py_ssize_t r = 0; r < count; r++) {
+        /* Indices as wide as addresses: with narrower ones, which might wrap around, compilers do not vectorize. */
+        const Py_ssize_t start = runs[r].start, end = runs[r].end;
+        const uint8_t *here = source + runs[r].offset;
+        for (Py_ssize_t i = start; i < end; i++) {
+            const int16_t first = here[i];
+            const int16_t step = (int16_t)((here[i + CHANNELS] - first) * 128);
+            const int16_t part = (int16_t)(((int32_t)step * weight[i]) >> 16);
+            out[i] = (int16_t)(first * 128 + part + (step & over[i]));
+        }
+    }
+}
+
+ALSO_WIDE static void between_rows(const int16_t *restrict above, const int16_t *restrict below, int16_t weight_above,
+                                    int16_t weight_below, Py_ssize_t count, uint8_t *restrict out)
+{
+    for (Py_ssize_t i = 0; i < count; i++) {
+        const int16_t a = (int16_t)(((int32_t)above[i] * weight_above) >> 16);
+        const int16_t b = (int16_t)(((int32_t)below[i] * weight_below) >> 16);
+        out[i] = (uint8_t)((int16_t)(a + b + 2) >> 2);
+    }
+}
+
+/* What `linear` was given, checked. */
+typedef struct {
+    Mosaic mosaic;
+    Py_buffer runs, weight, over, rows, row_weight, out;
+    int needs_more; /* the last pixel of a row is asked for its neighbour */
+} Linear;
+
+static void interpolate(const Linear *task, uint8_t *scratch, int16_t *lines, Py_ssize_t samples)
+{
+    const int32_t *rows = task->rows.buf;
+    const int16_t *row_weight = task->row_weight.buf;
+    const Py_ssize_t count = task->rows.len / (Py_ssize_t)(2 * sizeof(int32_t));
+    const Py_ssize_t runs = task->runs.len / (Py_ssize_t)sizeof(Run);
+    int32_t held[2] = {-1, -1}; /* the window's rows that `lines` hold: those of even and of odd number */
+
+    for (Py_ssize_t i = 0; i < count; i++) {
+        int16_t *line[2];
+        for (int which = 0; which < 2; which++) {
+            const int32_t row = rows[2 * i + which];
+            line[which] = lines + (row & 1) * samples;
+            if (held[row & 1] != row) {
+                const uint8_t *source = source_row(&task->mosaic, row, task->needs_more, scratch);
+                along_row(source, task->runs.buf, runs, task->weight.buf, task->over.buf, line[which]);
+                held[row & 1] = row;
+            }
+        }
+        uint8_t *out = (uint8_t *)task->out.buf + i * samples;
+        if (i + 1 < count)
+            FETCH_AHEAD(out + samples, samples, 1);
+        between_rows(line[0], line[1], row_weight[2 * i], row_weight[2 * i + 1], samples, out);
+    }
+}
+
+/* True, with an exception set, unless every index of the task lies in the window. */
+static int is_wrong(Linear *task, Py_ssize_t samples, Py_ssize_t tiles)
+{
+    const Mosaic *mosaic = &task->mosaic;
+    const Run *runs = task->runs.buf;
+    const int32_t *rows = task->rows.buf;
+    const Py_ssize_t count = task->rows.len / (Py_ssize_t)(2 * sizeof(int32_t));
+    int32_t expected = 0;
+    int wrong = mosaic->columns < 1 || mosaic->tile_height < 1 || mosaic->tile_width < 1 || mosaic->left < 0 ||
+                mosaic->top < 0 || mosaic->width < 1 || mosaic->height < 1 || samples < 1 || count < 1 ||
+                mosaic->left + mosaic->width > mosaic->columns * mosaic->tile_width ||
+                mosaic->top + mosaic->height > tiles / mosaic->columns * mosaic->tile_height ||
+                task->out.len != count * samples || task->over.len != task->weight.len ||
+                task->row_weight.len != count * (Py_ssize_t)(2 * sizeof(int16_t));
+
+    for (Py_ssize_t r = 0; !wrong && r < task->runs.len / (Py_ssize_t)sizeof(Run); r++) {
+        const Py_ssize_t end = runs[r].end + (Py_ssize_t)runs[r].offset; /* of the first of both samples */
+        wrong = runs[r].start != expected || runs[r].end <= runs[r].start || runs[r].end > samples ||
+                runs[r].start + (Py_ssize_t)runs[r].offset < 0 || end > mosaic->width * CHANNELS;
+        expected = runs[r].end;
+        task->needs_more |= end > (mosaic->width - 1) * CHANNELS;
+    }
+    wrong |= expected != samples;
+    for (Py_ssize_t i = 0; !wrong && i < count; i++) {
+        const int32_t above = rows[2 * i], below = rows[2 * i + 1];
+        wrong = above < 0 || below < above || below - above > 1 || below >= mosaic->height;
+    }
+    if (wrong)
+        PyErr_SetString(PyExc_ValueError, "linear: the window, its indices and the result do not fit together");
+    return wrong;
+}
+
+static PyObject *run_linear(Linear *task, Py_ssize_t tiles)
+{
+    const Py_ssize_t samples = task->weight.len / (Py_ssize_t)sizeof(int16_t);
+    if (is_wrong(task, samples, tiles))
+        return NULL;
+    int16_t *lines = PyMem_Malloc((size_t)(2 * samples) * sizeof(int16_t));
+    uint8_t *scratch = PyMem_Malloc((size_t)(task->mosaic.width + 1) * CHANNELS);
+    if (lines == NULL || scratch == NULL) {
+        PyErr_NoMemory();
+    } else {
+        Py_BEGIN_ALLOW_THREADS
+        interpolate(task, scratch, lines, samples);
+        Py_END_ALLOW_THREADS
+    }
+    const int failed = lines == NULL || scratch == NULL;
+    PyMem_Free(lines);
+    PyMem_Free(scratch);
+    if (failed)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+/* The tiles' buffers; the number of those got, or -1 with an exception set. */
+static Py_ssize_t tile_buffers(PyObject *list, Py_ssize_t bytes, Py_buffer *buffers, const uint8_t **pointers)
+{
+    Py_ssize_t got = 0;
+    for (Py_ssize_t i = 0; i < PyList_Size(list); i++) {
+        PyObject *tile = PyList_GetItem(list, i);
+        pointers[i] = NULL;
+        if (tile == Py_None)
+            continue;
+        if (PyObject_GetBuffer(tile, &buffers[got], PyBUF_SIMPLE) == 0) {
+            pointers[i] = buffers[got].buf;
+            if (buffers[got++].len == bytes)
+                continue;
+            PyErr_SetString(PyExc_ValueError, "linear: a tile has another size than its grid says");
+        }
+        while (got > 0)
+            PyBuffer_Release(&buffers[--got]);
+        return -1;
+    }
+    return got;
+}
+
+static PyObject *linear(PyObject *module, PyObject *arguments)
+{
+    Linear task = {.needs_more = 0};
+    Mosaic *mosaic = &task.mosaic;
+    PyObject *list, *result = NULL;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "O!(nnn)(nnnn)(nn)(y*y*y*)(y*y*)w*", &PyList_Type, &list, &mosaic->columns,
+                          &mosaic->tile_height, &mosaic->tile_width, &mosaic->left, &mosaic->top, &mosaic->width,
+                          &mosaic->height, &mosaic->right, &mosaic->bottom, &task.runs, &task.weight, &task.over,
+                          &task.rows, &task.row_weight, &task.out))
+        return NULL;
+    const Py_ssize_t count = PyList_Size(list);
+    Py_buffer *buffers = PyMem_Malloc((size_t)(count + 1) * sizeof(Py_buffer));
+    mosaic->tiles = PyMem_Malloc((size_t)(count + 1) * sizeof(uint8_t *));
+    if (buffers == NULL || mosaic->tiles == NULL) {
+        PyErr_NoMemory();
+    } else {
+        const Py_ssize_t bytes = mosaic->tile_height * mosaic->tile_width * CHANNELS;
+        Py_ssize_t got = tile_buffers(list, bytes, buffers, mosaic->tiles);
+        if (got >= 0)
+            result = run_linear(&task, count);
+        while (got > 0)
+            PyBuffer_Release(&buffers[--got]);
+    }
+    PyMem_Free(buffers);
+    PyMem_Free(mosaic->tiles);
+    Py_buffer *taken[] = {&task.runs, &task.weight, &task.over, &task.rows, &task.row_weight, &task.out};
+    for (size_t i = 0; i < sizeof(taken) / sizeof(*taken); i++)
+        PyBuffer_Release(taken[i]);
+    return result;
+}
+
+/* Pixels whose lowest channel, times 256, plus `bias` is above `factor` / 256 of the highest. Compilers turn the first
+ * loop into shuffles where the processor has them; without them it is slower than OpenCV, and the module has no such
+ * function. */
+#if defined(__GNUC__) && (defined(__x86_64__) || defined(__i386__))
+#define SHUFFLES __attribute__((target("ssse3")))
+#define HAS_SHUFFLES __builtin_cpu_supports("ssse3")
+#elif defined(__aarch64__)
+#define SHUFFLES
+#define HAS_SHUFFLES 1
+#endif
+
+#ifdef SHUFFLES
+enum { AT_ONCE = 240 };
+
+SHUFFLES static int64_t gray_pixels(const uint8_t *restrict rgb, Py_ssize_t count, uint16_t factor, uint16_t bias)
+{
+    uint8_t highest[AT_ONCE], lowest[AT_ONCE];
+    int64_t total = 0;
+    while (count > 0) {
+        const Py_ssize_t now = count < AT_ONCE ? count : AT_ONCE;
+        for (Py_ssize_t i = 0; i < now; i++) {
+            const uint8_t red = rgb[3 * i], green = rgb[3 * i + 1], blue = rgb[3 * i + 2];
+            const uint8_t high = red > green ? red : green, low = red < green ? red : green;
+            highest[i] = high > blue ? high : blue;
+            lowest[i] = low < blue ? low : blue;
+        }
+        if (count >= 4 * AT_ONCE)
+            FETCH_AHEAD(rgb + 2 * 3 * AT_ONCE, 3 * AT_ONCE, 0);
+        int found = 0;
+        for (Py_ssize_t i = 0; i < now; i++) {
+            const uint16_t limit = (uint16_t)(((uint32_t)highest[i] << 8) * factor >> 16);
+            found += (uint16_t)((lowest[i] << 8) + bias) > limit;
+        }
+        total += found;
+        rgb += 3 * now;
+        count -= now;
+    }
+    return total;
+}
+
+static PyObject *count_gray(PyObject *module, PyObject *arguments)
+{
+    Py_buffer rgb, counts;
+    unsigned short factor, bias;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "y*HHw*", &rgb, &factor, &bias, &counts))
+        return NULL;
+    const Py_ssize_t images = counts.len / (Py_ssize_t)sizeof(int64_t);
+    const int wrong = images < 1 || rgb.len % (images * CHANNELS) != 0;
+    if (wrong) {
+        PyErr_SetString(PyExc_ValueError, "count_gray: wanted images of one size and a count for each");
+    } else {
+        const Py_ssize_t bytes = rgb.len / images;
+        Py_BEGIN_ALLOW_THREADS
+        for (Py_ssize_t i = 0; i < images; i++)
+            ((int64_t *)counts.buf)[i] =
+                gray_pixels((const uint8_t *)rgb.buf + i * bytes, bytes / CHANNELS, factor, bias);
+        Py_END_ALLOW_THREADS
+    }
+    PyBuffer_Release(&rgb);
+    PyBuffer_Release(&counts);
+    if (wrong)
+        return NULL;
+    Py_RETURN_NONE;
+}
+#endif
+
+static PyMethodDef methods[] = {
+    {"linear", linear, METH_VARARGS, "linear(tiles, grid, window, end, along, across, out): see slideloom.linear"},
+#ifdef SHUFFLES
+    {"count_gray", count_gray, METH_VARARGS, "count_gray(rgb, factor, bias, counts): see slideloom.gray"},
+#endif
+    {NULL, NULL, 0, NULL},
+};
+
+static PyModuleDef_Slot slots[] = {{0, NULL}};
+
+static struct PyModuleDef definition = {
+    .m_base = PyModuleDef_HEAD_INIT,
+    .m_name = "slideloom.pixels._kernels",
+    .m_size = 0,
+    .m_methods = methods,
+    .m_slots = slots,
+};
+
+PyMODINIT_FUNC PyInit__kernels(void)
+{
+#ifdef SHUFFLES
+    if (!HAS_SHUFFLES)
+        methods[1] = (PyMethodDef){NULL, NULL, 0, NULL};
+#endif
+    return PyModuleDef_Init(&definition);
+}

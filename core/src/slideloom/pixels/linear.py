@@ -1,0 +1,141 @@
+"""Linear interpolation of 8-bit images in whole numbers: compiled where it can be, and in numpy with the same result.
+
+Positions between pixels are rounded to 1/2048, as in OpenCV's `resize`, whose results these are, bit by bit, where it
+can start at the same place: a row is interpolated to 1/128 grey level (rounded down), two rows to 1/4, and the result
+is rounded half up.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property, lru_cache
+
+import numpy as np
+from attrs import field, frozen
+from numpy.typing import NDArray
+
+from slideloom.base.geometry import Rgb
+from slideloom.pixels.mosaic import Mosaic
+
+try:
+    from slideloom.pixels import _kernels
+except ImportError:  # installed where there is no compiler; `slideloom doctor` says so
+    COMPILED = False
+else:
+    COMPILED = True
+
+_ONE = 2048  # the weight of a pixel that is not interpolated
+# Output pixels to go back at most to reach a whole source pixel, and how far from it is near enough.
+_LONGEST_LEAD = 64
+_LEAD_ERROR = 1 / 128
+_CHANNELS = 3
+
+
+@frozen
+class Taps:
+    """Which source pixels make every output pixel along one axis.
+
+    Attributes:
+        first: (n,) int32, the first of two neighbours.
+        weight: (n,) int32, of the second, 0 to 2047 in 1/2048; the first has the rest.
+        limit: number of source pixels.
+    """
+
+    first: NDArray[np.int32] = field(eq=False)
+    weight: NDArray[np.int32] = field(eq=False)
+    limit: int
+
+    @property
+    def second(self) -> NDArray[np.int32]:
+        """(n,) int32, the second neighbour; at the far side the first once more."""
+        found: NDArray[np.int32] = np.minimum(self.first + 1, self.limit - 1)
+        return found
+
+    @cached_property
+    def along(self) -> tuple[NDArray[np.int32], NDArray[np.int16], NDArray[np.int16]]:
+        """For the compiled loop, of columns: runs of samples that follow each other in the source too, and weights.
+
+        The weights are those of every sample, in 1/65536.
+        """
+        breaks = np.flatnonzero(np.diff(self.first) != 1) + 1
+        starts = np.concatenate([[0], breaks])
+        ends = np.concatenate([breaks, [len(self.first)]])
+        runs = np.stack([starts, ends, self.first[starts] - starts], axis=1).astype(np.int32) * np.int32(_CHANNELS)
+        wide = np.repeat(self.weight * (65536 // _ONE), _CHANNELS).astype(np.uint16).view(np.int16)
+        return runs, wide, np.where(wide < 0, -1, 0).astype(np.int16)
+
+    @cached_property
+    def across(self) -> tuple[NDArray[np.int32], NDArray[np.int16]]:
+        """For the compiled loop, of rows: both rows of every output row, and their weights in 1/2048."""
+        rows = np.stack([self.first, self.second], axis=1).astype(np.int32)
+        return rows, np.stack([_ONE - self.weight, self.weight], axis=1).astype(np.int16)
+
+
+@lru_cache(maxsize=2048)  # as many as a wide slide has columns and rows of tiles; 10 kB each at 299 pixels
+def taps(start: float, step: float, count: int, limit: int) -> Taps:
+    """The taps of `count` pixels of `step` source pixels each, from `start` on, of `limit` source pixels.
+
+    Source pixels before the first and behind the last repeat these.
+    """
+    found = lead(start, step)
+    if found is None:
+        position = start + (np.arange(count) + 0.5) * step - 0.5
+        first = np.floor(position)
+        fraction = (position - first).astype(np.float32)
+    else:
+        skip, whole = found
+        # In the precision in which OpenCV does it.
+        near = ((np.arange(skip, skip + count) + 0.5) * (1 / (1 / step)) - 0.5).astype(np.float32)
+        first = np.floor(near)
+        fraction = near - first
+        first = first + whole
+    weight = np.rint(fraction * np.float32(_ONE)).astype(np.int32)
+    index = first.astype(np.int32) + (weight == _ONE)
+    weight[(weight == _ONE) | (index < 0) | (index >= limit - 1)] = 0
+    index = np.clip(index, 0, limit - 1)
+    return Taps(index, weight, limit)
+
+
+@lru_cache(maxsize=2048)
+def lead(start: float, step: float) -> tuple[int, int] | None:
+    """How many output pixels before `start` lies a whole source pixel, and which; None if there is none near."""
+    if step < 1:
+        return None
+    for skip in range(_LONGEST_LEAD):
+        first = start - skip * step
+        if abs(first - round(first)) < _LEAD_ERROR:
+            return skip, round(first)
+    return None
+
+
+def linear(mosaic: Mosaic, *, x: Taps, y: Taps, out: Rgb) -> None:
+    """The window of a mosaic, interpolated at the taps.
+
+    Args:
+        mosaic: its window has as many columns and rows as the taps' limits say.
+        x: of the columns.
+        y: of the rows.
+        out: (n of y, n of x, 3) uint8; written to.
+    """
+    if COMPILED:
+        result = out if out.flags.c_contiguous else np.empty(out.shape, np.uint8)
+        tile, window, end = mosaic.tile, mosaic.window, mosaic.end
+        grid = (mosaic.columns, tile.height, tile.width)
+        inside = (mosaic.left, mosaic.top, window.width, window.height)
+        _kernels.linear(list(mosaic.tiles), grid, inside, (end.width, end.height), x.along, y.across, result)
+        if result is not out:
+            out[...] = result
+    else:
+        out[...] = linear_in_numpy(mosaic.image(), x=x, y=y)
+
+
+def linear_in_numpy(rgb: Rgb, *, x: Taps, y: Taps) -> Rgb:
+    """`linear` of a whole image, without the compiled loop."""
+    weight = x.weight[None, :, None]
+    lines = np.take(rgb, x.first, axis=1) * (_ONE - weight)
+    lines += np.take(rgb, x.second, axis=1) * weight
+    lines >>= 4
+    weight = y.weight[:, None, None]
+    above = np.take(lines, y.first, axis=0) * (_ONE - weight) >> 16
+    below = np.take(lines, y.second, axis=0) * weight >> 16
+    result: Rgb = ((above + below + 2) >> 2).astype(np.uint8)
+    return result

@@ -1,0 +1,221 @@
+"""Resampling of a sub-pixel box of an image to a given size: area average when shrinking, linear when enlarging."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slideloom.base.geometry import Box, Rgb, Size
+from slideloom.base.scratch import Scratch
+from slideloom.pixels.linear import COMPILED, Taps, lead, linear, taps
+from slideloom.pixels.mosaic import Mosaic
+
+# A box edge this close to a whole pixel is on it: 1/256 pixel changes no 8-bit value by more than 1.
+_ON_GRID = 1 / 256
+_NEAR_WHOLE = 1.03  # a shrink by this times a whole number is near enough to the whole number
+
+
+def resample(rgb: Rgb, *, box: Box, size: Size) -> Rgb:
+    """The image within `box`, resampled to `size`: the reference form, in numpy alone.
+
+    Along an axis that shrinks, every output pixel is the mean of the source over its own footprint (exact area
+    weights). Along an axis that grows, it is the linear interpolation at its centre. Source pixels beyond the
+    image repeat its edge.
+
+    Args:
+        rgb: (H, W, 3) uint8.
+        box: the wanted part, in pixels of `rgb`; edges need not be whole.
+        size: of the result, in pixels.
+
+    Returns:
+        (size.height, size.width, 3) uint8, rounded half up.
+    """
+    rows = _weights(start=box.y, length=box.height, count=size.height, limit=rgb.shape[0])
+    columns = _weights(start=box.x, length=box.width, count=size.width, limit=rgb.shape[1])
+    wide = _apply(rgb.astype(np.float32), rows, axis=0)
+    exact = _apply(wide, columns, axis=1)
+    rounded: Rgb = np.clip(np.floor(exact + 0.5), 0, 255).astype(np.uint8)
+    return rounded
+
+
+_Taps = list[tuple[NDArray[np.intp], NDArray[np.float32]]]  # per tap: source index and weight of every output pixel
+
+
+def _weights(*, start: float, length: float, count: int, limit: int) -> _Taps:
+    """Per tap, the source index and weight of every output pixel along one axis."""
+    step = length / count
+    edges = start + step * np.arange(count + 1, dtype=np.float64)
+    taps: _Taps = []
+    if step < 1:
+        centre = (edges[:-1] + edges[1:]) / 2 - 0.5
+        first = np.floor(centre).astype(np.intp)
+        fraction = (centre - first).astype(np.float32)
+        pairs = [(first, 1 - fraction), (first + 1, fraction)]
+    else:
+        first = np.floor(edges[:-1]).astype(np.intp)
+        pairs = []
+        for tap in range(math.ceil(step) + 1):
+            left = np.maximum(edges[:-1], first + tap)
+            right = np.minimum(edges[1:], first + tap + 1)
+            pairs.append((first + tap, (np.maximum(right - left, 0) / step).astype(np.float32)))
+    for index, weight in pairs:
+        if weight.any():
+            taps.append((np.clip(index, 0, limit - 1), weight))
+    return taps
+
+
+def _apply(image: NDArray[np.float32], taps: _Taps, *, axis: int) -> NDArray[np.float32]:
+    shape = (-1, 1, 1) if axis == 0 else (1, -1, 1)
+    total = np.take(image, taps[0][0], axis=axis) * taps[0][1].reshape(shape)
+    for index, weight in taps[1:]:
+        total += np.take(image, index, axis=axis) * weight.reshape(shape)
+    return total
+
+
+class NativeResampler:
+    """`resample` at native speed, for readers that depend on OpenCV.
+
+    The core has no image library, so the reader hands its `cv2` module in. Agrees with `resample` within one grey
+    level on band-limited images: boxes on whole pixels are averaged; others are interpolated linearly on a lattice
+    about as fine as the source, and that is averaged. May be called from several threads at once.
+    """
+
+    def __init__(self, cv2: Any) -> None:  # Any: OpenCV's stubs cannot be named here without importing it
+        self._cv2 = cv2
+        self._scratch = Scratch()
+
+    def __call__(self, rgb: Rgb, *, box: Box, size: Size) -> Rgb:
+        """See `resample`."""
+        result: Rgb = np.empty((size.height, size.width, 3), np.uint8)
+        self.into(rgb, box=box, out=result)
+        return result
+
+    def into(self, source: Rgb | Mosaic, *, box: Box, out: Rgb) -> None:
+        """`resample` of an image, or of the window of a mosaic, to the size of `out`, (h, w, 3) uint8, and into it."""
+        mosaic = source if isinstance(source, Mosaic) else Mosaic.of(source)
+        height, width = out.shape[:2]
+        aligned, (fine_x, fine_y) = _way(box, width, height, mosaic.window)
+        if aligned is not None:
+            part = mosaic.part(*aligned)
+            if part.window == Size(width, height):
+                part.copy_to(out)
+            else:
+                self._average(part, out)
+        elif (fine_x, fine_y) == (1, 1):
+            self._interpolate(mosaic, box, out)
+        else:
+            lattice = self._memory("lattice", height * fine_y, width * fine_x)
+            self._interpolate(mosaic, box, lattice)
+            self._shrink(lattice, out)
+
+    def _average(self, mosaic: Mosaic, out: Rgb) -> None:
+        """The mean over each pixel's footprint.
+
+        Where the ratio is a little more than a whole number, the image is first brought to that multiple of `out`:
+        OpenCV averages whole blocks ten times as fast, and the result is the same within 2 grey levels (59 dB).
+        """
+        height, width = out.shape[:2]
+        window = mosaic.window
+        fine_x, fine_y = window.width // width, window.height // height
+        steps = (window.width / (width * fine_x), window.height / (height * fine_y))
+        if 1 < max(steps) <= _NEAR_WHOLE and max(fine_x, fine_y) > 1:
+            source = self._memory("lattice", height * fine_y, width * fine_x)
+            self._interpolate(mosaic, Box(0, 0, window.width, window.height), source)
+        else:
+            source = self._image(mosaic)
+        self._shrink(source, out)
+
+    def _shrink(self, rgb: Rgb, out: Rgb) -> None:
+        cv2 = self._cv2
+        done = cv2.resize(rgb, (out.shape[1], out.shape[0]), dst=out, interpolation=cv2.INTER_AREA)
+        if done is not out:  # OpenCV writes to `dst` where it fits, which ours does; a copy makes sure of it
+            out[...] = done
+
+    def _interpolate(self, mosaic: Mosaic, box: Box, out: Rgb) -> None:
+        """Linear interpolation at the centres of the pixels of `out`, spread over `box`."""
+        if not COMPILED and self._shift_and_scale(mosaic, box, out):
+            return
+        x, y = _taps(box, out.shape[1], out.shape[0], mosaic.window)
+        linear(mosaic, x=x, y=y, out=out)
+
+    def _shift_and_scale(self, mosaic: Mosaic, box: Box, out: Rgb) -> bool:
+        """`_interpolate` without the compiled loop, with the same result, or False where that cannot be done.
+
+        OpenCV's `resize` is ten times as fast as numpy but starts on a whole source pixel. Where the box does not, it
+        is started some output pixels earlier, at a distance that brings it to a whole source pixel, and these are
+        thrown away.
+        """
+        cv2 = self._cv2
+        height, width = out.shape[:2]
+        step_x, step_y = box.width / width, box.height / height
+        lead_x, lead_y = lead(round(box.x, 6), step_x), lead(round(box.y, 6), step_y)
+        window = mosaic.window
+        if lead_x is None or lead_y is None or window.height < box.bottom or window.width < box.right:
+            return False
+        (skip_x, first_x), (skip_y, first_y) = lead_x, lead_y
+        # The part of the source with what is thrown away before it; one pixel more than the last sample needs.
+        wide = math.ceil((skip_x + width) * step_x) + 1
+        high = math.ceil((skip_y + height) * step_y) + 1
+        scaled_high, scaled_wide = round(high * (1 / step_y)), round(wide * (1 / step_x))
+        if (scaled_high, scaled_wide) == (high, wide) and (step_x, step_y) != (1, 1):
+            return False  # OpenCV takes equal sizes for a copy, whatever the factors
+        rgb = self._image(mosaic)
+        rows, columns = min(high + first_y, rgb.shape[0]), min(wide + first_x, rgb.shape[1])
+        top, left = max(0, first_y), max(0, first_x)
+        source = self._memory("source", high, wide)
+        source[top - first_y : rows - first_y, left - first_x : columns - first_x] = rgb[top:rows, left:columns]
+        source[rows - first_y :] = source[rows - first_y - 1]
+        source[:, columns - first_x :] = source[:, columns - first_x - 1, None]
+        if first_y < 0:
+            source[-first_y - 1] = source[-first_y]
+        if first_x < 0:
+            source[:, -first_x - 1] = source[:, -first_x]
+        target = self._memory("target", scaled_high, scaled_wide)
+        scaled = cv2.resize(source, None, dst=target, fx=1 / step_x, fy=1 / step_y, interpolation=cv2.INTER_LINEAR)
+        out[...] = scaled[skip_y : skip_y + height, skip_x : skip_x + width]
+        return True
+
+    def _image(self, mosaic: Mosaic) -> Rgb:
+        """The window of a mosaic, put together in memory of this thread unless it is in one piece."""
+        if mosaic.in_one is not None:
+            return mosaic.in_one
+        rgb = self._memory("image", mosaic.window.height, mosaic.window.width)
+        mosaic.copy_to(rgb)
+        return rgb
+
+    def _memory(self, use: str, height: int, width: int) -> Rgb:
+        return self._scratch.take(use, height, width, 3, dtype=np.uint8)
+
+
+@lru_cache(maxsize=1024)  # most tiles of a slide begin at one of a few places between pixels
+def _way(box: Box, width: int, height: int, window: Size) -> tuple[tuple[int, int, int, int] | None, tuple[int, int]]:
+    """The box in whole pixels, if it has such and can be averaged; and how fine the lattice has to be if not."""
+    ratios = box.width / width, box.height / height
+    aligned = _whole(box)
+    if aligned is not None and min(ratios) >= 1:
+        x, y, across, down = aligned
+        if x >= 0 and y >= 0 and x + across <= window.width and y + down <= window.height:
+            return aligned, (1, 1)
+    # Up to a ratio of 1.25 one linear sample per pixel loses nothing that an average would keep.
+    fine_x, fine_y = (max(1, math.ceil(ratio - 0.25)) for ratio in ratios)
+    return None, (fine_x, fine_y)
+
+
+@lru_cache(maxsize=1024)
+def _taps(box: Box, width: int, height: int, window: Size) -> tuple[Taps, Taps]:
+    # Places that differ by the error of a subtraction are the same.
+    x = taps(round(box.x, 6), box.width / width, width, window.width)
+    y = taps(round(box.y, 6), box.height / height, height, window.height)
+    return x, y
+
+
+def _whole(box: Box) -> tuple[int, int, int, int] | None:
+    values = (box.x, box.y, box.width, box.height)
+    near = tuple(round(value) for value in values)
+    if any(abs(value - whole) > _ON_GRID for value, whole in zip(values, near, strict=True)):
+        return None
+    return near[0], near[1], near[2], near[3]

@@ -1,0 +1,84 @@
+"""The account of one slide's tiles: every planned tile is written, rejected by a named step, or unreadable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slideloom.base.geometry import IntArray
+from slideloom.slides.tiles import Tiles
+
+_CANDIDATE, _WRITTEN, _UNREADABLE, _FIRST_REASON = 0, 1, 2, 3
+
+
+class Ledger:
+    """What became of each planned tile. The first step to reject a tile is the one that is named."""
+
+    def __init__(self, tiles: Tiles) -> None:
+        self.tiles = tiles
+        self._status: NDArray[np.int16] = np.zeros(len(tiles), np.int16)
+        self._reasons: list[str] = []
+        self._scores: dict[str, NDArray[np.float32]] = {}
+
+    def __len__(self) -> int:
+        return len(self.tiles)
+
+    def candidates(self) -> IntArray:
+        """Indices of the tiles nothing has been decided for."""
+        return np.flatnonzero(self._status == _CANDIDATE).astype(np.int64)
+
+    def reject(self, which: NDArray[np.integer] | NDArray[np.bool_], reason: str) -> None:
+        """Reject those of the tiles at `which` (indices, or a mask over all) that nothing has been decided for."""
+        if reason not in self._reasons:
+            self._reasons.append(reason)
+        self._settle(which, _FIRST_REASON + self._reasons.index(reason))
+
+    def mark_written(self, which: NDArray[np.integer]) -> None:
+        """The tiles at these indices are in every sink."""
+        self._settle(which, _WRITTEN)
+
+    def mark_unreadable(self, which: NDArray[np.integer]) -> None:
+        """The pixels of the tiles at these indices could not be read."""
+        self._settle(which, _UNREADABLE)
+
+    def score(self, step: str, which: NDArray[np.integer], values: NDArray[np.floating]) -> None:
+        """Keep the number that a step's decision rests on."""
+        if step not in self._scores:
+            self._scores[step] = np.full(len(self.tiles), np.nan, np.float32)
+        self._scores[step][which] = values
+
+    @property
+    def written(self) -> int:
+        """Number of tiles written."""
+        return int((self._status == _WRITTEN).sum())
+
+    @property
+    def unreadable(self) -> int:
+        """Number of tiles that could not be read."""
+        return int((self._status == _UNREADABLE).sum())
+
+    @property
+    def rejected(self) -> dict[str, int]:
+        """Number of tiles by the step that rejected them; steps that rejected none are left out."""
+        counts = np.bincount(self._status, minlength=_FIRST_REASON + len(self._reasons))
+        return {
+            reason: int(counts[_FIRST_REASON + i])
+            for i, reason in enumerate(self._reasons)
+            if counts[_FIRST_REASON + i]
+        }
+
+    @property
+    def scores(self) -> Mapping[str, NDArray[np.float32]]:
+        """(N,) float32 by step, NaN where the step did not see the tile."""
+        return self._scores
+
+    def status(self) -> list[str]:
+        """N words: "written", "unreadable", "candidate", or the reason of rejection."""
+        words = ["candidate", "written", "unreadable", *self._reasons]
+        return [words[code] for code in self._status.tolist()]
+
+    def _settle(self, which: NDArray[np.integer] | NDArray[np.bool_], code: int) -> None:
+        places = np.flatnonzero(which) if which.dtype == np.bool_ else which
+        self._status[places[self._status[places] == _CANDIDATE]] = code

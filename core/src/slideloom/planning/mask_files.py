@@ -1,0 +1,168 @@
+"""Files of quality control masks."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast, get_args
+
+import numpy as np
+
+from slideloom.base.errors import SlideError
+from slideloom.base.geometry import Box, Mask, Size
+from slideloom.base.storing import storing_in, write_whole
+from slideloom.slides.slide import SlideInfo
+from slideloom.steps.slide_qc import QcKind, QcResult
+
+_FORMAT = 1
+
+
+def npy_bytes(mask: Mask) -> bytes:
+    """The mask as the content of a .npy file."""
+    buffer = io.BytesIO()
+    np.save(buffer, np.ascontiguousarray(mask, np.bool_), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def npz_bytes(mask: Mask) -> bytes:
+    """The mask, packed and compressed, as the content of a .npz file with the arrays `packed` and `shape`."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, packed=np.packbits(mask), shape=np.array(mask.shape))
+    return buffer.getvalue()
+
+
+def mask_from_npz(content: bytes) -> Mask:
+    """The mask in what `npz_bytes` gave.
+
+    Raises:
+        ValueError: it is not that.
+    """
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            packed, (rows, columns) = arrays["packed"], arrays["shape"].tolist()
+        bits = np.unpackbits(packed, count=rows * columns)
+    except (EOFError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise ValueError(f"is not a packed mask ({error})") from error
+    return cast("Mask", bits.reshape(rows, columns).astype(np.bool_))
+
+
+def mask_from_npy(content: bytes) -> Mask:
+    """The mask in the content of a .npy file.
+
+    Raises:
+        ValueError: it is not an array of bool.
+    """
+    mask = np.load(io.BytesIO(content), allow_pickle=False)
+    if mask.dtype != np.bool_:
+        raise ValueError(f"holds {mask.dtype} instead of bool")
+    return cast("Mask", mask)
+
+
+def save_mask(
+    result: QcResult, path: Path, *, slide: SlideInfo, encode: Callable[[Mask], bytes] = npy_bytes
+) -> tuple[Path, Path]:
+    """Store a result: the mask at `path`, and all else beside it in a .json of the same name.
+
+    The JSON holds slide name and level-0 size, kind, extent, mask shape, `scale` (level-0 pixels per mask pixel, x
+    and y), metrics, notes, and a checksum of the mask file. Each file appears whole or not at all, the JSON last.
+
+    Args:
+        result: what to store.
+        path: of the mask file; its folder is made.
+        slide: the slide that the mask belongs to.
+        encode: the mask as file content; by default .npy.
+
+    Returns:
+        Both files.
+
+    Raises:
+        OutputError: the files cannot be written.
+    """
+    content = encode(result.mask)
+    covered = result.extent or slide.box
+    rows, columns = result.mask.shape
+    record = {
+        "slideloom_mask": _FORMAT,
+        "slide": slide.name,
+        "size": [slide.size.width, slide.size.height],
+        "kind": result.kind,
+        "extent": None if result.extent is None else [covered.x, covered.y, covered.width, covered.height],
+        "shape": [rows, columns],
+        "scale": [covered.width / columns, covered.height / rows],
+        "metrics": {
+            name: float(value) if math.isfinite(value) else None for name, value in sorted(result.metrics.items())
+        },
+        "notes": list(result.notes),
+        "crc32": zlib.crc32(content),
+    }
+    text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    beside = path.with_suffix(".json")
+    with storing_in(path.parent):
+        write_whole(path, content)
+        write_whole(beside, text.encode())
+    return path, beside
+
+
+def load_mask(
+    path: Path, *, slide: SlideInfo | None = None, decode: Callable[[bytes], Mask] = mask_from_npy
+) -> QcResult:
+    """The result that `save_mask` stored at `path`.
+
+    Args:
+        path: of the mask file; its .json must lie beside it.
+        slide: if given, the slide that the mask is to fit.
+        decode: the mask out of the file's content; by default .npy.
+
+    Raises:
+        SlideError: a file is missing or damaged, the two do not belong together, or the mask is of a slide of
+            another size.
+    """
+    beside = path.with_suffix(".json")
+    remedy = "delete both files and run the quality control again"
+    try:
+        content = path.read_bytes()
+        record = json.loads(beside.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SlideError(f"{error.filename}: the saved mask cannot be read ({error.strerror}); {remedy}") from error
+    except ValueError as error:
+        raise SlideError(f"{beside}: not the description of a mask ({error}); {remedy}") from error
+    try:
+        result, size = _from_record(record, content, decode)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise SlideError(f"{path}: the saved mask is damaged ({error}); {remedy}") from error
+    if slide is not None and size != slide.size:
+        raise SlideError(
+            f"{path}: made for a slide of {size.width} x {size.height}, but {slide.path.name} is "
+            f"{slide.size.width} x {slide.size.height}; {remedy}"
+        )
+    return result
+
+
+def _from_record(record: Any, content: bytes, decode: Callable[[bytes], Mask]) -> tuple[QcResult, Size]:
+    if record["slideloom_mask"] != _FORMAT:
+        raise ValueError(f"format {record['slideloom_mask']!r} is not known")
+    # Whoever paints in a saved mask takes the checksum out of the JSON.
+    if record.get("crc32") not in (None, zlib.crc32(content)):
+        raise ValueError("its .json belongs to other pixels; if you changed the mask by hand, remove 'crc32' there")
+    if record["kind"] not in get_args(QcKind):
+        raise ValueError(f"kind {record['kind']!r} is not one of {', '.join(get_args(QcKind))}")
+    mask = decode(content)
+    if list(mask.shape) != record["shape"]:
+        raise ValueError(f"{mask.shape} pixels where {record['shape']} are noted")
+    extent = None if record["extent"] is None else Box(*(float(value) for value in record["extent"]))
+    result = QcResult(
+        mask=mask,
+        kind=record["kind"],
+        extent=extent,
+        metrics={
+            str(name): math.nan if value is None else float(value) for name, value in dict(record["metrics"]).items()
+        },
+        notes=tuple(str(note) for note in record["notes"]),
+    )
+    width, height = record["size"]
+    return result, Size(int(width), int(height))

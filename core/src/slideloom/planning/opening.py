@@ -1,0 +1,115 @@
+"""Opening a slide: which reader, and which microns per pixel."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from slideloom.base.errors import PluginError, SlideError, UnsupportedSlide
+from slideloom.pipeline.pipeline import Slides
+from slideloom.plugins.blaming import blaming
+from slideloom.plugins.discovery import Registry, registry
+from slideloom.plugins.shorthand import folder_of_regions, named_step
+from slideloom.settings.options import Settings
+from slideloom.slides.regions import Regions
+from slideloom.slides.resolution import find_resolution, read_mpp_file
+from slideloom.slides.slide import Slide, SlideInfo
+from slideloom.steps.reader import Reader
+
+log = logging.getLogger(__name__)
+
+
+def open_slide(path: Path | str, *, slides: Slides | None = None, mpp: float | None = None) -> Slide:
+    """The slide at `path`, with its microns per pixel settled.
+
+    Args:
+        path: of the file (or folder, for formats that are one).
+        slides: reader and mpp rules; by default any reader, and what the slide records.
+        mpp: microns per pixel, instead of what the slide records.
+
+    Raises:
+        UnsupportedSlide: no reader recognises it.
+        MissingResolution: nothing gives its mpp.
+        SlideError: it cannot be read.
+        ConfigError: the mpp file is wrong; the slide is not opened then.
+    """
+    rules = slides or Slides()
+    by_slide = read_mpp_file(rules.mpp_file) if rules.mpp_file is not None else None
+    slide = open_without_mpp(Path(path), rules)
+    try:
+        slide.use_mpp(
+            find_resolution(
+                slide.info,
+                mpp=mpp if mpp is not None else rules.mpp,
+                mpp_by_slide=by_slide,
+                allow_objective_power=rules.allow_objective_power,
+            )
+        )
+    except BaseException:
+        slide.close()
+        raise
+    return slide
+
+
+def load_regions(folder: Path, info: SlideInfo) -> Regions | None:
+    """The regions that a folder of ROI files holds for a slide, or None.
+
+    Raises:
+        PluginError: the ROI plugin is not installed.
+        RoiError: the slide's file cannot be understood.
+    """
+    settings = folder_of_regions(folder)
+    with blaming(settings, "roi", info.name):
+        found: Regions | None = settings.build().regions(info)
+    return found
+
+
+def open_without_mpp(path: Path, rules: Slides, plugins: Registry | None = None) -> Slide:
+    """The slide at `path`, by the reader that `rules` name or the first that recognises it."""
+    found = plugins or registry()
+    if not path.exists():
+        raise SlideError(f"{path}: no such file")
+    if path.is_file():
+        try:
+            with path.open("rb") as file:
+                file.read(1)
+        except OSError as error:
+            raise SlideError(
+                f"{path.name}: cannot be read ({error.strerror}); check its permissions and its disk"
+            ) from error
+    if rules.reader is not None:
+        return _open(named_step("reader", rules.reader, plugins=found), path)
+    if path.is_file() and path.stat().st_size == 0:
+        raise SlideError(f"{path.name}: the file is empty; copy it again from its source")
+    avoided = {name.replace("_", "-") for name in rules.avoid_readers}
+    tried, failed = [], []
+    for cls in found.all("reader"):
+        if cls.name in avoided:
+            continue
+        settings = cls()
+        tried.append(cls.name)
+        try:
+            with blaming(settings, "reader", path.name):
+                recognised = settings.build().recognises(path)
+        except PluginError as error:  # whoever did not ask for this reader is not to suffer from it
+            log.warning("%s; other readers are asked", error)
+            failed.append(str(error))
+            continue
+        if recognised:
+            return _open(settings, path)
+    broken = "; ".join([*failed, *(f"{plugin.dist}: {plugin.error}" for plugin in found.plugins if plugin.error)])
+    raise UnsupportedSlide(
+        f"{path.name}: no reader recognises it as a slide (tried {', '.join(tried) or 'none: no reader is installed'})"
+        + (f"; not loaded: {broken}" if broken else "")
+        + "; is it complete, and an image? `slideloom doctor` shows what is installed"
+    )
+
+
+def _open(settings: Settings[Reader], path: Path) -> Slide:
+    with blaming(settings, "reader", path.name):
+        slide = settings.build().open(path)
+    if not isinstance(slide, Slide) or not isinstance(getattr(slide, "info", None), SlideInfo):
+        raise PluginError(
+            f"reader '{settings.name}' opened {path.name} as {type(slide).__name__}, not as a slideloom.Slide with info"
+        )
+    return slide

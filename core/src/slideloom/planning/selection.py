@@ -1,0 +1,292 @@
+"""Which tiles regions keep, and the same decision as a mask; exact geometry, no loop over tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import shapely
+from attrs import field, frozen
+from numpy.typing import NDArray
+
+from slideloom.base.geometry import Box, IntArray, Mask
+from slideloom.slides.regions import Regions
+from slideloom.slides.tiles import Tiles
+
+Shapes = NDArray[Any]  # (N,) of shapely geometries; numpy knows them as objects only
+Side = Literal["inside", "outside"]
+
+# Shares of a tile closer than this are the same: areas of clipped polygons carry rounding of about 1e-12.
+SHARE_TOLERANCE = 1e-9
+# A polygon with more vertices than this is cut down to the neighbourhood of its tiles before each tile is cut out.
+_CUT_VERTICES = 256
+_CUT_TILES = 16
+# At most so many crossings of edges and pixel rows are held at once.
+_CROSSINGS = 2_000_000
+
+
+@frozen
+class Selection:
+    """What regions decide about N tiles.
+
+    Attributes:
+        keep: (N,) bool.
+        roi: (N,) int64, index into `regions.items` of the region a tile was accepted by; -1 for tiles that are not
+            kept, and for those kept because no region covers them.
+    """
+
+    keep: NDArray[np.bool_] = field(eq=False)
+    roi: IntArray = field(eq=False)
+
+
+def select_tiles(
+    tiles: Tiles,
+    regions: Regions,
+    *,
+    method: Side,
+    by: Literal["center", "proportion"],
+    threshold: float = 0.5,
+    artifact_labels: Collection[str] = (),
+) -> Selection:
+    """The tiles that lie inside (or outside) the regions.
+
+    By "center" a tile is judged by the point x + width / 2, y + height / 2 of its footprint, halves included; a point
+    on a boundary counts as inside. Where regions overlap, the tile belongs to the last of them in `regions.items`.
+
+    By "proportion" a tile is kept if the share of its area that regions cover (outside: that none covers) is
+    *greater* than `threshold`, to within 1e-9. It belongs to the region that covers most of it; of equals, the last.
+
+    Regions whose label is in `artifact_labels` are never accepted: a centre in one rejects the tile, and their area
+    counts neither as covered nor as uncovered. Where there is no other region, the whole slide counts as inside and
+    as outside.
+
+    Args:
+        tiles: N tiles.
+        regions: valid shapes in level-0 pixels.
+        method: keep what is inside or what is outside.
+        by: the rule.
+        threshold: share of the tile, 0-1; for "proportion" only.
+        artifact_labels: labels to exclude.
+
+    Raises:
+        ValueError: `threshold` is not from 0 to 1.
+    """
+    if not 0 <= threshold <= 1:
+        raise ValueError(f"threshold must be from 0 to 1, not {threshold!r}")
+    wanted, artifacts = _split(regions, artifact_labels)
+    shapes = np.array([region.shape for region in regions.items], dtype=object)
+    everything = method == "outside" or len(wanted) == 0
+    if by == "center":
+        in_artifact = _owner_of_centres(tiles, shapes[artifacts]) >= 0
+        owner = _owner_of_centres(tiles, shapes[wanted])
+        keep = (owner < 0 if everything else owner >= 0) & ~in_artifact
+    elif everything:
+        keep = ~_covers_more(_pieces(tiles, shapes), tiles, 1 - threshold - SHARE_TOLERANCE)
+        owner = np.full(len(tiles), -1)
+    else:
+        pieces = _pieces(tiles, shapes[wanted])
+        pieces = _without(pieces, _pieces(tiles, shapes[artifacts]), len(tiles))
+        keep = _covers_more(pieces, tiles, threshold + SHARE_TOLERANCE)
+        owner = _largest(pieces, tiles)
+    found = keep & (owner >= 0) & (not everything)
+    roi = np.full(len(tiles), -1, np.int64)
+    roi[found] = wanted[owner[found]]
+    return Selection(keep=keep, roi=roi)
+
+
+def _split(regions: Regions, artifact_labels: Collection[str]) -> tuple[IntArray, IntArray]:
+    """Indices of the regions of interest, and of the artifacts."""
+    is_artifact = np.array([region.label in artifact_labels for region in regions.items], dtype=bool)
+    return np.flatnonzero(~is_artifact), np.flatnonzero(is_artifact)
+
+
+def _owner_of_centres(tiles: Tiles, shapes: Shapes) -> IntArray:
+    """(N,) index of the last shape that a tile's centre is in, or -1."""
+    owner = np.full(len(tiles), -1, np.int64)
+    if len(shapes) and len(tiles):
+        centres = shapely.points(tiles.x + tiles.footprint.width / 2, tiles.y + tiles.footprint.height / 2)
+        # The polygons ask the tree of points, not the other way round: the asking side is prepared once.
+        shape, tile = shapely.STRtree(centres).query(shapes, predicate="intersects")
+        np.maximum.at(owner, tile, shape)
+    return owner
+
+
+@frozen
+class _Pieces:
+    """What shapes cover of tiles: one row per tile and shape that share area."""
+
+    tile: IntArray = field(eq=False)
+    shape: IntArray = field(eq=False)
+    part: Shapes = field(eq=False)
+
+    def take(self, which: NDArray[Any]) -> _Pieces:
+        return _Pieces(self.tile[which], self.shape[which], self.part[which])
+
+
+def _pieces(tiles: Tiles, shapes: Shapes) -> _Pieces:
+    if not len(shapes) or not len(tiles):
+        none = np.zeros(0, np.int64)
+        return _Pieces(none, none, np.zeros(0, object))
+    left, top = tiles.x, tiles.y
+    right, bottom = left + tiles.footprint.width, top + tiles.footprint.height
+    boxes = shapely.box(left, top, right, bottom)
+    tree = shapely.STRtree(boxes)
+    shape, tile = tree.query(shapes, predicate="intersects")
+    full_shape, full_tile = tree.query(shapes, predicate="covers")
+    is_full = np.isin(shape * len(tiles) + tile, full_shape * len(tiles) + full_tile)
+
+    bounds = shapely.bounds(shapes)[shape]
+    is_within = (bounds[:, 0] >= left[tile]) & (bounds[:, 1] >= top[tile])
+    is_within &= (bounds[:, 2] <= right[tile]) & (bounds[:, 3] <= bottom[tile])
+
+    part = boxes[tile]
+    part[is_within] = shapes[shape[is_within]]
+    cut = ~is_full & ~is_within
+    is_large = cut & (shapely.get_num_coordinates(shapes)[shape] > _CUT_VERTICES)
+    simple = np.flatnonzero(cut & ~is_large)
+    part[simple] = shapely.intersection(shapes[shape[simple]], part[simple])
+    rows = np.flatnonzero(is_large)
+    rows = rows[np.argsort(shape[rows], kind="stable")]
+    for group in np.split(rows, np.flatnonzero(np.diff(shape[rows])) + 1):
+        if len(group):
+            _cut_large(shapes[shape[group[0]]], part, group)
+    pieces = _Pieces(tile, shape, part)
+    return pieces.take(shapely.area(part) > 0)
+
+
+def _cut_large(shape: Any, part: Shapes, rows: IntArray) -> None:
+    """Replace the boxes `part[rows]` by what `shape` covers of them.
+
+    Halves the tiles and cuts the shape to each half, so a boundary of V vertices costs V log(tiles), not V * tiles.
+    """
+    boxes = part[rows]
+    if len(rows) <= _CUT_TILES or shapely.get_num_coordinates(shape) <= _CUT_VERTICES:
+        part[rows] = shapely.intersection(shape, boxes)
+        return
+    bounds = shapely.bounds(boxes)
+    spread = np.ptp(bounds, axis=0)
+    order = np.argsort(bounds[:, 0 if spread[0] >= spread[1] else 1], kind="stable")
+    for half in (order[: len(order) // 2], order[len(order) // 2 :]):
+        window = shapely.box(*bounds[half, :2].min(axis=0), *bounds[half, 2:].max(axis=0))
+        _cut_large(shapely.intersection(shape, window), part, rows[half])
+
+
+def _without(pieces: _Pieces, artifacts: _Pieces, count: int) -> _Pieces:
+    """`pieces` less what artifacts cover of the same tiles."""
+    if not len(artifacts.tile):
+        return pieces
+    artifact = np.full(count, None, dtype=object)
+    affected, joined = _joined(artifacts)
+    artifact[affected] = joined
+    hit = np.flatnonzero(shapely.is_geometry(artifact)[pieces.tile])
+    part = pieces.part.copy()
+    part[hit] = shapely.difference(part[hit], artifact[pieces.tile[hit]])
+    less = _Pieces(pieces.tile, pieces.shape, part)
+    return less.take(shapely.area(part) > 0)
+
+
+def _joined(pieces: _Pieces) -> tuple[IntArray, Shapes]:
+    """The tiles that have pieces, and for each the union of its pieces."""
+    order = np.argsort(pieces.tile, kind="stable")
+    tile, first, counts = np.unique(pieces.tile[order], return_index=True, return_counts=True)
+    joined = pieces.part[order][first]
+    # Tiles with a like number of pieces make one table, filled up with None, which a union leaves out.
+    classes = np.ceil(np.log2(np.maximum(counts, 1))).astype(np.int64)
+    for exponent in np.unique(classes[counts > 1]):
+        rows = np.flatnonzero((classes == exponent) & (counts > 1))
+        columns = np.arange(2**exponent)
+        is_there = columns < counts[rows, None]
+        table = np.full(is_there.shape, None, dtype=object)
+        table[is_there] = pieces.part[order][(first[rows, None] + columns)[is_there]]
+        joined[rows] = shapely.union_all(table, axis=1)
+    return tile, joined
+
+
+def _covers_more(pieces: _Pieces, tiles: Tiles, share: float) -> NDArray[np.bool_]:
+    """(N,) True where the pieces together cover more than this share of a tile."""
+    limit = share * tiles.footprint.area
+    area = shapely.area(pieces.part)
+    total = np.bincount(pieces.tile, weights=area, minlength=len(tiles))
+    # Pieces may overlap, but together cover no less than the largest and no more than their sum.
+    more = np.zeros(len(tiles), bool)
+    more[pieces.tile[area > limit]] = True
+    unsure = (total > limit) & ~more
+    tile, joined = _joined(pieces.take(unsure[pieces.tile]))
+    more[tile] = shapely.area(joined) > limit
+    return more
+
+
+def _largest(pieces: _Pieces, tiles: Tiles) -> IntArray:
+    """(N,) shape of each tile's largest piece, the last among equals; -1 where there is none."""
+    share = shapely.area(pieces.part) / tiles.footprint.area
+    order = np.lexsort((pieces.shape, np.round(share / SHARE_TOLERANCE), pieces.tile))
+    owner = np.full(len(tiles), -1, np.int64)
+    owner[pieces.tile[order]] = pieces.shape[order]  # the last assignment to a tile stays
+    return owner
+
+
+def regions_mask(
+    regions: Regions,
+    *,
+    extent: Box,
+    shape: tuple[int, int],
+    method: Side,
+    artifact_labels: Collection[str] = (),
+) -> Mask:
+    """The regions as a mask, True where the slide is to be discarded, judged by pixel centres.
+
+    A centre exactly on a boundary is inside if the region lies to its right, or below it for a level edge. As in
+    `select_tiles`, without regions other than artifacts everything else is kept.
+
+    Args:
+        regions: valid shapes in level-0 pixels.
+        extent: the level-0 box the mask covers.
+        shape: (h, w) of the mask.
+        method: keep what is inside or what is outside.
+        artifact_labels: labels to discard in any case.
+
+    Returns:
+        (h, w) bool.
+    """
+    wanted, artifacts = _split(regions, artifact_labels)
+    discard = _raster([regions.items[i].shape for i in artifacts], extent, shape)
+    if len(wanted):
+        inside = _raster([regions.items[i].shape for i in wanted], extent, shape)
+        discard |= inside if method == "outside" else ~inside
+    return discard
+
+
+def _raster(shapes: Sequence[Any], extent: Box, shape: tuple[int, int]) -> Mask:
+    """(h, w) True where a pixel centre is in one of the shapes.
+
+    Every edge adds its direction, +1 or -1, to the pixels right of where it crosses a row of centres; the edges of
+    holes count the other way round. So the running sum along a row is the number of shapes around a pixel.
+    """
+    height, width = shape
+    count = np.zeros((height, width + 1), np.int32)
+    if not shapes or not height or not width:
+        return np.zeros(shape, bool)
+    rings, polygon = shapely.get_rings(shapely.get_parts(np.array(shapes, dtype=object)), return_index=True)
+    is_outer = np.diff(polygon, prepend=-1) != 0  # the first ring of a polygon
+    direction = np.where(shapely.is_ccw(rings) == is_outer, 1, -1)
+    points, ring = shapely.get_coordinates(rings, return_index=True)
+    # In pixels, with whole numbers at pixel centres.
+    points = (points - (extent.x, extent.y)) * (width / extent.width, height / extent.height) - 0.5
+    is_edge = ring[1:] == ring[:-1]
+    start, end = points[:-1][is_edge], points[1:][is_edge]
+    sign = np.where(end[:, 1] > start[:, 1], 1, -1) * direction[ring[:-1][is_edge]]
+    low, high = np.minimum(start[:, 1], end[:, 1]), np.maximum(start[:, 1], end[:, 1])
+    first = np.clip(np.ceil(low), 0, height).astype(np.int64)
+    rows = np.clip(np.ceil(high), 0, height).astype(np.int64) - first  # none for a level edge
+    used = np.flatnonzero(rows)
+    groups = np.cumsum(rows[used]) // _CROSSINGS
+    for group in np.split(used, np.flatnonzero(np.diff(groups)) + 1):
+        edge = np.repeat(group, rows[group])
+        within = np.arange(len(edge)) - np.repeat(np.cumsum(rows[group]) - rows[group], rows[group])
+        row = first[edge] + within
+        slope = (end[edge, 0] - start[edge, 0]) / (end[edge, 1] - start[edge, 1])
+        column = np.clip(np.ceil(start[edge, 0] + (row - start[edge, 1]) * slope), 0, width).astype(np.int64)
+        np.add.at(count, (row, column), sign[edge])
+    inside: Mask = np.cumsum(count[:, :width], axis=1, dtype=np.int32) != 0
+    return inside

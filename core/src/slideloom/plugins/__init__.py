@@ -1,0 +1,1 @@
+"""Installed packages in, steps by name out: hooks, discovery, and the core's own steps."""

@@ -1,0 +1,24 @@
+"""Errors of a step, as errors that name step, plugin and slide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from slideloom.base.errors import PluginError, SlideloomError
+from slideloom.plugins.discovery import registry
+from slideloom.settings.options import Settings
+
+
+@contextmanager
+def blaming(step: Settings[Any], kind: str, slide: str) -> Iterator[None]:
+    """Within it, an error that is not ours becomes a `PluginError` that names step, plugin and slide."""
+    try:
+        yield
+    except SlideloomError:
+        raise
+    except Exception as error:
+        owner = registry().owner(type(step))
+        name = f"{kind} '{step.name}' of {owner.dist} {owner.version}"
+        raise PluginError(f"{name} failed on slide {slide}: {type(error).__name__}: {error}") from error

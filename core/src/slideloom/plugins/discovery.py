@@ -1,0 +1,282 @@
+"""Discovery of plugins: entry points are loaded one by one, and a broken one blocks only who asks for it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from types import ModuleType
+from typing import Any, TypeVar
+
+import attrs
+import pluggy
+from attrs import field, frozen
+
+from slideloom.base.errors import PluginError
+from slideloom.plugins import builtin, hookspecs
+from slideloom.settings.options import Settings, did_you_mean
+
+log = logging.getLogger(__name__)
+
+OfferedT = TypeVar("OfferedT")
+
+KINDS: Mapping[str, str] = {
+    "reader": "slideloom_readers",
+    "roi": "slideloom_roi_sources",
+    "qc": "slideloom_slide_qc",
+    "filter": "slideloom_tile_filters",
+    "normalizer": "slideloom_normalizers",
+    "sink": "slideloom_sinks",
+    "placement": "slideloom_placements",
+    "executor": "slideloom_executors",
+    "store": "slideloom_tile_stores",
+}
+"""Kind of step, as pipeline files and messages name it, to its hook."""
+
+_CORE = "core"
+
+
+@frozen
+class Plugin:
+    """One plugin as found.
+
+    Attributes:
+        name: of the entry point.
+        dist: distribution that brought it, and its `version`.
+        module: where the entry point leads.
+        file: of the loaded module, or "".
+        steps: settings classes by kind.
+        commands: sub-commands it adds to the command line.
+        defaults: its steps that are taken where nobody names one; see `hookspecs.DEFAULTS`.
+        libraries: what it stands on.
+        reporters: writers of reports.
+        error: why it cannot be used, or "".
+    """
+
+    name: str
+    dist: str
+    version: str
+    module: str
+    file: str = ""
+    steps: Mapping[str, Sequence[type[Settings[Any]]]] = field(factory=dict, hash=False)
+    commands: Sequence[hookspecs.Command] = ()
+    defaults: Mapping[str, str] = field(factory=dict, hash=False)
+    libraries: Sequence[hookspecs.Library] = ()
+    reporters: Sequence[hookspecs.Reporter] = ()
+    error: str = ""
+
+
+class Registry:
+    """All plugins of this environment, and the hooks of those that work."""
+
+    def __init__(self, plugins: Sequence[Plugin], manager: pluggy.PluginManager) -> None:
+        self.plugins = tuple(plugins)
+        self._manager = manager
+
+    def names(self, kind: str) -> list[str]:
+        """Step names of a kind, sorted; `dist/name` where two plugins offer the same name."""
+        return sorted(self._by_name(kind))
+
+    def find(self, kind: str, name: str) -> type[Settings[Any]]:
+        """The settings class of a step.
+
+        Args:
+            kind: a key of `KINDS`.
+            name: such as "otsu", "macenko_fast" or "slideloom-qc/otsu".
+
+        Raises:
+            PluginError: there is none, or two; broken plugins that may have held it are named.
+        """
+        wanted = name.replace("_", "-")
+        offers = [
+            (plugin, cls)
+            for plugin in self.plugins
+            for cls in plugin.steps.get(kind, ())
+            if wanted in (cls.name, f"{plugin.dist}/{cls.name}".replace("_", "-"))
+        ]
+        if len(offers) == 1:
+            return offers[0][1]
+        if offers:
+            choices = " or ".join(f"'{plugin.dist}/{cls.name}'" for plugin, cls in offers)
+            raise PluginError(f"{kind} '{name}' is offered by more than one plugin; write {choices}")
+        broken = [f"{plugin.dist} ({plugin.error})" for plugin in self.plugins if plugin.error]
+        hint = f"; not loaded: {'; '.join(broken)}" if broken else ""
+        raise PluginError(f"no {kind} is named '{name}'{did_you_mean(name, self.names(kind))}{hint}")
+
+    def default(self, use: str) -> str:
+        """Name of the step to take where a pipeline names none.
+
+        Args:
+            use: a key of `hookspecs.DEFAULTS`.
+
+        Raises:
+            PluginError: no plugin offers one, or two do; the message says how to choose.
+        """
+        kind = hookspecs.DEFAULTS[use]
+        offers = [(plugin, plugin.defaults[use]) for plugin in self.plugins if use in plugin.defaults]
+        if len(offers) == 1:
+            plugin, name = offers[0]
+            return name if name in self.names(kind) else f"{plugin.dist}/{name}"
+        if offers:
+            choices = " or ".join(f"'{plugin.dist}/{name}'" for plugin, name in offers)
+            raise PluginError(f"more than one plugin offers a default {kind}; name the one to use: {choices}")
+        known = ", ".join(self.names(kind)) or "none is installed"
+        raise PluginError(
+            f"no plugin offers a default {kind}: name one (known: {known}), "
+            "or install the usual ones: pip install slideloom"
+        )
+
+    def libraries(self) -> list[hookspecs.Library]:
+        """The libraries that plugins stand on, each module once."""
+        found: dict[str, hookspecs.Library] = {}
+        for plugin in self.plugins:
+            for library in plugin.libraries:
+                found.setdefault(library.module, library)
+        return list(found.values())
+
+    def reporter(self, suffix: str = ".pdf") -> hookspecs.Reporter | None:
+        """The first installed writer of reports of this form, or None."""
+        return next((item for plugin in self.plugins for item in plugin.reporters if item.suffix == suffix), None)
+
+    def all(self, kind: str) -> list[type[Settings[Any]]]:
+        """Every settings class of a kind, by rank and name."""
+        found = [cls for plugin in self.plugins for cls in plugin.steps.get(kind, ())]
+        return sorted(found, key=lambda cls: (cls.rank, cls.name))
+
+    def owner(self, cls: type[Settings[Any]]) -> Plugin:
+        """The plugin that offers a settings class; for a class of no plugin, one made up from its module."""
+        for plugin in self.plugins:
+            if any(cls in classes for classes in plugin.steps.values()):
+                return plugin
+        return Plugin(name=cls.name, dist=cls.__module__.split(".")[0], version="", module=cls.__module__)
+
+    def notify(self, hook: str, **arguments: Any) -> list[str]:
+        """Call an observer hook of every plugin; an error of one is logged, returned as text, and stops no other."""
+        problems = []
+        for impl in getattr(self._manager.hook, hook).get_hookimpls():
+            try:
+                impl.function(*(arguments[name] for name in impl.argnames))
+            except Exception as error:
+                log.exception("plugin '%s' failed in %s", impl.plugin_name, hook)
+                problems.append(f"plugin '{impl.plugin_name}' failed in {hook}: {type(error).__name__}: {error}")
+        return problems
+
+    def _by_name(self, kind: str) -> dict[str, type[Settings[Any]]]:
+        offers = [(plugin, cls) for plugin in self.plugins for cls in plugin.steps.get(kind, ())]
+        counts: dict[str, int] = {}
+        for _, cls in offers:
+            counts[cls.name] = counts.get(cls.name, 0) + 1
+        return {cls.name if counts[cls.name] == 1 else f"{plugin.dist}/{cls.name}": cls for plugin, cls in offers}
+
+
+@cache
+def registry() -> Registry:
+    """The plugins of this environment, loaded at the first call."""
+    return load_registry(_entry_points())
+
+
+def _entry_points() -> list[EntryPoint]:
+    found = entry_points()
+    prefix = hookspecs.ENTRY_POINT_GROUP.rsplit("v", 1)[0] + "v"
+    groups = sorted(group for group in found.groups if group.startswith(prefix))
+    return [point for group in groups for point in found.select(group=group)]
+
+
+def load_registry(points: Sequence[EntryPoint]) -> Registry:
+    """The registry of the core's own steps and these entry points, each loaded on its own."""
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    plugins = [_register(manager, builtin, name=_CORE, dist="slideloom-core", version=_core_version())]
+    in_order = sorted(points, key=lambda point: (point.dist.name if point.dist else "", point.name))
+    plugins.extend(_load(manager, point) for point in in_order)
+    return Registry(plugins, manager)
+
+
+def _core_version() -> str:
+    from slideloom import __version__
+
+    return __version__
+
+
+def _load(manager: pluggy.PluginManager, point: EntryPoint) -> Plugin:
+    dist = point.dist.name if point.dist else "unknown"
+    version = point.dist.version if point.dist else ""
+    blank = Plugin(name=point.name, dist=dist, version=version, module=point.value)
+    if point.group != hookspecs.ENTRY_POINT_GROUP:
+        reason = f"made for the plugin interface {point.group}; this slideloom offers {hookspecs.ENTRY_POINT_GROUP}"
+        return attrs.evolve(blank, error=f"{reason}: update slideloom or install an older {dist}")
+    try:
+        module = point.load()
+    except (Exception, SystemExit) as error:
+        return attrs.evolve(blank, error=f"does not import: {type(error).__name__}: {error}")
+    if not isinstance(module, ModuleType):
+        return attrs.evolve(blank, error=f"{point.value} is not a module")
+    return _register(manager, module, name=point.name, dist=dist, version=version)
+
+
+def _register(manager: pluggy.PluginManager, module: ModuleType, *, name: str, dist: str, version: str) -> Plugin:
+    found = Plugin(name=name, dist=dist, version=version, module=module.__name__, file=module.__file__ or "")
+    unique = name if dist == "slideloom-core" else f"{dist}/{name}"
+    try:
+        manager.register(module, name=unique)
+        steps = {kind: _classes(manager, module, hook) for kind, hook in KINDS.items()}
+        return attrs.evolve(
+            found,
+            steps={kind: classes for kind, classes in steps.items() if classes},
+            commands=_listed(manager, module, "slideloom_commands", hookspecs.Command),
+            libraries=_listed(manager, module, "slideloom_libraries", hookspecs.Library),
+            reporters=_listed(manager, module, "slideloom_reporters", hookspecs.Reporter),
+            defaults=_defaults(manager, module, steps),
+        )
+    except Exception as error:
+        manager.unregister(name=unique)
+        return attrs.evolve(found, error=f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+
+
+def _own_impl(manager: pluggy.PluginManager, module: ModuleType, hook: str) -> Callable[[], Any] | None:
+    for impl in getattr(manager.hook, hook).get_hookimpls():
+        if impl.plugin is module:
+            function: Callable[[], Any] = impl.function
+            return function
+    return None
+
+
+def _classes(manager: pluggy.PluginManager, module: ModuleType, hook: str) -> tuple[type[Settings[Any]], ...]:
+    function = _own_impl(manager, module, hook)
+    if function is None:
+        return ()
+    offered = function()
+    if not isinstance(offered, Sequence) or isinstance(offered, str):
+        raise PluginError(f"{hook} must return a list of settings classes, not {offered!r}")
+    for cls in offered:
+        if not (isinstance(cls, type) and issubclass(cls, Settings) and attrs.has(cls)):
+            raise PluginError(
+                f"{hook} returned {cls!r}, which is not a frozen attrs class derived from slideloom.Settings"
+            )
+        if not isinstance(getattr(cls, "name", None), str):
+            raise PluginError(f"{hook} returned {cls.__name__}, which has no `name`")
+    return tuple(offered)
+
+
+def _listed(manager: pluggy.PluginManager, module: ModuleType, hook: str, kind: type[OfferedT]) -> tuple[OfferedT, ...]:
+    """What a hook that lists values of one kind offers."""
+    function = _own_impl(manager, module, hook)
+    offered = () if function is None else function()
+    for item in offered:
+        if not isinstance(item, kind):
+            raise PluginError(f"{hook} returned {item!r}, which is not a slideloom.{kind.__name__}")
+    return tuple(offered)
+
+
+def _defaults(
+    manager: pluggy.PluginManager, module: ModuleType, steps: Mapping[str, Sequence[type[Settings[Any]]]]
+) -> dict[str, str]:
+    function = _own_impl(manager, module, "slideloom_defaults")
+    offered = {} if function is None else dict(function())
+    for use, name in offered.items():
+        if use not in hookspecs.DEFAULTS:
+            raise PluginError(f"slideloom_defaults: unknown key {use!r}{did_you_mean(use, list(hookspecs.DEFAULTS))}")
+        if name not in [cls.name for cls in steps[hookspecs.DEFAULTS[use]]]:
+            raise PluginError(f"slideloom_defaults: this plugin has no {hookspecs.DEFAULTS[use]} named {name!r}")
+    return offered

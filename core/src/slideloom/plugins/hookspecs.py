@@ -1,0 +1,197 @@
+"""The hooks a plugin may implement. pluggy registers and observes; it never runs per tile."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import pluggy
+from attrs import frozen
+
+from slideloom.settings.options import Settings
+from slideloom.steps.executor import Executor
+from slideloom.steps.normalizer import Normalizer
+from slideloom.steps.placement import Placement
+from slideloom.steps.reader import Reader
+from slideloom.steps.reports import RunReport, SlideReport
+from slideloom.steps.roi_source import RoiSource
+from slideloom.steps.sink import Sink
+from slideloom.steps.slide_qc import SlideQc
+from slideloom.steps.store import TileStores
+from slideloom.steps.tile_filter import TileFilter
+
+PROJECT = "slideloom"
+ENTRY_POINT_GROUP = "slideloom.v1"  # carries the API version; a break is a new group
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@frozen
+class Command:
+    """A sub-command that a plugin adds to the command line.
+
+    Attributes:
+        name: as typed after `slideloom`.
+        help: one line.
+        configure: adds the command's arguments to its parser.
+        run: does the work and returns the exit code; imports what is heavy.
+    """
+
+    name: str
+    help: str
+    configure: Callable[[ArgumentParser], None]
+    run: Callable[[Namespace], int]
+
+
+@frozen
+class Library:
+    """A library that a plugin stands on, for `slideloom doctor` and for the versions in reports.
+
+    Attributes:
+        module: as imported, such as "cv2".
+        install: what to give to pip where it is missing, such as "slideloom-qc".
+        gives: what it is for, in a few words.
+        needed: False if the plugin works without it, or only part of it needs it.
+        apart: True for a library whose import may end the process on some machines; doctor imports it in another.
+        reported: distributions whose versions belong into the report of a run, because they change pixels.
+    """
+
+    module: str
+    install: str
+    gives: str
+    needed: bool = True
+    apart: bool = False
+    reported: tuple[str, ...] = ()
+
+
+@frozen
+class Reporter:
+    """Writes a report of stored tiles.
+
+    Attributes:
+        name: such as "pdf".
+        suffix: of its files, such as ".pdf".
+        write: called with a folder (the output folder of a run, or any folder of stored tiles), the file to write, and
+            slide files where they lie now (perhaps none); returns the file. It prints nothing.
+    """
+
+    name: str
+    suffix: str
+    write: Callable[[Path, Path, Sequence[Path]], Path]
+
+
+DEFAULTS: Mapping[str, str] = {"sink": "sink", "filter": "filter", "roi-folder": "roi", "store": "store"}
+"""What a pipeline may leave unsaid, to the kind of step that then does it.
+
+Where tiles go, which tile filter is on, what reads a folder of regions, and what reads stored tiles.
+"""
+
+
+@hookspec
+def slideloom_readers() -> Sequence[type[Settings[Reader]]]:  # type: ignore[empty-body]
+    """Settings classes of readers. Called once per process, when plugins are first asked for.
+
+    An error or a wrong value blocks only this plugin; `slideloom plugins` shows it.
+    """
+
+
+@hookspec
+def slideloom_roi_sources() -> Sequence[type[Settings[RoiSource]]]:  # type: ignore[empty-body]
+    """Settings classes of ROI sources. Called and judged as `slideloom_readers`."""
+
+
+@hookspec
+def slideloom_slide_qc() -> Sequence[type[Settings[SlideQc]]]:  # type: ignore[empty-body]
+    """Settings classes of slide QC steps. Called and judged as `slideloom_readers`."""
+
+
+@hookspec
+def slideloom_tile_filters() -> Sequence[type[Settings[TileFilter]]]:  # type: ignore[empty-body]
+    """Settings classes of tile filters. Called and judged as `slideloom_readers`."""
+
+
+@hookspec
+def slideloom_normalizers() -> Sequence[type[Settings[Normalizer]]]:  # type: ignore[empty-body]
+    """Settings classes of normalizers. Called and judged as `slideloom_readers`."""
+
+
+@hookspec
+def slideloom_sinks() -> Sequence[type[Settings[Sink]]]:  # type: ignore[empty-body]
+    """Settings classes of sinks. Called and judged as `slideloom_readers`."""
+
+
+@hookspec
+def slideloom_placements() -> Sequence[type[Settings[Placement]]]:  # type: ignore[empty-body]
+    """Settings classes of placements. Called and judged as `slideloom_readers`."""
+
+
+@hookspec
+def slideloom_executors() -> Sequence[type[Settings[Executor]]]:  # type: ignore[empty-body]
+    """Settings classes of executors. Called and judged as `slideloom_readers`."""
+
+
+@hookspec
+def slideloom_tile_stores() -> Sequence[type[Settings[TileStores]]]:  # type: ignore[empty-body]
+    """Settings classes of formats that loaders read tiles from. Called and judged as `slideloom_readers`."""
+
+
+@hookspec
+def slideloom_commands() -> Sequence[Command]:  # type: ignore[empty-body]
+    """Sub-commands for the command line. Called once per process, when plugins are first asked for.
+
+    An error or a wrong value blocks only this plugin. A name that the core or an earlier plugin has is refused when
+    the command line starts.
+    """
+
+
+@hookspec
+def slideloom_defaults() -> Mapping[str, str]:  # type: ignore[empty-body]
+    """Steps of this plugin to take where nobody names one: a key of `DEFAULTS` to the step's name.
+
+    Called once per process, when plugins are first asked for; an error or a wrong value blocks only this plugin. Where
+    two plugins offer a default for the same thing, none is taken: whoever relies on it is asked to choose, so that
+    installing a package never changes results.
+    """
+
+
+@hookspec
+def slideloom_libraries() -> Sequence[Library]:  # type: ignore[empty-body]
+    """Libraries this plugin stands on. Called once per process, when plugins are first asked for.
+
+    An error or a wrong value blocks only this plugin. Where two plugins name one module, the first is taken.
+    """
+
+
+@hookspec
+def slideloom_reporters() -> Sequence[Reporter]:  # type: ignore[empty-body]
+    """Writers of reports. Called once per process, when plugins are first asked for.
+
+    An error or a wrong value blocks only this plugin. A plugin that offers one also writes its report after each run
+    that asks for reports (`run.report`), in `slideloom_run_done`.
+    """
+
+
+@hookspec
+def slideloom_run_started(slides: Sequence[Path], out: Path) -> None:
+    """Prepare for a run. Called once per run, in the parent process, before the first slide.
+
+    The return value is ignored. An error here is logged under the plugin's name and does not stop the run.
+    """
+
+
+@hookspec
+def slideloom_slide_done(report: SlideReport) -> None:
+    """Look at a finished slide. Called once per slide, in the parent process, in input order, also when it failed.
+
+    The return value is ignored. An error here is logged under the plugin's name and does not stop the run.
+    """
+
+
+@hookspec
+def slideloom_run_done(report: RunReport, out: Path) -> None:
+    """Look at a finished run. Called once per run, in the parent process, after every slide and all files.
+
+    The return value is ignored. An error here is logged under the plugin's name and does not stop the run.
+    """

@@ -1,0 +1,94 @@
+"""Steps by name, and in one word as the command line takes them: `NAME:option=value,option=value`."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from slideloom.base.errors import ConfigError
+from slideloom.plugins.discovery import Registry, registry
+from slideloom.settings.options import Settings, options_of
+from slideloom.settings.tables import made_from_table
+
+
+def named_step(
+    kind: str, text: str, *, plugins: Registry, given: Mapping[str, Any] | None = None
+) -> Settings[Any]:  # Any: a step of that kind
+    """The settings that "NAME" or "NAME:option=value" stands for.
+
+    Args:
+        kind: of step, as messages name it.
+        text: such as "tiff:dct_scale=true,cache_mb=64".
+        plugins: where the step is found.
+        given: values of options that the step may have or not; the text goes before.
+
+    Raises:
+        ConfigError: an option is wrong or missing.
+        PluginError: there is no such step.
+    """
+    table = step_table(text)
+    cls = plugins.find(kind, table.pop("use"))
+    usual = {key: value for key, value in (given or {}).items() if key in options_of(cls) and value is not None}
+    return made_from_table(cls, {**usual, **table}, where=f"{kind} {text!r}")
+
+
+def step_settings(kind: str, name: str, options: Mapping[str, Any] | None = None) -> Settings[Any]:
+    """The settings of a step by name.
+
+    Raises:
+        ConfigError: an option is wrong. PluginError: there is no such step.
+    """
+    return made_from_table(registry().find(kind, name), options or {}, where=name)
+
+
+def folder_of_regions(folder: Path) -> Settings[Any]:
+    """The settings of the usual reader of a folder of region files.
+
+    Raises:
+        PluginError: no installed plugin reads such folders.
+    """
+    return step_settings("roi", registry().default("roi-folder"), {"folder": str(folder)})
+
+
+def step_table(text: str) -> dict[str, Any]:
+    """{"use": "otsu", "level": 2} for "otsu:level=2"; values are read as TOML, else as text.
+
+    Raises:
+        ConfigError: an option has no "=".
+    """
+    name, _, rest = text.partition(":")
+    table: dict[str, Any] = {"use": name}
+    for item in _split(rest):
+        key, equals, value = item.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(f"{text!r}: write options as NAME:option=value,option=value")
+        table[key.strip()] = _value(value.strip())
+    return table
+
+
+def _split(text: str) -> list[str]:
+    """The parts between commas that are not within brackets or quotes."""
+    parts, start, depth, quote = [], 0, 0, ""
+    for position, letter in enumerate(text):
+        if quote:
+            quote = "" if letter == quote else quote
+        elif letter in "\"'":
+            quote = letter
+        elif letter in "[{":
+            depth += 1
+        elif letter in "]}":
+            depth -= 1
+        elif letter == "," and depth == 0:
+            parts.append(text[start:position])
+            start = position + 1
+    parts.append(text[start:])
+    return [part for part in parts if part.strip()]
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text

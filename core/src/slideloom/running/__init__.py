@@ -1,0 +1,1 @@
+"""Slides and a pipeline in, a report on every slide out, whatever happens to some of them."""

@@ -1,0 +1,180 @@
+"""Copies slides to a faster disk ahead of reading, with bounded room, and always cleans up."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import attrs
+
+from slideloom.base.errors import OutputError
+from slideloom.base.locks import take_lock
+from slideloom.base.storing import storing_in
+from slideloom.extraction.job import SlideTask
+from slideloom.pipeline.pipeline import RunOptions
+
+log = logging.getLogger(__name__)
+
+_LOCK = "lock"
+_AHEAD = 2  # slides copied beyond those being read
+
+
+@contextmanager
+def buffered(
+    tasks: Sequence[SlideTask], run: RunOptions
+) -> Iterator[tuple[Iterator[SlideTask], Callable[[int], None]]]:
+    """Tasks whose slides lie in the buffer folder, one by one as they are copied, and a function that lets one go.
+
+    Without a buffer folder, the tasks as they are.
+
+    Raises:
+        OutputError: the buffer folder cannot be written.
+    """
+    if run.buffer is None:
+        yield iter(tasks), lambda _position: None
+        return
+    with _folder_in(run.buffer) as folder:
+        copier = _Copier(tasks, folder, int(run.buffer_gb * 1e9), ahead=_AHEAD + (run.jobs or 1))
+        try:
+            copier.start()
+            yield iter(copier), copier.release
+        finally:
+            copier.stop()
+
+
+@contextmanager
+def _folder_in(buffer: Path) -> Iterator[Path]:
+    """A folder of this run in the buffer; those of runs that were killed are removed, and this one at the end."""
+    with storing_in(buffer):
+        buffer.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(buffer)
+        # It has no final name before it is locked, so that another run does not take it for abandoned. (Windows cannot
+        # rename a folder with an open file; there the name is final at once.)
+        new = Path(tempfile.mkdtemp(prefix="slideloom-" if os.name == "nt" else ".slideloom-", dir=buffer))
+        lock = (new / _LOCK).open("a+", encoding="utf-8")
+    with lock:
+        take_lock(lock)
+        folder = buffer / new.name.removeprefix(".")
+        if folder != new:
+            new.rename(folder)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)  # Windows does not remove a file that is open
+
+
+def _remove_abandoned(buffer: Path) -> None:
+    for folder in buffer.glob("slideloom-*"):
+        try:
+            with (folder / _LOCK).open("r+", encoding="utf-8") as lock:
+                is_abandoned = take_lock(lock)
+        except OSError:  # it is not ours, or its run removes it just now
+            continue
+        if is_abandoned:
+            log.info("%s: removed, the run that made it was killed", folder)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+class _Copier:
+    """A thread that copies slides in order while there is room."""
+
+    def __init__(self, tasks: Sequence[SlideTask], folder: Path, room: int, *, ahead: int) -> None:
+        self._tasks = tasks
+        self._folder = folder
+        self._room = room
+        self._ahead = ahead
+        self._ready: dict[int, SlideTask] = {}
+        self._held: dict[int, int] = {}  # task to bytes in the buffer
+        self._changed = threading.Condition()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._copy_all, name="slideloom-buffer", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+        self._thread.join()
+
+    def release(self, position: int) -> None:
+        """The slide of this task is no longer read."""
+        shutil.rmtree(self._folder / str(position), ignore_errors=True)
+        with self._changed:
+            self._held.pop(position, None)
+            self._changed.notify_all()
+
+    def __iter__(self) -> Iterator[SlideTask]:
+        for position in range(len(self._tasks)):
+            with self._changed:
+                while position not in self._ready and not self._stopped:
+                    self._changed.wait()
+                if self._stopped:
+                    return
+                task = self._ready.pop(position)
+            yield task
+
+    def _copy_all(self) -> None:
+        for position, task in enumerate(self._tasks):
+            try:
+                files = companions(task.path)
+                size = sum(file.stat().st_size for file in files)
+            except OSError:  # reading the slide tells what is wrong with it
+                files, size = [], 0
+            with self._changed:
+                while not self._stopped and not self._has_room(size):
+                    self._changed.wait()
+                if self._stopped:
+                    return
+                # Larger than the whole buffer: read from where it is.
+                fits = size <= self._room
+                if fits:
+                    self._held[position] = size
+            ready = self._copied(position, task, files) if fits and files else task
+            with self._changed:
+                self._ready[position] = ready
+                self._changed.notify_all()
+
+    def _has_room(self, size: int) -> bool:
+        if size > self._room:
+            return True
+        return len(self._held) < self._ahead and sum(self._held.values()) + size <= self._room
+
+    def _copied(self, position: int, task: SlideTask, files: Sequence[Path]) -> SlideTask:
+        """The task with its slide in the buffer; as it was where copying fails, so that reading names the reason."""
+        target = self._folder / str(position)
+        try:
+            with storing_in(target):
+                target.mkdir()
+                for file in files:
+                    if self._stopped:
+                        return task
+                    goal = target / file.relative_to(task.path.parent)
+                    goal.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(file, goal)
+        except OutputError as error:
+            log.warning("%s is read from where it is: %s", task.path.name, error)
+            shutil.rmtree(target, ignore_errors=True)
+            with self._changed:
+                self._held.pop(position, None)
+            return task
+        return attrs.evolve(task, read_path=target / task.path.name)
+
+
+def companions(path: Path) -> list[Path]:
+    """All files of a slide: a MIRAX slide has a folder of its name beside it, a folder is all it holds."""
+    if path.is_dir():
+        return [file for file in sorted(path.rglob("*")) if file.is_file()]
+    files = [path] if path.exists() else []
+    folder = path.with_suffix("")
+    if path.suffix.lower() == ".mrxs" and folder.is_dir():
+        files += [file for file in sorted(folder.rglob("*")) if file.is_file()]
+    return files

@@ -1,0 +1,77 @@
+"""Executors of the core: slides in this process, or in processes of their own that survive each other's death."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from slideloom.base.errors import SlideError
+from slideloom.plugins.builtin import InProcess, Processes
+from slideloom.running.workers import Crew, Lost
+from slideloom.steps.executor import Executor
+
+
+def in_process(_settings: InProcess) -> InProcessExecutor:
+    """The executor of `InProcess`."""
+    return InProcessExecutor()
+
+
+def processes(settings: Processes) -> ProcessExecutor:
+    """The executor of `Processes`."""
+    return ProcessExecutor(settings.jobs, timeout_s=settings.timeout_s)
+
+
+class InProcessExecutor(Executor):
+    """See `InProcess`."""
+
+    def run(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[tuple[int, Any]]:
+        """See `Executor.run`."""
+        for index, item in enumerate(items):
+            try:
+                yield index, function(item)
+            except Exception as error:
+                yield index, error
+
+
+class ProcessExecutor(Executor):
+    """See `Processes`.
+
+    An item whose worker dies (killed, out of memory, crash of a native library) is tried again alone at the end, and
+    given up if it kills its worker again. Workers end when this process does, however it ends.
+
+    Args:
+        jobs: number of processes.
+        timeout_s: an item's worker is killed after this time; the item is not tried again.
+        on_message: called with the arguments of each `report_progress` in a worker.
+    """
+
+    def __init__(
+        self, jobs: int, *, timeout_s: float | None = None, on_message: Callable[..., None] | None = None
+    ) -> None:
+        self.on_message = on_message
+        self._jobs = jobs
+        self._timeout_s = timeout_s
+
+    def run(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[tuple[int, Any]]:
+        """See `Executor.run`."""
+        lost: list[tuple[int, Any]] = []
+        with self._crew(function, self._jobs) as crew:
+            for index, result in crew.run(enumerate(items)):
+                if isinstance(result, Lost):
+                    lost.append((index, result.item))
+                else:
+                    yield index, result
+        for index, item in sorted(lost, key=lambda pair: pair[0]):
+            with self._crew(function, 1) as crew:
+                for _, result in crew.run(iter([(index, item)])):
+                    yield index, _given_up() if isinstance(result, Lost) else result
+
+    def _crew(self, function: Callable[[Any], Any], jobs: int) -> Crew:
+        return Crew(function, jobs, timeout_s=self._timeout_s, on_message=self.on_message)
+
+
+def _given_up() -> SlideError:
+    return SlideError(
+        "its worker process died twice (killed, out of memory, or a crash in a native library); "
+        "try fewer jobs, or another reader"
+    )

@@ -1,0 +1,237 @@
+"""A run: slides through a pipeline into an output folder, with a report for every slide whatever happens."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from slideloom.base.errors import ConfigError, OutputError
+from slideloom.base.storing import write_json
+from slideloom.extraction.job import Progress, SlideTask, process_slide
+from slideloom.extraction.output_folder import OutputFolder
+from slideloom.pipeline.pipeline import Pipeline, pipeline_differences
+from slideloom.plugins.builtin import InProcess, Processes
+from slideloom.plugins.discovery import registry
+from slideloom.plugins.shorthand import named_step
+from slideloom.running.buffering import buffered
+from slideloom.running.executors import InProcessExecutor, ProcessExecutor
+from slideloom.running.run_files import _write_burden, _write_errors
+from slideloom.running.versions import versions
+from slideloom.running.workers import report_progress
+from slideloom.settings.options import options_of
+from slideloom.settings.tables import plain
+from slideloom.slides.resolution import read_mpp_file
+from slideloom.slides.slide import slide_name
+from slideloom.steps.executor import Executor
+from slideloom.steps.reports import RunReport, SlideReport
+
+log = logging.getLogger(__name__)
+# Beyond this many threads one slide gains little, and another process gains more.
+THREADS_PER_SLIDE = 4
+
+
+def run_pipeline(
+    pipeline: Pipeline,
+    slides: Sequence[Path],
+    out: Path,
+    *,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+    on_slide: Any = None,  # Any: called as on_slide(report)
+) -> RunReport:
+    """Run slides through a pipeline.
+
+    Args:
+        pipeline: what to do.
+        slides: files; each slide name may occur once.
+        out: output folder, made if missing.
+        dry_run: decide all that needs no tile pixels and write nothing but the reports of plugins.
+        progress: called in this process with slide, tiles done and tiles in all.
+        on_slide: called with each report, in order of completion.
+
+    Raises:
+        ConfigError: an executor or a step does not exist, or the mpp file is wrong.
+        OutputError: the folder is locked, not writable, or holds tiles made with other settings.
+    """
+    check_mpp_file(pipeline)
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    clock = time.perf_counter()
+    folder = OutputFolder(out, pipeline.tiles.label)
+    if dry_run:
+        reports = _run_slides(pipeline, slides, out, dry_run=True, progress=progress, on_slide=on_slide)
+        return _finish(pipeline, reports, folder, started, clock, dry_run=True)
+    with folder.locked():
+        _check_earlier(folder, pipeline)
+        write_json(folder.pipeline, {"digest": pipeline.digest(), "pipeline": _without_run(pipeline)})
+        reports = _run_slides(pipeline, slides, out, dry_run=False, progress=progress, on_slide=on_slide)
+        return _finish(pipeline, reports, folder, started, clock, dry_run=False)
+
+
+def check_mpp_file(pipeline: Pipeline) -> None:
+    """Read the mpp file once, so that a mistake in it is one mistake and not one for each slide."""
+    if pipeline.slides.mpp_file is not None:
+        read_mpp_file(pipeline.slides.mpp_file)
+
+
+def _without_run(pipeline: Pipeline) -> dict[str, Any]:
+    """The pipeline as plain values, without what does not affect the output."""
+    table = pipeline.as_table()
+    table.pop("run")
+    for key in ("include", "exclude"):
+        table["slides"].pop(key, None)
+    return table
+
+
+def _check_earlier(folder: OutputFolder, pipeline: Pipeline) -> None:
+    """Refuse a folder that holds tiles made with other settings."""
+    try:
+        earlier = json.loads(folder.pipeline.read_text(encoding="utf-8"))
+        digest, table = earlier["digest"], earlier["pipeline"]
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError, KeyError) as error:
+        log.warning("%s: cannot be read (%s); slides are compared one by one", folder.pipeline, error)
+        return
+    if digest == pipeline.digest() or pipeline.run.redo or not _holds_tiles(folder):
+        return
+    differences = pipeline_differences(table, json.loads(json.dumps(_without_run(pipeline))))
+    listed = "\n  ".join(differences) or "the content of a file that the settings name"
+    raise OutputError(
+        f"{folder.root}: holds tiles of {folder.label} made with other settings:\n  {listed}\n"
+        "use --redo to make them again, or another output folder"
+    )
+
+
+def _holds_tiles(folder: OutputFolder) -> bool:
+    """True unless no slide of an earlier run got as far as a tile, as when its mpp was not known."""
+    for path in (folder.state / "slides").glob("*.json"):
+        try:
+            report = SlideReport.load(path)
+        except (OSError, ValueError, TypeError):
+            return True
+        if report.written:
+            return True
+    return False
+
+
+def _run_slides(
+    pipeline: Pipeline, slides: Sequence[Path], out: Path, *, dry_run: bool, progress: Progress | None, on_slide: Any
+) -> list[SlideReport]:
+    plugins = registry()
+    if pipeline.run.report and plugins.reporter() is None:
+        log.warning("no report will be written: no installed plugin writes one; pip install slideloom brings it")
+    plugins.notify("slideloom_run_started", slides=list(slides), out=out)
+    jobs, threads = workers(pipeline, len(slides))
+    executor = _executor(pipeline, jobs)
+    told_by: Progress | None = progress if isinstance(executor, InProcessExecutor) else None
+    if isinstance(executor, ProcessExecutor):
+        executor.on_message, told_by = progress, report_progress
+    reports: dict[int, SlideReport] = {}
+    first_of: dict[str, Path] = {}
+    tasks: dict[int, SlideTask] = {}
+    for index, path in enumerate(slides):
+        name = slide_name(path)
+        if name in first_of:
+            reports[index] = _lost(pipeline, path, f"{path}: another slide has this name: {first_of[name]}; rename one")
+            continue
+        first_of[name] = path
+        tasks[index] = SlideTask(
+            pipeline=pipeline,
+            path=path,
+            out=out,
+            threads=threads,
+            dry_run=dry_run,
+            progress=told_by,
+        )
+    told = 0
+    for index, report in _reports(executor, tasks, pipeline):
+        reports[index] = report
+        if on_slide is not None:
+            on_slide(report)
+        while told in reports:
+            plugins.notify("slideloom_slide_done", report=reports[told])
+            told += 1
+    for index in range(told, len(slides)):
+        plugins.notify("slideloom_slide_done", report=reports[index])
+    return [reports[index] for index in range(len(slides))]
+
+
+def _reports(executor: Executor, tasks: dict[int, SlideTask], pipeline: Pipeline) -> Iterator[tuple[int, SlideReport]]:
+    numbers = list(tasks)
+    with buffered(list(tasks.values()), pipeline.run) as (items, release):
+        for position, result in executor.run(process_slide, items):
+            task = tasks[numbers[position]]
+            release(position)
+            if isinstance(result, SlideReport):
+                yield numbers[position], result
+            elif isinstance(result, Exception):
+                yield numbers[position], _lost(pipeline, task.path, f"{task.path.name}: {result}")
+            else:  # KeyboardInterrupt and the like end the run
+                raise result
+
+
+def _lost(pipeline: Pipeline, path: Path, error: str) -> SlideReport:
+    return SlideReport(slide=slide_name(path), path=str(path), status="failed", error=error, label=pipeline.tiles.label)
+
+
+def workers(pipeline: Pipeline, slides: int) -> tuple[int, int]:
+    """Number of processes and of threads in each: as the pipeline says, else by processors and slides."""
+    cores = default_threads()
+    jobs = pipeline.run.jobs
+    if jobs is None:
+        jobs = max(1, min(slides, cores // THREADS_PER_SLIDE))
+    threads = pipeline.run.threads or max(1, min(cores // jobs, 2 * THREADS_PER_SLIDE))
+    return jobs, threads
+
+
+def default_threads() -> int:
+    """Number of processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return max(1, len(os.sched_getaffinity(0)))
+    return os.cpu_count() or 1
+
+
+def _executor(pipeline: Pipeline, jobs: int) -> Executor:
+    name, timeout_s = pipeline.run.executor, pipeline.run.timeout_s
+    if name is None:
+        alone = jobs == 1 and timeout_s is None  # a slide can only be given up in a process of its own
+        return InProcess().build() if alone else Processes(jobs=jobs, timeout_s=timeout_s).build()
+    given = {"jobs": jobs, "timeout_s": timeout_s}
+    settings = named_step("executor", name, plugins=registry(), given=given)
+    if timeout_s is not None and "timeout_s" not in options_of(type(settings)):
+        raise ConfigError(f"run.timeout_s: executor '{name}' cannot give a slide up; use 'processes', or leave it out")
+    chosen: Executor = settings.build()
+    return chosen
+
+
+def _finish(
+    pipeline: Pipeline,
+    reports: Sequence[SlideReport],
+    folder: OutputFolder,
+    started: str,
+    clock: float,
+    *,
+    dry_run: bool,
+) -> RunReport:
+    run = RunReport(
+        slides=tuple(reports),
+        out=str(folder.root),
+        pipeline=plain(pipeline.as_table()),
+        digest=pipeline.digest(),
+        versions=versions(),
+        started=started,
+        seconds=round(time.perf_counter() - clock, 3),
+        dry_run=dry_run,
+    )
+    if not dry_run:
+        write_json(folder.root / "extraction_report.json", run.as_table())
+        _write_errors(folder.root / "errors.csv", run)
+        _write_burden(folder.root, run)
+    registry().notify("slideloom_run_done", report=run, out=folder.root)
+    return run

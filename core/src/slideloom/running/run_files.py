@@ -1,0 +1,48 @@
+"""What a run writes beside its tiles: failed slides, and slides that are out of focus."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from slideloom.base.storing import storing_in, write_whole
+from slideloom.planning.plan import BLUR_BURDEN_WARNING
+from slideloom.steps.reports import RunReport, SlideReport
+
+
+def _write_errors(path: Path, run: RunReport) -> None:
+    """Failed slides and their reasons; an earlier list goes away when nothing failed."""
+    with storing_in(path.parent):
+        if not run.failed:
+            path.unlink(missing_ok=True)
+            return
+        write_whole(path, _csv(("slide", "path", "error"), ((r.slide, r.path, r.error) for r in run.failed)))
+
+
+def _write_burden(root: Path, run: RunReport) -> None:
+    """`high_blur_burden.txt`: slide and value, next to the slides' TFRecords (else in the output folder)."""
+    by_folder: dict[Path, list[SlideReport]] = {}
+    for report in run.slides:
+        records = [root / output for output in report.outputs if output.endswith(".tfrecords")]
+        for folder in {path.parent for path in records} or {root}:
+            high = by_folder.setdefault(folder, [])
+            if report.blur_burden is not None and report.blur_burden > BLUR_BURDEN_WARNING:
+                high.append(report)
+    for folder, reports in by_folder.items():
+        path = folder / "high_blur_burden.txt"
+        with storing_in(folder):
+            if reports:
+                lines = [f"{report.slide},{report.blur_burden:.4f}\n" for report in reports]
+                write_whole(path, "".join(lines).encode())
+            else:
+                path.unlink(missing_ok=True)
+
+
+def _csv(header: Sequence[str], rows: Iterable[Sequence[str]]) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue().encode()

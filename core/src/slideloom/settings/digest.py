@@ -1,0 +1,54 @@
+"""A digest of settings: the same for the same output."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+import attrs
+
+from slideloom.settings.options import Settings, options_of
+
+
+def digest_of(value: Any) -> str:
+    """SHA-256 (hex) of everything in `value` that affects the output.
+
+    Options marked `affects_output=False` are left out. A path to a file counts by the file's content, a path to a
+    folder by its name only: what is read from it is digested where it is read.
+    """
+    text = json.dumps(_digestible(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _as_number(value: Any, wanted: Any) -> Any:
+    """A whole number as a float where an option takes one: 2 and 2.0 are the same setting."""
+    if isinstance(value, int) and not isinstance(value, bool) and float in (wanted, *get_args(wanted)):
+        return float(value)
+    return value
+
+
+def _digestible(value: Any) -> Any:
+    if isinstance(value, Path):
+        if value.is_file():
+            with value.open("rb") as file:
+                return {"file": hashlib.file_digest(file, "sha256").hexdigest()}
+        return {"path": value.name}
+    if attrs.has(type(value)):
+        infos = options_of(type(value))
+        items = {
+            name: _digestible(_as_number(getattr(value, name), info.type))
+            for name, info in infos.items()
+            if info.affects_output
+        }
+        label = getattr(type(value), "name", None)
+        if isinstance(value, Settings):
+            items["use"] = f"{type(value).__module__.split('.')[0]}/{label}"
+        return items
+    if isinstance(value, tuple | list):
+        return [_digestible(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): _digestible(item) for key, item in value.items()}
+    return value

@@ -1,0 +1,335 @@
+"""The slide model: what a reader delivers, and how the core maps level-0 boxes to pixels."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from math import ceil, floor
+from pathlib import Path
+from types import TracebackType
+from typing import ClassVar, Self
+
+import numpy as np
+from attrs import evolve, field, frozen
+
+from slideloom.base.errors import PluginError, SlideError, SlideloomError
+from slideloom.base.geometry import Box, Point, Rgb, Size
+from slideloom.pixels.mosaic import Mosaic
+from slideloom.pixels.resampling import resample
+
+# One read of a level never asks for more than this, so that a slide without a pyramid fits in memory.
+MAX_READ_PX = 4096 * 4096
+# A level this much coarser than wanted is still used: scanners write 4.0003 where they mean 4.
+LEVEL_TOLERANCE = 0.01
+
+
+@frozen
+class Level:
+    """One stored resolution of a slide.
+
+    Attributes:
+        size: width and height in pixels.
+        downsample_x: level-0 pixels per pixel of this level, along x.
+        downsample_y: the same along y.
+    """
+
+    size: Size
+    downsample_x: float
+    downsample_y: float
+
+    @property
+    def downsample(self) -> float:
+        """The larger of both downsamples."""
+        return max(self.downsample_x, self.downsample_y)
+
+
+@frozen
+class Resolution:
+    """Microns per pixel (mpp) of level 0, and where they come from."""
+
+    x: float
+    y: float
+    source: str  # such as "openslide.mpp-x", "override", "TIFF resolution", "objective power"
+
+    @property
+    def mean(self) -> float:
+        """Arithmetic mean of both axes, in microns per pixel."""
+        return (self.x + self.y) / 2
+
+
+@frozen
+class SlideInfo:
+    """What is known of a slide without reading pixels.
+
+    Attributes:
+        path: the file.
+        name: the file name without its extension (`.ome.tif` and `.ome.tiff` count as one).
+        reader: name of the reader that opened it.
+        levels: from level 0, the largest, to the smallest.
+        mpp: microns per pixel of level 0, or None if the slide records none.
+        tiff_mpp: microns per pixel from the TIFF resolution tags, or None; used where `mpp` is None.
+        objective_power: such as 20.0, or None.
+        bounds: the scanned area in level-0 pixels, or None if it is the whole slide.
+        vendor: as the reader names it, such as "aperio", or "".
+        background: colour (R, G, B) of places without an image.
+        properties: everything else the file says, as text.
+    """
+
+    path: Path
+    name: str
+    reader: str
+    levels: tuple[Level, ...]
+    mpp: Resolution | None = None
+    tiff_mpp: Resolution | None = None
+    objective_power: float | None = None
+    bounds: Box | None = None
+    vendor: str = ""
+    background: tuple[int, int, int] = (255, 255, 255)
+    properties: Mapping[str, str] = field(factory=dict, hash=False)
+
+    @property
+    def size(self) -> Size:
+        """Width and height of level 0 in pixels."""
+        return self.levels[0].size
+
+    @property
+    def box(self) -> Box:
+        """All of level 0."""
+        return Box(0, 0, self.size.width, self.size.height)
+
+    def level_for(self, downsample: float) -> int:
+        """Index of the coarsest level that is not coarser than `downsample` (with 1% tolerance), else 0."""
+        fitting = [i for i, level in enumerate(self.levels) if level.downsample <= downsample * (1 + LEVEL_TOLERANCE)]
+        return max(fitting, key=lambda i: self.levels[i].downsample, default=0)
+
+
+def slide_name(path: Path) -> str:
+    """The slide's name: the file name without extension; `.ome.tif` and `.ome.tiff` count as one extension."""
+    lower = path.name.lower()
+    for extension in (".ome.tif", ".ome.tiff"):
+        if lower.endswith(extension):
+            return path.name[: -len(extension)]
+    return path.stem
+
+
+def levels_from_sizes(sizes: Sequence[Size]) -> tuple[Level, ...]:
+    """Levels whose downsample is the whole number the scanner meant, where rounding explains the stored size.
+
+    A level of 1009 pixels under a slide of 4035 is downsampled by 4, not by 3.999: taking the quotient would
+    shift the far side of the slide by up to a pixel.
+    """
+
+    def meant(full: int, small: int) -> float:
+        whole = max(1, round(full / small))
+        explained = small in (full // whole, ceil(full / whole))
+        return float(whole) if explained else full / small
+
+    first = sizes[0]
+    return tuple(Level(size, meant(first.width, size.width), meant(first.height, size.height)) for size in sizes)
+
+
+class Slide(ABC):
+    """One open slide. Made by `Reader.open`; a subclass sets `info` and implements `read`.
+
+    `read` may be called from several threads at once, unless `thread_safe` is False: then the core holds a lock.
+    """
+
+    thread_safe: ClassVar[bool] = True
+    info: SlideInfo
+
+    @abstractmethod
+    def read(self, origin: Point, level: int, size: Size) -> Rgb:
+        """Pixels of one level.
+
+        Args:
+            origin: top left, in pixels *of that level*; may lie outside the slide.
+            level: index into `info.levels`.
+            size: in pixels of that level.
+
+        Returns:
+            (size.height, size.width, 3) uint8. Outside the slide and where nothing was scanned:
+            `info.background`.
+
+        Raises:
+            SlideError: these pixels cannot be read (damaged file).
+        """
+
+    def read_many(self, origins: Sequence[Point], level: int, size: Size) -> list[Rgb | SlideError]:
+        """`read` for many places; a place that cannot be read gives its error instead of pixels.
+
+        A reader that can share work between neighbours overrides this. Results may be views; nobody writes to them.
+        """
+        results: list[Rgb | SlideError] = []
+        for origin in origins:
+            try:
+                results.append(self.read(origin, level, size))
+            except SlideError as error:
+                results.append(error)
+        return results
+
+    def read_each(self, origins: Sequence[Point], level: int, size: Size) -> Iterator[Rgb | Mosaic | SlideError]:
+        """`read_many`, one place after another: an image may be overwritten when the next one is asked for.
+
+        A reader that can use one piece of memory for all of them overrides this, or one that has tiles of one size:
+        it may give a `Mosaic`, whose window is what was asked for, and spare the copy.
+        """
+        yield from self.read_many(origins, level, size)
+
+    def resample(self, rgb: Rgb, *, box: Box, size: Size) -> Rgb:
+        """`slideloom.pixels.resampling.resample`; readers with a native image library give its faster equal."""
+        return resample(rgb, box=box, size=size)
+
+    def resample_into(self, source: Rgb | Mosaic, *, box: Box, out: Rgb) -> None:
+        """`resample` of an image, or of the window of a mosaic, to the size of `out`, and into it."""
+        rgb = source.image() if isinstance(source, Mosaic) else source
+        out[...] = self.resample(rgb, box=box, size=Size(out.shape[1], out.shape[0]))
+
+    def close(self) -> None:  # noqa: B027 - nothing to release is a valid answer
+        """Release the file. Called once; the slide is not used afterwards."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def read_at(self, box: Box, size: Size, *, level: int | None = None) -> Rgb:
+        """The slide within a level-0 box, resampled to `size` with sub-pixel accuracy.
+
+        Args:
+            box: in level-0 pixels; may reach outside the slide, which is `info.background` there.
+            size: of the result in pixels.
+            level: the level to read; by default the coarsest that need not be enlarged.
+
+        Returns:
+            (size.height, size.width, 3) uint8.
+
+        Raises:
+            SlideError: pixels cannot be read.
+        """
+        if level is None:
+            level = self.info.level_for(min(box.width / size.width, box.height / size.height))
+        stored = self.info.levels[level]
+        here = box.scaled(x=1 / stored.downsample_x, y=1 / stored.downsample_y)
+        if here.width * here.height > MAX_READ_PX and size.area > 1:
+            return self._read_in_parts(box, size, level)
+        return self.read_boxes([box], size, level=level)[0]
+
+    def _read_in_parts(self, box: Box, size: Size, level: int) -> Rgb:
+        result = np.empty((size.height, size.width, 3), np.uint8)
+        stored = self.info.levels[level]
+        step_x, step_y = box.width / size.width, box.height / size.height
+        side = MAX_READ_PX**0.5
+        columns = max(1, floor(side * stored.downsample_x / step_x))
+        rows = max(1, floor(side * stored.downsample_y / step_y))
+        for top in range(0, size.height, rows):
+            for left in range(0, size.width, columns):
+                part = Size(min(columns, size.width - left), min(rows, size.height - top))
+                where = Box(box.x + left * step_x, box.y + top * step_y, part.width * step_x, part.height * step_y)
+                result[top : top + part.height, left : left + part.width] = self.read_boxes([where], part, level=level)[
+                    0
+                ]
+        return result
+
+    def read_boxes(self, boxes: Sequence[Box], size: Size, *, level: int) -> list[Rgb]:
+        """`read_at` for many boxes of one size, from one level.
+
+        Raises:
+            SlideError: one of them cannot be read.
+        """
+        results = []
+        for result in self.try_read_boxes(boxes, size, level=level):
+            if isinstance(result, SlideError):
+                raise result
+            results.append(result)
+        return results
+
+    def try_read_boxes(self, boxes: Sequence[Box], size: Size, *, level: int) -> list[Rgb | SlideError]:
+        """`read_boxes`, where a box that cannot be read gives its error. All boxes have the same width and height."""
+        images = [np.empty((size.height, size.width, 3), np.uint8) for _ in boxes]
+        errors = self.read_into(boxes, images, level=level)
+        return [image if error is None else error for image, error in zip(images, errors, strict=True)]
+
+    def read_into(self, boxes: Sequence[Box], images: Sequence[Rgb], *, level: int) -> list[SlideError | None]:
+        """`try_read_boxes` into memory that is there already.
+
+        Args:
+            boxes: in level-0 pixels, all of the same width and height.
+            images: as many, each (h, w, 3) uint8 of one size; written to.
+            level: the level to read.
+
+        Returns:
+            For each box None, or why it cannot be read; its image is then left as it was, or half-written.
+        """
+        if not boxes:
+            return []
+        stored = self.info.levels[level]
+        here = [box.scaled(x=1 / stored.downsample_x, y=1 / stored.downsample_y) for box in boxes]
+        # Edges within 1e-6 of a whole pixel are on it: the quotient of two floats is not to cost a column.
+        origins = [Point(floor(box.x + 1e-6), floor(box.y + 1e-6)) for box in here]
+        reach = Size(
+            max(ceil(box.right - 1e-6) - origin.x for box, origin in zip(here, origins, strict=True)),
+            max(ceil(box.bottom - 1e-6) - origin.y for box, origin in zip(here, origins, strict=True)),
+        )
+        errors: list[SlideError | None] = []
+        pixels = self._checked(origins, level, reach)
+        for found, box, origin, image in zip(pixels, here, origins, images, strict=True):
+            if isinstance(found, SlideError):
+                errors.append(found)
+            else:
+                self.resample_into(found, box=box.moved(x=-origin.x, y=-origin.y), out=image)
+                errors.append(None)
+        return errors
+
+    def _checked(self, origins: Sequence[Point], level: int, size: Size) -> Iterator[Rgb | Mosaic | SlideError]:
+        """`read_each`, where a reader that breaks its contract is named."""
+        who, slide = f"reader '{self.info.reader}'", self.info.name
+        shape, count = (size.height, size.width, 3), 0
+        try:
+            for found in self.read_each(origins, level, size):
+                count += 1
+                if count > len(origins):
+                    break
+                if isinstance(found, Mosaic):
+                    if found.window != size:
+                        raise PluginError(
+                            f"{who} broke its contract on slide {slide}: wanted {size}, got {found.window}"
+                        )
+                elif not isinstance(found, SlideError) and (found.shape != shape or found.dtype != np.uint8):
+                    wanted = f"wanted {shape} uint8, got {found.shape} {found.dtype}"
+                    raise PluginError(f"{who} broke its contract on slide {slide}: {wanted}")
+                yield found
+        except (SlideloomError, MemoryError):
+            raise
+        except Exception as error:
+            raise PluginError(f"{who} failed on slide {slide}: {type(error).__name__}: {error}") from error
+        if count != len(origins):
+            wanted = f"wanted {len(origins)} images, got {count if count < len(origins) else 'more'}"
+            raise PluginError(f"{who} broke its contract on slide {slide}: {wanted}")
+
+    def thumbnail(self, *, max_px: int | None = None, mpp: float | None = None) -> Rgb:
+        """The whole slide, small.
+
+        Args:
+            max_px: width and height at most; or
+            mpp: the resolution wanted, in microns per pixel, if the slide's own is known.
+
+        Returns:
+            (h, w, 3) uint8, at least 1 x 1 and never larger than level 0.
+        """
+        whole = self.info.size
+        if mpp is not None:
+            if self.info.mpp is None:
+                raise SlideError(f"{self.info.path.name}: a thumbnail at {mpp} mpp needs the slide's microns per pixel")
+            scale_x, scale_y = self.info.mpp.x / mpp, self.info.mpp.y / mpp
+        else:
+            scale_x = scale_y = (max_px or 1024) / max(whole.width, whole.height)
+        width = max(1, min(whole.width, floor(whole.width * scale_x + 1e-6)))
+        height = max(1, min(whole.height, floor(whole.height * scale_y + 1e-6)))
+        return self.read_at(self.info.box, Size(width, height))
+
+    def use_mpp(self, mpp: Resolution) -> None:
+        """Take `mpp` as the slide's resolution from now on."""
+        self.info = evolve(self.info, mpp=mpp)

@@ -1,0 +1,110 @@
+"""Tiles as columns: the geometry they share, and where each one is."""
+
+from __future__ import annotations
+
+from typing import Self
+
+import numpy as np
+from attrs import field, frozen
+from numpy.typing import NDArray
+
+from slideloom.base.geometry import Box, IntArray, RgbBatch, Size
+
+
+@frozen
+class TileGeometry:
+    """What all tiles of a slide have in common.
+
+    Attributes:
+        tile_px: width and height of a tile image in pixels.
+        tile_um: its width in microns as asked for, or as the level gives it.
+        footprint: size of a tile in level-0 pixels.
+        stride: distance of neighbouring tiles in level-0 pixels, along x (width) and y (height).
+        level: the level tiles are read from.
+        mpp: microns per pixel of a tile image (mean of x and y).
+        label: `299px_302um` or `299px_10x`, as existing datasets name their folders.
+    """
+
+    tile_px: int
+    tile_um: float
+    footprint: Size
+    stride: Size
+    level: int
+    mpp: float
+    label: str
+
+    @property
+    def size(self) -> Size:
+        """Width and height of a tile image."""
+        return Size(self.tile_px, self.tile_px)
+
+
+def _column() -> IntArray:
+    column: IntArray = field(converter=lambda values: np.asarray(values, dtype=np.int64), eq=False)
+    return column
+
+
+@frozen
+class Tiles:
+    """N tiles of a slide, as columns of equal length.
+
+    Attributes:
+        index: (N,) number of the tile in the slide's plan.
+        x, y: (N,) top left, level-0 pixels; may be negative or reach over the far side.
+        grid_x, grid_y: (N,) column and row in the grid (or running number and 0 for cell centroids).
+        footprint: level-0 size of each tile.
+        roi: (N,) index of the region that a tile was accepted by, -1 if none.
+    """
+
+    index: IntArray = _column()
+    x: IntArray = _column()
+    y: IntArray = _column()
+    grid_x: IntArray = _column()
+    grid_y: IntArray = _column()
+    roi: IntArray = _column()
+    footprint: Size = field(kw_only=True)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @property
+    def loc_x(self) -> IntArray:
+        """(N,) x of the tile's centre, int(x + footprint / 2), as in existing datasets."""
+        centre: IntArray = np.floor(self.x + self.footprint.width / 2).astype(np.int64)
+        return centre
+
+    @property
+    def loc_y(self) -> IntArray:
+        """(N,) y of the tile's centre."""
+        centre: IntArray = np.floor(self.y + self.footprint.height / 2).astype(np.int64)
+        return centre
+
+    def take(self, which: NDArray[np.integer] | NDArray[np.bool_] | slice) -> Self:
+        """The tiles at these positions, or where this mask is True."""
+        columns = (self.index, self.x, self.y, self.grid_x, self.grid_y, self.roi)
+        return type(self)(*(column[which] for column in columns), footprint=self.footprint)
+
+    def boxes(self) -> list[Box]:
+        """The level-0 box of each tile."""
+        width, height = self.footprint.width, self.footprint.height
+        return [Box(x, y, width, height) for x, y in zip(self.x.tolist(), self.y.tolist(), strict=True)]
+
+
+@frozen
+class TileBatch:
+    """Tiles with their pixels.
+
+    Attributes:
+        rgb: (B, H, W, 3) uint8; a step must not write to it.
+        tiles: B tiles.
+        slide: name of the slide.
+        labels: B region labels, None where a tile has none.
+    """
+
+    rgb: RgbBatch = field(eq=False)
+    tiles: Tiles
+    slide: str
+    labels: tuple[str | None, ...]
+
+    def __len__(self) -> int:
+        return len(self.tiles)

@@ -1,0 +1,75 @@
+"""The contract of normalizers: a batch of tiles in, the same with their staining normalized out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+from attrs import field, frozen
+from numpy.typing import NDArray
+
+from slideloom.base.geometry import Mask, RgbBatch
+from slideloom.slides.slide import Slide
+from slideloom.slides.tiles import TileBatch
+from slideloom.steps.scene import Scene
+
+
+@frozen
+class Normalized:
+    """Normalized tiles.
+
+    Attributes:
+        rgb: (B, H, W, 3) uint8.
+        ok: (B,) bool, False where the tile could not be normalized and is rejected.
+        fallback: (B,) bool, True where the step's fallback was used (the original kept, or the slide's fit); counted in
+            the report. None means nowhere.
+    """
+
+    rgb: RgbBatch = field(eq=False)
+    ok: NDArray[np.bool_] = field(eq=False)
+    fallback: NDArray[np.bool_] | None = field(default=None, eq=False)
+
+
+class Normalizer(ABC):
+    """Brings the staining of tiles to a target."""
+
+    thread_safe: ClassVar[bool] = True
+
+    def for_slide(self, slide: Slide, scene: Scene, discard: Mask | None) -> Normalizer:
+        """The normalizer for one slide. Called once per slide, before any tile.
+
+        Args:
+            slide: open, with known mpp.
+            scene: regions and tile geometry.
+            discard: (h, w) bool over the whole slide, True where QC or regions discard; None if nothing does.
+
+        Returns:
+            `self` unless the step takes statistics from the slide.
+        """
+        return self
+
+    @property
+    def needs_slide(self) -> bool:
+        """True if `for_slide` measures the slide; what loads single tiles then has to prepare the slide first."""
+        return type(self).for_slide is not Normalizer.for_slide
+
+    def fit_table(self) -> Mapping[str, Any] | None:
+        """The target values as plain numbers and lists (`norm_fit` of a params.json); None if there are none.
+
+        A normalizer that gives them takes the path of that file as its option `target`, and is then the same again.
+        """
+        return None
+
+    def tensorflow_form(self) -> Callable[[Any, Any], Any] | None:
+        """A function for `tf.data.Dataset.map`, made of TensorFlow's operations; None if there is none.
+
+        It takes images (B, H, W, 3) uint8 and the tiles' numbers (B,) int64, which random draws depend on, and returns
+        images of the same shape; those that cannot be normalized stay as they are. Any: TensorFlow has no types.
+        """
+        return None
+
+    @abstractmethod
+    def apply(self, batch: TileBatch) -> Normalized:
+        """The batch with its staining normalized, each tile from its own pixels and the slide's statistics only."""

@@ -1,0 +1,27 @@
+"""The contract of readers: a file in, an open slide out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+from slideloom.slides.slide import Slide
+
+
+class Reader(ABC):
+    """Opens slides of one family of formats."""
+
+    @abstractmethod
+    def recognises(self, path: Path) -> bool:
+        """True if this reader can open the file, judged by content; the extension alone is not enough.
+
+        Called once per slide and reader. Must be quick and must not raise for a file of another format.
+        """
+
+    @abstractmethod
+    def open(self, path: Path) -> Slide:
+        """The slide, ready to read.
+
+        Raises:
+            SlideError: the file is damaged or not a slide; the message names file and remedy.
+        """

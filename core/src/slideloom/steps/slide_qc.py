@@ -1,0 +1,46 @@
+"""The contract of slide QC: a slide in, a mask of what to discard out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Literal
+
+from attrs import field, frozen
+
+from slideloom.base.geometry import Box, Mask
+from slideloom.slides.slide import Slide
+from slideloom.steps.scene import Scene
+
+QcKind = Literal["background", "blur", "artifact"]
+
+
+@frozen
+class QcResult:
+    """What a slide QC found.
+
+    Attributes:
+        mask: (h, w) bool, True where the slide is to be discarded.
+        kind: "background" (no tissue), "blur" (out of focus) or "artifact" (pen, folds, anything else).
+        extent: the level-0 box that the mask covers; None means the whole slide.
+        metrics: named numbers for the report.
+        notes: sentences for the report.
+    """
+
+    mask: Mask = field(eq=False)
+    kind: QcKind
+    extent: Box | None = None
+    metrics: Mapping[str, float] = field(factory=dict, hash=False)
+    notes: tuple[str, ...] = ()
+
+
+class SlideQc(ABC):
+    """Finds parts of a slide to discard, on low magnification."""
+
+    @abstractmethod
+    def assess(self, slide: Slide, scene: Scene) -> QcResult:
+        """The mask of what to discard. Called once per slide; `slide.info.mpp` is known.
+
+        Memory must be bounded: read in blocks, not the whole of a large level. A step that takes long may work on
+        `scene.threads` blocks at a time; it starts its threads and ends them.
+        """

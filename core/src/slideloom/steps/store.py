@@ -1,0 +1,84 @@
+"""The contract of tile stores: files of a sink in, tiles for loaders out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slideloom.base.errors import PluginError
+from slideloom.base.geometry import Rgb
+
+
+class TileStore(ABC):
+    """The stored tiles of one slide, by number, for loaders.
+
+    Can be pickled, and read from several threads at once. Files are opened when first read.
+    """
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of tiles."""
+
+    @property
+    @abstractmethod
+    def locations(self) -> NDArray[np.int64] | None:
+        """(n, 2) `loc_x` and `loc_y` of each tile's centre, in stored order; None if they are not stored."""
+
+    @abstractmethod
+    def read(self, number: int) -> Rgb:
+        """Tile `number`, decoded: (tile_px, tile_px, 3) uint8.
+
+        Raises:
+            SlideloomError: it is damaged; the message names file and number.
+        """
+
+    def close(self) -> None:  # noqa: B027 - nothing to release is a valid answer
+        """Release the file; it is opened again if a tile is read again."""
+
+
+class TileStores(ABC):
+    """One format of stored tiles, with one file per slide.
+
+    Attributes:
+        suffix: what file names end in after the slide's name, such as ".tfrecords".
+    """
+
+    suffix: ClassVar[str]
+
+    @abstractmethod
+    def open(self, path: Path) -> TileStore:
+        """The tiles in a file.
+
+        Raises:
+            SlideloomError: the file is damaged; the message names it.
+        """
+
+    def recompressed(self, rgb: Rgb, quality: int) -> Rgb:
+        """A tile (H, W, 3) uint8 as it is after JPEG of this quality, for augmentation.
+
+        Raises:
+            PluginError: the format has no image library.
+        """
+        raise PluginError(f"{type(self).__name__} cannot compress tiles; leave 'jpeg' out of augment")
+
+    def tensorflow(self, paths: Sequence[Path], *, shuffle: int, seed: int) -> Any:  # Any: a tf.data.Dataset
+        """The tiles of many files as a `tf.data.Dataset`, read and decoded by TensorFlow's own operations.
+
+        Args:
+            paths: the files.
+            shuffle: number of tiles that wait to be drawn from, and files in random order; 0 keeps stored order.
+            seed: of the order, which differs from epoch to epoch.
+
+        Returns:
+            Elements {"image": (h, w, 3) uint8, "slide": text, "loc_x": int64, "loc_y": int64}; -1 for a location that
+            is not stored.
+
+        Raises:
+            PluginError: the format has no such form.
+        """
+        raise PluginError(f"{type(self).__name__} has no TensorFlow form; use dataset.torch, or a TFRecord sink")

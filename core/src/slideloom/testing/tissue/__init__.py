@@ -1,6 +1,0 @@
-"""A realistic H&E-like slide out of numpy alone, with its truth."""
-
-from slideloom.testing.tissue.demo import DEMO_SIZE, DemoSlide, write_demo_slide
-from slideloom.testing.tissue.truth import DemoTruth, load_truth, save_truth, write_demo_rois
-
-__all__ = ["DEMO_SIZE", "DemoSlide", "DemoTruth", "load_truth", "save_truth", "write_demo_rois", "write_demo_slide"]

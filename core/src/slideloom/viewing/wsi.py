@@ -1,0 +1,371 @@
+"""One whole-slide image in Python: look at it, mask it, list and read its tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+from attrs import field, frozen
+from numpy.typing import NDArray
+
+from slideloom.base.errors import ConfigError
+from slideloom.base.geometry import Rgb, Size
+from slideloom.drawing.pictures import Picture, outlined
+from slideloom.extraction.engine import blocks_of
+from slideloom.extraction.overview import plan_picture
+from slideloom.pipeline.pipeline import Pipeline, QcUse, RoiUse, Slides
+from slideloom.pipeline.tiling import Tiling
+from slideloom.planning.ledger import Ledger
+from slideloom.planning.opening import open_slide
+from slideloom.planning.plan import (
+    SlidePlan,
+    apply_qc,
+    apply_regions,
+    assess_step,
+    check_qc_result,
+    measure_burden,
+    plan_slide,
+)
+from slideloom.plugins.shorthand import folder_of_regions, step_settings
+from slideloom.settings.options import Settings
+from slideloom.slides.regions import Regions, RoiMethod
+from slideloom.slides.slide import Slide, SlideInfo
+from slideloom.slides.tiles import TileGeometry, Tiles
+from slideloom.steps.scene import Scene
+from slideloom.steps.slide_qc import QcResult, SlideQc
+from slideloom.viewing.frames import tile_frame
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_READ_AT_ONCE = 16
+
+
+@frozen
+class TileView:
+    """One tile with its pixels.
+
+    Attributes:
+        rgb: (tile_px, tile_px, 3) uint8.
+        loc_x, loc_y: its centre in level-0 pixels.
+        grid_x, grid_y: column and row.
+        label: of its region, or None.
+    """
+
+    rgb: Rgb = field(eq=False)
+    loc_x: int
+    loc_y: int
+    grid_x: int
+    grid_y: int
+    label: str | None
+
+
+class WSI:
+    """A slide cut into tiles, for looking and for programs; nothing is written.
+
+    Args:
+        path: of the slide.
+        tile_px: width and height of a tile image in pixels.
+        tile_um: width of a tile in microns, or a magnification such as "10x".
+        stride_div: stride is the tile's size divided by this.
+        roi: a folder of ROI files, or settings of a ROI source, or None.
+        roi_method: "auto", "inside", "outside" or "ignore".
+        roi_filter_method: "center", or the share of a tile's area that regions must cover.
+        artifact_labels: labels of regions to cut out.
+        mpp: microns per pixel, instead of what the slide records.
+        reader: name of the reader.
+        edge_tiles: also padded tiles at the far sides.
+        enable_downsample: False reads level 0 only.
+        use_bounds: stay within the scanned bounds.
+
+    Raises:
+        SlideError: the slide cannot be opened; `MissingResolution` if its mpp is not known.
+        ConfigError: an argument is wrong.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        tile_px: int,
+        tile_um: float | str,
+        *,
+        stride_div: float = 1.0,
+        roi: Path | str | Settings[Any] | None = None,
+        roi_method: RoiMethod = "auto",
+        roi_filter_method: float | Literal["center"] = "center",
+        artifact_labels: Sequence[str] = (),
+        mpp: float | None = None,
+        reader: str | None = None,
+        edge_tiles: bool = False,
+        enable_downsample: bool = True,
+        use_bounds: bool = False,
+    ) -> None:
+        with _refusing():
+            tiles = Tiling(
+                size_px=tile_px,
+                size_um=None if isinstance(tile_um, str) else float(tile_um),
+                magnification=tile_um if isinstance(tile_um, str) else None,
+                stride_div=stride_div,
+                edge_tiles=edge_tiles,
+                enable_downsample=enable_downsample,
+                use_bounds=use_bounds,
+            )
+            uses: tuple[RoiUse, ...] = ()
+            if roi is not None:
+                by_share = roi_filter_method != "center"
+                use = RoiUse(
+                    source=roi if isinstance(roi, Settings) else folder_of_regions(Path(roi)),
+                    method=roi_method,
+                    filter_method="proportion" if by_share else "center",
+                    threshold=float(roi_filter_method) if by_share else 0.5,
+                    artifacts=tuple(artifact_labels),
+                )
+                uses = (use,)
+            self._pipeline = Pipeline(tiles=tiles, slides=Slides(reader=reader, mpp=mpp), roi=uses)
+        self.slide: Slide = open_slide(path, slides=self._pipeline.slides)
+        self._qc: list[tuple[QcUse, QcResult]] = []
+        try:
+            self._plan = self._planned()
+        except BaseException:
+            self.slide.close()
+            raise
+
+    def _planned(self) -> SlidePlan:
+        plan = plan_slide(self.slide, self._pipeline)
+        apply_regions(plan)
+        considered = plan.ledger.tiles.take(plan.ledger.candidates())
+        for use, result in self._qc:
+            apply_qc(plan, use, result)
+        measure_burden(plan, considered)
+        return plan
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the file."""
+        self.slide.close()
+
+    @property
+    def info(self) -> SlideInfo:
+        """What is known of the slide."""
+        return self.slide.info
+
+    @property
+    def name(self) -> str:
+        """The slide's name."""
+        return self.slide.info.name
+
+    @property
+    def mpp(self) -> float:
+        """Microns per pixel of level 0, mean of x and y."""
+        return self.slide.info.mpp.mean if self.slide.info.mpp is not None else float("nan")
+
+    @property
+    def dimensions(self) -> tuple[int, int]:
+        """Width and height of level 0 in pixels."""
+        return self.slide.info.size.width, self.slide.info.size.height
+
+    @property
+    def geometry(self) -> TileGeometry:
+        """Size, stride and level of tiles."""
+        return self._plan.scene.geometry
+
+    @property
+    def regions(self) -> Regions:
+        """The regions of interest, empty if there are none."""
+        return self._plan.scene.regions or Regions()
+
+    @property
+    def tiles(self) -> Tiles:
+        """The tiles that regions and QC leave."""
+        return self._plan.ledger.tiles.take(self._plan.ledger.candidates())
+
+    @property
+    def ledger(self) -> Ledger:
+        """The account of every planned tile."""
+        return self._plan.ledger
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was noticed about regions and QC."""
+        return tuple(self._plan.warnings)
+
+    @property
+    def blur_burden(self) -> float | None:
+        """Share of tissue out of focus, 0-1; None before a background and a blur QC were run."""
+        return self._plan.burden
+
+    @property
+    def qc_results(self) -> tuple[QcResult, ...]:
+        """Results of the QC steps, in the order they were run."""
+        return tuple(result for _, result in self._qc)
+
+    @property
+    def grid(self) -> NDArray[np.bool_]:
+        """(columns, rows) bool, True where a tile is kept."""
+        every = self._plan.ledger.tiles
+        shape = (int(every.grid_x.max(initial=-1)) + 1, int(every.grid_y.max(initial=-1)) + 1)
+        grid = np.zeros(shape, bool)
+        kept = self.tiles
+        grid[kept.grid_x, kept.grid_y] = True
+        return grid
+
+    def __len__(self) -> int:
+        return len(self._plan.ledger.candidates())
+
+    def __repr__(self) -> str:
+        mpp = self.slide.info.mpp
+        where = f"{mpp.mean:g} um per pixel from {mpp.source}" if mpp is not None else "mpp unknown"
+        width, height = self.dimensions
+        return (
+            f"<WSI {self.name}: {width} x {height}, {where}; "
+            f"{len(self)} of {len(self._plan.ledger)} tiles of {self.geometry.label}>"
+        )
+
+    def _repr_png_(self) -> bytes:
+        return self.preview().png()
+
+    def qc(
+        self,
+        steps: str | Settings[Any] | SlideQc | Sequence[str | Settings[Any] | SlideQc],
+        *,
+        filter_threshold: float = 0.6,
+        **options: Any,
+    ) -> QcResult | list[QcResult]:
+        """Run slide QC and drop the tiles it masks; earlier QC stays.
+
+        Args:
+            steps: a name such as "otsu", settings such as `Otsu()`, a step of your own, or a list of these.
+            filter_threshold: drop a tile if more of it is masked.
+            options: of a single step given by name.
+
+        Returns:
+            The result, or a list of results for a list.
+
+        Raises:
+            ConfigError: a name or an option is wrong.
+        """
+        if isinstance(steps, str | Settings | SlideQc):
+            return self._run_qc(steps, filter_threshold, options)
+        if options:
+            raise ConfigError(
+                f"options {', '.join(options)} need a single step; give settings objects in the list instead"
+            )
+        return [self._run_qc(step, filter_threshold, {}) for step in steps]
+
+    def _run_qc(
+        self, step: str | Settings[Any] | SlideQc, filter_threshold: float, options: Mapping[str, Any]
+    ) -> QcResult:
+        settings = step_settings("qc", step, options) if isinstance(step, str) else step
+        if isinstance(settings, SlideQc):
+            settings = _Given(settings)
+        with _refusing():
+            use = QcUse(step=settings, filter_threshold=filter_threshold)
+        result = assess_step(self._plan, use)
+        self._qc.append((use, result))
+        self._plan = self._planned()
+        return result
+
+    def apply_mask(self, result: QcResult, *, filter_threshold: float = 0.6) -> None:
+        """Drop the tiles that a mask of your own covers."""
+        check_qc_result(result, "mask")
+        with _refusing():
+            use = QcUse(step=_Given(_Fixed(result)), filter_threshold=filter_threshold)
+        self._qc.append((use, result))
+        self._plan = self._planned()
+
+    def remove_qc(self) -> None:
+        """Forget all QC; the tiles it dropped are back."""
+        self._qc.clear()
+        self._plan = self._planned()
+
+    def tile_dataframe(self, *, every: bool = False) -> pd.DataFrame:
+        """One row per kept tile: loc_x, loc_y, grid_x, grid_y, roi_name, roi_desc, label.
+
+        Args:
+            every: also tiles that were dropped, with a column `status` ("kept", or the step that dropped them).
+        """
+        return tile_frame(self._plan, every=every)
+
+    def thumb(self, *, max_px: int = 1024, mpp: float | None = None, rois: bool = False) -> Picture:
+        """The slide, small.
+
+        Args:
+            max_px: width and height at most; or
+            mpp: the resolution in microns per pixel.
+            rois: with the outlines of its regions.
+        """
+        picture = Picture(self.slide.thumbnail(max_px=None if mpp is not None else max_px, mpp=mpp))
+        return outlined(picture, self.regions, whole=self.info.size) if rois else picture
+
+    def preview(self, *, max_px: int = 2048) -> Picture:
+        """The slide with regions, masks, kept and dropped tiles."""
+        return plan_picture(self._plan, max_px=max_px)
+
+    def __getitem__(self, place: tuple[int, int]) -> Rgb:
+        """The tile in a column and row of the grid, whether kept or not: (tile_px, tile_px, 3) uint8.
+
+        Raises:
+            IndexError: the grid has no such place.
+            SlideError: its pixels cannot be read.
+        """
+        column, row = place
+        every = self._plan.ledger.tiles
+        found = np.flatnonzero((every.grid_x == column) & (every.grid_y == row))
+        if not len(found):
+            columns, rows = self.grid.shape
+            raise IndexError(f"no tile at column {column}, row {row}; the grid has {columns} columns and {rows} rows")
+        return self._read(every.take(found[:1]))[0]
+
+    def __iter__(self) -> Iterator[TileView]:
+        """The kept tiles, neighbours together."""
+        regions = self._plan.regions
+        for block in blocks_of(self.tiles, downsample=self.info.levels[self.geometry.level].downsample):
+            for start in range(0, len(block), _READ_AT_ONCE):
+                part = block.take(slice(start, start + _READ_AT_ONCE))
+                columns = (part.loc_x, part.loc_y, part.grid_x, part.grid_y, part.roi)
+                rows = zip(*(column.tolist() for column in columns), strict=True)
+                for rgb, (x, y, column, row, roi) in zip(self._read(part), rows, strict=True):
+                    yield TileView(rgb, x, y, column, row, regions[roi].label if roi >= 0 else None)
+
+    def _read(self, tiles: Tiles) -> list[Rgb]:
+        size = Size(self.geometry.tile_px, self.geometry.tile_px)
+        return self.slide.read_boxes(tiles.boxes(), size, level=self.geometry.level)
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Within it, the `ValueError` of an option that is out of range becomes a `ConfigError`."""
+    try:
+        yield
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+@frozen
+class _Given(Settings[SlideQc]):
+    """A step that the caller made."""
+
+    given: SlideQc = field(eq=False)
+    name = "own"
+
+    def build(self) -> SlideQc:
+        return self.given
+
+
+class _Fixed(SlideQc):
+    def __init__(self, result: QcResult) -> None:
+        self._result = result
+
+    def assess(self, slide: Slide, scene: Scene) -> QcResult:
+        return self._result

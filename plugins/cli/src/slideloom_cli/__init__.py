@@ -1,0 +1,1 @@
+"""The `slideloom` command."""

@@ -1,0 +1,113 @@
+"""`slideloom extract`, `slideloom run`, `slideloom check`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import attrs
+from slideloom.base.storing import storing_in
+from slideloom.pipeline.file import load_pipeline, pipeline_from_table
+from slideloom.pipeline.pipeline import Pipeline, RunOptions
+from slideloom.settings.tables import made_from_table
+from slideloom.steps.reports import RunReport
+
+from slideloom_cli.options import add_extract_options, add_run_options, run_table, table_of
+
+
+def configure_extract(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `slideloom extract`."""
+    parser.add_argument("slides", nargs="+", metavar="SLIDES", help="files, folders or patterns")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="output folder")
+    _add_params(parser)
+    add_extract_options(parser)
+    add_run_options(parser)
+
+
+def _add_params(parser: argparse.ArgumentParser) -> None:
+    text = "params.json of a model, or its folder: refuse tiles that are not as it was trained on"
+    parser.add_argument("--params", type=Path, metavar="FILE", help=text)
+
+
+def run_extract(chosen: argparse.Namespace) -> int:
+    """Cut slides into tiles."""
+    pipeline = pipeline_from_table(table_of(chosen), where="command line", base=Path())
+    return _run(pipeline, base=None, out=chosen.out, chosen=chosen)
+
+
+def configure_run(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `slideloom run`."""
+    parser.add_argument("pipeline", type=Path, metavar="PIPELINE.toml")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="output folder (run.out, else the file's own folder)")
+    _add_params(parser)
+    add_run_options(parser)
+
+
+def run_run(chosen: argparse.Namespace) -> int:
+    """Cut slides into tiles as a pipeline file says."""
+    pipeline = load_pipeline(chosen.pipeline)
+    given = made_from_table(RunOptions, run_table(chosen), where="command line", base=Path())
+    changes = {name: getattr(given, name) for name in run_table(chosen)}
+    pipeline = attrs.evolve(pipeline, run=attrs.evolve(pipeline.run, **changes))
+    base = chosen.pipeline.parent
+    return _run(pipeline, base=base, out=chosen.out or pipeline.run.out or base, chosen=chosen)
+
+
+def configure_check(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `slideloom check`."""
+    parser.add_argument("pipeline", type=Path, metavar="PIPELINE.toml")
+
+
+def run_check(chosen: argparse.Namespace) -> int:
+    """Find every mistake in a pipeline file, and count its slides."""
+    from slideloom.running.find_slides import slides_of
+    from slideloom.running.run import check_mpp_file
+
+    pipeline = load_pipeline(chosen.pipeline)
+    check_mpp_file(pipeline)
+    slides = slides_of(pipeline, chosen.pipeline.parent)
+    steps = [use.step.name for use in pipeline.qc] + [step.name for step in pipeline.filters]
+    count = f"{len(slides)} slide{'' if len(slides) == 1 else 's'}"
+    print(f"{chosen.pipeline}: correct; {count}; {pipeline.tiles.label}; steps: {', '.join(steps) or 'none'}")
+    return 0
+
+
+def _run(pipeline: Pipeline, *, base: Path | None, out: Path, chosen: argparse.Namespace) -> int:
+    from slideloom.running.find_slides import require_slides, slides_of
+    from slideloom.running.run import run_pipeline
+
+    from slideloom_cli.display import RunDisplay, print_json, print_summary
+
+    if chosen.params is not None:
+        from slideloom import load_params  # of the cohort distribution
+
+        load_params(chosen.params).check(pipeline)
+    slides = slides_of(pipeline, base)
+    require_slides(slides)
+    with storing_in(out):
+        out.mkdir(parents=True, exist_ok=True)
+    display = RunDisplay(len(slides), quiet=chosen.quiet)
+    with display.shown():
+        report = run_pipeline(
+            pipeline, slides, out, dry_run=chosen.dry_run, progress=display.tiles, on_slide=display.slide
+        )
+    print_summary(report)
+    print_report_path(pipeline, out)
+    if chosen.json:
+        print_json(report.as_table())
+    return exit_code(report)
+
+
+def print_report_path(pipeline: Pipeline, out: Path) -> None:
+    """Say where the PDF report is, if the run was to make one."""
+    from slideloom_cli.display import console
+
+    if pipeline.run.report:
+        # Their names hold the time, so the last one is this run's.
+        for path in sorted(out.glob("tile_extraction_report-*.pdf"))[-1:]:
+            console().print(f"report   {path}", soft_wrap=True, markup=False)
+
+
+def exit_code(report: RunReport) -> int:
+    """0 only if every slide succeeded."""
+    return 1 if report.failed else 0

@@ -1,0 +1,249 @@
+"""`slideloom info`, `slideloom plugins`, `slideloom doctor`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import attrs
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from slideloom import __version__
+from slideloom.base.errors import MissingResolution
+from slideloom.pipeline.pipeline import Slides
+from slideloom.planning.opening import open_without_mpp
+from slideloom.plugins.discovery import KINDS, Plugin, registry
+from slideloom.plugins.hookspecs import Library
+from slideloom.settings.options import OptionInfo, help_text, options_of
+from slideloom.slides.resolution import find_resolution
+from slideloom.slides.slide import Slide
+
+from slideloom_cli.display import print_json
+
+
+def configure_info(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `slideloom info`."""
+    parser.add_argument("slide", type=Path, metavar="SLIDE")
+    parser.add_argument("--reader", help="name of the reader to use")
+    parser.add_argument("--properties", action="store_true", help="also everything else the file says")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run_info(chosen: argparse.Namespace) -> int:
+    """Show what is known of a slide."""
+    with open_without_mpp(chosen.slide, Slides(reader=chosen.reader)) as slide:
+        facts = _facts(slide)
+    if not chosen.properties:
+        facts.pop("properties")
+    if chosen.json:
+        print_json(facts)
+        return 0
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for key, value in facts.items():
+        table.add_row(key, escape(_lines(value)))
+    Console(highlight=False).print(table, soft_wrap=True)
+    return 0
+
+
+def _lines(value: Any) -> str:
+    if isinstance(value, dict):
+        return "\n".join(f"{key} = {item}" for key, item in value.items())
+    return "\n".join(str(item) for item in value) if isinstance(value, list) else str(value)
+
+
+def _facts(slide: Slide) -> dict[str, Any]:
+    info = slide.info
+    try:
+        mpp = find_resolution(info)
+        resolution = f"{mpp.x:g} x {mpp.y:g} um per pixel, from {mpp.source}"
+    except MissingResolution as error:
+        resolution = f"unknown: {error}"
+    levels = [
+        f"{i}: {level.size.width} x {level.size.height}, downsample {level.downsample_x:g} x {level.downsample_y:g}"
+        for i, level in enumerate(info.levels)
+    ]
+    return {
+        "slide": info.name,
+        "path": str(info.path),
+        "reader": info.reader,
+        "vendor": info.vendor or "unknown",
+        "size": f"{info.size.width} x {info.size.height}",
+        "levels": levels,
+        "mpp": resolution,
+        "objective power": info.objective_power or "unknown",
+        "bounds": "whole slide" if info.bounds is None else str(attrs.astuple(info.bounds)),
+        "properties": dict(sorted(info.properties.items())),
+    }
+
+
+def configure_plugins(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `slideloom plugins`."""
+    parser.add_argument("--verbose", "-v", action="store_true", help="with file, options, types, defaults and help")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run_plugins(chosen: argparse.Namespace) -> int:
+    """List plugins and their steps; the exit code tells whether all of them load."""
+    plugins = registry().plugins
+    if chosen.json:
+        print_json([_plugin_table(plugin) for plugin in plugins])
+    else:
+        out = Console(highlight=False)
+        for plugin in plugins:
+            _print_plugin(out, plugin, verbose=chosen.verbose)
+    return 1 if any(plugin.error for plugin in plugins) else 0
+
+
+def _plugin_table(plugin: Plugin) -> dict[str, Any]:
+    steps = [
+        {
+            "kind": kind,
+            "name": cls.name,
+            "help": help_text(cls),
+            "options": {name: _option_table(info) for name, info in options_of(cls).items()},
+        }
+        for kind, classes in plugin.steps.items()
+        for cls in classes
+    ]
+    return {
+        "name": plugin.name,
+        "dist": plugin.dist,
+        "version": plugin.version,
+        "module": plugin.module,
+        "file": plugin.file,
+        "error": plugin.error,
+        "steps": steps,
+        "commands": [command.name for command in plugin.commands],
+    }
+
+
+def _option_table(info: OptionInfo) -> dict[str, Any]:
+    default = None if info.is_required else str(info.default)
+    return {
+        "type": info.type_text,
+        "required": info.is_required,
+        "default": default,
+        "help": info.help,
+        "unit": info.unit,
+    }
+
+
+def _print_plugin(out: Console, plugin: Plugin, *, verbose: bool) -> None:
+    title = f"[bold]{escape(plugin.dist)}[/] {plugin.version}"
+    if plugin.error:
+        out.print(f"{title}  [bold red]not usable[/]: {escape(plugin.error)}", soft_wrap=True)
+        return
+    out.print(title + (f"  {escape(plugin.file)}" if verbose else ""), soft_wrap=True)
+    for kind in KINDS:
+        for cls in plugin.steps.get(kind, ()):
+            out.print(f"  {kind:<11}{cls.name:<20}{escape(help_text(cls))}", soft_wrap=True)
+            if verbose:
+                _print_options(out, cls)
+    for command in plugin.commands:
+        out.print(f"  {'command':<11}{command.name:<20}{escape(command.help)}", soft_wrap=True)
+
+
+def _print_options(out: Console, cls: type[Any]) -> None:
+    for name, info in options_of(cls).items():
+        default = "required" if info.is_required else f"default {info.default}"
+        unit = f" {info.unit}" if info.unit else ""
+        out.print(
+            f"    {name}: {escape(info.type_text)}{unit} ({escape(default)}): {escape(info.help)}", soft_wrap=True
+        )
+
+
+def configure_doctor(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `slideloom doctor`."""
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run_doctor(chosen: argparse.Namespace) -> int:
+    """Check what is installed, which native libraries answer, and what is missing."""
+    rows = [_examine(library) for library in registry().libraries()]
+    broken = [plugin for plugin in registry().plugins if plugin.error]
+    missing_kinds = [kind for kind in ("reader", "sink") if not registry().names(kind)]
+    if chosen.json:
+        print_json({"libraries": rows, "broken_plugins": {p.dist: p.error for p in broken}, "missing": missing_kinds})
+    else:
+        _print_doctor(rows, broken, missing_kinds)
+    unusable = any(row["needed"] and row["error"] for row in rows)
+    return 1 if unusable or broken or missing_kinds else 0
+
+
+# Where a processor is too old for their instructions, these libraries do not raise but end the process.
+_ASK_APART = """
+import importlib, json, sys
+try:
+    answer = [str(getattr(importlib.import_module(sys.argv[1]), "__version__", "")), ""]
+except Exception as error:
+    answer = ["", f"{type(error).__name__}: {error}"]
+print(json.dumps(answer))
+"""
+# What TensorFlow says of itself at each start is no finding; its errors still come through.
+_QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_ENABLE_ONEDNN_OPTS": "0"}
+
+
+def _examine(library: Library) -> dict[str, Any]:
+    version, error = _ask_apart(library.module) if library.apart else _ask(library.module)
+    row: dict[str, Any] = {"library": library.module, "gives": library.gives, "needed": library.needed, "error": error}
+    if error:
+        row["remedy"] = f"pip install {library.install}"
+    row["version"] = version
+    return row
+
+
+def _ask(name: str) -> tuple[str, str]:
+    """Version and error of a library, one of them empty."""
+    try:
+        module = importlib.import_module(name)
+    except Exception as error:
+        return "", f"{type(error).__name__}: {error}"
+    native = getattr(module, "__library_version__", "")  # OpenSlide's own, beside that of its Python package
+    if name == "pyvips":
+        native = ".".join(str(module.version(part)) for part in range(3))
+    return str(getattr(module, "__version__", "")) + (f" (native {native})" if native else ""), ""
+
+
+def _ask_apart(name: str) -> tuple[str, str]:
+    done = subprocess.run(  # noqa: S603 - the module is one of our own list
+        [sys.executable, "-P", "-c", _ASK_APART, name],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+        env={**_QUIET, **os.environ},
+    )
+    if done.returncode:
+        return "", f"importing it ends the process with code {done.returncode}"
+    version, error = json.loads(done.stdout.splitlines()[-1])
+    return version, error
+
+
+def _print_doctor(rows: list[dict[str, Any]], broken: list[Plugin], missing_kinds: list[str]) -> None:
+    out = Console(highlight=False)
+    out.print(
+        f"slideloom {__version__}, Python {platform.python_version()}, {platform.platform()}, {escape(sys.prefix)}",
+        soft_wrap=True,
+    )
+    for row in rows:
+        if not row["error"]:
+            out.print(f"  [green]ok[/]       {row['library']:<20}{row['version']:<28}{row['gives']}", soft_wrap=True)
+            continue
+        word = "[bold red]missing[/] " if row["needed"] else "[yellow]absent[/]  "
+        out.print(f"  {word} {row['library']:<20}{row['gives']}: {escape(row['remedy'])}", soft_wrap=True)
+        if row["needed"]:
+            out.print(f"           {escape(row['error'])}", soft_wrap=True)
+    for plugin in broken:
+        out.print(f"  [bold red]broken[/]   {plugin.dist}: {escape(plugin.error)}", soft_wrap=True)
+    for kind in missing_kinds:
+        out.print(f"  [bold red]missing[/]  no {kind} is installed: pip install slideloom", soft_wrap=True)
+    working = [plugin for plugin in registry().plugins if not plugin.error]
+    steps = sum(len(classes) for plugin in working for classes in plugin.steps.values())
+    out.print(f"  {len(working)} plugins with {steps} steps; `slideloom plugins` lists them")

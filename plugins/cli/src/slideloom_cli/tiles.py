@@ -1,0 +1,71 @@
+"""`slideloom tiles`: where the tiles of one slide are, and what became of each."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+from slideloom.base.errors import ConfigError
+from slideloom.base.storing import storing_in, write_whole
+from slideloom.drawing.geojson import write_tiles_geojson
+from slideloom.pipeline.file import pipeline_from_table
+from slideloom.planning.opening import open_slide
+from slideloom.planning.plan import SlidePlan, apply_regions, assess_slide, plan_slide
+from slideloom.viewing.frames import kept_or_dropped, tile_frame
+
+from slideloom_cli.options import add_plan_options, plan_table
+
+
+def configure_tiles(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `slideloom tiles`: those of `slideloom extract` that need no tile's pixels."""
+    parser.add_argument("slide", type=Path, metavar="SLIDE")
+    parser.add_argument("--kept-only", action="store_true", help="leave dropped tiles out")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help=".csv, .parquet or .geojson; standard output if not given"
+    )
+    add_plan_options(parser)
+
+
+def run_tiles(chosen: argparse.Namespace) -> int:
+    """List the tiles of a slide."""
+    if chosen.out is not None and chosen.out.suffix.lower() not in (".csv", ".parquet", ".geojson"):
+        raise ConfigError(f"--out {chosen.out}: the name must end in .csv, .parquet or .geojson")
+    table = {**plan_table(chosen), "filter": [], "sink": []}
+    pipeline = pipeline_from_table(table, where="command line", base=Path())
+    with open_slide(chosen.slide, slides=pipeline.slides) as slide:
+        plan = plan_slide(slide, pipeline)
+        apply_regions(plan)
+        assess_slide(plan, pipeline)
+        for warning in plan.warnings:
+            print(f"warning: {warning}", file=sys.stderr)
+        _write(plan, chosen.out, kept_only=chosen.kept_only)
+    kept, planned = len(plan.ledger.candidates()), len(plan.ledger)
+    print(f"{slide.info.name}: {kept} of {planned} tiles kept", file=sys.stderr)
+    return 0
+
+
+def _write(plan: SlidePlan, out: Path | None, *, kept_only: bool) -> None:
+    if out is not None and out.suffix.lower() == ".geojson":
+        status = kept_or_dropped(plan)
+        which = np.flatnonzero([word == "kept" or not kept_only for word in status])
+        bounds = plan.slide.info.bounds
+        with storing_in(out.parent):
+            # QuPath crops slides to their bounds, and counts from there.
+            origin = (bounds.x, bounds.y) if bounds is not None else (0.0, 0.0)
+            write_tiles_geojson(out, plan.ledger.tiles.take(which), [status[i] for i in which.tolist()], origin=origin)
+        return
+    frame = tile_frame(plan, every=not kept_only)
+    if out is None:
+        sys.stdout.write(frame.to_csv(index=False))
+        return
+    with storing_in(out.parent):
+        if out.suffix.lower() == ".csv":
+            write_whole(out, frame.to_csv(index=False).encode())
+            return
+        try:
+            content = frame.to_parquet(index=False)
+        except ImportError as error:
+            raise ConfigError(f"{out}: Parquet needs pyarrow: pip install pyarrow") from error
+        write_whole(out, content)

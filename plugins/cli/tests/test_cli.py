@@ -1,0 +1,301 @@
+"""The command line: what it prints, and its exit code."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from slideloom.base.errors import ConfigError
+from slideloom.plugins.shorthand import step_table
+from slideloom_cli.main import main
+
+WriteSlide = Callable[..., Path]
+TILES = ["--tile-px", "60", "--tile-um", "75", "--filter", "none", "--sink", "raw"]
+
+
+@pytest.fixture(autouse=True)
+def plugins(raw: Callable[..., None]) -> None:
+    """The analytic reader and the raw sink."""
+
+
+def test_extract_returns_0_and_prints_a_report_for_programs(
+    analytic: WriteSlide, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = main(["extract", str(analytic()), *TILES, "--out", str(tmp_path / "out"), "--json"])
+
+    printed = capsys.readouterr()
+    report = json.loads(printed.out)
+    assert code == 0
+    assert report["slides"][0]["written"] == report["slides"][0]["planned"] > 0
+    assert "tiles" in printed.err
+
+
+def test_a_failed_slide_is_named_with_its_reason_and_the_exit_code_is_1(
+    analytic: WriteSlide, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = tmp_path / "bad.svs"
+    bad.touch()
+
+    code = main(["extract", str(analytic()), str(bad), *TILES, "--out", str(tmp_path / "out")])
+
+    printed = capsys.readouterr()
+    assert code == 1
+    assert "bad.svs: the file is empty" in printed.err
+    assert printed.out == ""
+    assert (tmp_path / "out" / "raw" / "a.raw").exists()
+
+
+def test_a_slide_without_tiles_is_loud(
+    analytic: WriteSlide, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["extract", str(analytic(width=100, height=100)), *TILES, "--out", str(tmp_path / "out")])
+
+    assert "NO TILES a: no tile fits on the slide" in capsys.readouterr().err
+
+
+def test_a_wrong_option_is_refused_before_anything_is_read(
+    analytic: WriteSlide, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = main(["extract", str(analytic()), *TILES[:4], "--sink", "rwa", "--out", str(tmp_path / "out")])
+
+    assert code == 1
+    assert "no sink is named 'rwa' (did you mean 'raw'?)" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_pipeline_file_is_checked_and_run(
+    analytic: WriteSlide, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    analytic()
+    file = tmp_path / "p.toml"
+    file.write_text(
+        'slideloom = 1\nfilter = []\n[slides]\ninclude = ["slides/*.json"]\n[tiles]\nsize_px = 60\nsize_um = 75\n'
+        '[[sink]]\nuse = "raw"\n'
+    )
+
+    assert main(["check", str(file)]) == 0
+    assert "1 slide; 60px_75um" in capsys.readouterr().out
+    assert main(["run", str(file), "--threads", "1"]) == 0
+    assert (tmp_path / "raw" / "a.raw").exists()
+
+
+def test_check_prints_every_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "p.toml"
+    file.write_text("slideloom = 1\n[tiles]\nsize_px = 60\nsize = 3\n[runn]\n")
+
+    assert main(["check", str(file)]) == 1
+    printed = capsys.readouterr().err
+    assert "unknown key 'size'" in printed
+    assert "unknown table 'runn' (did you mean 'run'?)" in printed
+
+
+def test_info_tells_levels_and_resolution(analytic: WriteSlide, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", str(analytic(downsamples=[1, 4])), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+
+    assert facts["size"] == "2200 x 1800"
+    assert len(facts["levels"]) == 2
+    assert facts["mpp"].startswith("0.5 x 0.5 um per pixel")
+
+
+def test_plugins_lists_steps_with_options(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["plugins", "--json"])
+    listed = {plugin["dist"]: plugin for plugin in json.loads(capsys.readouterr().out)}
+    (sink,) = [step for step in listed["raw_plugin"]["steps"] if step["kind"] == "sink"]
+
+    assert sink["options"]["folder"] == {
+        "type": "text",
+        "required": False,
+        "default": "raw",
+        "help": "sub-folder",
+        "unit": "",
+    }
+
+
+def test_a_broken_plugin_shows_and_gives_exit_code_1(
+    raw: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw("broken_plugin", "import no_such_thing")
+
+    assert main(["plugins", "-v"]) == 1
+    assert "no_such_thing" in capsys.readouterr().out
+
+
+def test_doctor_tells_of_each_library_its_version_or_how_to_get_it(
+    raw: Callable[..., None], capfd: pytest.CaptureFixture[str]
+) -> None:
+    raw("broken_plugin", "import no_such_thing")
+
+    assert main(["doctor", "--json"]) == 1
+    told = json.loads(capfd.readouterr().out)
+    libraries = {row["library"]: row for row in told["libraries"]}
+    assert libraries["numpy"]["version"]
+    assert all(row["remedy"].startswith("pip install ") for row in libraries.values() if row["error"])
+    assert "no_such_thing" in told["broken_plugins"]["broken_plugin"]
+    assert told["missing"] == []
+    assert main(["doctor"]) == 1
+    assert "broken   broken_plugin" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("source", "version", "error"),
+    [
+        ('__version__ = "2.99"', "2.99", ""),
+        ('raise ImportError("no libcudart")', "", "ImportError: no libcudart"),
+        ("os.abort()", "", "importing it ends the process with code"),
+    ],
+)
+def test_doctor_lets_tensorflow_tell_errors_but_not_of_itself(
+    source: str,
+    version: str,
+    error: str,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
+    # TensorFlow's own rule: a message is written if its level is not below TF_CPP_MIN_LOG_LEVEL.
+    module = """
+import os
+for level, text in enumerate(["I chatter", "W chatter", "E broken driver"]):
+    if level >= int(os.environ.get("TF_CPP_MIN_LOG_LEVEL", "0")):
+        os.write(2, (text + "\\n").encode())
+"""
+    (tmp_path / "site" / "tensorflow.py").write_text(module + source + "\n")
+
+    main(["doctor", "--json"])
+
+    told = capfd.readouterr()
+    (row,) = [row for row in json.loads(told.out)["libraries"] if row["library"] == "tensorflow"]
+    assert row["version"] == version
+    assert row["error"].startswith(error)
+    assert bool(row["error"]) == bool(error)
+    assert "chatter" not in told.err
+    assert "E broken driver" in told.err
+
+
+def test_a_plugin_adds_a_command(raw: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
+    raw(
+        "hello_plugin",
+        """
+        from slideloom import Command, hookimpl
+
+        def configure(parser):
+            parser.add_argument("who")
+
+        def run(chosen):
+            print("hello", chosen.who)
+            return 7
+
+        @hookimpl
+        def slideloom_commands():
+            return [Command(name="hello", help="say hello", configure=configure, run=run)]
+        """,
+    )
+
+    assert main(["hello", "you"]) == 7
+    assert capsys.readouterr().out == "hello you\n"
+
+
+def test_tiles_writes_csv_and_geojson(analytic: WriteSlide, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    slide = str(analytic())
+    tiles = ["--tile-px", "60", "--tile-um", "75"]
+
+    assert main(["tiles", slide, *tiles]) == 0
+    rows = capsys.readouterr().out.splitlines()
+    assert rows[0] == "loc_x,loc_y,grid_x,grid_y,roi_name,roi_desc,label,status"
+    assert main(["tiles", slide, *tiles, "--out", str(tmp_path / "t.geojson")]) == 0
+    assert len(json.loads((tmp_path / "t.geojson").read_text())["features"]) == len(rows) - 1
+    assert main(["tiles", slide, *tiles, "--out", str(tmp_path / "t.xls")]) == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--use-bounds"],
+        ["--edge-tiles", "--stride-div", "2"],
+        ["--random-origin", "--seed", "3"],
+        ["--mpp", "0.4"],
+        ["--mpp-file", "mpp.csv"],
+        ["--placement", "grid:use_bounds=true"],
+        ["--tile-um", "10x", "--no-downsample"],
+        ["--reader", "analytic"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_tiles_are_where_extract_cuts_them_with_the_same_options(
+    words: list[str],
+    analytic: WriteSlide,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mpp.csv").write_text("slide,mpp\na,0.4\n")
+    slide = str(analytic(bounds=(333, 222, 1500, 1200), mpp=1.0 if "10x" in words else 0.5))
+
+    assert main(["extract", slide, *TILES, *words, "--out", "out"]) == 0
+    capsys.readouterr()
+    assert main(["tiles", slide, "--tile-px", "60", "--tile-um", "75", *words]) == 0
+
+    (table,) = Path("out/slideloom").glob("*/tiles/a.csv")
+    cut = list(csv.DictReader(io.StringIO(table.read_text())))
+    listed = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert listed == [{**row, "status": "kept"} for row in cut]
+    assert {row["status"] for row in cut} == {"written"}
+
+
+def test_tiles_tells_a_wrong_option_as_extract_does(analytic: WriteSlide, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tiles", str(analytic()), "--tile-px", "60", "--tile-um", "wide"]) == 1
+    assert "--tile-um must be a number of microns or a magnification" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "table"),
+    [
+        ("otsu", {"use": "otsu"}),
+        ("otsu:level=2,scale=0.5", {"use": "otsu", "level": 2, "scale": 0.5}),
+        ("macenko:target=v3,fast=true", {"use": "macenko", "target": "v3", "fast": True}),
+        ('a:list=[1,2],word="x,y"', {"use": "a", "list": [1, 2], "word": "x,y"}),
+        ("roi:folder=some/dir-1", {"use": "roi", "folder": "some/dir-1"}),
+    ],
+)
+def test_steps_on_the_command_line_are_tables(text: str, table: dict[str, object]) -> None:
+    assert step_table(text) == table
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--roi", ".", "--roi-filter", "half"], "--roi-filter must be center or a share from 0 to 1, not 'half'"),
+        (["--tile-um", "wide"], "--tile-um must be a number of microns or a magnification such as \"10x\", not 'wide'"),
+    ],
+)
+def test_a_word_where_a_number_belongs_is_refused_by_option(
+    words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["extract", "a.json", *TILES, *words, "--out", str(tmp_path / "out")]) == 1
+    assert said in capsys.readouterr().err
+
+
+def test_a_folder_of_regions_that_is_missing_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tiles", "a.json", "--tile-px", "60", "--tile-um", "75", "--roi", "nowhere"]) == 1
+    assert "--roi nowhere: there is no such folder, and no roi is named 'nowhere'" in capsys.readouterr().err
+
+
+def test_an_option_without_a_value_is_refused() -> None:
+    with pytest.raises(ConfigError, match="NAME:option=value"):
+        step_table("otsu:level")
+
+
+def test_importing_slideloom_imports_nothing_heavy() -> None:
+    code = "import sys, slideloom; print(*sorted(m for m in sys.modules if '.' not in m))"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+
+    assert not {"numpy", "pandas", "shapely", "cv2", "torch", "tensorflow", "matplotlib", "reportlab"} & set(printed)

@@ -1,0 +1,142 @@
+"""Annotations: a CSV with one row per slide, its patient and any other columns."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import field, frozen
+from slideloom.base.errors import ConfigError
+from slideloom.settings.options import did_you_mean
+
+REQUIRED = ("patient", "slide")
+_NAMED = 5  # mistakes of one kind that a message lists
+
+Filters = Mapping[str, Any]  # column to a value, or to a list of values
+
+
+@frozen
+class Annotations:
+    """What is known of slides besides their pixels; every value is text.
+
+    Attributes:
+        path: the file.
+        columns: its header.
+        rows: column to value, by slide, in the file's order.
+        lines: line number in the file, by slide.
+    """
+
+    path: Path
+    columns: tuple[str, ...]
+    rows: Mapping[str, Mapping[str, str]] = field(hash=False)
+    lines: Mapping[str, int] = field(hash=False, repr=False)
+
+    def column(self, name: str) -> dict[str, str]:
+        """The value of each slide in a column, "" where it is blank.
+
+        Raises:
+            ConfigError: there is no such column.
+        """
+        if name not in self.columns:
+            raise ConfigError(f"{self.path}: no column '{name}'{did_you_mean(name, self.columns)}")
+        return {slide: row[name] for slide, row in self.rows.items()}
+
+    def slides(self, filters: Filters | None = None, filter_blank: str | Sequence[str] = ()) -> list[str]:
+        """The slides whose row has one of the values wanted in each column, and no blank where none is allowed.
+
+        Args:
+            filters: column to a value or a list of values; numbers are compared as numbers.
+            filter_blank: columns that must not be blank.
+
+        Raises:
+            ConfigError: there is no such column, or no row has a value that is asked for.
+        """
+        kept = dict.fromkeys(self.rows)
+        for name, wanted in (filters or {}).items():
+            values = self.column(name)
+            choices = list(wanted) if isinstance(wanted, list | tuple | set | frozenset) else [wanted]
+            for choice in choices:
+                if not any(_equal(value, choice) for value in values.values()):
+                    known = sorted({value for value in values.values() if value})
+                    raise ConfigError(
+                        f"{self.path}: no row has {name} = {choice!r}{did_you_mean(str(choice), known)}; "
+                        "correct the filter or the file"
+                    )
+            kept = {slide: None for slide in kept if any(_equal(values[slide], choice) for choice in choices)}
+        for name in [filter_blank] if isinstance(filter_blank, str) else filter_blank:
+            values = self.column(name)
+            kept = {slide: None for slide in kept if values[slide]}
+        return list(kept)
+
+    def patients(self) -> dict[str, str]:
+        """The patient of each slide."""
+        return self.column("patient")
+
+
+def _equal(value: str, wanted: Any) -> bool:
+    if isinstance(wanted, int | float) and not isinstance(wanted, bool):
+        try:
+            return float(value) == wanted
+        except ValueError:
+            return False
+    return value == str(wanted).strip()
+
+
+def read_annotations(path: Path) -> Annotations:
+    """The annotations in a CSV file with a header; columns `patient` and `slide` are needed.
+
+    Cells are stripped of spaces. The slide is a file name without its extension.
+
+    Raises:
+        ConfigError: the file cannot be read or has mistakes; all of them are in the message, with their lines.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file)
+            lines = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
+    except OSError as error:
+        raise ConfigError(f"{path}: annotations cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError(f"{path}: is not a CSV file in UTF-8 ({error}); export it again") from error
+    lines = [(number, row) for number, row in lines if any(row)]
+    if not lines:
+        raise ConfigError(f"{path}: is empty; it needs a header with the columns patient and slide")
+    header = _checked_header(path, lines[0][1])
+    rows: dict[str, dict[str, str]] = {}
+    numbers: dict[str, int] = {}
+    mistakes: list[str] = []
+    for number, cells in lines[1:]:
+        if len(cells) != len(header):
+            mistakes.append(f"{path}, line {number}: {len(cells)} cells, the header has {len(header)}")
+            continue
+        row = dict(zip(header, cells, strict=True))
+        missing = [name for name in REQUIRED if not row[name]]
+        if missing:
+            mistakes.append(f"{path}, line {number}: {' and '.join(missing)} is blank; fill it in or remove the line")
+        elif row["slide"] in rows:
+            first = numbers[row["slide"]]
+            mistakes.append(
+                f"{path}, line {number}: slide '{row['slide']}' is in line {first} already; keep one row per slide"
+            )
+        else:
+            rows[row["slide"]] = row
+            numbers[row["slide"]] = number
+    if mistakes:
+        more = [f"and {len(mistakes) - _NAMED} more"] if len(mistakes) > _NAMED else []
+        raise ConfigError("\n".join([*mistakes[:_NAMED], *more]))
+    return Annotations(path, header, rows, numbers)
+
+
+def _checked_header(path: Path, header: list[str]) -> tuple[str, ...]:
+    for name in REQUIRED:
+        if name not in header:
+            raise ConfigError(
+                f"{path}, line 1: no column '{name}'{did_you_mean(name, header)}; "
+                "annotations need the columns patient and slide"
+            )
+    twice = sorted({name for name in header if header.count(name) > 1})
+    if twice:
+        raise ConfigError(f"{path}, line 1: column '{twice[0]}' occurs more than once; rename one")
+    return tuple(header)

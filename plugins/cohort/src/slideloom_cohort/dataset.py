@@ -1,0 +1,289 @@
+"""A dataset: the slides of a project for one tile size, with their patients, labels, tiles and TFRecords."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import slideloom
+from attrs import field, frozen
+from slideloom.base.errors import ConfigError, SlideloomError
+from slideloom.pipeline.tiling import Tiling
+from slideloom.settings.options import Settings
+from slideloom.slides.slide import slide_name
+
+from slideloom_cohort.annotations import Annotations, Filters
+from slideloom_cohort.params import FittedNormalizer, save_params
+from slideloom_cohort.slides import DatasetSummary, named, planned_tiles, source_slides, write_report, write_thumbnails
+from slideloom_cohort.sources import Source
+from slideloom_cohort.splitting import folds, in_drawn_order, patient_labels, share
+from slideloom_cohort.stored import StoredSlide, stored_slides
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@frozen
+class Dataset:
+    """Slides, and their tiles of one size. Made by `Project.dataset`; `filter`, `split` and `k_fold` give smaller ones.
+
+    Attributes:
+        tiling: size of tiles.
+        sources: where slides and tiles are.
+        annotations: or None.
+        chosen: the slides that filters and splits left, or None for all.
+        balanced: what loaders balance by: "label", "patient", "slide", or several of these from the outside in.
+    """
+
+    tiling: Tiling
+    sources: tuple[Source, ...]
+    annotations: Annotations | None = None
+    chosen: frozenset[str] | None = field(default=None, repr=False)
+    balanced: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """Tile size label such as `299px_302um`."""
+        return self.tiling.label
+
+    def slide_paths(self) -> dict[str, Path]:
+        """The file of each slide, by name, sorted.
+
+        A folder or pattern that has no file is left out: training needs no slides where there are TFRecords.
+
+        Raises:
+            ConfigError: two files have one name.
+        """
+        found: dict[str, Path] = {}
+        for source in self.sources:
+            for path in source_slides(source):
+                name = slide_name(path)
+                if name in found:
+                    raise ConfigError(f"{path}: another slide has this name: {found[name]}; rename one")
+                found[name] = path
+        return {name: found[name] for name in sorted(found) if self._has(name)}
+
+    def _has(self, slide: str) -> bool:
+        return self.chosen is None or slide in self.chosen
+
+    def slides(self) -> list[str]:
+        """Names of slides that there is a file or a TFRecord file of, sorted."""
+        return sorted({*self.slide_paths(), *(stored.slide for stored in self.stored())})
+
+    def patients(self) -> dict[str, str]:
+        """The patient of each slide; a slide without annotations counts as a patient of its own."""
+        known = {} if self.annotations is None else self.annotations.patients()
+        return {slide: known.get(slide, slide) for slide in self.slides()}
+
+    def missing(self) -> list[str]:
+        """Annotated slides that there is neither a slide file nor a TFRecord file of."""
+        if self.annotations is None:
+            return []
+        here = set(self.slides())
+        return [slide for slide in self.annotations.rows if self._has(slide) and slide not in here]
+
+    def labels(self, column: str) -> dict[str, str]:
+        """The value of each slide in a column of the annotations; slides without one are left out.
+
+        Raises:
+            ConfigError: there are no annotations, or no such column.
+        """
+        values = self._annotated(f"labels '{column}'").column(column)
+        return {slide: values[slide] for slide in self.slides() if values.get(slide)}
+
+    def _annotated(self, what: str) -> Annotations:
+        if self.annotations is None:
+            raise ConfigError(
+                f"{what}: the project has no annotations; name a CSV with the columns patient and slide in project.toml"
+            )
+        return self.annotations
+
+    def filter(
+        self,
+        filters: Filters | None = None,
+        *,
+        filter_blank: str | Sequence[str] = (),
+        slides: Sequence[str] | None = None,
+    ) -> Dataset:
+        """The slides whose annotations have these values and no blank in these columns, or that are named.
+
+        Args:
+            filters: column to a value or a list of values.
+            filter_blank: columns that must not be blank.
+            slides: names of slides.
+
+        Raises:
+            ConfigError: there are no annotations, no such column, no row with such a value, or no slide of such a name.
+        """
+        chosen: frozenset[str] | None = self.chosen
+        if filters or filter_blank:
+            matching = frozenset(self._annotated("filters").slides(filters, filter_blank))
+            chosen = matching if chosen is None else chosen & matching
+        if slides is not None:
+            unknown = sorted(set(slides) - set(self.slides()))
+            if unknown:
+                raise ConfigError(f"slides: no slide is named {named(unknown)}; names have no folder and no extension")
+            chosen = frozenset(slides) if chosen is None else chosen & frozenset(slides)
+        return attrs.evolve(self, chosen=chosen)
+
+    def split(self, val_fraction: float = 0.3, *, labels: str | None = None, seed: int = 0) -> tuple[Dataset, Dataset]:
+        """A training and a validation dataset without a common patient.
+
+        Args:
+            val_fraction: share of the patients for validation.
+            labels: a column; each of its values has about the same share in both.
+            seed: of the choice.
+
+        Raises:
+            ConfigError: there are too few patients, or a slide has no label.
+        """
+        patients = self.patients()
+        ordered = in_drawn_order(patient_labels(patients, self._all_labels(labels)), seed=seed)
+        held = set(share(ordered, val_fraction))
+        return self._of(patients, held, inside=False), self._of(patients, held, inside=True)
+
+    def k_fold(self, k: int = 3, *, labels: str | None = None, seed: int = 0) -> list[tuple[Dataset, Dataset]]:
+        """`k` pairs of training and validation dataset; each patient is in the validation dataset of one pair.
+
+        Args and errors: as `split`.
+        """
+        patients = self.patients()
+        groups = folds(in_drawn_order(patient_labels(patients, self._all_labels(labels)), seed=seed), k)
+        return [
+            (self._of(patients, set(group), inside=False), self._of(patients, set(group), inside=True))
+            for group in groups
+        ]
+
+    def _all_labels(self, column: str | None) -> dict[str, str] | None:
+        if column is None:
+            return None
+        labels = self.labels(column)
+        without = sorted(set(self.slides()) - set(labels))
+        if without:
+            raise ConfigError(f"no value in column '{column}' for {named(without)}; use filter_blank='{column}'")
+        return labels
+
+    def _of(self, patients: Mapping[str, str], group: set[str], *, inside: bool) -> Dataset:
+        slides = frozenset(slide for slide, patient in patients.items() if (patient in group) == inside)
+        return attrs.evolve(self, chosen=slides)
+
+    def balance(self, *by: str) -> Dataset:
+        """The dataset whose loaders draw each label, patient or slide alike.
+
+        Args:
+            by: "label", "patient", "slide", or several from the outside in: `balance("label", "patient")` draws each
+                label alike, and within a label each patient.
+        """
+        return attrs.evolve(self, balanced=by)
+
+    def stored(self) -> list[StoredSlide]:
+        """What runs left for each slide of this tile size: TFRecords, tile table and report; sorted by name."""
+        found: dict[str, StoredSlide] = {}
+        for source in self.sources:
+            for stored in stored_slides(source, self.label):
+                if stored.slide in found:
+                    raise ConfigError(
+                        f"slide {stored.slide} has tiles in {found[stored.slide].source.out} and {source.out}; "
+                        "name the sources to use"
+                    )
+                found[stored.slide] = stored
+        return [found[name] for name in sorted(found) if self._has(name)]
+
+    def tfrecords(self) -> list[Path]:
+        """The TFRecord files, one per slide, sorted by slide."""
+        return [stored.tfrecord for stored in self.stored() if stored.tfrecord is not None]
+
+    def manifest(self) -> dict[str, dict[str, int]]:
+        """Number of tiles in each TFRecord file: `{"<path>": {"total": n}}`."""
+        return {
+            str(stored.tfrecord): {"total": stored.count()} for stored in self.stored() if stored.tfrecord is not None
+        }
+
+    def tile_dataframe(self, *, every: bool = False, planned: bool = False) -> pd.DataFrame:
+        """One row per tile of all slides: slide, loc_x, loc_y, grid_x, grid_y, roi_name, roi_desc, label, and scores.
+
+        Args:
+            every: also tiles that were dropped, with a column `status` ("written", or the step that dropped them).
+            planned: the tiles of the grid that regions leave, from the slides themselves; no run is needed.
+
+        Raises:
+            ConfigError: no slide has tiles.
+            SlideError: with `planned`, a slide cannot be opened.
+        """
+        import pandas as pd
+
+        if planned:
+            frames = [
+                planned_tiles(source, self.tiling, path, every=every)
+                for source in self.sources
+                for path in source_slides(source)
+                if self._has(slide_name(path))
+            ]
+        else:
+            frames = [stored.table(every=every) for stored in self.stored()]
+        if not frames:
+            raise ConfigError(f"no tiles of {self.label} in {self._places()}; run extract_tiles first")
+        return pd.concat(frames, ignore_index=True)
+
+    def _places(self) -> str:
+        return ", ".join(str(source.out) for source in self.sources)
+
+    def summary(self) -> DatasetSummary:
+        """Counts of slides, patients and tiles, and what is missing."""
+        slides, stored = self.slides(), self.stored()
+        rows = {} if self.annotations is None else self.annotations.rows
+        counts = [item.count() for item in stored]
+        return DatasetSummary(
+            label=self.label,
+            slides=len(slides),
+            patients=None if self.annotations is None else len(set(self.patients().values())),
+            with_tiles=sum(1 for count in counts if count),
+            tiles=sum(counts),
+            missing=tuple(self.missing()),
+            not_annotated=() if not rows else tuple(slide for slide in slides if slide not in rows),
+        )
+
+    def thumbnails(self, outdir: Path | str, *, max_px: int = 512) -> dict[str, Path | SlideloomError]:
+        """Write a PNG of each slide; a slide that fails gives its error and does not stop the others.
+
+        Args:
+            outdir: folder, made if missing.
+            max_px: width and height at most.
+
+        Returns:
+            By slide: the file, or the error.
+        """
+        return write_thumbnails(self.slide_paths(), Path(outdir), max_px=max_px)
+
+    def tfrecord_report(self, outdir: Path | str | None = None) -> list[Path]:
+        """Write a PDF of the stored tiles of each source; needs the report plugin.
+
+        Args:
+            outdir: folder for the files; by default beside the TFRecords.
+
+        Raises:
+            PluginError: the report plugin is not installed.
+            ConfigError: there are no TFRecords.
+        """
+        folders = {item.tfrecord.parent: item.source for item in self.stored() if item.tfrecord is not None}
+        if not folders:
+            raise ConfigError(f"no TFRecords of {self.label} in {self._places()}; run extract_tiles first")
+        return [
+            write_report(folder, source, None if outdir is None else Path(outdir)) for folder, source in folders.items()
+        ]
+
+    def save_params(
+        self, path: Path | str, *, normalizer: str | Settings[Any] | FittedNormalizer | None = None, **more: Any
+    ) -> Path:
+        """Write `params.json` beside a model trained on this dataset; see `slideloom.save_params`."""
+        return save_params(path, tiling=self.tiling, normalizer=normalizer, **more)
+
+    def torch(self, batch_size: int = 32, **options: Any) -> Any:  # Any: torch is not imported before
+        """A `torch.utils.data.DataLoader` of this dataset's tiles; options as `slideloom.torch_loader`."""
+        return slideloom.torch_loader(self, batch_size=batch_size, **options)
+
+    def tensorflow(self, batch_size: int = 32, **options: Any) -> Any:  # Any: TensorFlow is not imported before
+        """A `tf.data.Dataset` of this dataset's tiles; options as `slideloom.tensorflow_loader`."""
+        return slideloom.tensorflow_loader(self, batch_size=batch_size, **options)

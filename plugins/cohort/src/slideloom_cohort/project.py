@@ -1,0 +1,347 @@
+"""A project: slides, annotations and outputs in plain files, and what is done with all of them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import attrs
+from slideloom.base.errors import ConfigError
+from slideloom.base.storing import storing_in
+from slideloom.extraction.job import Progress
+from slideloom.pipeline.pipeline import RunOptions
+from slideloom.running.find_slides import find_slides, require_slides
+from slideloom.running.run import run_pipeline
+from slideloom.settings.tables import made_from_table
+from slideloom.slides.regions import RoiMethod
+from slideloom.slides.slide import slide_name
+from slideloom.steps.reports import RunReport
+
+from slideloom_cohort.annotations import Annotations, Filters, read_annotations
+from slideloom_cohort.dataset import Dataset
+from slideloom_cohort.extraction import Extraction, Step
+from slideloom_cohort.params import load_params, tiling_of
+from slideloom_cohort.slides import named, source_slides
+from slideloom_cohort.sources import PROJECT_FILE, ProjectFile, Source, read_project_file, with_base, write_project_file
+
+log = logging.getLogger(__name__)
+
+_MAIN = "main"
+
+
+class Project:
+    """A folder with `project.toml`, which names sources of slides and an annotations CSV.
+
+    Args:
+        root: the project's folder.
+
+    Raises:
+        ConfigError: the folder is no project, or its files have mistakes.
+    """
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root).expanduser().absolute()
+        self._file = read_project_file(self.root)
+
+    @classmethod
+    def open(cls, root: Path | str) -> Project:
+        """The project in a folder; the same as `Project(root)`."""
+        return cls(root)
+
+    @classmethod
+    def create(
+        cls,
+        root: Path | str,
+        *,
+        slides: Path | str | Sequence[Path | str] = (),
+        annotations: Path | str | None = None,
+        roi: Path | str | None = None,
+        name: str | None = None,
+    ) -> Project:
+        """Make a project.
+
+        Slides and annotations stay where they are. Paths start from the current folder.
+
+        Args:
+            root: the project's folder, made if missing.
+            slides: folder, files or patterns of the source "main".
+            annotations: CSV with the columns patient and slide, and any others.
+            roi: folder of ROI files.
+            name: of the project; by default the folder's.
+
+        Raises:
+            ConfigError: there is a project already, slides or annotations do not exist, or annotations have mistakes.
+            OutputError: the folder cannot be written.
+        """
+        home = Path(root).expanduser().absolute()
+        if (home / PROJECT_FILE).exists():
+            raise ConfigError(f"{home}: is a project already; open it with Project({str(root)!r})")
+        csv = None if annotations is None else Path(annotations).expanduser().absolute()
+        if csv is not None:
+            read_annotations(csv)
+        source = _source(_MAIN, home, slides, roi)
+        with storing_in(home):
+            home.mkdir(parents=True, exist_ok=True)
+        write_project_file(home, ProjectFile(name or home.name, csv, {_MAIN: source}))
+        return cls(home)
+
+    def __repr__(self) -> str:
+        return f"<Project {self.name}: {self.root}; sources: {', '.join(self.sources) or 'none'}>"
+
+    @property
+    def name(self) -> str:
+        """Name of the project."""
+        return self._file.name
+
+    @property
+    def sources(self) -> dict[str, Source]:
+        """The sources by name."""
+        return dict(self._file.sources)
+
+    @property
+    def annotations(self) -> Annotations | None:
+        """The annotations, read anew; None if the project names none.
+
+        Raises:
+            ConfigError: the file has mistakes.
+        """
+        return None if self._file.annotations is None else read_annotations(self._file.annotations)
+
+    def add_source(
+        self, name: str, *, slides: Path | str | Sequence[Path | str] = (), roi: Path | str | None = None
+    ) -> Source:
+        """Add a source; its tiles and TFRecords go to a folder of its name. Paths start from the current folder.
+
+        Raises:
+            ConfigError: there is a source of this name.
+        """
+        if name in self._file.sources:
+            raise ConfigError(f"{self.root / PROJECT_FILE}: there is a source '{name}' already")
+        source = _source(name, self.root, slides, roi)
+        self._file = attrs.evolve(self._file, sources={**self._file.sources, name: source})
+        write_project_file(self.root, self._file)
+        return source
+
+    def dataset(
+        self,
+        tile_px: int,
+        tile_um: float | str,
+        *,
+        filters: Filters | None = None,
+        filter_blank: str | Sequence[str] = (),
+        sources: str | Sequence[str] | None = None,
+    ) -> Dataset:
+        """The slides and their tiles of one size.
+
+        Args:
+            tile_px: width and height of a tile in pixels.
+            tile_um: width in microns, or a magnification such as "10x".
+            filters: column of the annotations to a value or a list of values.
+            filter_blank: columns that must not be blank.
+            sources: names of sources; by default all.
+
+        Raises:
+            ConfigError: there is no such source, column or value, or the annotations have mistakes.
+        """
+        whole = Dataset(tiling_of(tile_px, tile_um), self._chosen(sources), self.annotations)
+        return whole.filter(filters, filter_blank=filter_blank)
+
+    def _chosen(self, names: str | Sequence[str] | None) -> tuple[Source, ...]:
+        known = self._file.sources
+        wanted = list(known) if names is None else [names] if isinstance(names, str) else list(names)
+        for name in wanted:
+            if name not in known:
+                raise ConfigError(f"{self.root / PROJECT_FILE}: no source '{name}' (known: {', '.join(known)})")
+        return tuple(known[name] for name in wanted)
+
+    def extract_tiles(
+        self,
+        tile_px: int | None = None,
+        tile_um: float | str | None = None,
+        *,
+        qc: Step | Sequence[Step] | None = None,
+        filter_threshold: float = 0.6,
+        roi_method: RoiMethod = "auto",
+        roi_filter_method: Literal["center"] | float = "center",
+        artifact_labels: Sequence[str] = (),
+        normalizer: Step | None = None,
+        normalizer_source: str | Path | None = None,
+        save_tiles: bool = False,
+        save_tfrecords: bool = True,
+        img_format: Literal["jpg", "png"] = "jpg",
+        shuffle: bool = True,
+        stride_div: float = 1.0,
+        enable_downsample: bool = True,
+        use_edge_tiles: bool = False,
+        randomize_origin: bool = False,
+        use_bounds: bool = False,
+        max_tiles: int | None = None,
+        seed: int = 0,
+        grayspace_fraction: float = 0.6,
+        grayspace_threshold: float = 0.05,
+        whitespace_fraction: float = 1.0,
+        whitespace_threshold: float = 230.0,
+        tile_filters: Sequence[Step] = (),
+        sinks: Sequence[Step] = (),
+        placement: Step | None = None,
+        mpp: float | None = None,
+        mpp_file: str | Path | None = None,
+        reader: str | None = None,
+        params: Path | str | None = None,
+        filters: Filters | None = None,
+        filter_blank: str | Sequence[str] = (),
+        sources: str | Sequence[str] | None = None,
+        jobs: int | None = None,
+        threads: int | None = None,
+        buffer: Path | str | None = None,
+        report: bool = True,
+        redo: bool = False,
+        dry_run: bool = False,
+        progress: Progress | None = None,
+        on_slide: Any = None,  # Any: called as on_slide(report)
+        **run_options: Any,
+    ) -> RunReport:
+        """Cut the project's slides into tiles. Finished slides are skipped; an interrupted run goes on.
+
+        Args:
+            tile_px: width and height of a tile in pixels; by default as `params` says.
+            tile_um: width in microns, or a magnification such as "10x"; by default as `params` says.
+            qc: slide QC by name or settings, one or several in order; "both" is blur and Otsu, "blur" the blur alone.
+            filter_threshold: drop a tile if more of it is masked by QC.
+            roi_method: "auto" (inside, where a slide has regions), "inside", "outside" or "ignore".
+            roi_filter_method: "center", or the share of a tile's area that regions must cover.
+            artifact_labels: labels of regions that are cut out.
+            normalizer: stain normalizer by name or settings.
+            normalizer_source: its target: a preset, an image or a fit file.
+            save_tiles: loose images, in the source's folder of tiles.
+            save_tfrecords: TFRecords. With neither, tiles are only decided on: `dataset.torch(from_slides=True)` then
+                reads them from the slides.
+            img_format: of stored tiles.
+            shuffle: store a slide's tiles in random order.
+            stride_div: stride is the tile's size divided by this.
+            enable_downsample: False reads level 0 only.
+            use_edge_tiles: also padded tiles at the far sides.
+            randomize_origin: start the grid at a random place.
+            use_bounds: stay within the scanned bounds.
+            max_tiles: keep at most so many tiles of a slide, drawn at random.
+            seed: of what is random.
+            grayspace_fraction, grayspace_threshold: drop a tile if more of it than the fraction (1 is off) has an HSV
+                saturation below the threshold.
+            whitespace_fraction, whitespace_threshold: drop a tile if more of it than the fraction (1 is off) is
+                brighter than the threshold.
+            tile_filters: more tile filters.
+            sinks: more sinks.
+            placement: where tiles are, if not on a grid.
+            mpp: microns per pixel of every slide.
+            mpp_file: CSV of slide,mpp.
+            reader: name of the reader.
+            params: `params.json` of a model, or its folder: tiles must be as the model was trained on.
+            filters, filter_blank, sources: as `dataset`.
+            jobs: processes, one slide each.
+            threads: within a slide.
+            buffer: folder on a fast disk that slides are copied to ahead of reading.
+            report: write a PDF report, if the report plugin is installed.
+            redo: run again what is finished or was made with other settings.
+            dry_run: decide all that needs no tile pixels, write no tile.
+            progress: called with slide, tiles done and tiles in all.
+            on_slide: called with each slide's report.
+            run_options: any other of the `[run]` table, such as `save_masks=True`.
+
+        Returns:
+            The report of all slides of all sources.
+
+        Raises:
+            ConfigError: an argument is wrong, there are no slides, or `params` differ.
+            OutputError: a folder cannot be written, or holds tiles made with other settings.
+        """
+        model = None if params is None else load_params(params)
+        if model is not None:
+            tile_px, tile_um = tile_px or model.tile_px, tile_um or model.tile_um
+            normalizer = normalizer or model.normalizer
+        if tile_px is None or tile_um is None:
+            raise ConfigError("extract_tiles needs tile_px and tile_um, or params")
+        wanted = Extraction(
+            tile_px=tile_px,
+            tile_um=tile_um,
+            qc=qc,
+            filter_threshold=filter_threshold,
+            roi_method=roi_method,
+            roi_filter_method=roi_filter_method,
+            artifact_labels=artifact_labels,
+            normalizer=normalizer,
+            normalizer_source=normalizer_source,
+            save_tiles=save_tiles,
+            save_tfrecords=save_tfrecords,
+            img_format=img_format,
+            shuffle=shuffle,
+            stride_div=stride_div,
+            enable_downsample=enable_downsample,
+            use_edge_tiles=use_edge_tiles,
+            randomize_origin=randomize_origin,
+            use_bounds=use_bounds,
+            max_tiles=max_tiles,
+            seed=seed,
+            grayspace_fraction=grayspace_fraction,
+            grayspace_threshold=grayspace_threshold,
+            whitespace_fraction=whitespace_fraction,
+            whitespace_threshold=whitespace_threshold,
+            filters=tile_filters,
+            sinks=sinks,
+            placement=placement,
+            mpp=mpp,
+            mpp_file=mpp_file,
+            reader=reader,
+        )
+        options = {"jobs": jobs, "threads": threads, "buffer": buffer, "redo": redo, "report": report, **run_options}
+        run = _run_options(options)
+        dataset = self.dataset(tile_px, tile_um, filters=filters, filter_blank=filter_blank, sources=sources)
+        pipelines = {source: wanted.pipeline(source, run) for source in dataset.sources}
+        if model is not None:
+            for pipeline in pipelines.values():
+                model.check(pipeline)
+        if dataset.missing():
+            log.warning("annotated slides without a file: %s", named(dataset.missing()))
+        paths = dataset.slide_paths()
+        require_slides(list(paths.values()))
+        reports = []
+        for source, pipeline in pipelines.items():
+            slides = [path for path in source_slides(source) if paths.get(slide_name(path)) == path]
+            if slides:
+                with storing_in(source.out):
+                    source.out.mkdir(parents=True, exist_ok=True)
+                reports.append(
+                    run_pipeline(pipeline, slides, source.out, dry_run=dry_run, progress=progress, on_slide=on_slide)
+                )
+        return _joined(reports, self.root)
+
+
+def _source(name: str, root: Path, slides: Path | str | Sequence[Path | str], roi: Path | str | None) -> Source:
+    entries = [slides] if isinstance(slides, Path | str) else list(slides)
+    whole = tuple(str(Path(entry).expanduser().absolute()) for entry in entries)
+    for entry in whole:
+        find_slides([entry])
+        if not any(letter in entry for letter in "*?[") and not Path(entry).exists():
+            raise ConfigError(f"slides: '{entry}' does not exist")
+    home = Path() if name == _MAIN else Path(name)
+    path = None if roi is None else Path(roi).expanduser().absolute()
+    if path is not None and not path.is_dir():
+        raise ConfigError(f"roi: '{path}' is not a folder")
+    return with_base(
+        Source(name=name, slides=whole, roi=path, tiles=home / "tiles", tfrecords=home / "tfrecords"), root
+    )
+
+
+def _run_options(options: dict[str, Any]) -> RunOptions:
+    table = {name: value for name, value in options.items() if value is not None}
+    return made_from_table(RunOptions, table, where="extract_tiles")
+
+
+def _joined(reports: Sequence[RunReport], root: Path) -> RunReport:
+    """The reports of several sources as one."""
+    first = reports[0]
+    if len(reports) == 1:
+        return first
+    slides = tuple(slide for report in reports for slide in report.slides)
+    return attrs.evolve(first, slides=slides, out=str(root), seconds=sum(report.seconds for report in reports))

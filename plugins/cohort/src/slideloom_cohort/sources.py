@@ -1,0 +1,142 @@
+"""Sources of a project: where slides, regions, loose tiles and TFRecords are. Kept in `project.toml`."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+from slideloom.base.errors import ConfigError
+from slideloom.base.storing import storing_in, write_whole
+from slideloom.settings.options import option
+from slideloom.settings.tables import from_table
+
+VERSION = 1
+PROJECT_FILE = "project.toml"
+
+
+@frozen
+class Source:
+    """One set of slides and what belongs to it. Paths start from the project's folder."""
+
+    name: str = option(help="of the source")
+    slides: tuple[str, ...] = option((), help='files, folders or patterns such as "slides/*.svs"')
+    roi: Path | None = option(None, help="folder of ROI files")
+    tiles: Path = option(Path("tiles"), help="folder of loose tiles")
+    tfrecords: Path = option(Path("tfrecords"), help="folder of TFRecords")
+
+    @property
+    def out(self) -> Path:
+        """The output folder of runs: the one that TFRecords and tiles lie in."""
+        return self.tfrecords.parent
+
+
+@frozen
+class ProjectFile:
+    """What `project.toml` says.
+
+    Attributes:
+        name: of the project.
+        annotations: the CSV, or None.
+        sources: by name, in the file's order.
+    """
+
+    name: str
+    annotations: Path | None
+    sources: Mapping[str, Source]
+
+
+def read_project_file(root: Path) -> ProjectFile:
+    """The project file of a folder, with paths made whole.
+
+    Raises:
+        ConfigError: there is none, or it has mistakes; all of them are in the message.
+    """
+    path = root / PROJECT_FILE
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"{root}: is not a project, it has no {PROJECT_FILE}; make one with Project.create or "
+            "`slideloom project create`"
+        ) from error
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: is not TOML: {error}") from error
+    mistakes = [
+        f"{path}: unknown key '{key}' (known: slideloom, name, annotations, sources)"
+        for key in table
+        if key not in ("slideloom", "name", "annotations", "sources")
+    ]
+    if table.get("slideloom") != VERSION:
+        mistakes.append(f"{path}: must say 'slideloom = {VERSION}' at the top, the version of the file's layout")
+    sources: dict[str, Source] = {}
+    entries = table.get("sources", {})
+    if not isinstance(entries, dict):
+        mistakes.append(f"{path}: 'sources' is a table: write [sources.main]")
+        entries = {}
+    for name, entry in entries.items():
+        options = {**entry, "name": name} if isinstance(entry, dict) else {"name": name, str(entry): None}
+        found, wrong = from_table(Source, options, where=f"{path}: [sources.{name}]")
+        mistakes.extend(wrong)
+        if found is not None:
+            sources[name] = with_base(found, root)
+    annotations = table.get("annotations")
+    if annotations is not None and not isinstance(annotations, str):
+        mistakes.append(f"{path}: annotations: must be a path, not {annotations!r}")
+    if mistakes:
+        raise ConfigError("\n".join(mistakes))
+    return ProjectFile(
+        name=str(table.get("name", root.resolve().name)),
+        annotations=root / annotations if annotations else None,
+        sources=sources,
+    )
+
+
+def with_base(source: Source, root: Path) -> Source:
+    """The source with its relative paths, those of slides included, started from `root`."""
+
+    def whole(path: Path) -> Path:
+        return root / path.expanduser()
+
+    return Source(
+        name=source.name,
+        slides=tuple(str(whole(Path(entry))) for entry in source.slides),
+        roi=None if source.roi is None else whole(source.roi),
+        tiles=whole(source.tiles),
+        tfrecords=whole(source.tfrecords),
+    )
+
+
+def write_project_file(root: Path, project: ProjectFile) -> None:
+    """Write `project.toml`; paths inside the project's folder are stored relative to it.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+
+    def short(path: Path | str) -> str:
+        whole = Path(path).absolute()
+        return whole.relative_to(root.absolute()).as_posix() if whole.is_relative_to(root.absolute()) else str(whole)
+
+    lines = [f"slideloom = {VERSION}", f"name = {_text(project.name)}"]
+    if project.annotations is not None:
+        lines.append(f"annotations = {_text(short(project.annotations))}")
+    for name, source in project.sources.items():
+        key = name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _text(name)
+        lines += ["", f"[sources.{key}]", f"slides = {_text([short(entry) for entry in source.slides])}"]
+        if source.roi is not None:
+            lines.append(f"roi = {_text(short(source.roi))}")
+        lines += [f"tiles = {_text(short(source.tiles))}", f"tfrecords = {_text(short(source.tfrecords))}"]
+    with storing_in(root):
+        write_whole(root / PROJECT_FILE, ("\n".join(lines) + "\n").encode())
+
+
+def _text(value: Any) -> str:
+    """A text or list of texts as TOML; JSON's escapes are TOML's."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

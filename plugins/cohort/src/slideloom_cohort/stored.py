@@ -1,0 +1,127 @@
+"""What runs left of a slide: its TFRecords, the table of its tiles, and its report."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from attrs import frozen
+from slideloom.base.errors import ConfigError
+from slideloom.extraction.output_folder import OutputFolder
+from slideloom.plugins.discovery import registry
+from slideloom.steps.reports import SlideReport
+from slideloom.steps.store import TileStore, TileStores
+
+from slideloom_cohort.sources import Source
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_TEXT = ("status", "roi_name", "roi_desc", "label")
+
+
+@cache
+def tile_stores() -> TileStores:
+    """The format of stored tiles that datasets read.
+
+    Raises:
+        PluginError: its plugin is not installed.
+    """
+    stores: TileStores = registry().find("store", registry().default("store"))().build()
+    return stores
+
+
+@frozen
+class StoredSlide:
+    """One slide of one tile size.
+
+    Attributes:
+        slide: name.
+        source: where it belongs.
+        label: tile size label.
+        tfrecord: its TFRecord file, or None.
+        tile_table: CSV of every planned tile, or None (tiles made by another program have none).
+    """
+
+    slide: str
+    source: Source
+    label: str
+    tfrecord: Path | None
+    tile_table: Path | None
+
+    def open(self) -> TileStore:
+        """The stored tiles.
+
+        Raises:
+            ConfigError: there are none.
+        """
+        if self.tfrecord is None:
+            raise ConfigError(f"slide {self.slide} has no TFRecord file in {self.source.tfrecords / self.label}")
+        return tile_stores().open(self.tfrecord)
+
+    def report(self) -> SlideReport | None:
+        """The report of the run that made them, or None."""
+        path = OutputFolder(self.source.out, self.label).report(self.slide)
+        return SlideReport.load(path) if path.is_file() else None
+
+    def count(self) -> int:
+        """Number of stored tiles."""
+        return 0 if self.tfrecord is None else len(self.open())
+
+    def table(self, *, every: bool = False) -> pd.DataFrame:
+        """One row per tile, with a first column `slide`.
+
+        Args:
+            every: also tiles that were dropped, with the column `status`.
+
+        Raises:
+            ConfigError: the tile table cannot be read.
+        """
+        import pandas as pd
+
+        if self.tile_table is None:
+            locations = self.open().locations
+            places = np.empty((0, 2), np.int64) if locations is None else locations
+            frame = pd.DataFrame({"loc_x": places[:, 0], "loc_y": places[:, 1]})
+        else:
+            frame = read_tile_table(self.tile_table)
+            if not every:
+                frame = frame[frame["status"] == "written"].drop(columns="status")
+        frame.insert(0, "slide", self.slide)
+        return frame.reset_index(drop=True)
+
+
+def read_tile_table(path: Path) -> pd.DataFrame:
+    """A tile table with its types; blank text is None.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    import pandas as pd
+
+    try:
+        frame = pd.read_csv(path, dtype=dict.fromkeys(_TEXT, str), keep_default_na=False, na_values=[""])
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: the tile table cannot be read ({error}); run the slide again with redo") from error
+    for name in _TEXT:
+        frame[name] = frame[name].astype(object).where(frame[name].notna(), None)
+    return frame
+
+
+def stored_slides(source: Source, label: str) -> list[StoredSlide]:
+    """Every slide of a source that has a TFRecord file or a tile table of this tile size."""
+    suffix = ".tfrecords"
+    records = {path.name[: -len(suffix)]: path for path in _files(source.tfrecords / label, suffix)}
+    tables = {path.stem: path for path in _files(OutputFolder(source.out, label).state / "tiles", ".csv")}
+    return [
+        StoredSlide(slide, source, label, records.get(slide), tables.get(slide))
+        for slide in sorted({*records, *tables})
+    ]
+
+
+def _files(folder: Path, suffix: str) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return [path for path in folder.iterdir() if path.name.endswith(suffix) and not path.name.startswith(".")]

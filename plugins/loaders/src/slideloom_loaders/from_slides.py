@@ -1,0 +1,181 @@
+"""The tiles that a run kept, read from the slides themselves: no tile needs to be stored."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+from slideloom.base.errors import ConfigError, OutputError
+from slideloom.base.geometry import Box, Rgb
+from slideloom.extraction.output_folder import OutputFolder
+from slideloom.pipeline.file import pipeline_from_table
+from slideloom.pipeline.pipeline import Pipeline
+from slideloom.planning.grid import tile_geometry
+from slideloom.planning.opening import open_slide
+from slideloom.planning.plan import apply_regions, assess_slide, discard_mask, plan_slide
+from slideloom.plugins.blaming import blaming
+from slideloom.slides.slide import Slide
+from slideloom.slides.tiles import TileBatch, TileGeometry, Tiles
+from slideloom.steps.normalizer import Normalizer
+from slideloom.steps.store import TileStore
+from slideloom_cohort.slides import TiledSlides, named
+from slideloom_cohort.sources import Source
+from slideloom_cohort.stored import StoredSlide, read_tile_table
+
+
+class SlideTiles(TileStore):
+    """The tiles of one slide that a run wrote, with the pixels it encoded: before JPEG, after its normalizer.
+
+    The slide is opened when first read, in each process anew.
+
+    Args:
+        path: of the slide.
+        pipeline: that the run used.
+        index: (n,) numbers of the tiles in the slide's plan.
+        locations: (n, 2) their centres.
+    """
+
+    def __init__(self, path: Path, pipeline: Pipeline, index: NDArray[np.int64], locations: NDArray[np.int64]) -> None:
+        self.path = path
+        self._pipeline = pipeline
+        self._index = index
+        self._locations = locations
+        self._forget()
+
+    def _forget(self) -> None:
+        self._slide: Slide | None = None
+        self._geometry: TileGeometry | None = None
+        self._normalizer: Normalizer | None = None
+        self._process = 0
+        self._lock = threading.RLock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "_pipeline": self._pipeline, "_index": self._index, "_locations": self._locations}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._forget()
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    @property
+    def locations(self) -> NDArray[np.int64]:
+        """See `TileStore.locations`."""
+        return self._locations
+
+    def read(self, number: int) -> Rgb:
+        """See `TileStore.read`."""
+        with self._lock:  # one slide is read by one thread at a time; processes are what runs in parallel
+            slide, geometry = self._opened()
+            footprint = geometry.footprint
+            x, y = self._locations[number].tolist()
+            box = Box(x - footprint.width // 2, y - footprint.height // 2, footprint.width, footprint.height)
+            rgb = slide.read_boxes([box], geometry.size, level=geometry.level)[0]
+            return rgb if self._normalizer is None else self._normalized(rgb, box, number, geometry, slide)
+
+    def _opened(self) -> tuple[Slide, TileGeometry]:
+        if self._process != os.getpid():  # a handle does not survive a fork
+            self._forget()
+            self._process = os.getpid()
+        if self._slide is None:
+            slide = open_slide(self.path, slides=self._pipeline.slides)
+            self._geometry = tile_geometry(slide.info, self._pipeline.tiles)
+            self._slide = slide
+            if self._pipeline.normalizer is not None and self._normalizer is None:
+                self._normalizer = _for_slide(self._pipeline, slide)
+        if self._geometry is None:
+            raise OutputError(f"{self.path}: was closed while it was opened")
+        return self._slide, self._geometry
+
+    def _normalized(self, rgb: Rgb, box: Box, number: int, geometry: TileGeometry, slide: Slide) -> Rgb:
+        if self._normalizer is None or self._pipeline.normalizer is None:
+            return rgb
+        zero = np.zeros(1, np.int64)
+        place = (self._index[number : number + 1], np.array([int(box.x)]), np.array([int(box.y)]))
+        tiles = Tiles(*place, zero, zero, zero - 1, footprint=geometry.footprint)
+        batch = TileBatch(rgb=rgb[None], tiles=tiles, slide=slide.info.name, labels=(None,))
+        with blaming(self._pipeline.normalizer, "normalizer", slide.info.name):
+            done = self._normalizer.apply(batch)
+        result: Rgb = done.rgb[0] if done.ok[0] else rgb
+        return result
+
+    def close(self) -> None:
+        """See `TileStore.close`."""
+        with self._lock:
+            if self._slide is not None and self._process == os.getpid():
+                self._slide.close()
+            self._slide = None
+
+    def __del__(self) -> None:
+        self.close()  # a loader holds many slides and has no place to close them
+
+
+def _for_slide(pipeline: Pipeline, slide: Slide) -> Normalizer | None:
+    """The run's normalizer for a slide; where it measures the slide, QC is done as the run did."""
+    if pipeline.normalizer is None:
+        return None
+    with blaming(pipeline.normalizer, "normalizer", slide.info.name):
+        step: Normalizer = pipeline.normalizer.build()
+        if not step.needs_slide:
+            return step
+        plan = plan_slide(slide, pipeline)
+        apply_regions(plan)
+        assess_slide(plan, pipeline)
+        return step.for_slide(slide, plan.scene, discard_mask(plan))
+
+
+def slide_tiles(dataset: TiledSlides, stored: Sequence[StoredSlide]) -> list[TileStore]:
+    """The stores of slides that a run has decided on.
+
+    Raises:
+        ConfigError: a slide's file or its tile table is not there, or the run's pipeline cannot be read.
+    """
+    paths = dataset.slide_paths()
+    gone = [item.slide for item in stored if item.slide not in paths]
+    if gone:
+        raise ConfigError(f"from_slides: no file of slide {named(gone)}; correct the sources in project.toml")
+    undecided = [item.slide for item in stored if item.tile_table is None]
+    if undecided:
+        raise ConfigError(
+            f"from_slides: no tile table of slide {named(undecided)}; run extract_tiles "
+            "(save_tfrecords=False stores no tile)"
+        )
+    pipelines: dict[Source, Pipeline] = {}
+    stores: list[TileStore] = []
+    for item in stored:
+        if item.source not in pipelines:
+            pipelines[item.source] = run_pipeline_of(item.source, dataset.label)
+        stores.append(_store(item, paths[item.slide], pipelines[item.source]))
+    return stores
+
+
+def _store(item: StoredSlide, path: Path, pipeline: Pipeline) -> SlideTiles:
+    if item.tile_table is None:
+        raise ConfigError(f"slide {item.slide} has no tile table")
+    frame = read_tile_table(item.tile_table)
+    # The table has one row per planned tile in the plan's order, so a row's position is the tile's number.
+    index = np.flatnonzero((frame["status"] == "written").to_numpy()).astype(np.int64)
+    places = frame[["loc_x", "loc_y"]].to_numpy(np.int64)[index]
+    return SlideTiles(path, attrs.evolve(pipeline, sinks=()), index, places)
+
+
+def run_pipeline_of(source: Source, label: str) -> Pipeline:
+    """The pipeline that made the tiles of a source.
+
+    Raises:
+        ConfigError: there was no run, or a step it used is not installed any more.
+    """
+    path = OutputFolder(source.out, label).pipeline
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))["pipeline"]
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigError(f"{path}: the run's pipeline cannot be read ({error}); extract the tiles again") from error
+    return pipeline_from_table(table, where=str(path))

@@ -1,0 +1,153 @@
+"""From numbers of tiles to pixels: read, normalize, augment. Travels to loader workers."""
+
+from __future__ import annotations
+
+import zlib
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+import numpy as np
+from attrs import define, field
+from numpy.typing import NDArray
+from slideloom.base.errors import ConfigError
+from slideloom.base.geometry import Rgb, Size
+from slideloom.plugins.blaming import blaming
+from slideloom.settings.options import Settings, options_of
+from slideloom.slides.tiles import TileBatch, Tiles
+from slideloom.steps.normalizer import Normalizer
+
+from slideloom_loaders.augmenting import Augmentation
+from slideloom_loaders.index import TileIndex
+
+_OPEN_FILES = 64  # a process may open about a thousand
+
+Key = tuple[int, int]  # epoch, number of the tile in the index
+
+
+@define
+class Preparation:
+    """Reads tiles of an index and does to them what the loader was asked for.
+
+    Attributes:
+        index: the tiles.
+        normalizer: settings, or None.
+        augmentation: what may happen.
+        seed: of all that is random.
+    """
+
+    index: TileIndex
+    normalizer: Settings[Normalizer] | None
+    augmentation: Augmentation
+    seed: int
+    _steps: dict[int, Normalizer] = field(init=False, factory=dict, repr=False, eq=False)
+    _open: OrderedDict[int, None] = field(init=False, factory=OrderedDict, repr=False, eq=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = {attribute.name: getattr(self, attribute.name) for attribute in attrs.fields(type(self))}
+        return {**state, "_steps": {}, "_open": OrderedDict()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            setattr(self, name, value)
+
+    def read(self, keys: Sequence[Key]) -> list[Rgb]:
+        """The tiles of these keys, each (tile_px, tile_px, 3) uint8 and contiguous.
+
+        Raises:
+            SlideloomError: a tile is damaged, or the normalizer failed.
+        """
+        tiles = [self._stored(number) for _, number in keys]
+        tiles = self._normalized(tiles, keys)
+        return [
+            np.ascontiguousarray(self.augmentation.apply(rgb, seed=self.seed, epoch=epoch, index=number))
+            for rgb, (epoch, number) in zip(tiles, keys, strict=True)
+        ]
+
+    def _stored(self, number: int) -> Rgb:
+        slide = int(self.index.slide[number])
+        self._open[slide] = None
+        self._open.move_to_end(slide)
+        if len(self._open) > _OPEN_FILES:
+            oldest, _ = self._open.popitem(last=False)
+            self.index.stores[oldest].close()
+        return self.index.stores[slide].read(int(self.index.number[number]))
+
+    def _normalized(self, tiles: list[Rgb], keys: Sequence[Key]) -> list[Rgb]:
+        """Tiles are normalized slide by slide; one that cannot be stays as it is."""
+        if self.normalizer is None:
+            return tiles
+        done = list(tiles)
+        groups: dict[tuple[int, int], list[int]] = {}
+        for place, (epoch, number) in enumerate(keys):
+            groups.setdefault((epoch if self.augmentation.stain else 0, int(self.index.slide[number])), []).append(
+                place
+            )
+        for (epoch, slide), places in groups.items():
+            numbers = np.array([self.index.number[keys[place][1]] for place in places], np.int64)
+            where = np.array([self.index.locations[keys[place][1]] for place in places], np.int64)
+            name = self.index.slides[slide]
+            batch = batch_of(np.stack([tiles[place] for place in places]), numbers, where, name)
+            with blaming(self.normalizer, "normalizer", name):
+                result = self._step(epoch).apply(batch)
+            for row, place in enumerate(places):
+                if result.ok[row]:
+                    done[place] = result.rgb[row]
+        return done
+
+    def _step(self, epoch: int) -> Normalizer:
+        if epoch not in self._steps:
+            self._steps.clear()
+            settings = self.normalizer
+            if self.augmentation.stain:
+                seed = zlib.crc32(f"{self.seed}/{epoch}".encode())
+                settings = attrs.evolve(settings, seed=seed)  # type: ignore[misc]  # checked by with_stain
+            self._steps[epoch] = settings.build()  # type: ignore[union-attr]  # not called without one
+        return self._steps[epoch]
+
+
+def batch_of(rgb: NDArray[np.uint8], numbers: NDArray[np.int64], centres: NDArray[np.int64], slide: str) -> TileBatch:
+    """Tiles of one slide as normalizers take them.
+
+    Args:
+        rgb: (B, H, W, 3) uint8.
+        numbers: (B,) of the tiles in their store; random draws depend on them.
+        centres: (B, 2).
+        slide: name.
+    """
+    rgb.flags.writeable = False
+    zeros = np.zeros(len(numbers), np.int64)
+    tiles = Tiles(numbers, centres[:, 0], centres[:, 1], zeros, zeros, zeros - 1, footprint=Size(1, 1))
+    return TileBatch(rgb=rgb, tiles=tiles, slide=slide, labels=(None,) * len(numbers))
+
+
+def with_stain(normalizer: Settings[Normalizer] | None, default: Settings[Normalizer]) -> Settings[Normalizer]:
+    """The normalizer that also draws the staining at random.
+
+    Args:
+        normalizer: the one to draw around, or None.
+        default: an augmenter for when there is none.
+
+    Raises:
+        ConfigError: the normalizer cannot augment.
+    """
+    if normalizer is None:
+        return default
+    options = options_of(type(normalizer))
+    if "seed" not in options:
+        raise ConfigError(
+            f"normalizer '{normalizer.name}' has no stain augmentation; use another, or augment without 'stain'"
+        )
+    if "augment" in options and getattr(normalizer, "augment") == "off":  # noqa: B009 - not every normalizer has it
+        return attrs.evolve(normalizer, augment="v2")  # type: ignore[call-arg]  # it has the option
+    return normalizer
+
+
+def check_tile_based(normalizer: Settings[Normalizer] | None) -> None:
+    """Raise `ConfigError` for a normalizer that needs the slide: loaders see tiles only."""
+    if normalizer is not None and getattr(normalizer, "context", "tile") == "slide":
+        raise ConfigError(
+            f"normalizer '{normalizer.name}' with context='slide' needs the slide, loaders see tiles; "
+            "normalize while extracting, or use context='tile'"
+        )

@@ -1,0 +1,211 @@
+"""The TensorFlow form. Only imported when a dataset is made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from slideloom.base.errors import ConfigError
+from slideloom.settings.options import Settings
+from slideloom.steps.normalizer import Normalizer
+from slideloom_cohort.slides import TiledSlides
+from slideloom_cohort.stored import tile_stores
+
+from slideloom_loaders.augmenting import BLUR_SIGMA, JPEG_QUALITY, Augmentation
+from slideloom_loaders.index import TileIndex
+from slideloom_loaders.preparing import Preparation, batch_of
+from slideloom_loaders.sampling import balanced_weights
+
+Tensor = Any  # TensorFlow has no types
+
+_MISSING = -1
+
+
+def make_dataset(
+    dataset: TiledSlides,
+    preparation: Preparation,
+    *,
+    by: Sequence[str],
+    of_regions: bool,
+    shuffle: int,
+    seed: int,
+    infinite: bool,
+    info: bool,
+    in_graph: bool,
+    batch_size: int,
+    drop_last: bool,
+) -> Tensor:
+    """The dataset; see `slideloom_loaders.tensorflow_loader`."""
+    index = preparation.index
+    if by and of_regions and "label" in by:
+        raise ConfigError(
+            "balance='label' with labels of regions needs random access; use dataset.torch, or balance otherwise"
+        )
+    elements = (
+        _balanced(dataset, index, by, shuffle=shuffle, seed=seed) if by else _plain(dataset, index, shuffle, seed)
+    )
+    if index.targets is not None:
+        elements = _labelled(elements, index, of_regions=of_regions)
+    if by:
+        elements = elements.take(len(index))
+    if infinite:
+        elements = elements.repeat()
+    px = dataset.tiling.size_px
+    # New numbers in every epoch, the same for the same seed.
+    numbers = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True)
+    batches = tf.data.Dataset.zip((elements, numbers)).batch(batch_size, drop_remainder=drop_last)
+    finish = _finisher(preparation, px, info=info, labelled=index.targets is not None, in_graph=in_graph)
+    batches = batches.map(finish, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    if not infinite:
+        count = len(index) // batch_size if drop_last else -(-len(index) // batch_size)
+        batches = batches.apply(tf.data.experimental.assert_cardinality(count))
+    batches = batches.prefetch(tf.data.AUTOTUNE)
+    batches.classes, batches.tiles = index.classes, len(index)
+    return batches
+
+
+def _plain(dataset: TiledSlides, index: TileIndex, shuffle: int, seed: int) -> Tensor:
+    return _tiles(dataset, index, np.unique(index.slide), shuffle, seed)
+
+
+def _tiles(dataset: TiledSlides, index: TileIndex, slides: Any, shuffle: int, seed: int) -> Tensor:
+    paths = {item.slide: item.tfrecord for item in dataset.stored()}
+    chosen = [paths[index.slides[slide]] for slide in np.asarray(slides).tolist()]
+    return tile_stores().tensorflow([path for path in chosen if path is not None], shuffle=shuffle, seed=seed)
+
+
+def _balanced(dataset: TiledSlides, index: TileIndex, by: Sequence[str], *, shuffle: int, seed: int) -> Tensor:
+    """Groups of slides drawn by their weight; every slide is in one group, as labels here go by slide."""
+    weights = balanced_weights(index.groups(by))
+    columns = np.stack(index.groups(by), axis=1)
+    groups, member = np.unique(columns, axis=0, return_inverse=True)
+    member = member.reshape(-1)
+    datasets = [
+        _tiles(dataset, index, np.unique(index.slide[member == group]), max(1, shuffle // len(groups)), seed).repeat()
+        for group in range(len(groups))
+    ]
+    share = np.bincount(member, weights=weights)
+    return tf.data.Dataset.sample_from_datasets(
+        datasets, weights=share.tolist(), seed=seed, rerandomize_each_iteration=True
+    )
+
+
+def _labelled(elements: Tensor, index: TileIndex, *, of_regions: bool) -> Tensor:
+    """Elements with `target`; those that the index left out are dropped."""
+    targets = index.targets if index.targets is not None else np.empty(0, np.int64)
+    names = np.array(index.slides, dtype=object)[index.slide]
+    if of_regions:
+        x, y = index.locations.T.tolist()
+        keys = [f"{name}/{left}/{top}" for name, left, top in zip(names, x, y, strict=True)]
+    else:
+        firsts = np.unique(index.slide, return_index=True)[1]
+        keys, targets = names[firsts].tolist(), targets[firsts]
+    is_class = bool(index.classes)
+    blank = _MISSING if is_class else np.nan
+    values = tf.constant(targets, tf.int64 if is_class else tf.float32)
+    table = tf.lookup.StaticHashTable(
+        tf.lookup.KeyValueTensorInitializer(tf.constant(keys, tf.string), values), default_value=blank
+    )
+
+    def with_target(element: dict[str, Tensor]) -> dict[str, Tensor]:
+        key = element["slide"]
+        if of_regions:
+            parts = [key, tf.strings.as_string(element["loc_x"]), tf.strings.as_string(element["loc_y"])]
+            key = tf.strings.join(parts, "/")
+        return {**element, "target": table.lookup(key)}
+
+    def is_known(element: dict[str, Tensor]) -> Tensor:
+        return element["target"] != _MISSING if is_class else ~tf.math.is_nan(element["target"])
+
+    return elements.map(with_target, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).filter(is_known)
+
+
+def _finisher(preparation: Preparation, px: int, *, info: bool, labelled: bool, in_graph: bool) -> Any:
+    normalize = _normalizer(preparation, in_graph=in_graph)
+    augmentation = preparation.augmentation
+    draws_stain = augmentation.stain
+
+    def finish(element: dict[str, Tensor], numbers: Tensor) -> Tensor:
+        images = tf.ensure_shape(element["image"], [None, px, px, 3])
+        if normalize is not None:
+            # What the staining is drawn by: a new number in every epoch, or none.
+            images = normalize(images, numbers % (1 << 31) if draws_stain else tf.zeros_like(numbers))
+        images = augmented(images, numbers, augmentation)
+        parts = [images]
+        if labelled:
+            parts.append(element["target"])
+        if info:
+            parts.append({name: element[name] for name in ("slide", "loc_x", "loc_y")})
+        return tuple(parts) if len(parts) > 1 else images
+
+    return finish
+
+
+def _normalizer(preparation: Preparation, *, in_graph: bool) -> Any:
+    """A function of images (B, H, W, 3) uint8 and numbers (B,), or None."""
+    settings: Settings[Normalizer] | None = preparation.normalizer
+    if settings is None:
+        return None
+    step = settings.build()
+    form = step.tensorflow_form() if in_graph else None
+    if form is not None:
+        return form
+
+    def in_numpy(images: Any, numbers: Any) -> Any:
+        places = np.zeros((len(images), 2), np.int64)
+        done = step.apply(batch_of(np.array(images), np.asarray(numbers, np.int64), places, ""))
+        return np.where(done.ok[:, None, None, None], done.rgb, images)
+
+    def wrapped(images: Tensor, numbers: Tensor) -> Tensor:
+        result = tf.numpy_function(in_numpy, [images, numbers], tf.uint8)
+        return tf.ensure_shape(result, images.shape)
+
+    return wrapped
+
+
+def augmented(images: Tensor, numbers: Tensor, augmentation: Augmentation) -> Tensor:
+    """Images (B, H, W, 3) mirrored, turned, blurred and compressed, each by its own number (B,)."""
+    if augmentation.is_plain:
+        return images
+
+    def one(pair: tuple[Tensor, Tensor]) -> Tensor:
+        image, number = pair
+        draws = tf.random.stateless_uniform([7], seed=tf.stack([number, tf.zeros_like(number)]))
+        if augmentation.flip_x:
+            image = tf.cond(draws[0] < 0.5, lambda: image[:, ::-1], lambda: image)
+        if augmentation.flip_y:
+            flipped = image
+            image = tf.cond(draws[1] < 0.5, lambda: flipped[::-1], lambda: flipped)
+        if augmentation.rotate:
+            image = tf.image.rot90(image, tf.cast(draws[2] * 4, tf.int32))
+        if augmentation.blur:
+            sharp = image
+            image = tf.cond(draws[3] < 0.5, lambda: _blurred(sharp, draws[4]), lambda: sharp)
+        if augmentation.jpeg:
+            whole = image
+            image = tf.cond(draws[5] < 0.5, lambda: _compressed(whole, draws[6]), lambda: whole)
+        return image
+
+    shape = images.shape[1:]
+    return tf.map_fn(one, (images, numbers), fn_output_signature=tf.TensorSpec(shape, tf.uint8))
+
+
+def _compressed(image: Tensor, draw: Tensor) -> Tensor:
+    worst, best = JPEG_QUALITY
+    quality = tf.cast(tf.round(worst + (best - worst) * draw), tf.int32)
+    return tf.ensure_shape(tf.image.adjust_jpeg_quality(image, quality), image.shape)
+
+
+def _blurred(image: Tensor, draw: Tensor) -> Tensor:
+    low, high = BLUR_SIGMA
+    sigma = low + (high - low) * draw
+    reach = int(np.ceil(3 * high))
+    kernel = tf.exp(-0.5 * (tf.range(-reach, reach + 1, dtype=tf.float32) / sigma) ** 2)
+    kernel = kernel / tf.reduce_sum(kernel)
+    values = tf.pad(tf.cast(image, tf.float32), [[reach, reach], [reach, reach], [0, 0]], mode="REFLECT")[None]
+    depthwise = tf.tile(kernel[:, None, None, None], [1, 1, 3, 1])
+    rows = tf.nn.depthwise_conv2d(values, depthwise, [1, 1, 1, 1], "VALID")
+    both = tf.nn.depthwise_conv2d(rows, tf.transpose(depthwise, [1, 0, 2, 3]), [1, 1, 1, 1], "VALID")
+    return tf.cast(tf.round(both[0]), tf.uint8)

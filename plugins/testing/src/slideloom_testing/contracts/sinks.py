@@ -1,0 +1,198 @@
+# ruff: noqa: S101 - asserts are what a contract is made of
+"""The contract of sinks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+from slideloom.base.geometry import Size
+from slideloom.slides.slide import SlideInfo
+from slideloom.slides.tiles import TileBatch
+from slideloom.steps.scene import Scene
+from slideloom.steps.sink import Sink, Writer
+
+from slideloom_testing.contracts.base import SettingsContract, global_random_state_untouched
+from slideloom_testing.tiles import batch_of, info_of, scene_of, stained, take, tiles_of
+
+
+class SinkContract(SettingsContract):
+    """What every sink must do. Set `settings`; `tile_px`, `count`, `batch` and `scene` may be overridden.
+
+    Attributes:
+        tile_px: width and height of the tiles in the test.
+        count: number of tiles.
+    """
+
+    kind: ClassVar[type] = Sink
+    tile_px: ClassVar[int] = 64
+    count: ClassVar[int] = 7
+
+    def batch(self) -> TileBatch:
+        """Tiles with pixels, as a job would hand them over; some were rejected before, so numbers have gaps."""
+        side, footprint = Size(self.tile_px, self.tile_px), Size(200, 200)
+        tiles = tiles_of(2 * self.count, footprint=footprint).take(np.arange(self.count) * 2)
+        return batch_of([stained(side, seed=seed) for seed in range(self.count)], tiles=tiles)
+
+    def scene(self) -> Scene:
+        """The geometry of these tiles."""
+        return scene_of(tile_px=self.tile_px, footprint=Size(200, 200), mpp=1.0)
+
+    def info(self, name: str = "slide") -> SlideInfo:
+        """The slide that tiles come from."""
+        return info_of(name)
+
+    def writer(self, folder: Path, name: str = "slide") -> tuple[Sink, Writer]:
+        """A sink built anew and its writer for one slide."""
+        folder.mkdir(exist_ok=True)
+        sink: Sink = self.built()
+        return sink, sink.open(self.info(name), self.scene(), folder)
+
+    def stored(self, folder: Path, *, sizes: Sequence[int] | None = None, name: str = "slide") -> list[Path]:
+        """All tiles written in batches of these sizes (by default at once) and committed."""
+        sink, writer = self.writer(folder, name)
+        batch, start = self.batch(), 0
+        for size in sizes or [len(batch)]:
+            part = take(batch, slice(start, start + size))
+            writer.write(part.tiles, sink.encode(part))
+            start += size
+        return list(writer.commit())
+
+    def test_every_tile_is_encoded(self) -> None:
+        """`encode` gives one value per tile, without touching its input or global randomness."""
+        batch = self.batch()
+        before = batch.rgb.copy()
+        with global_random_state_untouched():
+            assert len(self.built().encode(batch)) == len(batch)
+        assert np.array_equal(batch.rgb, before), "the sink wrote to its input"
+
+    def test_commit_returns_what_it_made(self, tmp_path: Path) -> None:
+        """Existing files or folders, inside the output folder, each once."""
+        made = self.stored(tmp_path / "out")
+        assert made, "nothing made out of tiles"
+        assert len(set(made)) == len(made)
+        for path in made:
+            assert path.exists(), f"{path} was promised"
+            assert path.resolve().is_relative_to((tmp_path / "out").resolve()), f"{path} is not in the output folder"
+
+    def test_nothing_has_a_final_name_before_commit(self, tmp_path: Path) -> None:
+        """Whoever looks into the folder meanwhile must not take half a file for a whole one."""
+        folder = tmp_path / "out"
+        sink, writer = self.writer(folder)
+        batch = self.batch()
+        writer.write(batch.tiles, sink.encode(batch))
+        before = set(contents(folder))
+        made = list(writer.commit())
+        early = before & set(contents(folder))
+        assert not early, f"there under their final names before commit: {sorted(early)}"
+        for path in made:
+            assert not any((folder / name).is_relative_to(path) for name in before), f"{path} was there before commit"
+
+    def test_commit_leaves_nothing_but_what_it_returns(self, tmp_path: Path) -> None:
+        """No temporary file stays behind."""
+        folder = tmp_path / "out"
+        made = self.stored(folder)
+        stray = [name for name in contents(folder) if not any((folder / name).is_relative_to(path) for path in made)]
+        assert stray == [], "left behind, or not returned by commit"
+
+    def test_abort_leaves_nothing(self, tmp_path: Path) -> None:
+        """After some tiles and before the first; empty folders may stay, as others may be using them."""
+        folder = tmp_path / "out"
+        sink, writer = self.writer(folder)
+        batch = self.batch()
+        writer.write(batch.tiles, sink.encode(batch))
+        writer.abort()
+        assert contents(folder) == {}
+        _, writer = self.writer(folder)
+        writer.abort()
+        assert contents(folder) == {}
+
+    def test_abort_can_be_repeated(self, tmp_path: Path) -> None:
+        """It is called on the way out of an error and must not raise another."""
+        _, writer = self.writer(tmp_path / "out")
+        writer.abort()
+        writer.abort()
+
+    def test_abort_spares_what_was_committed_earlier(self, tmp_path: Path) -> None:
+        """Of other slides, and of an earlier run of this one."""
+        folder = tmp_path / "out"
+        self.stored(folder, name="first")
+        self.stored(folder, name="second")
+        before = contents(folder)
+        sink, writer = self.writer(folder, "second")
+        batch = take(self.batch(), slice(0, 2))
+        writer.write(batch.tiles, sink.encode(batch))
+        writer.abort()
+        assert contents(folder) == before
+
+    def test_no_tile_makes_no_file(self, tmp_path: Path) -> None:
+        """`commit` without tiles returns nothing and leaves nothing."""
+        _, writer = self.writer(tmp_path / "out")
+        assert list(writer.commit()) == []
+        assert contents(tmp_path / "out") == {}
+
+    @pytest.mark.parametrize("sizes", [(3, 4), (1, 1, 1, 1, 1, 1, 1)], ids=["halves", "singles"])
+    def test_batches_do_not_show_in_the_output(self, tmp_path: Path, sizes: tuple[int, ...]) -> None:
+        """Written in parts, the bytes are those of one write."""
+        count = len(self.batch())
+        sizes = sizes if sum(sizes) == count else (count // 2, count - count // 2)
+        self.stored(tmp_path / "whole")
+        self.stored(tmp_path / "parts", sizes=sizes)
+        assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
+
+    def test_a_second_run_replaces_the_first(self, tmp_path: Path) -> None:
+        """The same slide once more gives the same bytes under the same names."""
+        folder = tmp_path / "out"
+        first, once = self.stored(folder), contents(folder)
+        assert self.stored(folder) == first
+        assert contents(folder) == once
+
+    def test_slides_do_not_disturb_each_other(self, tmp_path: Path) -> None:
+        """Two writers open at once in one folder, as two jobs have them."""
+        alone, folder = tmp_path / "alone", tmp_path / "out"
+        self.stored(alone, name="first")
+        self.stored(alone, name="second")
+        batch = self.batch()
+        (sink, first), (_, second) = self.writer(folder, "first"), self.writer(folder, "second")
+        for part in (take(batch, slice(0, 3)), take(batch, slice(3, None))):
+            first.write(part.tiles, sink.encode(part))
+            second.write(part.tiles, sink.encode(part))
+        first.commit()
+        second.commit()
+        assert contents(folder) == contents(alone)
+
+    @pytest.mark.parametrize("name", ["TCGA-AA-0001-01Z.1a2b", "Präparat 12 (b)", "..hidden"])
+    def test_unusual_slide_names_stay_inside_the_folder(self, tmp_path: Path, name: str) -> None:
+        """Dots, blanks and letters beyond ASCII occur in real file names."""
+        folder = tmp_path / "out"
+        made = self.stored(folder, name=name)
+        assert all(path.exists() and path.resolve().is_relative_to(folder.resolve()) for path in made)
+        assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
+
+    def test_threads_encode_the_same(self, tmp_path: Path) -> None:
+        """Several threads call `encode` at once, unless the sink says `thread_safe = False`."""
+        sink, writer = self.writer(tmp_path / "threads")
+        if not sink.thread_safe:
+            pytest.skip("the sink says thread_safe = False, so the core calls it under a lock")
+        batch = self.batch()
+        parts = [take(batch, slice(i, i + 1)) for i in range(len(batch))]
+        with ThreadPoolExecutor(4) as pool:
+            for part, encoded in zip(parts, pool.map(sink.encode, parts), strict=True):
+                writer.write(part.tiles, encoded)
+        writer.commit()
+        self.stored(tmp_path / "alone")
+        assert contents(tmp_path / "threads") == contents(tmp_path / "alone")
+
+
+def contents(folder: Path) -> dict[str, Any]:  # Any: a digest per file
+    """SHA-256 of every file below `folder` by its relative name."""
+    return {
+        path.relative_to(folder).as_posix(): sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }

@@ -1,0 +1,13 @@
+"""What `slideloom doctor` says of the testing package."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from slideloom import Library, hookimpl
+
+
+@hookimpl
+def slideloom_libraries() -> Sequence[Library]:
+    """What this package stands on."""
+    return [Library("pytest", "slideloom-testing[tests]", "contracts for plugin authors", needed=False)]

@@ -1,0 +1,39 @@
+"""Where PyTorch computes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from slideloom import ConfigError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def torch_device(name: str) -> torch.device:
+    """The PyTorch device of this name, seen to hold a tensor; "auto" is CUDA, else MPS, else the CPU.
+
+    Raises:
+        ConfigError: PyTorch does not know it, it is not on this machine, or PyTorch is not installed.
+    """
+    try:
+        import torch
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise  # it is there, but something it needs is not
+        raise ConfigError(f"device {name!r} needs PyTorch: pip install slideloom[torch]") from error
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f'device {name!r} is unknown; use "auto", "cpu", "mps" or "cuda:0"') from error
+    try:
+        # Only this tells that "cuda:7" is missing where there are four; "meta" holds no values at all.
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, ImportError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f'device {name!r} cannot be used on this machine ({reason}); use "auto" or "cpu"') from error
+    return device
