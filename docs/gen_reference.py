@@ -10,18 +10,23 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import attrs
 import slideloom
-from slideloom import cli, hookspecs, reports, steps, testing
+import slideloom_testing
+from slideloom import steps
 from slideloom.pipeline.pipeline import QcUse, RoiUse, RunOptions, Slides
 from slideloom.pipeline.tiling import Tiling
+from slideloom.plugins import hookspecs
 from slideloom.plugins.discovery import KINDS, Plugin, registry
 from slideloom.settings.options import OptionInfo, options_of
 from slideloom.slides.slide import Slide, SlideInfo
+from slideloom.steps import reports
+from slideloom_cli import main as cli
 from slideloom_testing import contracts
 
 _SECTION = re.compile(r"(Args|Returns|Raises|Attributes|Source|Sources|Yields):\s*(.*)")
@@ -36,6 +41,12 @@ def on_files(files: Any, config: Any) -> Any:  # Any: of mkdocs, which these pag
     for uri, make in PAGES.items():
         files.append(File.generated(config, uri, content=make()))
     return files
+
+
+# The modules of contracts, in the order that a slide meets them.
+_STEPS = (
+    "reader", "roi_source", "scene", "slide_qc", "tile_filter", "normalizer", "sink", "placement", "store", "executor",
+)  # fmt: skip
 
 
 def hooks_page() -> str:
@@ -54,7 +65,8 @@ def hooks_page() -> str:
     ]
     for name, function in hook_specs():
         lines += ["", f"## {name}", "", *_signature(name, function), "", *_docstring(function)]
-    lines += ["", "## Command", "", *_docstring(hookspecs.Command)]
+    for value in (hookspecs.Command, hookspecs.Library, hookspecs.Reporter):
+        lines += ["", f"## {value.__name__}", "", *_docstring(value)]
     return _joined(lines)
 
 
@@ -68,12 +80,22 @@ def steps_page() -> str:
     lines = ["# Steps", "", *_docstring(steps), ""]
     lines += ["The kinds and the names they have in pipeline files and messages:", "", "| kind | hook |", "|---|---|"]
     lines += [f"| {kind} | [`{hook}`](hooks.md#{hook}) |" for kind, hook in KINDS.items()]
-    own = [value for value in vars(steps).values() if inspect.isclass(value) and value.__module__ == steps.__name__]
-    for cls in [*own, Slide, SlideInfo]:
+    for cls in [*_contracts(), Slide, SlideInfo]:
         lines += ["", f"## {cls.__name__}", "", *_docstring(cls)]
         for name, function in _own_methods(cls):
             lines += ["", f"### {cls.__name__}.{name}", "", *_signature(name, function), "", *_docstring(function)]
     return _joined(lines)
+
+
+def _contracts() -> list[type[Any]]:
+    """The public classes of the package of contracts, by kind of step and then in the order of the file."""
+    modules = (import_module(f"{steps.__name__}.{name}") for name in _STEPS)
+    return [
+        value
+        for module in modules
+        for value in vars(module).values()
+        if inspect.isclass(value) and value.__module__ == module.__name__
+    ]
 
 
 def settings_page() -> str:
@@ -211,16 +233,16 @@ def _member(name: str, value: Any) -> Iterator[str]:
 
 def testing_page() -> str:
     """The contracts and helpers of `slideloom_testing`."""
-    lines = ["# Testing", "", *_docstring(testing), "", *_docstring(contracts)]
+    lines = ["# Testing", "", *_docstring(slideloom_testing), "", *_docstring(contracts)]
     for name in contracts.__all__:
         cls = getattr(contracts, name)
         lines += ["", f"## {name}", "", *_docstring(cls), ""]
         tests = [(test, function) for test, function in _own_methods(cls) if test.startswith("test_")]
         for test, function in tests:
             lines.append(f"- *{test.removeprefix('test_').replace('_', ' ')}*: {_first_line(function)}")
-    for name in testing.__all__:
+    for name in slideloom_testing.__all__:
         if name not in contracts.__all__:
-            lines += ["", f"## {name}", "", *_member(name, getattr(testing, name))]
+            lines += ["", f"## {name}", "", *_member(name, getattr(slideloom_testing, name))]
     return _joined(lines)
 
 
