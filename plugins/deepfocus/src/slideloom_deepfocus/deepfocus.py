@@ -41,8 +41,8 @@ class DeepFocusQC(StridedModelQC):
         return unit - np.float32(block.mean(dtype=np.float64) / 255)
 
 
-def build(settings: DeepFocus) -> DeepFocusQC:
-    """The step for these settings.
+def deepfocus_step(settings: DeepFocus) -> DeepFocusQC:
+    """The step for these settings, around the process's one copy of the network.
 
     Raises:
         ConfigError: the weights are missing or are not DeepFocus weights; or options contradict each other.

@@ -5,13 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from attrs import frozen
 from slideloom import ConfigError, FileState, Settings, SlideQc, at_least, in_range, option, positive
-
-if TYPE_CHECKING:
-    from slideloom_deepfocus.strided import StridedModelQC
 
 _MAGNIFICATION = re.compile(r"(\d+(?:\.\d+)?)x", re.IGNORECASE)
 _MICRONS_AT_1X = 10.0  # a 10x objective is taken as 1 micron per pixel, as everywhere in slideloom
@@ -32,6 +29,9 @@ def _weights(value: str | Path) -> str | Path:
 @frozen
 class StridedModelSettings(Settings[SlideQc]):
     """A model that judges a slide tile by tile. Subclass with a `name` and a `load`."""
+
+    step: ClassVar[str] = "slideloom_deepfocus.strided:strided_step"
+    install: ClassVar[str] = "slideloom-deepfocus"
 
     tile_px: int = option(256, help="width and height of what the model gets", unit="px", validator=at_least(1))
     tile_um: float | str = option(
@@ -80,14 +80,6 @@ class StridedModelSettings(Settings[SlideQc]):
         """Settings with the same key share one model in a process."""
         return (type(self), self)
 
-    def build(self) -> StridedModelQC:
-        """The step, around the process's one copy of the model."""
-        from slideloom_deepfocus.models import once, predictor
-        from slideloom_deepfocus.strided import StridedModelQC
-
-        model = once(self.model_key(), lambda: predictor(self.load(), layout=self.layout, device=self.device))
-        return StridedModelQC(model, self)
-
 
 @frozen
 class StridedModel(StridedModelSettings):
@@ -112,6 +104,8 @@ class DeepFocus(Settings[SlideQc]):
     """Discards tissue that is out of focus, judged by the DeepFocus network (Senaras et al. 2018)."""
 
     name: ClassVar[str] = "deepfocus"
+    step: ClassVar[str] = "slideloom_deepfocus.deepfocus:deepfocus_step"
+    install: ClassVar[str] = "slideloom-deepfocus"
     weights: Literal["bundled", "published"] | Path = option(
         "bundled", help="'bundled', 'published' (fetched once) or a file of your own", converter=_weights
     )
@@ -137,9 +131,3 @@ class DeepFocus(Settings[SlideQc]):
     cache: Path | None = option(
         None, help="folder for published weights; by default Hugging Face's cache", affects_output=False
     )
-
-    def build(self) -> StridedModelQC:
-        """The step, around the process's one copy of the network."""
-        from slideloom_deepfocus.deepfocus import build
-
-        return build(self)

@@ -13,7 +13,7 @@ from slideloom import Box, Mask, PluginError, QcResult, Rgb, RgbBatch, Scene, Si
 
 from slideloom_deepfocus.blending import Blend
 from slideloom_deepfocus.grid import Block, Grid, blocks, grid_for, tissue_share
-from slideloom_deepfocus.models import Predictor, predictor
+from slideloom_deepfocus.models import Predictor, once, predictor
 from slideloom_deepfocus.settings import StridedModelSettings
 
 _PARTS = 8  # of a cell, where a mask is cut at the slide's far sides
@@ -264,6 +264,18 @@ class StridedModelQC(SlideQc):
         corners = (here - first) * grid.stride_px
         tiles = np.stack([rgb[y : y + grid.tile_px, x : x + grid.tile_px] for y, x in corners.tolist()])
         yield here, self.prepare(tiles, block=rgb)
+
+
+def shared_model(settings: StridedModelSettings) -> Predictor:
+    """The model of these settings, loaded once per process; for a step of your own around it."""
+    return once(
+        settings.model_key(), lambda: predictor(settings.load(), layout=settings.layout, device=settings.device)
+    )
+
+
+def strided_step(settings: StridedModelSettings) -> StridedModelQC:
+    """The step for these settings."""
+    return StridedModelQC(shared_model(settings), settings)
 
 
 def _within(mask: Mask, extent: Box, slide: Box) -> tuple[Mask, Box]:
