@@ -33,6 +33,11 @@ class DeepFocusQC(StridedModelQC):
         self._centre = centre
         self.needs_whole_blocks = centre == "group"
 
+    @property
+    def step_name(self) -> str:
+        """How messages call the step."""
+        return DeepFocus.name
+
     def prepare(self, tiles: RgbBatch, *, block: Rgb) -> NDArray[np.generic]:
         """0-1 less the mean of each tile, or of the block of 16 x 16 tiles, which no batch size changes."""
         unit = tiles.astype(np.float32) / np.float32(255)

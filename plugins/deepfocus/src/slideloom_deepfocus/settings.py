@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Hashable
 from pathlib import Path
 from typing import ClassVar, Literal
 
+import attrs
 from attrs import frozen
 from slideloom import ConfigError, FileState, Settings, SlideQc, at_least, in_range, option, positive
 
@@ -18,8 +20,14 @@ def _check_tile_um(_instance: object, _attribute: object, value: float | str) ->
     if isinstance(value, str):
         if not _MAGNIFICATION.fullmatch(value):
             raise ValueError(f"tile_um must be microns, or a magnification such as '20x', not {value!r}")
-    elif not value > 0:
-        raise ValueError(f"tile_um must be above 0, not {value!r}")
+        value = float(value[:-1])
+    if not 0 < value < math.inf:
+        raise ValueError(f"tile_um must be above 0 and finite, not {value!r}")
+
+
+def _check_finite(_instance: object, attribute: attrs.Attribute[float], value: float) -> None:
+    if not math.isfinite(value):
+        raise ValueError(f"{attribute.name} must be a finite number, not {value!r}")
 
 
 def _weights(value: str | Path) -> str | Path:
@@ -38,7 +46,7 @@ class StridedModelSettings(Settings[SlideQc]):
         "10x", help="the same in microns, or a magnification such as '20x'", unit="um", validator=_check_tile_um
     )
     index: int | None = option(None, help="which of the model's outputs counts; of two, the second by default")
-    threshold: float = option(0.5, help="the score that parts good from bad")
+    threshold: float = option(0.5, help="the score that parts good from bad", validator=_check_finite)
     bad: Literal["above", "below"] = option("above", help="which side of the threshold is discarded")
     kind: Literal["background", "blur", "artifact"] = option("artifact", help="what the discarded places are")
     activation: Literal["none", "sigmoid", "softmax"] = option("none", help="turns the model's output into a score")
@@ -54,8 +62,14 @@ class StridedModelSettings(Settings[SlideQc]):
     everywhere: bool = option(False, help="also where there is no tissue")
     min_tissue: float = option(0.1, help="share of a tile that must be coloured or dark", validator=in_range(0, 1))
     discard_unvisited: bool = option(False, help="also discard what the model did not look at")
+    on_nan: Literal["fail", "keep"] = option(
+        "fail", help="if the model returns no number for a tile: fail the slide, or keep the tile as one not looked at"
+    )
+    trust: bool = option(
+        False, help="load a .pt or .pt2 file, which can run code of whoever made it", affects_output=False
+    )
     batch: int = option(64, help="tiles per call of the model", validator=at_least(1), affects_output=False)
-    device: str = option("auto", help="auto, cpu, cuda, cuda:1, mps", affects_output=False)
+    device: str = option("auto", help="auto, cpu, cuda, cuda:1, mps (torch); Keras chooses", affects_output=False)
 
     @property
     def mpp(self) -> float:
@@ -86,7 +100,7 @@ class StridedModel(StridedModelSettings):
     """Discards where a model says so: TorchScript (.pt), torch.export (.pt2), ONNX (.onnx) or Keras (.keras)."""
 
     name: ClassVar[str] = "strided-model"
-    model: Path = option(help="the model file; one from a source you do not trust can do harm")
+    model: Path = option(help="the model file; .pt and .pt2 can run code and need trust = true")
 
     def load(self) -> Path:
         """The file."""
@@ -96,7 +110,7 @@ class StridedModel(StridedModelSettings):
         """One model per file, as it is now, and device."""
         if not self.model.exists():
             raise ConfigError(f"{self.model}: no such model file")
-        return (StridedModel, FileState.of(self.model), self.layout, self.device)
+        return (StridedModel, FileState.of(self.model), self.layout, self.device, self.trust)
 
 
 @frozen
