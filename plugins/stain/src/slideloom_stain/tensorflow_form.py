@@ -9,6 +9,7 @@ from slideloom import ConfigError
 
 from slideloom_stain.tensor_step import Planned, TensorStep
 from slideloom_stain.tensorflow_ops import TENSORFLOW_OPS as OPS
+from slideloom_stain.value_range import LEAST, MOST, refuse_kind, refuse_range
 
 Tensor = Any  # TensorFlow ships no types
 
@@ -54,10 +55,11 @@ class TensorflowNormalizer:
 
         Raises:
             ConfigError: `x` is no image.
+            ValueError: floating values are not 0-1; in a graph it is tf.errors.InvalidArgumentError.
         """
         if x.shape.rank not in (3, 4) or x.shape[-1] not in (3, None):
             raise ConfigError(f"not an image: {x.shape}; give (H, W, 3) or (B, H, W, 3)")
-        batch = x if x.shape.rank == 4 else x[None]
+        batch = _checked(x if x.shape.rank == 4 else x[None])
         shape = tf.shape(batch)
         if index is None:
             draws = self._tensors.plan.draws
@@ -68,8 +70,37 @@ class TensorflowNormalizer:
         is_whole = batch.dtype == tf.uint8
         values = tf.cast(tf.transpose(flat_images, [0, 2, 1]), tf.float32) * (1.0 if is_whole else 255.0)
         constants = {name: tf.constant(array) for name, array in self._tensors.arrays.items()}
-        out, ok = self._tensors.values(values, index, constants, whole=is_whole)
-        out = tf.clip_by_value(tf.round(out), 0.0, 255.0) if is_whole else out / 255.0
+        if is_whole:
+            out, ok = self._tensors.values(values, index, constants, whole=True)
+            out = tf.clip_by_value(tf.round(out), 0.0, 255.0)
+        else:
+            # NaN would spread to the statistics, and from there to indices: such tiles are measured as black ones.
+            usable = tf.reduce_all((flat_images >= LEAST) & (flat_images <= MOST), axis=[1, 2])
+            values = tf.where(usable[:, None, None], values, tf.zeros_like(values))
+            out, ok = self._tensors.values(values, index, constants, whole=False)
+            out, ok = out / 255.0, ok & usable
         out = tf.reshape(tf.transpose(tf.cast(out, batch.dtype), [0, 2, 1]), shape)
+        if not is_whole:
+            out = tf.where(usable[:, None, None, None], out, batch)
         out = tf.ensure_shape(out, batch.shape)
         return (out if x.shape.rank == 4 else out[0]), ok
+
+
+def _checked(batch: Tensor) -> Tensor:
+    """The batch, if its values are uint8, or floating and 0-1 or NaN; otherwise an error, in a graph when it runs."""
+    if not batch.dtype.is_floating:
+        if batch.dtype != tf.uint8:
+            refuse_kind(batch.dtype.name)
+        return batch
+    known = tf.where(tf.math.is_nan(batch), tf.zeros_like(batch), batch)
+    low, high = tf.reduce_min(known), tf.reduce_max(known)
+    if tf.executing_eagerly():
+        if tf.size(known):
+            refuse_range(float(low), float(high))
+        return batch
+    text = (
+        "a floating image has values from 0 to 1, this one has others; divide by 255, or give uint8 (found from, to):"
+    )
+    fits = tf.logical_or(tf.equal(tf.size(known), 0), (low >= LEAST) & (high <= MOST))
+    with tf.control_dependencies([tf.debugging.Assert(fits, [text, low, high])]):
+        return tf.identity(batch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from slideloom_stain.opencv import cv2
 from slideloom_stain.tensor_step import Planned, TensorStep
 from slideloom_stain.torch_ops import TORCH_OPS
+from slideloom_stain.value_range import LEAST, MOST, refuse_kind, refuse_range
 
 
 class TorchNormalizer(nn.Module):
@@ -60,9 +62,12 @@ class TorchNormalizer(nn.Module):
 
         Raises:
             ConfigError: `x` is no image.
+            ValueError: floating values are not 0-1 (in compiled code such images are not good, as those with NaN).
         """
         axis, batched = _layout(x)
         batch = x if batched else x[None]
+        if not torch.compiler.is_compiling():
+            _check_range(batch.detach())
         if index is None:
             index = (
                 torch.randint(0, 1 << 31, (batch.shape[0],))
@@ -103,12 +108,20 @@ class TorchNormalizer(nn.Module):
     def _by_tensors(self, batch: Tensor, axis: int, index: Tensor) -> tuple[Tensor, Tensor]:
         planar = batch.movedim(axis, 1)
         is_whole = batch.dtype == torch.uint8
-        values = planar.reshape(planar.shape[0], 3, -1).to(torch.float32).contiguous()
+        values = planar.flatten(2).to(torch.float32).contiguous()
         values = values * (1.0 if is_whole else 255.0)
         constants = {name: getattr(self, name) for name in self._tensors.arrays}
-        out, ok = self._tensors.values(values, index, constants, whole=is_whole)
-        out = torch.round(out).clamp(0, 255) if is_whole else out / 255.0
-        return out.to(batch.dtype).reshape(planar.shape).movedim(1, axis).contiguous(), ok
+        if is_whole:
+            out, ok = self._tensors.values(values, index, constants, whole=True)
+            out = torch.round(out).clamp(0, 255).to(batch.dtype).reshape(planar.shape)
+        else:
+            # NaN would spread to the statistics, and from there to indices: such tiles are measured as black ones.
+            usable = ((planar >= LEAST) & (planar <= MOST)).flatten(1).all(dim=1)
+            values = torch.where(usable[:, None, None], values, torch.zeros_like(values))
+            out, ok = self._tensors.values(values, index, constants, whole=False)
+            out, ok = (out / 255.0).to(batch.dtype).reshape(planar.shape), ok & usable
+            out = torch.where(usable[:, None, None, None], out, planar)
+        return out.movedim(1, axis).contiguous(), ok
 
 
 def refuse_unfit(bad: int, count: int) -> None:
@@ -118,6 +131,17 @@ def refuse_unfit(bad: int, count: int) -> None:
             f"{bad} of {count} tiles have stains that cannot be estimated; choose unfit='keep-original', "
             "or call normalize(), which says which"
         )
+
+
+def _check_range(batch: Tensor) -> None:
+    """Raise unless the values are uint8, or floating and 0-1 or NaN."""
+    if not batch.dtype.is_floating_point:
+        if batch.dtype != torch.uint8:
+            refuse_kind(str(batch.dtype))
+        return
+    if batch.numel():
+        low, high = torch.aminmax(torch.nan_to_num(batch, nan=0.0, posinf=math.inf, neginf=-math.inf))
+        refuse_range(float(low), float(high))
 
 
 def _layout(x: Tensor) -> tuple[int, bool]:
