@@ -62,7 +62,7 @@ def core_alone(session: nox.Session) -> None:
 @nox.session
 def lint(session: nox.Session) -> None:
     """Ruff, and the layers by import-linter."""
-    _install_clone(session, "ruff>=0.6", "import-linter>=2.0")
+    _install_clone(session, "ruff>=0.6", "import-linter>=2.17")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("lint-imports")

@@ -73,7 +73,8 @@ class Reader:
     def __init__(self, page: Path, folder: Path) -> None:
         self._page = page
         self._folder = folder
-        self._names: dict[str, Any] = {"__name__": "page"}
+        self._module = ModuleType("page")  # so that settings can name a step of the page
+        self._names: dict[str, Any] = vars(self._module)
 
     def follow(self) -> None:
         blocks = list(blocks_of(self._page))
@@ -81,11 +82,13 @@ class Reader:
             if block.language == "toml" and "slideloom = 1" in block.text:
                 (self._folder / "pipeline.toml").write_text(block.text, encoding="utf-8")
                 break
+        sys.modules["page"] = self._module
         try:
             for block in blocks:
                 if not block.reason_not_run:
                     self._do(block)
         finally:
+            del sys.modules["page"]
             for value in self._names.values():
                 if isinstance(value, Slide | WSI):
                     value.close()

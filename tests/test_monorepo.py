@@ -136,6 +136,25 @@ def test_a_plugin_uses_public_names_of_the_core_and_no_other_plugin(plugin: Path
     assert wrong == []
 
 
+@plugins
+def test_the_settings_of_a_plugin_import_none_of_its_modules(plugin: Path) -> None:
+    """They name their implementation in `step`; an import inside a function would be one all the same."""
+    settings = package_of(plugin) / "settings.py"
+    own = package_of(plugin).name
+    found = imports(settings) if settings.is_file() else iter(())
+
+    assert [f"line {line}: {module}" for line, module, _ in found if module.split(".")[0] == own] == []
+
+
+@plugins
+def test_import_linter_looks_for_circles_in_every_plugin(plugin: Path) -> None:
+    linter = table(ROOT)["tool"]["importlinter"]
+    own = package_of(plugin).name
+
+    assert own in linter["root_packages"]
+    assert [own] in [found["ancestors"] for found in linter["contracts"] if found["type"] == "acyclic_siblings"]
+
+
 @pytest.mark.parametrize("folder", DISTS, ids=lambda path: path.name)
 def test_modules_are_short_and_say_their_purpose(folder: Path) -> None:
     for path in sources(folder):

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import attrs
 import pytest
 from slideloom import PluginError, Settings, option
+from slideloom.testing import SettingsContract
 
 
 class Doubled:
@@ -21,6 +22,17 @@ class Named(Settings[Any]):
     name: ClassVar[str] = "named"
     step: ClassVar[str] = f"{__name__}:Doubled"
     value: int = option(3, help="a number")
+
+
+@attrs.frozen
+class WithOwnBuild(Settings[Any]):
+    """Makes its step by itself, as plugins did before `step`."""
+
+    name: ClassVar[str] = "with-own-build"
+    value: int = option(3, help="a number")
+
+    def build(self) -> int:
+        return 3 * self.value
 
 
 def variant(step: str, install: str = "") -> Settings[Any]:
@@ -52,3 +64,13 @@ def test_a_step_of_another_form_is_refused(step: str) -> None:
 def test_a_module_without_the_class_is_refused() -> None:
     with pytest.raises(PluginError, match=r"json has no 'NoSuchClass'"):
         variant("json:NoSuchClass").build()
+
+
+def test_a_class_with_a_build_of_its_own_keeps_working() -> None:
+    class Contract(SettingsContract):
+        settings = WithOwnBuild(value=5)
+        kind = int
+
+    assert WithOwnBuild(value=5).build() == 15
+    Contract().test_the_settings_name_their_implementation()
+    Contract().test_build_makes_a_step_of_its_kind()

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from slideloom import ConfigError, PluginError, Size
+from slideloom.testing import PixelsSlide, stained
 from slideloom_deepfocus import StridedModel, StridedModelQC, StridedModelSettings
 from slideloom_deepfocus.models import framework, predictor
-from slideloom_testing import PixelsSlide, stained
-from slideloom_testing.contracts import SlideQcContract
+from slideloom_deepfocus.testing import StridedModelContract
 
 torch = pytest.importorskip("torch")
 WEIGHTS = (0.5, -1.0, 2.0)
@@ -35,7 +35,7 @@ def expected(rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
     return answer
 
 
-OPTIONS = StridedModelSettings(tile_px=40, tile_um=40.0, everywhere=True, batch=4, device="cpu")
+OPTIONS = StridedModelSettings(tile_px=40, tile_um=40.0, everywhere=True, batch=4, device="cpu", trust=True)
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +64,8 @@ def test_a_torch_file_gives_what_its_formula_gives(folder: Path, name: str, rgb:
 
 
 def test_an_exported_model_keeps_its_own_batch_size(folder: Path) -> None:
-    assert predictor(folder / "fixed.pt2", layout="auto", device="cpu").fixed_batch == 4
-    assert predictor(folder / "free.pt2", layout="auto", device="cpu").fixed_batch is None
+    assert predictor(folder / "fixed.pt2", layout="auto", device="cpu", trust=True).fixed_batch == 4
+    assert predictor(folder / "free.pt2", layout="auto", device="cpu", trust=True).fixed_batch is None
 
 
 def test_a_torch_module_is_a_model(rgb: NDArray[np.uint8]) -> None:
@@ -130,10 +130,10 @@ def test_a_keras_file_gives_what_its_formula_gives(tmp_path: Path, rgb: NDArray[
     assert np.abs(np.load(out) - expected(rgb)).max() < 1e-5
 
 
-class TestStridedModel(SlideQcContract):
+class TestStridedModel(StridedModelContract):
     @pytest.fixture(autouse=True)
     def _file(self, folder: Path) -> None:
-        self.settings = StridedModel(model=folder / "scripted.pt", tile_px=40, tile_um=40.0, device="cpu")
+        self.settings = StridedModel(model=folder / "scripted.pt", tile_px=40, tile_um=40.0, device="cpu", trust=True)
 
 
 def test_a_missing_file_is_named() -> None:
@@ -148,7 +148,7 @@ def test_a_missing_file_is_named() -> None:
 def test_a_file_of_another_kind_is_refused_with_a_remedy(tmp_path: Path, name: str, words: str) -> None:
     torch.save({"a": torch.zeros(2)}, tmp_path / name)
     with pytest.raises(ConfigError, match=words):
-        StridedModel(model=tmp_path / name).build()
+        StridedModel(model=tmp_path / name, trust=True).build()
 
 
 def test_a_model_that_cannot_be_called_is_refused() -> None:
@@ -158,7 +158,7 @@ def test_a_model_that_cannot_be_called_is_refused() -> None:
 
 def test_a_device_that_is_not_there_is_refused(folder: Path) -> None:
     with pytest.raises(ConfigError, match="device 'cuda:99' cannot be used"):
-        StridedModel(model=folder / "scripted.pt", device="cuda:99").build()
+        StridedModel(model=folder / "scripted.pt", device="cuda:99", trust=True).build()
 
 
 def test_a_changed_file_is_loaded_anew(tmp_path: Path, folder: Path) -> None:

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from slideloom import Box, ConfigError, Point, Rgb, Size
+from slideloom.testing import PixelsSlide
+from slideloom.testing.contracts.slides import section_on_glass
 from slideloom_deepfocus import DeepFocus
-from slideloom_testing import PixelsSlide
-from slideloom_testing.contracts import SlideQcContract
-from slideloom_testing.contracts.slides import section_on_glass
+from slideloom_deepfocus.testing import StridedModelContract
 
 pytest.importorskip("torch")
 CMU_MPP = 0.499
 
 
-class TestDeepFocus(SlideQcContract):
+class TestDeepFocus(StridedModelContract):
     settings = DeepFocus(device="cpu")
 
     def slide(self, *, levels: int = 3) -> PixelsSlide:
@@ -116,6 +116,7 @@ warnings.simplefilter("ignore")
 import numpy as np
 from slideloom_testing import PixelsSlide
 from slideloom_deepfocus import DeepFocus
+from slideloom_deepfocus.testing import StridedModelContract
 slide = PixelsSlide(np.load(sys.argv[1]), mpp=0.499)
 np.save(sys.argv[2], DeepFocus(framework="tensorflow").build()(slide, threshold=False).values)
 """

@@ -9,9 +9,9 @@ import pytest
 from attrs import frozen
 from numpy.typing import NDArray
 from slideloom import Box, ConfigError, MissingResolution, PluginError, Point, Rgb, Size, SlideError
+from slideloom.testing import PixelsSlide, scene_of
 from slideloom_deepfocus import StridedModelQC, StridedModelSettings
-from slideloom_testing import PixelsSlide, scene_of
-from slideloom_testing.contracts import SlideQcContract
+from slideloom_deepfocus.testing import StridedModelContract
 
 GLASS, TISSUE, PEN = (244, 244, 244), (190, 90, 150), (40, 160, 60)
 
@@ -45,7 +45,7 @@ def green_pen(**options: Any) -> StridedModelQC:
     return GreenPen(**{"tile_px": 50, "tile_um": 50.0, "preprocess": "uint8", **options}).build()
 
 
-class TestGreenPen(SlideQcContract):
+class TestGreenPen(StridedModelContract):
     settings = GreenPen(tile_px=64, tile_um=64.0, preprocess="uint8")
     entry_module = "slideloom_deepfocus.plugin"
 

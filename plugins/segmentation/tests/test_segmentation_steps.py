@@ -27,9 +27,9 @@ from slideloom_testing.contracts import RoiSourceContract, SlideQcContract
 from torch import Tensor, nn
 
 GLASS = (225, 240, 240)  # a little green, so that `Redness` is below one half
-NO_TORCH = """
+WITHOUT = """
 import sys
-sys.modules["torch"] = None  # as if it were not installed
+sys.modules[sys.argv[1]] = None  # as if it were not installed
 from slideloom import PluginError
 from slideloom_segmentation.plugin import slideloom_commands, slideloom_roi_sources, slideloom_slide_qc
 slideloom_commands()
@@ -275,10 +275,12 @@ def test_a_file_that_is_no_model_is_named(tmp_path: Path, content: bytes | str |
         SegmentQc(model=tmp_path).build()
 
 
-def test_without_torch_the_plugin_loads_and_builds_name_the_command() -> None:
-    found = subprocess.run([sys.executable, "-c", NO_TORCH], capture_output=True, text=True, check=True)
+@pytest.mark.parametrize("library", ["torch", "safetensors"])
+def test_without_its_libraries_the_plugin_loads_and_builds_name_the_command(library: str) -> None:
+    found = subprocess.run([sys.executable, "-c", WITHOUT, library], capture_output=True, text=True, check=True)
 
-    assert found.stdout.count("pip install 'slideloom-segmentation[torch]'") == 2
+    message = f"step 'segment' needs {library}, which is not installed: pip install 'slideloom-segmentation[torch]'"
+    assert found.stdout.count(message) == 2
 
 
 def test_the_truth_of_the_tests_is_drawn_as_the_slide_is(section, truth) -> None:

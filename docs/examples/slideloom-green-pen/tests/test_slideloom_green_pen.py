@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+from slideloom.testing import PixelsSlide, scene_of
+from slideloom_deepfocus.testing import StridedModelContract
 from slideloom_green_pen import GreenPen
 from slideloom_testing import PixelsSlide, SlideQcContract, scene_of
 
 
-class TestGreenPen(SlideQcContract):
+class TestGreenPen(StridedModelContract):
     settings = GreenPen(tile_px=50, tile_um=50.0)
 
 

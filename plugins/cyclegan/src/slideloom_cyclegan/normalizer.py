@@ -51,6 +51,11 @@ class CycleGanNormalizer(Normalizer):
     """See `CycleGan`. May be called from several threads; pickles as its settings."""
 
     def __init__(self, settings: CycleGan) -> None:
+        """Load the generators.
+
+        Raises:
+            ConfigError: weights or device are missing or wrong.
+        """
         self.settings = settings
         self.device = torch_device(settings.device)
         self._translators = [

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from attrs import frozen
-from slideloom import ConfigError, Normalizer, PluginError, Settings, at_least, option
+from slideloom import ConfigError, Normalizer, Settings, at_least, option
 
 Direction = Literal["he2mt", "mt2he"]
 
@@ -33,6 +33,8 @@ class CycleGan(Settings[Normalizer]):
     """
 
     name: ClassVar[str] = "cyclegan"
+    step: ClassVar[str] = "slideloom_cyclegan.normalizer:CycleGanNormalizer"
+    install: ClassVar[str] = "slideloom-cyclegan[torch]"
 
     weights: Literal["published"] | Path | None = option(
         None,
@@ -81,21 +83,3 @@ class CycleGan(Settings[Normalizer]):
         if len(given) > len(self.steps()):
             raise ConfigError(f"cyclegan: direction {self.direction} takes one file; leave second_weights out")
         return given
-
-    def build(self) -> Normalizer:
-        """The normalizer.
-
-        Raises:
-            ConfigError: weights or device are missing or wrong.
-            PluginError: PyTorch is not installed.
-        """
-        self.files()  # a mistake in the options is told even where PyTorch is missing
-        try:
-            import torch  # noqa: F401 - only asks whether it is there
-        except ImportError as error:
-            raise PluginError(
-                "cyclegan needs PyTorch, which is not installed: pip install 'slideloom-cyclegan[torch]'"
-            ) from error
-        from slideloom_cyclegan.normalizer import CycleGanNormalizer  # heavy, so only in the worker
-
-        return CycleGanNormalizer(self)

@@ -13,6 +13,8 @@ class Dask(Settings[Executor]):
     """Slides on the workers of a Dask cluster."""
 
     name: ClassVar[str] = "dask"
+    step: ClassVar[str] = "slideloom_dask.executor:DaskExecutor"
+    install: ClassVar[str] = "slideloom-dask"
     address: str | None = option(
         None,
         help="of the scheduler, or its JSON file; by default as Dask is configured, else a cluster on this machine",
@@ -24,9 +26,3 @@ class Dask(Settings[Executor]):
     patience_s: float = option(
         60.0, help="wait this long for the first worker", unit="s", validator=positive, affects_output=False
     )
-
-    def build(self) -> Executor:
-        """The executor; the cluster is looked for when it runs."""
-        from slideloom_dask.executor import DaskExecutor
-
-        return DaskExecutor(self)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from slideloom_deepfocus.settings import DeepFocus, StridedModel, StridedModelSettings
-    from slideloom_deepfocus.strided import PredictionMap, StridedModelQC
+    from slideloom_deepfocus.strided import PredictionMap, StridedModelQC, shared_model
 
 _HOME_OF = {
     "DeepFocus": "settings",
@@ -18,9 +18,10 @@ _HOME_OF = {
     "StridedModel": "settings",
     "StridedModelQC": "strided",
     "StridedModelSettings": "settings",
+    "shared_model": "strided",
 }
 
-__all__ = ["DeepFocus", "PredictionMap", "StridedModel", "StridedModelQC", "StridedModelSettings"]
+__all__ = ["DeepFocus", "PredictionMap", "StridedModel", "StridedModelQC", "StridedModelSettings", "shared_model"]
 
 
 def __getattr__(name: str) -> Any:  # Any: a module attribute of any kind

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from slideloom import PluginError
 
 from slideloom_deepfocus.grid import Grid
+from slideloom_deepfocus.naming import ModelError
 
 # A model that predicts pixels is averaged down to at most so many values per step and axis.
 _MAX_CELLS_PER_STEP = 16
@@ -66,7 +66,7 @@ def _resized(maps: NDArray[np.float32], side: int) -> NDArray[np.float64]:
     if high == wide == 1:
         return np.broadcast_to(maps.astype(np.float64), (count, side, side))
     if high % side or wide % side:
-        raise PluginError(f"the model returned maps of {high} x {wide}, which do not divide into {side} x {side}")
+        raise ModelError(f"the model returned maps of {high} x {wide}, which do not divide into {side} x {side}")
     parts = maps.reshape(count, side, high // side, side, wide // side)
     means: NDArray[np.float64] = parts.mean(axis=(2, 4), dtype=np.float64)
     return means

@@ -33,6 +33,11 @@ class DeepFocusQC(StridedModelQC):
         self._centre = centre
         self.needs_whole_blocks = centre == "group"
 
+    @property
+    def step_name(self) -> str:
+        """How messages call the step."""
+        return DeepFocus.name
+
     def prepare(self, tiles: RgbBatch, *, block: Rgb) -> NDArray[np.generic]:
         """0-1 less the mean of each tile, or of the block of 16 x 16 tiles, which no batch size changes."""
         unit = tiles.astype(np.float32) / np.float32(255)
@@ -41,8 +46,8 @@ class DeepFocusQC(StridedModelQC):
         return unit - np.float32(block.mean(dtype=np.float64) / 255)
 
 
-def build(settings: DeepFocus) -> DeepFocusQC:
-    """The step for these settings.
+def deepfocus_step(settings: DeepFocus) -> DeepFocusQC:
+    """The step for these settings, around the process's one copy of the network.
 
     Raises:
         ConfigError: the weights are missing or are not DeepFocus weights; or options contradict each other.

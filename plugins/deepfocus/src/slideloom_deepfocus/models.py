@@ -9,15 +9,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from slideloom import ConfigError, PluginError, torch_device
 
-Layout = Literal["auto", "channels-first", "channels-last"]
+from slideloom_deepfocus.inputs import InputShape, Layout, onnx_providers
+from slideloom_deepfocus.naming import ModelError
+from slideloom_deepfocus.scoring import as_array
+
 Device = str  # "auto", "cpu", "cuda", "cuda:1", "mps"
 SUFFIXES = (".pt", ".pt2", ".onnx", ".keras")
+CAN_RUN_CODE = (".pt", ".pt2")  # torch.export.load unpickles, TorchScript is a program
 T = TypeVar("T")
 
 _KEPT_AT_MOST = 8  # models; a notebook that tries many must not run out of memory
@@ -54,23 +58,51 @@ class Predictor(ABC):
 
     Attributes:
         channels_last: True if the model wants (B, H, W, 3), False for (B, 3, H, W).
-        fixed_batch: the batch size the model is tied to, or None.
+        shape: of the model's input, as far as it is known.
     """
 
     channels_last: bool = True
-    fixed_batch: int | None = None
+    shape: InputShape = InputShape()
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
 
+    @property
+    def fixed_batch(self) -> int | None:
+        """The batch size the model is tied to, or None."""
+        return self.shape.batch
+
+    def check_tile(self, tile_px: int) -> None:
+        """See that the model takes tiles of this size.
+
+        Raises:
+            ModelError: it says that it takes another.
+        """
+        self.shape.check_tile(tile_px, channels_last=self.channels_last)
+
     def __call__(self, tiles: NDArray[np.generic]) -> NDArray[np.generic]:
-        """The model's output for (B, H, W, 3)."""
+        """The model's output for (B, H, W, 3).
+
+        Raises:
+            ModelError: it fails, or returns something else than an array of numbers.
+        """
         ordered = tiles if self.channels_last else np.ascontiguousarray(np.moveaxis(tiles, -1, 1))
-        with self._lock:
-            return self._run(ordered)
+        try:
+            with self._lock:
+                answer = self._run(ordered)
+        except Exception as error:  # a model may raise anything
+            lines = (str(error).strip() or type(error).__name__).splitlines()
+            # TorchScript tells where first, and what at last.
+            reason = lines[-1] if "TorchScript interpreter" in lines[0] else lines[0]
+            order = "channels-last" if self.channels_last else "channels-first"
+            raise ModelError(
+                f"the model fails on an input of shape {ordered.shape} {ordered.dtype} ({type(error).__name__}: "
+                f"{reason}); if it wants other tiles or another order, set tile_px, preprocess or layout (now {order})"
+            ) from error
+        return as_array(answer)
 
     @abstractmethod
-    def _run(self, tiles: NDArray[np.generic]) -> NDArray[np.generic]: ...
+    def _run(self, tiles: NDArray[np.generic]) -> Any: ...  # Any: whatever a model returns
 
 
 class FunctionPredictor(Predictor):
@@ -81,27 +113,26 @@ class FunctionPredictor(Predictor):
         self._function = function
         self.channels_last = layout != "channels-first"
 
-    def _run(self, tiles: NDArray[np.generic]) -> NDArray[np.generic]:
-        return np.asarray(self._function(tiles))
+    def _run(self, tiles: NDArray[np.generic]) -> Any:
+        return self._function(tiles)
 
 
 class TorchPredictor(Predictor):
     """A torch module, scripted, exported or plain."""
 
-    def __init__(self, module: Any, *, layout: Layout, device: Device, fixed_batch: int | None = None) -> None:
+    def __init__(self, module: Any, *, layout: Layout, device: Device, shape: InputShape | None = None) -> None:
         super().__init__()
         self._torch = framework("torch", extra="torch")
         self._device = torch_device(device)
         self._module = module.to(self._device)
-        self.channels_last = layout == "channels-last"
-        self.fixed_batch = fixed_batch
+        self.shape = shape or InputShape()
+        self.channels_last = self.shape.is_channels_last(layout, usual=False)
 
-    def _run(self, tiles: NDArray[np.generic]) -> NDArray[np.generic]:
+    def _run(self, tiles: NDArray[np.generic]) -> Any:
         torch = self._torch
         with torch.inference_mode():
-            output = self._module(torch.from_numpy(np.ascontiguousarray(tiles)).to(self._device))
-        array: NDArray[np.generic] = _only(output).float().cpu().numpy()
-        return array
+            output = _only(self._module(torch.from_numpy(np.ascontiguousarray(tiles)).to(self._device)))
+            return output.float().cpu().numpy() if isinstance(output, torch.Tensor) else output
 
 
 class KerasPredictor(Predictor):
@@ -110,12 +141,13 @@ class KerasPredictor(Predictor):
     def __init__(self, model: Any, *, layout: Layout) -> None:
         super().__init__()
         self._model = model
-        self.channels_last = layout != "channels-first"
+        self.shape = InputShape.of(getattr(model, "input_shape", None))
+        self.channels_last = self.shape.is_channels_last(layout, usual=True)
 
-    def _run(self, tiles: NDArray[np.generic]) -> NDArray[np.generic]:
+    def _run(self, tiles: NDArray[np.generic]) -> Any:
         keras = framework("keras", extra="tensorflow")
-        array: NDArray[np.generic] = np.asarray(keras.ops.convert_to_numpy(_only(self._model(tiles, training=False))))
-        return array
+        output = _only(self._model(tiles, training=False))
+        return keras.ops.convert_to_numpy(output) if keras.ops.is_tensor(output) else output
 
 
 class OnnxPredictor(Predictor):
@@ -124,38 +156,39 @@ class OnnxPredictor(Predictor):
     def __init__(self, path: Path, *, layout: Layout, device: Device) -> None:
         super().__init__()
         runtime = framework("onnxruntime", extra="onnx")
-        wanted = ["CPUExecutionProvider"]
-        if device != "cpu":
-            available = runtime.get_available_providers()
-            wanted = [name for name in ("CUDAExecutionProvider", *wanted) if name in available]
         options = runtime.SessionOptions()
         options.log_severity_level = 3
+        wanted = onnx_providers(device, runtime.get_available_providers())
         try:
             self._session = runtime.InferenceSession(str(path), options, providers=wanted)
         except Exception as error:  # onnxruntime's own errors have no common base but Exception
             raise ConfigError(f"{path}: onnxruntime cannot load it ({error})") from error
         self._input = self._session.get_inputs()[0]
-        shape = self._input.shape
-        is_first = len(shape) == 4 and shape[1] == 3 and shape[3] != 3
-        self.channels_last = layout == "channels-last" or (layout == "auto" and not is_first)
-        self.fixed_batch = shape[0] if isinstance(shape[0], int) else None
+        self.shape = InputShape.of(self._input.shape)
+        self.channels_last = self.shape.is_channels_last(layout, usual=True)
 
-    def _run(self, tiles: NDArray[np.generic]) -> NDArray[np.generic]:
-        array: NDArray[np.generic] = self._session.run(None, {self._input.name: tiles})[0]
-        return array
+    def _run(self, tiles: NDArray[np.generic]) -> Any:
+        return self._session.run(None, {self._input.name: tiles})[0]
 
 
-def predictor(model: object, *, layout: Layout, device: Device) -> Predictor:
+def predictor(model: object, *, layout: Layout, device: Device, trust: bool = False) -> Predictor:
     """A `Predictor` for a model file, a torch module, a Keras model or any callable.
 
+    Args:
+        model: see `StridedModelQC`.
+        layout: axis order of its input.
+        device: to compute on.
+        trust: load a file that can run code.
+
     Raises:
-        ConfigError: the file is missing, unreadable, or of a kind that is not supported; or `model` cannot be called.
+        ConfigError: the file is missing, unreadable, not trusted, or of a kind that is not supported; `model` cannot be
+            called; or layout or device do not go with it.
         PluginError: the framework it needs is not installed.
     """
     if isinstance(model, Predictor):
         return model
     if isinstance(model, str | Path):
-        return _from_file(Path(model), layout=layout, device=device)
+        return _from_file(Path(model), layout=layout, device=device, trust=trust)
     # A module object exists only if its framework is imported already, so nothing is imported to find out.
     torch, keras = sys.modules.get("torch"), sys.modules.get("keras")
     if torch is not None and isinstance(model, torch.nn.Module):
@@ -167,9 +200,14 @@ def predictor(model: object, *, layout: Layout, device: Device) -> Predictor:
     raise ConfigError(f"a model is a callable, a torch module, a Keras model or a file, not {type(model).__name__}")
 
 
-def _from_file(path: Path, *, layout: Layout, device: Device) -> Predictor:
+def _from_file(path: Path, *, layout: Layout, device: Device, trust: bool) -> Predictor:
     if not path.is_file():
         raise ConfigError(f"{path}: no such model file")
+    if path.suffix in CAN_RUN_CODE and not trust:
+        raise ConfigError(
+            f"{path}: a {path.suffix} file can run code of whoever made it; set trust = true if you know where it is "
+            "from, or use the model as an .onnx file, which holds no code"
+        )
     if path.suffix == ".onnx":
         return OnnxPredictor(path, layout=layout, device=device)
     if path.suffix == ".keras":
@@ -182,7 +220,7 @@ def _from_file(path: Path, *, layout: Layout, device: Device) -> Predictor:
 
 
 def _scripted(path: Path) -> Any:
-    """A TorchScript module. Its file cannot run Python, but it can use every torch operator: trust its source."""
+    """A TorchScript module. Its file is a program for torch's own interpreter, with operators that write files."""
     torch = framework("torch", extra="torch")
     try:
         with warnings.catch_warnings():
@@ -204,9 +242,8 @@ def _exported(path: Path, *, layout: Layout, device: Device) -> Predictor:
         raise ConfigError(f"{path}: torch.export cannot load it ({error})") from error
     names = set(program.graph_signature.user_inputs)
     shapes = [node.meta["val"].shape for node in program.graph.nodes if node.op == "placeholder" and node.name in names]
-    first = shapes[0][0] if shapes and len(shapes[0]) else None
-    fixed = first if isinstance(first, int) else None  # a symbol if the batch was exported as dynamic
-    return TorchPredictor(program.module(), layout=layout, device=device, fixed_batch=fixed)
+    shape = InputShape.of(shapes[0] if shapes else None)
+    return TorchPredictor(program.module(), layout=layout, device=device, shape=shape)
 
 
 def _keras_model(path: Path) -> Any:

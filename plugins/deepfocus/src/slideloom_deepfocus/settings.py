@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Hashable
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
+import attrs
 from attrs import frozen
 from slideloom import ConfigError, FileState, Settings, SlideQc, at_least, in_range, option, positive
-
-if TYPE_CHECKING:
-    from slideloom_deepfocus.strided import StridedModelQC
 
 _MAGNIFICATION = re.compile(r"(\d+(?:\.\d+)?)x", re.IGNORECASE)
 _MICRONS_AT_1X = 10.0  # a 10x objective is taken as 1 micron per pixel, as everywhere in slideloom
@@ -21,8 +20,14 @@ def _check_tile_um(_instance: object, _attribute: object, value: float | str) ->
     if isinstance(value, str):
         if not _MAGNIFICATION.fullmatch(value):
             raise ValueError(f"tile_um must be microns, or a magnification such as '20x', not {value!r}")
-    elif not value > 0:
-        raise ValueError(f"tile_um must be above 0, not {value!r}")
+        value = float(value[:-1])
+    if not 0 < value < math.inf:
+        raise ValueError(f"tile_um must be above 0 and finite, not {value!r}")
+
+
+def _check_finite(_instance: object, attribute: attrs.Attribute[float], value: float) -> None:
+    if not math.isfinite(value):
+        raise ValueError(f"{attribute.name} must be a finite number, not {value!r}")
 
 
 def _weights(value: str | Path) -> str | Path:
@@ -33,12 +38,15 @@ def _weights(value: str | Path) -> str | Path:
 class StridedModelSettings(Settings[SlideQc]):
     """A model that judges a slide tile by tile. Subclass with a `name` and a `load`."""
 
+    step: ClassVar[str] = "slideloom_deepfocus.strided:strided_step"
+    install: ClassVar[str] = "slideloom-deepfocus"
+
     tile_px: int = option(256, help="width and height of what the model gets", unit="px", validator=at_least(1))
     tile_um: float | str = option(
         "10x", help="the same in microns, or a magnification such as '20x'", unit="um", validator=_check_tile_um
     )
     index: int | None = option(None, help="which of the model's outputs counts; of two, the second by default")
-    threshold: float = option(0.5, help="the score that parts good from bad")
+    threshold: float = option(0.5, help="the score that parts good from bad", validator=_check_finite)
     bad: Literal["above", "below"] = option("above", help="which side of the threshold is discarded")
     kind: Literal["background", "blur", "artifact"] = option("artifact", help="what the discarded places are")
     activation: Literal["none", "sigmoid", "softmax"] = option("none", help="turns the model's output into a score")
@@ -54,8 +62,14 @@ class StridedModelSettings(Settings[SlideQc]):
     everywhere: bool = option(False, help="also where there is no tissue")
     min_tissue: float = option(0.1, help="share of a tile that must be coloured or dark", validator=in_range(0, 1))
     discard_unvisited: bool = option(False, help="also discard what the model did not look at")
+    on_nan: Literal["fail", "keep"] = option(
+        "fail", help="if the model returns no number for a tile: fail the slide, or keep the tile as one not looked at"
+    )
+    trust: bool = option(
+        False, help="load a .pt or .pt2 file, which can run code of whoever made it", affects_output=False
+    )
     batch: int = option(64, help="tiles per call of the model", validator=at_least(1), affects_output=False)
-    device: str = option("auto", help="auto, cpu, cuda, cuda:1, mps", affects_output=False)
+    device: str = option("auto", help="auto, cpu, cuda, cuda:1, mps (torch); Keras chooses", affects_output=False)
 
     @property
     def mpp(self) -> float:
@@ -80,21 +94,13 @@ class StridedModelSettings(Settings[SlideQc]):
         """Settings with the same key share one model in a process."""
         return (type(self), self)
 
-    def build(self) -> StridedModelQC:
-        """The step, around the process's one copy of the model."""
-        from slideloom_deepfocus.models import once, predictor
-        from slideloom_deepfocus.strided import StridedModelQC
-
-        model = once(self.model_key(), lambda: predictor(self.load(), layout=self.layout, device=self.device))
-        return StridedModelQC(model, self)
-
 
 @frozen
 class StridedModel(StridedModelSettings):
     """Discards where a model says so: TorchScript (.pt), torch.export (.pt2), ONNX (.onnx) or Keras (.keras)."""
 
     name: ClassVar[str] = "strided-model"
-    model: Path = option(help="the model file; one from a source you do not trust can do harm")
+    model: Path = option(help="the model file; .pt and .pt2 can run code and need trust = true")
 
     def load(self) -> Path:
         """The file."""
@@ -104,7 +110,7 @@ class StridedModel(StridedModelSettings):
         """One model per file, as it is now, and device."""
         if not self.model.exists():
             raise ConfigError(f"{self.model}: no such model file")
-        return (StridedModel, FileState.of(self.model), self.layout, self.device)
+        return (StridedModel, FileState.of(self.model), self.layout, self.device, self.trust)
 
 
 @frozen
@@ -112,6 +118,8 @@ class DeepFocus(Settings[SlideQc]):
     """Discards tissue that is out of focus, judged by the DeepFocus network (Senaras et al. 2018)."""
 
     name: ClassVar[str] = "deepfocus"
+    step: ClassVar[str] = "slideloom_deepfocus.deepfocus:deepfocus_step"
+    install: ClassVar[str] = "slideloom-deepfocus"
     weights: Literal["bundled", "published"] | Path = option(
         "bundled", help="'bundled', 'published' (fetched once) or a file of your own", converter=_weights
     )
@@ -137,9 +145,3 @@ class DeepFocus(Settings[SlideQc]):
     cache: Path | None = option(
         None, help="folder for published weights; by default Hugging Face's cache", affects_output=False
     )
-
-    def build(self) -> StridedModelQC:
-        """The step, around the process's one copy of the network."""
-        from slideloom_deepfocus.deepfocus import build
-
-        return build(self)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from math import floor
 from typing import Literal, Protocol, overload
 
@@ -13,8 +14,11 @@ from slideloom import Box, Mask, PluginError, QcResult, Rgb, RgbBatch, Scene, Si
 
 from slideloom_deepfocus.blending import Blend
 from slideloom_deepfocus.grid import Block, Grid, blocks, grid_for, tissue_share
-from slideloom_deepfocus.models import Predictor, predictor
-from slideloom_deepfocus.settings import StridedModelSettings
+from slideloom_deepfocus.models import Predictor, once, predictor
+from slideloom_deepfocus.naming import ModelError, named
+from slideloom_deepfocus.scoring import check_count, scores_of
+from slideloom_deepfocus.settings import StridedModel, StridedModelSettings
+from slideloom_deepfocus.tally import Tally
 
 _PARTS = 8  # of a cell, where a mask is cut at the slide's far sides
 _ENLARGED = 0.9  # level-0 pixels per pixel of the model, below which the report says so
@@ -70,7 +74,22 @@ class StridedModelQC(SlideQc):
             options: how it is used.
         """
         self.options = options
-        self._model: Predictor = predictor(model, layout=options.layout, device=options.device)
+        self._model = predictor(model, layout=options.layout, device=options.device, trust=options.trust)
+        with self._blamed():
+            self._model.check_tile(options.tile_px)
+
+    @property
+    def step_name(self) -> str:
+        """How messages call the step."""
+        return getattr(self.options, "name", StridedModel.name)
+
+    @contextmanager
+    def _blamed(self) -> Iterator[None]:
+        """Within it, an error of the model becomes one that names step, plugin and version."""
+        try:
+            yield
+        except ModelError as error:
+            raise PluginError(f"{named(type(self.options), self.step_name)}: {error}") from error
 
     @overload
     def __call__(self, wsi: Slide | HasSlide, *, threshold: Literal[True] = True) -> QcResult: ...
@@ -108,8 +127,12 @@ class StridedModelQC(SlideQc):
 
         Raises:
             MissingResolution: the slide's microns per pixel are not known.
-            PluginError: the model's output has a shape that is not understood.
+            PluginError: the model fails, or its output cannot be understood.
         """
+        with self._blamed():
+            return self._predict(slide)
+
+    def _predict(self, slide: Slide) -> PredictionMap:
         options = self.options
         grid = grid_for(
             slide.info,
@@ -121,24 +144,41 @@ class StridedModelQC(SlideQc):
         wanted = np.ones((grid.rows, grid.columns), bool)
         if not options.everywhere:
             wanted = tissue_share(slide, grid) >= max(options.min_tissue, 1e-6)
-        blend = Blend(grid)
-        unreadable = 0
+        blend, tally = Blend(grid), Tally()
         for places, tiles in self._batches(slide, grid, wanted):
             if isinstance(tiles, SlideError):
-                unreadable += len(places)
-            else:
-                blend.add(places, self._predictions(tiles))
+                tally.unreadable += len(places)
+                continue
+            scores = self._predictions(tiles)
+            good = tally.counted(scores, may_miss=options.on_nan == "keep")
+            if good.any():
+                blend.add(places[good], scores[good])
         own = slide.info.mpp
         cell_um = (
             grid.step_x * own.x * grid.stride_px / blend.fine if own else options.mpp * grid.stride_px / blend.fine
         )
-        notes = [f"{unreadable} tiles could not be read and were not judged"] if unreadable else []
+        notes = tally.notes(threshold=options.threshold)
         if min(grid.step_x, grid.step_y) < _ENLARGED:
             notes.append(
                 f"the slide is coarser than the {options.mpp:g} microns per pixel that the model expects; "
                 "it was enlarged, which may look out of focus to the model"
             )
         return PredictionMap(blend.values(), grid.extent, slide.info.box, cell_um, tuple(notes))
+
+    def scores_for(self, tiles: RgbBatch) -> NDArray[np.float32]:
+        """The scores of tiles that are cut out already, for tests and for looking at a model.
+
+        Args:
+            tiles: (B, tile_px, tile_px, 3) uint8.
+
+        Returns:
+            (B,) or (B, h, w) float32; NaN where the model returned no number.
+
+        Raises:
+            PluginError: the model fails, or its output cannot be understood.
+        """
+        with self._blamed():
+            return self._predictions(self.prepare(tiles, block=tiles.reshape(-1, *tiles.shape[2:])))
 
     def prepare(self, tiles: RgbBatch, *, block: Rgb) -> NDArray[np.generic]:
         """What the model gets for tiles.
@@ -169,28 +209,14 @@ class StridedModelQC(SlideQc):
             (B,) or (B, h, w) float32.
 
         Raises:
-            PluginError: the shape is none of these.
+            ModelError: the shape is none of these; the step makes it a PluginError that names it.
         """
-        values: NDArray[np.float32] = np.asarray(output, dtype=np.float32)
-        if values.ndim == 4:
-            values = values if self._model.channels_last else np.moveaxis(values, 1, -1)
-        elif values.ndim not in (1, 2, 3):
-            raise PluginError(f"the model returned an array of shape {values.shape}; see StridedModelQC.scores")
-        if self.options.activation == "sigmoid":
-            values = (1 / (1 + np.exp(-values.astype(np.float64)))).astype(np.float32)
-        elif self.options.activation == "softmax" and values.ndim in (2, 4):
-            powers = np.exp(values - values.max(axis=-1, keepdims=True))
-            values = np.divide(powers, powers.sum(axis=-1, keepdims=True), dtype=np.float32)
-        if values.ndim in (1, 3):
-            return values
-        classes, index = values.shape[-1], self.options.index
-        if index is None:
-            if classes > 2:
-                raise PluginError(f"the model returned {classes} values per tile; say which one with `index`")
-            index = classes - 1
-        if not -classes <= index < classes:
-            raise PluginError(f"index = {index}, but the model returned {classes} values per tile")
-        return values[..., index]
+        return scores_of(
+            output,
+            channels_last=self._model.channels_last,
+            activation=self.options.activation,
+            index=self.options.index,
+        )
 
     def _predictions(self, prepared: NDArray[np.generic]) -> NDArray[np.float32]:
         """`scores` of all tiles, the model always seeing batches of one size."""
@@ -201,12 +227,11 @@ class StridedModelQC(SlideQc):
             missing = size - len(part)
             # Exported models are often tied to one batch size; a filled batch also keeps kernels the same.
             full = np.concatenate([part, np.repeat(part[-1:], missing, axis=0)]) if missing else part
-            scores = self.scores(self._model(full))[: len(part)]
-            if len(scores) != len(part) or not np.isfinite(scores).all():
-                raise PluginError(
-                    f"the model returned {len(scores)} scores for {len(part)} tiles, or some are no numbers"
-                )
-            found.append(scores)
+            output = self._model(full)
+            check_count(output, len(full))  # of all that was asked: a cut would hide what is too many
+            scores = self.scores(output)
+            check_count(scores, len(full))
+            found.append(scores[: len(part)])
         return np.concatenate(found)
 
     def _batches(
@@ -264,6 +289,20 @@ class StridedModelQC(SlideQc):
         corners = (here - first) * grid.stride_px
         tiles = np.stack([rgb[y : y + grid.tile_px, x : x + grid.tile_px] for y, x in corners.tolist()])
         yield here, self.prepare(tiles, block=rgb)
+
+
+def shared_model(settings: StridedModelSettings) -> Predictor:
+    """The model of these settings, loaded once per process; for a step of your own around it."""
+
+    def load() -> Predictor:
+        return predictor(settings.load(), layout=settings.layout, device=settings.device, trust=settings.trust)
+
+    return once(settings.model_key(), load)
+
+
+def strided_step(settings: StridedModelSettings) -> StridedModelQC:
+    """The step for these settings."""
+    return StridedModelQC(shared_model(settings), settings)
 
 
 def _within(mask: Mask, extent: Box, slide: Box) -> tuple[Mask, Box]:

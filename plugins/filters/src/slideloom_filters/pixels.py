@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from slideloom import Rgb, RgbBatch, Scratch, TileBatch, TileFilter, Verdict, gray_counter
 
+from slideloom_filters.settings import Grayspace, Whitespace
+
 cv2.setNumThreads(1)  # tiles are what runs in parallel
 
 
@@ -43,17 +45,12 @@ class _ShareFilter(TileFilter):
 
 
 class GrayspaceFilter(_ShareFilter):
-    """Counts pixels whose HSV saturation (max - min) / max is below `threshold`; black has saturation 0.
+    """Counts pixels whose HSV saturation (max - min) / max is below the threshold; black has saturation 0."""
 
-    Args:
-        threshold: 0 to 1.
-        fraction: share of the tile above which it is rejected.
-    """
-
-    def __init__(self, *, threshold: float, fraction: float) -> None:
-        super().__init__(fraction=fraction)
-        self._least_min = least_min_of_gray(threshold)
-        self._is_off = threshold <= 0  # no saturation is below 0
+    def __init__(self, settings: Grayspace) -> None:
+        super().__init__(fraction=settings.fraction)
+        self._least_min = least_min_of_gray(settings.threshold)
+        self._is_off = settings.threshold <= 0  # no saturation is below 0
         self._count = None if self._is_off else gray_counter(self._least_min)
 
     def _shares(self, batch: RgbBatch) -> NDArray[np.float64]:
@@ -74,16 +71,11 @@ class GrayspaceFilter(_ShareFilter):
 
 
 class WhitespaceFilter(_ShareFilter):
-    """Counts pixels whose mean of R, G and B is above `threshold`.
+    """Counts pixels whose mean of R, G and B is above the threshold."""
 
-    Args:
-        threshold: 0 to 255.
-        fraction: share of the tile above which it is rejected.
-    """
-
-    def __init__(self, *, threshold: float, fraction: float) -> None:
-        super().__init__(fraction=fraction)
-        self._least_sum = least_sum_of_white(threshold)
+    def __init__(self, settings: Whitespace) -> None:
+        super().__init__(fraction=settings.fraction)
+        self._least_sum = least_sum_of_white(settings.threshold)
 
     def share(self, rgb: Rgb) -> float:
         """See `_ShareFilter.share`."""

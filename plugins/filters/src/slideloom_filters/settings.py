@@ -13,6 +13,8 @@ class Grayspace(Settings[TileFilter]):
     """Drop tiles that are mostly without colour."""
 
     name: ClassVar[str] = "grayspace"
+    step: ClassVar[str] = "slideloom_filters.pixels:GrayspaceFilter"
+    install: ClassVar[str] = "slideloom-filters"
     threshold: float = option(
         0.05, help="a pixel is gray if its HSV saturation is below this", validator=in_range(0, 1)
     )
@@ -20,27 +22,17 @@ class Grayspace(Settings[TileFilter]):
         0.6, help="a tile is rejected if more than this share of it is gray; 1 is off", validator=in_range(0, 1)
     )
 
-    def build(self) -> TileFilter:
-        """The filter."""
-        from slideloom_filters.pixels import GrayspaceFilter
-
-        return GrayspaceFilter(threshold=self.threshold, fraction=self.fraction)
-
 
 @frozen
 class Whitespace(Settings[TileFilter]):
     """Drop tiles that are mostly bright."""
 
     name: ClassVar[str] = "whitespace"
+    step: ClassVar[str] = "slideloom_filters.pixels:WhitespaceFilter"
+    install: ClassVar[str] = "slideloom-filters"
     threshold: float = option(
         230.0, help="a pixel is white if the mean of its channels is above this", validator=in_range(0, 255)
     )
     fraction: float = option(
         1.0, help="a tile is rejected if more than this share of it is white; 1 is off", validator=in_range(0, 1)
     )
-
-    def build(self) -> TileFilter:
-        """The filter."""
-        from slideloom_filters.pixels import WhitespaceFilter
-
-        return WhitespaceFilter(threshold=self.threshold, fraction=self.fraction)

@@ -15,6 +15,8 @@ class HDF5(Settings[Sink]):
     """Tile coordinates in HDF5, so that TRIDENT or CLAM go on from there."""
 
     name: ClassVar[str] = "hdf5"
+    step: ClassVar[str] = "slideloom_hdf5.sink:HDF5Sink"
+    install: ClassVar[str] = "slideloom-hdf5"
     folder: str = option("hdf5", help="sub-folder of the output folder", validator=file_name)
     style: Style = option(
         "trident",
@@ -22,9 +24,3 @@ class HDF5(Settings[Sink]):
         validator=validators.in_(("trident", "clam")),
     )
     images: bool = option(False, help="store the pixels of the tiles too, not compressed")
-
-    def build(self) -> Sink:
-        """The sink; imports h5py."""
-        from slideloom_hdf5.sink import HDF5Sink
-
-        return HDF5Sink(self)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from attrs import frozen
-from slideloom import ImageOptions, Sink, file_name, option
+from slideloom import ImageOptions, file_name, option
 
 
 @frozen
@@ -13,10 +13,6 @@ class Images(ImageOptions):
     """Loose JPEG or PNG files, one folder per slide."""
 
     name: ClassVar[str] = "images"
+    step: ClassVar[str] = "slideloom_images.sink:ImageSink"
+    install: ClassVar[str] = "slideloom-images"
     folder: str = option("tiles", help="sub-folder of the output folder", validator=file_name)
-
-    def build(self) -> Sink:
-        """The sink; imports OpenCV."""
-        from slideloom_images.sink import ImageSink
-
-        return ImageSink(self)

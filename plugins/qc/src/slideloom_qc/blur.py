@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from slideloom import Box, Mask, QcResult, Scene, Scratch, Size, Slide, SlideQc
 
 from slideloom_qc.pictures import resolution_of
+from slideloom_qc.settings import Gaussian, GaussianV2
 from slideloom_qc.threads import threads_of
 
 Floats = NDArray[np.float64]
@@ -237,12 +238,13 @@ def pieced(chunks: list[Chunk], window: Window, memory: Scratch) -> Floats32:
 class BlurQc(SlideQc):
     """Masks what is out of focus."""
 
-    def __init__(self, *, mpp: float | None, sigma: float, threshold: float, block_px: int | None) -> None:
-        self._mpp, self._sigma, self._threshold, self._block_px = mpp, sigma, threshold, block_px
+    def __init__(self, settings: Gaussian | GaussianV2) -> None:
+        self._settings = settings
 
     def assess(self, slide: Slide, scene: Scene) -> QcResult:
         """The mask: averaged edge strength at most the threshold. Glass has no edges and is masked too."""
-        wanted = self._mpp if self._mpp is not None else 4 * scene.geometry.mpp
+        asked = self._settings.mpp
+        wanted = asked if asked is not None else 4 * scene.geometry.mpp
         finest = resolution_of(slide).mean
         notes: tuple[str, ...] = ()
         if wanted < finest * 0.99:
@@ -255,12 +257,12 @@ class BlurQc(SlideQc):
         return QcResult(cast("Mask", mask), "blur", grid.extent, metrics, notes)
 
     def _fill(self, mask: Mask, grid: GreyGrid, threads: int) -> None:
-        halo = int(TRUNCATE * self._sigma + 0.5) + 1
+        halo = int(TRUNCATE * self._settings.sigma + 0.5) + 1
         memory = Scratch()
         with threads_of(threads) as pool:
             # A block waits for its chunks. They were submitted before it, so threads are at work on them or done.
             started: deque[Future[None]] = deque()
-            for block in _blocks(grid.size, self._block_px):
+            for block in _blocks(grid.size, self._settings.block_px):
                 around = block.grown(halo, grid.size)
                 started.append(pool.submit(self._judge, mask, block, around, grid.chunks(around, pool), memory))
                 is_last = block.right == grid.size.width
@@ -273,13 +275,13 @@ class BlurQc(SlideQc):
     def _judge(self, mask: Mask, block: Window, around: Window, chunks: list[Chunk], memory: Scratch) -> None:
         inner = block.moved(-around.left, -around.top)
         grey = pieced(chunks, around, memory)
-        found = out_of_focus(grey, inner, sigma=self._sigma, threshold=self._threshold, memory=memory)
+        settings = self._settings
+        found = out_of_focus(grey, inner, sigma=settings.sigma, threshold=settings.threshold, memory=memory)
         mask[block.within] = found
 
 
-def _blocks(size: Size, block_px: int | None) -> Iterator[Window]:
-    """Block by block and row by row; one block if `block_px` is None."""
-    side = block_px or max(size.width, size.height)
+def _blocks(size: Size, side: int) -> Iterator[Window]:
+    """Block by block and row by row."""
     for top in range(0, size.height, side):
         for left in range(0, size.width, side):
             yield Window(left, top, min(left + side, size.width), min(top + side, size.height))

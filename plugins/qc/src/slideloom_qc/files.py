@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 from slideloom import Mask, QcResult, Scene, Slide, SlideError, SlideInfo, SlideQc, load_mask, path_inside, save_mask
 
+from slideloom_qc.settings import SavedMask
+
 
 def save_mask_png(result: QcResult, path: Path, *, slide: SlideInfo) -> tuple[Path, Path]:
     """`slideloom.save_mask`, with the mask as a black and white PNG; white is discarded."""
@@ -36,8 +38,8 @@ def _mask_from_png(content: bytes) -> Mask:
 class SavedMaskQc(SlideQc):
     """Loads what `save_mask` or `save_mask_png` stored."""
 
-    def __init__(self, *, folder: Path, of: str) -> None:
-        self._folder, self._of = folder, of
+    def __init__(self, settings: SavedMask) -> None:
+        self._folder, self._of = settings.folder, settings.of
 
     def assess(self, slide: Slide, scene: Scene) -> QcResult:
         """The saved result.

@@ -13,6 +13,7 @@ from shapely.geometry import MultiPolygon, Polygon
 from slideloom import Box, Mask, QcResult, Regions, Rgb, Scene, Slide, SlideQc
 
 from slideloom_qc.pictures import low_level
+from slideloom_qc.settings import Otsu
 
 # Mean saturation (0-255) that the upper class has at least if it is tissue: 5%, as for grey pixels.
 LEAST_TISSUE = 0.05 * 255
@@ -91,8 +92,8 @@ def _polygons(shape: Polygon | MultiPolygon) -> Iterator[Polygon]:
 class OtsuQc(SlideQc):
     """Masks background by saturation."""
 
-    def __init__(self, *, within_regions: bool) -> None:
-        self._within_regions = within_regions
+    def __init__(self, settings: Otsu) -> None:
+        self._within_regions = settings.within_regions
 
     def assess(self, slide: Slide, scene: Scene) -> QcResult:
         """The mask, with threshold, class means and separability as metrics.

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from slideloom import Mask, QcResult, Rgb, Scene, Slide, SlideQc
 
 from slideloom_qc.pictures import at_mpp
+from slideloom_qc.settings import Pen
 
 Floats = NDArray[np.floating[Any]]
 
@@ -188,11 +189,17 @@ def _disk(radius: int) -> NDArray[np.uint8]:
 class PenQc(SlideQc):
     """Masks marker ink."""
 
-    def __init__(self, *, mpp: float, min_area_um2: float, margin_um: float) -> None:
-        self._mpp, self._min_area_um2, self._margin_um = mpp, min_area_um2, margin_um
+    def __init__(self, settings: Pen) -> None:
+        self._settings = settings
 
     def assess(self, slide: Slide, scene: Scene) -> QcResult:
         """See `ink_mask`; the whole slide is looked at, whatever the regions."""
-        picture = at_mpp(slide, self._mpp)
-        mask = ink_mask(picture.rgb, pixel_um=picture.mpp, min_area_um2=self._min_area_um2, margin_um=self._margin_um)
+        settings = self._settings
+        picture = at_mpp(slide, settings.mpp)
+        mask = ink_mask(
+            picture.rgb,
+            pixel_um=picture.mpp,
+            min_area_um2=settings.min_area_um2,
+            margin_um=settings.margin_um,
+        )
         return QcResult(mask, "artifact", metrics={"masked": float(mask.mean()), "mpp": picture.mpp})

@@ -1,4 +1,4 @@
-"""Options of the slide QC steps. Nothing heavy is imported before `build`."""
+"""Options of the slide QC steps."""
 
 from __future__ import annotations
 
@@ -21,13 +21,9 @@ class Otsu(Settings[SlideQc]):
     """Mask background: pixels whose colour saturation is at most Otsu's threshold."""
 
     name: ClassVar[str] = "otsu"
+    step: ClassVar[str] = "slideloom_qc.otsu:OtsuQc"
+    install: ClassVar[str] = "slideloom-qc"
     within_regions: bool = option(True, help="take the threshold from pixels inside the regions of interest only")
-
-    def build(self) -> SlideQc:
-        """The step."""
-        from slideloom_qc.otsu import OtsuQc
-
-        return OtsuQc(within_regions=self.within_regions)
 
 
 _BLOCK_PX = 512
@@ -38,6 +34,8 @@ class Gaussian(Settings[SlideQc]):
     """Mask what is out of focus: gaussian-v2 under its older name, with the same mask."""
 
     name: ClassVar[str] = "gaussian"
+    step: ClassVar[str] = "slideloom_qc.blur:BlurQc"
+    install: ClassVar[str] = "slideloom-qc"
     mpp: float | None = option(
         None, help="resolution to look at; four times the tile's if not set", unit="um/px", validator=positive
     )
@@ -47,12 +45,7 @@ class Gaussian(Settings[SlideQc]):
     threshold: float = option(
         0.02, help="averaged edge strength up to which a place is out of focus", validator=at_least(0)
     )
-
-    def build(self) -> SlideQc:
-        """The step."""
-        from slideloom_qc.blur import BlurQc
-
-        return BlurQc(mpp=self.mpp, sigma=self.sigma, threshold=self.threshold, block_px=_BLOCK_PX)
+    block_px: ClassVar[int] = _BLOCK_PX
 
 
 @attrs.frozen
@@ -60,6 +53,8 @@ class GaussianV2(Settings[SlideQc]):
     """Mask what is out of focus, block by block with bounded memory."""
 
     name: ClassVar[str] = "gaussian-v2"
+    step: ClassVar[str] = "slideloom_qc.blur:BlurQc"
+    install: ClassVar[str] = "slideloom-qc"
     mpp: float | None = option(
         None, help="resolution to look at; four times the tile's if not set", unit="um/px", validator=positive
     )
@@ -77,29 +72,19 @@ class GaussianV2(Settings[SlideQc]):
         affects_output=False,
     )
 
-    def build(self) -> SlideQc:
-        """The step."""
-        from slideloom_qc.blur import BlurQc
-
-        return BlurQc(mpp=self.mpp, sigma=self.sigma, threshold=self.threshold, block_px=self.block_px)
-
 
 @attrs.frozen
 class Pen(Settings[SlideQc]):
     """Mask marker ink (blue, cyan, green, red, black) on H&E slides."""
 
     name: ClassVar[str] = "pen"
+    step: ClassVar[str] = "slideloom_qc.pen:PenQc"
+    install: ClassVar[str] = "slideloom-qc"
     mpp: float = option(8.0, help="resolution to look at", unit="um/px", validator=positive)
     min_area_um2: float = option(
         20_000.0, help="smaller patches of ink are left alone", unit="um2", validator=at_least(0)
     )
     margin_um: float = option(8.0, help="strokes are widened by this much", unit="um", validator=at_least(0))
-
-    def build(self) -> SlideQc:
-        """The step."""
-        from slideloom_qc.pen import PenQc
-
-        return PenQc(mpp=self.mpp, min_area_um2=self.min_area_um2, margin_um=self.margin_um)
 
 
 @attrs.frozen
@@ -107,17 +92,13 @@ class Tissue(Settings[SlideQc]):
     """Mask background by a tissue mask that marker ink does not disturb."""
 
     name: ClassVar[str] = "tissue"
+    step: ClassVar[str] = "slideloom_qc.tissue:TissueQc"
+    install: ClassVar[str] = "slideloom-qc"
     mpp: float = option(8.0, help="resolution to look at", unit="um/px", validator=positive)
     min_tissue_um2: float = option(
         20_000.0, help="smaller pieces of tissue are background", unit="um2", validator=at_least(0)
     )
     max_hole_um2: float = option(10_000.0, help="smaller holes in tissue are filled", unit="um2", validator=at_least(0))
-
-    def build(self) -> SlideQc:
-        """The step."""
-        from slideloom_qc.tissue import TissueQc
-
-        return TissueQc(mpp=self.mpp, min_tissue_um2=self.min_tissue_um2, max_hole_um2=self.max_hole_um2)
 
 
 @attrs.frozen
@@ -125,17 +106,13 @@ class SavedMask(Settings[SlideQc]):
     """Use the mask that an earlier run saved, `FOLDER/SLIDE-OF.npy` or `.png`, instead of computing it."""
 
     name: ClassVar[str] = "saved-mask"
+    step: ClassVar[str] = "slideloom_qc.files:SavedMaskQc"
+    install: ClassVar[str] = "slideloom-qc"
     folder: Path = option(help="folder of the saved masks")
     of: str = option(
         help="name of the QC step that was saved, such as 'otsu'; empty if files are named by slide alone",
         validator=empty_or_file_name,
     )
-
-    def build(self) -> SlideQc:
-        """The step."""
-        from slideloom_qc.files import SavedMaskQc
-
-        return SavedMaskQc(folder=self.folder, of=self.of)
 
     @property
     def label(self) -> str:

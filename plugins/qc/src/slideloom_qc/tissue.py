@@ -12,6 +12,7 @@ from slideloom import Mask, QcResult, Rgb, Scene, Slide, SlideQc
 from slideloom_qc.otsu import otsu, saturation
 from slideloom_qc.pen import ink_mask
 from slideloom_qc.pictures import at_mpp
+from slideloom_qc.settings import Tissue
 
 # Otsu's threshold is held within these saturations (0-255): below 4% lies the tint of glass, above 12% there is
 # tissue in every stain, so that a slide full of tissue is not split into dark and pale.
@@ -71,19 +72,19 @@ def _without_small(mask: Mask, least_px: float) -> Mask:
 class TissueQc(SlideQc):
     """Masks everything but tissue free of ink."""
 
-    def __init__(self, *, mpp: float, min_tissue_um2: float, max_hole_um2: float) -> None:
-        self._mpp, self._min_tissue_um2, self._max_hole_um2 = mpp, min_tissue_um2, max_hole_um2
+    def __init__(self, settings: Tissue) -> None:
+        self._settings = settings
 
     def assess(self, slide: Slide, scene: Scene) -> QcResult:
         """See `tissue_mask`; the whole slide is looked at, whatever the regions."""
-        picture = at_mpp(slide, self._mpp)
+        picture = at_mpp(slide, self._settings.mpp)
         ink = ink_mask(picture.rgb, pixel_um=picture.mpp, min_area_um2=INK_AREA_UM2, margin_um=INK_MARGIN_UM)
         tissue, threshold = tissue_mask(
             picture.rgb,
             ink=ink,
             pixel_um=picture.mpp,
-            min_tissue_um2=self._min_tissue_um2,
-            max_hole_um2=self._max_hole_um2,
+            min_tissue_um2=self._settings.min_tissue_um2,
+            max_hole_um2=self._settings.max_hole_um2,
         )
         metrics = {
             "masked": float(1 - tissue.mean()),

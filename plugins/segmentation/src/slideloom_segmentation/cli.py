@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import attrs
-from slideloom import Command, ConfigError, load_regions, open_slide
+from slideloom import Command, ConfigError, PluginError, load_regions, open_slide
 
-from slideloom_segmentation.settings import SegmentConfig, SegmentRoi, need_torch
+from slideloom_segmentation.settings import SegmentConfig, SegmentRoi
 
 if TYPE_CHECKING:
     from attrs import AttrsInstance
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         SlideloomError: it cannot be done; the message says why.
     """
-    need_torch()
+    _need_torch()
     return _train(args) if args.action == "train" else _predict(args)
 
 
@@ -90,6 +90,17 @@ def _predict(args: argparse.Namespace) -> int:
         with open_slide(path, mpp=args.slide_mpp) as slide:
             print(*predict(settings, [slide], out=args.out, progress=tell))
     return 0
+
+
+def _need_torch() -> None:
+    """Say what to install; a step's settings do that for the step, and a command must do it for itself."""
+    try:
+        import safetensors  # noqa: F401 - only asks whether it is there
+        import torch  # noqa: F401 - the same
+    except ImportError as error:
+        raise PluginError(
+            "segment needs PyTorch and safetensors; install them with: pip install 'slideloom-segmentation[torch]'"
+        ) from error
 
 
 def _tell(report: EpochReport) -> None:

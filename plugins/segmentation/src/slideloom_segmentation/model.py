@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from attrs import frozen
 from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from slideloom import ConfigError, FileState, Size, Slide, torch_device
 from torch import Tensor, nn
 
@@ -148,8 +150,6 @@ def save_model(folder: Path, *, facts: Facts, state: Mapping[str, Tensor], train
         state: of the network.
         training: plain values.
     """
-    from safetensors.torch import save_file
-
     table = _table(facts)
     unfinished = folder / "model.part"
     save_file(
@@ -177,8 +177,6 @@ def _table(facts: Facts) -> dict[str, Any]:
 @lru_cache(maxsize=4)
 def _loaded(weights: FileState, device: str) -> SegmentModel:
     """One per process, file and device: a process may build the same step for each of its slides."""
-    from safetensors import SafetensorError, safe_open
-
     file = weights.path
     try:
         with safe_open(file, framework="pt") as stored:

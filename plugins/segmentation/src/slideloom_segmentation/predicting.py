@@ -115,9 +115,7 @@ def predict(
         SlideError: a slide cannot be read.
         OutputError: a file cannot be written.
     """
-    source = settings.build()
-    if not isinstance(source, ModelRois):
-        raise TypeError(f"{type(settings).__name__}.build must make ModelRois, not {type(source).__name__}")
+    source = ModelRois(settings)
     out.mkdir(parents=True, exist_ok=True)
     files = []
     for given in slides:

@@ -7,17 +7,7 @@ from typing import Any, ClassVar, Literal
 
 import attrs
 from attrs import frozen
-from slideloom import (
-    ConfigError,
-    PluginError,
-    RoiSource,
-    Settings,
-    SlideQc,
-    at_least,
-    in_range,
-    option,
-    positive,
-)
+from slideloom import ConfigError, RoiSource, Settings, SlideQc, at_least, in_range, option, positive
 
 Arch = Literal["unet", "fpn", "deeplabv3plus"]
 WEIGHTS = "model.safetensors"
@@ -98,6 +88,8 @@ class SegmentQc(Settings[SlideQc]):
     """Discard the classes of a trained segmentation model, by default everything it takes for background."""
 
     name: ClassVar[str] = "segment"
+    step: ClassVar[str] = "slideloom_segmentation.predicting:ModelQc"
+    install: ClassVar[str] = "slideloom-segmentation[torch]"
 
     model: Path = option(help="folder of a trained model, or its .safetensors file", converter=_weights_file)
     discard: tuple[str | int, ...] = option(
@@ -111,19 +103,14 @@ class SegmentQc(Settings[SlideQc]):
     batch: int = option(8, help="patches per forward pass", validator=at_least(1))
     device: str = option("auto", help='"auto" (CUDA, then MPS, then CPU) or a PyTorch device', affects_output=False)
 
-    def build(self) -> SlideQc:
-        """See `Settings.build`."""
-        need_torch()
-        from slideloom_segmentation.predicting import ModelQc  # heavy, so only in the worker
-
-        return ModelQc(self)
-
 
 @frozen
 class SegmentRoi(Settings[RoiSource]):
     """Regions of interest as a trained segmentation model sees them."""
 
     name: ClassVar[str] = "segment"
+    step: ClassVar[str] = "slideloom_segmentation.predicting:ModelRois"
+    install: ClassVar[str] = "slideloom-segmentation[torch]"
 
     model: Path = option(help="folder of a trained model, or its .safetensors file", converter=_weights_file)
     labels: tuple[str, ...] = option((), help="classes to make regions of; empty: all but background", converter=_tuple)
@@ -138,25 +125,3 @@ class SegmentRoi(Settings[RoiSource]):
     overlap: float = option(0.25, help="share of a patch that neighbours have in common", validator=in_range(0, 0.5))
     batch: int = option(8, help="patches per forward pass", validator=at_least(1))
     device: str = option("auto", help='"auto" (CUDA, then MPS, then CPU) or a PyTorch device', affects_output=False)
-
-    def build(self) -> RoiSource:
-        """See `Settings.build`."""
-        need_torch()
-        from slideloom_segmentation.predicting import ModelRois  # heavy, so only in the worker
-
-        return ModelRois(self)
-
-
-def need_torch() -> None:
-    """Does nothing where PyTorch is installed.
-
-    Raises:
-        PluginError: it is not; the message has the command to install it.
-    """
-    try:
-        import safetensors  # noqa: F401 - only asks whether it is there
-        import torch  # noqa: F401 - the same
-    except ImportError as error:
-        raise PluginError(
-            "segment needs PyTorch and safetensors; install them with: pip install 'slideloom-segmentation[torch]'"
-        ) from error

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from slideloom import Mask, Rgb, Slide
 
+from slideloom_stain.base import Method
 from slideloom_stain.density import MIN_TISSUE_PX, TISSUE_DENSITY, density_table
 from slideloom_stain.fits import Unfit
-from slideloom_stain.methods import Method
 from slideloom_stain.opencv import cv2
 
 CONTEXT_MPP = 4.0  # microns per pixel of the thumbnail

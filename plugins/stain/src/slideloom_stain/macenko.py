@@ -13,6 +13,7 @@ from attrs import field, frozen
 from numpy.typing import NDArray
 from slideloom import Rgb
 
+from slideloom_stain.base import Method
 from slideloom_stain.density import (
     MIN_TISSUE_PX,
     TISSUE_DENSITY,
@@ -25,7 +26,6 @@ from slideloom_stain.density import (
     upper_percentile,
 )
 from slideloom_stain.fits import MacenkoFit, Unfit
-from slideloom_stain.methods import Method
 from slideloom_stain.opencv import cv2
 from slideloom_stain.scratch import scratch
 

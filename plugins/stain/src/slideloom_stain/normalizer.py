@@ -20,6 +20,7 @@ from slideloom_stain.opencv import cv2
 from slideloom_stain.settings import Unfitting
 from slideloom_stain.step import HsvStep, StainStep
 from slideloom_stain.targets import decode_rgb, image_fit, read_rgb, target_fit
+from slideloom_stain.value_range import refuse_range
 
 HSV = "hsv-augment"
 # What `transform` accepts and gives back: uint8 numpy arrays, torch tensors, tf tensors. Any: neither of the latter
@@ -148,6 +149,7 @@ class StainNormalizer:
 
         Raises:
             ConfigError: `x` is no image, or cannot be measured where `unfit` is "reject".
+            ValueError: `x` is floating and its values are not 0-1.
         """
         out, ok = self.normalize(x)
         if isinstance(self._step, StainStep) and self._step.unfit == "reject" and not bool(np.asarray(ok).all()):
@@ -302,6 +304,9 @@ def _as_rgb(image: Any) -> Rgb:
     if array.dtype != np.uint8:
         if not np.issubdtype(array.dtype, np.floating) or isinstance(image, np.ndarray):
             raise ConfigError(f"not an image: {array.dtype}; give uint8, or a floating tensor with values 0-1")
+        if np.isnan(array).any():
+            raise ConfigError("not an image: it holds NaN")
+        refuse_range(float(array.min()), float(array.max()))
         array = np.clip(np.round(array * 255.0), 0, 255)
     return np.ascontiguousarray(array, np.uint8)
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from slideloom import Mask, Rgb
 
 from slideloom_stain import lab
+from slideloom_stain.base import Method
 from slideloom_stain.density import MIN_TISSUE_PX, Floats, Table, brightness_table
 from slideloom_stain.fits import ReinhardFit, Unfit
-from slideloom_stain.methods import Method
 from slideloom_stain.opencv import cv2
 from slideloom_stain.scratch import scratch
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -25,34 +26,25 @@ def _preset_or_path(value: Any) -> Any:
 
 
 class _LibraryFront:
-    """Lets `slideloom.StainNormalizer` find the library form of a method."""
+    """Lets `slideloom.StainNormalizer` find the library form of a method, which is named here as a step is."""
 
     name: ClassVar[str]
+    front: ClassVar[str] = "slideloom_stain.normalizer"
 
     @classmethod
     def library_front(cls, **options: Any) -> Any:  # Any: the core knows nothing of this plugin's classes
         """The object behind `slideloom.StainNormalizer(name, **options)`."""
-        from slideloom_stain.normalizer import StainNormalizer
-
-        return StainNormalizer(cls.name, **options)
+        return import_module(cls.front).StainNormalizer(cls.name, **options)
 
 
 @frozen
 class TargetSettings(_LibraryFront, Settings[Normalizer]):
     """What all methods with a target share."""
 
+    step: ClassVar[str] = "slideloom_stain.step:stain_step"
+    install: ClassVar[str] = "slideloom-stain"
     context: Context = option("tile", help=_CONTEXT_HELP)
     unfit: Unfitting = option("reject", help=_UNFIT_HELP)
-
-    def build(self) -> Normalizer:
-        """The normalizer.
-
-        Raises:
-            ConfigError: there is no such preset, image or fit file, or the image holds too little tissue.
-        """
-        from slideloom_stain.step import StainStep  # OpenCV, so only in the worker
-
-        return StainStep.of(self)
 
 
 @frozen
@@ -119,13 +111,9 @@ class HsvAugment(_LibraryFront, Settings[Normalizer]):
     """Shift hue, saturation and value of each tile at random (Tellez 2019); an augmentation, not a normalization."""
 
     name: ClassVar[str] = "hsv-augment"
+    step: ClassVar[str] = "slideloom_stain.step:hsv_step"
+    install: ClassVar[str] = "slideloom-stain"
     hue: float = option(0.05, help="largest turn of the hue, either way", unit="turns", validator=in_range(0, 0.5))
     saturation: float = option(0.2, help="largest change of saturation, as a share", validator=in_range(0, 1))
     value: float = option(0.2, help="largest change of brightness, as a share", validator=in_range(0, 1))
     seed: int = option(0, help=_SEED_HELP)
-
-    def build(self) -> Normalizer:
-        """The augmenter."""
-        from slideloom_stain.step import HsvStep  # OpenCV, so only in the worker
-
-        return HsvStep(hue=self.hue, saturation=self.saturation, value=self.value, seed=self.seed)

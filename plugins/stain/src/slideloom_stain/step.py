@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 from attrs import evolve, field, frozen
 from numpy.typing import NDArray
 from slideloom import Mask, Normalized, Normalizer, Rgb, RgbBatch, Scene, Slide, TileBatch
 
+from slideloom_stain.base import Method
 from slideloom_stain.context import slide_statistics
-from slideloom_stain.draws import drawn_fits, tile_keys, uniform
+from slideloom_stain.draws import drawn_fits, flat, spread_of, tile_keys, uniform
 from slideloom_stain.fits import StainFit, Unfit
 from slideloom_stain.hsv import shifted
-from slideloom_stain.methods import Method, method
-from slideloom_stain.settings import TargetSettings
+from slideloom_stain.methods import method
+from slideloom_stain.settings import HsvAugment, TargetSettings
 from slideloom_stain.targets import target_fit
+from slideloom_stain.tensor_step import Planned, TensorPlan
 
 
 @frozen
@@ -42,23 +44,6 @@ class StainStep(Normalizer):
     seed: int = 0
     slide_statistics: Any = field(default=None, eq=False)
 
-    @classmethod
-    def of(cls, settings: TargetSettings) -> Self:
-        """The step that settings ask for.
-
-        Raises:
-            ConfigError: the target is missing or of no use.
-        """
-        target = getattr(settings, "target")  # noqa: B009 - each subclass declares the presets it has
-        return cls(
-            method=method(settings.name),
-            fit=target_fit(settings.name, target),
-            context=settings.context,
-            unfit=settings.unfit,
-            augment=getattr(settings, "augment", "off"),
-            seed=getattr(settings, "seed", 0),
-        )
-
     @property
     def needs_slide(self) -> bool:
         """See `Normalizer.needs_slide`."""
@@ -67,6 +52,19 @@ class StainStep(Normalizer):
     def fit_table(self) -> Mapping[str, Any]:
         """See `Normalizer.fit_table`."""
         return self.fit.as_table()
+
+    def plan(self) -> TensorPlan:
+        """See `Planned.plan`."""
+        is_drawn = self.augment != "off"
+        return TensorPlan(
+            method=self.method.name,
+            centre=flat(self.fit),
+            spread=spread_of(self.method.family.name, self.fit, self.augment) if is_drawn else None,
+            seed=self.seed,
+            context=self.context,
+            unfit=self.unfit,
+            statistics=self.slide_statistics,
+        )
 
     def tensorflow_form(self) -> Callable[[Any, Any], Any]:
         """See `Normalizer.tensorflow_form`."""
@@ -163,12 +161,38 @@ class HsvStep(Normalizer):
         """(B,) True: every tile can be shifted."""
         return done.ok
 
+    def plan(self) -> TensorPlan:
+        """See `Planned.plan`."""
+        return TensorPlan(method="", centre=np.array([self.hue, self.saturation, self.value]), seed=self.seed)
+
     def tensorflow_form(self) -> Callable[[Any, Any], Any]:
         """See `Normalizer.tensorflow_form`."""
         return _tensorflow_form(self)
 
 
-def _tensorflow_form(step: StainStep | HsvStep) -> Callable[[Any, Any], Any]:
+def stain_step(settings: TargetSettings) -> StainStep:
+    """The step that settings ask for.
+
+    Raises:
+        ConfigError: there is no such preset, image or fit file, or the image holds too little tissue.
+    """
+    target = getattr(settings, "target")  # noqa: B009 - each subclass declares the presets it has
+    return StainStep(
+        method=method(settings.name),
+        fit=target_fit(settings.name, target),
+        context=settings.context,
+        unfit=settings.unfit,
+        augment=getattr(settings, "augment", "off"),
+        seed=getattr(settings, "seed", 0),
+    )
+
+
+def hsv_step(settings: HsvAugment) -> HsvStep:
+    """The augmentation that settings ask for."""
+    return HsvStep(hue=settings.hue, saturation=settings.saturation, value=settings.value, seed=settings.seed)
+
+
+def _tensorflow_form(step: Planned) -> Callable[[Any, Any], Any]:
     from slideloom_stain.tensorflow_form import TensorflowNormalizer  # TensorFlow, so only for its loaders
 
     form = TensorflowNormalizer(step)

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from slideloom import ConfigError, Rgb
 
+from slideloom_stain.base import Method
 from slideloom_stain.fits import StainFit, Unfit, load_fit, preset
-from slideloom_stain.methods import Method, method
+from slideloom_stain.methods import method
 from slideloom_stain.opencv import cv2
 
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
 import torch
 from slideloom import ConfigError
 from torch import Tensor, nn
 
-from slideloom_stain.draws import flat, spread_of
 from slideloom_stain.opencv import cv2
-from slideloom_stain.step import HsvStep, StainStep
-from slideloom_stain.tensor_methods import tensor_method
-from slideloom_stain.tensors import drawn_flat_fits, drawn_uniform, hsv_shifted
+from slideloom_stain.tensor_step import Planned, TensorStep
 from slideloom_stain.torch_ops import TORCH_OPS
+from slideloom_stain.value_range import LEAST, MOST, refuse_kind, refuse_range
 
 
 class TorchNormalizer(nn.Module):
@@ -32,31 +30,13 @@ class TorchNormalizer(nn.Module):
         native: never the numpy form.
     """
 
-    centre: Tensor
-    deviation: Tensor
-    least: Tensor
-
-    def __init__(self, step: StainStep | HsvStep, *, native: bool = False) -> None:
+    def __init__(self, step: Planned, *, native: bool = False) -> None:
         super().__init__()
         self.step = step
         self.native = native
-        self._context: dict[str, Tensor] = {}
-        if isinstance(step, HsvStep):
-            self._keep("centre", np.array([step.hue, step.saturation, step.value]))
-            return
-        self._form = tensor_method(TORCH_OPS, step.method.name)
-        self._keep("centre", flat(step.fit))
-        if step.augment != "off":
-            deviation, least = spread_of(step.method.family.name, step.fit, step.augment)
-            self._keep("deviation", deviation)
-            self._keep("least", np.maximum(least, -1e30))
-        if step.slide_statistics is not None:
-            for name, value in self._form.constants(step.slide_statistics).items():
-                self._keep(f"context_{name}", value)
-                self._context[name] = torch.empty(0)  # the buffer follows the module to its device
-
-    def _keep(self, name: str, values: Any) -> None:
-        self.register_buffer(name, torch.as_tensor(np.asarray(values), dtype=torch.float32), persistent=False)
+        self._tensors = TensorStep(TORCH_OPS, step.plan())
+        for name, array in self._tensors.arrays.items():  # buffers, which follow the module to its device
+            self.register_buffer(name, torch.as_tensor(array), persistent=False)
 
     def forward(self, x: Tensor, index: Tensor | None = None) -> Tensor:
         """`normalize` without the verdicts.
@@ -65,7 +45,7 @@ class TorchNormalizer(nn.Module):
             ConfigError: a tile cannot be measured and the step's policy is "reject" (not in compiled code).
         """
         out, ok = self.normalize(x, index)
-        if isinstance(self.step, StainStep) and self.step.unfit == "reject" and not torch.compiler.is_compiling():
+        if self._tensors.plan.unfit == "reject" and not torch.compiler.is_compiling():
             refuse_unfit(int((~ok).sum()), ok.numel())
         return out
 
@@ -82,20 +62,23 @@ class TorchNormalizer(nn.Module):
 
         Raises:
             ConfigError: `x` is no image.
+            ValueError: floating values are not 0-1 (in compiled code such images are not good, as those with NaN).
         """
         axis, batched = _layout(x)
         batch = x if batched else x[None]
+        if not torch.compiler.is_compiling():
+            _check_range(batch.detach())
         if index is None:
-            index = torch.randint(0, 1 << 31, (batch.shape[0],)) if self._draws else torch.zeros(batch.shape[0])
+            index = (
+                torch.randint(0, 1 << 31, (batch.shape[0],))
+                if self._tensors.plan.draws
+                else torch.zeros(batch.shape[0])
+            )
         index = index.to(device=x.device, dtype=torch.int64).reshape(-1)
         eager = not (self.native or x.requires_grad or torch.compiler.is_compiling())
         form = self._by_numpy if eager and x.dtype == torch.uint8 and x.device.type == "cpu" else self._by_tensors
         out, ok = form(batch, axis if batched else axis + 1, index)
         return (out if batched else out[0]), ok
-
-    @property
-    def _draws(self) -> bool:
-        return isinstance(self.step, HsvStep) or self.step.augment != "off"
 
     def _by_numpy(self, batch: Tensor, axis: int, index: Tensor) -> tuple[Tensor, Tensor]:
         out = torch.empty(batch.shape, dtype=torch.uint8)
@@ -125,27 +108,20 @@ class TorchNormalizer(nn.Module):
     def _by_tensors(self, batch: Tensor, axis: int, index: Tensor) -> tuple[Tensor, Tensor]:
         planar = batch.movedim(axis, 1)
         is_whole = batch.dtype == torch.uint8
-        values = planar.reshape(planar.shape[0], 3, -1).to(torch.float32).contiguous()
+        values = planar.flatten(2).to(torch.float32).contiguous()
         values = values * (1.0 if is_whole else 255.0)
-        out, ok = self._values(values, index, whole=is_whole)
-        out = torch.round(out).clamp(0, 255) if is_whole else out / 255.0
-        return out.to(batch.dtype).reshape(planar.shape).movedim(1, axis).contiguous(), ok
-
-    def _values(self, x: Tensor, index: Tensor, *, whole: bool) -> tuple[Tensor, Tensor]:
-        if isinstance(self.step, HsvStep):
-            drawn = drawn_uniform(TORCH_OPS, self.step.seed, 0, index, 3).to(torch.float32)
-            return hsv_shifted(TORCH_OPS, x, (2 * drawn - 1) * self.centre), index >= 0
-        fit = self.centre[None]
-        if self._draws:
-            uniform = drawn_uniform(TORCH_OPS, self.step.seed, 0, index, 2 * self.centre.numel())
-            fit = drawn_flat_fits(TORCH_OPS, self.centre, self.deviation, self.least, uniform)
-        context = {name: getattr(self, f"context_{name}") for name in self._context}
-        if self.step.context == "slide":
-            return (self._form.render(x, context, fit), index >= 0) if context else (x, index < 0)
-        out, ok = self._form.normalize(x, fit, whole=whole)
-        if self.step.unfit == "slide-fit" and context:
-            return torch.where(ok[:, None, None], out, self._form.render(x, context, fit)), index >= 0
-        return out, ok
+        constants = {name: getattr(self, name) for name in self._tensors.arrays}
+        if is_whole:
+            out, ok = self._tensors.values(values, index, constants, whole=True)
+            out = torch.round(out).clamp(0, 255).to(batch.dtype).reshape(planar.shape)
+        else:
+            # NaN would spread to the statistics, and from there to indices: such tiles are measured as black ones.
+            usable = ((planar >= LEAST) & (planar <= MOST)).flatten(1).all(dim=1)
+            values = torch.where(usable[:, None, None], values, torch.zeros_like(values))
+            out, ok = self._tensors.values(values, index, constants, whole=False)
+            out, ok = (out / 255.0).to(batch.dtype).reshape(planar.shape), ok & usable
+            out = torch.where(usable[:, None, None, None], out, planar)
+        return out.movedim(1, axis).contiguous(), ok
 
 
 def refuse_unfit(bad: int, count: int) -> None:
@@ -155,6 +131,17 @@ def refuse_unfit(bad: int, count: int) -> None:
             f"{bad} of {count} tiles have stains that cannot be estimated; choose unfit='keep-original', "
             "or call normalize(), which says which"
         )
+
+
+def _check_range(batch: Tensor) -> None:
+    """Raise unless the values are uint8, or floating and 0-1 or NaN."""
+    if not batch.dtype.is_floating_point:
+        if batch.dtype != torch.uint8:
+            refuse_kind(str(batch.dtype))
+        return
+    if batch.numel():
+        low, high = torch.aminmax(torch.nan_to_num(batch, nan=0.0, posinf=math.inf, neginf=-math.inf))
+        refuse_range(float(low), float(high))
 
 
 def _layout(x: Tensor) -> tuple[int, bool]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from slideloom import Rgb
 
 from slideloom_stain import lab
+from slideloom_stain.base import Method
 from slideloom_stain.density import (
     MIN_TISSUE_PX,
     Floats,
@@ -27,7 +28,6 @@ from slideloom_stain.density import (
     lookup,
 )
 from slideloom_stain.fits import Unfit, VahadaneFit
-from slideloom_stain.methods import Method
 from slideloom_stain.opencv import cv2
 from slideloom_stain.scratch import scratch
 

@@ -13,6 +13,7 @@ from slideloom import Rgb, TileStore, TileStores
 
 from slideloom_tfrecord.index import damaged
 from slideloom_tfrecord.reader import TFRecordFile
+from slideloom_tfrecord.settings import TFRecordFiles
 
 _RGB = getattr(cv2, "IMREAD_COLOR_RGB", None)  # from OpenCV 4.11 on the decoder itself puts red first
 
@@ -55,6 +56,9 @@ class TFRecordStores(TileStores):
     """See `TFRecordFiles`."""
 
     suffix: ClassVar[str] = ".tfrecords"
+
+    def __init__(self, _settings: TFRecordFiles) -> None:
+        """Files have no options."""
 
     def open(self, path: Path) -> TileStore:
         """See `TileStores.open`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from attrs import frozen
-from slideloom import ImageOptions, Sink, file_name, in_range, option
+from slideloom import ImageOptions, file_name, in_range, option
 
 
 @frozen
@@ -13,11 +13,7 @@ class WebDataset(ImageOptions):
     """Tar shards for the webdataset library: an image and a JSON file per tile."""
 
     name: ClassVar[str] = "webdataset"
+    step: ClassVar[str] = "slideloom_webdataset.sink:WebDatasetSink"
+    install: ClassVar[str] = "slideloom-webdataset"
     folder: str = option("webdataset", help="sub-folder of the output folder", validator=file_name)
     shard_tiles: int = option(10_000, help="tiles per shard at most", validator=in_range(1, 10_000_000))
-
-    def build(self) -> Sink:
-        """The sink; imports OpenCV."""
-        from slideloom_webdataset.sink import WebDatasetSink
-
-        return WebDatasetSink(self)

@@ -11,6 +11,8 @@ import numpy as np
 from attrs import frozen
 from slideloom import Point, Reader, Resolution, Rgb, Size, Slide, SlideError, SlideInfo, levels_from_sizes
 
+from slideloom_hospital.settings import Hospital
+
 FACTS = "scans.json"
 _TILES_KEPT = 64  # decoded, so that neighbouring reads do not decode them again
 
@@ -48,6 +50,9 @@ def facts_of(folder: Path) -> Scan | None:
 
 class FolderReader(Reader):
     """Opens folders that `scans.json` lists."""
+
+    def __init__(self, settings: Hospital) -> None:
+        """There are no options."""
 
     def recognises(self, path: Path) -> bool:
         """True for a folder that `scans.json` beside it knows."""

@@ -13,10 +13,5 @@ class Hospital(Settings[Reader]):
     """Folders of PNG tiles, named by barcode, with their facts in scans.json."""
 
     name: ClassVar[str] = "hospital"
+    step: ClassVar[str] = "slideloom_hospital.folder:FolderReader"
     opens_folders: ClassVar[bool] = True
-
-    def build(self) -> Reader:
-        """The reader."""
-        from slideloom_hospital.folder import FolderReader
-
-        return FolderReader()

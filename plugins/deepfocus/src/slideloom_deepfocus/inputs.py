@@ -1,0 +1,105 @@
+"""What a model says of its input: shape, order of axes, and the processors that ONNX may use."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, Literal, Self
+
+from attrs import frozen
+from slideloom import ConfigError
+
+from slideloom_deepfocus.naming import ModelError
+
+Layout = Literal["auto", "channels-first", "channels-last"]
+_AXES = 4
+_CHANNELS = 3
+
+
+@frozen
+class InputShape:
+    """The shape of a model's input, as far as the model says it.
+
+    Attributes:
+        sizes: batch and three axes, None where a size may vary; empty if nothing is known.
+    """
+
+    sizes: tuple[int | None, ...] = ()
+
+    @classmethod
+    def of(cls, sizes: Any) -> Self:
+        """The shape out of a framework's own description; what is no whole number may vary. Any: each has its own."""
+        if not isinstance(sizes, Sequence) or len(sizes) != _AXES:
+            return cls()
+        return cls(tuple(size if isinstance(size, int) and size > 0 else None for size in sizes))
+
+    @property
+    def batch(self) -> int | None:
+        """The batch size that the model is tied to, or None."""
+        return self.sizes[0] if self.sizes else None
+
+    def is_channels_last(self, layout: Layout, *, usual: bool) -> bool:
+        """True if the model is to get (B, H, W, 3), False for (B, 3, H, W).
+
+        Args:
+            layout: as asked for; "auto" goes by the shape.
+            usual: the answer where the shape does not tell.
+
+        Raises:
+            ConfigError: the shape says otherwise.
+        """
+        first, last = (self.sizes[axis] == _CHANNELS for axis in (1, -1)) if self.sizes else (False, False)
+        if layout == "auto":
+            return last if first != last else usual
+        is_last = layout == "channels-last"
+        if first != last and last is not is_last:
+            wanted = "channels-last" if last else "channels-first"
+            raise ConfigError(
+                f"layout = {layout!r}, but the model's input is {self.text}, {wanted}; leave layout at 'auto'"
+            )
+        return is_last
+
+    def check_tile(self, tile_px: int, *, channels_last: bool) -> None:
+        """See that the model takes tiles of this size.
+
+        Raises:
+            ModelError: it says that it takes another size, or other channels.
+        """
+        if not self.sizes:
+            return
+        given = (self.sizes[0], tile_px, tile_px, _CHANNELS) if channels_last else (
+            self.sizes[0], _CHANNELS, tile_px, tile_px,
+        )  # fmt: skip
+        if any(size is not None and size != here for size, here in zip(self.sizes, given, strict=True)):
+            raise ModelError(
+                f"the model's input is {self.text}, but tile_px = {tile_px} and {_CHANNELS} channels make it "
+                f"{InputShape(given).text}; set tile_px to the size it was trained with"
+            )
+
+    @property
+    def text(self) -> str:
+        """Such as "(?, 3, 64, 64)"."""
+        return f"({', '.join('?' if size is None else str(size) for size in self.sizes)})"
+
+
+def onnx_providers(device: str, available: Sequence[str]) -> list[str | tuple[str, dict[str, int]]]:
+    """What onnxruntime is to compute with.
+
+    Args:
+        device: "auto" (CUDA where there is one), "cpu", "cuda" or "cuda:1".
+        available: the providers of the installed onnxruntime.
+
+    Raises:
+        ConfigError: the device is unknown, or this onnxruntime cannot use it.
+    """
+    cpu, cuda = "CPUExecutionProvider", "CUDAExecutionProvider"
+    if device == "cpu" or (device == "auto" and cuda not in available):
+        return [cpu]
+    match = re.fullmatch(r"cuda(?::(\d+))?", "cuda" if device == "auto" else device)
+    if match is None or cuda not in available:
+        known = ", ".join(name.removesuffix("ExecutionProvider").lower() for name in available)
+        raise ConfigError(
+            f'device {device!r} cannot be used by this onnxruntime, which has {known}; use "auto" or "cpu", or '
+            'install onnxruntime-gpu for "cuda"'
+        )
+    return [(cuda, {"device_id": int(match[1] or 0)}), cpu]

@@ -1,0 +1,68 @@
+"""What became of the tiles that a model was to judge, for the report."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slideloom_deepfocus.naming import ModelError
+from slideloom_deepfocus.scoring import range_note
+
+
+class Tally:
+    """Counts tiles and remembers the range of their scores.
+
+    Attributes:
+        unreadable: tiles that the slide's file would not give.
+        judged: tiles with a score.
+        unanswered: tiles for which the model returned no number.
+    """
+
+    def __init__(self) -> None:
+        self.unreadable = 0
+        self.judged = 0
+        self.unanswered = 0
+        self._lowest, self._highest = math.inf, -math.inf
+
+    def counted(self, scores: NDArray[np.float32], *, may_miss: bool) -> NDArray[np.bool_]:
+        """(B,) True where a tile has numbers.
+
+        Args:
+            scores: (B,) or (B, h, w).
+            may_miss: a tile may be without.
+
+        Raises:
+            ModelError: one is without and must not be.
+        """
+        good = np.asarray(np.isfinite(scores).reshape(len(scores), -1).all(axis=1), np.bool_)
+        missed = int((~good).sum())
+        if missed and not may_miss:
+            raise ModelError(
+                f"the model returned no numbers (NaN or infinite) for {missed} of {len(scores)} tiles; "
+                'on_nan = "keep" leaves such tiles unjudged'
+            )
+        self.unanswered += missed
+        self.judged += len(scores) - missed
+        if good.any():
+            self._lowest = min(self._lowest, float(scores[good].min()))
+            self._highest = max(self._highest, float(scores[good].max()))
+        return good
+
+    def notes(self, *, threshold: float) -> list[str]:
+        """Sentences for the report.
+
+        Raises:
+            ModelError: the model was asked and had no number for any tile.
+        """
+        if self.unanswered and not self.judged:
+            raise ModelError(f"the model returned no numbers (NaN or infinite) for any of {self.unanswered} tiles")
+        notes = []
+        if self.unreadable:
+            notes.append(f"{self.unreadable} tiles could not be read and were not judged")
+        if self.unanswered:
+            notes.append(f"{self.unanswered} tiles got no number from the model and were not judged")
+        if self.judged and (out_of_range := range_note(self._lowest, self._highest, threshold=threshold)):
+            notes.append(out_of_range)
+        return notes
