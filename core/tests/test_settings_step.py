@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import attrs
 import pytest
 from slideloom import PluginError, Settings, option
-from slideloom.testing import SettingsContract
+from slideloom_testing import SettingsContract
 
 
 class Doubled:

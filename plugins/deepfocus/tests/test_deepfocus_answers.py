@@ -11,11 +11,11 @@ import pytest
 from attrs import frozen
 from numpy.typing import NDArray
 from slideloom import ConfigError, PluginError, pipeline_from_table, run_pipeline
-from slideloom.testing import PixelsSlide
-from slideloom.testing.fixtures import DemoFiles
 from slideloom_deepfocus import StridedModelQC, StridedModelSettings
 from slideloom_deepfocus.inputs import InputShape, onnx_providers
 from slideloom_deepfocus.testing import StridedModelContract
+from slideloom_testing import PixelsSlide
+from slideloom_testing.fixtures import DemoFiles
 
 torch = pytest.importorskip("torch")
 TILE = 50

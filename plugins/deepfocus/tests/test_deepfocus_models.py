@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from slideloom import ConfigError, PluginError, Size
-from slideloom.testing import PixelsSlide, stained
 from slideloom_deepfocus import StridedModel, StridedModelQC, StridedModelSettings
 from slideloom_deepfocus.models import framework, predictor
 from slideloom_deepfocus.testing import StridedModelContract
+from slideloom_testing import PixelsSlide, stained
 
 torch = pytest.importorskip("torch")
 WEIGHTS = (0.5, -1.0, 2.0)

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from slideloom import Box, ConfigError, Point, Rgb, Size
-from slideloom.testing import PixelsSlide
-from slideloom.testing.contracts.slides import section_on_glass
 from slideloom_deepfocus import DeepFocus
 from slideloom_deepfocus.testing import StridedModelContract
+from slideloom_testing import PixelsSlide
+from slideloom_testing.contracts.slides import section_on_glass
 
 pytest.importorskip("torch")
 CMU_MPP = 0.499

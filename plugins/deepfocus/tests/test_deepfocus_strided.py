@@ -9,9 +9,9 @@ import pytest
 from attrs import frozen
 from numpy.typing import NDArray
 from slideloom import Box, ConfigError, MissingResolution, PluginError, Point, Rgb, Size, SlideError
-from slideloom.testing import PixelsSlide, scene_of
 from slideloom_deepfocus import StridedModelQC, StridedModelSettings
 from slideloom_deepfocus.testing import StridedModelContract
+from slideloom_testing import PixelsSlide, scene_of
 
 GLASS, TISSUE, PEN = (244, 244, 244), (190, 90, 150), (40, 160, 60)
 

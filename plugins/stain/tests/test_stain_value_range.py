@@ -5,8 +5,8 @@ import os
 import numpy as np
 import pytest
 from slideloom import ConfigError, Size
-from slideloom.testing import stained
 from slideloom_stain.normalizer import StainNormalizer
+from slideloom_testing import stained
 
 NAMES = [
     "macenko", "macenko-fast", "reinhard", "reinhard-fast", "reinhard-mask", "reinhard-fast-mask", "vahadane",

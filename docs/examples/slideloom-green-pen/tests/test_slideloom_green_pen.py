@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from slideloom.testing import PixelsSlide, scene_of
 from slideloom_deepfocus.testing import StridedModelContract
 from slideloom_green_pen import GreenPen
-from slideloom_testing import PixelsSlide, SlideQcContract, scene_of
+from slideloom_testing import PixelsSlide, scene_of
 
 
 class TestGreenPen(StridedModelContract):

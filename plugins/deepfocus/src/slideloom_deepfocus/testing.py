@@ -1,13 +1,13 @@
 # ruff: noqa: S101 - asserts are what a contract is made of
-"""The contract of models for `StridedModelSettings`; it needs pytest, as `slideloom.testing` does."""
+"""The contract of models for `StridedModelSettings`; it needs pytest, as `slideloom_testing` does."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 from slideloom import RgbBatch, Size
-from slideloom.testing import stained
-from slideloom.testing.contracts import SlideQcContract
+from slideloom_testing import stained
+from slideloom_testing.contracts import SlideQcContract
 
 from slideloom_deepfocus.strided import StridedModelQC
 
