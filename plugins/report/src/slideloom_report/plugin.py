@@ -14,7 +14,7 @@ def slideloom_run_done(report: RunReport, out: Path) -> None:
     """Write the PDF and its tables if `run.report` is on; without it nothing happens."""
     if not report.pipeline.get("run", {}).get("report"):
         return
-    from slideloom_report.command import report_run  # reportlab and Pillow, so only when asked for
+    from slideloom_report.stored import report_run  # reportlab and Pillow, so only when asked for
 
     report_run(report, out)
 
@@ -40,6 +40,10 @@ def _configure(parser: ArgumentParser) -> None:
 
 
 def _run(chosen: Namespace) -> int:
-    from slideloom_report.command import run_report
+    from slideloom_report.stored import stored_reports
 
-    return run_report(chosen)
+    for path in stored_reports(
+        chosen.folder, out=chosen.out, slides=chosen.slides, label=chosen.label, samples=chosen.samples
+    ):
+        print(path)  # noqa: T201
+    return 0
