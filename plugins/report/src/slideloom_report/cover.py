@@ -159,7 +159,11 @@ def settings(cohort: Cohort) -> list[tuple[str, str, str]]:
     mpp = f"{slides['mpp']:g} µm/px for all" if slides.get("mpp") else "as recorded"
     rows = [
         ("Tiles", f"{tiles.get('size_px', DASH)} px  =  {size}", _options(tiles)),
-        ("Resolution", f"from {slides['mpp_file']}" if slides.get("mpp_file") else mpp, _options(slides)),
+        (
+            "Resolution",
+            f"from {slides['mpp_file']}" if slides.get("mpp_file") else mpp,
+            _options({**slides, "mpp": None}),
+        ),
     ]
     for title, key, without in _STEPS:
         steps = table.get(key) or [{"use": without}]

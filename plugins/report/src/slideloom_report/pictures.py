@@ -131,8 +131,9 @@ class SlidePicture(PlacedImage):  # type: ignore[misc]  # reportlab has no types
         """Tint boxes of the picture, given in its own pixels."""
         veil = Image.new("L", image.size)
         draw = ImageDraw.Draw(veil)
-        for x, y, width, height in boxes.round().astype(int).tolist():
-            draw.rectangle((x, y, x + max(0, width - 1), y + max(0, height - 1)), fill=round(255 * alpha))
+        corners = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1).round().astype(int)
+        for left, top, right, bottom in corners.tolist():
+            draw.rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), fill=round(255 * alpha))
         image.paste(rgb, mask=veil)
 
 

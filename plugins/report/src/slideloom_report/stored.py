@@ -64,9 +64,9 @@ def stored_reports(
 
 
 def report_run(report: RunReport, out: Path) -> None:
-    """Write the PDF of a run into its output folder, and the tables beside the tiles."""
+    """Write the tables of a run beside its tiles, and the PDF into its output folder."""
     cohort = cohort_of(report)
     stamp = f"{datetime.now():%Y%m%d-%H%M%S}"
-    write_report(cohort, unused(out / f"tile_extraction_report-{stamp}.pdf"))
-    if cohort.kind == "run":
+    if cohort.kind == "run":  # first, as they need nothing but the numbers
         write_tables(cohort, stamp=stamp)
+    write_report(cohort, unused(out / f"tile_extraction_report-{stamp}.pdf"))
