@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 from attrs import frozen
-from slideloom import RunReport, pipeline_from_table, run_pipeline
-from slideloom.base.geometry import Size
+from slideloom import RunReport, Size, pipeline_from_table, run_pipeline
 from slideloom_testing import write_demo_slide
 
 pytest.importorskip("pyvips", reason="the demo slide is written by pyvips")

@@ -7,17 +7,19 @@ import re
 import shutil
 import subprocess
 import sys
-import zlib
 from pathlib import Path
 from typing import Any
 
 import attrs
 import numpy as np
+import pymupdf
 import pytest
-from slideloom import ConfigError, SlideReport, pipeline_from_table, run_pipeline
-from slideloom_report import Cohort, cohorts_in, write_report
+from slideloom import SlideReport, pipeline_from_table, run_pipeline
+from slideloom_report import Cohort, cohort_of, cohorts_in, write_report, write_stored_report
+from slideloom_report.charts import histogram
+from slideloom_report.cohort import BLUR_LIMIT
 from slideloom_report.evidence import gather
-from slideloom_report.style import clean, fitted, percent, width_of, wrapped
+from slideloom_report.style import BLUE, MARGIN, RED, percent
 
 TABLE: dict[str, Any] = {
     "slideloom": 1,
@@ -26,28 +28,23 @@ TABLE: dict[str, Any] = {
     "normalizer": {"use": "reinhard-fast"},
     "sink": [{"use": "tfrecord"}],
 }
+# Letters of Latin and Greek that come with reportlab, and of scripts that may be on this machine or not.
+LETTERS = ("Größe µ", "łóčşž Ω", "опухоль", "切片", "גידול", "سرطان", "मेटास्टेसिस", "a\ud83da", "🔬")
+
+
+def pages_of(path: Path) -> list[str]:
+    """Text of each page, lines joined where they wrap."""
+    with pymupdf.open(path) as document:
+        assert not document.is_repaired, "a viewer had to mend the file"
+        return [page.get_text() for page in document]
 
 
 def text_of(path: Path) -> str:
-    """All text that is drawn, from the streams of the file itself."""
-    shown = []
-    for stream in re.findall(rb"stream\r?\n(.*?)endstream", path.read_bytes(), re.DOTALL):
-        try:
-            content = zlib.decompress(stream)
-        except zlib.error:  # a picture
-            continue
-        shown += re.findall(rb"\(((?:[^()\\]|\\.)*)\) Tj", content)
-    plain = [re.sub(rb"\\([0-7]{3}|.)", _unescaped, item) for item in shown]
-    return "\n".join(item.decode("cp1252") for item in plain)
+    return "\n".join(pages_of(path))
 
 
-def _unescaped(match: re.Match[bytes]) -> bytes:
-    word = match.group(1)
-    return bytes([int(word, 8)]) if len(word) == 3 else word
-
-
-def pages_of(path: Path) -> int:
-    return len(re.findall(rb"/Type /Page\b(?!s)", path.read_bytes()))
+def without_breaks(text: str) -> str:
+    return re.sub(r"\s", "", text)
 
 
 def report(name: str, **values: Any) -> SlideReport:
@@ -66,6 +63,23 @@ def cohort(*slides: SlideReport, **values: Any) -> Cohort:
     return Cohort(out=Path("out"), label="64px_64um", kind="run", slides=slides, table=TABLE, **values)
 
 
+def crowded() -> Cohort:
+    """Everything that is long, many, empty or in other scripts."""
+    name = "TCGA-very-long-slide-name_with.parts-" * 8
+    warnings = tuple(f"warning {i}: a sentence that is long enough to need a second line. " * 2 for i in range(30))
+    return cohort(
+        report(name, warnings=warnings, mpp=(0.25, 0.26), mpp_source="o" * 900, size=(10**6, 10**5), reader="r" * 90),
+        report("W" * 300, roi_labels=dict.fromkeys(LETTERS, 3), warnings=("w" * 3000, "切" * 3000)),
+        report("no tiles", planned=0, written=0, rejected={}),
+        report("all left out", written=0, rejected={f"filter:{'a long name ' * 6}{i}": i + 1 for i in range(40)}),
+        report("twelve", rejected={f"filter:{'W' * 60}{i}": 1 for i in range(11)}),
+        report("no QC", rejected={}, written=12_345_678, planned=12_345_678),
+        *(report(f"failed {i} {'y' * 200}", status="failed", error=f"reason {i} " + "z " * 900) for i in range(6)),
+        started="2025-03-12T14:05:00+00:00",
+        versions={f"a-distribution-{i}": "1.2.3" for i in range(40)},
+    )
+
+
 def test_a_run_is_reported_with_its_numbers_and_samples(made: Any, tmp_path: Path) -> None:
     slide = made.run.slides[0]
 
@@ -77,6 +91,15 @@ def test_a_run_is_reported_with_its_numbers_and_samples(made: Any, tmp_path: Pat
     assert "1,600 \u00d7 1,200 px" in text
     assert "0.5 µm/px" in text
     assert "normalized" in text
+
+
+def test_the_settings_of_every_step_are_on_the_first_page(made: Any, tmp_path: Path) -> None:
+    first = pages_of(write_report(made.run, tmp_path / "r.pdf"))[0]
+
+    assert "64 px = 64 µm" in re.sub(r"\s+", " ", first)
+    assert all(name in first for name in ("otsu", "gaussian-v2", "grayspace", "reinhard-fast", "tfrecord"))
+    assert "threshold 0.05, fraction 0.6" in first
+    assert "slideloom-core 0.1.0" in first
 
 
 def test_samples_are_the_slide_and_the_stored_tile_at_the_same_place(made: Any) -> None:
@@ -94,16 +117,17 @@ def test_samples_are_the_slide_and_the_stored_tile_at_the_same_place(made: Any) 
 def test_a_report_of_a_folder_is_as_that_of_its_run(made: Any, tmp_path: Path) -> None:
     first = text_of(write_report(made.run, tmp_path / "run.pdf"))
 
-    assert text_of(write_report(made.out, tmp_path / "folder.pdf")) == first
+    assert text_of(write_stored_report(made.out, tmp_path / "folder.pdf")) == first
 
 
 def test_a_folder_of_tfrecords_alone_is_reported(made: Any, tmp_path: Path) -> None:
     shutil.copytree(made.out / "tfrecords", tmp_path / "tfrecords")
 
-    path = write_report(tmp_path / "tfrecords", tmp_path / "r.pdf")
+    path = write_stored_report(tmp_path / "tfrecords", tmp_path / "r.pdf")
 
     text = text_of(path)
     assert "Stored tiles report" in text
+    assert "what was left out, and why, is not known" in text
     assert f"{made.run.slides[0].written:,}" in text
     assert "as stored" in text
     assert "--slides" in text
@@ -146,9 +170,34 @@ def test_a_missing_slide_is_said_and_numbers_stay(made: Any, tmp_path: Path) -> 
     assert f"{gone.written:,}" in text
 
 
+def test_another_slide_of_the_same_name_is_not_shown_for_the_one_that_was_cut(made: Any) -> None:
+    given = cohorts_in(made.out)[0]
+    other = attrs.evolve(given.slides[0], size=(1600, 1201))
+
+    found = gather(given, other, max_px=128, samples=4)
+
+    assert found.picture is None
+    assert any("has 1600 x 1200 pixels, not 1600 x 1201" in note for note in found.notes)
+    assert all(sample.before is None for sample in found.samples)
+
+
+def test_damaged_files_of_a_run_are_named(made: Any, tmp_path: Path) -> None:
+    shutil.copytree(made.out, tmp_path / "out")
+    given = cohorts_in(tmp_path / "out")[0]
+    (record,) = (tmp_path / "out").rglob("*.tfrecords")
+    record.write_bytes(record.read_bytes()[:1000])
+    (tmp_path / "out" / given.slides[0].tile_table).write_text("status\nwritten\n")
+    (tmp_path / "out" / "slideloom" / "64px_64um" / "slides" / "bad.json").write_text("{")
+
+    text = " ".join(text_of(write_report(cohorts_in(tmp_path / "out")[0], tmp_path / "r.pdf")).split())
+
+    assert "Stored tiles are missing" in text
+    assert "tiles/demo.csv cannot be read" in text
+    assert "bad.json cannot be read and is left out" in text
+
+
 def test_a_dry_run_is_planned_again(made: Any, tmp_path: Path) -> None:
     run = run_pipeline(pipeline_from_table(TABLE, where="test"), [made.slide], tmp_path / "dry", dry_run=True)
-    from slideloom_report import cohort_of
 
     found = gather(cohort_of(run), run.slides[0], max_px=256, samples=4)
 
@@ -178,13 +227,16 @@ def test_asking_for_a_report_changes_no_tile(made: Any, tmp_path: Path) -> None:
     assert (tmp_path / "out" / record).read_bytes() == (made.out / record).read_bytes()
 
 
-def test_failed_slides_are_on_the_first_page_or_all_on_a_later_one(tmp_path: Path) -> None:
-    failed = [report(f"bad-{i}", status="failed", error=f"reason {i}") for i in range(40)]
+def test_failed_slides_are_on_the_first_page_and_all_of_them_first_in_the_list(tmp_path: Path) -> None:
+    failed = [report(f"bad-{i}", status="failed", error=f"/nowhere: reason {i}.") for i in range(40)]
 
-    text = text_of(write_report(cohort(report("good"), *failed), tmp_path / "r.pdf"))
+    pages = pages_of(write_report(cohort(report("good"), *failed), tmp_path / "r.pdf"))
 
-    assert "and 36 more, all on page 3" in text
-    assert "reason 39" in text
+    assert "and 36 more, all at the top of the table of slides" in pages[0]
+    assert all(f"reason {i}." in pages[0] for i in range(4))
+    listed = "\n".join(pages).split("\nSlides\n")[1]
+    assert all(f"reason {i}." in listed for i in range(40))
+    assert listed.index("bad-39") < listed.index("good")
 
 
 def test_the_number_above_five_percent_is_that_of_the_burdens(tmp_path: Path) -> None:
@@ -193,48 +245,112 @@ def test_the_number_above_five_percent_is_that_of_the_burdens(tmp_path: Path) ->
     assert "2 of 4 slides above 5%" in text_of(write_report(cohort(*slides), tmp_path / "r.pdf"))
 
 
-def test_an_empty_run_and_long_names_and_unknown_letters_make_a_report(tmp_path: Path) -> None:
-    write_report(cohort(), tmp_path / "none.pdf")
-    long = report("x" * 300, warnings=("w" * 2000, "很多"), mpp=(0.25, 0.26), mpp_source="o" * 200, size=(10**6, 10**5))
-    path = write_report(cohort(long, report("切片"), report("Größe µ")), tmp_path / "r.pdf")
+def test_only_bars_of_slides_above_the_limit_are_red() -> None:
+    drawing = histogram([0.0, 0.01, 0.05, 0.0501, 0.07, 0.1], width=200, unit="share", limit=BLUR_LIMIT)
 
-    text = text_of(path)
-    assert "\\u5207\\u7247" in text
-    assert "Größe µ" in text
-    assert max(len(line) for line in text.splitlines()) < 200
+    chart = drawing.contents[0]
+    # Bars of 1%, each up to its right edge, also where it is not exact: 0.07 / 0.01 is more than 7.
+    assert chart.data == [[2, 0, 0, 0, 1, 1, 1, 0, 0, 1]]
+    assert [chart.bars[0, place].fillColor for place in (0, 4, 5, 9)] == [BLUE, BLUE, RED, RED]
 
 
-def test_pages_are_the_summary_the_list_and_one_for_each_slide(tmp_path: Path) -> None:
-    path = write_report(cohort(*(report(f"s{i}") for i in range(7))), tmp_path / "r.pdf")
-
-    assert pages_of(path) == 1 + 1 + 7
-    assert "9 of 9" in text_of(path)
+def test_a_histogram_counts_every_slide() -> None:
+    for values in ([0], [7], [0, 1, 2, 3], list(range(0, 100_000, 777)), [10**9, 3]):
+        assert sum(histogram(values, width=200, unit="tiles").contents[0].data[0]) == len(values)
 
 
-def test_a_folder_without_anything_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no slide reports and no TFRecords"):
-        write_report(tmp_path, tmp_path / "r.pdf")
+def test_nothing_overlaps_or_leaves_the_page_however_long_names_and_lists_are(tmp_path: Path) -> None:
+    with pymupdf.open(write_report(crowded(), tmp_path / "r.pdf")) as document:
+        for page in document:
+            words = page.get_text("words")
+            for x0, y0, x1, y1, word, *_ in words:
+                assert x0 >= MARGIN - 1, f"page {page.number + 1}: {word}"
+                assert x1 <= page.rect.width - MARGIN + 1, f"page {page.number + 1}: {word}"
+                assert 0 <= y0 < y1 <= page.rect.height, f"page {page.number + 1}: {word}"
+            boxes = np.array([word[:4] for word in words])
+            # Lines may touch, as boxes are as high as the tallest letters of the type; words may not lie over others.
+            middle = (boxes[:, None, 1] + boxes[:, None, 3]) / 2
+            over = (
+                (boxes[:, None, 0] < boxes[None, :, 2] - 0.5) & (boxes[None, :, 0] < boxes[:, None, 2] - 0.5)
+                & (boxes[None, :, 1] < middle) & (middle < boxes[None, :, 3])
+            )  # fmt: skip
+            pairs = np.argwhere(over & ~np.eye(len(words), dtype=bool))
+            assert not len(pairs), [(words[one][4], words[other][4]) for one, other in pairs[:3].tolist()]
 
 
-@pytest.mark.parametrize("middle", [False, True])
-def test_fitted_text_is_never_wider_than_its_place(middle: bool) -> None:
-    for length in range(1, 60, 7):
-        for width in (3.0, 20.0, 55.5):
-            text = fitted("Wm" * length, width, 8, middle=middle)
-            assert width_of(text, 8) <= width or text == "…"
+def test_all_of_thirty_warnings_and_a_long_name_can_be_read(tmp_path: Path) -> None:
+    given = crowded()
+
+    text = without_breaks(text_of(write_report(given, tmp_path / "r.pdf")))
+
+    assert text.count(without_breaks(given.slides[0].slide)) == 4  # list, page, path, and note on it
+    for warning in given.slides[0].warnings:
+        assert without_breaks(warning) in text
 
 
-def test_wrapped_text_keeps_every_letter_that_fits() -> None:
-    rows = wrapped("a/very/long/path/without/any/space and a few words", 60, 8, lines=20)
+def test_every_letter_is_shown_as_it_is_or_as_its_escape(tmp_path: Path) -> None:
+    path = write_report(cohort(*(report(f"name {letters}") for letters in LETTERS)), tmp_path / "r.pdf")
 
-    assert "".join(rows).replace(" ", "") == "a/very/long/path/without/any/spaceandafewwords"
-    assert all(width_of(row, 8) <= 60 for row in rows)
-    assert wrapped("one two three four", 30, 8, lines=1)[0].endswith("…")
+    text = without_breaks(text_of(path))
+    assert "nameGrößeµ" in text
+    assert "namełóčşžΩ" in text  # letters of the font that reportlab brings
+    assert "a\\ud83da" in text  # a file name that is not Unicode
+    for letters in LETTERS:
+        assert all(letter in text or ascii(letter)[1:-1] in text for letter in without_breaks(letters))
+    with pymupdf.open(path) as document:
+        glyphs = [glyph for page in document for span in page.get_texttrace() for glyph in span["chars"]]
+    assert not [chr(letter) for letter, number, *_ in glyphs if number == 0], "letters that their type does not have"
 
 
-def test_names_that_differ_are_shown_differently() -> None:
-    assert clean("切") != clean("片")
-    assert clean("\u03bcm") == "\u00b5m"
+def test_letters_that_would_have_to_be_joined_or_turned_around_are_escaped(tmp_path: Path) -> None:
+    text = without_breaks(text_of(write_report(cohort(report("سرطان")), tmp_path / "r.pdf")))
+
+    assert "\\u0633\\u0631\\u0637\\u0627\\u0646" in text
+
+
+def test_names_that_differ_are_shown_differently(tmp_path: Path) -> None:
+    names = ["切", "片", "a  b", "a b", "<i>a</i>", "a"]
+
+    with pymupdf.open(write_report(cohort(*map(report, names)), tmp_path / "r.pdf")) as document:
+        titles = [document[-len(names) + place].get_text("dict") for place in range(len(names))]
+    spans = [
+        max((span for block in page["blocks"] for line in block.get("lines", []) for span in line["spans"]),
+            key=lambda span: span["size"])["text"]
+        for page in titles
+    ]  # fmt: skip
+
+    assert len(set(spans)) == len(names)
+    assert spans[4] == "<i>a</i>"
+
+
+def test_a_run_without_slides_or_without_finished_ones_has_a_report(tmp_path: Path) -> None:
+    assert "Settings" in text_of(write_report(cohort(), tmp_path / "none.pdf"))
+
+    text = text_of(write_report(cohort(report("a", status="failed", error="no luck")), tmp_path / "failed.pdf"))
+
+    assert "no luck" in text
+
+
+def test_every_slide_has_a_page_that_the_list_leads_to(tmp_path: Path) -> None:
+    slides = [report(f"slide-{i:03}") for i in range(120)]
+    path = write_report(cohort(report("bad", status="failed"), *slides), tmp_path / "r.pdf")
+
+    pages = pages_of(path)
+    (first,) = [number for number, text in enumerate(pages) if "/nowhere/slide-000.svs" in text]
+    assert len(pages) == first + 120
+    assert all(text.count("page\n") == 1 and "planned" in text for text in pages[1:first]), "a page without its head"
+    with pymupdf.open(path) as document:
+        links = [(link, page) for page in document for link in page.get_links()]
+        targets = sorted(link["page"] for link, _ in links)
+        assert targets == list(range(first, len(pages)))
+        for link, page in links:
+            row = pymupdf.Rect(0, link["from"].y0 - 1, page.rect.width, link["from"].y1 + 1)
+            name, *_, number = page.get_text(clip=row, sort=True).split()
+            assert int(number) == link["page"] + 1
+            assert f"/nowhere/{name}.svs" in pages[link["page"]]
+        assert [title for _, title, _ in document.get_toc()] == ["Summary", *(slide.slide for slide in slides)]
+    for number, text in enumerate(pages, 1):
+        assert f"{number} of {len(pages)}" in " ".join(text.split())
 
 
 def test_shares_are_only_0_or_100_percent_if_they_are() -> None:
@@ -244,8 +360,8 @@ def test_shares_are_only_0_or_100_percent_if_they_are() -> None:
 MANY = """
 import sys
 from pathlib import Path
-from slideloom_report import cohorts_in, write_report
-path = write_report(Path(sys.argv[1]), Path(sys.argv[2]))
+from slideloom_report import write_stored_report
+path = write_stored_report(Path(sys.argv[1]), Path(sys.argv[2]))
 # Not ru_maxrss, which starts at the size of the process that started this one.
 print(path.stat().st_size, int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]))
 """

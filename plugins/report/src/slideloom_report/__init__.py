@@ -1,6 +1,6 @@
 """PDF reports of runs, dry runs and folders of stored tiles.
 
-`write_report` makes one; `cohort_of` and `cohorts_in` say what it is about.
+`write_report` makes one of a run, `write_stored_report` of a folder; `cohort_of` and `cohorts_in` say what it is about.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ _HOME_OF = {
     "cohort_of": "cohort",
     "cohorts_in": "cohort",
     "write_report": "document",
+    "write_stored_report": "stored",
     "write_tables": "tables",
 }
 
-__all__ = ["Cohort", "cohort_of", "cohorts_in", "write_report", "write_tables"]
+__all__ = ["Cohort", "cohort_of", "cohorts_in", "write_report", "write_stored_report", "write_tables"]
 
 if TYPE_CHECKING:
     from slideloom_report.cohort import Cohort, cohort_of, cohorts_in
     from slideloom_report.document import write_report
+    from slideloom_report.stored import write_stored_report
     from slideloom_report.tables import write_tables
 
 

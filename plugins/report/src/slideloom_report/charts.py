@@ -1,151 +1,136 @@
-"""Bars and histograms, drawn as lines and boxes."""
+"""Bars, histograms and marks, drawn with reportlab's graphics."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from slideloom import LEGEND
+import numpy as np
+from reportlab.graphics.charts.barcharts import VerticalBarChart
+from reportlab.graphics.shapes import Drawing, Line, Rect, String
+from reportlab.lib.colors import Color
+from slideloom import SlideReport
 
-from slideloom_report.style import (
-    BLUE,
-    GREY,
-    LINE,
-    RED,
-    SOFT,
-    Colour,
-    Place,
-    Sheet,
-    fitted,
-    number,
-    percent,
-    reason_name,
-)
+from slideloom_report import style
+from slideloom_report.cohort import Cohort
 
 _MOST_BINS = 18
-_AXIS = 6.5  # type size of axes
+_HEIGHT, _LEFT, _BASE, _TOP = 124.0, 20.0, 24.0, 8.0  # of a histogram, and the margins around its bars
+_AXIS = 6.5  # type size
+_KEPT = {"run": "kept", "dry-run": "to be cut", "stored": "stored"}
 
 
-def nice_step(span: float, parts: int, *, smallest: float = 0.0) -> float:
+def nice_step(span: float, parts: int) -> float:
     """The smallest 1, 2 or 5 times a power of ten of which at most `parts` make up `span`."""
-    raw = max(span / parts, smallest, 1e-12)
+    raw = max(span / parts, 1e-12)
     power = 10.0 ** math.floor(math.log10(raw))
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw * (1 - 1e-9))
 
 
-def histogram(
-    sheet: Sheet,
-    place: Place,
-    values: Sequence[float],
-    *,
-    unit: str,
-    whole: bool = False,
-    as_percent: bool = False,
-    limit: float | None = None,
-    limit_colour: Colour = RED,
-    low_span: float = 0.0,
-) -> None:
-    """How many slides have which value; bars from `limit` on have another colour, and a dashed line marks it.
+def bar(share: float, ink: Color = style.GREEN, *, width: float = 70) -> Drawing:
+    """A bar, filled to a share from 0 to 1; what is not nothing is seen."""
+    drawing = Drawing(width, 7, Rect(0, 0, width, 7, rx=1, ry=1, fillColor=style.TRACK, strokeColor=None))
+    if share > 0:
+        drawing.add(Rect(0, 0, max(1.0, width * share), 7, fillColor=ink, strokeColor=None))
+    return drawing
+
+
+def mark(kind: str, ink: Color) -> Drawing:
+    """What a kind of tile or area looks like in the picture: "outline", "dot", "line" or "area"."""
+    shapes = {
+        "outline": Rect(0.5, 0.5, 6.5, 6, fillColor=None, strokeColor=ink, strokeWidth=1.1),
+        "dot": Rect(2, 1.5, 4, 4, fillColor=ink, strokeColor=None),
+        "line": Line(0, 3.5, 8, 3.5, strokeColor=ink, strokeWidth=1.3),
+        "area": Rect(0, 0, 8, 7, fillColor=ink, fillOpacity=0.5, strokeColor=None),
+    }
+    return Drawing(8, 7, shapes[kind])
+
+
+def scale_bar(width_um: float, width: float) -> Drawing:
+    """A length that is easy to read, as it is in a picture `width` points and `width_um` microns wide."""
+    length = nice_step(width_um, 4)  # at least a quarter of the width
+    length /= 2 if length > width_um / 2 else 1
+    end = width * length / width_um
+    lines = [(0, 3, end, 3), (0, 0, 0, 6), (end, 0, end, 6)]
+    text = f"{length / 1000:g} mm" if length >= 1000 else f"{length:g} µm"
+    drawing = Drawing(width, 9, *(Line(*ends, strokeColor=style.INK, strokeWidth=0.9) for ends in lines))
+    drawing.add(String(end + 5, 0.5, text, fontName=style.PLAIN, fontSize=7.5, fillColor=style.INK))
+    return drawing
+
+
+def outcome_table(
+    cohort: Cohort, slides: Sequence[SlideReport], *, width: float, legend: Mapping[str, Drawing] | None = None
+) -> Any:
+    """Tiles that were kept and left out by reason: number, share and bar.
 
     Args:
-        sheet: to draw on.
-        place: of the chart with its axis.
-        values: at least one, none negative.
-        unit: what the values are, below the axis.
-        whole: values are counts.
-        as_percent: values are shares.
-        limit: a value to mark; edges of bars fall on it.
-        limit_colour: of bars above it.
-        low_span: the axis reaches at least this far.
+        cohort: that the slides are of.
+        slides: whose tiles are counted.
+        width: in points.
+        legend: marks that a picture shows by what they mean, "kept" among them. With it each row has its mark, and
+            marks that stand for no tiles have a row of their own.
     """
-    top = max(*values, low_span, 1 if whole else 1e-9)
-    if limit is not None:
-        step = limit / 5 if top <= 4 * limit else limit  # so that no bar holds both sides of the limit
+    counts = {reason: count for reason, count in cohort.outcomes(slides).items() if count or reason == "kept"}
+    total, length = max(1, sum(counts.values())), (width - 90) * 0.35
+    rows: list[list[Any]] = []
+    for reason, count in counts.items():
+        ink = style.colour(style.colour_of(reason, cohort.qc_kinds))
+        name = style.paragraph(_KEPT[cohort.kind] if reason == "kept" else style.reason_name(reason), most=40)
+        what = "" if legend is None else legend.get(reason, mark("dot", ink))
+        shown = bar(count / total, ink, width=length)
+        rows.append([what, name, shown, style.number(count), style.percent(count / total)])
+    rows += [[drawn, style.paragraph(meaning)] for meaning, drawn in (legend or {}).items() if meaning != "kept"]
+    look = [
+        ("ALIGN", (3, 0), (-1, -1), "RIGHT"), ("TEXTCOLOR", (4, 0), (4, -1), style.SOFT),
+        ("VALIGN", (0, 0), (-1, -1), "MIDDLE"),
+    ]  # fmt: skip
+    return style.grid(rows, [0 if legend is None else 13, None, length + 4, 38, 34], look)
+
+
+def histogram(values: Sequence[float], *, width: float, unit: str, limit: float | None = None) -> Drawing:
+    """How many slides have which value; a bar holds values above its left edge and up to its right one.
+
+    Args:
+        values: at least one, none negative: counts, or shares where there is a `limit`.
+        width: in points.
+        unit: what the values are, below the axis.
+        limit: a share to mark with a dashed line; bars above it are red.
+    """
+    if limit is None:
+        top, form = max(values), style.number
+        step = max(1.0, nice_step(top, _MOST_BINS))
     else:
-        step = nice_step(top, _MOST_BINS, smallest=1.0 if whole else 0.0)
-    bins = math.floor(top / step) + 1 if whole else max(1, math.ceil(top / step - 1e-9))
-    counts = [0] * bins
-    for value in values:
-        counts[min(bins - 1, math.floor(value / step + 1e-9))] += 1
-    base = place.bottom - 22
-    chart = Place(place.x + 16, place.y + 4, place.width - 16, base - place.y - 4)
-    _counts_axis(sheet, chart, max(counts))
-    tallest = _axis_top(max(counts))
-    wide = chart.width / bins
-    for position, count in enumerate(counts):
-        if count:
-            height = chart.height * count / tallest
-            over = limit is not None and position * step >= limit - 1e-9
-            bar = Place(chart.x + position * wide + 0.6, base - height, max(0.8, wide - 1.2), height)
-            sheet.fill(bar, limit_colour if over else BLUE)
-    sheet.rule(chart.x, base, chart.width, colour=GREY)
-    every = max(1, math.ceil(bins / 6))
-    for edge in range(0, bins + 1, every):
-        x = chart.x + edge * wide
-        sheet.segment(x, base, x, base + 2, colour=GREY)
-        label = f"{edge * step:.3g}" if not as_percent else f"{edge * step * 100:.3g}%"
-        is_last = edge == bins
-        label = number(edge * step) if whole else label
-        sheet.text(x, base + 9, label, size=_AXIS, colour=SOFT, align="right" if is_last else "center")
-    sheet.text(chart.x + chart.width / 2, place.bottom - 2, unit, size=_AXIS, colour=SOFT, align="center")
+        top, form = max(*values, 2 * limit), "{:.0%}".format
+        step = limit / 5 if top <= 4 * limit else limit  # so that no bar holds both sides of the limit
+    bins = max(1, math.ceil(top / step - 1e-9))
+    # The small number keeps 0.07 / 0.01 = 7.000000000000001 out of the next bar.
+    counts = np.bincount([max(0, math.ceil(value / step - 1e-9) - 1) for value in values], minlength=bins).tolist()
+    tick = nice_step(max(counts), 3) if max(counts) > 3 else 1
+    room = width - _LEFT
+    chart = VerticalBarChart()
+    axis = {"labels.fontName": style.PLAIN, "labels.fontSize": _AXIS, "labels.fillColor": style.SOFT, "visibleTicks": 0}
+    for name in ("valueAxis", "categoryAxis"):
+        chart.setProperties({f"{name}.{key}": value for key, value in axis.items()})
+    chart.setProperties({
+        "x": _LEFT, "y": _BASE, "width": room, "height": _HEIGHT - _BASE - _TOP, "data": [counts],
+        "groupSpacing": 0.1, "bars.strokeColor": None,
+        "valueAxis.valueMin": 0, "valueAxis.valueMax": math.ceil(max(counts) / tick) * tick,
+        "valueAxis.valueStep": tick, "valueAxis.labelTextFormat": style.number, "valueAxis.visibleAxis": 0,
+        "valueAxis.visibleGrid": 1, "valueAxis.gridStrokeColor": style.LINE, "valueAxis.gridStrokeWidth": 0.4,
+        # The left edge of every bar or of some.
+        "categoryAxis.categoryNames": ["" if i % math.ceil(bins / 6) else form(i * step) for i in range(bins)],
+        "categoryAxis.labels.dx": -room / bins / 2, "categoryAxis.strokeColor": style.GREY,
+    })  # fmt: skip
+    for place in range(bins):
+        is_over = limit is not None and place * step > limit - step / 2
+        chart.bars[0, place].fillColor = style.RED if is_over else style.BLUE
+    drawing = Drawing(width, _HEIGHT, chart)
+    unit_at = {"fontName": style.PLAIN, "fontSize": _AXIS, "fillColor": style.SOFT, "textAnchor": "middle"}
+    drawing.add(String(_LEFT + room / 2, 2, unit, **unit_at))
     if limit is not None:
-        x = chart.x + chart.width * limit / (bins * step)
-        sheet.segment(x, place.y, x, base, colour=limit_colour, weight=0.9, dashed=True)
-        sheet.text(x + 3, place.y + 5, f"{limit:.0%}", size=_AXIS, colour=limit_colour, bold=True)
-
-
-def _axis_top(most: int) -> int:
-    step = nice_step(most, 3, smallest=1.0)
-    return math.ceil(most / step) * int(step)
-
-
-def _counts_axis(sheet: Sheet, chart: Place, most: int) -> None:
-    step, tallest = int(nice_step(most, 3, smallest=1.0)), _axis_top(most)
-    for count in range(0, tallest + 1, step):
-        y = chart.bottom - chart.height * count / tallest
-        if count:
-            sheet.rule(chart.x, y, chart.width, colour=LINE, weight=0.4)
-        sheet.text(chart.x - 4, y + 2.2, number(count), size=_AXIS, colour=SOFT, align="right")
-
-
-def bars(
-    sheet: Sheet,
-    place: Place,
-    counts: Mapping[str, int],
-    *,
-    qc_kinds: Mapping[str, str] | None = None,
-    row: float = 13.0,
-) -> float:
-    """One bar per outcome with its name, number and share; returns the y below. What does not fit is summed up."""
-    total = max(1, sum(counts.values()))
-    rows = [(name, count) for name, count in counts.items() if count or name == "kept"]
-    room = max(2, int(place.height // row))
-    if len(rows) > room:
-        rest = sum(count for _, count in rows[room - 1 :])
-        rows = [*rows[: room - 1], (f"{len(rows) - room + 1} other reasons", rest)]
-    names, figures = min(92.0, place.width * 0.36), 64.0
-    longest = place.width - names - figures - 6
-    y = place.y
-    for name, count in rows:
-        sheet.text(place.x, y + 7.5, fitted(reason_name(name), names - 6, 7.5), size=7.5)
-        length = longest * count / total
-        track = Place(place.x + names, y + 1.5, longest, 7.5)
-        sheet.fill(track, (236, 239, 242), radius=1)
-        if count:
-            sheet.fill(
-                Place(track.x, track.y, max(1.0, length), track.height),
-                colour_for(name, qc_kinds),
-                radius=1 if length > 3 else 0,
-            )
-        sheet.text(place.right - 34, y + 7.5, number(count), size=7.5, align="right")
-        sheet.text(place.right, y + 7.5, percent(count / total), size=7.5, colour=SOFT, align="right")
-        y += row
-    return y
-
-
-def colour_for(reason: str, qc_kinds: Mapping[str, str] | None = None) -> Colour:
-    """The colour of a reason, the same in pictures and bars; slide QC is coloured by what it looks for."""
-    kind, _, step = reason.partition(":")
-    if kind == "qc":
-        kind = (qc_kinds or {}).get(step, kind)
-    return LEGEND.get(kind, LEGEND["other"])
+        x = _LEFT + room * limit / (bins * step)
+        drawing.add(Line(x, _BASE, x, _HEIGHT, strokeColor=style.RED, strokeWidth=0.9, strokeDashArray=(2, 2)))
+        text = {"fontName": style.BOLD, "fontSize": _AXIS, "fillColor": style.RED}
+        drawing.add(String(x + 3, _HEIGHT - 6, f"{limit:.0%}", **text))
+    return drawing

@@ -1,4 +1,4 @@
-"""The first page: what was done, how, and how it went."""
+"""The first pages: what was done, how, and how it went, down to a row for each slide."""
 
 from __future__ import annotations
 
@@ -9,63 +9,47 @@ from typing import Any
 
 from slideloom import SlideReport
 
-from slideloom_report.charts import bars, histogram
+from slideloom_report import style
+from slideloom_report.charts import bar, histogram, outcome_table
 from slideloom_report.cohort import BLUR_LIMIT, Cohort
-from slideloom_report.style import (
-    BOTTOM,
-    DASH,
-    GREEN,
-    INK,
-    MARGIN,
-    PANEL,
-    RED,
-    SOFT,
-    WIDTH,
-    Colour,
-    Place,
-    Sheet,
-    fitted,
-    number,
-    percent,
-    width_of,
-    wrapped,
-)
+from slideloom_report.flowables import PageOf
+from slideloom_report.style import DASH, QUIET, RED, SMALL, SOFT, WIDTH, Flowable, number, paragraph, percent
 
-_GAP = 22.0
-_LEFT = 232.0
-_RIGHT = WIDTH - _LEFT - _GAP
-_KEYS = 66.0
 TITLES = {"run": "Tile extraction report", "dry-run": "Dry run report", "stored": "Stored tiles report"}
-FAILURES_ON_COVER = 4
-# Where a step keeps its things says nothing about what it does.
-_SILENT_OPTIONS = ("use", "folder", "name", "device")
+_FAILURES_AT_ONCE = 4  # above the charts; the table of slides has all of them
+_GAP = 24.0
+# What is said elsewhere, and where a step keeps its things, which says nothing about what it does.
+_SILENT_OPTIONS = (
+    "use", "folder", "name", "device", "include", "exclude", "size_px", "size_um", "magnification", "mpp_file",
+)  # fmt: skip
+_STEPS = (
+    ("Placement", "placement", "regular grid"), ("Regions", "roi", "none"), ("Slide QC", "qc", "none"),
+    ("Tile filters", "filter", "none"), ("Normalizer", "normalizer", "none"), ("Stored as", "sink", "nothing"),
+)  # fmt: skip
 
 
-def draw_cover(sheet: Sheet, cohort: Cohort, *, failures_page: int | None) -> None:
-    """Draw the first page.
-
-    Args:
-        sheet: an empty page.
-        cohort: what it is about.
-        failures_page: where all failed slides are listed, if not here.
-    """
-    y = _title(sheet, cohort)
-    y = _figures(sheet, cohort, y) + 26
-    left = _settings(sheet, cohort, y)
-    _versions(sheet, cohort, left + 8, BOTTOM - _failures_height(cohort) - 4)
-    _charts(sheet, cohort, Place(MARGIN + _LEFT + _GAP, y, _RIGHT, BOTTOM - _failures_height(cohort) - y - 6))
-    _failures(sheet, cohort, failures_page)
-
-
-def _title(sheet: Sheet, cohort: Cohort) -> float:
-    sheet.text(MARGIN, MARGIN + 8, "slideloom", size=9, bold=True, colour=GREEN)
-    sheet.text(MARGIN + WIDTH, MARGIN + 8, when(cohort.started), size=8, colour=SOFT, align="right")
-    sheet.text(MARGIN, MARGIN + 38, TITLES[cohort.kind], size=23, bold=True)
-    label = f"{cohort.label.replace('_', '  at  ').replace('px', ' px').replace('um', ' µm')}"
-    sheet.text(MARGIN + WIDTH, MARGIN + 38, label, size=12, colour=SOFT, align="right")
-    folder = fitted(str(cohort.out.resolve()), WIDTH, 8, middle=True)
-    sheet.text(MARGIN, MARGIN + 55, folder, size=8, colour=SOFT)
-    return MARGIN + 70
+def cover(cohort: Cohort) -> list[Flowable]:
+    """Everything before the pages of slides."""
+    return [
+        *_title(cohort),
+        _figures(cohort),
+        *_failures(cohort),
+        *_charts(cohort),
+        *style.heading("Settings"),
+        style.grid(
+            [
+                [paragraph(name, QUIET), paragraph(value), paragraph(more, SMALL)]
+                for name, value, more in settings(cohort)
+            ],
+            [70, 120, WIDTH - 190],
+        ),
+        *(
+            paragraph(note, style.type_of(6.5, SOFT, before=5))
+            for note in (*cohort.notes, "; ".join(f"{name} {version}" for name, version in cohort.versions.items()))
+            if note
+        ),
+        *_slides(cohort),
+    ]
 
 
 def when(started: str) -> str:
@@ -77,179 +61,161 @@ def when(started: str) -> str:
     return f"{moment.day} {moment:%B %Y, %H:%M} {moment.tzname() or ''}".strip()
 
 
-def _figures(sheet: Sheet, cohort: Cohort, y: float) -> float:
-    done, planned = len(cohort.finished), sum(slide.planned for slide in cohort.finished)
-    kept = sum(cohort.kept(slide) for slide in cohort.finished)
-    measured = [slide for slide in cohort.slides if slide.blur_burden is not None]
-    empty = sum(1 for slide in cohort.finished if not cohort.kept(slide))
-    word = "tiles planned" if cohort.kind == "dry-run" else "tiles stored"
-    figures: list[tuple[str, str, Colour]] = [
-        (number(done), "slide" if done == 1 else "slides", INK),
-        (number(kept), word, GREEN),
-        (percent(kept / planned) if planned and cohort.kind != "stored" else DASH, "of planned tiles kept", INK),
-        (number(len(cohort.blurred)) if measured else DASH, "slides above 5% blur", RED if cohort.blurred else INK),
-        (number(empty), "slides without tiles", RED if empty else INK),
-        (number(len(cohort.failed)), "slides failed", RED if cohort.failed else INK),
+def _title(cohort: Cohort) -> list[Flowable]:
+    label = cohort.label.replace("_", "  at  ").replace("px", " px").replace("um", " µm")
+    rows = [
+        [paragraph("slideloom", style.type_of(9, style.GREEN, bold=True)), _note(when(cohort.started), 8)],
+        [paragraph(TITLES[cohort.kind], style.type_of(22, bold=True)), _note(label, 12)],
     ]
-    gap = 7.0
-    wide = (WIDTH - gap * (len(figures) - 1)) / len(figures)
-    for column, (value, name, colour) in enumerate(figures):
-        place = Place(MARGIN + column * (wide + gap), y, wide, 46)
-        sheet.fill(place, PANEL, radius=4)
-        size = 17.0
-        while width_of(value, size, bold=True) > wide - 12 and size > 8:
-            size -= 0.5
-        sheet.text(place.x + 8, y + 24, value, size=size, bold=True, colour=colour)
-        sheet.text(place.x + 8, y + 37, fitted(name, wide - 12, 6.8), size=6.8, colour=SOFT)
-    return y + 46
+    at_bottom = [("VALIGN", (0, 0), (-1, -1), "BOTTOM")]
+    folder = paragraph(str(cohort.out.resolve()), style.type_of(8, SOFT, after=10))
+    return [style.grid(rows, [WIDTH * 0.6, WIDTH * 0.4], at_bottom), folder]
 
 
-def _settings(sheet: Sheet, cohort: Cohort, y: float) -> float:
-    y = sheet.heading(MARGIN, y, "Settings", _LEFT)
-    for key, value, detail in settings_rows(cohort):
-        sheet.text(MARGIN, y, key, size=7.5, colour=SOFT)
-        rows = wrapped(value, _LEFT - _KEYS, 7.5, lines=2)
-        below = sheet.lines(MARGIN + _KEYS, y, rows, size=7.5)
-        if detail:
-            below = sheet.lines(
-                MARGIN + _KEYS, below - 0.8, wrapped(detail, _LEFT - _KEYS, 6.3, lines=2), size=6.3, colour=SOFT
-            )
-        y = below + 3.2
-        if y > BOTTOM - _failures_height(cohort) - 60:
-            sheet.text(MARGIN + _KEYS, y, "more in pipeline.json", size=6.3, colour=SOFT)
-            return y + 12
-    return y
+def _note(text: str, size: float) -> Flowable:
+    return paragraph(text, style.type_of(size, SOFT, align="right"))
 
 
-def settings_rows(cohort: Cohort) -> list[tuple[str, str, str]]:
+def _figures(cohort: Cohort) -> Flowable:
+    finished, planned = cohort.finished, sum(slide.planned for slide in cohort.finished)
+    kept = sum(cohort.kept(slide) for slide in finished)
+    empty = sum(1 for slide in finished if not cohort.kept(slide))
+    blurred, failed = len(cohort.blurred), len(cohort.failed)
+    is_measured = any(slide.blur_burden is not None for slide in cohort.slides)
+    figures = [
+        (number(len(finished)), "slide" if len(finished) == 1 else "slides", style.INK),
+        (number(kept), "tiles planned" if cohort.kind == "dry-run" else "tiles stored", style.GREEN),
+        (percent(kept / planned) if planned and cohort.kind != "stored" else DASH, "of planned tiles kept", style.INK),
+        (number(blurred) if is_measured else DASH, "slides above 5% blur", RED if blurred else style.INK),
+        (number(empty), "slides without tiles", RED if empty else style.INK),
+        (number(failed), "slides failed", RED if failed else style.INK),
+    ]
+    size = 17 if all(len(value) <= 7 for value, _, _ in figures) else 11
+    cells = [
+        [paragraph(value, style.type_of(size, ink, bold=True)), paragraph(name, SMALL)] for value, name, ink in figures
+    ]
+    look = [
+        ("BACKGROUND", (0, 0), (-1, -1), style.PANEL), ("INNERGRID", (0, 0), (-1, -1), 7, "white"),
+        ("LEFTPADDING", (0, 0), (-1, -1), 10), ("TOPPADDING", (0, 0), (-1, -1), 6),
+        ("BOTTOMPADDING", (0, 0), (-1, -1), 8),
+    ]  # fmt: skip
+    return style.grid([cells], [WIDTH / len(figures)] * len(figures), look)
+
+
+def _failures(cohort: Cohort) -> list[Flowable]:
+    if not cohort.failed:
+        return []
+    name = style.type_of(7.5, bold=True)
+    rows = [
+        [paragraph(slide.slide, name, most=120), paragraph(_why(slide), most=400)]
+        for slide in cohort.failed[:_FAILURES_AT_ONCE]
+    ]
+    more = len(cohort.failed) - len(rows)
+    if more:
+        rows.append(["", paragraph(f"and {more} more, all at the top of the table of slides", QUIET)])
+    edge = [("LINEBEFORE", (0, 0), (0, -1), 2.2, RED), ("LEFTPADDING", (0, 0), (0, -1), 8)]
+    return [*style.heading("Slides that failed"), style.grid(rows, [160, WIDTH - 160], edge)]
+
+
+def _why(slide: SlideReport) -> str:
+    """Why a slide failed, without its name in front."""
+    return slide.error.removeprefix(f"{Path(slide.path).name}: ").removeprefix(f"{slide.slide}: ")
+
+
+def _charts(cohort: Cohort) -> list[Flowable]:
+    kept = sorted(cohort.kept(slide) for slide in cohort.finished)
+    if not kept:
+        return []
+    width = (WIDTH - _GAP) / 2
+    middle = (kept[(len(kept) - 1) // 2] + kept[len(kept) // 2]) / 2
+    spread = f"from {number(kept[0])} to {number(kept[-1])}, median {number(middle)}"
+    burdens = [slide.blur_burden for slide in cohort.finished if slide.blur_burden is not None]
+    note = f"{len(cohort.blurred)} of {len(burdens)} slides above 5%" if burdens else ""
+    blur: Flowable = paragraph("Not measured: that takes a background and a blur step of slide QC.", QUIET)
+    if burdens:
+        unit = "share of the tissue that is out of focus"
+        blur = histogram(burdens, width=width, unit=unit, limit=BLUR_LIMIT)
+    cells = [
+        [style.ruled("Tiles per slide", spread, width), histogram(kept, width=width, unit="tiles of a slide")],
+        "",
+        [style.ruled("Blur burden", note, width), blur],
+    ]
+    both = style.grid([cells], [width, _GAP, width], [("RIGHTPADDING", (0, 0), (-1, -1), 0)], spaceBefore=12)
+    if cohort.kind == "stored":
+        return [both]
+    title = style.heading("What became of the planned tiles")
+    return [both, *title, outcome_table(cohort, cohort.finished, width=WIDTH)]
+
+
+def settings(cohort: Cohort) -> list[tuple[str, str, str]]:
     """Name, value and small print of each setting."""
     table = cohort.table
     if not table:
         sizes = sorted({slide.tile_px for slide in cohort.finished if slide.tile_px})
         stored = ", ".join(f"{size} px" for size in sizes) or DASH
         return [("Tiles", stored, ""), ("Settings", "not known", "these folders hold tiles only")]
-    tiles = table.get("tiles", {})
+    tiles, slides = table.get("tiles", {}), table.get("slides", {})
     size = tiles.get("magnification") or f"{tiles.get('size_um', 0):g} µm"
-    rows = [("Tiles", f"{tiles.get('size_px')} px  =  {size}", "")]
-    stride = float(tiles.get("stride_div", 1))
-    rows.append(("Stride", "one tile" if stride == 1 else f"1/{stride:g} of a tile", ""))
-    placement = table.get("placement")
-    rows.append(("Placement", *(_step(placement) if placement else ("regular grid", ""))))
-    flags = ("edge_tiles", "random_origin", "use_bounds", "max_tiles")
-    also = [f"{name.replace('_', ' ')} {tiles[name]}" for name in flags if tiles.get(name)]
-    if also:
-        rows.append(("", ", ".join(also).replace(" True", ""), ""))
-    slides = table.get("slides", {})
-    given = slides.get("mpp") or slides.get("mpp_file")
-    if given:
-        rows.append(("Resolution", f"{given} µm/px for all" if slides.get("mpp") else f"from {given}", ""))
-    for title, key in (("Regions", "roi"), ("Slide QC", "qc"), ("Tile filters", "filter")):
-        steps = table.get(key, [])
-        if not steps:
-            rows.append((title, "none", ""))
-        for position, step in enumerate(steps):
-            rows.append((title if position == 0 else "", *_step(step)))
-    normalizer = table.get("normalizer")
-    rows.append(("Normalizer", *(_step(normalizer) if normalizer else ("none", ""))))
-    for position, step in enumerate(table.get("sink", [])):
-        rows.append(("Stored as" if position == 0 else "", *_step(step)))
+    mpp = f"{slides['mpp']:g} µm/px for all" if slides.get("mpp") else "as recorded"
+    rows = [
+        ("Tiles", f"{tiles.get('size_px', DASH)} px  =  {size}", _options(tiles)),
+        (
+            "Resolution",
+            f"from {slides['mpp_file']}" if slides.get("mpp_file") else mpp,
+            _options({**slides, "mpp": None}),
+        ),
+    ]
+    for title, key, without in _STEPS:
+        steps = table.get(key) or [{"use": without}]
+        for place, step in enumerate([steps] if isinstance(steps, Mapping) else steps):
+            rows.append(("" if place else title, str(step.get("use", "?")), _options(step)))
     return rows
 
 
-def _step(table: Mapping[str, Any]) -> tuple[str, str]:
-    options = [f"{key.replace('_', ' ')} {_value(value)}" for key, value in table.items() if key not in _SILENT_OPTIONS]
-    return str(table.get("use", "?")), ", ".join(options)
+def _options(step: Mapping[str, Any]) -> str:
+    shown = {key: value for key, value in step.items() if key not in _SILENT_OPTIONS and value not in (None, "", [])}
+    return ", ".join(f"{key.replace('_', ' ')} {_value(value)}" for key, value in shown.items())
 
 
 def _value(value: Any) -> str:  # Any: a plain value
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
-        return " ".join(_value(item) for item in value) or DASH
+        return " ".join(map(_value, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _versions(sheet: Sheet, cohort: Cohort, y: float, bottom: float) -> None:
-    if not cohort.versions or y > bottom - 30:
-        return
-    y = sheet.heading(MARGIN, y, "Versions", _LEFT)
-    ours = {name: version for name, version in cohort.versions.items() if name.startswith("slideloom")}
-    lines = [f"{name} {version}" for name, version in cohort.versions.items() if name not in ours]
-    by_version: dict[str, list[str]] = {}
-    for name, version in ours.items():
-        by_version.setdefault(version, []).append(name.removeprefix("slideloom-"))
-    own = "; ".join(f"slideloom {version}: {', '.join(names)}" for version, names in by_version.items())
-    text = "; ".join([own, *lines])
-    sheet.lines(MARGIN, y - 2, wrapped(text, _LEFT, 6.3, lines=max(1, int((bottom - y) / 8.5))), size=6.3, colour=SOFT)
-
-
-def _charts(sheet: Sheet, cohort: Cohort, place: Place) -> None:
-    finished = cohort.finished
-    outcomes = cohort.outcomes(finished)
-    rows = min(len(outcomes), 9) if cohort.kind != "stored" else 1
-    # Both histograms share what the bars leave.
-    tall = min(142.0, (place.height - rows * 13 - 4 * _GAP - 40) / 2)
-    kept = [float(cohort.kept(slide)) for slide in finished]
-    y = sheet.heading(place.x, place.y, "Tiles per slide", place.width, note=_spread_note(kept))
-    if kept:
-        histogram(sheet, Place(place.x, y - 4, place.width, tall), kept, unit="tiles of a slide", whole=True)
-    else:
-        _nothing(sheet, place.x, y, "No slide was finished.")
-    y = sheet.heading(place.x, y + tall + _GAP, "What became of the planned tiles", place.width)
-    if cohort.kind == "stored":
-        _nothing(sheet, place.x, y, "Stored tiles do not tell which others were left out.")
-        y += 10
-    else:
-        y = bars(sheet, Place(place.x, y - 5, place.width, rows * 13), outcomes, qc_kinds=cohort.qc_kinds)
-    burdens = [slide.blur_burden for slide in finished if slide.blur_burden is not None]
-    note = f"{len(cohort.blurred)} of {len(burdens)} slides above 5%" if burdens else ""
-    y = sheet.heading(place.x, y + _GAP, "Blur burden", place.width, note=note)
-    if burdens:
-        sketch = Place(place.x, y - 4, place.width, tall)
-        text = "share of the tissue that is out of focus"
-        histogram(sheet, sketch, burdens, unit=text, as_percent=True, limit=BLUR_LIMIT, low_span=2 * BLUR_LIMIT)
-    else:
-        _nothing(sheet, place.x, y, "Not measured: that takes a background and a blur step of slide QC.")
-
-
-def _spread_note(values: list[float]) -> str:
-    if not values:
-        return ""
-    ordered = sorted(values)
-    middle = (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
-    return f"from {number(ordered[0])} to {number(ordered[-1])}, median {number(middle)}"
-
-
-def _nothing(sheet: Sheet, x: float, y: float, text: str) -> None:
-    sheet.text(x, y + 2, text, size=7.5, colour=SOFT)
-
-
-def _failures_height(cohort: Cohort) -> float:
-    shown = min(len(cohort.failed), FAILURES_ON_COVER)
-    more = 12 if len(cohort.failed) > shown else 0
-    return 26 + 26 * shown + more if shown else 0.0
-
-
-def _failures(sheet: Sheet, cohort: Cohort, page: int | None) -> None:
-    if not cohort.failed:
-        return
-    y = BOTTOM - _failures_height(cohort) + 10
-    y = sheet.heading(MARGIN, y, "Slides that failed", WIDTH)
-    for slide in cohort.failed[:FAILURES_ON_COVER]:
-        y = failure(sheet, slide, y)
-    more = len(cohort.failed) - FAILURES_ON_COVER
-    if more > 0 and page is not None:
-        sheet.text(MARGIN, y, f"and {more} more, all on page {page}", size=7, colour=SOFT)
-
-
-def failure(sheet: Sheet, slide: SlideReport, y: float) -> float:
-    """Two lines about a failed slide; returns the y below."""
-    sheet.fill(Place(MARGIN, y - 7, 2.2, 19), RED)
-    sheet.text(MARGIN + 8, y, fitted(slide.slide, 150, 7.5, bold=True, middle=True), size=7.5, bold=True)
-    sheet.lines(MARGIN + 168, y, wrapped(why(slide), WIDTH - 168, 7.2, lines=2), size=7.2, leading=1.3)
-    return y + 26
-
-
-def why(slide: SlideReport) -> str:
-    """Why a slide failed, without its name in front."""
-    return slide.error.removeprefix(f"{Path(slide.path).name}: ").removeprefix(f"{slide.slide}: ")
+def _slides(cohort: Cohort) -> list[Flowable]:
+    """A row for each of several slides, those that failed first, with links to their pages."""
+    if len(cohort.slides) < 2:
+        return []
+    rows: list[list[Any]] = [["slide", "µm/px", "regions", "planned", "kept", "", "blur", "page"]]
+    look: list[tuple[Any, ...]] = [
+        ("ALIGN", (1, 0), (4, -1), "RIGHT"), ("ALIGN", (6, 0), (6, -1), "RIGHT"), ("LEFTPADDING", (7, 0), (7, -1), 10),
+        ("LINEBELOW", (0, 0), (-1, -1), 0.3, style.LINE), ("LINEBELOW", (0, 0), (-1, 0), 0.6, SOFT),
+        ("TEXTCOLOR", (0, 0), (-1, 0), SOFT), ("VALIGN", (0, 0), (-1, -1), "MIDDLE"),
+    ]  # fmt: skip
+    places = sorted(range(len(cohort.slides)), key=lambda place: cohort.slides[place].status != "failed")
+    for row, place in enumerate(places, 1):
+        slide, key = cohort.slides[place], f"slide-{place}"
+        if slide.status == "failed":
+            rows.append([paragraph(slide.slide), "failed", paragraph(_why(slide), QUIET)])
+            look += [("SPAN", (2, row), (-1, row)), ("TEXTCOLOR", (1, row), (1, row), RED)]
+            look.append(("LEFTPADDING", (2, row), (2, row), 8))
+            continue
+        kept, burden = cohort.kept(slide), slide.blur_burden
+        is_run = cohort.kind != "stored"
+        rows.append([
+            paragraph(slide.slide, link=key),
+            f"{sum(slide.mpp) / 2:.4g}" if slide.mpp else DASH,
+            number(slide.rois) if is_run else DASH,
+            number(slide.planned) if is_run else DASH,
+            number(kept),
+            bar(kept / slide.planned if slide.planned else 0),
+            percent(burden) if burden is not None else DASH,
+            PageOf(key),
+        ])  # fmt: skip
+        look += [("TEXTCOLOR", (4, row), (4, row), RED)] * (not kept)
+        look += [("TEXTCOLOR", (6, row), (6, row), RED)] * ((burden or 0) > BLUR_LIMIT)
+    widths = [WIDTH - 308, 38, 38, 46, 44, 76, 36, 30]
+    return [*style.heading("Slides"), style.grid(rows, widths, look, repeatRows=1)]

@@ -8,41 +8,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import slideloom as sl
 from attrs import define, evolve, field
 from numpy.typing import NDArray
-from slideloom import (
-    LEGEND,
-    Mask,
-    OutputFolder,
-    Pipeline,
-    QcResult,
-    Region,
-    Resolution,
-    Rgb,
-    Size,
-    Slide,
-    SlideError,
-    SlideInfo,
-    SlideloomError,
-    SlideReport,
-    Slides,
-    apply_regions,
-    assess_slide,
-    load_mask,
-    mask_from_npz,
-    open_slide,
-    plan_slide,
-    stretched,
-    tint,
-    union_mask,
-)
 
 from slideloom_report.cohort import Cohort
-from slideloom_report.samples import Boxes, Sample, samples_of, spread
-from slideloom_report.stored import some_tiles, stored_locations, stored_tiles
+from slideloom_report.samples import Boxes, Sample, samples_of, some_samples, spread
+from slideloom_report.tiles import stored_locations
 
-MASK_COLOUR = LEGEND["mask"]
-MASK_STRENGTH = 0.4
+_MASK_STRENGTH = 0.4
 _UNION_PX = 1024
 
 
@@ -61,71 +35,79 @@ class Evidence:
         notes: what is missing and why.
     """
 
-    report: SlideReport
-    picture: Rgb | None = None
-    mask: Mask | None = None
+    report: sl.SlideReport
+    picture: sl.Rgb | None = None
+    mask: sl.Mask | None = None
     boxes: dict[str, Boxes] = field(factory=dict)
     is_grid: bool = True
-    regions: tuple[Region, ...] = ()
+    regions: tuple[sl.Region, ...] = ()
     samples: list[Sample] = field(factory=list)
     notes: list[str] = field(factory=list)
 
 
-def gather(cohort: Cohort, report: SlideReport, *, max_px: int, samples: int) -> Evidence:
+def gather(cohort: Cohort, report: sl.SlideReport, *, max_px: int, samples: int) -> Evidence:
     """Everything a slide's page shows; what cannot be had becomes a note, never an error."""
     found = Evidence(report, is_grid="placement" not in cohort.table)
     try:
         with _opened(cohort, report) as slide:
             _from_slide(found, cohort, slide, max_px=max_px, samples=samples)
-    except SlideloomError as error:
+    except sl.SlideloomError as error:
         found.notes.append(f"No picture of the slide: {error}")
     except Exception as error:  # a plugin of somebody else's must not cost the report of a whole run
         found.notes.append(f"No picture of the slide: {type(error).__name__}: {error}")
-    if found.picture is None:
-        _without_slide(found, cohort, samples)
+    if found.picture is None:  # its tiles may be known all the same
+        found.boxes = _boxes_of_tables(found, cohort)
+        found.samples = samples_of(None, cohort, found.report, spread(found.boxes.get("kept"), samples), found.notes)
+        if samples and not found.samples and report.written:
+            found.samples = some_samples(cohort, report, samples, found.notes)
     return found
 
 
 @contextmanager
-def _opened(cohort: Cohort, report: SlideReport) -> Iterator[Slide]:
+def _opened(cohort: Cohort, report: sl.SlideReport) -> Iterator[sl.Slide]:
     path = cohort.files.get(report.slide, Path(report.path) if report.path else None)
     if path is None:
-        raise SlideError("the tiles do not say where their slide is; name it with --slides")
+        raise sl.SlideError("the tiles do not say where their slide is; name it with --slides")
     if not path.exists():
-        raise SlideError(f"{path} is not there any more; say with --slides where slides are now")
+        raise sl.SlideError(f"{path} is not there any more; say with --slides where slides are now")
     if report.mpp is None:
-        rules = cohort.pipeline.slides if cohort.pipeline is not None else Slides()
-        with open_slide(path, slides=rules) as slide:
+        rules = cohort.pipeline.slides if cohort.pipeline is not None else sl.Slides()
+        with sl.open_slide(path, slides=rules) as slide:
             yield slide
         return
     x, y = report.mpp
-    with open_slide(path, slides=Slides(reader=report.reader or None), mpp=(x + y) / 2) as slide:
-        slide.use_mpp(Resolution(x, y, report.mpp_source))
+    with sl.open_slide(path, slides=sl.Slides(reader=report.reader or None), mpp=(x + y) / 2) as slide:
+        slide.use_mpp(sl.Resolution(x, y, report.mpp_source))
         yield slide
 
 
-def _from_slide(found: Evidence, cohort: Cohort, slide: Slide, *, max_px: int, samples: int) -> None:
+def _from_slide(found: Evidence, cohort: Cohort, slide: sl.Slide, *, max_px: int, samples: int) -> None:
+    now, then = slide.info.size, sl.Size(*found.report.size)
+    if then.width and then != now:
+        raise sl.SlideError(
+            f"{slide.info.path} is not the slide that was cut: "
+            f"it has {now.width} x {now.height} pixels, not {then.width} x {then.height}"
+        )
     slide.info = evolve(slide.info, name=found.report.slide)
     found.report = _completed(found.report, slide.info)
-    picture: Rgb = np.array(slide.thumbnail(max_px=max_px))
-    discard: QcResult | None = None
+    picture: sl.Rgb = np.array(slide.thumbnail(max_px=max_px))
+    discard: sl.QcResult | None = None
     if cohort.kind == "dry-run" and cohort.pipeline is not None:
         discard = _plan_again(found, cohort.pipeline, slide)
     else:
         found.boxes = _boxes_of_tables(found, cohort)
         found.regions = _regions(found, cohort.pipeline, slide.info)
-        discard = _saved_mask(cohort, found.report, slide.info)
+        discard = _saved_mask(found, cohort, slide.info)
     if discard is not None:
-        size = Size(picture.shape[1], picture.shape[0])
-        found.mask = stretched(discard.mask, extent=slide.info.box, whole=slide.info.size, size=size)
-        tint(picture, found.mask, colour=MASK_COLOUR, strength=MASK_STRENGTH)
+        size = sl.Size(picture.shape[1], picture.shape[0])
+        found.mask = sl.stretched(discard.mask, extent=slide.info.box, whole=slide.info.size, size=size)
+        sl.tint(picture, found.mask, colour=sl.LEGEND["mask"], strength=_MASK_STRENGTH)
     found.picture = picture
-    kept = spread(found.boxes.get("kept"), samples)
-    mask = None if discard is None else discard.mask
-    found.samples = samples_of(slide, cohort, found.report, kept, discard=mask, notes=found.notes)
+    kept, mask = spread(found.boxes.get("kept"), samples), None if discard is None else discard.mask
+    found.samples = samples_of(slide, cohort, found.report, kept, found.notes, discard=mask)
 
 
-def _completed(report: SlideReport, info: SlideInfo) -> SlideReport:
+def _completed(report: sl.SlideReport, info: sl.SlideInfo) -> sl.SlideReport:
     """The report of a slide that only its stored tiles are known of, with what the slide itself says."""
     if report.mpp is not None or info.mpp is None:
         return report
@@ -143,21 +125,21 @@ def _completed(report: SlideReport, info: SlideInfo) -> SlideReport:
     )
 
 
-def _plan_again(found: Evidence, pipeline: Pipeline, slide: Slide) -> QcResult | None:
+def _plan_again(found: Evidence, pipeline: sl.Pipeline, slide: sl.Slide) -> sl.QcResult | None:
     """What a dry run decided, decided again: it leaves nothing behind that could be read."""
-    plan = plan_slide(slide, pipeline)
-    apply_regions(plan)
-    assess_slide(plan, pipeline)
+    plan = sl.plan_slide(slide, pipeline)
+    sl.apply_regions(plan)
+    sl.assess_slide(plan, pipeline)
     tiles = plan.ledger.tiles
     words = ["kept" if word == "candidate" else word for word in plan.ledger.status()]
-    found.boxes = _grouped(words, np.stack([tiles.x, tiles.y], axis=1), found.report)
+    found.boxes = _grouped(words, np.stack([tiles.loc_x, tiles.loc_y], axis=1), found.report)
     found.regions = plan.regions
     if not plan.qc:
         return None
     size = slide.info.size
     scale = min(1.0, _UNION_PX / max(size.width, size.height))
     shape = (max(1, round(size.height * scale)), max(1, round(size.width * scale)))
-    return QcResult(mask=union_mask([result for _, result in plan.qc], size, shape), kind="artifact")
+    return sl.QcResult(mask=sl.union_mask([result for _, result in plan.qc], size, shape), kind="artifact")
 
 
 def _boxes_of_tables(found: Evidence, cohort: Cohort) -> dict[str, Boxes]:
@@ -168,32 +150,20 @@ def _boxes_of_tables(found: Evidence, cohort: Cohort) -> dict[str, Boxes]:
             with (cohort.out / report.tile_table).open(newline="", encoding="utf-8") as file:
                 rows = csv.DictReader(file)
                 table = [(row["status"], int(row["loc_x"]), int(row["loc_y"])) for row in rows]
-        except (OSError, ValueError, KeyError, csv.Error):  # the stored tiles know their places too
+        except (OSError, ValueError, KeyError, csv.Error) as error:  # the stored tiles know their places too
+            found.notes.append(f"Tiles that were left out are not drawn: {report.tile_table} cannot be read: {error}")
             table = []
         if table:
             words = ["kept" if word == "written" else word for word, _, _ in table]
-            return _grouped(words, _corners(np.array([place for _, *place in table]), report), report)
-    places = stored_locations(cohort.out, report)
+            return _grouped(words, np.array([place for _, *place in table]), report)
+    places = stored_locations(cohort.out, report, found.notes)
     if places is None or not len(places):
         return {}
     found.is_grid = found.is_grid and _spacing(report, places) is not None
-    return _grouped(["kept"] * len(places), _corners(places, report), report)
+    return _grouped(["kept"] * len(places), places, report)
 
 
-def _corners(centres: NDArray[np.int64], report: SlideReport) -> NDArray[np.int64]:
-    """(N, 2) top left of tiles whose centres are known."""
-    corners: NDArray[np.int64] = centres - np.array(_footprint(report, centres)) // 2
-    return corners
-
-
-def _footprint(report: SlideReport, centres: NDArray[np.int64]) -> tuple[int, int]:
-    """Level-0 size of a tile: as reported, else the smallest distance of neighbours."""
-    if min(report.footprint) > 0:
-        return report.footprint
-    return _spacing(report, centres) or (max(1, report.tile_px), max(1, report.tile_px))
-
-
-def _spacing(report: SlideReport, centres: NDArray[np.int64]) -> tuple[int, int] | None:
+def _spacing(report: sl.SlideReport, centres: NDArray[np.int64]) -> tuple[int, int] | None:
     """Distance of neighbouring tiles along x and y, or None for tiles that are on no grid."""
     gaps = [np.diff(np.unique(centres[:, axis])) for axis in (0, 1)]
     width, height = (int(gap.min()) if len(gap) else max(1, report.tile_px) for gap in gaps)
@@ -201,53 +171,37 @@ def _spacing(report: SlideReport, centres: NDArray[np.int64]) -> tuple[int, int]
     return (width, height) if min(width, height) >= report.tile_px / 8 else None
 
 
-def _grouped(words: Sequence[str], corners: NDArray[np.int64], report: SlideReport) -> dict[str, Boxes]:
-    """Tiles by word, "kept" first, also if there are none."""
-    size = np.array(_footprint(report, corners))
-    boxes = np.concatenate([corners, np.broadcast_to(size, corners.shape)], axis=1)
+def _grouped(words: Sequence[str], centres: NDArray[np.int64], report: sl.SlideReport) -> dict[str, Boxes]:
+    """Tiles by word, "kept" first, also if there are none; of the reported size, else as wide as they are apart."""
+    usual = (max(1, report.tile_px),) * 2
+    size = np.array(report.footprint if min(report.footprint) > 0 else _spacing(report, centres) or usual)
+    boxes = np.concatenate([centres - size // 2, np.broadcast_to(size, centres.shape)], axis=1)
     status = np.array(words, dtype=object)
-    names = ["kept", *sorted({word for word in words if word != "kept"})]
+    names = ["kept", *sorted(set(words) - {"kept"})]
     return {name: boxes[status == name] for name in names}
 
 
-def _regions(found: Evidence, pipeline: Pipeline | None, info: SlideInfo) -> tuple[Region, ...]:
-    items: list[Region] = []
+def _regions(found: Evidence, pipeline: sl.Pipeline | None, info: sl.SlideInfo) -> tuple[sl.Region, ...]:
+    items: list[sl.Region] = []
     for use in pipeline.roi if pipeline is not None else ():
         if use.method == "ignore":
             continue
         try:
             regions = use.source.build().regions(info)
-        except SlideloomError as error:
+        except sl.SlideloomError as error:
             found.notes.append(f"Regions are not drawn: {error}")
             continue
         items.extend(regions.items if regions is not None else ())
     return tuple(items)
 
 
-def _saved_mask(cohort: Cohort, report: SlideReport, info: SlideInfo) -> QcResult | None:
-    path = OutputFolder(cohort.out, cohort.label).discard(report.slide) if report.tile_table else None
+def _saved_mask(found: Evidence, cohort: Cohort, info: sl.SlideInfo) -> sl.QcResult | None:
+    report = found.report
+    path = sl.OutputFolder(cohort.out, cohort.label).discard(report.slide) if report.tile_table else None
     if path is None or not path.exists():
         return None
     try:
-        return load_mask(path, slide=info, decode=mask_from_npz)
-    except SlideError:  # of an older version or damaged; the coloured tiles still show what was dropped
+        return sl.load_mask(path, slide=info, decode=sl.mask_from_npz)
+    except sl.SlideError as error:
+        found.notes.append(f"What QC masks is not drawn: {error}")
         return None
-
-
-def _without_slide(found: Evidence, cohort: Cohort, count: int) -> None:
-    """Places and pixels from stored tiles alone."""
-    report = found.report
-    try:
-        found.boxes = _boxes_of_tables(found, cohort)
-        kept = spread(found.boxes.get("kept"), count)
-        places = [(x + width // 2, y + height // 2) for x, y, width, height in kept.tolist()]
-        tiles = stored_tiles(cohort.out, report, places)
-        found.samples = [
-            Sample(place, after=tile) for place, tile in zip(places, tiles, strict=True) if tile is not None
-        ]
-        if not places and report.written:
-            for output in report.outputs:
-                found.samples = [Sample(None, after=tile) for tile in some_tiles(cohort.out / output, count)]
-                break
-    except SlideloomError as error:
-        found.notes.append(f"No sample tiles: {error}")

@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from slideloom import Command, Library, Reporter, RunReport, hookimpl
+from slideloom import Command, Reporter, RunReport, hookimpl
 
 
 @hookimpl
@@ -14,7 +14,7 @@ def slideloom_run_done(report: RunReport, out: Path) -> None:
     """Write the PDF and its tables if `run.report` is on; without it nothing happens."""
     if not report.pipeline.get("run", {}).get("report"):
         return
-    from slideloom_report.command import report_run  # reportlab and Pillow, so only when asked for
+    from slideloom_report.stored import report_run  # reportlab and Pillow, so only when asked for
 
     report_run(report, out)
 
@@ -34,7 +34,7 @@ def slideloom_reporters() -> Sequence[Reporter]:
 
 
 def _write(folder: Path, out: Path, slides: Sequence[Path]) -> Path:
-    from slideloom_report.command import write_stored_report
+    from slideloom_report.stored import write_stored_report
 
     return write_stored_report(folder, out, slides)
 
@@ -52,12 +52,10 @@ def _configure(parser: ArgumentParser) -> None:
 
 
 def _run(chosen: Namespace) -> int:
-    from slideloom_report.command import run_report
+    from slideloom_report.stored import stored_reports
 
-    return run_report(chosen)
-
-
-@hookimpl
-def slideloom_libraries() -> Sequence[Library]:
-    """What this package stands on."""
-    return [Library("reportlab", "slideloom-report", "PDF reports", needed=False)]
+    for path in stored_reports(
+        chosen.folder, out=chosen.out, slides=chosen.slides, label=chosen.label, samples=chosen.samples
+    ):
+        print(path)  # noqa: T201
+    return 0

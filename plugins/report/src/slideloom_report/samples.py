@@ -5,26 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import slideloom as sl
 from attrs import field, frozen
 from numpy.typing import NDArray
-from slideloom import (
-    Box,
-    Mask,
-    Pipeline,
-    Rgb,
-    Scene,
-    Size,
-    Slide,
-    SlideError,
-    SlideloomError,
-    SlideReport,
-    TileBatch,
-    TileGeometry,
-    Tiles,
-)
 
 from slideloom_report.cohort import Cohort
-from slideloom_report.stored import stored_tiles
+from slideloom_report.tiles import some_tiles, stored_tiles
 
 Boxes = NDArray[np.int64]  # (N, 4): left, top, width, height in level-0 pixels
 
@@ -34,40 +20,51 @@ class Sample:
     """One tile before and after normalization; either may be missing."""
 
     loc: tuple[int, int] | None
-    before: Rgb | None = field(default=None, eq=False)
-    after: Rgb | None = field(default=None, eq=False)
+    before: sl.Rgb | None = field(default=None, eq=False)
+    after: sl.Rgb | None = field(default=None, eq=False)
 
 
 def samples_of(
-    slide: Slide, cohort: Cohort, report: SlideReport, kept: Boxes, *, discard: Mask | None, notes: list[str]
+    slide: sl.Slide | None,
+    cohort: Cohort,
+    report: sl.SlideReport,
+    kept: Boxes,
+    notes: list[str],
+    *,
+    discard: sl.Mask | None = None,
 ) -> list[Sample]:
     """Tiles as on the slide, and as they were stored or would be.
 
     Args:
-        slide: open.
+        slide: open, or None if it cannot be read.
         cohort: that it is of.
         report: of the slide.
         kept: the tiles.
+        notes: gets a sentence if tiles are damaged or cannot be normalized.
         discard: (h, w) bool over the whole slide, what QC discards, or None.
-        notes: gets a sentence if the tiles cannot be normalized.
     """
-    if not len(kept) or not report.tile_px:
-        return []
-    boxes = [Box(x, y, width, height) for x, y, width, height in kept.tolist()]
-    locations = [(x + width // 2, y + height // 2) for x, y, width, height in kept.tolist()]
-    size = Size(report.tile_px, report.tile_px)
-    read = slide.try_read_boxes(boxes, size, level=report.level)
-    before = [None if isinstance(tile, SlideError) else tile for tile in read]
-    after: list[Rgb | None] = [None] * len(boxes)
-    normalizes = cohort.pipeline is None or cohort.pipeline.normalizer is not None
-    if normalizes:
-        after = stored_tiles(cohort.out, report, locations)
-        if cohort.pipeline is not None and all(tile is None for tile in after):
+    places = [(x + width // 2, y + height // 2) for x, y, width, height in kept.tolist()]
+    before: list[sl.Rgb | None] = [None] * len(places)
+    after = list(before)
+    if slide is not None and places and report.tile_px:
+        boxes = [sl.Box(*box) for box in kept.tolist()]
+        read = slide.try_read_boxes(boxes, sl.Size(report.tile_px, report.tile_px), level=report.level)
+        before = [None if isinstance(tile, sl.SlideError) else tile for tile in read]
+    pipeline = cohort.pipeline
+    if slide is None or pipeline is None or pipeline.normalizer is not None:
+        after = stored_tiles(cohort.out, report, places, notes)
+        if slide is not None and pipeline is not None and all(tile is None for tile in after):
             try:
-                after = _normalized(cohort.pipeline, slide, report, discard, kept=kept, before=before)
-            except SlideloomError as error:
+                after = _normalized(pipeline, slide, report, discard, kept=kept, before=before)
+            except sl.SlideloomError as error:
                 notes.append(f"Sample tiles are not normalized: {error}")
-    return [Sample(*row) for row in zip(locations, before, after, strict=True)]
+    samples = [Sample(*row) for row in zip(places, before, after, strict=True)]
+    return [sample for sample in samples if sample.before is not None or sample.after is not None]
+
+
+def some_samples(cohort: Cohort, report: sl.SlideReport, count: int, notes: list[str]) -> list[Sample]:
+    """Up to `count` stored tiles of a slide, for files that do not say where they are."""
+    return [Sample(None, after=tile) for tile in some_tiles(cohort.out, report, count, notes)]
 
 
 def spread(boxes: Boxes | None, count: int) -> Boxes:
@@ -81,37 +78,37 @@ def spread(boxes: Boxes | None, count: int) -> Boxes:
 
 
 def _normalized(
-    pipeline: Pipeline,
-    slide: Slide,
-    report: SlideReport,
-    discard: Mask | None,
+    pipeline: sl.Pipeline,
+    slide: sl.Slide,
+    report: sl.SlideReport,
+    discard: sl.Mask | None,
     *,
     kept: Boxes,
-    before: Sequence[Rgb | None],
-) -> list[Rgb | None]:
+    before: Sequence[sl.Rgb | None],
+) -> list[sl.Rgb | None]:
     """The tiles normalized here, for sinks that keep no pictures and for dry runs."""
     is_read = np.array([tile is not None for tile in before])
-    results: list[Rgb | None] = [None] * len(before)
+    results: list[sl.Rgb | None] = [None] * len(before)
     if pipeline.normalizer is None or not is_read.any() or report.mpp is None:
         return results
     width, height = report.footprint
-    geometry = TileGeometry(
+    geometry = sl.TileGeometry(
         tile_px=report.tile_px,
         tile_um=report.tile_um,
-        footprint=Size(width, height),
-        stride=Size(*report.stride),
+        footprint=sl.Size(width, height),
+        stride=sl.Size(*report.stride),
         level=report.level,
         mpp=sum(report.mpp) / 2 * width / report.tile_px,
         label=report.label,
     )
     corners = kept[is_read]
     numbers = np.arange(len(corners))
-    tiles = Tiles(
+    tiles = sl.Tiles(
         numbers, corners[:, 0], corners[:, 1], numbers, numbers * 0, numbers * 0 - 1, footprint=geometry.footprint
     )
-    step = pipeline.normalizer.build().for_slide(slide, Scene(geometry=geometry), discard)
+    step = pipeline.normalizer.build().for_slide(slide, sl.Scene(geometry=geometry), discard)
     pixels = np.stack([tile for tile in before if tile is not None])
-    normalized = step.apply(TileBatch(pixels, tiles, report.slide, (None,) * len(tiles)))
+    normalized = step.apply(sl.TileBatch(pixels, tiles, report.slide, (None,) * len(tiles)))
     for position, rgb, ok in zip(np.flatnonzero(is_read).tolist(), normalized.rgb, normalized.ok.tolist(), strict=True):
         results[position] = rgb if ok else None
     return results

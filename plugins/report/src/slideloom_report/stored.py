@@ -1,100 +1,72 @@
-"""Tiles that sinks stored: where they are on the slide, and their pixels."""
+"""Reports by name: after a run, and of what is stored in a folder, for programs and for `slideloom report`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-from slideloom import Rgb, SlideError, SlideloomError, SlideReport, TileStore, registry
+from slideloom import ConfigError, RunReport, find_slides
 
-_IMAGES = (".jpg", ".png")
+from slideloom_report.cohort import cohort_of, cohorts_in
+from slideloom_report.document import write_report
+from slideloom_report.files import unused
+from slideloom_report.tables import write_tables
 
 
-def open_store(path: Path) -> TileStore:
-    """The tiles in a file.
+def write_stored_report(folder: Path, out: Path, slides: Sequence[Path] = ()) -> Path:
+    """Write the PDF of an output folder, or of any folder of TFRecords.
+
+    Args:
+        folder: it holds tiles of one size.
+        out: the PDF to write.
+        slides: where slides are now: files, folders or patterns.
+
+    Returns:
+        `out`.
 
     Raises:
-        SlideError: no installed plugin knows the format, or the file is damaged.
+        ConfigError: the folder holds nothing to report or several tile sizes, or `slides` match nothing.
+        OutputError: the file cannot be written, or something else has its name.
     """
-    for cls in registry().all("store"):
-        stores = cls().build()
-        if path.name.endswith(stores.suffix):
-            store: TileStore = stores.open(path)
-            return store
-    raise SlideError(f"{path}: no installed plugin reads tiles from this format")
+    (path,) = stored_reports(folder, out=out, slides=slides)
+    return path
 
 
-def stored_locations(out: Path, report: SlideReport) -> NDArray[np.int64] | None:
-    """(N, 2) centres of a slide's stored tiles, or None if no file tells."""
-    for path in _files(out, report):
-        try:
-            store = open_store(path)
-        except SlideloomError:
-            continue
-        try:
-            return store.locations
-        finally:
-            store.close()
-    return None
+def stored_reports(
+    folder: Path,
+    *,
+    out: Path | None = None,
+    slides: Sequence[Path] = (),
+    label: str | None = None,
+    samples: int | None = None,
+) -> Iterator[Path]:
+    """Write a PDF for each tile size in a folder, and tell its path; otherwise as `write_stored_report`.
+
+    Args:
+        out: the PDF, for one tile size; by default in the folder, named after the time.
+        label: only this tile size, such as "299px_302um".
+        samples: sample tiles of each slide, from 0 to 16; by default 16, and 8 where there are many slides.
+    """
+    files = find_slides([str(path) for path in slides])
+    cohorts = cohorts_in(folder)
+    labels = ", ".join(cohort.label for cohort in cohorts)
+    chosen = [cohort for cohort in cohorts if label in (None, cohort.label)]
+    if not chosen:
+        raise ConfigError(f"{folder}: holds no tiles of {label}; it holds {labels}")
+    if out is not None and len(chosen) > 1:
+        raise ConfigError(f"{folder}: holds {labels}; choose one as the label")
+    stamp = f"{datetime.now():%Y%m%d-%H%M%S}"
+    for cohort in chosen:
+        size = f"-{cohort.label}" if len(chosen) > 1 else ""
+        path = out or unused(folder / f"tile_extraction_report-{stamp}{size}.pdf")
+        yield write_report(cohort.at(files), path, samples=samples)
 
 
-def stored_tiles(out: Path, report: SlideReport, places: Sequence[tuple[int, int]]) -> list[Rgb | None]:
-    """The stored tiles at these centres, None for one that is not stored or cannot be read."""
-    wanted: list[Rgb | None] = [None] * len(places)
-    for path in _files(out, report):
-        found = _from_folder(path, report, places) if path.is_dir() else _from_store(path, places)
-        wanted = [one if one is not None else other for one, other in zip(wanted, found, strict=True)]
-        if all(tile is not None for tile in wanted):
-            break
-    return wanted
-
-
-def some_tiles(path: Path, count: int) -> list[Rgb]:
-    """Up to `count` tiles of a file without locations, spread over it."""
-    store = open_store(path)
-    try:
-        numbers = np.unique(np.linspace(0, len(store) - 1, min(count, len(store))).astype(int)).tolist()
-        return [store.read(number) for number in numbers]
-    finally:
-        store.close()
-
-
-def _files(out: Path, report: SlideReport) -> list[Path]:
-    return [path for path in (out / output for output in report.outputs) if path.exists()]
-
-
-def _from_store(path: Path, places: Sequence[tuple[int, int]]) -> list[Rgb | None]:
-    try:
-        store = open_store(path)
-    except SlideloomError:
-        return [None] * len(places)
-    try:
-        locations = store.locations
-        if locations is None:
-            return [None] * len(places)
-        numbers = {(x, y): number for number, (x, y) in enumerate(locations.tolist())}
-        return [store.read(numbers[place]) if place in numbers else None for place in places]
-    except SlideloomError:
-        return [None] * len(places)
-    finally:
-        store.close()
-
-
-def _from_folder(folder: Path, report: SlideReport, places: Sequence[tuple[int, int]]) -> list[Rgb | None]:
-    found: list[Rgb | None] = []
-    for x, y in places:
-        paths = [folder / f"{report.slide}-{x}-{y}{extension}" for extension in _IMAGES]
-        there = next((path for path in paths if path.is_file()), None)
-        found.append(None if there is None else _image(there))
-    return found
-
-
-def _image(path: Path) -> Rgb | None:
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except OSError:
-        return None
+def report_run(report: RunReport, out: Path) -> None:
+    """Write the tables of a run beside its tiles, and the PDF into its output folder."""
+    cohort = cohort_of(report)
+    stamp = f"{datetime.now():%Y%m%d-%H%M%S}"
+    if cohort.kind == "run":  # first, as they need nothing but the numbers
+        write_tables(cohort, stamp=stamp)
+    write_report(cohort, unused(out / f"tile_extraction_report-{stamp}.pdf"))

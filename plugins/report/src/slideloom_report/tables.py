@@ -12,6 +12,7 @@ from typing import Any
 from slideloom import SlideReport, storing_in, write_whole
 
 from slideloom_report.cohort import Cohort
+from slideloom_report.files import unused
 
 COLUMNS = (
     "slide", "num_tiles", "tile_px", "tile_um", "rois", "stride", "qc", "gs_fraction", "gs_threshold", "ws_fraction",
@@ -44,7 +45,7 @@ def write_tables(cohort: Cohort, *, stamp: str) -> list[Path]:
             paths.append(table)
             high = [slide for slide in slides if slide in cohort.blurred]
             if high:
-                warnings = folder / f"warn_report-{stamp}.txt"
+                warnings = unused(folder / f"warn_report-{stamp}.txt")
                 write_whole(warnings, "".join(f"{s.path},{s.blur_burden}\n" for s in high).encode())
                 paths.append(warnings)
     return paths

@@ -1,0 +1,155 @@
+"""Pictures as JPEG files of a bounded size, and the slide with its tiles drawn over it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from reportlab.platypus import Image as PlacedImage
+from slideloom import LEGEND, Rgb, Size
+
+from slideloom_report.evidence import Evidence
+from slideloom_report.samples import Boxes
+from slideloom_report.style import colour, colour_of
+
+_QUALITY, _LOWER_QUALITY = 75, 60
+_SMALLEST_PX = 32
+_SAMPLE_PX, SAMPLE_GAP = 128, 0.125  # gaps as a share of a tile, so that they are blocks of the JPEG
+_POINT = 1.5  # side of a cell's mark, in points
+_DOT, _LARGEST_DOT = 0.3, 5.0  # side of a dropped tile's mark, as a share of the tile and in points
+_SMALLEST_OUTLINED = 3.2  # points; outlines of smaller tiles would run into each other
+_TILE_LINE, _REGION_LINE = 0.7, 1.1  # points
+_VEIL = 0.45  # how much of what is below is hidden by tiles that are filled
+_BYTES_PER_TILE = 8  # that is drawn as lines
+_BLANK, _BLANK_PX = (245, 247, 249), 1024  # where there is no picture
+
+
+def jpeg(image: Image.Image, most_bytes: int) -> bytes:
+    """The picture as JPEG, made smaller until it takes at most `most_bytes`, but not below 32 pixels."""
+    while True:
+        file = io.BytesIO()
+        quality = _QUALITY if min(image.size) > 256 else _LOWER_QUALITY
+        image.save(file, "JPEG", quality=quality, optimize=True)
+        size = len(file.getvalue())
+        if size <= most_bytes or min(image.size) <= _SMALLEST_PX:
+            return file.getvalue()
+        # Bytes go about with the number of pixels; a little less than that hits the limit at once as a rule.
+        scale = min(0.9, 0.95 * (most_bytes / size) ** 0.5)
+        image = image.resize([max(_SMALLEST_PX, round(side * scale)) for side in image.size], Image.Resampling.BOX)
+
+
+def contact_sheet(tiles: Sequence[Rgb | None], columns: int) -> Image.Image:
+    """Square tiles side by side on white, with gaps of an eighth of a tile; None leaves its place white."""
+    side = min(_SAMPLE_PX, max((len(tile) for tile in tiles if tile is not None), default=_SAMPLE_PX))
+    step = side + round(side * SAMPLE_GAP)
+    sheet = Image.new("RGB", ((columns - 1) * step + side, side), "white")
+    for column, tile in enumerate(tiles):
+        if tile is not None:
+            sheet.paste(Image.fromarray(np.ascontiguousarray(tile)).resize((side, side)), (column * step, 0))
+    return sheet
+
+
+class SlidePicture(PlacedImage):  # type: ignore[misc]  # reportlab has no types
+    """The slide with its tiles and regions as lines over it, which stay sharp however small the picture is.
+
+    Args:
+        found: with a picture, or with tiles at least.
+        qc_kinds: what QC steps look for, by name.
+        room: the picture fits into it, in points.
+        most_bytes: that it may take.
+    """
+
+    def __init__(self, found: Evidence, qc_kinds: Mapping[str, str], *, room: Size, most_bytes: int) -> None:
+        self.found, self.qc_kinds, self.whole = found, qc_kinds, _extent(found)
+        whole = self.whole
+        self.scale = min(room.width / whole.width, room.height / whole.height)  # points per pixel of level 0
+        if found.picture is not None:
+            image = Image.fromarray(found.picture)
+        else:
+            longer = max(whole.width, whole.height)
+            size = [max(1, side * _BLANK_PX // longer) for side in (whole.width, whole.height)]
+            image = Image.new("RGB", size, _BLANK)
+        self.marks = {name: self._marks(name, boxes) for name, boxes in found.boxes.items() if len(boxes)}
+        most_lines = max(100, min(3000, most_bytes // 4 // _BYTES_PER_TILE))
+        for name in [name for name, (boxes, _) in self.marks.items() if len(boxes) > most_lines]:
+            boxes, alpha = self.marks.pop(name)
+            self._paint(image, boxes * (image.width / whole.width), self._rgb(name), alpha or _VEIL)
+        content = io.BytesIO(jpeg(image, most_bytes))
+        super().__init__(content, whole.width * self.scale, whole.height * self.scale, hAlign="LEFT")
+
+    def draw(self) -> None:
+        """As Platypus asks."""
+        super().draw()
+        canvas, scale = self.canv, self.scale
+        canvas.saveState()
+        edge = canvas.beginPath()
+        edge.rect(0, 0, self.drawWidth, self.drawHeight)
+        canvas.clipPath(edge, stroke=0, fill=0)
+        canvas.transform(scale, 0, 0, -scale, 0, self.drawHeight)  # from here on in pixels of level 0, y down
+        for name, (boxes, alpha) in self.marks.items():
+            path = canvas.beginPath()
+            for box in boxes.tolist():
+                path.rect(*box)
+            self._draw(path, self._rgb(name), _TILE_LINE, alpha=alpha)
+        path = canvas.beginPath()
+        for region in self.found.regions:
+            shape = region.shape.simplify(0.5 / scale)  # half a point is finer than the line is wide
+            for ring in shapely.get_rings(shapely.get_parts(shape)):
+                first, *others = shapely.get_coordinates(ring).round().astype(int).tolist()
+                path.moveTo(*first)
+                for point in others:
+                    path.lineTo(*point)
+        self._draw(path, LEGEND["region"], _REGION_LINE)
+        canvas.restoreState()
+
+    def _draw(self, path: Any, rgb: tuple[int, int, int], line: float, *, alpha: float = 0) -> None:
+        """Fill it, or draw it as a line where `alpha` is 0."""
+        self.canv.setFillColor(colour(rgb, alpha))
+        self.canv.setStrokeColor(colour(rgb))
+        self.canv.setLineWidth(line / self.scale)
+        self.canv.drawPath(path, stroke=not alpha, fill=bool(alpha), fillMode=1)
+
+    def _rgb(self, name: str) -> tuple[int, int, int]:
+        return colour_of(name, self.qc_kinds)
+
+    def _marks(self, name: str, boxes: Boxes) -> tuple[Boxes, float]:
+        """What is drawn for tiles, and how much of it hides what is below; 0 for an outline."""
+        on_paper = boxes[0, 2] * self.scale
+        if not self.found.is_grid:
+            return _shrunk(boxes, _POINT / self.scale), 0.9
+        if on_paper < _SMALLEST_OUTLINED:
+            return boxes, _VEIL
+        return (boxes, 0) if name == "kept" else (_shrunk(boxes, min(_LARGEST_DOT, on_paper * _DOT) / self.scale), 1)
+
+    @staticmethod
+    def _paint(image: Image.Image, boxes: NDArray[np.floating], rgb: tuple[int, int, int], alpha: float) -> None:
+        """Tint boxes of the picture, given in its own pixels."""
+        veil = Image.new("L", image.size)
+        draw = ImageDraw.Draw(veil)
+        corners = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1).round().astype(int)
+        for left, top, right, bottom in corners.tolist():
+            draw.rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), fill=round(255 * alpha))
+        image.paste(rgb, mask=veil)
+
+
+def _shrunk(boxes: Boxes, side: float) -> Boxes:
+    """Small boxes in the middle of boxes."""
+    length = max(1, round(side))
+    corners = boxes[:, :2] + (boxes[:, 2:] - length) // 2
+    small: Boxes = np.concatenate([corners, np.full_like(corners, length)], axis=1)
+    return small
+
+
+def _extent(found: Evidence) -> Size:
+    """Level-0 size of what the picture shows."""
+    if found.picture is not None:
+        return Size(*found.report.size)
+    every = np.concatenate([boxes for boxes in found.boxes.values() if len(boxes)])
+    # How far the slide reaches is not known; a tile's width more looks better than lines on the frame.
+    right, bottom = (every[:, :2] + 2 * every[:, 2:]).max(axis=0).tolist()
+    return Size(max(right, found.report.size[0]), max(bottom, found.report.size[1]))
