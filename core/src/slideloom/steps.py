@@ -3,6 +3,9 @@
 Every step is built from its settings in the process that uses it. The same answer is due for any batch size and
 order; input is left alone; global random state is not touched. A step that may not be called from several threads
 at once says `thread_safe = False` and is called under a lock.
+
+A filter, normalizer or sink may hold on to the pixels it is given, and return views of them: their memory is then its
+own. One that does neither says `keeps_pixels = False`, and the memory is used for the next tiles, which is faster.
 """
 
 from __future__ import annotations
@@ -120,6 +123,7 @@ class TileFilter(ABC):
     """Keeps or rejects tiles by their pixels."""
 
     thread_safe: ClassVar[bool] = True
+    keeps_pixels: bool = True
 
     @abstractmethod
     def check(self, batch: TileBatch) -> Verdict:
@@ -146,6 +150,7 @@ class Normalizer(ABC):
     """Brings the staining of tiles to a target."""
 
     thread_safe: ClassVar[bool] = True
+    keeps_pixels: bool = True
 
     def for_slide(self, slide: Slide, scene: Scene, discard: Mask | None) -> Normalizer:
         """The normalizer for one slide. Called once per slide, before any tile.
@@ -213,6 +218,7 @@ class Sink(ABC):
     """Stores tiles."""
 
     thread_safe: ClassVar[bool] = True
+    keeps_pixels: bool = True
 
     @abstractmethod
     def open(self, info: SlideInfo, scene: Scene, folder: Path) -> Writer:

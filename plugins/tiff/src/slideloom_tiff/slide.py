@@ -109,20 +109,20 @@ class TiffSlide(Slide):
 
     def read(self, origin: Point, level: int, size: Size) -> Rgb:
         """See `Slide.read`."""
-        found = next(self.read_each([origin], level, size))
-        if isinstance(found, SlideError):
-            raise found
         rgb = np.empty((size.height, size.width, 3), np.uint8)
-        found.copy_to(rgb)
+        for found in self.read_each([origin], level, size):
+            if isinstance(found, SlideError):
+                raise found
+            found.copy_to(rgb)
         return rgb
 
     def read_each(self, origins: Sequence[Point], level: int, size: Size) -> Iterator[Mosaic | SlideError]:
-        """See `Slide.read_each`; pixels stay in the source tiles."""
+        """See `Slide.read_each`; pixels stay in the source tiles, which are leased until the next group of places."""
         for windows, needed in self._groups(origins, level, size):
-            tiles = self._tiles.get(level, sorted(needed))
-            for window in windows:
-                damaged = [index for index in window.indices if index in tiles.errors] if tiles.errors else []
-                yield SlideError(tiles.errors[damaged[0]]) if damaged else window.mosaic(tiles.pixels)
+            with self._tiles.lease(level, sorted(needed)) as tiles:
+                for window in windows:
+                    damaged = [index for index in window.indices if index in tiles.errors] if tiles.errors else []
+                    yield SlideError(tiles.errors[damaged[0]]) if damaged else window.mosaic(tiles.pixels)
 
     def _groups(self, origins: Sequence[Point], level: int, size: Size) -> Iterator[tuple[list[_Window], set[int]]]:
         """Windows that are read together, and their source tiles: as many as the cache has room for, or one."""
