@@ -51,6 +51,7 @@ _HOMES = {
         "SlideQc", "TileFilter", "TileStore", "TileStores", "Verdict", "Writer",
     ),
     "storing": ("discard_path", "file_name", "partial_path", "path_inside", "storing_in", "sync_path", "write_whole"),
+    "tiff_directories": ("TiffDirectory", "TiffError", "TiffTag", "read_tiff_directories", "tiff_fault"),
     "tiles": ("TileBatch", "TileGeometry", "Tiles"),
     "truncation": ("is_cut_tiff",),
     "wsi": ("WSI", "TileView"),
@@ -167,6 +168,13 @@ if TYPE_CHECKING:
         storing_in as storing_in,
         sync_path as sync_path,
         write_whole as write_whole,
+    )
+    from slideloom.tiff_directories import (
+        TiffDirectory as TiffDirectory,
+        TiffError as TiffError,
+        TiffTag as TiffTag,
+        read_tiff_directories as read_tiff_directories,
+        tiff_fault as tiff_fault,
     )
     from slideloom.tiles import TileBatch as TileBatch, TileGeometry as TileGeometry, Tiles as Tiles
     from slideloom.truncation import is_cut_tiff as is_cut_tiff

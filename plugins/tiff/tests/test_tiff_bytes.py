@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from slideloom import Box, Point, Rgb, Size, SlideError
+from slideloom import Box, Point, Rgb, Size, SlideError, read_tiff_directories
 from slideloom_tiff.cache import TileCache
-from slideloom_tiff.directories import read_directories
 from slideloom_tiff.jpegs import ByteRanges, JpegTiles
-from slideloom_tiff.levels import slide_levels
+from slideloom_tiff.levels import TAGS, slide_levels
 from slideloom_tiff.settings import TiffReader
 from slideloom_tiff.slide import TiffSlide
 
@@ -73,7 +72,7 @@ def test_tiles_far_apart_in_the_file_are_not_read_with_what_lies_between(
 
 def test_tiles_that_share_their_bytes_are_read(write_tiff: Any, level: Any, picture: Rgb) -> None:
     path = write_tiff([level(picture)])
-    images = read_directories(path)
+    images = read_tiff_directories(path, TAGS)
     stored = slide_levels(images)
     assert stored is not None
     stored[0].offsets[5:8] = stored[0].offsets[2]
@@ -99,7 +98,7 @@ def test_a_tile_outside_the_file_is_named_and_does_not_keep_others_from_being_re
 ) -> None:
     path = write_tiff([level(picture)])
     boxes = [Box(0, 0, 60, 60), Box(70, 0, 50, 50), Box(140, 70, 50, 50)]
-    images = read_directories(path)
+    images = read_tiff_directories(path, TAGS)
     stored = slide_levels(images)
     assert stored is not None
     stored[0].offsets[1], stored[0].lengths[1] = offset, length
@@ -141,7 +140,7 @@ class TestLeases:
     @pytest.fixture
     def cache(self, write_tiff: Any, level: Any, large_picture: Rgb) -> Iterator[TileCache]:
         path = write_tiff([level(large_picture)])  # 18 x 18 tiles
-        stored = slide_levels(read_directories(path))
+        stored = slide_levels(read_tiff_directories(path, TAGS))
         assert stored is not None
         file = ByteRanges(path)
         yield TileCache(JpegTiles(file, stored, name="a.tif"), bytes_per_thread=50 * 3 * 64 * 64)
