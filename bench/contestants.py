@@ -12,10 +12,9 @@ from typing import Any
 import cv2
 import numpy as np
 import simplejpeg
-from slideloom import Box
-from slideloom_tiff.directories import read_directories
+from slideloom import Box, read_tiff_directories
 from slideloom_tiff.jpegs import ByteRanges
-from slideloom_tiff.levels import slide_levels
+from slideloom_tiff.levels import TAGS, slide_levels
 
 from bench.work import CORES, SIDE, Work, in_threads, keeps, record, source_tiles, write_records
 
@@ -27,7 +26,7 @@ def floor(work: Work, out: Path) -> int:
 
     Nothing is cut, resampled or filtered; what is encoded are kept tiles made before.
     """
-    levels = slide_levels(read_directories(work.slide))
+    levels = slide_levels(read_tiff_directories(work.slide, TAGS))
     if levels is None:
         raise RuntimeError(f"{work.slide}: not a slide of JPEG tiles")
     stored = levels[work.level]

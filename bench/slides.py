@@ -83,19 +83,10 @@ def write_mosaic(path: Path, *, columns: int, rows: int, keep: Collection[int] =
 
 def keep_levels(path: Path, downsamples: Collection[int]) -> None:
     """Relink the chain of directories of a BigTIFF so that only the levels 2**i in `downsamples` are reached."""
+    from slideloom import read_tiff_directories
+
+    kept = [directory for number, directory in enumerate(read_tiff_directories(path)) if 2**number in downsamples]
     with path.open("r+b") as file:
-        head = file.read(16)
-        order = "<" if head[:2] == b"II" else ">"
-        (offset,) = struct.unpack(order + "Q", head[8:16])
-        starts, ends = [], []  # where directory i starts, and where it says what follows
-        while offset:
-            starts.append(offset)
-            file.seek(offset)
-            (count,) = struct.unpack(order + "Q", file.read(8))
-            ends.append(offset + 8 + 20 * count)
-            file.seek(ends[-1])
-            (offset,) = struct.unpack(order + "Q", file.read(8))
-        kept = [number for number in range(len(starts)) if 2**number in downsamples]
         for here, there in zip(kept, [*kept[1:], None], strict=True):
-            file.seek(ends[here])
-            file.write(struct.pack(order + "Q", 0 if there is None else starts[there]))
+            file.seek(here.next_at)
+            file.write(struct.pack(here.order + "Q", 0 if there is None else there.at))

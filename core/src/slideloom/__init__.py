@@ -30,6 +30,9 @@ _HOMES = {
     "slideloom.slides.regions": ("Region", "Regions"),
     "slideloom.slides.resolution": ("finite_number", "is_plausible"),
     "slideloom.slides.slide": ("Level", "Resolution", "Slide", "SlideInfo", "levels_from_sizes", "slide_name"),
+    "slideloom.slides.tiff_directories": (
+        "TiffDirectory", "TiffError", "TiffTag", "read_tiff_directories", "tiff_fault",
+    ),
     "slideloom.slides.tiles": ("TileBatch", "TileGeometry", "Tiles"),
     "slideloom.slides.truncation": ("is_cut_tiff",),
     "slideloom.drawing.geojson": ("colour_of", "write_regions_geojson", "write_tiles_geojson"),
@@ -168,6 +171,13 @@ if TYPE_CHECKING:
         SlideInfo as SlideInfo,
         levels_from_sizes as levels_from_sizes,
         slide_name as slide_name,
+    )
+    from slideloom.slides.tiff_directories import (
+        TiffDirectory as TiffDirectory,
+        TiffError as TiffError,
+        TiffTag as TiffTag,
+        read_tiff_directories as read_tiff_directories,
+        tiff_fault as tiff_fault,
     )
     from slideloom.slides.tiles import TileBatch as TileBatch, TileGeometry as TileGeometry, Tiles as Tiles
     from slideloom.slides.truncation import is_cut_tiff as is_cut_tiff

@@ -23,6 +23,7 @@ from slideloom import (
     Reader,
     Region,
     Regions,
+    Rgb,
     RoiSource,
     Settings,
     Sink,
@@ -320,6 +321,20 @@ class Contiguous(Bright):
         return Verdict(keep=score < 200, score=score.astype(np.float32))
 
 
+class PromisesMemory(Bright):
+    """Looks at a tile again when it is asked about another, though its memory may have others by then."""
+
+    keeps_pixels = False
+
+    def __init__(self) -> None:
+        self.first: Rgb | None = None
+
+    def check(self, batch: TileBatch) -> Verdict:
+        self.first = batch.rgb[0] if self.first is None else self.first
+        verdict = super().check(batch)
+        return Verdict(keep=verdict.keep, score=verdict.score + np.float32(self.first[0, 0, 0]))
+
+
 def test_a_sound_filter_passes(tmp_path: Path) -> None:
     assert failures(FilterCase, tmp_path, settings=settings_of(Bright)) == set()
 
@@ -338,6 +353,7 @@ def test_a_sound_filter_passes(tmp_path: Path) -> None:
         (Dice, "test_global_randomness_is_not_used"),
         (Dice, "test_built_twice_it_answers_the_same"),
         (Contiguous, "test_a_view_is_as_good_as_a_copy"),
+        (PromisesMemory, "test_memory_of_pixels_may_be_used_again"),
     ],
 )
 def test_a_broken_filter_is_caught(tmp_path: Path, step: type, caught: str) -> None:
@@ -376,6 +392,17 @@ class Refuses(Invert):
         return Normalized(rgb=batch.rgb, ok=np.zeros(len(batch), np.bool_))
 
 
+class PromisesMemoryToo(Invert):
+    keeps_pixels = False
+
+    def __init__(self) -> None:
+        self.first: Rgb | None = None
+
+    def apply(self, batch: TileBatch) -> Normalized:
+        self.first = batch.rgb[0] if self.first is None else self.first
+        return Normalized(rgb=batch.rgb // 2 + self.first // 2, ok=np.ones(len(batch), np.bool_))
+
+
 class KeepsSlide(Invert):
     offset = 0
 
@@ -403,6 +430,7 @@ def test_a_sound_normalizer_passes(tmp_path: Path) -> None:
         (Floats, "test_the_answer_is_tiles_of_the_same_shape_and_a_bool_each"),
         (OverBatch, "test_the_answer_does_not_depend_on_batch_size"),
         (Refuses, "test_a_stained_tile_can_be_normalized"),
+        (PromisesMemoryToo, "test_memory_of_pixels_may_be_used_again"),
         (KeepsSlide, "test_preparing_for_a_slide_leaves_the_step_as_it_was"),
         (ForgetsToReturn, "test_a_slide_can_be_prepared_for"),
     ],
@@ -846,6 +874,13 @@ class Paints(Raw):
         return super().encode(batch)
 
 
+class ReturnsViews(Raw):
+    keeps_pixels = False
+
+    def encode(self, batch: TileBatch) -> Sequence[Any]:
+        return [memoryview(tile).cast("B") for tile in batch.rgb]
+
+
 class LosesOne(Raw):
     def encode(self, batch: TileBatch) -> Sequence[bytes]:
         return super().encode(batch)[1:]
@@ -870,6 +905,7 @@ def test_a_sound_sink_passes(tmp_path: Path) -> None:
         (sink_with(RefusesTwiceWriter), "test_a_second_run_replaces_the_first"),
         (Paints, "test_every_tile_is_encoded"),
         (LosesOne, "test_every_tile_is_encoded"),
+        (ReturnsViews, "test_memory_of_pixels_may_be_used_again"),
     ],
 )
 def test_a_broken_sink_is_caught(tmp_path: Path, step: type, caught: str) -> None:

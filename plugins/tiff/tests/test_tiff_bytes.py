@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from slideloom import Box, Rgb, Size, SlideError
+from slideloom import Box, Point, Rgb, Size, SlideError, read_tiff_directories
 from slideloom_tiff.cache import TileCache
-from slideloom_tiff.directories import read_directories
 from slideloom_tiff.jpegs import ByteRanges, JpegTiles
-from slideloom_tiff.levels import slide_levels
+from slideloom_tiff.levels import TAGS, slide_levels
 from slideloom_tiff.settings import TiffReader
 from slideloom_tiff.slide import TiffSlide
 
@@ -72,7 +72,7 @@ def test_tiles_far_apart_in_the_file_are_not_read_with_what_lies_between(
 
 def test_tiles_that_share_their_bytes_are_read(write_tiff: Any, level: Any, picture: Rgb) -> None:
     path = write_tiff([level(picture)])
-    images = read_directories(path)
+    images = read_tiff_directories(path, TAGS)
     stored = slide_levels(images)
     assert stored is not None
     stored[0].offsets[5:8] = stored[0].offsets[2]
@@ -98,7 +98,7 @@ def test_a_tile_outside_the_file_is_named_and_does_not_keep_others_from_being_re
 ) -> None:
     path = write_tiff([level(picture)])
     boxes = [Box(0, 0, 60, 60), Box(70, 0, 50, 50), Box(140, 70, 50, 50)]
-    images = read_directories(path)
+    images = read_tiff_directories(path, TAGS)
     stored = slide_levels(images)
     assert stored is not None
     stored[0].offsets[1], stored[0].lengths[1] = offset, length
@@ -115,13 +115,13 @@ def test_no_more_tiles_are_asked_for_at_once_than_the_cache_has_room_for(
 ) -> None:
     path = write_tiff([level(large_picture)])
     asked: list[int] = []
-    get = TileCache.get
+    lease = TileCache.lease
 
     def counted(self: TileCache, at: int, indices: list[int]) -> Any:
         asked.append(len(indices))
-        return get(self, at, indices)
+        return lease(self, at, indices)
 
-    monkeypatch.setattr(TileCache, "get", counted)
+    monkeypatch.setattr(TileCache, "lease", counted)
     boxes = [Box(x, y, 128, 128) for y in range(0, 1024, 128) for x in range(0, 1024, 128)]
     with TiffReader(cache_mb=1).build().open(path) as slide:
         found = slide.read_boxes(boxes, Size(128, 128), level=0)
@@ -132,3 +132,56 @@ def test_no_more_tiles_are_asked_for_at_once_than_the_cache_has_room_for(
     assert all(
         np.array_equal(image, wide[int(b.y) :, int(b.x) :][:128, :128]) for image, b in zip(found, boxes, strict=True)
     )
+
+
+class TestLeases:
+    """Pixels of source tiles while somebody looks at them, and their memory afterwards."""
+
+    @pytest.fixture
+    def cache(self, write_tiff: Any, level: Any, large_picture: Rgb) -> Iterator[TileCache]:
+        path = write_tiff([level(large_picture)])  # 18 x 18 tiles
+        stored = slide_levels(read_tiff_directories(path, TAGS))
+        assert stored is not None
+        file = ByteRanges(path)
+        yield TileCache(JpegTiles(file, stored, name="a.tif"), bytes_per_thread=50 * 3 * 64 * 64)
+        file.close()
+
+    def test_leased_tiles_stay_while_more_are_read_than_the_cache_holds(self, cache: TileCache) -> None:
+        with cache.lease(0, range(40)) as leased:
+            before = {index: pixels.copy() for index, pixels in leased.pixels.items()}
+            for start in range(40, 320, 40):
+                with cache.lease(0, range(start, start + 40)) as others:
+                    assert len(others.pixels) == 40
+            assert all(np.array_equal(pixels, before[index]) for index, pixels in leased.pixels.items())
+
+    def test_a_tile_leased_twice_stays_until_the_second_lease_ends(self, cache: TileCache) -> None:
+        with cache.lease(0, [0]) as leased:
+            with cache.lease(0, [0]):
+                pass
+            before = leased.pixels[0].copy()
+            with cache.lease(0, range(100, 200)):
+                assert np.array_equal(leased.pixels[0], before)
+
+    def test_more_tiles_than_the_cache_holds_can_be_leased_at_once(self, cache: TileCache) -> None:
+        with cache.lease(0, range(324)) as leased:
+            places = {pixels.ctypes.data for pixels in leased.pixels.values()}
+
+        assert len(places) == 324
+
+    def test_memory_of_tiles_given_back_is_used_for_others(self, cache: TileCache) -> None:
+        places = set()
+        for start in range(0, 320, 40):
+            with cache.lease(0, range(start, start + 40)) as leased:
+                places |= {pixels.ctypes.data for pixels in leased.pixels.values()}
+
+        assert len(places) == 50
+
+
+def test_an_image_stays_until_the_next_one_is_asked_for(write_tiff: Any, level: Any, large_picture: Rgb) -> None:
+    path = write_tiff([level(large_picture)])
+    with TiffReader(cache_mb=1).build().open(path) as slide:
+        for found in slide.read_each([Point(0, 0), Point(500, 500)], 0, Size(64, 64)):
+            image = found.image()
+            before = image.copy()
+            slide.read(Point(0, 0), 0, slide.info.size)
+            assert np.array_equal(image, before)

@@ -5,12 +5,11 @@ Results come in an order that does not depend on threads or batch size.
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import pairwise
 from typing import Any
 
@@ -97,32 +96,44 @@ def blocks_of(tiles: Tiles, *, downsample: float = 1.0) -> list[Tiles]:
     return [ordered.take(slice(start, end)) for start, end in pairwise(edges)]
 
 
-class _Batches:
-    """Memory for the pixels of batches, used again once nobody holds it any more.
+class _Batches(threading.local):
+    """Memory for the pixels of batches: each thread has its own, and lends it to one batch of tiles after another.
 
-    Fresh memory of this size comes from the operating system, page by page, and costs as much as decoding a JPEG.
+    Fresh memory of this size comes from the operating system, page by page, and costs as much as decoding a JPEG. Only
+    what no step may hold is lent again, by what the steps say of themselves (`keeps_pixels`).
+
+    Args:
+        count: tiles of a batch at most.
+        side: of a tile in pixels.
     """
 
     def __init__(self, count: int, side: int) -> None:
         self._shape = (count, side, side, 3)
-        self._free = threading.local()
+        self._free: list[RgbBatch] = []
+        self._lent: list[RgbBatch] = []
+
+    @contextmanager
+    def lending(self) -> Iterator[None]:
+        """Around one batch of tiles: what it took and what was not left to a step is given back at the end."""
+        self._lent.clear()  # where the batch before ended in an error, whoever reports it may hold its memory
+        yield
+        self.give_back()
 
     def take(self) -> RgbBatch:
-        """(count, side, side, 3) uint8 of any content; this thread's own, until its last view is gone."""
-        known: list[RgbBatch] | None = getattr(self._free, "batches", None)
-        if known is None:
-            known = self._free.batches = []
-        for batch in known:
-            if sys.getrefcount(batch) == _REFERENCES:
-                return batch
-        batch = np.empty(self._shape, np.uint8)
-        if len(known) < _KEPT_BATCHES:
-            known.append(batch)
-        return batch
+        """(count, side, side, 3) uint8 of any content."""
+        memory = self._free.pop() if self._free else np.empty(self._shape, np.uint8)
+        self._lent.append(memory)
+        return memory
 
+    def give_back(self, *, all_but: int = 0) -> None:
+        """What was taken is lent again, except for the last so many."""
+        end = len(self._lent) - all_but
+        self._free += self._lent[:end]
+        del self._lent[:end]
 
-_KEPT_BATCHES = 4  # per thread: one read, one filtered, one normalized, and one to spare
-_REFERENCES = 3  # the list, the loop's name and the argument of the question
+    def leave(self) -> None:
+        """What was taken so far belongs to a step from now on and is never lent again."""
+        self._lent.clear()
 
 
 class TileEngine:
@@ -156,6 +167,10 @@ class TileEngine:
         return result
 
     def _process_batch(self, tiles: Tiles, result: BlockResult) -> None:
+        with self._memory.lending():
+            self._through_steps(tiles, result)
+
+    def _through_steps(self, tiles: Tiles, result: BlockResult) -> None:
         batch = self._read(tiles, result)
         for stage in self._line.filters:
             if not len(batch):
@@ -193,9 +208,12 @@ class TileEngine:
         which = np.flatnonzero(keep)
         rgb = self._memory.take()[: len(which)]
         np.take(batch.rgb, which, axis=0, out=rgb, mode="clip")  # another mode would copy twice
+        self._memory.give_back(all_but=1)
         return self._batch_of(rgb, batch.tiles.take(which))
 
     def _call(self, stage: Stage, function: Callable[[TileBatch], Any], batch: TileBatch) -> Any:
+        if stage.step.keeps_pixels:
+            self._memory.leave()
         with blaming(stage.settings, stage.kind, batch.slide), stage.lock:
             return function(batch)
 

@@ -36,6 +36,7 @@ class Normalizer(ABC):
     """Brings the staining of tiles to a target."""
 
     thread_safe: ClassVar[bool] = True
+    keeps_pixels: bool = True
 
     def for_slide(self, slide: Slide, scene: Scene, discard: Mask | None) -> Normalizer:
         """The normalizer for one slide. Called once per slide, before any tile.

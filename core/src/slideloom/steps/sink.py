@@ -39,6 +39,7 @@ class Sink(ABC):
     """Stores tiles."""
 
     thread_safe: ClassVar[bool] = True
+    keeps_pixels: bool = True
 
     @abstractmethod
     def open(self, info: SlideInfo, scene: Scene, folder: Path) -> Writer:

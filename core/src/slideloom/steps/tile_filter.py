@@ -29,6 +29,7 @@ class TileFilter(ABC):
     """Keeps or rejects tiles by their pixels."""
 
     thread_safe: ClassVar[bool] = True
+    keeps_pixels: bool = True
 
     @abstractmethod
     def check(self, batch: TileBatch) -> Verdict:

@@ -50,6 +50,8 @@ class Translator:
 class CycleGanNormalizer(Normalizer):
     """See `CycleGan`. May be called from several threads; pickles as its settings."""
 
+    keeps_pixels = False
+
     def __init__(self, settings: CycleGan) -> None:
         """Load the generators.
 

@@ -18,6 +18,8 @@ cv2.setNumThreads(1)  # tiles are what runs in parallel
 class _ShareFilter(TileFilter):
     """Rejects a tile if more than `fraction` of its pixels count."""
 
+    keeps_pixels = False
+
     def __init__(self, *, fraction: float) -> None:
         self._fraction = fraction
         self._scratch = Scratch()

@@ -34,6 +34,7 @@ class HDF5Sink(Sink):
 
     def __init__(self, settings: HDF5) -> None:
         self._settings = settings
+        self.keeps_pixels = settings.images
 
     def open(self, info: SlideInfo, scene: Scene, folder: Path) -> Writer:
         """A writer of `<folder>/<sub-folder>/<tile size>/patches/`."""

@@ -28,6 +28,8 @@ from slideloom_images.settings import Images
 class ImageSink(Sink):
     """Encodes tiles and writes one folder of files per slide."""
 
+    keeps_pixels = False
+
     def __init__(self, settings: Images) -> None:
         self._settings = settings
         self._image = ImageEncoder(cv2, settings)

@@ -19,9 +19,9 @@ from slideloom import (
     Slide,
     SlideError,
     SlideInfo,
-    is_cut_tiff,
     levels_from_sizes,
     slide_name,
+    tiff_fault,
 )
 
 from slideloom_openslide import metadata
@@ -33,6 +33,7 @@ _resample = NativeResampler(cv2)
 
 # OpenSlide draws in parts of 4096 pixels and shifts each a little differently; ours, with margins, are smaller.
 _PART_PX = 2048
+_DAMAGED = "the file is damaged or cut short: copy it again from its source"
 # Rounding leaves an alpha of 254 in the seams of its tiles.
 _OPAQUE = 250
 
@@ -48,7 +49,7 @@ class OpenSlideFiles(Reader):
         self._cache_bytes = cache_bytes
 
     def recognises(self, path: Path) -> bool:
-        """True if OpenSlide knows the format, or if the file is a TIFF cut short, so that `open` can say so.
+        """True if OpenSlide knows the format, or if the file is a TIFF cut short or damaged, so that `open` can say so.
 
         False for a plain TIFF whose first tile OpenSlide cannot decode, and for OME-TIFF, which it takes for a plain
         TIFF without its pyramid.
@@ -61,7 +62,7 @@ class OpenSlideFiles(Reader):
                     return "<OME" not in slide.properties.get("tiff.ImageDescription", "")[:2000]
         except (openslide.OpenSlideError, OSError):
             vendor = None
-        return vendor is not None or is_cut_tiff(path)
+        return vendor is not None or tiff_fault(path) is not None
 
     def open(self, path: Path) -> Slide:
         """See `Reader.open`."""
@@ -197,8 +198,9 @@ class OpenSlideSlide(Slide):
         except openslide.OpenSlideUnsupportedFormatError as error:
             if not self._path.is_file() and not self._path.is_dir():
                 raise SlideError(f"{self._path}: no such file; check the path") from error
-            if is_cut_tiff(self._path):
-                raise self._damaged("the file ends before its directory", error) from error
+            fault = tiff_fault(self._path)
+            if fault is not None:
+                raise SlideError(f"{self._path.name}: {fault}; {_DAMAGED}") from error
             raise SlideError(
                 f"{self._path.name}: OpenSlide does not know this format; name another reader, or convert the slide"
             ) from error
@@ -207,9 +209,7 @@ class OpenSlideSlide(Slide):
         return handle
 
     def _damaged(self, what: str, error: Exception) -> SlideError:
-        return SlideError(
-            f"{self._path.name}: {what}: {error}; the file is damaged or cut short: copy it again from its source"
-        )
+        return SlideError(f"{self._path.name}: {what}: {error}; {_DAMAGED}")
 
 
 def flattened(rgba: NDArray[np.uint8], *, background: tuple[int, int, int]) -> Rgb:

@@ -36,6 +36,8 @@ class StainStep(Normalizer):
             cannot be measured either.
     """
 
+    keeps_pixels = False
+
     method: Method[Any, Any]  # each method has statistics of its own
     fit: StainFit
     context: Literal["tile", "slide"] = "tile"
@@ -139,6 +141,8 @@ class HsvStep(Normalizer):
         value: the same of the value.
         seed: of the draws.
     """
+
+    keeps_pixels = False
 
     hue: float
     saturation: float

@@ -55,6 +55,13 @@ def batch_of(
     )
 
 
+def read_only(rgb: RgbBatch) -> RgbBatch:
+    """A view of the same memory that cannot be written to, as steps get it."""
+    view = rgb.view()
+    view.flags.writeable = False
+    return view
+
+
 def take(batch: TileBatch, which: NDArray[np.integer] | slice) -> TileBatch:
     """The tiles of a batch at these positions."""
     positions = np.arange(len(batch))[which]

@@ -37,6 +37,8 @@ _BUFFER = 1 << 20
 class TFRecordSink(Sink):
     """Encodes tiles as complete records and writes one file per slide."""
 
+    keeps_pixels = False
+
     def __init__(self, settings: TFRecords) -> None:
         self._settings = settings
         self._image = ImageEncoder(cv2, settings)

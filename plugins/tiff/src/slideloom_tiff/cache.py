@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 from attrs import define, field, frozen
 from slideloom import Rgb, SlideError
@@ -17,16 +17,20 @@ _Key = tuple[int, int]  # level, index
 
 @define(eq=False)
 class _Entry:
-    """A tile: `done` is held by the thread that decodes it, and until then by nobody else."""
+    """A tile: `done` is held by the thread that decodes it, `leases` counts who may be looking at its pixels."""
 
     done: threading.Lock = field(factory=threading.Lock)
+    leases: int = 0
     pixels: Rgb | None = None
     error: str = "the thread that was to decode this tile ended"
 
 
+_New = tuple[int, _Entry, Rgb]  # index, entry, and the memory to decode it into
+
+
 @frozen
 class Tiles:
-    """What was asked for.
+    """What was asked for, for as long as the lease lasts.
 
     Attributes:
         pixels: of tiles by index, not to be written to.
@@ -57,17 +61,26 @@ class TileCache:
         """How many tiles of a level one thread's share of the memory holds."""
         return self._limit // self._tiles.bytes_of(level)
 
-    def get(self, level: int, indices: Iterable[int]) -> Tiles:
+    @contextmanager
+    def lease(self, level: int, indices: Iterable[int]) -> Iterator[Tiles]:
         """Tiles by index; those that were never written, and negative indices, are left out.
+
+        Their pixels stay what they are within the context; behind it, their memory may get other tiles.
 
         All that are not here are read and decoded before any that another thread decodes is waited for: so they are
         read in few pieces, and threads never wait for each other in turn.
         """
-        mine: list[tuple[int, _Entry, Rgb]] = []
-        with self._lock:
-            entries = {index: entry for index in indices if (entry := self._entry(level, index, mine)) is not None}
-        if mine:
-            self._decode(level, mine)
+        entries, mine = self._entries_for(level, indices)
+        try:
+            if mine:
+                self._decode(level, mine)
+            yield self._found(entries)
+        finally:
+            with self._lock:
+                for entry in entries.values():
+                    entry.leases -= 1
+
+    def _found(self, entries: dict[int, _Entry]) -> Tiles:
         tiles = Tiles({}, {})
         for index, entry in entries.items():
             if entry.pixels is None:
@@ -79,7 +92,24 @@ class TileCache:
                 tiles.pixels[index] = entry.pixels
         return tiles
 
-    def _entry(self, level: int, index: int, mine: list[tuple[int, _Entry, Rgb]]) -> _Entry | None:
+    def _entries_for(self, level: int, indices: Iterable[int]) -> tuple[dict[int, _Entry], list[_New]]:
+        """The tiles' entries, leased, and those that this thread has to decode."""
+        entries: dict[int, _Entry] = {}
+        mine: list[_New] = []
+        try:
+            with self._lock:
+                for index in indices:
+                    entry = self._entry(level, index, mine)
+                    if entry is not None:
+                        entry.leases += 1  # at once, so that the next one does not get its memory
+                        entries[index] = entry
+        except BaseException:  # such as MemoryError: other threads must not wait for what will not come
+            for _, entry, _ in mine:
+                entry.done.release()
+            raise
+        return entries, mine
+
+    def _entry(self, level: int, index: int, mine: list[_New]) -> _Entry | None:
         """The tile's entry, or None if it was never written; a new one is added to `mine`. The lock is held."""
         key = (level, index)
         entry = self._entries.get(key)
@@ -94,7 +124,7 @@ class TileCache:
         mine.append((index, entry, memory))
         return entry
 
-    def _decode(self, level: int, mine: Sequence[tuple[int, _Entry, Rgb]]) -> None:
+    def _decode(self, level: int, mine: Sequence[_New]) -> None:
         """Decode the tiles of new entries; those that are damaged get the error instead."""
         rest = iter(mine)
         try:
@@ -112,7 +142,7 @@ class TileCache:
                 entry.done.release()
 
     def _memory(self, level: int) -> Rgb:
-        """Memory for one tile more: that of the tile used longest ago where nobody holds it, else new.
+        """Memory for one tile more: that of the tile used longest ago where no lease is out on it, else new.
 
         The lock is held. Fresh memory of this size comes from the operating system page by page, which takes as long
         as decoding.
@@ -124,9 +154,6 @@ class TileCache:
         while self._held > self._limit * len(self._threads) and self._entries:
             (old_level, _), entry = self._entries.popitem(last=False)
             self._held -= self._tiles.bytes_of(old_level)
-            # Two references to the entry are this name and the question's; a third to the pixels is the entry's.
-            pixels = entry.pixels
-            is_free = pixels is not None and sys.getrefcount(entry) == 2 and sys.getrefcount(pixels) == 3
-            if is_free and old_level == level:
-                memory = pixels
+            if old_level == level and not entry.leases:
+                memory = entry.pixels
         return self._tiles.empty(level) if memory is None else memory

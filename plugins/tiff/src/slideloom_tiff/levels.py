@@ -8,18 +8,19 @@ from collections.abc import Sequence
 import numpy as np
 from attrs import evolve, field, frozen
 from numpy.typing import NDArray
-from slideloom import Size
-
-from slideloom_tiff import directories as tag
-from slideloom_tiff.directories import Directory
+from slideloom import Size, TiffDirectory, TiffTag
 
 _JPEG = 7
 _RGB, _YCBCR = 2, 6
 _REDUCED_IMAGE = 1
+_SMALLEST_TILE = 16  # pixels along a side, by TIFF 6.0
 _LARGEST_TILE = 8192  # pixels along a side; a larger one is a damaged number, or nothing to decode as a whole
 _NEARLY = 1.1  # a level to be made within this factor of a stored one is not worth it
 # APP14 "Adobe" segment with transform 0: the three components are R, G, B, whatever a decoder would guess.
 _ADOBE_RGB = b"\xff\xee" + struct.pack(">H5sHHHB", 14, b"Adobe", 100, 0, 0, 0)
+
+
+TAGS = frozenset(TiffTag) - {TiffTag.SUB_IFDS, TiffTag.NDPI_FORMAT}  # these need not be read, but missing
 
 
 @frozen
@@ -63,7 +64,7 @@ def with_scaled(levels: Sequence[TiledLevel]) -> list[TiledLevel]:
     return found
 
 
-def slide_levels(images: Sequence[Directory]) -> list[TiledLevel] | None:
+def slide_levels(images: Sequence[TiffDirectory]) -> list[TiledLevel] | None:
     """The levels of an SVS or plain pyramidal TIFF of JPEG tiles, largest first; None if the file is something else.
 
     Formats that keep a slide's levels in another way (NDPI, Leica, Philips, Ventana, Trestle, OME) are left to other
@@ -83,58 +84,58 @@ def slide_levels(images: Sequence[Directory]) -> list[TiledLevel] | None:
     return found
 
 
-def is_aperio(images: Sequence[Directory]) -> bool:
+def is_aperio(images: Sequence[TiffDirectory]) -> bool:
     """True for an SVS file."""
-    return images[0].text(tag.DESCRIPTION).startswith("Aperio")
+    return images[0].text(TiffTag.DESCRIPTION).startswith("Aperio")
 
 
-def _is_tiled(image: Directory) -> bool:
-    return tag.TILE_OFFSETS in image.tags
+def _is_tiled(image: TiffDirectory) -> bool:
+    return TiffTag.TILE_OFFSETS in image
 
 
-def _is_reduced(image: Directory) -> bool:
-    return bool((image.number(tag.SUBFILE_TYPE, 0) or 0) & _REDUCED_IMAGE)
+def _is_reduced(image: TiffDirectory) -> bool:
+    return bool((image.number(TiffTag.SUBFILE_TYPE, 0) or 0) & _REDUCED_IMAGE)
 
 
-def _is_other_vendor(images: Sequence[Directory]) -> bool:
+def _is_other_vendor(images: Sequence[TiffDirectory]) -> bool:
     first = images[0]
-    description = first.text(tag.DESCRIPTION).lstrip()
-    software = first.text(tag.SOFTWARE)
+    description = first.text(TiffTag.DESCRIPTION).lstrip()
+    software = first.text(TiffTag.SOFTWARE)
     return (
-        tag.NDPI_FORMAT in first.tags
-        or any(tag.SUB_IFDS in image.tags for image in images)
+        TiffTag.NDPI_FORMAT in first
+        or any(TiffTag.SUB_IFDS in image for image in images)
         or description.startswith("<")
-        or b"iScan" in first.raw(tag.XMP)
+        or b"iScan" in first.raw(TiffTag.XMP)
         or software.startswith(("Philips", "MedScan"))
     )
 
 
-def _level(image: Directory) -> TiledLevel | None:
+def _level(image: TiffDirectory) -> TiledLevel | None:
     """The level, or None if its tiles are not baseline 8-bit RGB JPEG."""
-    width, height = image.number(tag.WIDTH), image.number(tag.HEIGHT)
-    tile_width, tile_height = image.number(tag.TILE_WIDTH), image.number(tag.TILE_HEIGHT)
-    photometric = image.number(tag.PHOTOMETRIC)
-    if not width or not height or not tile_width or not tile_height or photometric not in (_RGB, _YCBCR):
+    size, tile = image.size(), image.tile_size()
+    photometric = image.number(TiffTag.PHOTOMETRIC)
+    if size is None or tile is None or photometric not in (_RGB, _YCBCR):
         return None
-    if max(tile_width, tile_height) > _LARGEST_TILE:
+    if max(tile.width, tile.height) > _LARGEST_TILE or min(tile.width, tile.height) < _SMALLEST_TILE:
         return None
-    is_jpeg = image.number(tag.COMPRESSION) == _JPEG and image.number(tag.PLANAR, 1) == 1
-    if not is_jpeg or image.number(tag.SAMPLES) != 3 or set(image.numbers(tag.BITS).tolist()) != {8}:
+    is_jpeg = image.number(TiffTag.COMPRESSION) == _JPEG and image.number(TiffTag.PLANAR, 1) == 1
+    if not is_jpeg or image.number(TiffTag.SAMPLES) != 3 or set(image.numbers(TiffTag.BITS).tolist()) != {8}:
         return None
-    columns, rows = -(-width // tile_width), -(-height // tile_height)
-    offsets, lengths = image.numbers(tag.TILE_OFFSETS), image.numbers(tag.TILE_BYTES)
-    if len(offsets) < columns * rows or len(lengths) < columns * rows:
+    columns, rows = -(-size.width // tile.width), -(-size.height // tile.height)
+    count = columns * rows
+    offsets, lengths = (image.numbers(tag, most=count) for tag in (TiffTag.TILE_OFFSETS, TiffTag.TILE_BYTES))
+    if len(offsets) < count or len(lengths) < count:
         return None
-    tables = image.raw(tag.JPEG_TABLES)
+    tables = image.raw(TiffTag.JPEG_TABLES)
     head = tables[:-2] if len(tables) > 4 else b"\xff\xd8"  # without the end marker; SOI alone where there are none
     if photometric == _RGB:
         head = head[:2] + _ADOBE_RGB + head[2:]
     return TiledLevel(
-        size=Size(width, height),
-        tile=Size(tile_width, tile_height),
+        size=size,
+        tile=tile,
         columns=columns,
         rows=rows,
-        offsets=offsets[: columns * rows],
-        lengths=lengths[: columns * rows],
+        offsets=offsets,
+        lengths=lengths,
         head=head,
     )

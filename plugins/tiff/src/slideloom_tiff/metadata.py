@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from slideloom import Resolution, finite_number, is_plausible
-
-from slideloom_tiff import directories as tag
-from slideloom_tiff.directories import Directory
+from slideloom import Resolution, TiffDirectory, TiffTag, finite_number, is_plausible
 
 _INCH, _CENTIMETRE = 2, 3
 _MICRONS = {_INCH: 25400.0, _CENTIMETRE: 10000.0}
 _PERSONAL = ("barcode", "patient", "accession")
 
 
-def properties(images: Sequence[Directory]) -> dict[str, str]:
+def properties(images: Sequence[TiffDirectory]) -> dict[str, str]:
     """The first image's description and tags, named as OpenSlide names them, without what names the patient."""
     first = images[0]
     found = {}
-    description = first.text(tag.DESCRIPTION)
+    description = first.text(TiffTag.DESCRIPTION)
     if description:
         found["tiff.ImageDescription"] = description
         if description.startswith("Aperio"):
@@ -26,7 +23,7 @@ def properties(images: Sequence[Directory]) -> dict[str, str]:
                 key, equals, value = part.partition("=")
                 if equals:
                     found[f"aperio.{key.strip()}"] = value.strip()
-    for name, number in (("Make", tag.MAKE), ("Software", tag.SOFTWARE)):
+    for name, number in (("Make", TiffTag.MAKE), ("Software", TiffTag.SOFTWARE)):
         if first.text(number):
             found[f"tiff.{name}"] = first.text(number)
     personal = [key for key in found if any(word in key.lower() for word in _PERSONAL)]
@@ -49,11 +46,11 @@ def objective_power(found: dict[str, str]) -> float | None:
     return value if value is not None and value > 0 else None
 
 
-def tiff_resolution(images: Sequence[Directory]) -> Resolution | None:
+def tiff_resolution(images: Sequence[TiffDirectory]) -> Resolution | None:
     """Microns per pixel by the resolution tags: 25400 or 10000 by unit, inch where the unit is missing (TIFF 6.0)."""
     first = images[0]
-    unit = _MICRONS.get(first.number(tag.UNIT, _INCH) or _INCH)
-    x, y = first.rational(tag.X_RESOLUTION), first.rational(tag.Y_RESOLUTION)
+    unit = _MICRONS.get(first.number(TiffTag.UNIT, _INCH) or _INCH)
+    x, y = first.rational(TiffTag.X_RESOLUTION), first.rational(TiffTag.Y_RESOLUTION)
     if unit is None or not x or not y or x <= 0 or y <= 0:
         return None
     return Resolution(unit / x, unit / y, "TIFF resolution")

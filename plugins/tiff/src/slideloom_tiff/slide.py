@@ -19,15 +19,17 @@ from slideloom import (
     Slide,
     SlideError,
     SlideInfo,
+    TiffDirectory,
+    TiffError,
     levels_from_sizes,
+    read_tiff_directories,
     slide_name,
 )
 
 from slideloom_tiff import metadata
 from slideloom_tiff.cache import TileCache
-from slideloom_tiff.directories import Directory, NotTiffError, read_directories
 from slideloom_tiff.jpegs import ByteRanges, JpegTiles
-from slideloom_tiff.levels import TiledLevel, is_aperio, slide_levels, with_scaled
+from slideloom_tiff.levels import TAGS, TiledLevel, is_aperio, slide_levels, with_scaled
 
 cv2.setNumThreads(1)  # the core's threads work on tiles of their own; OpenCV's would only compete
 
@@ -51,18 +53,18 @@ class TiffFiles(Reader):
         try:
             if not path.is_file():
                 return False
-            images = read_directories(path)
+            images = read_tiff_directories(path, TAGS)
             levels = slide_levels(images)
-        except (NotTiffError, OSError):  # another format, or damaged: the other readers say what is wrong
+        except (TiffError, OSError):  # another format, or damaged: the other readers say what is wrong
             return False
         return levels is not None
 
     def open(self, path: Path) -> Slide:
         """See `Reader.open`."""
         try:
-            images = read_directories(path)
+            images = read_tiff_directories(path, TAGS)
             levels = slide_levels(images)
-        except (NotTiffError, OSError) as error:
+        except (TiffError, OSError) as error:
             raise SlideError(f"{path.name}: cannot be read as TIFF ({error}); copy it again from its source") from error
         if levels is None:
             raise SlideError(f"{path.name}: is not a slide of JPEG tiles; let another reader open it")
@@ -74,7 +76,7 @@ class TiffSlide(Slide):
     """One slide, open. Threads share the source tiles that were decoded last."""
 
     def __init__(
-        self, path: Path, images: Sequence[Directory], levels: Sequence[TiledLevel], *, cache_bytes: int
+        self, path: Path, images: Sequence[TiffDirectory], levels: Sequence[TiledLevel], *, cache_bytes: int
     ) -> None:
         found = metadata.properties(images)
         self.info = SlideInfo(
@@ -109,20 +111,20 @@ class TiffSlide(Slide):
 
     def read(self, origin: Point, level: int, size: Size) -> Rgb:
         """See `Slide.read`."""
-        found = next(self.read_each([origin], level, size))
-        if isinstance(found, SlideError):
-            raise found
         rgb = np.empty((size.height, size.width, 3), np.uint8)
-        found.copy_to(rgb)
+        for found in self.read_each([origin], level, size):
+            if isinstance(found, SlideError):
+                raise found
+            found.copy_to(rgb)
         return rgb
 
     def read_each(self, origins: Sequence[Point], level: int, size: Size) -> Iterator[Mosaic | SlideError]:
-        """See `Slide.read_each`; pixels stay in the source tiles."""
+        """See `Slide.read_each`; pixels stay in the source tiles, which are leased until the next group of places."""
         for windows, needed in self._groups(origins, level, size):
-            tiles = self._tiles.get(level, sorted(needed))
-            for window in windows:
-                damaged = [index for index in window.indices if index in tiles.errors] if tiles.errors else []
-                yield SlideError(tiles.errors[damaged[0]]) if damaged else window.mosaic(tiles.pixels)
+            with self._tiles.lease(level, sorted(needed)) as tiles:
+                for window in windows:
+                    damaged = [index for index in window.indices if index in tiles.errors] if tiles.errors else []
+                    yield SlideError(tiles.errors[damaged[0]]) if damaged else window.mosaic(tiles.pixels)
 
     def _groups(self, origins: Sequence[Point], level: int, size: Size) -> Iterator[tuple[list[_Window], set[int]]]:
         """Windows that are read together, and their source tiles: as many as the cache has room for, or one."""

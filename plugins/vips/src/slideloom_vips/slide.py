@@ -18,9 +18,9 @@ from slideloom import (
     Slide,
     SlideError,
     SlideInfo,
-    is_cut_tiff,
     levels_from_sizes,
     slide_name,
+    tiff_fault,
 )
 
 from slideloom_vips.images import Level, as_rgb, check_cost, has, opened
@@ -78,10 +78,9 @@ class VipsSlide(Slide):
     def __init__(self, path: Path, *, reads_at_once: int) -> None:
         if not path.is_file():
             raise SlideError(f"{path}: no such file; check the path")
-        if is_cut_tiff(path):  # libvips would show the levels before the cut, as if there were no others
-            raise SlideError(
-                f"{path.name}: the file ends before its last directory; it is cut short: copy it again from its source"
-            )
+        fault = tiff_fault(path)  # libvips would show the levels before it, as if there were no others
+        if fault is not None:
+            raise SlideError(f"{path.name}: {fault}; the file is damaged or cut short: copy it again from its source")
         first = opened(path)
         stored = levels_among(_images_in(path, first))
         for level in stored:

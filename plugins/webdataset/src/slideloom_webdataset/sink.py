@@ -36,6 +36,8 @@ Encoded = tuple[bytes, str | None]  # the image file, the region's label
 class WebDatasetSink(Sink):
     """Encodes tiles and writes shards, each slide into its own."""
 
+    keeps_pixels = False
+
     def __init__(self, settings: WebDataset) -> None:
         self._settings = settings
         self._image = ImageEncoder(cv2, settings)

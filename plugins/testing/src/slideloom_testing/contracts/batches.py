@@ -19,7 +19,7 @@ from slideloom.steps.tile_filter import TileFilter, Verdict
 
 from slideloom_testing.contracts.base import SettingsContract, global_random_state_untouched
 from slideloom_testing.slides import PixelsSlide
-from slideloom_testing.tiles import scene_of, stained, take, varied_batch
+from slideloom_testing.tiles import read_only, scene_of, stained, take, varied_batch
 
 
 class _BatchContract(SettingsContract):
@@ -96,6 +96,18 @@ class _BatchContract(SettingsContract):
         view = evolve(batch, rgb=frame[:, 2 : 2 + height, 1 : 1 + width])
         step = self.built()
         self.same(self.answer(step, batch), self.answer(step, view), "given a view")
+
+    def test_memory_of_pixels_may_be_used_again(self) -> None:
+        """A step that says `keeps_pixels = False` neither remembers nor returns the memory of its batch."""
+        step, batch = self.built(), self.batch()
+        if step.keeps_pixels:
+            pytest.skip("the step does not say keeps_pixels = False, so the core leaves it the memory of its batches")
+        expected = self.answer(self.built(), batch)
+        memory = batch.rgb.copy()
+        answer = self.answer(step, evolve(batch, rgb=read_only(memory)))
+        memory[...] = 255 - memory
+        self.same(expected, answer, "with other pixels in the memory of the batch")
+        self.same(expected, self.answer(step, batch), "asked again after the memory of a batch was used again")
 
     def test_global_randomness_is_not_used(self) -> None:
         """Whoever sets a seed must find the random state as they left it."""

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from attrs import evolve
 from slideloom.base.geometry import Size
 from slideloom.slides.slide import SlideInfo
 from slideloom.slides.tiles import TileBatch
@@ -18,7 +19,7 @@ from slideloom.steps.scene import Scene
 from slideloom.steps.sink import Sink, Writer
 
 from slideloom_testing.contracts.base import SettingsContract, global_random_state_untouched
-from slideloom_testing.tiles import batch_of, info_of, scene_of, stained, take, tiles_of
+from slideloom_testing.tiles import batch_of, info_of, read_only, scene_of, stained, take, tiles_of
 
 
 class SinkContract(SettingsContract):
@@ -173,6 +174,22 @@ class SinkContract(SettingsContract):
         made = self.stored(folder, name=name)
         assert all(path.exists() and path.resolve().is_relative_to(folder.resolve()) for path in made)
         assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
+
+    def test_memory_of_pixels_may_be_used_again(self, tmp_path: Path) -> None:
+        """A sink that says `keeps_pixels = False` neither remembers nor returns the memory of its batch."""
+        sink, writer = self.writer(tmp_path / "again")
+        if sink.keeps_pixels:
+            pytest.skip("the sink does not say keeps_pixels = False, so the core leaves it the memory of its batches")
+        batch = self.batch()
+        memory, encoded = np.empty_like(batch.rgb[:1]), []
+        for i in range(len(batch)):
+            memory[...] = batch.rgb[i]
+            encoded.append(sink.encode(evolve(take(batch, slice(i, i + 1)), rgb=read_only(memory))))
+        for i, values in enumerate(encoded):
+            writer.write(batch.tiles.take(slice(i, i + 1)), values)
+        writer.commit()
+        self.stored(tmp_path / "alone")
+        assert contents(tmp_path / "again") == contents(tmp_path / "alone")
 
     def test_threads_encode_the_same(self, tmp_path: Path) -> None:
         """Several threads call `encode` at once, unless the sink says `thread_safe = False`."""

@@ -5,7 +5,10 @@ from __future__ import annotations
 import struct
 from collections.abc import Collection
 from pathlib import Path
-from typing import BinaryIO
+
+from slideloom.slides.tiff_directories import TiffError, read_tiff_directories
+
+_FIRST_LINK = 8  # where a BigTIFF stores the place of its first directory
 
 
 def keep_levels(path: Path, downsamples: Collection[int]) -> None:
@@ -16,23 +19,15 @@ def keep_levels(path: Path, downsamples: Collection[int]) -> None:
     Raises:
         ValueError: the file is not a BigTIFF.
     """
+    with path.open("rb") as file:
+        head = file.read(4)
+    if head not in (b"II+\0", b"MM\0+"):
+        raise TiffError(f"{path.name} is not a BigTIFF")
+    directories = read_tiff_directories(path)
+    kept = [directory for i, directory in enumerate(directories) if 2**i in downsamples]
+    links = [_FIRST_LINK, *(directory.next_at for directory in kept)]
+    places = [*(directory.at for directory in kept), 0]
     with path.open("r+b") as file:
-        head = file.read(16)
-        order = {b"II": "<", b"MM": ">"}.get(head[:2], "")
-        if not order or struct.unpack(order + "HHH", head[2:8]) != (43, 8, 0):
-            raise ValueError(f"{path.name} is not a BigTIFF")
-        starts: list[int] = []  # where each directory begins
-        pointers: list[int] = [8]  # where the offset of directory i is stored; the last one is that of none
-        while start := _uint64(file, pointers[-1], order):
-            starts.append(start)
-            pointers.append(start + 8 + 20 * _uint64(file, start, order))
-        kept = [i for i in range(len(starts)) if 2**i in downsamples]
-        for here, following in zip([-1, *kept], [*(starts[i] for i in kept), 0], strict=True):
-            file.seek(pointers[here + 1])
-            file.write(struct.pack(order + "Q", following))
-
-
-def _uint64(file: BinaryIO, at: int, order: str) -> int:
-    file.seek(at)
-    (value,) = struct.unpack(order + "Q", file.read(8))
-    return int(value)
+        for link, place in zip(links, places, strict=True):
+            file.seek(link)
+            file.write(struct.pack(directories[0].order + "Q", place))
