@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shutil
@@ -14,6 +15,7 @@ import attrs
 import numpy as np
 import pymupdf
 import pytest
+from PIL import Image
 from slideloom import SlideReport, pipeline_from_table, run_pipeline
 from slideloom_report import Cohort, cohort_of, cohorts_in, write_report, write_stored_report
 from slideloom_report.charts import histogram
@@ -131,6 +133,23 @@ def test_a_folder_of_tfrecords_alone_is_reported(made: Any, tmp_path: Path) -> N
     assert f"{made.run.slides[0].written:,}" in text
     assert "as stored" in text
     assert "--slides" in text
+
+
+def test_tiles_that_do_not_say_where_they_are_from_are_shown_all_the_same(tmp_path: Path) -> None:
+    example, framing = (pytest.importorskip(f"slideloom_tfrecord.{name}") for name in ("example", "framing"))
+    records = []
+    for shade in range(40, 240, 10):
+        file = io.BytesIO()
+        Image.new("RGB", (64, 64), (shade, shade, shade)).save(file, "PNG")
+        entries = example.bytes_entry("slide", b"old") + example.bytes_entry("image_raw", file.getvalue())
+        records.append(framing.framed(b"\x0a" + example.varint(len(entries)) + entries))
+    (tmp_path / "old.tfrecords").write_bytes(b"".join(records))
+
+    (stored,) = cohorts_in(tmp_path)
+    found = gather(stored, stored.slides[0], max_px=128, samples=3)
+
+    assert [sample.after[0, 0, 0] for sample in found.samples] == [40, 130, 230]  # the first, one between, the last
+    assert "no picture" in text_of(write_stored_report(tmp_path, tmp_path / "r.pdf"))
 
 
 def test_tiles_without_their_slide_are_placed_on_it_when_it_is_named(made: Any, tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from attrs import define, evolve, field
 from numpy.typing import NDArray
 
 from slideloom_report.cohort import Cohort
-from slideloom_report.samples import Boxes, Sample, samples_of, some_samples, spread
-from slideloom_report.tiles import stored_locations
+from slideloom_report.samples import Boxes, Sample, samples_of, spread
+from slideloom_report.tiles import some_tiles, stored_locations
 
 _MASK_STRENGTH = 0.4
 _UNION_PX = 1024
@@ -59,7 +59,8 @@ def gather(cohort: Cohort, report: sl.SlideReport, *, max_px: int, samples: int)
         found.boxes = _boxes_of_tables(found, cohort)
         found.samples = samples_of(None, cohort, found.report, spread(found.boxes.get("kept"), samples), found.notes)
         if samples and not found.samples and report.written:
-            found.samples = some_samples(cohort, report, samples, found.notes)
+            tiles = some_tiles(cohort.out, report, samples, found.notes)
+            found.samples = [Sample(None, after=tile) for tile in tiles]
     return found
 
 

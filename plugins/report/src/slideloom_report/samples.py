@@ -10,7 +10,7 @@ from attrs import field, frozen
 from numpy.typing import NDArray
 
 from slideloom_report.cohort import Cohort
-from slideloom_report.tiles import some_tiles, stored_tiles
+from slideloom_report.tiles import stored_tiles
 
 Boxes = NDArray[np.int64]  # (N, 4): left, top, width, height in level-0 pixels
 
@@ -60,11 +60,6 @@ def samples_of(
                 notes.append(f"Sample tiles are not normalized: {error}")
     samples = [Sample(*row) for row in zip(places, before, after, strict=True)]
     return [sample for sample in samples if sample.before is not None or sample.after is not None]
-
-
-def some_samples(cohort: Cohort, report: sl.SlideReport, count: int, notes: list[str]) -> list[Sample]:
-    """Up to `count` stored tiles of a slide, for files that do not say where they are."""
-    return [Sample(None, after=tile) for tile in some_tiles(cohort.out, report, count, notes)]
 
 
 def spread(boxes: Boxes | None, count: int) -> Boxes:
