@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
 import tracemalloc
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +16,8 @@ from hypothesis import given, settings, strategies as st
 from shapely.geometry import box as polygon
 from shapely.ops import unary_union
 from slideloom import Box, Level, Mask, OutputError, QcResult, Size, SlideError, SlideInfo, Tiles
-from slideloom.planning.mask_files import load_mask, save_mask
-from slideloom.planning.masks import blur_burden, masked_share, union_mask
+from slideloom.mask_files import load_mask, mask_from_npz, npz_bytes, save_mask
+from slideloom.masks import blur_burden, masked_share, union_mask
 
 
 def tiles_at(places: list[tuple[int, int]], width: int, height: int | None = None) -> Tiles:
@@ -22,6 +25,23 @@ def tiles_at(places: list[tuple[int, int]], width: int, height: int | None = Non
     count = np.arange(len(x))
     footprint = Size(width, width if height is None else height)
     return Tiles(count, x, y, count, count * 0, count * 0 - 1, footprint=footprint)
+
+
+def npy(description: str, content: bytes) -> bytes:
+    """A .npy file by hand."""
+    return b"\x93NUMPY\x01\x00v\x00" + description.ljust(117).encode() + b"\n" + content
+
+
+DAMAGED_NPY = {
+    "empty": b"",
+    "of another kind": b"PK\x03\x04",
+    "an object": npy("{'descr': '|O', 'fortran_order': False, 'shape': (7, 5), }", b"cos\nsystem\n(S'true'\ntR."),
+    "huge": npy("{'descr': '|b1', 'fortran_order': False, 'shape': (999999999999, 2), }", b""),
+    "cut": npy("{'descr': '|b1', 'fortran_order': False, 'shape': (7, 5), }", b"\0" * 34),
+    "numbers": npy("{'descr': '<i8', 'fortran_order': False, 'shape': (7, 5), }", b"\0" * 280),
+    "a header that is none": npy("{'descr': }", b""),
+    "of a version to come": b"\x93NUMPY\x09\x00v\x00",
+}
 
 
 def slide_of(width: int, height: int) -> SlideInfo:
@@ -247,6 +267,59 @@ class TestFiles:
         path.with_suffix(suffix).write_bytes(content)
         with pytest.raises(SlideError, match=r"a\.(npy|json): .*run the quality control again"):
             load_mask(path)
+
+    @pytest.mark.parametrize("content", DAMAGED_NPY.values(), ids=DAMAGED_NPY)
+    def test_a_damaged_mask_without_checksum_is_refused_by_name(self, tmp_path: Path, content: bytes) -> None:
+        path, beside = save_mask(self.result, tmp_path / "a.npy", slide=slide_of(200, 100))
+        record = json.loads(beside.read_text())
+        del record["crc32"]
+        beside.write_text(json.dumps(record))
+        path.write_bytes(content)
+        with pytest.raises(SlideError, match=r"a\.npy: the saved mask is damaged .*run the quality control again"):
+            load_mask(path)
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"extent": [0, 0, 0, 0]},
+            {"extent": [0, 0, float("inf"), 5]},
+            {"extent": [float("nan"), 0, 5, 5]},
+            {"extent": [1, 2]},
+            {"size": [float("inf"), 5]},
+            {"size": None},
+            {"metrics": [1]},
+        ],
+        ids=str,
+    )
+    def test_a_description_of_nothing_is_refused_by_name(self, tmp_path: Path, change: dict[str, Any]) -> None:
+        path, beside = save_mask(self.result, tmp_path / "a.npy", slide=slide_of(200, 100))
+        beside.write_text(json.dumps({**json.loads(beside.read_text()), **change}))
+        with pytest.raises(SlideError, match=r"a\.npy: the saved mask is damaged .*run the quality control again"):
+            load_mask(path)
+
+    def test_a_description_that_is_nested_without_end_is_refused_by_name(self, tmp_path: Path) -> None:
+        path, beside = save_mask(self.result, tmp_path / "a.npy", slide=slide_of(200, 100))
+        beside.write_text("[" * 200_000)
+        with pytest.raises(SlideError, match=r"a\.json: not the description of a mask"):
+            load_mask(path)
+
+    def test_a_packed_mask_comes_back_whole_or_not_at_all(self) -> None:
+        content = npz_bytes(self.result.mask)
+        assert np.array_equal(mask_from_npz(content), self.result.mask)
+        with np.load(io.BytesIO(content)) as arrays:
+            packed = arrays["packed"]
+        short, long, empty = io.BytesIO(), io.BytesIO(), io.BytesIO()
+        np.savez(short, packed=packed[:-1], shape=np.array((7, 5)))
+        np.savez(long, packed=packed, shape=np.array((1 << 40, 1 << 20)))
+        with zipfile.ZipFile(empty, "w") as archive:
+            archive.writestr("packed.npy", b"")
+            archive.writestr("shape.npy", b"")
+        for damaged in (short, long, empty):
+            with pytest.raises(ValueError, match="is not a packed mask"):
+                mask_from_npz(damaged.getvalue())
+        for cut in range(0, len(content), 7):
+            with pytest.raises(ValueError, match="is not a packed mask"):
+                mask_from_npz(content[:cut])
 
     def test_pixels_of_another_run_are_noticed(self, tmp_path: Path) -> None:
         path, _ = save_mask(self.result, tmp_path / "a.npy", slide=slide_of(200, 100))

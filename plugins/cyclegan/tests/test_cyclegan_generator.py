@@ -184,6 +184,16 @@ def test_the_checksum_is_recorded_at_first_use_and_held_to_afterwards(tmp_path: 
         check_digest(path, record=record, key="hub/a")
 
 
+@pytest.mark.parametrize("text", ["", "no json", "[1]", "null", "[" * 200_000], ids=lambda text: text[:9])
+def test_a_damaged_record_of_checksums_is_named_with_the_remedy(tmp_path: Path, text: str) -> None:
+    path, record = tmp_path / "cyclegan_he2mt.pth", tmp_path / "checksums.json"
+    path.write_bytes(b"weights")
+    record.write_text(text)
+
+    with pytest.raises(ConfigError, match=r"checksums\.json: not a table of checksums .*; delete it"):
+        check_digest(path, record=record, key="hub/a")
+
+
 def test_a_first_download_is_held_to_the_digest_the_hub_names_it_by(tmp_path: Path) -> None:
     blob = tmp_path / hashlib.sha256(b"what the hub holds").hexdigest()
     blob.write_bytes(b"what arrived")

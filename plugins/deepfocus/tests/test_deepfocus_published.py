@@ -104,7 +104,8 @@ def test_a_server_without_the_file_is_named_as_the_reason(
         fetch(cache=tmp_path, endpoint=endpoint)
 
 
-def test_a_record_that_is_no_table_is_refused(endpoint: str, tmp_path: Path) -> None:
-    (tmp_path / CHECKSUMS).write_text("[]")
+@pytest.mark.parametrize("text", ["[]", '{"sha256": 3}', "[" * 200_000], ids=["list", "number", "deep"])
+def test_a_record_that_is_no_table_is_refused(endpoint: str, tmp_path: Path, text: str) -> None:
+    (tmp_path / CHECKSUMS).write_text(text)
     with pytest.raises(ConfigError, match="not a table of checksums"):
         fetch(cache=tmp_path, endpoint=endpoint)

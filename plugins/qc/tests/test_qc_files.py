@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import struct
+import zlib
 from pathlib import Path
 
 import cv2
@@ -30,12 +33,41 @@ def test_white_is_discarded_in_a_png_mask(tmp_path: Path) -> None:
     assert np.array_equal(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), MASK * np.uint8(255))
 
 
-@pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n"])
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+HUGE_HEADER = chunk(b"IHDR", struct.pack(">IIBBBBB", 100_000, 100_000, 8, 0, 0, 0, 0))
+DAMAGED_PNG = {
+    "empty": b"",
+    "text": b"no image",
+    "cut": b"\x89PNG\r\n\x1a\n",
+    "huge": b"\x89PNG\r\n\x1a\n" + HUGE_HEADER + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b""),
+}
+
+
+@pytest.mark.parametrize("content", DAMAGED_PNG.values(), ids=DAMAGED_PNG)
 def test_a_damaged_png_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
-    path, _ = save_mask_png(RESULT, tmp_path / "a.png", slide=info_of())
+    path, beside = save_mask_png(RESULT, tmp_path / "a.png", slide=info_of())
     path.write_bytes(content)
-    with pytest.raises(SlideError, match=r"a\.png: the saved mask is damaged"):
+    record = json.loads(beside.read_text())
+    del record["crc32"]  # as somebody does who paints in a mask
+    beside.write_text(json.dumps(record))
+    with pytest.raises(SlideError, match=r"a\.png: the saved mask is damaged \(not a PNG image"):
         load_mask_png(path)
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".json"])
+def test_a_damaged_file_fails_the_step_with_its_name(tmp_path: Path, suffix: str) -> None:
+    slide = PixelsSlide(stained(Size(90, 70)), mpp=0.5)
+    path, beside = save_mask(Otsu().build().assess(slide, scene_of()), tmp_path / "pixels-otsu.npy", slide=slide.info)
+    record = json.loads(beside.read_text())
+    del record["crc32"]
+    beside.write_text(json.dumps(record))
+    path.with_suffix(suffix).write_bytes(b"" if suffix == ".npy" else b"[" * 100_000)
+
+    with pytest.raises(SlideError, match=rf"pixels-otsu\{suffix}: .*delete both files"):
+        SavedMask(folder=tmp_path, of="otsu").build().assess(slide, scene_of())
 
 
 @pytest.mark.parametrize(("suffix", "save"), [(".npy", save_mask), (".png", save_mask_png)])

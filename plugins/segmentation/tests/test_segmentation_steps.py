@@ -261,13 +261,18 @@ def test_a_model_trained_anew_in_the_same_folder_counts_as_another(trained: Path
     assert digest_of(attrs.evolve(settings, device="cuda")) == digests[1]
 
 
-@pytest.mark.parametrize("content", [None, b"", b"not weights", "foreign"])
+@pytest.mark.parametrize(
+    "content",
+    [None, b"", b"not weights", "foreign", "[1]", "null", "[" * 100_000],
+    ids=lambda content: str(content)[:12],
+)
 def test_a_file_that_is_no_model_is_named(tmp_path: Path, content: bytes | str | None) -> None:
     path = tmp_path / "model.safetensors"
-    if content == "foreign":
+    if isinstance(content, str):  # of another program, or with facts that are none
         from safetensors.torch import save_file
 
-        save_file({"weight": torch.zeros(1)}, path)
+        facts = None if content == "foreign" else {"slideloom_segmentation": content}
+        save_file({"weight": torch.zeros(1)}, path, metadata=facts)
     elif isinstance(content, bytes):
         path.write_bytes(content)
 

@@ -62,7 +62,10 @@ def test_fits_of_existing_projects_are_read(table, tmp_path):
             '{"fit": {"stain_matrix_target": [[1,1],[1,1],[1,NaN]], "target_concentrations": [1, 1]}}',
             "finite",
         ),
+        ("[" * 200_000, "not a JSON file"),
+        ("null", "not a fit of macenko"),
     ],
+    ids=lambda text: text[:30],
 )
 def test_a_file_that_is_no_fit_says_what_is_wrong(text, message, tmp_path):
     path = tmp_path / "fit.json"

@@ -1,6 +1,8 @@
 """The library form: fitting, types kept, bytes, files, slides as context."""
 
 import pickle
+import struct
+import zlib
 
 import cv2
 import numpy as np
@@ -195,9 +197,17 @@ def test_jpeg_bytes_stay_jpeg(tile):
     assert np.abs(out.astype(int) - normalizer.transform(decoded.copy())).mean() < 3
 
 
-def test_bytes_that_are_no_image_say_so():
+# A PNG that says it has 100,000 x 100,000 pixels: no decoder takes that many.
+PARTS = [b"IHDR" + struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0), b"IDAT" + zlib.compress(b""), b"IEND"]
+HUGE = b"\x89PNG\r\n\x1a\n" + b"".join(
+    struct.pack(">I", len(part) - 4) + part + struct.pack(">I", zlib.crc32(part)) for part in PARTS
+)
+
+
+@pytest.mark.parametrize("encoded", [b"", b"hello", HUGE], ids=["empty", "text", "huge"])
+def test_bytes_that_are_no_image_say_so(encoded):
     with pytest.raises(ConfigError, match="not an image"):
-        StainNormalizer().transform_bytes(b"hello")
+        StainNormalizer().transform_bytes(encoded)
 
 
 @pytest.mark.parametrize("name", ["macenko", "reinhard-fast", "hsv-augment"])

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import struct
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +76,55 @@ def test_an_index_that_does_not_fit_is_not_used(path: Path, kind: str) -> None:
     assert list(TFRecordFile(path)) == in_order
 
 
+def npz(*, members: bytes, method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    """An index whose two arrays have this content."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        archive.writestr("arr_0.npy", members)
+        archive.writestr("locations.npy", members)
+    return buffer.getvalue()
+
+
+def npy(description: str, content: bytes = b"") -> bytes:
+    return b"\x93NUMPY\x01\x00v\x00" + description.ljust(117).encode() + b"\n" + content
+
+
+def described(kind: str, shape: str) -> str:
+    return f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}"
+
+
+DAMAGED = {
+    "empty": b"",
+    "a byte": b"P",
+    "npy": npy(described("<i8", "(8, 2)"), bytes(128)),
+    "pickle": b"\x80\x04\x95\x05\x00.",
+    "no array in it": npz(members=b""),
+    "huge": npz(members=npy(described("<i8", "(99999999999999, 2)"))),
+    "objects": npz(members=npy(described("|O", "(2, 2)"), b"cos\nsystem\n(S':'\ntR.")),
+    "complex": npz(members=npy(described("<c16", "(1, 2)"), bytes(32))),
+    "text": npz(members=npy(described("|S8", "(1, 2)"), b"12345678abcdefgh")),
+    "nan": npz(members=npy(described("<f8", "(1, 2)"), np.full(2, np.nan).tobytes())),
+}
+
+
+@pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED)
+def test_a_damaged_index_is_not_used_and_the_file_itself_is_asked(path: Path, content: bytes) -> None:
+    in_order = list(read_records(path))
+    path.with_name("slide.index.npz").write_bytes(content)
+
+    assert list(TFRecordFile(path)) == in_order
+
+
+def test_an_index_with_a_byte_changed_gives_the_records_all_the_same(path: Path) -> None:
+    in_order, index = list(read_records(path)), path.with_name("slide.index.npz")
+    good = index.read_bytes()
+
+    for place in range(0, len(good), 3):
+        value = good[place] ^ (0x01 if place % 2 else 0xFF)
+        index.write_bytes(good[:place] + bytes([value]) + good[place + 1 :])
+        assert list(TFRecordFile(path)) == in_order, f"byte {place} as {value}"
+
+
 def test_an_index_of_another_tool_with_empty_locations_is_used(path: Path) -> None:
     index = path.with_name("slide.index.npz")
     np.savez(index, arr_0=np.load(index)["arr_0"], locations=np.array([]))
@@ -138,6 +190,18 @@ def test_a_length_that_was_changed_does_not_make_the_reader_ask_for_it(path: Pat
     for read in (lambda: list(read_records(path)), lambda: TFRecordFile(path)):
         with pytest.raises(DamagedRecord, match="record 0 is damaged: the length's CRC"):
             read()
+
+
+@pytest.mark.parametrize("image", [b"", b"no image"])
+def test_a_record_without_an_image_is_named_by_the_store(tmp_path: Path, image: bytes) -> None:
+    path = tmp_path / "a.tfrecords"
+    path.write_bytes(framed(example(bytes_entry("slide", b"a"), bytes_entry("image_raw", image)), b""))
+
+    with (
+        closing(TFRecordFiles().build().open(path)) as store,
+        pytest.raises(DamagedRecord, match=r"a\.tfrecords: record 0 is damaged: its image cannot be decoded"),
+    ):
+        store.read(0)
 
 
 def test_a_record_that_is_no_tile_is_named(tmp_path: Path) -> None:

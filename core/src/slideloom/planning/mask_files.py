@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -45,8 +44,10 @@ def mask_from_npz(content: bytes) -> Mask:
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             packed, (rows, columns) = arrays["packed"], arrays["shape"].tolist()
+        if len(packed) != -(-rows * columns // 8):  # numpy would fill up with zeros
+            raise ValueError(f"{len(packed)} bytes for {rows} x {columns} pixels")
         bits = np.unpackbits(packed, count=rows * columns)
-    except (EOFError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except Exception as error:  # on damaged bytes zipfile, zlib and numpy raise nearly anything
         raise ValueError(f"is not a packed mask ({error})") from error
     return cast("Mask", bits.reshape(rows, columns).astype(np.bool_))
 
@@ -55,12 +56,20 @@ def mask_from_npy(content: bytes) -> Mask:
     """The mask in the content of a .npy file.
 
     Raises:
-        ValueError: it is not an array of bool.
+        ValueError: it is not a whole array of bool.
     """
-    mask = np.load(io.BytesIO(content), allow_pickle=False)
-    if mask.dtype != np.bool_:
-        raise ValueError(f"holds {mask.dtype} instead of bool")
-    return cast("Mask", mask)
+    stream = io.BytesIO(content)
+    header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    version = np.lib.format.read_magic(stream)
+    if version not in header:
+        raise ValueError(f"is a .npy file of the unknown version {version}")
+    shape, _, dtype = header[version](stream)
+    if dtype != np.bool_:
+        raise ValueError(f"holds {dtype} instead of bool")
+    stored = len(content) - stream.tell()
+    if math.prod(shape) != stored:  # seen before numpy asks for the memory that a damaged header speaks of
+        raise ValueError(f"{stored} bytes for {shape} pixels")
+    return cast("Mask", np.load(io.BytesIO(content), allow_pickle=False))
 
 
 def save_mask(
@@ -129,11 +138,11 @@ def load_mask(
         record = json.loads(beside.read_text(encoding="utf-8"))
     except OSError as error:
         raise SlideError(f"{error.filename}: the saved mask cannot be read ({error.strerror}); {remedy}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SlideError(f"{beside}: not the description of a mask ({error}); {remedy}") from error
     try:
         result, size = _from_record(record, content, decode)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise SlideError(f"{path}: the saved mask is damaged ({error}); {remedy}") from error
     if slide is not None and size != slide.size:
         raise SlideError(
@@ -154,11 +163,10 @@ def _from_record(record: Any, content: bytes, decode: Callable[[bytes], Mask]) -
     mask = decode(content)
     if list(mask.shape) != record["shape"]:
         raise ValueError(f"{mask.shape} pixels where {record['shape']} are noted")
-    extent = None if record["extent"] is None else Box(*(float(value) for value in record["extent"]))
     result = QcResult(
         mask=mask,
         kind=record["kind"],
-        extent=extent,
+        extent=None if record["extent"] is None else _extent_of(record["extent"]),
         metrics={
             str(name): math.nan if value is None else float(value) for name, value in dict(record["metrics"]).items()
         },
@@ -166,3 +174,11 @@ def _from_record(record: Any, content: bytes, decode: Callable[[bytes], Mask]) -
     )
     width, height = record["size"]
     return result, Size(int(width), int(height))
+
+
+def _extent_of(values: Any) -> Box:
+    """Any: out of a JSON file."""
+    x, y, width, height = (float(value) for value in values)
+    if not (all(map(math.isfinite, (x, y, width, height))) and width > 0 and height > 0):
+        raise ValueError(f"extent {values} covers nothing")
+    return Box(x, y, width, height)

@@ -128,7 +128,7 @@ def check_digest(path: Path, *, record: Path, key: str) -> str:
     """
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    known: dict[str, str] = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    known = _recorded(record)
     blob = path.resolve().name
     expected = known.get(key) or (blob if re.fullmatch(r"[0-9a-f]{64}", blob) else digest)
     if digest != expected:
@@ -142,6 +142,17 @@ def check_digest(path: Path, *, record: Path, key: str) -> str:
         unfinished.write_text(json.dumps({**known, key: digest}, indent=1, sort_keys=True) + "\n", encoding="utf-8")
         unfinished.replace(record)
     return digest
+
+
+def _recorded(record: Path) -> dict[str, str]:
+    """The digests in a record; none if there is no record."""
+    if not record.is_file():
+        return {}
+    try:
+        table = dict(json.loads(record.read_text(encoding="utf-8")))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ConfigError(f"{record}: not a table of checksums ({error}); delete it to start anew") from error
+    return {str(key): str(digest) for key, digest in table.items()}
 
 
 def _first_line(error: BaseException) -> str:

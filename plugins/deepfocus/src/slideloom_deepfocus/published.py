@@ -81,12 +81,12 @@ def _verify(paths: list[Path], record: Path) -> None:
 
 def _known(record: Path) -> dict[str, str]:
     try:
-        table = json.loads(record.read_text())["sha256"]
+        table = dict(json.loads(record.read_text())["sha256"])
     except FileNotFoundError:
         return {}
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ConfigError(f"{record}: not a table of checksums ({error}); delete it to start anew") from error
-    return {str(name): str(value) for name, value in dict(table).items()}
+    return {str(name): str(value) for name, value in table.items()}
 
 
 def _sha256(path: Path) -> str:

@@ -29,7 +29,10 @@ def _png_bytes(mask: Mask) -> bytes:
 
 
 def _mask_from_png(content: bytes) -> Mask:
-    grey = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE) if content else None
+    try:
+        grey = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE) if content else None
+    except cv2.error as error:  # such as for a size that no image has
+        raise ValueError(f"not a PNG image ({error.err})") from error
     if grey is None:
         raise ValueError("not a PNG image")
     return grey > 127

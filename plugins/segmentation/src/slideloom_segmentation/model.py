@@ -180,9 +180,9 @@ def _loaded(weights: FileState, device: str) -> SegmentModel:
     file = weights.path
     try:
         with safe_open(file, framework="pt") as stored:
-            table = json.loads((stored.metadata() or {}).get(_KEY, "{}"))
+            table = dict(json.loads((stored.metadata() or {}).get(_KEY, "{}")))
             state = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - not a mapping
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, TypeError, RecursionError) as error:
         raise ConfigError(f"{file}: cannot be read as a model: {error}") from error
     if table.get("version") != _VERSION:
         raise ConfigError(

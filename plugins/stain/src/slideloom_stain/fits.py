@@ -166,7 +166,7 @@ def load_fit(path: Path, method: str = "") -> tuple[str, StainFit]:
         raise ConfigError(
             f"{path}: cannot be read ({error.strerror}); target takes a preset, an image or a fit file"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: not a JSON file ({error})") from error
     try:
         return _fit_in(table, method)

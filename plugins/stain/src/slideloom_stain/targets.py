@@ -35,7 +35,10 @@ def decode_rgb(encoded: Any, *, source: str) -> Rgb:
         ConfigError: it is no image.
     """
     flat = np.frombuffer(encoded, np.uint8)
-    found = cv2.imdecode(flat, cv2.IMREAD_COLOR) if flat.size else None
+    try:
+        found = cv2.imdecode(flat, cv2.IMREAD_COLOR) if flat.size else None
+    except cv2.error:  # such as for a size that no image has
+        found = None
     if found is None:
         raise ConfigError(f"{source}: not an image that can be decoded; give a PNG, JPEG or TIFF")
     return np.asarray(cv2.cvtColor(found, cv2.COLOR_BGR2RGB), np.uint8)

@@ -6,7 +6,6 @@ The index holds `arr_0` (n, 2) int64, start byte and total bytes of each record,
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import BinaryIO
 
@@ -62,10 +61,10 @@ def index_of(tfrecord: Path) -> RecordIndex:
 def _stored_index(tfrecord: Path) -> RecordIndex | None:
     try:
         with index_path(tfrecord).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            spans = arrays["arr_0"].astype(np.int64)
-            locations = arrays["locations"].astype(np.int64) if "locations" in arrays else np.empty((0, 2), np.int64)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
-        return None  # missing or unusable: the file itself tells
+            spans = _whole_numbers(arrays["arr_0"])
+            locations = _whole_numbers(arrays["locations"]) if "locations" in arrays else np.empty((0, 2), np.int64)
+    except Exception:  # on damaged bytes zipfile, zlib and numpy raise nearly anything; the file itself tells then
+        return None
     # The name is also used beside feature files with other content, and an old index may lie beside a new file.
     is_ours = spans.ndim == 2 and spans.shape[1:] == (2,)
     if not is_ours or not np.array_equal(spans[:, 0], np.cumsum(spans[:, 1]) - spans[:, 1]):
@@ -73,6 +72,17 @@ def _stored_index(tfrecord: Path) -> RecordIndex | None:
     if int(spans[:, 1].sum()) != tfrecord.stat().st_size:
         return None
     return RecordIndex(spans, locations if locations.shape == spans.shape else None)
+
+
+def _whole_numbers(array: NDArray[np.generic]) -> NDArray[np.int64]:
+    """The array as int64; other writers may have stored it as floats.
+
+    Raises:
+        ValueError: it holds something else.
+    """
+    if array.dtype.kind not in "iuf" or not np.isfinite(array.astype(np.float64)).all():
+        raise ValueError(f"holds {array.dtype}")
+    return array.astype(np.int64)
 
 
 def scan(tfrecord: Path) -> RecordIndex:

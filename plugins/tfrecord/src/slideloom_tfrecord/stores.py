@@ -19,7 +19,10 @@ _RGB = getattr(cv2, "IMREAD_COLOR_RGB", None)  # from OpenCV 4.11 on the decoder
 
 
 def _decoded(encoded: NDArray[np.uint8]) -> Rgb | None:
-    found = cv2.imdecode(encoded, cv2.IMREAD_COLOR if _RGB is None else _RGB)
+    try:
+        found = cv2.imdecode(encoded, cv2.IMREAD_COLOR if _RGB is None else _RGB)
+    except cv2.error:  # of nothing at all, or of a size that no image has
+        return None
     if found is None:
         return None
     return np.asarray(found if _RGB is not None else cv2.cvtColor(found, cv2.COLOR_BGR2RGB), np.uint8)
