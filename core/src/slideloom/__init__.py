@@ -51,6 +51,7 @@ _HOMES = {
         "SlideQc", "TileFilter", "TileStore", "TileStores", "Verdict", "Writer",
     ),
     "storing": ("discard_path", "file_name", "partial_path", "path_inside", "storing_in", "sync_path", "write_whole"),
+    "tables": ("Table", "csv_text", "guarded", "number_in", "open_table", "unguarded"),
     "tiles": ("TileBatch", "TileGeometry", "Tiles"),
     "truncation": ("is_cut_tiff",),
     "wsi": ("WSI", "TileView"),
@@ -167,6 +168,14 @@ if TYPE_CHECKING:
         storing_in as storing_in,
         sync_path as sync_path,
         write_whole as write_whole,
+    )
+    from slideloom.tables import (
+        Table as Table,
+        csv_text as csv_text,
+        guarded as guarded,
+        number_in as number_in,
+        open_table as open_table,
+        unguarded as unguarded,
     )
     from slideloom.tiles import TileBatch as TileBatch, TileGeometry as TileGeometry, Tiles as Tiles
     from slideloom.truncation import is_cut_tiff as is_cut_tiff

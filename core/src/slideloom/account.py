@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +11,7 @@ import numpy as np
 from slideloom.errors import SlideloomError
 from slideloom.planning import SlidePlan
 from slideloom.reports import SlideReport
+from slideloom.tables import csv_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -115,6 +114,12 @@ def tile_frame(plan: SlidePlan, *, every: bool = False) -> pd.DataFrame:
     return frame.astype(dict.fromkeys(("roi_name", "roi_desc", "label"), object))
 
 
+def frame_csv(frame: pd.DataFrame) -> str:
+    """A table as CSV, as `DataFrame.to_csv` writes it, but text stays text in a spreadsheet."""
+    cells = frame.astype(object).where(frame.notna(), "")
+    return csv_text(frame.columns, cells.itertuples(index=False, name=None))
+
+
 def kept_or_dropped(plan: SlidePlan) -> list[str]:
     """For each planned tile "kept", or the step that dropped it."""
     return ["kept" if word == "candidate" else word for word in plan.ledger.status()]
@@ -135,8 +140,4 @@ def tile_table_csv(plan: SlidePlan) -> str:
     }
     for step, scores in ledger.scores.items():
         columns[step] = ["" if np.isnan(score) else f"{score:.4g}" for score in scores.tolist()]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(zip(*columns.values(), strict=True))
-    return text.getvalue()
+    return csv_text(columns, zip(*columns.values(), strict=True))

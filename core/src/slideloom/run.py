@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import glob
-import io
 import json
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
@@ -34,6 +32,7 @@ from slideloom.shorthand import named_step
 from slideloom.slide import slide_name
 from slideloom.steps import Executor
 from slideloom.storing import storing_in, write_whole
+from slideloom.tables import csv_text
 from slideloom.workers import report_progress
 
 log = logging.getLogger(__name__)
@@ -304,7 +303,8 @@ def _write_errors(path: Path, run: RunReport) -> None:
         if not run.failed:
             path.unlink(missing_ok=True)
             return
-        write_whole(path, _csv(("slide", "path", "error"), ((r.slide, r.path, r.error) for r in run.failed)))
+        table = csv_text(("slide", "path", "error"), ((r.slide, r.path, r.error) for r in run.failed))
+        write_whole(path, table.encode())
 
 
 def _write_burden(root: Path, run: RunReport) -> None:
@@ -324,14 +324,6 @@ def _write_burden(root: Path, run: RunReport) -> None:
                 write_whole(path, "".join(lines).encode())
             else:
                 path.unlink(missing_ok=True)
-
-
-def _csv(header: Sequence[str], rows: Iterable[Sequence[str]]) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return text.getvalue().encode()
 
 
 def versions() -> dict[str, str]:

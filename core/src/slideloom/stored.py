@@ -15,6 +15,7 @@ from slideloom.plugins import registry
 from slideloom.reports import SlideReport
 from slideloom.sources import Source
 from slideloom.steps import TileStore, TileStores
+from slideloom.tables import unguarded
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,10 +105,11 @@ def read_tile_table(path: Path) -> pd.DataFrame:
 
     try:
         frame = pd.read_csv(path, dtype=dict.fromkeys(_TEXT, str), keep_default_na=False, na_values=[""])
-    except (OSError, ValueError) as error:
+        for name in _TEXT:
+            text = frame[name].map(unguarded, na_action="ignore")
+            frame[name] = text.astype(object).where(text.notna(), None)
+    except (OSError, ValueError, KeyError) as error:
         raise ConfigError(f"{path}: the tile table cannot be read ({error}); run the slide again with redo") from error
-    for name in _TEXT:
-        frame[name] = frame[name].astype(object).where(frame[name].notna(), None)
     return frame
 
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from slideloom.account import frame_csv
 from slideloom.cli.options import tile_share, tile_width
 from slideloom.errors import ConfigError
 from slideloom.project import Project
@@ -172,7 +173,7 @@ def _thumbnails(project: Project, chosen: argparse.Namespace) -> int:
 
 def _tiles(project: Project, chosen: argparse.Namespace) -> int:
     frame = _dataset(project, chosen).tile_dataframe(every=chosen.every, planned=chosen.planned)
-    text = frame.to_csv(index=False)
+    text = frame_csv(frame)
     if chosen.out is None:
         sys.stdout.write(text)
     else:

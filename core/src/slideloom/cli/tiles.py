@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from slideloom.account import kept_or_dropped, tile_frame
+from slideloom.account import frame_csv, kept_or_dropped, tile_frame
 from slideloom.cli.options import add_plan_options, plan_table
 from slideloom.errors import ConfigError
 from slideloom.geojson import write_tiles_geojson
@@ -58,11 +58,11 @@ def _write(plan: SlidePlan, out: Path | None, *, kept_only: bool) -> None:
         return
     frame = tile_frame(plan, every=not kept_only)
     if out is None:
-        sys.stdout.write(frame.to_csv(index=False))
+        sys.stdout.write(frame_csv(frame))
         return
     with storing_in(out.parent):
         if out.suffix.lower() == ".csv":
-            write_whole(out, frame.to_csv(index=False).encode())
+            write_whole(out, frame_csv(frame).encode())
             return
         try:
             content = frame.to_parquet(index=False)
