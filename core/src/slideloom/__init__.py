@@ -47,8 +47,8 @@ _HOMES = {
     "slide": ("Level", "Resolution", "Slide", "SlideInfo", "levels_from_sizes", "slide_name"),
     "stain": ("StainNormalizer",),
     "steps": (
-        "Executor", "Normalized", "Normalizer", "Placement", "QcResult", "Reader", "RoiSource", "Scene", "Sink",
-        "SlideQc", "TileFilter", "TileStore", "TileStores", "Verdict", "Writer",
+        "Executor", "Normalized", "Normalizer", "Placed", "Placement", "QcResult", "Reader", "RoiSource", "Scene",
+        "Sink", "SlideQc", "TileFilter", "TileStore", "TileStores", "Verdict", "Writer",
     ),
     "storing": ("discard_path", "file_name", "partial_path", "path_inside", "storing_in", "sync_path", "write_whole"),
     "tables": ("Table", "csv_text", "guarded", "number_in", "open_table", "unguarded"),
@@ -147,6 +147,7 @@ if TYPE_CHECKING:
         Executor as Executor,
         Normalized as Normalized,
         Normalizer as Normalizer,
+        Placed as Placed,
         Placement as Placement,
         QcResult as QcResult,
         Reader as Reader,

@@ -24,7 +24,7 @@ from slideloom.regions import Region, Regions
 from slideloom.selection import regions_mask, select_tiles
 from slideloom.settings import digest_of
 from slideloom.slide import Slide
-from slideloom.steps import QcKind, QcResult, Scene
+from slideloom.steps import Placed, QcKind, QcResult, Scene
 from slideloom.tiles import Tiles
 from slideloom.tiling import tile_geometry
 
@@ -91,11 +91,17 @@ def plan_slide(slide: Slide, pipeline: Pipeline, *, threads: int = 1) -> SlidePl
     known = Regions(items=items, notes=notes, source=sources) if found else None
     scene = Scene(geometry=geometry, regions=known, threads=threads)
     with blaming(pipeline.places, "placement", slide.info.name):
-        tiles = pipeline.places.build().place(slide, scene)
-    _check_tiles(tiles, pipeline, slide.info.name)
+        found_places = pipeline.places.build().place(slide, scene)
+    placed = found_places if isinstance(found_places, Placed) else Placed(found_places)
+    tiles, name = placed.tiles, pipeline.places.name
+    _check_placed(placed, f"placement '{name}' broke its contract on slide {slide.info.name}:")
     plan = SlidePlan(slide=slide, scene=scene, ledger=Ledger(tiles), roi_uses=uses)
     plan.warnings.extend(notes)
-    if not len(tiles):
+    plan.warnings.extend(f"{name}: {note}" for note in placed.notes)
+    plan.metrics.update({f"{name}.{key}": float(value) for key, value in placed.metrics.items()})
+    if not len(tiles) and pipeline.placement is not None:
+        plan.warnings.append(f"placement '{name}' found no place for a tile")
+    elif not len(tiles):
         size = slide.info.size
         plan.warnings.append(
             f"no tile fits: a tile covers {geometry.footprint.width} x {geometry.footprint.height} level-0 pixels, "
@@ -104,8 +110,8 @@ def plan_slide(slide: Slide, pipeline: Pipeline, *, threads: int = 1) -> SlidePl
     return plan
 
 
-def _check_tiles(tiles: Tiles, pipeline: Pipeline, slide: str) -> None:
-    broke = f"placement '{pipeline.places.name}' broke its contract on slide {slide}:"
+def _check_placed(placed: Placed, broke: str) -> None:
+    tiles = placed.tiles
     if not isinstance(tiles, Tiles):
         raise PluginError(f"{broke} wanted Tiles, got {type(tiles).__name__}")
     if not np.array_equal(tiles.index, np.arange(len(tiles))):
@@ -113,6 +119,9 @@ def _check_tiles(tiles: Tiles, pipeline: Pipeline, slide: str) -> None:
     columns = (tiles.x, tiles.y, tiles.grid_x, tiles.grid_y, tiles.roi)
     if any(column.shape != (len(tiles),) for column in columns):
         raise PluginError(f"{broke} columns of {sorted({len(column) for column in columns})} rows, not {len(tiles)}")
+    for key, value in placed.metrics.items():
+        if not isinstance(value, int | float | np.number) or not np.isfinite(value):
+            raise PluginError(f"{broke} metric '{key}' must be a finite number, not {value!r}")
 
 
 def _find_regions(use: RoiUse, slide: Slide) -> Regions | None:
