@@ -164,17 +164,24 @@ def _fingerprint(path: Path) -> list[object]:
 
 
 def apply_regions(plan: SlidePlan) -> None:
-    """Reject tiles by region, and note which region each kept tile belongs to."""
+    """Reject tiles by region, and note which region each kept tile belongs to.
+
+    Each source is a condition of its own: a tile stays that all of them keep, and belongs to a region of the first
+    that has one for it. Where nothing is left, a warning says how many tiles each source by itself keeps.
+    """
     start = 0
     ledger = plan.ledger
     owner = ledger.tiles.roi.copy()
+    kept_by: list[str] = []
     for use, regions in plan.roi_uses:
+        name = use.source.name
         if regions is None or not regions.items:
             if use.method == "inside":
-                plan.warnings.append(f"roi '{use.source.name}' has no regions for this slide, and method is 'inside'")
+                plan.warnings.append(f"roi '{name}' has no regions for this slide, and method is 'inside'")
                 ledger.reject(np.arange(len(ledger)), "roi")
+                kept_by.append(f"roi '{name}' (inside) keeps 0")
             elif use.method == "auto":
-                plan.warnings.append(f"roi '{use.source.name}' has no regions for this slide: all of it is used")
+                plan.warnings.append(f"roi '{name}' has no regions for this slide: all of it is used")
             continue
         selection = select_tiles(
             ledger.tiles,
@@ -185,10 +192,20 @@ def apply_regions(plan: SlidePlan) -> None:
             artifact_labels=use.artifacts,
         )
         ledger.reject(~selection.keep, "roi")
+        kept_by.append(f"roi '{name}' ({use.method}) keeps {np.count_nonzero(selection.keep)}")
         owned = (owner < 0) & (selection.roi >= 0)
         owner[owned] = selection.roi[owned] + start
         start += len(regions.items)
     ledger.tiles = attrs.evolve(ledger.tiles, roi=owner)
+    if start and len(ledger) and not len(ledger.candidates()):
+        plan.warnings.append(_none_left(kept_by, len(ledger)))
+
+
+def _none_left(kept_by: list[str], count: int) -> str:
+    said = f"regions leave no tile: {', '.join(kept_by)} of {count}"
+    if len(kept_by) == 1:
+        return f"{said}; do they lie where tiles are, and is `method` as meant?"
+    return f"{said}; each [[roi]] is a condition of its own, so put regions that belong together into one source"
 
 
 def assess_slide(plan: SlidePlan, pipeline: Pipeline) -> None:
