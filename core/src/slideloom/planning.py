@@ -192,7 +192,8 @@ def apply_regions(plan: SlidePlan) -> None:
             artifact_labels=use.artifacts,
         )
         ledger.reject(~selection.keep, "roi")
-        kept_by.append(f"roi '{name}' ({use.method}) keeps {np.count_nonzero(selection.keep)}")
+        where = f", {regions.source}" if regions.source else ""
+        kept_by.append(f"roi '{name}' ({use.method}{where}) keeps {np.count_nonzero(selection.keep)}")
         owned = (owner < 0) & (selection.roi >= 0)
         owner[owned] = selection.roi[owned] + start
         start += len(regions.items)

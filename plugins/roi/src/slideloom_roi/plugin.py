@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from slideloom import RoiSource, Settings, hookimpl
 
-from slideloom_roi.settings import GeoJson, Ndpa, QuPathCsv, RoiFolder
+from slideloom_roi.settings import GeoJson, Ndpa, QuPathCsv, RoiFolder, Xml
 
 
 @hookimpl
 def slideloom_roi_sources() -> Sequence[type[Settings[RoiSource]]]:
-    """The three file formats, and a folder of any of them."""
-    return [QuPathCsv, GeoJson, Ndpa, RoiFolder]
+    """The file formats, and a folder of any of them."""
+    return [QuPathCsv, GeoJson, Ndpa, Xml, RoiFolder]
