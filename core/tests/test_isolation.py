@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import ClassVar
 import attrs, numpy as np
 from slideloom import (
-    Normalized, Normalizer, Placement, QcResult, Region, Regions, RoiSource, Settings, Sink, SlideQc, TileFilter,
-    Tiles, Verdict, Writer, hookimpl, option,
+    Normalized, Normalizer, Placed, Placement, QcResult, Region, Regions, RoiSource, Settings, Sink, SlideQc,
+    TileFilter, Tiles, Verdict, Writer, hookimpl, option,
 )
 from slideloom_testing.slides import Analytic
 
@@ -105,6 +105,10 @@ class OddPlacement(Step, Placement):
                 return Tiles(index, x, x[:2], x, x, index, footprint=scene.geometry.footprint)
             if self.how == "list":
                 return x.tolist()
+        if self.how.startswith("placed"):
+            tiles = Tiles(index, x, x, index, index * 0, index * 0 - 1, footprint=scene.geometry.footprint)
+            number = float("nan") if self.how == "placed nan" and slide.info.name == "a" else 3
+            return Placed(tiles, ("3 cells are off the slide",), {"off_slide": number})
         return Tiles(index, x, x, index, index * 0, index * 0 - 1, footprint=scene.geometry.footprint)
 
 
@@ -245,6 +249,7 @@ def pipeline(**tables: Any) -> Any:
         ("placement", "twice", "`index` must count from 0 without gaps or repetition"),
         ("placement", "columns", r"columns of \[2, 4\] rows, not 4"),
         ("placement", "list", "wanted Tiles, got list"),
+        ("placement", "placed nan", "metric 'off_slide' must be a finite number, not nan"),
         ("sink", "open", "wanted a Writer, got"),
         ("sink", "encode", r"wanted \d+ encoded tiles"),
         ("sink", "write", "KeyError: 'lost'"),
@@ -269,6 +274,18 @@ def test_a_step_that_misbehaves_is_named_with_the_slide_and_harms_no_other(
     assert "b" in {path.stem for path in (tmp_path / "out").rglob("*") if path.suffix in (".raw", ".odd")}
     assert not list((tmp_path / "out").rglob("*.partial"))
     assert not (tmp_path / "out" / "raw" / "a.raw").exists()
+
+
+def test_what_a_placement_leaves_out_is_in_the_slides_report(
+    raw: Install, analytic: WriteSlide, tmp_path: Path
+) -> None:
+    raw("odd_plugin", STEPS)
+
+    (report,) = run_pipeline(pipeline(placement={"use": "odd", "how": "placed"}), [analytic("a")], tmp_path).slides
+
+    assert report.planned == 4
+    assert report.metrics["odd.off_slide"] == 3
+    assert "odd: 3 cells are off the slide" in report.warnings
 
 
 @pytest.mark.parametrize(

@@ -67,10 +67,10 @@ def test_an_mpp_file_gives_one_or_two_values_per_slide(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("slide,mpp\na,half\n", "line 2: mpp of a is not a number: 'half'; write microns"),
+        ("slide,mpp\na,half\n", "line 2, column mpp: 'half' is not a number; write it like 1234.5"),
         ("slide,mpp\na,0.5\na,0.6\n", "line 3: slide a is listed twice; keep one"),
         ("slide,mpp\n\na,0.5\n\nb,\n", "line 5: slide or mpp is empty; fill it in"),
-        ("slide,mpp\na,500\n", "line 2: mpp of a is 500, outside .*; write"),
+        ("slide,mpp\na,500\n", "line 2, column mpp: mpp of a is 500, outside .*; write"),
         ("name,value\na,0.5\n", "needs the columns slide,mpp; has name, value"),
     ],
 )
@@ -91,7 +91,7 @@ def test_an_mpp_file_is_parsed_again_only_when_it_has_changed(tmp_path: Path) ->
     path.write_text("slide,mpp\na,0.25\n")
     assert read_mpp_file(path)["a"].x == 0.25
     path.unlink()
-    with pytest.raises(ConfigError, match=r"mpp\.csv: cannot be read as CSV: .*; give a UTF-8 file"):
+    with pytest.raises(ConfigError, match=r"mpp\.csv: cannot be read as a table: No such file .*; check the file"):
         read_mpp_file(path)
 
 

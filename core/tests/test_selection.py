@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from typing import Any
+
 import numpy as np
 import pytest
 import shapely
@@ -56,17 +59,23 @@ def brute_centre(tiles: Tiles, regions: Regions, method: str, artifacts: tuple[s
         whole = method == "outside" or not wanted
         good = (not holders if whole else bool(holders)) and not spoiled
         keep.append(good)
-        roi.append(holders[-1] if good and not whole else -1)
+        smallest = min(holders, key=lambda i: (regions.items[i].shape.area, regions.items[i].name), default=-1)
+        roi.append(smallest if good and not whole else -1)
     return Selection(np.array(keep), np.array(roi))
 
 
 def brute_shares(
     tiles: Tiles, regions: Regions, method: str, artifacts: tuple[str, ...]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(N,) share that counts, and (N, R) share of each region less the artifacts."""
+    """(N,) share that counts, and (N, R) share of each region less the artifacts and less smaller regions."""
     bad = shapely.union_all([region.shape for region in regions.items if region.label in artifacts])
-    good = [None if region.label in artifacts else region.shape.difference(bad) for region in regions.items]
-    union = shapely.union_all([shape for shape in good if shape is not None])
+    good: list[Any] = [None] * len(regions.items)
+    taken = bad
+    for i in sorted(range(len(good)), key=lambda i: (regions.items[i].shape.area, regions.items[i].name)):
+        if regions.items[i].label not in artifacts:
+            good[i] = regions.items[i].shape.difference(taken)
+            taken = taken.union(regions.items[i].shape)
+    union = shapely.union_all([r.shape for r in regions.items if r.label not in artifacts]).difference(bad)
     slide = box(-(10**5), -(10**5), 10**5, 10**5)
     whole = all(shape is None for shape in good)
     counted = (
@@ -167,14 +176,39 @@ def test_an_odd_footprint_has_its_centre_on_a_half() -> None:
     assert select_tiles(tiles, regions_of(box(50.6, 0, 60, 101)), method="inside", by="center").keep.tolist() == [False]
 
 
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
 @pytest.mark.parametrize("by", ["center", "proportion"])
-def test_where_regions_overlap_the_last_has_the_tile(by) -> None:
-    tiles = grid(extent=300)
-    regions = regions_of(box(0, 0, 300, 300), box(0, 0, 200, 300), box(0, 0, 100, 300))
+def test_where_regions_overlap_the_smallest_has_the_tile_in_any_order(by, order) -> None:
+    shapes = (box(0, 0, 300, 300), box(0, 0, 200, 300), box(0, 0, 100, 300))
+    regions = Regions(tuple(Region(f"R{i}", shapes[i], label=f"class {i}") for i in order))
 
-    found = select_tiles(tiles, regions, method="inside", by=by)
+    found = select_tiles(grid(extent=300), regions, method="inside", by=by)
 
-    assert found.roi.reshape(3, 3)[0].tolist() == [2, 1, 0]
+    names = [regions.items[roi].name for roi in found.roi.reshape(3, 3)[0]]
+    assert names == ["R2", "R1", "R0"]
+
+
+@pytest.mark.parametrize("by", ["center", "proportion"])
+@pytest.mark.parametrize("names", ["ab", "ba"])
+def test_of_regions_of_one_size_the_name_that_sorts_first_has_the_tile(by, names) -> None:
+    corners = [(0, 0), (100, 0), (100, 100), (0, 100)]
+    # the same square from another corner on, and one that is smaller by less than anybody can draw
+    shapes = (Polygon(corners), Polygon([*corners[2:], *corners[:2]]), box(0, 0, 100, 100 - 1e-8))
+    regions = Regions(tuple(Region(name, shape) for name, shape in zip(f"{names}c", shapes, strict=True)))
+
+    found = select_tiles(grid(extent=100), regions, method="inside", by=by)
+
+    assert regions.items[found.roi[0]].name == "a"
+
+
+def test_by_proportion_what_lies_in_a_smaller_region_is_not_counted_for_the_larger() -> None:
+    tiles = grid(extent=100)
+    around, within = box(-500, -500, 600, 600), box(0, 0, 51, 100)
+
+    # of the tile 51 % belong to the small region, 49 % to the one around it, which covers all of it
+    assert select_tiles(tiles, regions_of(around, within), method="inside", by="proportion").roi.tolist() == [1]
+    within = box(0, 0, 49, 100)
+    assert select_tiles(tiles, regions_of(around, within), method="inside", by="proportion").roi.tolist() == [0]
 
 
 def test_by_proportion_the_region_with_the_largest_share_has_the_tile() -> None:

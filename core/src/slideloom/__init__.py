@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "slideloom.base.csv_tables": ("Table", "csv_text", "guarded", "number_in", "open_table", "unguarded"),
     "slideloom.base.errors": (
         "ConfigError", "MissingResolution", "OutputError", "PluginError", "RoiError", "SlideError",
         "SlideloomError", "UnsupportedSlide",
@@ -40,7 +41,7 @@ _HOMES = {
     "slideloom.steps.encoding": ("ImageEncoder", "ImageOptions"),
     "slideloom.steps.executor": ("Executor",),
     "slideloom.steps.normalizer": ("Normalized", "Normalizer"),
-    "slideloom.steps.placement": ("Placement",),
+    "slideloom.steps.placement": ("Placed", "Placement"),
     "slideloom.steps.reader": ("Reader",),
     "slideloom.steps.reports": ("RunReport", "SlideReport"),
     "slideloom.steps.roi_source": ("RoiSource",),
@@ -83,6 +84,14 @@ if TYPE_CHECKING:
     from slideloom_stain.library import StainNormalizer as StainNormalizer
     from slideloom_torch.devices import torch_device as torch_device
 
+    from slideloom.base.csv_tables import (
+        Table as Table,
+        csv_text as csv_text,
+        guarded as guarded,
+        number_in as number_in,
+        open_table as open_table,
+        unguarded as unguarded,
+    )
     from slideloom.base.errors import (
         ConfigError as ConfigError,
         MissingResolution as MissingResolution,
@@ -184,7 +193,7 @@ if TYPE_CHECKING:
     from slideloom.steps.encoding import ImageEncoder as ImageEncoder, ImageOptions as ImageOptions
     from slideloom.steps.executor import Executor as Executor
     from slideloom.steps.normalizer import Normalized as Normalized, Normalizer as Normalizer
-    from slideloom.steps.placement import Placement as Placement
+    from slideloom.steps.placement import Placed as Placed, Placement as Placement
     from slideloom.steps.reader import Reader as Reader
     from slideloom.steps.reports import RunReport as RunReport, SlideReport as SlideReport
     from slideloom.steps.roi_source import RoiSource as RoiSource

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
+import io
 import json
 import subprocess
 import sys
@@ -11,12 +14,13 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
-from slideloom import Box, ConfigError, Scene, SlideError, Tiles
+from slideloom import Box, ConfigError, Placed, Scene, SlideError
 from slideloom.base.geometry import Size
-from slideloom_cells import CsvCells, QuPathCells, tiles_around
+from slideloom_cells import CsvCells, QuPathCells, placed_around
 from slideloom_testing import PixelsSlide, PlacementContract, scene_of
 
 FOOTPRINT = 101
+PX = Size(10, 10)
 
 
 def slide_of(name: str = "a", *, mpp: float = 0.5, bounds: Box | None = None, **properties: str) -> PixelsSlide:
@@ -35,12 +39,18 @@ def scene(footprint: int = FOOTPRINT) -> Scene:
     return scene_of(tile_px=footprint, footprint=Size(footprint, footprint), mpp=0.5)
 
 
-def centres(tiles: Tiles) -> list[tuple[int, int]]:
-    return list(zip(tiles.loc_x.tolist(), tiles.loc_y.tolist(), strict=True))
+def centres(places: Placed) -> list[tuple[int, int]]:
+    return list(zip(places.tiles.loc_x.tolist(), places.tiles.loc_y.tolist(), strict=True))
+
+
+def place(folder: Path, slide: PixelsSlide | None = None, **options: Any) -> Placed:
+    found = QuPathCells(folder=folder, **options).build().place(slide or slide_of(), scene())
+    assert isinstance(found, Placed)
+    return found
 
 
 def placed(folder: Path, slide: PixelsSlide | None = None, **options: Any) -> list[tuple[int, int]]:
-    return centres(QuPathCells(folder=folder, **options).build().place(slide or slide_of(), scene()))
+    return centres(place(folder, slide, **options))
 
 
 def features(*given: Any) -> str:
@@ -95,6 +105,97 @@ def test_pixels_stay_pixels_and_decimal_commas_are_read(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("Centroid X px;Centroid Y px\n10,4;20,6\n")
 
     assert placed(tmp_path) == [(10, 21)]
+    assert place(tmp_path).notes == (
+        "a.csv: decimal commas were read as points, the first in line 2, column Centroid X px",
+    )
+
+
+@pytest.mark.parametrize("decimal", [".", ","])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("first", ["", "sep={}\n"])
+def test_every_separator_goes_with_every_decimal(tmp_path: Path, separator: str, decimal: str, first: str) -> None:
+    out = io.StringIO(newline="")
+    rows = [
+        ["Image", "Centroid X µm", "Centroid Y µm"],
+        ["a.svs", *(f"{v}".replace(".", decimal) for v in (100.5, 50.5))],
+    ]
+    csv.writer(out, delimiter=separator, lineterminator="\n").writerows(rows)
+    (tmp_path / "a.tsv").write_text(first.format(separator) + out.getvalue(), encoding="utf-8")
+
+    assert placed(tmp_path) == [(201, 101)]
+
+
+def test_a_unit_that_no_column_names_is_asked_for_not_guessed(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("Image,Centroid X,Centroid Y\na.svs,200,300\n")
+
+    with pytest.raises(SlideError) as caught:
+        placed(tmp_path)
+
+    said = str(caught.value)
+    assert said.startswith(f"{tmp_path / 'a.csv'}, line 1, column Centroid X: names no unit")
+    assert 'unit = "px" (level-0 pixels) or unit = "um" (microns)' in said
+    assert placed(tmp_path, unit="px") == [(200, 300)]
+    assert placed(tmp_path, unit="um") == [(400, 600)]
+
+
+def test_the_columns_own_unit_goes_before_the_one_that_is_set(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("Centroid X µm,Centroid Y µm\n100,150\n", encoding="utf-8")
+
+    assert placed(tmp_path, unit="px") == [(200, 300)]
+
+
+@pytest.mark.parametrize("unit", ["mm", "nm", "cm", "m", "inch"])
+def test_another_unit_is_refused_and_not_taken_for_microns(tmp_path: Path, unit: str) -> None:
+    (tmp_path / "a.csv").write_text(f"Centroid X {unit},Centroid Y {unit}\n0.1,0.15\n")
+
+    with pytest.raises(
+        SlideError, match=rf"column Centroid X {unit}: the unit '{unit}' is not known; export in px or um"
+    ):
+        placed(tmp_path, unit="um")
+
+
+@pytest.mark.parametrize(
+    "titles",
+    [
+        ("Centroid X: µm", "Centroid Y: µm"), ("Centroid.X.µm", "Centroid.Y.µm"), ("Centroid_X_um", "Centroid_Y_um"),
+        ("centroid x (micrometers)", "centroid y (micrometers)"), ("Centroid X px\tCentroid X µm", "Centroid Y µm"),
+        ("Centroid X\tCentroid X µm", "Centroid Y\tCentroid Y µm"),
+    ],
+)  # fmt: skip
+def test_the_pair_of_columns_that_has_a_unit_is_taken(tmp_path: Path, titles: tuple[str, str]) -> None:
+    header = "\t".join(titles)
+    row = "\t".join("100" if "x" in title.lower().split("centroid")[1] else "150" for title in header.split("\t"))
+    (tmp_path / "a.tsv").write_text(f"{header}\n{row}\n", encoding="utf-8")
+
+    assert placed(tmp_path) == [(200, 300)]
+
+
+def test_a_table_that_may_be_of_another_slide_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "b.csv").write_text("Centroid X px,Centroid Y px\n1,2\n")
+
+    with pytest.raises(
+        SlideError, match=r"b\.csv: has no column Image and is not named as a\.svs.*another slide; name it"
+    ):
+        placed(tmp_path)
+    (said,) = place(tmp_path / "b.csv").notes  # named by the user himself
+    assert said.startswith("all cells in b.csv were taken for a.svs")
+    assert place(tmp_path, slide_of("b")).notes == ()
+
+
+@pytest.mark.parametrize("name", ["a.csv.gz", "a.CSV", "a.svs.Csv.GZ", "A\u0308.csv"])
+def test_packed_tables_and_capital_letters_are_read(tmp_path: Path, name: str) -> None:
+    content = b"Centroid X px,Centroid Y px\n1,2\n"
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.lower().endswith("gz") else content)
+
+    assert placed(tmp_path, slide_of("\u00c4" if name.startswith("A") else "a")) == [(1, 2)]
+
+
+def test_a_table_without_rows_says_so(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("Centroid X px,Centroid Y px\n")
+
+    found = place(tmp_path)
+
+    assert (len(found.tiles), found.notes) == (0, ("a.csv: holds no row",))
 
 
 def test_microns_count_by_the_calibration_of_the_file_not_of_the_run(tmp_path: Path) -> None:
@@ -169,6 +270,29 @@ def test_geojson_of_other_shapes_and_ages_is_read(tmp_path: Path) -> None:
     assert placed(tmp_path / "one.geojson") == [(15, 15)]
 
 
+def test_cells_without_an_outline_are_left_out_and_counted(tmp_path: Path) -> None:
+    line = [[100, 100], [120, 100], [100, 100]]
+    given = [
+        feature("cell", {"type": "Polygon", "coordinates": []}),
+        feature("cell", square(10, 10, 10)),
+        feature("cell", {"type": "Polygon", "coordinates": [[[5, 5]]]}),
+        feature("cell", {"type": "MultiPolygon", "coordinates": []}),
+        feature("detection", {"type": "Polygon", "coordinates": [line]}),
+    ]
+    (tmp_path / "a.geojson.gz").write_bytes(gzip.compress(features(*given).encode()))
+
+    found = place(tmp_path)
+
+    assert centres(found) == [(15, 15), (110, 100)]
+    assert found.notes == ("a.geojson.gz: cells left out for want of an outline: 3, the first is object 1",)
+
+
+def test_geojson_that_is_named_itself_is_told_to_be_taken_for_the_slide(tmp_path: Path) -> None:
+    (tmp_path / "cells.geojson").write_text(features(feature("cell", square(10, 10, 10))))
+
+    assert "all cells in cells.geojson were taken for a.svs" in place(tmp_path / "cells.geojson").notes[0]
+
+
 def test_geojson_classes_are_chosen_by_any_of_their_names(tmp_path: Path) -> None:
     kinds: list[Any] = [{"name": "Tumor"}, {"names": ["Tumor", "Positive"]}, {"name": "Stroma"}, None]
     given = [feature("cell", square(10 * i, 0, 2), properties={"classification": kind}) for i, kind in enumerate(kinds)]
@@ -193,9 +317,10 @@ def test_damaged_geojson_names_the_file_and_the_remedy(tmp_path: Path, content: 
     [
         ("x,y\n1,2\n", "names no centroids"),
         ("Centroid X px,Centroid Y px\n1,2\n3,oops\n", "line 3"),
-        ("Centroid X px,Centroid Y px\n1,nan\n", "line 2"),
-        ("Centroid X px,Centroid Y µm\n1,2\n", "x is in px and y in um"),
-        ("", "names no centroids"),
+        ("Centroid X px,Centroid Y px\n1,nan\n", "line 2, column Centroid Y px: 'nan' is not a number"),
+        ("Centroid X px,Centroid Y px\n,1\n", "line 2, column Centroid X px: '' is not a number"),
+        ("Centroid X px,Centroid Y µm\n1,2\n", "line 1: has x in px and y in um; export the measurements again"),
+        ("", "is empty"),
     ],
 )
 def test_damaged_tables_say_where(tmp_path: Path, content: str, message: str) -> None:
@@ -205,32 +330,38 @@ def test_damaged_tables_say_where(tmp_path: Path, content: str, message: str) ->
         placed(tmp_path)
 
 
-def test_cells_beside_the_slide_are_an_error_and_strays_are_left_out() -> None:
+def test_cells_beside_the_slide_are_counted_and_are_an_error_where_all_are() -> None:
     info = slide_of().info
 
-    stray = tiles_around(np.array([[5.0, 5.0], [-3.0, 5.0], [999.4, 799.4], [999.6, 5.0]]), info, Size(10, 10))
+    found = placed_around(np.array([[5.0, 5.0], [-3.0, 5.0], [999.4, 799.4], [999.6, 5.0], [np.nan, 1e300]]), info, PX)
 
-    assert centres(stray) == [(5, 5), (999, 799)]
+    assert centres(found) == [(5, 5), (999, 799)]
+    assert found.metrics == {"cells": 5, "off_slide": 3, "over_edge": 0}
+    (said,) = found.notes
+    assert said.startswith("3 of 5 cells lie off the slide (1000 x 800 pixels) and get no tile, the first at -3, 5;")
     with pytest.raises(SlideError, match="none of 2 cells is on the slide"):
-        tiles_around(np.array([[5000.0, 5.0], [6000.0, 5.0]]), info, Size(10, 10))
+        placed_around(np.array([[5000.0, 5.0], [6000.0, 5.0]]), info, PX)
 
 
 @pytest.mark.parametrize("side", [10, 11])
 def test_the_tile_is_centred_on_the_cell(side: int) -> None:
-    tiles = tiles_around(np.array([[100.0, 200.0]]), slide_of().info, Size(side, side))
+    found = placed_around(np.array([[100.0, 200.0]]), slide_of().info, Size(side, side))
 
     # The rule of existing data sets: top left is the centroid less int(side / 2).
-    assert (tiles.x[0], tiles.y[0]) == (100 - side // 2, 200 - side // 2)
-    assert centres(tiles) == [(100, 200)]
+    assert (found.tiles.x[0], found.tiles.y[0]) == (100 - side // 2, 200 - side // 2)
+    assert centres(found) == [(100, 200)]
+    assert found.notes == ()
 
 
-def test_edge_drop_leaves_out_tiles_over_the_side() -> None:
+def test_edge_drop_leaves_out_tiles_over_the_side_and_counts_them() -> None:
     points = np.array([[5.0, 5.0], [4.0, 5.0], [995.0, 795.0], [996.0, 795.0]])
 
-    assert len(tiles_around(points, slide_of().info, Size(10, 10), edge="pad")) == 4
-    dropped = tiles_around(points, slide_of().info, Size(10, 10), edge="drop")
+    assert len(placed_around(points, slide_of().info, PX, edge="pad").tiles) == 4
+    dropped = placed_around(points, slide_of().info, PX, edge="drop")
     assert centres(dropped) == [(5, 5), (995, 795)]
-    assert dropped.index.tolist() == dropped.grid_x.tolist() == [0, 1]
+    assert dropped.tiles.index.tolist() == dropped.tiles.grid_x.tolist() == [0, 1]
+    assert dropped.metrics == {"cells": 4, "off_slide": 0, "over_edge": 2}
+    assert dropped.notes == ("2 of 4 cells get no tile, for it would reach over the slide's side (edge = 'drop')",)
 
 
 def test_plain_csv_has_columns_units_and_slides_of_choice(tmp_path: Path) -> None:
@@ -239,10 +370,28 @@ def test_plain_csv_has_columns_units_and_slides_of_choice(tmp_path: Path) -> Non
 
     def cells(**options: Any) -> list[tuple[int, int]]:
         settings = CsvCells(folder=tmp_path, x="px_x", y="px_y", **options)
-        return centres(settings.build().place(slide_of(), scene()))
+        return centres(settings.build().place(slide_of(), scene()))  # type: ignore[arg-type]
 
     assert cells() == [(10, 20)]
     assert cells(unit="um") == [(20, 40)]
+
+
+def test_a_column_named_after_another_unit_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("x_um,y_um\n10,20\n")
+
+    def cells(**options: Any) -> list[tuple[int, int]]:
+        return centres(CsvCells(folder=tmp_path, x="x_um", y="y_um", **options).build().place(slide_of(), scene()))  # type: ignore[arg-type]
+
+    with pytest.raises(SlideError, match='line 1, column x_um: is named as um, but taken as px; set unit = "um"'):
+        cells()
+    assert cells(unit="um") == [(20, 40)]
+
+
+def test_a_missing_column_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("x,Y_px\n10,20\n")
+
+    with pytest.raises(SlideError, match=r"a\.csv: has no column 'y', but x, Y_px; name it by `x` and `y`"):
+        CsvCells(folder=tmp_path).build().place(slide_of(), scene())
 
 
 def test_missing_files_say_what_to_do(tmp_path: Path) -> None:
@@ -265,7 +414,7 @@ def peak():  # not ru_maxrss, which starts at the size of the process that start
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 
 before = peak()
-points = geojson_centroids(Path(sys.argv[1]))
+points, _ = geojson_centroids(Path(sys.argv[1]))
 print(len(points), peak() - before)
 """
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import shapely
-from slideloom import ConfigError, pipeline_from_table, registry, run_pipeline
+from slideloom import PluginError, pipeline_from_table, registry, run_pipeline
 from slideloom.base.geometry import Size
 from slideloom_cells import Cellpose, Nuclei, find_nuclei
 from slideloom_testing import DemoSlide, PixelsSlide, PlacementContract, scene_of
@@ -120,9 +120,9 @@ def test_a_finer_slide_gives_the_same_places() -> None:
 
 def test_cellpose_that_is_not_installed_is_named_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cellpose", None)
-    monkeypatch.setitem(sys.modules, "cellpose.models", None)
+    monkeypatch.delitem(sys.modules, "slideloom_cells.cellpose", raising=False)
 
-    with pytest.raises(ConfigError, match="pip install"):
+    with pytest.raises(PluginError, match=r"'cellpose' needs cellpose.*: pip install 'slideloom-cells\[cellpose\]'"):
         Cellpose().build()
 
 
@@ -140,13 +140,16 @@ def test_cellpose_gets_blocks_and_each_cell_counts_once(monkeypatch: pytest.Monk
 
     library = ModuleType("cellpose.models")
     library.CellposeModel = CellposeModel  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "cellpose", ModuleType("cellpose"))
+    package = ModuleType("cellpose")
+    package.models = library  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "cellpose", package)
     monkeypatch.setitem(sys.modules, "cellpose.models", library)
+    monkeypatch.delitem(sys.modules, "slideloom_cells.cellpose", raising=False)
     truth = [(2048.0, 60.0), (100.0, 2047.0), (2300.0, 2300.0)]
     slide = painted(truth, side=2400)
     geometry = scene_of(tile_px=64, footprint=Size(64, 64), mpp=0.5)
 
-    tiles = Cellpose().build().place(slide, geometry)
+    tiles = Cellpose().build().place(slide, geometry).tiles  # type: ignore[union-attr]
 
     found = np.stack([tiles.loc_x, tiles.loc_y], axis=1).astype(float)
     assert len(found) == 3

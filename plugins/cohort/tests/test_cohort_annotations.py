@@ -94,6 +94,6 @@ def test_a_file_that_is_missing_or_binary_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         read_annotations(tmp_path / "none.csv")
     path = tmp_path / "labels.csv"
-    path.write_bytes(b"\xff\xfe\x00p")
-    with pytest.raises(ConfigError, match="UTF-8"):
+    path.write_bytes(b"\xff\xfep\x00a")  # UTF-16, cut within a letter
+    with pytest.raises(ConfigError, match=r"cannot be read as text .*; save it as UTF-8"):
         read_annotations(path)

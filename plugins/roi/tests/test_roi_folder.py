@@ -30,7 +30,7 @@ def test_files_of_two_formats_for_one_slide_are_refused_by_name(tmp_path: Path) 
     (tmp_path / "a.csv").write_text(CSV)
     (tmp_path / "a.geojson").write_text(GEOJSON)
 
-    with pytest.raises(RoiError, match=r"a\.csv and a\.geojson; keep one"):
+    with pytest.raises(RoiError, match=r"several files for slide a: a\.csv, a\.geojson; keep one"):
         RoiFolder(folder=tmp_path).build().regions(info_of(name="a"))
 
 

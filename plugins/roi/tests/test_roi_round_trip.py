@@ -92,6 +92,20 @@ def test_other_readers_of_the_csv_see_the_same_area(tmp_path) -> None:
     assert seen.equals(shapely.union_all([region.shape for region in regions.items]))
 
 
+def test_labels_that_a_spreadsheet_would_calculate_are_marked_and_read_back(tmp_path) -> None:
+    regions = Regions((Region("=A1", box(0, 0, 9, 9), "+HLA", "@home"), Region("'-b", box(20, 0, 29, 9), "-1")))
+    write_csv(regions, tmp_path / "s.csv")
+
+    with (tmp_path / "s.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(r["ROI_Name"], r["label"], r["description"]) for r in rows[::4]] == [
+        ("'=A1", "'+HLA", "'@home"),
+        ("''-b", "-1", ""),
+    ]
+    info = info_of("s", size=Size(2000, 2000), folder=tmp_path)
+    assert same(QuPathCsv(folder=tmp_path).build().regions(info), regions)
+
+
 def test_regions_without_a_name_of_their_own_are_not_written(tmp_path) -> None:
     twice = Regions((Region("a", box(0, 0, 1, 1)), Region("a", box(0, 0, 2, 2))))
 

@@ -17,6 +17,7 @@ from slideloom import (
     Box,
     Normalized,
     Normalizer,
+    Placed,
     Placement,
     Point,
     QcResult,
@@ -744,8 +745,24 @@ class Ragged(Grid):
         return attrs.evolve(tiles, grid_y=tiles.grid_y[:1])
 
 
-def test_a_sound_placement_passes(tmp_path: Path) -> None:
-    assert failures(PlacementCase, tmp_path, settings=settings_of(Grid)) == set()
+class Says(Grid):
+    def place(self, slide: Slide, scene: Any) -> Placed:
+        return Placed(super().place(slide, scene), ("2 cells are off the slide",), {"off_slide": 2})
+
+
+class SaysNothing(Grid):
+    def place(self, slide: Slide, scene: Any) -> Placed:
+        return Placed(super().place(slide, scene), ("2 cells are off the slide", " "))
+
+
+class Uncounted(Grid):
+    def place(self, slide: Slide, scene: Any) -> Placed:
+        return Placed(super().place(slide, scene), metrics={"off_slide": float("inf")})
+
+
+@pytest.mark.parametrize("step", [Grid, Says])
+def test_a_sound_placement_passes(tmp_path: Path, step: type) -> None:
+    assert failures(PlacementCase, tmp_path, settings=settings_of(step)) == set()
 
 
 @pytest.mark.parametrize(
@@ -757,6 +774,8 @@ def test_a_sound_placement_passes(tmp_path: Path) -> None:
         (OffSlide, "test_tiles_have_the_footprint_asked_for"),
         (Doubles, "test_no_tile_is_planned_twice"),
         (Ragged, "test_columns_are_whole_numbers_of_equal_length"),
+        (SaysNothing, "test_what_it_says_is_fit_for_the_report"),
+        (Uncounted, "test_what_it_says_is_fit_for_the_report"),
     ],
 )
 def test_a_broken_placement_is_caught(tmp_path: Path, step: type, caught: str) -> None:

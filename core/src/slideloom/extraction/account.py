@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from slideloom.base.csv_tables import csv_text
 from slideloom.base.errors import SlideloomError
 from slideloom.planning.plan import SlidePlan
 from slideloom.steps.reports import SlideReport
@@ -81,8 +80,4 @@ def tile_table_csv(plan: SlidePlan) -> str:
     }
     for step, scores in ledger.scores.items():
         columns[step] = ["" if np.isnan(score) else f"{score:.4g}" for score in scores.tolist()]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(zip(*columns.values(), strict=True))
-    return text.getvalue()
+    return csv_text(columns, zip(*columns.values(), strict=True))

@@ -26,6 +26,7 @@ from slideloom.settings.digest import digest_of
 from slideloom.slides.regions import Region, Regions
 from slideloom.slides.slide import Slide
 from slideloom.slides.tiles import Tiles
+from slideloom.steps.placement import Placed
 from slideloom.steps.scene import Scene
 from slideloom.steps.slide_qc import QcKind, QcResult
 
@@ -92,11 +93,17 @@ def plan_slide(slide: Slide, pipeline: Pipeline, *, threads: int = 1) -> SlidePl
     known = Regions(items=items, notes=notes, source=sources) if found else None
     scene = Scene(geometry=geometry, regions=known, threads=threads)
     with blaming(pipeline.places, "placement", slide.info.name):
-        tiles = pipeline.places.build().place(slide, scene)
-    _check_tiles(tiles, pipeline, slide.info.name)
+        found_places = pipeline.places.build().place(slide, scene)
+    placed = found_places if isinstance(found_places, Placed) else Placed(found_places)
+    tiles, name = placed.tiles, pipeline.places.name
+    _check_placed(placed, f"placement '{name}' broke its contract on slide {slide.info.name}:")
     plan = SlidePlan(slide=slide, scene=scene, ledger=Ledger(tiles), roi_uses=uses)
     plan.warnings.extend(notes)
-    if not len(tiles):
+    plan.warnings.extend(f"{name}: {note}" for note in placed.notes)
+    plan.metrics.update({f"{name}.{key}": float(value) for key, value in placed.metrics.items()})
+    if not len(tiles) and pipeline.placement is not None:
+        plan.warnings.append(f"placement '{name}' found no place for a tile")
+    elif not len(tiles):
         size = slide.info.size
         plan.warnings.append(
             f"no tile fits: a tile covers {geometry.footprint.width} x {geometry.footprint.height} level-0 pixels, "
@@ -105,8 +112,8 @@ def plan_slide(slide: Slide, pipeline: Pipeline, *, threads: int = 1) -> SlidePl
     return plan
 
 
-def _check_tiles(tiles: Tiles, pipeline: Pipeline, slide: str) -> None:
-    broke = f"placement '{pipeline.places.name}' broke its contract on slide {slide}:"
+def _check_placed(placed: Placed, broke: str) -> None:
+    tiles = placed.tiles
     if not isinstance(tiles, Tiles):
         raise PluginError(f"{broke} wanted Tiles, got {type(tiles).__name__}")
     if not np.array_equal(tiles.index, np.arange(len(tiles))):
@@ -114,6 +121,9 @@ def _check_tiles(tiles: Tiles, pipeline: Pipeline, slide: str) -> None:
     columns = (tiles.x, tiles.y, tiles.grid_x, tiles.grid_y, tiles.roi)
     if any(column.shape != (len(tiles),) for column in columns):
         raise PluginError(f"{broke} columns of {sorted({len(column) for column in columns})} rows, not {len(tiles)}")
+    for key, value in placed.metrics.items():
+        if not isinstance(value, int | float | np.number) or not np.isfinite(value):
+            raise PluginError(f"{broke} metric '{key}' must be a finite number, not {value!r}")
 
 
 def _find_regions(use: RoiUse, slide: Slide) -> Regions | None:
@@ -156,17 +166,24 @@ def _fingerprint(path: Path) -> list[object]:
 
 
 def apply_regions(plan: SlidePlan) -> None:
-    """Reject tiles by region, and note which region each kept tile belongs to."""
+    """Reject tiles by region, and note which region each kept tile belongs to.
+
+    Each source is a condition of its own: a tile stays that all of them keep, and belongs to a region of the first
+    that has one for it. Where nothing is left, a warning says how many tiles each source by itself keeps.
+    """
     start = 0
     ledger = plan.ledger
     owner = ledger.tiles.roi.copy()
+    kept_by: list[str] = []
     for use, regions in plan.roi_uses:
+        name = use.source.name
         if regions is None or not regions.items:
             if use.method == "inside":
-                plan.warnings.append(f"roi '{use.source.name}' has no regions for this slide, and method is 'inside'")
+                plan.warnings.append(f"roi '{name}' has no regions for this slide, and method is 'inside'")
                 ledger.reject(np.arange(len(ledger)), "roi")
+                kept_by.append(f"roi '{name}' (inside) keeps 0")
             elif use.method == "auto":
-                plan.warnings.append(f"roi '{use.source.name}' has no regions for this slide: all of it is used")
+                plan.warnings.append(f"roi '{name}' has no regions for this slide: all of it is used")
             continue
         selection = select_tiles(
             ledger.tiles,
@@ -177,10 +194,21 @@ def apply_regions(plan: SlidePlan) -> None:
             artifact_labels=use.artifacts,
         )
         ledger.reject(~selection.keep, "roi")
+        where = f", {regions.source}" if regions.source else ""
+        kept_by.append(f"roi '{name}' ({use.method}{where}) keeps {np.count_nonzero(selection.keep)}")
         owned = (owner < 0) & (selection.roi >= 0)
         owner[owned] = selection.roi[owned] + start
         start += len(regions.items)
     ledger.tiles = attrs.evolve(ledger.tiles, roi=owner)
+    if start and len(ledger) and not len(ledger.candidates()):
+        plan.warnings.append(_none_left(kept_by, len(ledger)))
+
+
+def _none_left(kept_by: list[str], count: int) -> str:
+    said = f"regions leave no tile: {', '.join(kept_by)} of {count}"
+    if len(kept_by) == 1:
+        return f"{said}; do they lie where tiles are, and is `method` as meant?"
+    return f"{said}; each [[roi]] is a condition of its own, so put regions that belong together into one source"
 
 
 def assess_slide(plan: SlidePlan, pipeline: Pipeline) -> None:

@@ -51,11 +51,15 @@ def select_tiles(
 ) -> Selection:
     """The tiles that lie inside (or outside) the regions.
 
+    Where regions overlap, each point of the slide belongs to the smallest region that holds it, whatever their order
+    and labels; of regions whose areas are equal to nine digits, to the one whose name sorts first.
+
     By "center" a tile is judged by the point x + width / 2, y + height / 2 of its footprint, halves included; a point
-    on a boundary counts as inside. Where regions overlap, the tile belongs to the last of them in `regions.items`.
+    on a boundary counts as inside. The tile belongs to the region that this point belongs to.
 
     By "proportion" a tile is kept if the share of its area that regions cover (outside: that none covers) is
-    *greater* than `threshold`, to within 1e-9. It belongs to the region that covers most of it; of equals, the last.
+    *greater* than `threshold`, to within 1e-9. It belongs to the region that most of its area belongs to; of equals,
+    to the smallest.
 
     Regions whose label is in `artifact_labels` are never accepted: a centre in one rejects the tile, and their area
     counts neither as covered nor as uncovered. Where there is no other region, the whole slide counts as inside and
@@ -88,7 +92,8 @@ def select_tiles(
         pieces = _pieces(tiles, shapes[wanted])
         pieces = _without(pieces, _pieces(tiles, shapes[artifacts]), len(tiles))
         keep = _covers_more(pieces, tiles, threshold + SHARE_TOLERANCE)
-        owner = _largest(pieces, tiles)
+        owner = _owner_of_areas(pieces.take(keep[pieces.tile]), tiles)
+    # `wanted` is in the order in which regions take what they hold, so the first that holds a point owns it.
     found = keep & (owner >= 0) & (not everything)
     roi = np.full(len(tiles), -1, np.int64)
     roi[found] = wanted[owner[found]]
@@ -96,20 +101,24 @@ def select_tiles(
 
 
 def _split(regions: Regions, artifact_labels: Collection[str]) -> tuple[IntArray, IntArray]:
-    """Indices of the regions of interest, and of the artifacts."""
+    """Indices of the regions of interest, the smallest first, and of the artifacts."""
     is_artifact = np.array([region.label in artifact_labels for region in regions.items], dtype=bool)
-    return np.flatnonzero(~is_artifact), np.flatnonzero(is_artifact)
+    # Rounded, so that the vertex at which an outline starts does not decide between two of one shape.
+    areas = [float(f"{region.shape.area:.9g}") for region in regions.items]
+    wanted = np.flatnonzero(~is_artifact).tolist()
+    wanted.sort(key=lambda i: (areas[i], regions.items[i].name))
+    return np.array(wanted, np.int64), np.flatnonzero(is_artifact)
 
 
 def _owner_of_centres(tiles: Tiles, shapes: Shapes) -> IntArray:
-    """(N,) index of the last shape that a tile's centre is in, or -1."""
-    owner = np.full(len(tiles), -1, np.int64)
+    """(N,) index of the first shape that a tile's centre is in, or -1."""
+    owner = np.full(len(tiles), len(shapes), np.int64)
     if len(shapes) and len(tiles):
         centres = shapely.points(tiles.x + tiles.footprint.width / 2, tiles.y + tiles.footprint.height / 2)
         # The polygons ask the tree of points, not the other way round: the asking side is prepared once.
         shape, tile = shapely.STRtree(centres).query(shapes, predicate="intersects")
-        np.maximum.at(owner, tile, shape)
-    return owner
+        np.minimum.at(owner, tile, shape)
+    return np.where(owner < len(shapes), owner, -1)
 
 
 @frozen
@@ -217,13 +226,30 @@ def _covers_more(pieces: _Pieces, tiles: Tiles, share: float) -> NDArray[np.bool
     return more
 
 
-def _largest(pieces: _Pieces, tiles: Tiles) -> IntArray:
-    """(N,) shape of each tile's largest piece, the last among equals; -1 where there is none."""
-    share = shapely.area(pieces.part) / tiles.footprint.area
-    order = np.lexsort((pieces.shape, np.round(share / SHARE_TOLERANCE), pieces.tile))
+def _owner_of_areas(pieces: _Pieces, tiles: Tiles) -> IntArray:
+    """(N,) shape that most of a tile belongs to, each point belonging to the first shape; of equals, the first."""
+    pieces = pieces.take(np.lexsort((pieces.shape, pieces.tile)))
+    share = shapely.area(_less_earlier(pieces)) / tiles.footprint.area
+    order = np.lexsort((-pieces.shape, np.round(share / SHARE_TOLERANCE), pieces.tile))
     owner = np.full(len(tiles), -1, np.int64)
     owner[pieces.tile[order]] = pieces.shape[order]  # the last assignment to a tile stays
     return owner
+
+
+def _less_earlier(pieces: _Pieces) -> Shapes:
+    """The part of each piece that no earlier piece of its tile covers; `pieces` are sorted by tile."""
+    part = pieces.part.copy()
+    tile, joined = _joined(pieces)
+    total = np.bincount(pieces.tile, weights=shapely.area(part))[tile]
+    overlapping = np.isin(pieces.tile, tile[total > shapely.area(joined) * (1 + SHARE_TOLERANCE)])
+    starts = np.flatnonzero(np.diff(pieces.tile, prepend=-1))
+    number = np.arange(len(part)) - np.repeat(starts, np.diff(starts, append=len(part)))  # within its tile
+    covered = part.copy()
+    for step in range(1, int(number.max(initial=0)) + 1):
+        rows = np.flatnonzero(overlapping & (number == step))
+        part[rows] = shapely.difference(part[rows], covered[rows - 1])
+        covered[rows] = shapely.union(covered[rows], covered[rows - 1])
+    return part
 
 
 def regions_mask(

@@ -21,7 +21,7 @@ from slideloom.plugins.discovery import registry
 from slideloom.plugins.shorthand import named_step
 from slideloom.running.buffering import buffered
 from slideloom.running.executors import InProcessExecutor, ProcessExecutor
-from slideloom.running.run_files import _write_burden, _write_errors
+from slideloom.running.run_files import write_burden, write_errors
 from slideloom.running.versions import versions
 from slideloom.running.workers import report_progress
 from slideloom.settings.options import options_of
@@ -231,7 +231,7 @@ def _finish(
     )
     if not dry_run:
         write_json(folder.root / "extraction_report.json", run.as_table())
-        _write_errors(folder.root / "errors.csv", run)
-        _write_burden(folder.root, run)
+        write_errors(folder.root / "errors.csv", run)
+        write_burden(folder.root, run)
     registry().notify("slideloom_run_done", report=run, out=folder.root)
     return run

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from slideloom.base.csv_tables import csv_text
 from slideloom.base.storing import storing_in, write_whole
 from slideloom.planning.plan import BLUR_BURDEN_WARNING
 from slideloom.steps.reports import RunReport, SlideReport
 
 
-def _write_errors(path: Path, run: RunReport) -> None:
+def write_errors(path: Path, run: RunReport) -> None:
     """Failed slides and their reasons; an earlier list goes away when nothing failed."""
     with storing_in(path.parent):
         if not run.failed:
             path.unlink(missing_ok=True)
             return
-        write_whole(path, _csv(("slide", "path", "error"), ((r.slide, r.path, r.error) for r in run.failed)))
+        table = csv_text(("slide", "path", "error"), ((r.slide, r.path, r.error) for r in run.failed))
+        write_whole(path, table.encode())
 
 
-def _write_burden(root: Path, run: RunReport) -> None:
+def write_burden(root: Path, run: RunReport) -> None:
     """`high_blur_burden.txt`: slide and value, next to the slides' TFRecords (else in the output folder)."""
     by_folder: dict[Path, list[SlideReport]] = {}
     for report in run.slides:
@@ -38,11 +37,3 @@ def _write_burden(root: Path, run: RunReport) -> None:
                 write_whole(path, "".join(lines).encode())
             else:
                 path.unlink(missing_ok=True)
-
-
-def _csv(header: Sequence[str], rows: Iterable[Sequence[str]]) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return text.getvalue().encode()

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import csv
+import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 
+from slideloom.base.csv_tables import Table, open_table
 from slideloom.base.errors import ConfigError, MissingResolution
 from slideloom.base.files import FileState
 from slideloom.slides.slide import Resolution, SlideInfo
+
+log = logging.getLogger(__name__)
 
 # Files that were never near a scanner carry 72 or 300 dots per inch; no slide is scanned this coarsely or finely.
 PLAUSIBLE_MPP = (0.01, 20.0)
@@ -75,9 +78,10 @@ def finite_number(text: str | None) -> float | None:
 
 
 def read_mpp_file(path: Path) -> Mapping[str, Resolution]:
-    """Microns per pixel by slide name or file name, from a CSV with the columns slide,mpp (or slide,mpp_x,mpp_y).
+    """Microns per pixel by slide name or file name, from a table with the columns slide,mpp (or slide,mpp_x,mpp_y).
 
-    Each slide of a run asks for the file; it is parsed once per process as long as it stays as it is.
+    Separators, decimals and encodings are those of `open_table`. Each slide of a run asks for the file; it is parsed
+    once per process as long as it stays as it is.
 
     Raises:
         ConfigError: the file is missing or a line is wrong; the text names line, value and remedy.
@@ -87,44 +91,40 @@ def read_mpp_file(path: Path) -> Mapping[str, Resolution]:
 
 @lru_cache(maxsize=4)
 def _parsed(state: FileState) -> Mapping[str, Resolution]:
-    path = state.path
     found: dict[str, Resolution] = {}
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            columns = reader.fieldnames or ()
-            if "slide" not in columns or not {"mpp", "mpp_x"} & set(columns):
-                raise ConfigError(f"{path}: needs the columns slide,mpp; has {', '.join(columns) or 'none'}")
-            for row in reader:
-                slide, resolution = _resolution_of(row, where=f"{path}, line {reader.line_num}", source=path.name)
-                if slide in found:
-                    raise ConfigError(
-                        f"{path}, line {reader.line_num}: slide {slide} is listed twice; keep one of its lines"
-                    )
-                found[slide] = resolution
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(
-            f"{path}: cannot be read as CSV: {error}; give a UTF-8 file with the columns slide,mpp"
-        ) from error
+    with open_table(state.path, fits=_has_mpp) as table:
+        if not _has_mpp(table.header):
+            raise table.mistake(f"needs the columns slide,mpp; has {table.shown() or 'none'}")
+        names = [name.lower() for name in table.header]
+        for line, cells in table.rows():
+            slide, resolution = _resolution_of(dict(zip(names, cells, strict=True)), table, line)
+            if slide in found:
+                raise table.mistake(f"slide {slide} is listed twice; keep one of its lines", line=line)
+            found[slide] = resolution
+    for note in table.notes:
+        log.warning("%s: %s", state.path, note)
     return MappingProxyType(found)
 
 
-def _resolution_of(row: Mapping[str, str | None], *, where: str, source: str) -> tuple[str, Resolution]:
+def _has_mpp(header: Sequence[str]) -> bool:
+    names = {name.lower() for name in header}
+    return "slide" in names and bool(names & {"mpp", "mpp_x"})
+
+
+def _resolution_of(row: Mapping[str, str], table: Table, line: int) -> tuple[str, Resolution]:
     """Slide and microns per pixel of one line."""
-    slide = (row.get("slide") or "").strip()
-    x = row.get("mpp_x") or row.get("mpp")
-    y = row.get("mpp_y") or x
-    if not slide or not x or not y:
-        raise ConfigError(f"{where}: slide or mpp is empty; fill it in, or delete the line")
-    try:
-        resolution = Resolution(float(x), float(y), f"override in {source}")
-    except ValueError:
-        raise ConfigError(
-            f"{where}: mpp of {slide} is not a number: {x!r}; write microns per pixel such as 0.25"
-        ) from None
-    if not (is_plausible(resolution.x) and is_plausible(resolution.y)):
-        raise ConfigError(
-            f"{where}: mpp of {slide} is {x}, outside {PLAUSIBLE_MPP[0]} to {PLAUSIBLE_MPP[1]} um; "
-            "write microns per pixel such as 0.25"
-        )
-    return slide, resolution
+    slide = row["slide"].strip()
+    x = "mpp_x" if row.get("mpp_x", "").strip() else "mpp"
+    y = "mpp_y" if row.get("mpp_y", "").strip() else x
+    if not slide or not row.get(x, "").strip():
+        raise table.mistake("slide or mpp is empty; fill it in, or delete the line", line=line)
+    mpp = {column: table.numbers([row[column]], [line], column=column)[0] for column in (x, y)}
+    for column, value in mpp.items():
+        if not is_plausible(value):
+            raise table.mistake(
+                f"mpp of {slide} is {row[column]}, outside {PLAUSIBLE_MPP[0]} to {PLAUSIBLE_MPP[1]} um; "
+                "write microns per pixel such as 0.25",
+                line=line,
+                column=column,
+            )
+    return slide, Resolution(mpp[x], mpp[y], f"override in {table.path.name}")

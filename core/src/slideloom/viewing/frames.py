@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from slideloom.base.csv_tables import csv_text
 from slideloom.planning.plan import SlidePlan
 
 if TYPE_CHECKING:
@@ -39,3 +40,9 @@ def tile_frame(plan: SlidePlan, *, every: bool = False) -> pd.DataFrame:
 def kept_or_dropped(plan: SlidePlan) -> list[str]:
     """For each planned tile "kept", or the step that dropped it."""
     return ["kept" if word == "candidate" else word for word in plan.ledger.status()]
+
+
+def frame_csv(frame: pd.DataFrame) -> str:
+    """A table as CSV, as `DataFrame.to_csv` writes it, but text stays text in a spreadsheet."""
+    cells = frame.astype(object).where(frame.notna(), "")
+    return csv_text(frame.columns, cells.itertuples(index=False, name=None))

@@ -1,6 +1,6 @@
 """Placements that put one tile around each cell.
 
-`QuPathCells`, `CsvCells`, `Nuclei` and `Cellpose` are settings; `find_nuclei` and `tiles_around` work on their own.
+`QuPathCells`, `CsvCells`, `Nuclei` and `Cellpose` are settings; `find_nuclei` and `placed_around` work on their own.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ _HOME_OF = {
     "Nuclei": "settings",
     "QuPathCells": "settings",
     "find_nuclei": "nuclei",
-    "tiles_around": "placing",
+    "placed_around": "placing",
 }
 
-__all__ = ["Cellpose", "CsvCells", "Nuclei", "QuPathCells", "find_nuclei", "tiles_around"]
+__all__ = ["Cellpose", "CsvCells", "Nuclei", "QuPathCells", "find_nuclei", "placed_around"]
 
 if TYPE_CHECKING:
     from slideloom_cells.nuclei import find_nuclei
-    from slideloom_cells.placing import tiles_around
+    from slideloom_cells.placing import placed_around
     from slideloom_cells.settings import Cellpose, CsvCells, Nuclei, QuPathCells
 
 

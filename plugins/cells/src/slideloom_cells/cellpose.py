@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
 
 import numpy as np
+from cellpose import models
 from numpy.typing import NDArray
-from slideloom import ConfigError, Placement, Rgb, Scene, Slide, SlideError, Tiles
+from slideloom import Placed, Placement, Rgb, Scene, Slide, SlideError
 
 from slideloom_cells.blocks import blocks_of, lattice_of, read_block, tissue_of
-from slideloom_cells.placing import Points, tiles_around
+from slideloom_cells.placing import Points, placed_around
 from slideloom_cells.settings import Cellpose
 
 _BLOCK_PX = 2048
@@ -22,18 +22,11 @@ class CellposePlacement(Placement):
 
     def __init__(self, settings: Cellpose) -> None:
         self._settings = settings
-        try:
-            models: Any = import_module("cellpose.models")
-        except ImportError as error:
-            raise ConfigError(
-                "placement 'cellpose' needs Cellpose, which is not installed: pip install 'slideloom-cells[cellpose]', "
-                "or use placement 'nuclei'"
-            ) from error
-        self._model = models.CellposeModel(gpu=settings.gpu, pretrained_model=settings.model)
+        self._model: Any = models.CellposeModel(gpu=settings.gpu, pretrained_model=settings.model)
 
-    def place(self, slide: Slide, scene: Scene) -> Tiles:
+    def place(self, slide: Slide, scene: Scene) -> Placed:
         """See `Placement.place`."""
-        return tiles_around(self._centres(slide), slide.info, scene.geometry.footprint, edge=self._settings.edge)
+        return placed_around(self._centres(slide), slide.info, scene.geometry.footprint, edge=self._settings.edge)
 
     def _centres(self, slide: Slide) -> Points:
         lattice = lattice_of(slide, self._settings.mpp)

@@ -3,77 +3,144 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
-from slideloom import Placement, Scene, Slide, SlideError, SlideInfo, Tiles, finite_number, slide_name
+from attrs import evolve
+from slideloom import ConfigError, Placed, Placement, Scene, Slide, SlideError, SlideInfo, finite_number, slide_name
 
 from slideloom_cells.geojson import geojson_centroids
-from slideloom_cells.placing import Points, tiles_around
+from slideloom_cells.placing import Points, placed_around
 from slideloom_cells.settings import CsvCells, QuPathCells
-from slideloom_cells.tables import Table, csv_points, qupath_points
+from slideloom_cells.tables import CellTable, csv_points, qupath_points
 
 _TABLES = (".csv", ".tsv", ".txt")
 _GEOJSON = (".geojson", ".json")
+_PACKED = ".gz"
 
 
 class QuPathPlacement(Placement):
-    """A tile around each cell of QuPath's exports."""
+    """A tile around each cell of QuPath's exports.
+
+    Raises:
+        ConfigError: there is no such folder or file.
+    """
 
     def __init__(self, settings: QuPathCells) -> None:
+        _check_there(settings.folder, settings.name)
         self._settings = settings
 
-    def place(self, slide: Slide, scene: Scene) -> Tiles:
+    def place(self, slide: Slide, scene: Scene) -> Placed:
         """See `Placement.place`."""
         info, settings = slide.info, self._settings
-        path = _file_of(settings.folder, info, (*_GEOJSON, *_TABLES))
-        if path.suffix.lower() in _GEOJSON:
-            points = geojson_centroids(path, classes=settings.classes)
+        path, is_own = _file_of(settings.folder, info, (*_GEOJSON, *_TABLES))
+        if _suffix_of(path) in _GEOJSON:
+            points, notes = geojson_centroids(path, classes=settings.classes)
+            if not is_own:
+                notes = (*notes, _taken_whole(path, info))
         else:
-            table = qupath_points(path, slide=info.name, classes=settings.classes)
+            table = qupath_points(path, slide=info.name, classes=settings.classes, unit=settings.unit)
+            notes = _checked_owner(table, path, settings.folder, info, column="Image", is_own=is_own)
             points = _in_pixels(table, info, settings.pixel_um)
         if settings.bounds != "none":
             points = points + _origin(info, path, must=settings.bounds == "add")
-        return tiles_around(points, info, scene.geometry.footprint, edge=settings.edge)
+        return _with_notes(placed_around(points, info, scene.geometry.footprint, edge=settings.edge), notes)
 
 
 class CsvPlacement(Placement):
-    """A tile around each point of a CSV."""
+    """A tile around each point of a CSV.
+
+    Raises:
+        ConfigError: there is no such folder or file.
+    """
 
     def __init__(self, settings: CsvCells) -> None:
+        _check_there(settings.folder, settings.name)
         self._settings = settings
 
-    def place(self, slide: Slide, scene: Scene) -> Tiles:
+    def place(self, slide: Slide, scene: Scene) -> Placed:
         """See `Placement.place`."""
         info, settings = slide.info, self._settings
-        path = _file_of(settings.folder, info, _TABLES)
+        path, is_own = _file_of(settings.folder, info, _TABLES)
         table = csv_points(path, slide=info.name, x=settings.x, y=settings.y, unit=settings.unit)
+        notes = _checked_owner(table, path, settings.folder, info, column="slide", is_own=is_own)
         points = _in_pixels(table, info, None)
         if settings.bounds == "add":
             points = points + _origin(info, path, must=True)
-        return tiles_around(points, info, scene.geometry.footprint, edge=settings.edge)
+        return _with_notes(placed_around(points, info, scene.geometry.footprint, edge=settings.edge), notes)
 
 
-def _file_of(folder: Path, info: SlideInfo, suffixes: tuple[str, ...]) -> Path:
-    """The slide's file in a folder: named as the slide, else the one table of all slides.
+def _check_there(path: Path, step: str) -> None:
+    if not path.exists():
+        raise ConfigError(f"{path}: no such folder or file of cells; set `folder` of {step!r}")
+
+
+def _with_notes(placed: Placed, notes: tuple[str, ...]) -> Placed:
+    return evolve(placed, notes=(*notes, *placed.notes))
+
+
+def _file_of(folder: Path, info: SlideInfo, suffixes: tuple[str, ...]) -> tuple[Path, bool]:
+    """The slide's file in a folder, and True if it is named as the slide; else the one table of all slides.
 
     Raises:
         SlideError: there is none, or it is not clear which.
     """
     if folder.is_file():
-        return folder
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes)
-    named = [path for path in files if slide_name(path) == info.name or path.stem == info.path.name]
+        return folder, _is_named(folder, info)
+    try:
+        files = sorted(path for path in folder.iterdir() if _suffix_of(path) in suffixes)
+    except OSError as error:
+        raise SlideError(f"{folder}: cannot be read ({error.strerror or error}); check the folder") from error
+    named = [path for path in files if _is_named(path, info)]
     if len(named) > 1:
         raise SlideError(f"{folder}: {', '.join(p.name for p in named)} are all for {info.name}; keep one of them")
     if named:
-        return named[0]
-    tables = [path for path in files if path.suffix.lower() in _TABLES]
+        return named[0], True
+    tables = [path for path in files if _suffix_of(path) in _TABLES]
     if len(files) == 1 and tables:
-        return tables[0]
+        return tables[0], False
     raise SlideError(f"{folder}: no cells for {info.path.name}; export them as {info.name}{suffixes[0]} or one table")
 
 
-def _in_pixels(table: Table, info: SlideInfo, pixel_um: float | None) -> Points:
+def _unpacked(path: Path) -> Path:
+    """The path without the `.gz` at its end."""
+    return path.with_suffix("") if path.suffix.lower() == _PACKED else path
+
+
+def _suffix_of(path: Path) -> str:
+    return "" if path.name.startswith(".") else _unpacked(path).suffix.lower()
+
+
+def _is_named(path: Path, info: SlideInfo) -> bool:
+    """True if a file is called as the slide or as the slide's file; letters with accents may be stored in two ways."""
+    own = _unpacked(path)
+    names = {normalize("NFC", name) for name in (info.name, info.path.name)}
+    return normalize("NFC", slide_name(own)) in names or normalize("NFC", own.stem) in names
+
+
+def _checked_owner(
+    table: CellTable, path: Path, folder: Path, info: SlideInfo, *, column: str, is_own: bool
+) -> tuple[str, ...]:
+    """The table's notes, and one if nothing says that its cells are of this slide.
+
+    Raises:
+        SlideError: it was found in a folder, where it is as likely that of another slide.
+    """
+    if table.names_slides or is_own:
+        return table.notes
+    if path != folder:
+        raise SlideError(
+            f"{path}: has no column {column} and is not named as {info.path.name}, so its cells may be those of "
+            f"another slide; name it {info.name}{path.suffix}, or export it with the column {column}"
+        )
+    return (*table.notes, _taken_whole(path, info))
+
+
+def _taken_whole(path: Path, info: SlideInfo) -> str:
+    return f"all cells in {path.name} were taken for {info.path.name}: nothing in the file says of which slide they are"
+
+
+def _in_pixels(table: CellTable, info: SlideInfo, pixel_um: float | None) -> Points:
     if table.unit == "px":
         return table.points
     pixels: Points = table.points / np.array(_pixel_um(info, pixel_um))

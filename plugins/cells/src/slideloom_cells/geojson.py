@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import zlib
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from gzip import GzipFile
+from math import nan
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import ijson  # type: ignore[import-untyped]  # it has no types
 import numpy as np
@@ -17,16 +21,21 @@ from slideloom import SlideError
 _CELLS = frozenset({"cell", "detection"})
 _OLD_IDS = {"PathCellObject": "cell", "PathDetectionObject": "detection", "PathAnnotationObject": "annotation"}
 _AT_ONCE = 20_000
+# What reading something else than GeoJSON of cells can end in.
+_DAMAGES = (
+    OSError, EOFError, zlib.error, ijson.JSONError, ValueError, TypeError, KeyError, AttributeError, IndexError,
+    OverflowError, shapely.errors.ShapelyError,
+)  # fmt: skip
 
 
-def geojson_centroids(path: Path, *, classes: Sequence[str] = ()) -> NDArray[np.float64]:
-    """(N, 2) x and y of cells, in the pixels of the image that QuPath had open.
+def geojson_centroids(path: Path, *, classes: Sequence[str] = ()) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+    """(N, 2) x and y of cells, in the pixels of the image that QuPath had open; and what was left out.
 
     Taken are cells (by their nucleus, if the file has it), detections and points; in files that do not say what an
-    object is, also polygons. Outlines count by the centroid of their area.
+    object is, also polygons. Outlines count by the centroid of their area. An outline without a point is left out.
 
     Args:
-        path: a FeatureCollection, a list of features, or one feature.
+        path: a FeatureCollection, a list of features, or one feature; perhaps packed by gzip.
         classes: taken only; by default all.
 
     Raises:
@@ -36,28 +45,33 @@ def geojson_centroids(path: Path, *, classes: Sequence[str] = ()) -> NDArray[np.
     others = 0
     wanted = frozenset(classes)
     try:
-        for feature in _features(path):
+        for number, feature in enumerate(_features(path), 1):
             geometry = _cell_geometry(feature) if not wanted or wanted & _classes(feature) else None
             if geometry is None:
                 others += 1
             else:
-                collected.add(geometry)
-    except (OSError, ijson.JSONError, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
-        text = str(error).splitlines()[0] if str(error) else type(error).__name__
+                collected.add(geometry, number)
+        points = collected.points()
+    except _DAMAGES as error:
+        text = str(error).splitlines()[0] if str(error).strip() else type(error).__name__
         raise SlideError(f"{path}: cannot be read as GeoJSON: {text}; export the cells again") from error
-    points = collected.points()
     if not len(points):
         of_class = f" of class {', '.join(classes)}" if classes else ""
         raise SlideError(f"{path}: holds no cells, detections or points{of_class}, but {others} other objects")
-    return points
+    empty = collected.empty
+    if not empty:
+        return points, ()
+    return points, (
+        f"{path.name}: cells left out for want of an outline: {len(empty)}, the first is object {empty[0]}",
+    )
 
 
 def _features(path: Path) -> Iterator[Mapping[str, Any]]:
     """All features with their children, never more than one of the file's features in memory."""
     for prefix in _prefixes(path):
         found = False
-        with path.open("rb") as file:
-            for feature in ijson.items(_without_mark(file), prefix, use_float=True):
+        with _opened(path) as file:
+            for feature in ijson.items(file, prefix, use_float=True):
                 found = True
                 yield from _with_children(feature)
         if found:
@@ -66,8 +80,8 @@ def _features(path: Path) -> Iterator[Mapping[str, Any]]:
 
 def _prefixes(path: Path) -> tuple[str, ...]:
     """Where features are: in a list, in a collection, or the file is one."""
-    with path.open("rb") as file:
-        start = _without_mark(file).read(4096).lstrip()
+    with _opened(path) as file:
+        start = file.read(4096).lstrip()
     if start.startswith(b"["):
         return ("item",)
     if start.startswith(b"{"):
@@ -75,10 +89,16 @@ def _prefixes(path: Path) -> tuple[str, ...]:
     raise ValueError("it starts neither with { nor with [")
 
 
-def _without_mark(file: IO[bytes]) -> IO[bytes]:
-    if file.read(3) != b"\xef\xbb\xbf":
-        file.seek(0)
-    return file
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    """The file behind its byte order mark, unpacked if it is packed by gzip."""
+    with path.open("rb") as raw:
+        is_packed = raw.read(2) == b"\x1f\x8b"
+        raw.seek(0)
+        file = cast("IO[bytes]", GzipFile(fileobj=raw)) if is_packed else raw
+        if file.read(3) != b"\xef\xbb\xbf":
+            file.seek(0)
+        yield file
 
 
 def _with_children(feature: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -116,42 +136,68 @@ def _cell_geometry(feature: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 class _Centroids:
-    """Centroids of many small outlines; rings without holes wait to be worked out together."""
+    """Centroids of many small outlines; rings without holes wait to be worked out together.
+
+    Attributes:
+        empty: numbers of the objects that have no point.
+    """
 
     def __init__(self) -> None:
+        self.empty: list[int] = []
         self._done: Any = array("d")
+        self._numbers: Any = array("q")
         self._rings: list[Any] = []
         self._slots: list[int] = []
 
-    def add(self, geometry: Mapping[str, Any]) -> None:
+    def add(self, geometry: Mapping[str, Any], number: int) -> None:
         kind, coordinates = geometry["type"], geometry.get("coordinates")
         if kind == "Point":
-            self._done.extend((float(coordinates[0]), float(coordinates[1])))  # type: ignore[index]  # a Point has them
+            self._put(number, float(coordinates[0]), float(coordinates[1]))  # type: ignore[index]  # a Point has them
         elif kind == "MultiPoint":
             for point in coordinates or ():
-                self._done.extend((float(point[0]), float(point[1])))
+                self._put(number, float(point[0]), float(point[1]))
         elif kind == "Polygon" and len(coordinates or ()) == 1 and len(coordinates[0]) >= 4:  # type: ignore[index]
-            self._slots.append(len(self._done))
+            self._slots.append(len(self._numbers))
             self._rings.append(coordinates[0])  # type: ignore[index]
-            self._done.extend((0.0, 0.0))
+            self._put(number, nan, nan)
             if len(self._rings) >= _AT_ONCE:
                 self._flush()
         else:
-            centre = shapely.centroid(shapely.geometry.shape(geometry))
-            self._done.extend((centre.x, centre.y))
+            self._put(number, *_centre(geometry))
 
     def points(self) -> NDArray[np.float64]:
+        """(N, 2) of all objects that have a point."""
         self._flush()
-        return np.array(self._done, np.float64).reshape(-1, 2)
+        points = np.array(self._done, np.float64).reshape(-1, 2)
+        is_there = np.isfinite(points).all(axis=1)
+        self.empty = np.array(self._numbers)[~is_there].tolist()
+        return points[is_there]
+
+    def _put(self, number: int, x: float, y: float) -> None:
+        self._numbers.append(number)
+        self._done.extend((x, y))
 
     def _flush(self) -> None:
         if not self._rings:
             return
         corners = np.array([point[:2] for ring in self._rings for point in ring], np.float64)
+        corners[~np.isfinite(corners).all(axis=1)] = nan  # no place at all, and the ring has none
         owners = np.repeat(np.arange(len(self._rings)), [len(ring) for ring in self._rings])
-        shapes = shapely.polygons(shapely.linearrings(corners, indices=owners))
-        centres = shapely.get_coordinates(shapely.centroid(shapes))
+        is_whole = np.isfinite(np.bincount(owners, corners.sum(axis=1)))
+        used = is_whole[owners]
+        shapes = shapely.polygons(shapely.linearrings(corners[used], indices=owners[used]))
+        centres = np.full((len(self._rings), 2), nan)
+        centres[is_whole] = shapely.get_coordinates(shapely.centroid(shapes))
         for slot, (x, y) in zip(self._slots, centres.tolist(), strict=True):
-            self._done[slot], self._done[slot + 1] = x, y
+            self._done[2 * slot], self._done[2 * slot + 1] = x, y
         self._rings.clear()
         self._slots.clear()
+
+
+def _centre(geometry: Mapping[str, Any]) -> tuple[float, float]:
+    """The centroid of one geometry; nan for one that has no point or too few for its kind."""
+    try:
+        centre = shapely.centroid(shapely.geometry.shape(geometry))
+    except (ValueError, IndexError, shapely.errors.GEOSException):
+        return nan, nan
+    return (nan, nan) if centre.is_empty else (centre.x, centre.y)

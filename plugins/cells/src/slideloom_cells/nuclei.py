@@ -8,11 +8,11 @@ from math import ceil, sqrt
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from slideloom import Placement, Scene, Slide, Tiles
+from slideloom import Placed, Placement, Scene, Slide
 
 from slideloom_cells.blocks import Block, Lattice, Tissue, blocks_of, lattice_of, read_block, tissue_of
 from slideloom_cells.joining import RIDGE_SHARE, Peaks, joined
-from slideloom_cells.placing import Points, tiles_around
+from slideloom_cells.placing import Points, placed_around
 from slideloom_cells.settings import Nuclei
 from slideloom_cells.stain import Density, haematoxylin
 
@@ -71,10 +71,10 @@ class NucleiPlacement(Placement):
     def __init__(self, settings: Nuclei) -> None:
         self._settings = settings
 
-    def place(self, slide: Slide, scene: Scene) -> Tiles:
+    def place(self, slide: Slide, scene: Scene) -> Placed:
         """See `Placement.place`."""
         points = find_nuclei(slide, self._settings)
-        return tiles_around(points, slide.info, scene.geometry.footprint, edge=self._settings.edge)
+        return placed_around(points, slide.info, scene.geometry.footprint, edge=self._settings.edge)
 
 
 class _Finder:

@@ -6,16 +6,16 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from slideloom import Size, SlideError, SlideInfo, Tiles
+from slideloom import Placed, Size, SlideError, SlideInfo, Tiles
 
 Points = NDArray[np.float64]  # (N, 2): x and y in level-0 pixels
 
 
-def tiles_around(points: Points, info: SlideInfo, footprint: Size, *, edge: Literal["pad", "drop"] = "pad") -> Tiles:
-    """One tile around each point on the slide, in the order of the points.
+def placed_around(points: Points, info: SlideInfo, footprint: Size, *, edge: Literal["pad", "drop"] = "pad") -> Placed:
+    """One tile around each point on the slide, in the order of the points, and how many points have none.
 
     The top left is the point, rounded, less int(footprint / 2); so `loc_x` and `loc_y` are the rounded point. Points
-    outside the slide are left out.
+    outside the slide, which those that are no number count as, get no tile.
 
     Args:
         points: (N, 2) x and y in level-0 pixels.
@@ -24,26 +24,40 @@ def tiles_around(points: Points, info: SlideInfo, footprint: Size, *, edge: Lite
         edge: "drop" leaves out tiles that reach over a side.
 
     Returns:
-        Tiles numbered from 0, with `grid_x` the same number and `grid_y` 0.
+        Tiles numbered from 0, with `grid_x` the same number and `grid_y` 0. Metrics: `cells` (N) is the number of
+        tiles, `off_slide` and `over_edge` together.
 
     Raises:
         SlideError: there are points, but none is on the slide.
     """
     size = info.size
-    centres = np.floor(points.reshape(-1, 2) + 0.5).astype(np.int64)
-    on_slide = ((centres >= 0) & (centres < [size.width, size.height])).all(axis=1)
-    if len(centres) and not on_slide.any():
-        x, y = points[0]
+    whole = f"{size.width} x {size.height} pixels"
+    rounded = np.floor(points.reshape(-1, 2) + 0.5)
+    on_slide = ((rounded >= 0) & (rounded < [size.width, size.height])).all(axis=1)
+    count, off = len(rounded), int(np.count_nonzero(~on_slide))
+    x, y = points[~on_slide][0] if off else (0.0, 0.0)
+    if count and off == count:
         raise SlideError(
-            f"{info.path.name}: none of {len(centres)} cells is on the slide ({size.width} x {size.height} pixels); "
+            f"{info.path.name}: none of {count} cells is on the slide ({whole}); "
             f"the first is at {x:.0f}, {y:.0f}: check its unit, the pixel size and `bounds`"
         )
-    corners = centres[on_slide] - np.array([footprint.width // 2, footprint.height // 2])
+    notes = []
+    if off:
+        notes.append(
+            f"{off} of {count} cells lie off the slide ({whole}) and get no tile, the first at {x:.0f}, {y:.0f}; "
+            "check their unit, the pixel size and `bounds`"
+        )
+    corners = rounded[on_slide].astype(np.int64) - np.array([footprint.width // 2, footprint.height // 2])
+    over = 0
     if edge == "drop":
         far = corners + np.array([footprint.width, footprint.height])
-        corners = corners[((corners >= 0) & (far <= [size.width, size.height])).all(axis=1)]
+        fits = ((corners >= 0) & (far <= [size.width, size.height])).all(axis=1)
+        corners, over = corners[fits], int(np.count_nonzero(~fits))
+    if over:
+        notes.append(f"{over} of {count} cells get no tile, for it would reach over the slide's side (edge = 'drop')")
     number = np.arange(len(corners))
-    return Tiles(
+    tiles = Tiles(
         number, corners[:, 0], corners[:, 1], number, np.zeros_like(number), np.full(len(corners), -1),
         footprint=footprint,
     )  # fmt: skip
+    return Placed(tiles, tuple(notes), {"cells": count, "off_slide": off, "over_edge": over})

@@ -1,4 +1,4 @@
-"""Options of the placements; nothing heavy is imported before `build`."""
+"""Options of the placements."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from attrs import frozen
-from slideloom import ConfigError, Placement, Settings, at_least, in_range, option, positive
+from slideloom import Placement, Settings, at_least, in_range, option, positive
 
+Unit = Literal["px", "um"]
 Edge = Literal["pad", "drop"]
 BoundsRule = Literal["auto", "add", "none"]
 
@@ -26,6 +27,7 @@ class QuPathCells(AroundCells):
     """A tile around each cell that QuPath found, from its measurement tables or GeoJSON."""
 
     name: ClassVar[str] = "cells-qupath"
+    step: ClassVar[str] = "slideloom_cells.files:QuPathPlacement"
 
     folder: Path = option(help="folder with one file per slide, or with one table of all slides, or such a file itself")
     classes: tuple[str, ...] = option((), help="take cells of these classes only, such as Tumor; by default all")
@@ -33,16 +35,12 @@ class QuPathCells(AroundCells):
         "auto",
         help="coordinates count from the scanned area (add; auto: if the slide has one) or the whole slide (none)",
     )
+    unit: Unit | None = option(
+        None, help="unit of tables whose columns name none: level-0 pixels (px) or microns (um); refused if not given"
+    )
     pixel_um: float | None = option(
         None, help="pixel width QuPath used for microns; by default the slide's own", unit="um", validator=positive
     )
-
-    def build(self) -> Placement:
-        """The placement."""
-        from slideloom_cells.files import QuPathPlacement
-
-        _check_there(self.folder, self.name)
-        return QuPathPlacement(self)
 
 
 @frozen
@@ -50,21 +48,15 @@ class CsvCells(AroundCells):
     """A tile around each point of a CSV table."""
 
     name: ClassVar[str] = "cells-csv"
+    step: ClassVar[str] = "slideloom_cells.files:CsvPlacement"
 
     folder: Path = option(help="folder with one CSV per slide, or one CSV of all slides with a column `slide`")
     x: str = option("x", help="name of the column with x")
     y: str = option("y", help="name of the column with y")
-    unit: Literal["px", "um"] = option("px", help="level-0 pixels (px) or microns (um)")
+    unit: Unit = option("px", help="level-0 pixels (px) or microns (um)")
     bounds: Literal["add", "none"] = option(
         "none", help="coordinates count from the whole slide (none) or the scanned area (add)"
     )
-
-    def build(self) -> Placement:
-        """The placement."""
-        from slideloom_cells.files import CsvPlacement
-
-        _check_there(self.folder, self.name)
-        return CsvPlacement(self)
 
 
 @frozen
@@ -72,6 +64,7 @@ class Nuclei(AroundCells):
     """A tile around each nucleus, found by its haematoxylin."""
 
     name: ClassVar[str] = "nuclei"
+    step: ClassVar[str] = "slideloom_cells.nuclei:NucleiPlacement"
 
     mpp: float = option(0.5, help="resolution nuclei are looked for at", unit="um/px", validator=in_range(0.2, 1.0))
     radius_um: float = option(3.0, help="usual radius of a nucleus", unit="um", validator=in_range(0.5, 20))
@@ -83,18 +76,14 @@ class Nuclei(AroundCells):
     )
     min_distance_um: float = option(2.5, help="centres are at least this far apart", unit="um", validator=positive)
 
-    def build(self) -> Placement:
-        """The placement; imports OpenCV."""
-        from slideloom_cells.nuclei import NucleiPlacement
-
-        return NucleiPlacement(self)
-
 
 @frozen
 class Cellpose(AroundCells):
     """A tile around each cell that Cellpose segments; Cellpose must be installed."""
 
     name: ClassVar[str] = "cellpose"
+    step: ClassVar[str] = "slideloom_cells.cellpose:CellposePlacement"
+    install: ClassVar[str] = "slideloom-cells[cellpose]"
 
     model: str = option("cpsam", help="name of a model of Cellpose, or path of one you trained")
     mpp: float = option(0.5, help="resolution of the pixels that Cellpose gets", unit="um/px", validator=positive)
@@ -102,14 +91,3 @@ class Cellpose(AroundCells):
     flow_threshold: float = option(0.4, help="more finds more cells, also of odd shape", validator=at_least(0))
     cell_threshold: float = option(0.0, help="less finds more cells", validator=in_range(-6, 6))
     gpu: bool = option(False, help="use the graphics card", affects_output=False)
-
-    def build(self) -> Placement:
-        """The placement; imports Cellpose and loads the model."""
-        from slideloom_cells.cellpose import CellposePlacement
-
-        return CellposePlacement(self)
-
-
-def _check_there(path: Path, step: str) -> None:
-    if not path.exists():
-        raise ConfigError(f"{path}: no such folder or file of cells; set `folder` of {step!r}")

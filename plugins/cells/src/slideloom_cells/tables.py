@@ -2,135 +2,162 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from array import array
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from attrs import field, frozen
 from numpy.typing import NDArray
-from slideloom import SlideError, slide_name
+from slideloom import SlideError, Table, open_table, slide_name
 
 Unit = Literal["px", "um"]
+_CENTROID = re.compile(r"centroid[\W_]*(?P<axis>[xy])(?![^\W\d_])(?P<unit>.*)", re.IGNORECASE)
+_PIXELS = re.compile(r"px|pixels?", re.IGNORECASE)
 # Whatever became of the letter µ on the way: U+00B5, U+03BC, "u", two bytes read as Latin-1, or a replacement.
-_CENTROID = re.compile(r"^centroid\s*(?P<axis>[xy])\b\W*(?P<unit>px|pixels?|.{0,4}?m)?\W*$", re.IGNORECASE)
+_MICRONS = re.compile(r"(u|[^\x00-\x7f]{1,3}|\?{1,2})m|microns?|micromet(er|re)s?", re.IGNORECASE)
+_AROUND_UNIT = ' \t:;.,_-^()[]{}/"'
 _CELLS = frozenset({"cell", "detection", "pathcellobject", "pathdetectionobject"})
 _CLASS_COLUMNS = ("classification", "class")
 _TYPE_COLUMNS = ("object type",)
-_SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_AT_ONCE = 50_000
+
+Test = Callable[[Sequence[str]], bool]
 
 
 @frozen
-class Table:
+class CellTable:
     """Points of a table.
 
     Attributes:
         points: (N, 2) float64 x and y, in the table's unit.
         unit: "px" or "um".
+        names_slides: True if a column says which slide a cell is of; all rows were taken otherwise.
+        notes: what had to be guessed.
     """
 
     points: NDArray[np.float64] = field(eq=False)
     unit: Unit
+    names_slides: bool
+    notes: tuple[str, ...] = ()
 
 
-def qupath_points(path: Path, *, slide: str, classes: Sequence[str] = ()) -> Table:
+def qupath_points(path: Path, *, slide: str, classes: Sequence[str] = (), unit: Unit | None = None) -> CellTable:
     """Centroids in a measurement table of QuPath.
 
-    Separators are comma, tab and semicolon (then with decimal commas); the unit is in the column's name. Where there
-    is a column `Image`, rows of other slides are left out; where there is one `Object type`, only cells and detections
-    are taken.
+    Where there is a column `Image`, rows of other slides are left out; where there is one `Object type`, only cells
+    and detections are taken.
 
     Args:
         path: of the table.
         slide: name of the slide.
         classes: taken only; by default all.
+        unit: of the centroids, where the names of their columns hold none.
 
     Raises:
-        SlideError: it has no centroids, a cell cannot be read, or no row is a cell of the slide.
+        SlideError: it has no centroids, their unit is not known, a cell cannot be read, or no row is a cell of the
+            slide.
     """
-    with _rows(path, _has_centroids) as (header, rows, is_decimal_comma):
-        columns: dict[str, tuple[int, Unit]] = {}
-        for position, title in enumerate(header):
-            found = _CENTROID.match(title)
-            if found and found["axis"].lower() not in columns:
-                unit: Unit = "px" if (found["unit"] or "").lower().startswith("p") else "um"
-                columns[found["axis"].lower()] = (position, unit)
-        (x, unit), (y, other) = columns["x"], columns["y"]
-        if unit != other:
-            raise SlideError(f"{path}: x is in {unit} and y in {other}; export the measurements again")
-        chosen = [
-            _only(header, ("image",), lambda text: _is_image_of(text, slide)),
-            _only(header, _TYPE_COLUMNS, lambda text: text.lower().replace(" ", "") in _CELLS),
-        ]
+    with open_table(path, fits=_has_centroids, error=SlideError) as table:
+        columns, own_unit = _centroids(table, unit)
+        of_slide = _only(table.header, ("image",), lambda text: _is_image_of(text, slide))
+        tests = [of_slide, _only(table.header, _TYPE_COLUMNS, lambda text: text.lower().replace(" ", "") in _CELLS)]
         if classes:
             wanted = set(classes)
-            by_class = _only(header, _CLASS_COLUMNS, lambda text: text in wanted)
+            by_class = _only(table.header, _CLASS_COLUMNS, lambda text: text in wanted)
             if by_class is None:
-                raise SlideError(f"{path}: has no column Classification, so `classes` cannot choose")
-            chosen.append(by_class)
-        points, count = _collect(
-            path, rows, (x, y), [test for test in chosen if test], is_decimal_comma=is_decimal_comma
-        )
-    if not len(points) and count:
-        raise SlideError(
-            f"{path}: none of its {count} rows is a cell or detection of {slide}"
-            + (f" with class {', '.join(classes)}" if classes else "")
-            + "; do its columns Image, Object type and Classification fit?"
-        )
-    return Table(points, unit)
+                raise table.mistake("has no column Classification, so `classes` cannot choose")
+            tests.append(by_class)
+        points, count = _collected(table, columns, [test for test in tests if test])
+        if not len(points) and count:
+            raise table.mistake(
+                f"none of its {count} rows is a cell or detection of {slide}"
+                + (f" with class {', '.join(classes)}" if classes else "")
+                + "; do its columns Image, Object type and Classification fit?"
+            )
+        return CellTable(points, own_unit, of_slide is not None, _notes(table, count))
 
 
-def csv_points(path: Path, *, slide: str, x: str, y: str, unit: Unit) -> Table:
+def csv_points(path: Path, *, slide: str, x: str, y: str, unit: Unit) -> CellTable:
     """Points of a plain table; with a column `slide`, those of that slide.
 
     Raises:
-        SlideError: a column is missing, or a number cannot be read.
+        SlideError: a column is missing or is named after another unit, or a number cannot be read.
     """
-    wanted = {x.lower(), y.lower()}
-    with _rows(path, lambda header: wanted <= {title.lower() for title in header}) as (header, rows, is_decimal_comma):
-        titles = [title.lower() for title in header]
-        test = _only(header, ("slide",), lambda text: _is_image_of(text, slide))
-        tests = [test] if test else []
-        points, _ = _collect(
-            path, rows, (titles.index(x.lower()), titles.index(y.lower())), tests, is_decimal_comma=is_decimal_comma
-        )
-    return Table(points, unit)
+    wanted = (x.strip().lower(), y.strip().lower())
+
+    def fits(header: Sequence[str]) -> bool:
+        return set(wanted) <= {title.lower() for title in header}
+
+    with open_table(path, fits=fits, error=SlideError) as table:
+        titles = [title.lower() for title in table.header]
+        missing = [name for name, title in zip((x, y), wanted, strict=True) if title not in titles]
+        if missing:
+            raise table.mistake(f"has no column {missing[0]!r}, but {table.shown() or 'none'}; name it by `x` and `y`")
+        columns = (titles.index(wanted[0]), titles.index(wanted[1]))
+        for column in columns:
+            named = _unit_of(re.split(r"[\W_]", table.header[column])[-1])
+            if named in ("px", "um") and named != unit:
+                raise table.mistake(
+                    f'is named as {named}, but taken as {unit}; set unit = "{named}", or rename the column',
+                    line=table.header_line,
+                    column=table.header[column],
+                )
+        of_slide = _only(table.header, ("slide",), lambda text: _is_image_of(text, slide))
+        points, count = _collected(table, columns, [of_slide] if of_slide else [])
+        return CellTable(points, unit, of_slide is not None, _notes(table, count))
+
+
+def _notes(table: Table, count: int) -> tuple[str, ...]:
+    empty = [] if count else ["holds no row"]
+    return tuple(f"{table.path.name}: {note}" for note in (*table.notes, *empty))
 
 
 def _has_centroids(header: Sequence[str]) -> bool:
-    return {found["axis"].lower() for title in header if (found := _CENTROID.match(title))} == {"x", "y"}
+    return {found["axis"].lower() for title in header if (found := _CENTROID.fullmatch(title))} == {"x", "y"}
 
 
-@contextmanager
-def _rows(
-    path: Path, is_header: Callable[[Sequence[str]], bool]
-) -> Iterator[tuple[list[str], Iterator[list[str]], bool]]:
-    """Header, further rows, and whether decimals have a comma; the separator is the one whose header fits."""
-    try:
-        with path.open("rb") as raw:
-            encoding = "utf-16" if raw.read(2) in _UTF16 else "utf-8-sig"
-            raw.seek(0)
-            # Only names of columns and classes may hold other letters; one that is damaged hurts nothing else.
-            with io.TextIOWrapper(raw, encoding=encoding, errors="replace", newline="") as file:
-                first = file.readline()
-                usual = _SEPARATORS.get(path.suffix.lower(), "\t")
-                for separator in dict.fromkeys((usual, ",", "\t", ";")):
-                    header = [title.strip() for title in next(csv.reader([first], delimiter=separator), [])]
-                    if is_header(header):
-                        yield header, csv.reader(file, delimiter=separator), separator == ";"
-                        return
-    except (OSError, UnicodeError, csv.Error) as error:
-        raise SlideError(f"{path}: cannot be read as a table: {error}") from error
-    raise SlideError(
-        f"{path}: its first line names no centroids ({', '.join(header[:8])} ...); export measurements with "
-        "Centroid X and Centroid Y, or name the columns"
-    )
+def _centroids(table: Table, unit: Unit | None) -> tuple[tuple[int, int], Unit]:
+    """Columns of x and y, and their unit: the first that both are there in."""
+    places: dict[str, dict[str, int]] = {}
+    for position, title in enumerate(table.header):
+        if found := _CENTROID.fullmatch(title):
+            places.setdefault(_unit_of(found["unit"]), {}).setdefault(found["axis"].lower(), position)
+    if not _has_centroids(table.header):
+        raise table.mistake(
+            f"names no centroids ({table.shown() or 'no columns'}); export measurements with Centroid X and Centroid Y"
+        )
+    whole = [(name, axes) for name, axes in places.items() if len(axes) == 2]
+    if not whole:
+        listed = " and ".join(f"{axis} in {name or 'no unit'}" for name, axes in places.items() for axis in axes)
+        raise table.mistake(f"has {listed}; export the measurements again", line=table.header_line)
+    name, axes = next(((name, axes) for name, axes in whole if name in ("px", "um")), whole[0])
+    column = table.header[axes["x"]]
+    if name in ("px", "um"):
+        return (axes["x"], axes["y"]), "px" if name == "px" else "um"
+    if name:
+        raise table.mistake(
+            f"the unit {name!r} is not known; export in px or um, or rename both columns to 'Centroid X um' and so on",
+            line=table.header_line,
+            column=column,
+        )
+    if unit is None:
+        raise table.mistake(
+            'names no unit; say which it is: unit = "px" (level-0 pixels) or unit = "um" (microns)',
+            line=table.header_line,
+            column=column,
+        )
+    return (axes["x"], axes["y"]), unit
+
+
+def _unit_of(text: str) -> str:
+    """The unit that a text names: "px", "um", "" for none, or another one as it stands."""
+    text = text.strip(_AROUND_UNIT)
+    if _PIXELS.fullmatch(text):
+        return "px"
+    return "um" if _MICRONS.fullmatch(text) else text
 
 
 def _is_image_of(text: str, slide: str) -> bool:
@@ -144,9 +171,7 @@ def _is_image_of(text: str, slide: str) -> bool:
     )
 
 
-def _only(
-    header: Sequence[str], names: Sequence[str], test: Callable[[str], bool]
-) -> Callable[[Sequence[str]], bool] | None:
+def _only(header: Sequence[str], names: Sequence[str], test: Callable[[str], bool]) -> Test | None:
     """The test of a row by the first of these columns that there is, or None."""
     titles = [title.lower() for title in header]
     position = next((titles.index(name) for name in names if name in titles), None)
@@ -155,7 +180,7 @@ def _only(
     known: dict[str, bool] = {}  # few texts, many rows
 
     def check(row: Sequence[str]) -> bool:
-        text = row[position] if position < len(row) else ""
+        text = row[position]
         if text not in known:
             known[text] = test(text.strip())
         return known[text]
@@ -163,31 +188,26 @@ def _only(
     return check
 
 
-def _collect(
-    path: Path,
-    rows: Iterator[list[str]],
-    columns: tuple[int, int],
-    tests: Sequence[Callable[[Sequence[str]], bool]],
-    *,
-    is_decimal_comma: bool,
-) -> tuple[NDArray[np.float64], int]:
-    x, y = columns
-    numbers: Any = array("d")
+def _collected(table: Table, columns: tuple[int, int], tests: Sequence[Test]) -> tuple[NDArray[np.float64], int]:
+    """(N, 2) points of the rows that pass, and the number of all rows; a few rows are held as text at a time."""
+    numbers: tuple[Any, Any] = (array("d"), array("d"))
+    texts: tuple[list[str], list[str]] = ([], [])
+    lines: list[int] = []
     count = 0
-    for line, row in enumerate(rows, start=2):
-        if not row:
-            continue
+
+    def convert() -> None:
+        for axis, column in enumerate(columns):
+            numbers[axis].extend(table.numbers(texts[axis], lines, column=table.header[column]))
+            texts[axis].clear()
+        lines.clear()
+
+    for line, row in table.rows():
         count += 1
-        if not all(test(row) for test in tests):
-            continue
-        try:
-            texts = (row[x], row[y])
-            if is_decimal_comma:
-                texts = (texts[0].replace(",", "."), texts[1].replace(",", "."))
-            point = float(texts[0]), float(texts[1])
-        except (ValueError, IndexError):
-            raise SlideError(f"{path}, line {line}: no centroid in {', '.join(row[:6])!r}") from None
-        if not (np.isfinite(point[0]) and np.isfinite(point[1])):
-            raise SlideError(f"{path}, line {line}: the centroid is {point[0]}, {point[1]}")
-        numbers.extend(point)
-    return np.array(numbers, np.float64).reshape(-1, 2), count
+        if all(test(row) for test in tests):
+            texts[0].append(row[columns[0]])
+            texts[1].append(row[columns[1]])
+            lines.append(line)
+            if len(lines) == _AT_ONCE:
+                convert()
+    convert()
+    return np.stack([np.array(axis, np.float64) for axis in numbers], axis=1), count

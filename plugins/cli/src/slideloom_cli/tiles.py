@@ -13,7 +13,7 @@ from slideloom.drawing.geojson import write_tiles_geojson
 from slideloom.pipeline.file import pipeline_from_table
 from slideloom.planning.opening import open_slide
 from slideloom.planning.plan import SlidePlan, apply_regions, assess_slide, plan_slide
-from slideloom.viewing.frames import kept_or_dropped, tile_frame
+from slideloom.viewing.frames import frame_csv, kept_or_dropped, tile_frame
 
 from slideloom_cli.options import add_plan_options, plan_table
 
@@ -58,11 +58,11 @@ def _write(plan: SlidePlan, out: Path | None, *, kept_only: bool) -> None:
         return
     frame = tile_frame(plan, every=not kept_only)
     if out is None:
-        sys.stdout.write(frame.to_csv(index=False))
+        sys.stdout.write(frame_csv(frame))
         return
     with storing_in(out.parent):
         if out.suffix.lower() == ".csv":
-            write_whole(out, frame.to_csv(index=False).encode())
+            write_whole(out, frame_csv(frame).encode())
             return
         try:
             content = frame.to_parquet(index=False)

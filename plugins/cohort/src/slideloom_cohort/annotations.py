@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import csv
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from attrs import field, frozen
+from slideloom.base.csv_tables import Table, number_in, open_table
 from slideloom.base.errors import ConfigError
 from slideloom.settings.options import did_you_mean
+
+log = logging.getLogger(__name__)
 
 REQUIRED = ("patient", "slide")
 _NAMED = 5  # mistakes of one kind that a message lists
@@ -77,66 +80,56 @@ class Annotations:
 
 def _equal(value: str, wanted: Any) -> bool:
     if isinstance(wanted, int | float) and not isinstance(wanted, bool):
-        try:
-            return float(value) == wanted
-        except ValueError:
-            return False
+        return number_in(value) == wanted
     return value == str(wanted).strip()
 
 
 def read_annotations(path: Path) -> Annotations:
-    """The annotations in a CSV file with a header; columns `patient` and `slide` are needed.
+    """The annotations in a table with a header; columns `patient` and `slide` are needed.
 
-    Cells are stripped of spaces. The slide is a file name without its extension.
+    Separators and encodings are those of `open_table`. Cells are stripped of spaces. The slide is a file name without
+    its extension.
 
     Raises:
         ConfigError: the file cannot be read or has mistakes; all of them are in the message, with their lines.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file)
-            lines = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
-    except OSError as error:
-        raise ConfigError(f"{path}: annotations cannot be read: {error.strerror}") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(f"{path}: is not a CSV file in UTF-8 ({error}); export it again") from error
-    lines = [(number, row) for number, row in lines if any(row)]
-    if not lines:
-        raise ConfigError(f"{path}: is empty; it needs a header with the columns patient and slide")
-    header = _checked_header(path, lines[0][1])
-    rows: dict[str, dict[str, str]] = {}
-    numbers: dict[str, int] = {}
-    mistakes: list[str] = []
-    for number, cells in lines[1:]:
-        if len(cells) != len(header):
-            mistakes.append(f"{path}, line {number}: {len(cells)} cells, the header has {len(header)}")
-            continue
-        row = dict(zip(header, cells, strict=True))
-        missing = [name for name in REQUIRED if not row[name]]
-        if missing:
-            mistakes.append(f"{path}, line {number}: {' and '.join(missing)} is blank; fill it in or remove the line")
-        elif row["slide"] in rows:
-            first = numbers[row["slide"]]
-            mistakes.append(
-                f"{path}, line {number}: slide '{row['slide']}' is in line {first} already; keep one row per slide"
-            )
-        else:
-            rows[row["slide"]] = row
-            numbers[row["slide"]] = number
+    with open_table(path, fits=lambda header: set(REQUIRED) <= set(header)) as table:
+        header = _checked_header(table)
+        rows: dict[str, dict[str, str]] = {}
+        numbers: dict[str, int] = {}
+        mistakes: list[str] = []
+        for number, cells in table.rows():
+            row = dict(zip(header, map(str.strip, cells), strict=True))
+            missing = [name for name in REQUIRED if not row[name]]
+            if missing:
+                mistakes.append(
+                    f"{path}, line {number}: {' and '.join(missing)} is blank; fill it in or remove the line"
+                )
+            elif row["slide"] in rows:
+                first = numbers[row["slide"]]
+                mistakes.append(
+                    f"{path}, line {number}: slide '{row['slide']}' is in line {first} already; keep one row per slide"
+                )
+            else:
+                rows[row["slide"]] = row
+                numbers[row["slide"]] = number
     if mistakes:
         more = [f"and {len(mistakes) - _NAMED} more"] if len(mistakes) > _NAMED else []
         raise ConfigError("\n".join([*mistakes[:_NAMED], *more]))
+    for note in table.notes:
+        log.warning("%s: %s", path, note)
     return Annotations(path, header, rows, numbers)
 
 
-def _checked_header(path: Path, header: list[str]) -> tuple[str, ...]:
+def _checked_header(table: Table) -> tuple[str, ...]:
+    header = table.header
     for name in REQUIRED:
         if name not in header:
-            raise ConfigError(
-                f"{path}, line 1: no column '{name}'{did_you_mean(name, header)}; "
-                "annotations need the columns patient and slide"
+            raise table.mistake(
+                f"no column '{name}'{did_you_mean(name, header)}; annotations need the columns patient and slide",
+                line=table.header_line,
             )
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice:
-        raise ConfigError(f"{path}, line 1: column '{twice[0]}' occurs more than once; rename one")
-    return tuple(header)
+        raise table.mistake(f"column '{twice[0]}' occurs more than once; rename one", line=table.header_line)
+    return header

@@ -11,6 +11,7 @@ from slideloom.base.errors import ConfigError
 from slideloom.base.storing import storing_in, write_whole
 from slideloom.plugins.shorthand import step_settings, step_table
 from slideloom.settings.options import Settings
+from slideloom.viewing.frames import frame_csv
 from slideloom_cli.options import tile_share, tile_width
 
 from slideloom_cohort.project import Project
@@ -173,7 +174,7 @@ def _thumbnails(project: Project, chosen: argparse.Namespace) -> int:
 
 def _tiles(project: Project, chosen: argparse.Namespace) -> int:
     frame = _dataset(project, chosen).tile_dataframe(every=chosen.every, planned=chosen.planned)
-    text = frame.to_csv(index=False)
+    text = frame_csv(frame)
     if chosen.out is None:
         sys.stdout.write(text)
     else:

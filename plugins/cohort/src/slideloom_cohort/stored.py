@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from attrs import frozen
+from slideloom.base.csv_tables import unguarded
 from slideloom.base.errors import ConfigError
 from slideloom.extraction.output_folder import OutputFolder
 from slideloom.plugins.discovery import registry
@@ -103,10 +104,11 @@ def read_tile_table(path: Path) -> pd.DataFrame:
 
     try:
         frame = pd.read_csv(path, dtype=dict.fromkeys(_TEXT, str), keep_default_na=False, na_values=[""])
-    except (OSError, ValueError) as error:
+        for name in _TEXT:
+            text = frame[name].map(unguarded, na_action="ignore")
+            frame[name] = text.astype(object).where(text.notna(), None)
+    except (OSError, ValueError, KeyError) as error:
         raise ConfigError(f"{path}: the tile table cannot be read ({error}); run the slide again with redo") from error
-    for name in _TEXT:
-        frame[name] = frame[name].astype(object).where(frame[name].notna(), None)
     return frame
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from slideloom import SlideReport, storing_in, write_whole
+from slideloom import OutputError, SlideReport, csv_text, open_table, storing_in, unguarded, write_whole
 
 from slideloom_report.cohort import Cohort
 from slideloom_report.files import unused
@@ -92,17 +90,20 @@ def _row(cohort: Cohort, slide: SlideReport) -> dict[str, Any]:
 
 
 def _earlier(path: Path, replaced: set[str]) -> list[dict[str, str]]:
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return [row for row in csv.DictReader(file) if row.get("slide") not in replaced]
-    except FileNotFoundError:
+    """Rows of other slides; the file may have been saved by a spreadsheet program since.
+
+    Raises:
+        OutputError: there is another table under its name.
+    """
+    if not path.is_file() or not path.stat().st_size:
         return []
+    with open_table(path, fits=lambda header: "slide" in header, error=OutputError) as table:
+        if "slide" not in table.header:
+            raise table.mistake("is no earlier table of this kind; move it away, or write to another folder")
+        found = [dict(zip(table.header, map(unguarded, cells), strict=True)) for _, cells in table.rows()]
+    rows = [{name: row.get(name, "") for name in COLUMNS} for row in found]
+    return [row for row in rows if row["slide"] not in replaced]
 
 
 def _text(rows: Iterable[Mapping[str, Any]], earlier: Iterable[Mapping[str, str]]) -> bytes:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    writer.writerows(earlier)
-    return text.getvalue().encode()
+    return csv_text(COLUMNS, ([row[name] for name in COLUMNS] for row in (*rows, *earlier))).encode()

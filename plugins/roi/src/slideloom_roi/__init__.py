@@ -1,4 +1,4 @@
-"""Regions of interest: read from QuPath CSV, GeoJSON and NDPA, repaired, and written back without loss."""
+"""Regions of interest: read from QuPath CSV, GeoJSON, NDPA and XML, repaired, and written back without loss."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ if TYPE_CHECKING:
 
     from slideloom_roi.csv_writer import write_csv as write_csv
     from slideloom_roi.nesting import nest_rings as nest_rings
-    from slideloom_roi.settings import GeoJson as GeoJson, Ndpa as Ndpa, QuPathCsv as QuPathCsv, RoiFolder as RoiFolder
+    from slideloom_roi.settings import (
+        GeoJson as GeoJson,
+        Ndpa as Ndpa,
+        QuPathCsv as QuPathCsv,
+        RoiFolder as RoiFolder,
+        Xml as Xml,
+    )
 
     write_geojson = write_regions_geojson
 
@@ -20,6 +26,7 @@ _HOMES = {
     "Ndpa": ("slideloom_roi.settings", "Ndpa"),
     "QuPathCsv": ("slideloom_roi.settings", "QuPathCsv"),
     "RoiFolder": ("slideloom_roi.settings", "RoiFolder"),
+    "Xml": ("slideloom_roi.settings", "Xml"),
     "nest_rings": ("slideloom_roi.nesting", "nest_rings"),
     "write_csv": ("slideloom_roi.csv_writer", "write_csv"),
     "write_geojson": ("slideloom", "write_regions_geojson"),

@@ -2,51 +2,53 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
+from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import shapely
 from attrs import frozen
 from numpy.typing import NDArray
+from slideloom import RoiError, Table, open_table, unguarded
 
 from slideloom_roi.drafts import MAX_COORDINATE, Draft, Mistake, Notes, Parsed, polygon_of
 
 REQUIRED = ("roi_name", "x_base", "y_base")
 # Written by `write_csv` and our QuPath script: which region a ring is of, which part of it, and 0 or the hole's number.
 STRUCTURE = ("region", "part", "ring")
-_SEPARATORS = ",;\t|"
 
 
-def parse_csv(text: str, *, label_column: str = "label") -> Parsed:
-    """The regions in the text of a CSV file.
+def parse_csv(path: Path, raw: bytes, *, label_column: str = "label") -> Parsed:
+    """The regions in a CSV file.
 
-    Columns may come in any order and case, separated by comma, semicolon, tab or bar; decimal commas are read where
-    they cannot be separators. Extra columns are ignored.
+    Columns may come in any order and case; separators, decimals and encodings are those of `slideloom.open_table`.
+    Extra columns are ignored.
 
     Args:
-        text: the whole file.
+        path: of the file, for messages.
+        raw: its content.
         label_column: the column that holds labels; it need not be there, unless it was named other than "label".
 
     Raises:
-        Mistake: it cannot be understood.
+        RoiError, Mistake: it cannot be understood.
     """
-    table = _table(text, label_column)
-    notes = Notes()
-    points = _points(table, notes)
-    if all(name in table.columns for name in STRUCTURE):
-        drafts = _structured(table, points)
-        return Parsed(drafts, notes.sentences(), is_final=True)
-    drafts = _grouped(table, points, notes)
-    return Parsed(drafts, notes.sentences())
+    with open_table(path, fits=_has_regions, error=RoiError, file=BytesIO(raw)) as table:
+        rows = _rows(table, label_column)
+        notes = Notes()
+        points = _points(rows)
+        if all(name in rows.columns for name in STRUCTURE):
+            return Parsed(_structured(rows, points), table.notes, is_final=True)
+        drafts = _grouped(rows, points, notes)
+        return Parsed(drafts, [*table.notes, *notes.sentences()])
 
 
 @frozen
-class _Table:
+class _Rows:
     """Columns by lower-case name, all of equal length, and the line each row ends on."""
 
+    table: Table
     columns: Mapping[str, Sequence[str]]
     lines: Sequence[int]
     label: str
@@ -55,108 +57,40 @@ class _Table:
         return f"line {self.lines[row]}"
 
 
-def _table(text: str, label_column: str) -> _Table:
-    stream = io.StringIO(text, newline="")
-    header, skipped = "", 0
-    for line in stream:
-        header = line.strip()
-        if header and not header.lower().startswith("sep="):
-            break
-        skipped += 1
-    names, separator = _header(header)
+def _has_regions(header: Sequence[str]) -> bool:
+    return set(REQUIRED) <= {name.lower() for name in header}
+
+
+def _rows(table: Table, label_column: str) -> _Rows:
+    if not _has_regions(table.header):
+        raise table.mistake(f"must name the columns ROI_Name, X_base and Y_base; it has {table.shown() or 'none'}")
+    names = [name.lower() for name in table.header]
     label = label_column.strip().lower()
     if label != "label" and label not in names:
-        raise Mistake(f"there is no column {label_column!r} for labels; there are {', '.join(names)}")
+        raise table.mistake(f"there is no column {label_column!r} for labels; there are {table.shown()}")
     doubled = [name for name in (*REQUIRED, label, *STRUCTURE) if names.count(name) > 1]
     if doubled:
-        raise Mistake(f"column {doubled[0]!r} is there twice; remove one")
-    width = len(names)
+        raise table.mistake(f"column {doubled[0]!r} is there twice; remove one", line=table.header_line)
     # One long list: a million short ones would keep the garbage collector busy.
     values: list[str] = []
     lines: list[int] = []
-    reader = csv.reader(stream, delimiter=separator)
-    try:
-        for row in reader:
-            if len(row) == width and any(row):
-                values += row
-            elif any(value.strip() for value in row):
-                values += _evened(row, names, f"line {reader.line_num + skipped + 1}")
-            else:
-                continue
-            lines.append(reader.line_num + skipped + 1)
-    except csv.Error as error:
-        raise Mistake(f"line {reader.line_num + skipped + 1}: {error}; is a quotation mark left open?") from error
-    return _Table({name: values[i::width] for i, name in enumerate(names)}, lines, label)
+    for line, cells in table.rows():
+        values += cells
+        lines.append(line)
+    width = len(names)
+    return _Rows(table, {name: values[i::width] for i, name in enumerate(names)}, lines, label)
 
 
-def _header(line: str) -> tuple[list[str], str]:
-    """Lower-case column names, and the separator that gives the required ones."""
-    for separator in _SEPARATORS:
-        try:
-            names = [name.strip().lower() for name in next(csv.reader([line], delimiter=separator), [])]
-        except csv.Error:
-            continue
-        if all(name in names for name in REQUIRED):
-            return names, separator
-    raise Mistake(f"the first line must name the columns ROI_Name, X_base and Y_base; it is {line[:80]!r}")
-
-
-def _evened(row: list[str], names: list[str], place: str) -> list[str]:
-    """The row as long as the header: empty values at the end are cut or filled in."""
-    needed = 1 + max(names.index(name) for name in REQUIRED)
-    if any(value.strip() for value in row[len(names) :]):
-        raise Mistake(
-            f"{place}: {len(row)} values under {len(names)} column names; "
-            "if numbers have decimal commas, separate columns by semicolons"
-        )
-    if len(row) < needed:
-        raise Mistake(f"{place}: {len(row)} values under {len(names)} column names")
-    return row[: len(names)] + [""] * (len(names) - len(row))
-
-
-def _points(table: _Table, notes: Notes) -> NDArray[np.float64]:
-    points = np.empty((len(table.lines), 2))
+def _points(rows: _Rows) -> NDArray[np.float64]:
+    points = np.empty((len(rows.lines), 2))
     for axis, name in enumerate(("x_base", "y_base")):
-        points[:, axis] = _numbers(table, name, notes)
-    bad = np.flatnonzero(~(np.abs(points) <= MAX_COORDINATE).all(axis=1))
-    if len(bad):
-        row = int(bad[0])
-        given = f"{table.columns['x_base'][row]!r}, {table.columns['y_base'][row]!r}"
-        raise Mistake(f"{_ring_at(table, row)}: {given} is no position on a slide")
+        cells = rows.columns[name]
+        points[:, axis] = rows.table.numbers(cells, rows.lines, column=name)
+        beyond = np.flatnonzero(np.abs(points[:, axis]) > MAX_COORDINATE)
+        if len(beyond):
+            row = int(beyond[0])
+            raise rows.table.mistake(f"{cells[row]!r} is no position on a slide", line=rows.lines[row], column=name)
     return points
-
-
-def _numbers(table: _Table, name: str, notes: Notes) -> list[float]:
-    column = table.columns[name]
-    try:
-        return [_number(value) for value in column] if _has_underscore(column) else list(map(float, column))
-    except ValueError:
-        pass
-    numbers = []
-    for row, value in enumerate(column):
-        # "1,5" is one and a half; "1,234.5" and "1,234,567" are not guessed at.
-        is_decimal_comma = value.count(",") == 1 and "." not in value
-        try:
-            numbers.append(_number(value.replace(",", ".") if is_decimal_comma else value))
-        except ValueError:
-            raise Mistake(f"{_ring_at(table, row)}: {name} {value!r} is not a number") from None
-    notes.add("decimal commas were read as points in", name)
-    return numbers
-
-
-def _has_underscore(column: Sequence[str]) -> bool:
-    return any("_" in value for value in column)
-
-
-def _number(value: str) -> float:
-    """As float, but Python's 1_000 is no number in a file."""
-    if "_" in value:
-        raise ValueError(value)
-    return float(value)
-
-
-def _ring_at(table: _Table, row: int) -> str:
-    return f"{table.place(row)}, ROI {table.columns['roi_name'][row]!r}"
 
 
 def _codes(values: Sequence[Any]) -> tuple[NDArray[np.int64], list[Any]]:
@@ -166,7 +100,7 @@ def _codes(values: Sequence[Any]) -> tuple[NDArray[np.int64], list[Any]]:
     return codes, list(known)
 
 
-def _grouped(table: _Table, points: NDArray[np.float64], notes: Notes) -> list[Draft]:
+def _grouped(table: _Rows, points: NDArray[np.float64], notes: Notes) -> list[Draft]:
     """One draft per name, or more where rows of one name do not belong together."""
     names = [name.strip() for name in table.columns["roi_name"]]
     if "" in names:
@@ -221,7 +155,7 @@ def _is_sound(points: NDArray[np.float64]) -> bool:
     return polygon is not None and bool(shapely.is_valid(polygon))
 
 
-def _structured(table: _Table, points: NDArray[np.float64]) -> list[Draft]:
+def _structured(table: _Rows, points: NDArray[np.float64]) -> list[Draft]:
     """Regions as `write_csv` stores them: nothing is guessed, and text is taken as it stands."""
     columns = table.columns
     ring, keys = _codes(list(zip(columns["region"], columns["part"], columns["ring"], strict=True)))
@@ -233,10 +167,11 @@ def _structured(table: _Table, points: NDArray[np.float64]) -> list[Draft]:
     labels = columns.get(table.label, ("",) * len(points))
     texts = columns.get("description", ("",) * len(points))
     drafts = []
-    for name, row in first.items():
-        place = f"{table.place(row)}, region {name!r}"
-        shape = _assembled(parts[name], place)
-        drafts.append(Draft(name, table.place(row), shape, labels[row] or None, texts[row] or None))
+    for stored, row in first.items():
+        name = unguarded(stored)
+        shape = _assembled(parts[stored], f"{table.place(row)}, region {name!r}")
+        label, text = unguarded(labels[row]), unguarded(texts[row])
+        drafts.append(Draft(name, table.place(row), shape, label or None, text or None))
     return drafts
 
 

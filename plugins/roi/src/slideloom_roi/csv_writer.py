@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import shapely
-from slideloom import Regions, RoiError, storing_in, write_whole
+from slideloom import Regions, RoiError, csv_text, storing_in, write_whole
 
 COLUMNS = ("ROI_Name", "X_base", "Y_base", "label", "description", "region", "part", "ring")
 
@@ -33,18 +31,16 @@ def write_csv(regions: Regions, path: Path) -> None:
     taken = set(names)
     if len(taken) < len(names) or "" in taken:
         raise RoiError(f"{path}: every region needs a name of its own to be written; rename them")
-    stream = io.StringIO(newline="")
-    writer = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
-    writer.writerow(COLUMNS)
+    rows: list[tuple[object, ...]] = []
     for region in regions.items:
         for part, number, ring in _rings(region.shape):
             name = region.name
             if part or number:
                 name = _ring_name(f"{name}_part{part}_hole{number}" if number else f"{name}_part{part}", taken)
             tail = (region.label or "", region.description or "", region.name, part, number)
-            writer.writerows((name, _number(x), _number(y), *tail) for x, y in _vertices(ring))
+            rows.extend((name, _number(x), _number(y), *tail) for x, y in _vertices(ring))
     try:
-        content = stream.getvalue().encode("utf-8")
+        content = csv_text(COLUMNS, rows, quoting="text").encode("utf-8")
     except UnicodeEncodeError as error:
         raise RoiError(f"{path}: a name or label holds a character that cannot be stored ({error.reason})") from error
     with storing_in(path.parent):

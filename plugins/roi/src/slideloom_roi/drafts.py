@@ -46,7 +46,8 @@ class Parsed:
     Attributes:
         drafts: in file order.
         notes: what was converted or left out, one sentence each.
-        is_final: True if the file says which rings are holes, so that none has to be guessed.
+        is_final: True if the file is one of ours, which says which rings are holes; none is ever taken for one.
+        has_holes: True if the format has holes of its own, so that none has to be guessed.
         is_cropped: True if coordinates are those of a viewer that crops to the scanned area.
         origin: what the file says must be added to its coordinates, or None.
     """
@@ -54,6 +55,7 @@ class Parsed:
     drafts: Sequence[Draft]
     notes: Sequence[str] = ()
     is_final: bool = False
+    has_holes: bool = False
     is_cropped: bool = False
     origin: tuple[float, float] | None = None
 

@@ -73,6 +73,7 @@ def parse_geojson(text: str, *, label_property: str = "classification") -> Parse
         drafts,
         notes.sentences(),
         is_final=isinstance(about, dict) and about.get("nested") == "keep",
+        has_holes=True,
         is_cropped=is_from_qupath,
         origin=origin,
     )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from xml.etree import ElementTree as ET
 
 import numpy as np
 from numpy.typing import NDArray
 from slideloom import SlideInfo
 
 from slideloom_roi.drafts import Draft, Mistake, Notes, Parsed, check_range, polygon_of
+from slideloom_roi.xml_reader import root_of
 
 _OFFSETS = ("hamamatsu.XOffsetFromSlideCentre", "hamamatsu.YOffsetFromSlideCentre")
 
@@ -22,13 +22,7 @@ def parse_ndpa(text: str, info: SlideInfo) -> Parsed:
     Raises:
         Mistake: it cannot be understood, or the slide does not record its place on the glass.
     """
-    if "<!DOCTYPE" in text or "<!ENTITY" in text:
-        raise Mistake("an annotation file has no document type; export it again")
-    try:
-        # Without the declaration, whose encoding no longer holds: the text is decoded.
-        root = ET.fromstring(text.partition("?>")[2] if text.lstrip().startswith("<?xml") else text)  # noqa: S314
-    except ET.ParseError as error:
-        raise Mistake(f"not valid XML ({error}); export the annotations again") from error
+    root = root_of(text)
     views = list(root.iter("ndpviewstate"))
     if not views:
         return Parsed([])

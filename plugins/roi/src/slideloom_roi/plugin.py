@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from slideloom import RoiSource, Settings, hookimpl
 
-from slideloom_roi.settings import GeoJson, Ndpa, QuPathCsv, RoiFolder
+from slideloom_roi.settings import GeoJson, Ndpa, QuPathCsv, RoiFolder, Xml
 
 
 @hookimpl
 def slideloom_roi_sources() -> Sequence[type[Settings[RoiSource]]]:
-    """The three file formats, and a folder of any of them."""
-    return [QuPathCsv, GeoJson, Ndpa, RoiFolder]
-
-
-@hookimpl
-def slideloom_defaults() -> Mapping[str, str]:
-    """Taken where nobody names one."""
-    return {"roi-folder": "roi-folder"}
+    """The file formats, and a folder of any of them."""
+    return [QuPathCsv, GeoJson, Ndpa, Xml, RoiFolder]

@@ -2,110 +2,151 @@
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from slideloom import Regions, RoiError, RoiSource, SlideInfo
+from attrs import evolve, frozen
+from slideloom import ConfigError, Regions, RoiError, RoiSource, SlideInfo
 
+from slideloom_roi.contents import bytes_of, decoded
+from slideloom_roi.csv_reader import parse_csv
 from slideloom_roi.drafts import Mistake, Parsed
-from slideloom_roi.settings import GeoJson, Ndpa, QuPathCsv
+from slideloom_roi.finding import files_of, listed, near_misses
+from slideloom_roi.geojson_reader import parse_geojson
+from slideloom_roi.ndpa_reader import parse_ndpa
+from slideloom_roi.settings import BoundsRule, GeoJson, Ndpa, QuPathCsv, RegionFiles, RoiFolder, Xml
 from slideloom_roi.tidying import Rules, tidy
+from slideloom_roi.xml_reader import is_annotation_file, parse_xml
 
-Parser = Callable[[str, SlideInfo], Parsed]
-_MARKS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
+Parser = Callable[[Path, bytes, SlideInfo], Parsed]
+
+
+@frozen
+class Format:
+    """One form of files.
+
+    Attributes:
+        suffixes: what follows the slide's name in a file's name.
+        parse: what a file holds, from its path, its content and the slide.
+        bounds: what coordinates count from.
+        is_own: True for content of this form; asked where other programs use the suffix too.
+    """
+
+    suffixes: tuple[str, ...]
+    parse: Parser
+    bounds: BoundsRule = "none"
+    is_own: Callable[[bytes], bool] | None = None
+
+
+def qupath_csv(settings: QuPathCsv) -> FolderOfRegions:
+    """The source of these settings."""
+    return FolderOfRegions(settings, [_csv(settings.suffix, settings.label, settings.bounds)])
+
+
+def geojson(settings: GeoJson) -> FolderOfRegions:
+    """The source of these settings."""
+    return FolderOfRegions(settings, [_geojson(settings.label, settings.bounds)])
+
+
+def ndpa(settings: Ndpa) -> FolderOfRegions:
+    """The source of these settings."""
+    return FolderOfRegions(settings, [_ndpa()])
+
+
+def xml(settings: Xml) -> FolderOfRegions:
+    """The source of these settings."""
+    return FolderOfRegions(settings, [_xml(settings.bounds)])
+
+
+def any_format(settings: RoiFolder) -> FolderOfRegions:
+    """The source of these settings."""
+    bounds = settings.bounds
+    csv, json = _csv(".csv", "label", bounds), _geojson("classification", bounds)
+    return FolderOfRegions(settings, [csv, json, _ndpa(), evolve(_xml(bounds), is_own=is_annotation_file)])
+
+
+def _csv(suffix: str, label: str, bounds: BoundsRule) -> Format:
+    return Format((suffix,), lambda path, raw, _info: parse_csv(path, raw, label_column=label), bounds)
+
+
+def _geojson(label: str, bounds: BoundsRule) -> Format:
+    parse = _of_text(lambda text, _info: parse_geojson(text, label_property=label))
+    return Format((".geojson", ".json"), parse, bounds)
+
+
+def _ndpa() -> Format:
+    return Format((".ndpa",), _of_text(parse_ndpa))
+
+
+def _xml(bounds: BoundsRule) -> Format:
+    return Format((".xml", ".annotations"), _of_text(lambda text, _info: parse_xml(text)), bounds)
+
+
+def _of_text(parse: Callable[[str, SlideInfo], Parsed]) -> Parser:
+    def parsed(_path: Path, raw: bytes, info: SlideInfo) -> Parsed:
+        text, notes = decoded(raw)
+        found = parse(text, info)
+        return evolve(found, notes=(*notes, *found.notes))
+
+    return parsed
 
 
 class FolderOfRegions(RoiSource):
-    """A folder with one file of regions per slide."""
-
-    def __init__(self, settings: QuPathCsv | GeoJson | Ndpa, suffixes: Sequence[str], parse: Parser) -> None:
-        self._folder = settings.folder
-        self._suffixes = suffixes
-        self._parse = parse
-        self._rules = Rules(settings.bounds, settings.nested, settings.simplify_px, settings.min_area_px)
-
-    def regions(self, info: SlideInfo) -> Regions | None:
-        """The regions in the slide's file, or None if there is no file."""
-        path = self.find(info)
-        return None if path is None else self.load(path, info)
-
-    def find(self, info: SlideInfo) -> Path | None:
-        """The file of a slide: `<slide>.csv`, or `<file name of the slide>.csv` as QuPath has it.
-
-        Raises:
-            RoiError: there are both.
-        """
-        stems = dict.fromkeys((info.name, info.path.name))
-        if any(Path(stem).name != stem for stem in stems):
-            raise RoiError(f"{info.name!r} is no file name; rename the slide")
-        names = [stem + suffix for stem in stems for suffix in self._suffixes]
-        found = [path for path in (self._folder / name for name in names) if path.is_file()]
-        if len(found) > 1:
-            listed = ", ".join(path.name for path in found)
-            raise RoiError(f"{self._folder}: several files for slide {info.name}: {listed}; keep one of them")
-        return found[0] if found else None
-
-    def load(self, path: Path, info: SlideInfo) -> Regions:
-        """The regions in one file.
-
-        Raises:
-            RoiError: it cannot be read or understood.
-        """
-        try:
-            text, notes = decoded(path.read_bytes())
-            parsed = self._parse(text, info)
-            regions = tidy(parsed, info, self._rules, source=str(path))
-        except OSError as error:
-            raise RoiError(f"{path}: cannot be read ({error.strerror or error}); check the file") from error
-        except Mistake as error:
-            raise RoiError(f"{path}: {error}") from error
-        return Regions(items=regions.items, notes=(*notes, *regions.notes), source=regions.source)
-
-
-def decoded(raw: bytes) -> tuple[str, tuple[str, ...]]:
-    """A file's text, and a sentence if its encoding had to be guessed.
+    """A folder with one file of regions per slide.
 
     Raises:
-        Mistake: it is empty, or not text.
+        ConfigError: there is no such folder.
     """
-    if not raw.strip(b"\0 \r\n\t"):
-        raise Mistake("the file is empty; export the regions again")
-    encoding = next((name for mark, name in _MARKS if raw.startswith(mark)), None)
-    if encoding is None and raw.count(0) > len(raw) / 4:
-        # Latin text in UTF-16 has a zero as every other byte.
-        encoding = "utf-16-le" if raw[1::2].count(0) > raw[::2].count(0) else "utf-16-be"
-    try:
-        return raw.decode(encoding or "utf-8"), ()
-    except UnicodeDecodeError as error:
-        if encoding is not None:
-            raise Mistake(f"the file is damaged: not {encoding} at byte {error.start}; save it as UTF-8") from None
-    try:
-        return raw.decode("cp1252"), ("not UTF-8: read as Windows-1252; check names with special letters",)
-    except UnicodeDecodeError:
-        return raw.decode("latin-1"), ("not UTF-8: read as Latin-1; check names with special letters",)
 
-
-class FolderOfAnyFormat(RoiSource):
-    """Regions from whichever file a folder holds for a slide."""
-
-    def __init__(self, sources: Sequence[FolderOfRegions]) -> None:
-        self._sources = sources
+    def __init__(self, settings: RegionFiles, formats: Sequence[Format]) -> None:
+        if not settings.folder.is_dir():
+            raise ConfigError(f"{settings.folder}: no such folder of regions; set `folder` of {settings.name!r}")
+        self._settings = settings
+        self._formats = formats
 
     def regions(self, info: SlideInfo) -> Regions | None:
-        """See `RoiSource.regions`.
+        """The regions in the slide's file, or None if there is no file, nor one that looks meant to be it.
 
         Raises:
-            RoiError: there are files of two formats for the slide, or its file cannot be understood.
+            RoiError: there are several files for the slide, or its file cannot be understood.
         """
-        found = [(source, path) for source in self._sources if (path := source.find(info)) is not None]
+        folder = self._settings.folder
+        found: list[tuple[Format, Path, bytes | None]] = []
+        notes: list[str] = []
+        paths = listed(folder)
+        for form in self._formats:
+            for path in files_of(paths, info, form.suffixes):
+                raw = _read(path) if form.is_own is not None else None
+                if raw is None or form.is_own is None or form.is_own(raw):
+                    found.append((form, path, raw))
+                else:
+                    notes.append(f"{path} was left alone: it is the XML of another program")
         if len(found) > 1:
-            names = " and ".join(path.name for _, path in found)
-            raise RoiError(f"{info.name}: has regions in {names}; keep one, or name the format (such as qupath-csv)")
-        return found[0][0].load(found[0][1], info) if found else None
+            names = ", ".join(path.name for _, path, _ in found)
+            raise RoiError(
+                f"{folder}: several files for slide {info.name}: {names}; keep one of them"
+                + (", or name the format (such as qupath-csv)" if len(self._formats) > 1 else "")
+            )
+        if found:
+            return self._load(*found[0], info)
+        suffixes = tuple(suffix for form in self._formats for suffix in form.suffixes)
+        notes += near_misses(paths, info, suffixes)
+        return Regions(notes=tuple(notes)) if notes else None
+
+    def _load(self, form: Format, path: Path, raw: bytes | None, info: SlideInfo) -> Regions:
+        settings = self._settings
+        rules = Rules(form.bounds, settings.nested, settings.simplify_px, settings.min_area_px)
+        try:
+            parsed = form.parse(path, _read(path) if raw is None else raw, info)
+            return tidy(parsed, info, rules, source=str(path))
+        except Mistake as error:
+            raise RoiError(f"{path}: {error}") from error
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return bytes_of(path)
+    except Mistake as error:
+        raise RoiError(f"{path}: {error}") from error
+    except OSError as error:
+        raise RoiError(f"{path}: cannot be read ({error.strerror or error}); check the file") from error

@@ -11,7 +11,8 @@ from attrs import evolve, frozen
 from slideloom import Region, Regions, SlideInfo
 
 from slideloom_roi.drafts import Draft, Mistake, Notes, Parsed
-from slideloom_roi.nesting import nest_rings, polygons_only
+from slideloom_roi.nesting import nest_rings
+from slideloom_roi.repairing import repaired
 from slideloom_roi.settings import BoundsRule, NestedRule
 
 
@@ -20,7 +21,7 @@ class Rules:
     """How drafts become regions; see the settings."""
 
     bounds: BoundsRule = "auto"
-    nested: NestedRule = "holes"
+    nested: NestedRule = "auto"
     simplify_px: float = 0.0
     min_area_px: float = 0.0
 
@@ -36,7 +37,7 @@ def tidy(parsed: Parsed, info: SlideInfo, rules: Rules, *, source: str) -> Regio
     placed, moved = _moved([draft for draft in repaired if draft.shape is not None], parsed, info, rules)
     drafts = _on_slide(placed, info, notes)
     drafts = _large_enough(_simplified(drafts, rules), rules, notes)
-    if rules.nested == "holes" and not parsed.is_final:
+    if not parsed.is_final and (rules.nested == "holes" or (rules.nested == "auto" and not parsed.has_holes)):
         drafts = _nested(drafts, notes)
     items = _named(drafts, notes)
     sentences = (*parsed.notes, *moved, *notes.sentences())
@@ -65,9 +66,9 @@ def _repaired(judged: tuple[Draft, bool], notes: Notes) -> Draft:
     shape = draft.shape
     if not is_valid:
         try:
-            shape = polygons_only(shapely.make_valid(shape))
-        except shapely.errors.GEOSException as error:
-            raise Mistake(f"{_called(draft)}: the outline cannot be repaired ({error}); draw it anew") from error
+            shape = repaired(shape)
+        except Mistake as error:
+            raise Mistake(f"{_called(draft)}: {error}") from error
     if shape.is_empty or not shape.area > 0:
         notes.add("left out, encloses no area", _called(draft))
         return evolve(draft, shape=None)
@@ -117,7 +118,7 @@ def _simplified(drafts: Sequence[Draft], rules: Rules) -> Sequence[Draft]:
         return drafts
     result = []
     for draft in drafts:
-        shape = polygons_only(shapely.make_valid(draft.shape.simplify(rules.simplify_px, preserve_topology=True)))
+        shape = repaired(draft.shape.simplify(rules.simplify_px, preserve_topology=True))
         result.append(draft if shape.is_empty else evolve(draft, shape=shape))
     return result
 

@@ -17,7 +17,7 @@ from slideloom.base.geometry import Box, Point, Rgb, Size
 from slideloom.slides.regions import Region, Regions
 from slideloom.slides.slide import Slide, SlideInfo
 from slideloom.slides.tiles import Tiles
-from slideloom.steps.placement import Placement
+from slideloom.steps.placement import Placed, Placement
 from slideloom.steps.roi_source import RoiSource
 from slideloom.steps.scene import Scene
 from slideloom.steps.slide_qc import QcResult, SlideQc
@@ -173,8 +173,8 @@ class PlacementContract(SettingsContract):
 
     def place(self) -> Tiles:
         """The tiles of a step built anew."""
-        tiles: Tiles = self.built().place(self.slide(), self.scene())
-        return tiles
+        placed: Tiles | Placed = self.built().place(self.slide(), self.scene())
+        return placed.tiles if isinstance(placed, Placed) else placed
 
     def test_tiles_are_numbered_from_zero(self) -> None:
         """`index` is 0..N-1 in plan order; no region is assigned yet."""
@@ -183,6 +183,14 @@ class PlacementContract(SettingsContract):
         assert len(tiles) > 0, "no tile; give the contract a slide that has some"
         assert tiles.index.tolist() == list(range(len(tiles)))
         assert (tiles.roi == -1).all()
+
+    def test_what_it_says_is_fit_for_the_report(self) -> None:
+        """Notes are sentences, metrics finite numbers."""
+        placed = self.built().place(self.slide(), self.scene())
+        if isinstance(placed, Placed):
+            assert all(isinstance(note, str) and note.strip() for note in placed.notes)
+            for name, value in placed.metrics.items():
+                assert math.isfinite(value), f"metric {name} is {value}"
 
     def test_columns_are_whole_numbers_of_equal_length(self) -> None:
         """(N,) int64 each."""

@@ -1,0 +1,127 @@
+"""Which file in a folder is a slide's, and which only looks as if it were meant to be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from unicodedata import normalize
+
+from slideloom import RoiError, SlideInfo, slide_name
+
+PACKED = ".gz"
+# What files of regions end in, whether or not they are read here.
+_ENDINGS = (
+    ".csv", ".tsv", ".txt", ".geojson", ".json", ".ndpa", ".xml", ".annotations", ".zip", ".kml", ".qpdata",
+)  # fmt: skip
+_LEAST_LETTERS = 3  # a shorter name begins too many others
+_NAMED_AT_MOST = 3
+
+
+def files_of(paths: Sequence[Path], info: SlideInfo, suffixes: Sequence[str]) -> list[Path]:
+    """The slide's files among `paths`: `<slide><suffix>`, or `<file name of the slide><suffix>` as QuPath has it.
+
+    Suffixes are found in capital letters too, and with `.gz` behind them.
+
+    Raises:
+        RoiError: the slide's name is no file name.
+    """
+    stems = [_normal(stem) for stem in dict.fromkeys((info.name, info.path.name))]
+    if any(Path(stem).name != stem for stem in stems):
+        raise RoiError(f"{info.name!r} is no file name; rename the slide")
+    found = []
+    for path in paths:
+        for number, suffix in enumerate(suffixes):
+            stem = _before(path.name, suffix)
+            if stem is None:
+                continue
+            place = next((i for i, own in enumerate(stems) if stem == own or _is_same_file(path, stem, own)), None)
+            if place is not None and path.is_file():
+                found.append((place, number, path))
+                break
+    return [path for *_, path in sorted(found)]
+
+
+def near_misses(paths: Sequence[Path], info: SlideInfo, suffixes: Sequence[str]) -> list[str]:
+    """A sentence for each file that looks meant for a slide, where `files_of` finds none."""
+    names = [_normal(name) for name in (info.name, info.path.name)]
+    found = []
+    for path in paths:
+        stem = next((text for ending in _ENDINGS if (text := _before(path.name, ending)) is not None), None)
+        wrong = None if stem is None else _almost(stem, names)
+        if stem is not None and wrong is not None:
+            found.append((path, stem, wrong))
+    others = _slides_beside(info) if found else set()
+    found = [(path, stem, wrong) for path, stem, wrong in found if stem in names or stem not in others]
+    sentences = [_told(path, stem, wrong, info, suffixes) for path, stem, wrong in found[:_NAMED_AT_MOST]]
+    if len(found) > _NAMED_AT_MOST:
+        sentences.append(f"{len(found) - _NAMED_AT_MOST} more files have such names")
+    return sentences
+
+
+def _told(path: Path, stem: str, wrong: str, info: SlideInfo, suffixes: Sequence[str]) -> str:
+    reasons, remedy = [wrong] if wrong else [], f"rename it to {info.name}{path.name[len(stem) :]}"
+    if _before(path.name, ".zip") is not None:
+        reasons, remedy = [*reasons, "it is packed"], "unpack it"
+    elif all(_before(path.name, suffix) is None for suffix in suffixes):
+        reasons.append(f"it does not end in {' or '.join(suffixes)}")
+        remedy = "export it in such a format, or use the source for the one it has"
+    return f"{path} was not read: {' and '.join(reasons)}; if it is meant for {info.path.name}, {remedy}"
+
+
+def listed(folder: Path) -> list[Path]:
+    """What is in a folder, but hidden files: macOS leaves a `._a.csv` beside each `a.csv` that it copies.
+
+    Raises:
+        RoiError: it cannot be read.
+    """
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise RoiError(f"{folder}: cannot be read ({error.strerror or error}); check the folder") from error
+
+
+def _normal(name: str) -> str:
+    """The name with letters and their accents as one, as not every file system has them."""
+    return normalize("NFC", name)
+
+
+def _before(name: str, suffix: str) -> str | None:
+    """What a file name has before a suffix, in any case and perhaps packed; None if it has another one."""
+    if name[-len(PACKED) :].lower() == PACKED:
+        name = name[: -len(PACKED)]
+    if not suffix:
+        return _normal(name)
+    return _normal(name[: -len(suffix)]) if name[-len(suffix) :].lower() == suffix.lower() else None
+
+
+def _is_same_file(path: Path, stem: str, own: str) -> bool:
+    """True where the file system itself does not tell capital letters."""
+    return stem.casefold() == own.casefold() and (path.parent / (own + path.name[len(stem) :])).is_file()
+
+
+def _almost(stem: str, names: Sequence[str]) -> str | None:
+    """What is wrong with a name, "" if nothing is, None if it is another one altogether."""
+    if stem in names:
+        return ""
+    if stem.casefold() in [name.casefold() for name in names]:
+        return "its name differs in capital letters"
+    for name in names:
+        if _begins(stem, name):
+            return "its name goes on where the slide's ends"
+    if len(stem) >= _LEAST_LETTERS and _begins(names[0], stem):
+        return "its name ends where the slide's goes on"
+    return None
+
+
+def _begins(longer: str, shorter: str) -> bool:
+    """True if a name begins with another, and not within a word: "slide-1" does not begin "slide-10"."""
+    return len(longer) > len(shorter) and longer.startswith(shorter) and not longer[len(shorter)].isalnum()
+
+
+def _slides_beside(info: SlideInfo) -> set[str]:
+    """Names of the other slides, as far as they are in one folder: a file named so is theirs."""
+    try:
+        paths = [path for path in info.path.parent.iterdir() if not path.name.lower().endswith((*_ENDINGS, PACKED))]
+    except OSError:
+        return set()
+    return {_normal(name) for path in paths for name in (path.name, slide_name(path))}
