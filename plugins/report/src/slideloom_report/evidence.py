@@ -43,7 +43,6 @@ from slideloom_report.stored import some_tiles, stored_locations, stored_tiles
 
 MASK_COLOUR = LEGEND["mask"]
 MASK_STRENGTH = 0.4
-_UNION_PX = 1024
 
 
 @define
@@ -146,18 +145,14 @@ def _completed(report: SlideReport, info: SlideInfo) -> SlideReport:
 def _plan_again(found: Evidence, pipeline: Pipeline, slide: Slide) -> QcResult | None:
     """What a dry run decided, decided again: it leaves nothing behind that could be read."""
     plan = plan_slide(slide, pipeline)
-    apply_regions(plan)
-    assess_slide(plan, pipeline)
-    tiles = plan.ledger.tiles
-    words = ["kept" if word == "candidate" else word for word in plan.ledger.status()]
-    found.boxes = _grouped(words, np.stack([tiles.x, tiles.y], axis=1), found.report)
+    record = apply_regions(plan)
+    assess_slide(plan, record)
+    words = ["kept" if word == "candidate" else word for word in record.ledger.status()]
+    found.boxes = _grouped(words, np.stack([plan.tiles.x, plan.tiles.y], axis=1), found.report)
     found.regions = plan.regions
-    if not plan.qc:
+    if not record.qc:
         return None
-    size = slide.info.size
-    scale = min(1.0, _UNION_PX / max(size.width, size.height))
-    shape = (max(1, round(size.height * scale)), max(1, round(size.width * scale)))
-    return QcResult(mask=union_mask([result for _, result in plan.qc], size, shape), kind="artifact")
+    return QcResult(union_mask([finding.result for finding in record.qc], slide.info.size), kind="artifact")
 
 
 def _boxes_of_tables(found: Evidence, cohort: Cohort) -> dict[str, Boxes]:
