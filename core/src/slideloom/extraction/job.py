@@ -3,43 +3,31 @@
 from __future__ import annotations
 
 import logging
-import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
 
 import attrs
-import numpy as np
 from attrs import field, frozen
 
 from slideloom.base.errors import OutputError, SlideloomError
-from slideloom.base.geometry import IntArray
 from slideloom.base.storing import storing_in, write_json, write_whole
 from slideloom.extraction.account import slide_report, tile_table_csv
-from slideloom.extraction.engine import BlockResult, Line, TileEngine, stage_of
+from slideloom.extraction.extract import Extracted, Extraction
 from slideloom.extraction.output_folder import OutputFolder
 from slideloom.extraction.overview import plan_picture
 from slideloom.pipeline.pipeline import Pipeline
 from slideloom.planning.mask_files import npz_bytes, save_mask
+from slideloom.planning.masks import union_mask
 from slideloom.planning.opening import open_slide
-from slideloom.planning.plan import (
-    SlidePlan,
-    all_qc,
-    apply_regions,
-    assess_slide,
-    discard_mask,
-    plan_slide,
-    slide_digest,
-)
-from slideloom.plugins.blaming import blaming
+from slideloom.planning.plan import plan_slide, slide_digest
+from slideloom.planning.prepared import PreparedSlide
 from slideloom.slides.slide import slide_name
-from slideloom.steps.normalizer import Normalizer
 from slideloom.steps.reports import SlideReport
-from slideloom.steps.sink import Writer
+from slideloom.steps.slide_qc import QcResult
 
 log = logging.getLogger(__name__)
 
-StepT = TypeVar("StepT")
 Progress = Callable[[str, int, int], None]  # slide, tiles done, tiles in all
 
 
@@ -102,30 +90,27 @@ def _process(task: SlideTask) -> SlideReport:
     folder = OutputFolder(task.out, pipeline.tiles.label)
     with open_slide(task.read_path or task.path, slides=pipeline.slides) as slide:
         slide.info = attrs.evolve(slide.info, path=task.path, name=slide_name(task.path))
-        plan = plan_slide(slide, pipeline, threads=task.threads)
-        digest = slide_digest(plan, pipeline)
+        prepared = PreparedSlide(plan_slide(slide, pipeline, threads=task.threads))
+        digest = slide_digest(prepared.plan)
         if not task.dry_run and not pipeline.run.redo:
             finished = finished_report(folder, slide.info.name, digest)
             if finished is not None:
                 return attrs.evolve(finished, status="skipped")
-        with plan.timed("qc"):
-            apply_regions(plan)
-            assess_slide(plan, pipeline)
-        fallback = 0
-        outputs: list[Path] = []
+        prepared.decide()
+        made = Extracted()
         if not task.dry_run:
-            fallback, outputs = _Extraction(task, plan, folder).run()
+            progress = partial(task.progress, slide.info.name) if task.progress is not None else None
+            made = Extraction(prepared, folder, threads=task.threads, progress=progress).run()
         report = slide_report(
-            plan,
+            prepared.plan,
+            prepared.record,
             path=task.path,
             digest=digest,
-            fallback=fallback,
-            outputs=[folder.relative(path) for path in outputs],
+            fallback=made.fallback,
+            outputs=[folder.relative(path) for path in made.outputs],
             dry_run=task.dry_run,
         )
-        if not task.dry_run:
-            report = _store(task, plan, folder, report)
-        return report
+        return report if task.dry_run else _store(prepared, folder, report)
 
 
 def _outputs_left(folder: OutputFolder, slide: str) -> tuple[str, ...]:
@@ -154,141 +139,21 @@ def finished_report(folder: OutputFolder, slide: str, digest: str) -> SlideRepor
     return report
 
 
-class _Extraction:
-    """Tiles of one slide through the engine into every sink."""
-
-    def __init__(self, task: SlideTask, plan: SlidePlan, folder: OutputFolder) -> None:
-        self._task = task
-        self._plan = plan
-        self._folder = folder
-        self._fallback: list[int] = []
-        self._errors: list[str] = []
-
-    def run(self) -> tuple[int, list[Path]]:
-        """Number of tiles with fallback, and the files made."""
-        plan = self._plan
-        line = self._line()
-        writers: list[Writer] = []
-        info = plan.slide.info
-        with storing_in(self._folder.root):
-            self._folder.root.mkdir(parents=True, exist_ok=True)
-        try:
-            for stage in line.sinks:
-                with blaming(stage.settings, "sink", info.name):
-                    writers.append(_of_type(Writer, stage.step.open(info, plan.scene, self._folder.root)))
-            with plan.timed("tiles"):
-                self._extract(line, writers)
-            with plan.timed("commit"):
-                outputs: list[Path] = []
-                for writer, stage in zip(writers, line.sinks, strict=True):
-                    with blaming(stage.settings, "sink", info.name):
-                        made = writer.commit()
-                        outputs.extend(path for path in made if self._folder.relative(path))
-        except BaseException:
-            for writer in writers:
-                _abort(writer)
-            raise
-        if self._errors:
-            more = f" and {len(self._errors) - 1} more" if len(self._errors) > 1 else ""
-            plan.warnings.append(f"unreadable tiles: {self._errors[0]}{more}")
-        return len(self._fallback), outputs
-
-    def _line(self) -> Line:
-        plan, pipeline = self._plan, self._task.pipeline
-        name = plan.slide.info.name
-        filters = []
-        for settings in pipeline.filters:
-            with blaming(settings, "filter", name):
-                filters.append(stage_of(settings, "filter", settings.build()))
-        sinks = []
-        for settings in pipeline.sinks:
-            with blaming(settings, "sink", name):
-                sinks.append(stage_of(settings, "sink", settings.build()))
-        normalizer = None
-        if pipeline.normalizer is not None and len(plan.ledger.candidates()):
-            with blaming(pipeline.normalizer, "normalizer", name), plan.timed("normalizer"):
-                step: Normalizer = pipeline.normalizer.build()
-                step = _of_type(Normalizer, step.for_slide(plan.slide, plan.scene, discard_mask(plan)))
-            normalizer = stage_of(pipeline.normalizer, "normalizer", step)
-        return Line(tuple(filters), normalizer, tuple(sinks))
-
-    def _extract(self, line: Line, writers: Sequence[Writer]) -> None:
-        ledger = self._plan.ledger
-        run = self._task.pipeline.run
-        engine = TileEngine(self._plan, line, threads=self._task.threads, batch_tiles=run.batch_tiles)
-        limit = self._task.pipeline.tiles.max_tiles
-        waiting = ledger.candidates()
-        total = len(waiting)
-        if limit is not None:
-            waiting = self._drawn(waiting)
-        done = 0
-        # With a limit, as many tiles are tried at a time as are still missing: none is ever written too many.
-        while len(waiting) and (limit is None or ledger.written < limit):
-            count = len(waiting) if limit is None else limit - ledger.written
-            now, waiting = waiting[:count], waiting[count:]
-            for result in engine.run(ledger.tiles.take(now)):
-                settled = self._settle(line, writers, result)
-                done += settled
-                if self._task.progress is not None:
-                    self._task.progress(self._plan.slide.info.name, done, total)
-        if limit is not None and len(waiting):
-            ledger.reject(waiting, "max-tiles")
-        if self._task.progress is not None:
-            self._task.progress(self._plan.slide.info.name, total, total)
-
-    def _drawn(self, candidates: IntArray) -> IntArray:
-        """The candidates in an order drawn from the seed and the slide's name."""
-        seed = f"{self._task.pipeline.tiles.seed}/{self._plan.slide.info.name}"
-        order = candidates.tolist()
-        random.Random(seed).shuffle(order)
-        return np.array(order, np.int64)
-
-    def _settle(self, line: Line, writers: Sequence[Writer], result: BlockResult) -> int:
-        ledger = self._plan.ledger
-        settled = len(result.unreadable)
-        ledger.mark_unreadable(np.array(result.unreadable, np.int64))
-        self._errors.extend(result.first_error)
-        for reason, which in result.rejected:
-            ledger.reject(which, reason)
-            settled += len(which)
-        for step, which, values in result.scores:
-            ledger.score(step, which, values)
-        for tiles, encoded in zip(result.kept, result.encoded, strict=True):
-            for stage, writer, stored in zip(line.sinks, writers, encoded, strict=True):
-                with blaming(stage.settings, "sink", self._plan.slide.info.name):
-                    writer.write(tiles, stored)
-            ledger.mark_written(tiles.index)
-            settled += len(tiles)
-        self._fallback.extend(result.fallback)
-        return settled
-
-
-def _of_type(wanted: type[Any], got: StepT) -> StepT:
-    if not isinstance(got, wanted):
-        raise TypeError(f"wanted a {wanted.__name__}, got {type(got).__name__}")
-    return got
-
-
-def _abort(writer: Writer) -> None:
-    try:
-        writer.abort()
-    except Exception:  # the error that led here is the one to report
-        log.exception("a sink's writer failed to clean up")
-
-
-def _store(task: SlideTask, plan: SlidePlan, folder: OutputFolder, report: SlideReport) -> SlideReport:
+def _store(prepared: PreparedSlide, folder: OutputFolder, report: SlideReport) -> SlideReport:
     """The slide's own files; the report comes last, and by it a later run knows that the slide is finished."""
-    table = folder.tile_table(report.slide)
+    plan, record, run = prepared.plan, prepared.record, prepared.plan.pipeline.run
+    table, slide = folder.tile_table(report.slide), plan.slide.info
     with storing_in(folder.root):
-        write_whole(table, tile_table_csv(plan).encode())
-    if task.pipeline.run.save_masks:
-        for label, (_, result) in zip(plan.qc_labels, plan.qc, strict=True):
-            save_mask(result, folder.mask(report.slide, label), slide=plan.slide.info)
-    if task.pipeline.run.report and plan.qc:
-        save_mask(all_qc(plan), folder.discard(report.slide), slide=plan.slide.info, encode=npz_bytes)
-    if task.pipeline.run.overview:
+        write_whole(table, tile_table_csv(plan, record).encode())
+    if run.save_masks:
+        for finding in record.qc:
+            save_mask(finding.result, folder.mask(report.slide, finding.label), slide=slide)
+    if run.report and record.qc:
+        discarded = union_mask([finding.result for finding in record.qc], slide.size)
+        save_mask(QcResult(discarded, "artifact"), folder.discard(report.slide), slide=slide, encode=npz_bytes)
+    if run.overview:
         with storing_in(folder.root):
-            write_whole(folder.overview(report.slide), plan_picture(plan).png())
+            write_whole(folder.overview(report.slide), plan_picture(plan, record).png())
     report = attrs.evolve(report, tile_table=folder.relative(table))
     write_json(folder.report(report.slide), report.as_table())
     return report

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from slideloom.base.csv_tables import csv_text
 from slideloom.base.storing import storing_in, write_whole
-from slideloom.planning.plan import BLUR_BURDEN_WARNING
+from slideloom.planning.deciding import BLUR_BURDEN_WARNING
 from slideloom.steps.reports import RunReport, SlideReport
 
 
