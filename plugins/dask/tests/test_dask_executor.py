@@ -85,6 +85,21 @@ def test_a_run_gives_the_same_bytes_as_without_dask(address: str, demo_slide: De
     assert digests[0] == digests[1]
 
 
+def test_a_cluster_of_more_threads_than_jobs_is_filled_from_a_buffer(demo_slide: DemoFiles, tmp_path: Path) -> None:
+    slides = [tmp_path / f"s{number}.svs" for number in range(6)]
+    for slide in slides:
+        slide.write_bytes(demo_slide.path.read_bytes())
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=8, processes=False, dashboard_address=":0"
+    ) as cluster:
+        run = {"executor": f"dask:address={cluster.scheduler_address}", "jobs": 1, "buffer": str(tmp_path / "buffer")}
+        table = {"slideloom": 1, "tiles": {"size_px": 100, "size_um": 100}, "filter": [], "run": run}
+        report = run_pipeline(pipeline_from_table(table, where="test"), slides, tmp_path / "out")
+
+    assert [slide.status for slide in report.slides] == ["done"] * 6
+    assert not list((tmp_path / "buffer").iterdir())
+
+
 def test_a_missing_scheduler_is_named_with_the_remedy() -> None:
     executor = Dask(address="tcp://127.0.0.1:9", patience_s=0.5).build()
 

@@ -166,6 +166,14 @@ def _run_slides(
 def _reports(executor: Executor, tasks: dict[int, SlideTask], pipeline: Pipeline) -> Iterator[tuple[int, SlideReport]]:
     numbers = list(tasks)
     with buffered(list(tasks.values()), pipeline.run) as (items, release):
+
+        def let_go(position: int, _task: SlideTask) -> SlideTask:
+            """A slide that waits for its second try takes no room in the buffer meanwhile."""
+            release(position)
+            return tasks[numbers[position]]
+
+        if isinstance(executor, ProcessExecutor):
+            executor.on_lost = let_go
         for position, result in executor.run(process_slide, items):
             task = tasks[numbers[position]]
             release(position)

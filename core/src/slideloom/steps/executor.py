@@ -15,6 +15,7 @@ class Executor(ABC):
         """Yields (number of the item, its result or the exception that lost it) in order of completion.
 
         `function` and the items can be pickled. Items are taken one by one when there is a worker for them, because
-        making one may be work (copying a slide to a faster disk). A worker that dies gives an exception for its item,
-        not for others.
+        making one may be work (copying a slide to a faster disk), and as many as there are workers: `next` never waits
+        for an item to be done. One is at work from when it is taken until its result is yielded. A worker that dies
+        gives an exception for its item, not for others.
         """
