@@ -57,6 +57,7 @@ _HOMES = {
     "slideloom.planning.selection": ("Selection", "regions_mask", "select_tiles"),
     "slideloom.extraction.output_folder": ("OutputFolder",),
     "slideloom.running.find_slides": ("find_slides",),
+    "slideloom.running.main_script": ("script_for_workers",),
     "slideloom.running.run": ("run_pipeline",),
     "slideloom.viewing.wsi": ("WSI", "TileView"),
     "slideloom_cohort.dataset": ("Dataset",),
@@ -151,6 +152,7 @@ if TYPE_CHECKING:
         hookimpl as hookimpl,
     )
     from slideloom.running.find_slides import find_slides as find_slides
+    from slideloom.running.main_script import script_for_workers as script_for_workers
     from slideloom.running.run import run_pipeline as run_pipeline
     from slideloom.settings.options import (
         Settings as Settings,

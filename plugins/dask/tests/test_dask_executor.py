@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -113,6 +115,25 @@ def test_a_scheduler_without_workers_is_named_with_the_remedy() -> None:
 
         with pytest.raises(ConfigError, match="has no worker; start one with `dask worker"):
             list(executor.run(halved, range(2)))
+
+
+@pytest.mark.slow
+def test_a_script_without_a_main_guard_runs_once_on_a_cluster_of_its_own(demo_slide: DemoFiles, tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(
+        f"""
+import slideloom as sl
+from pathlib import Path
+
+print("begun")
+table = {{"slideloom": 1, "tiles": {{"size_px": 100, "size_um": 100}}, "filter": [], "run": {{"executor": "dask"}}}}
+report = sl.run_pipeline(sl.pipeline_from_table(table, where="test"), [Path({str(demo_slide.path)!r})], Path("out"))
+print([slide.status for slide in report.slides])
+"""
+    )
+
+    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert done.stdout == "begun\n['done']\n", done.stderr
 
 
 @pytest.mark.slow

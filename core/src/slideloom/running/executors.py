@@ -7,6 +7,7 @@ from typing import Any
 
 from slideloom.base.errors import SlideError
 from slideloom.plugins.builtin import InProcess, Processes
+from slideloom.running.main_script import end_copy
 from slideloom.running.workers import Crew, Lost
 from slideloom.steps.executor import Executor
 
@@ -61,6 +62,7 @@ class ProcessExecutor(Executor):
 
     def run(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[tuple[int, Any]]:
         """See `Executor.run`."""
+        end_copy()
         lost: list[tuple[int, Any]] = []
         with self._crew(function, self._jobs) as crew:
             for index, result in crew.run(enumerate(items)):

@@ -22,6 +22,7 @@ from slideloom.plugins.discovery import registry
 from slideloom.plugins.shorthand import named_step
 from slideloom.running.buffering import buffered
 from slideloom.running.executors import InProcessExecutor, ProcessExecutor
+from slideloom.running.main_script import end_copy
 from slideloom.running.run_files import _write_burden, _write_errors
 from slideloom.running.versions import versions
 from slideloom.running.workers import report_progress
@@ -60,6 +61,7 @@ def run_pipeline(
         ConfigError: an executor or a step does not exist, or the mpp file is wrong.
         OutputError: the folder is locked, not writable, or holds tiles made with other settings.
     """
+    end_copy()
     check_mpp_file(pipeline)
     started = datetime.now(UTC).isoformat(timespec="seconds")
     clock = time.perf_counter()

@@ -8,7 +8,11 @@ from typing import Any
 
 
 class Executor(ABC):
-    """Runs one function over slides, in this process, in others, or on other machines."""
+    """Runs one function over slides, in this process, in others, or on other machines.
+
+    One that starts processes of Python itself starts them within `slideloom.script_for_workers`, or each of them runs
+    the user's script again.
+    """
 
     @abstractmethod
     def run(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[tuple[int, Any]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import dask
 from distributed import Client, Future, LocalCluster, as_completed
-from slideloom import ConfigError, Executor
+from slideloom import ConfigError, Executor, script_for_workers
 
 from slideloom_dask.settings import Dask
 
@@ -33,10 +33,10 @@ class DaskExecutor(Executor):
         settings = self._settings
         address = settings.address or dask.config.get("scheduler-address", None)
         if address is None:
-            with (
-                LocalCluster(n_workers=settings.jobs, threads_per_worker=1, dashboard_address=None) as cluster,
-                Client(cluster, set_as_default=False) as client,
-            ):
+            # Dask itself carries what the script defines to its workers.
+            with script_for_workers(is_needed=False):
+                cluster = LocalCluster(n_workers=settings.jobs, threads_per_worker=1, dashboard_address=None)
+            with cluster, Client(cluster, set_as_default=False) as client:
                 yield client
             return
         try:
