@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "slideloom.base.csv_tables": ("Table", "csv_text", "guarded", "number_in", "open_table", "unguarded"),
+    "slideloom.base.drafts": ("Draft", "check_size"),
     "slideloom.base.errors": (
         "ConfigError", "MissingResolution", "OutputError", "PluginError", "RoiError", "SlideError",
         "SlideloomError", "UnsupportedSlide",
@@ -21,9 +22,8 @@ _HOMES = {
     "slideloom.base.files": ("FileState",),
     "slideloom.base.geometry": ("Box", "Mask", "Point", "Rgb", "RgbBatch", "Size"),
     "slideloom.base.scratch": ("Scratch",),
-    "slideloom.base.storing": (
-        "discard_path", "file_name", "partial_path", "path_inside", "storing_in", "sync_path", "write_whole",
-    ),
+    "slideloom.base.storing": ("file_name", "path_inside", "storing_in", "sync_path", "write_whole"),
+    "slideloom.base.temporary": ("discard_path", "partial_path"),
     "slideloom.pixels.gray": ("gray_counter",),
     "slideloom.pixels.mosaic": ("Mosaic",),
     "slideloom.pixels.resampling": ("NativeResampler", "resample"),
@@ -63,6 +63,7 @@ _HOMES = {
     "slideloom.planning.selection": ("Selection", "regions_mask", "select_tiles"),
     "slideloom.extraction.output_folder": ("OutputFolder",),
     "slideloom.running.find_slides": ("find_slides",),
+    "slideloom.running.main_script": ("script_for_workers",),
     "slideloom.running.run": ("run_pipeline",),
     "slideloom.viewing.wsi": ("WSI", "TileView"),
     "slideloom_cohort.dataset": ("Dataset",),
@@ -94,6 +95,7 @@ if TYPE_CHECKING:
         open_table as open_table,
         unguarded as unguarded,
     )
+    from slideloom.base.drafts import Draft as Draft, check_size as check_size
     from slideloom.base.errors import (
         ConfigError as ConfigError,
         MissingResolution as MissingResolution,
@@ -115,14 +117,13 @@ if TYPE_CHECKING:
     )
     from slideloom.base.scratch import Scratch as Scratch
     from slideloom.base.storing import (
-        discard_path as discard_path,
         file_name as file_name,
-        partial_path as partial_path,
         path_inside as path_inside,
         storing_in as storing_in,
         sync_path as sync_path,
         write_whole as write_whole,
     )
+    from slideloom.base.temporary import discard_path as discard_path, partial_path as partial_path
     from slideloom.drawing.geojson import (
         colour_of as colour_of,
         write_regions_geojson as write_regions_geojson,
@@ -162,6 +163,7 @@ if TYPE_CHECKING:
         hookimpl as hookimpl,
     )
     from slideloom.running.find_slides import find_slides as find_slides
+    from slideloom.running.main_script import script_for_workers as script_for_workers
     from slideloom.running.run import run_pipeline as run_pipeline
     from slideloom.settings.options import (
         Settings as Settings,

@@ -22,7 +22,7 @@ from slideloom.pipeline.pipeline import RunOptions
 log = logging.getLogger(__name__)
 
 _LOCK = "lock"
-_AHEAD = 2  # slides copied beyond those being read
+_AHEAD = 2  # slides that are copied and wait for a worker
 
 
 @contextmanager
@@ -40,7 +40,7 @@ def buffered(
         yield iter(tasks), lambda _position: None
         return
     with _folder_in(run.buffer) as folder:
-        copier = _Copier(tasks, folder, int(run.buffer_gb * 1e9), ahead=_AHEAD + (run.jobs or 1))
+        copier = _Copier(tasks, folder, int(run.buffer_gb * 1e9))
         try:
             copier.start()
             yield iter(copier), copier.release
@@ -57,41 +57,47 @@ def _folder_in(buffer: Path) -> Iterator[Path]:
         # It has no final name before it is locked, so that another run does not take it for abandoned. (Windows cannot
         # rename a folder with an open file; there the name is final at once.)
         new = Path(tempfile.mkdtemp(prefix="slideloom-" if os.name == "nt" else ".slideloom-", dir=buffer))
-        lock = (new / _LOCK).open("a+", encoding="utf-8")
-    with lock:
-        take_lock(lock)
-        folder = buffer / new.name.removeprefix(".")
+        lock = take_lock(new / _LOCK)
+    folder = buffer / new.name.removeprefix(".")
+    try:
         if folder != new:
             new.rename(folder)
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-    shutil.rmtree(folder, ignore_errors=True)  # Windows does not remove a file that is open
+        yield folder
+    finally:
+        if lock is not None:
+            lock.release()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _remove_abandoned(buffer: Path) -> None:
     for folder in buffer.glob("slideloom-*"):
-        try:
-            with (folder / _LOCK).open("r+", encoding="utf-8") as lock:
-                is_abandoned = take_lock(lock)
-        except OSError:  # it is not ours, or its run removes it just now
+        if not (folder / _LOCK).exists():  # not ours
             continue
-        if is_abandoned:
+        try:
+            lock = take_lock(folder / _LOCK)
+        except OSError:  # another user's, or its run removes it just now
+            continue
+        if lock is not None:
+            lock.release()
             log.info("%s: removed, the run that made it was killed", folder)
             shutil.rmtree(folder, ignore_errors=True)
 
 
 class _Copier:
-    """A thread that copies slides in order while there is room."""
+    """A thread that copies slides in order while there is room.
 
-    def __init__(self, tasks: Sequence[SlideTask], folder: Path, room: int, *, ahead: int) -> None:
+    It waits for room only while nobody asks: a slide that is asked for and has no room is read from where it lies. So
+    whoever takes slides gets them, however many it takes at once and however late it lets them go.
+    """
+
+    def __init__(self, tasks: Sequence[SlideTask], folder: Path, room: int) -> None:
         self._tasks = tasks
         self._folder = folder
         self._room = room
-        self._ahead = ahead
         self._ready: dict[int, SlideTask] = {}
         self._held: dict[int, int] = {}  # task to bytes in the buffer
+        self._asked = -1  # the last task that somebody asked for
+        self._told = False
         self._changed = threading.Condition()
         self._stopped = False
         self._thread = threading.Thread(target=self._copy_all, name="slideloom-buffer", daemon=True)
@@ -115,6 +121,8 @@ class _Copier:
     def __iter__(self) -> Iterator[SlideTask]:
         for position in range(len(self._tasks)):
             with self._changed:
+                self._asked = position
+                self._changed.notify_all()
                 while position not in self._ready and not self._stopped:
                     self._changed.wait()
                 if self._stopped:
@@ -130,23 +138,35 @@ class _Copier:
             except OSError:  # reading the slide tells what is wrong with it
                 files, size = [], 0
             with self._changed:
-                while not self._stopped and not self._has_room(size):
+                while not self._stopped and self._asked < position and not self._may_go_ahead(size):
                     self._changed.wait()
                 if self._stopped:
                     return
-                # Larger than the whole buffer: read from where it is.
-                fits = size <= self._room
+                fits = self._fits(size)
                 if fits:
                     self._held[position] = size
+            if not fits and size <= self._room:
+                self._tell(task)
             ready = self._copied(position, task, files) if fits and files else task
             with self._changed:
                 self._ready[position] = ready
                 self._changed.notify_all()
 
-    def _has_room(self, size: int) -> bool:
-        if size > self._room:
-            return True
-        return len(self._held) < self._ahead and sum(self._held.values()) + size <= self._room
+    def _may_go_ahead(self, size: int) -> bool:
+        # A slide larger than the whole buffer is read from where it is, and has nothing to wait for.
+        return len(self._ready) < _AHEAD and (self._fits(size) or size > self._room)
+
+    def _fits(self, size: int) -> bool:
+        return sum(self._held.values()) + size <= self._room
+
+    def _tell(self, task: SlideTask) -> None:
+        if not self._told:
+            self._told = True
+            log.warning(
+                "%s is read from where it is, and perhaps others: the slides at work fill the buffer; "
+                "raise run.buffer_gb, or use fewer jobs",
+                task.path.name,
+            )
 
     def _copied(self, position: int, task: SlideTask, files: Sequence[Path]) -> SlideTask:
         """The task with its slide in the buffer; as it was where copying fails, so that reading names the reason."""

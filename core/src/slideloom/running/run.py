@@ -13,6 +13,7 @@ from typing import Any
 
 from slideloom.base.errors import ConfigError, OutputError
 from slideloom.base.storing import write_json
+from slideloom.base.temporary import remove_abandoned
 from slideloom.extraction.job import Progress, SlideTask, process_slide
 from slideloom.extraction.output_folder import OutputFolder
 from slideloom.pipeline.pipeline import Pipeline, pipeline_differences
@@ -21,6 +22,7 @@ from slideloom.plugins.discovery import registry
 from slideloom.plugins.shorthand import named_step
 from slideloom.running.buffering import buffered
 from slideloom.running.executors import InProcessExecutor, ProcessExecutor
+from slideloom.running.main_script import end_copy
 from slideloom.running.run_files import write_burden, write_errors
 from slideloom.running.versions import versions
 from slideloom.running.workers import report_progress
@@ -59,6 +61,7 @@ def run_pipeline(
         ConfigError: an executor or a step does not exist, or the mpp file is wrong.
         OutputError: the folder is locked, not writable, or holds tiles made with other settings.
     """
+    end_copy()
     check_mpp_file(pipeline)
     started = datetime.now(UTC).isoformat(timespec="seconds")
     clock = time.perf_counter()
@@ -165,6 +168,14 @@ def _run_slides(
 def _reports(executor: Executor, tasks: dict[int, SlideTask], pipeline: Pipeline) -> Iterator[tuple[int, SlideReport]]:
     numbers = list(tasks)
     with buffered(list(tasks.values()), pipeline.run) as (items, release):
+
+        def let_go(position: int, _task: SlideTask) -> SlideTask:
+            """A slide that waits for its second try takes no room in the buffer meanwhile."""
+            release(position)
+            return tasks[numbers[position]]
+
+        if isinstance(executor, ProcessExecutor):
+            executor.on_lost = let_go
         for position, result in executor.run(process_slide, items):
             task = tasks[numbers[position]]
             release(position)
@@ -230,6 +241,8 @@ def _finish(
         dry_run=dry_run,
     )
     if not dry_run:
+        for place in {(folder.root / output).parent for report in reports for output in report.outputs}:
+            remove_abandoned(place)  # of workers that died, or were given up, on their last slide
         write_json(folder.root / "extraction_report.json", run.as_table())
         write_errors(folder.root / "errors.csv", run)
         write_burden(folder.root, run)
