@@ -58,7 +58,9 @@ class Tiling:
     max_tiles: int | None = option(
         None, help="keep at most this many tiles of a slide, drawn at random", validator=at_least(1)
     )
-    seed: int = option(0, help="of the random origin and of max_tiles", validator=at_least(0))
+    seed: int = option(
+        0, help="start of all random draws: the origin of the grid, and max_tiles", validator=at_least(0)
+    )
 
     def __attrs_post_init__(self) -> None:
         if self.size_um is None and self.magnification is None:

@@ -22,7 +22,7 @@ class ImageOptions(Settings[Sink]):
     """What the settings of every sink that stores encoded images begin with; a sink's settings subclass it."""
 
     format: ImageFormat = option("jpg", help="image format: small jpg, or png without loss")
-    quality: int = option(95, help="JPEG quality", unit="1-100", validator=in_range(1, 100))
+    quality: int = option(95, help="JPEG quality", validator=in_range(1, 100))
     subsampling: Subsampling = option(
         "420",
         help="JPEG colour resolution: 420 halves it (as OpenCV and existing datasets do), 444 keeps it",
