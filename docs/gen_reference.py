@@ -9,10 +9,10 @@ import argparse
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 import attrs
@@ -21,6 +21,7 @@ import slideloom_testing
 from slideloom import steps
 from slideloom.pipeline.pipeline import QcUse, RoiUse, RunOptions, Slides
 from slideloom.pipeline.tiling import Tiling
+from slideloom.pipeline.words import TABLES, words
 from slideloom.plugins import hookspecs
 from slideloom.plugins.discovery import KINDS, Plugin, registry
 from slideloom.settings.options import OptionInfo, options_of
@@ -134,7 +135,8 @@ def pipeline_page() -> str:
             "A TOML file, read strictly: an unknown table or key, a wrong type or a value out of range is a mistake; "
             "`slideloom check FILE` prints all at once, each with the file, the key and the nearest known name. "
             "Relative paths start from the file's folder. The command line, a file and Python make the same object, "
-            "`slideloom.Pipeline`."
+            "`slideloom.Pipeline`, and read the same options: beside each stands its flag and its keyword argument "
+            "(of `Project.extract_tiles` and `WSI`) where those are not its name."
         ),
         "",
         "The file starts with `slideloom = 1`, the version of this layout.",
@@ -151,8 +153,19 @@ def pipeline_page() -> str:
         'Where two plugins offer a step of the same name, write `use = "distribution/name"`.',
     ]
     for title, cls, text, left_out in tables:
-        lines += ["", f"## {title}", "", text, "", *_options(cls, left_out=left_out)]
+        lines += ["", f"## {title}", "", text, "", *_options(cls, left_out=left_out, said=said_elsewhere(cls))]
     return _joined(lines)
+
+
+def said_elsewhere(cls: type[Any]) -> dict[str, str]:
+    """What flags and keyword arguments options of the core's own tables have, where they differ from their names."""
+    found: dict[str, str] = {}
+    for word in words():
+        for name in word.options if TABLES[word.table] is cls else ():
+            flags = () if word.flags == ("--" + name.replace("_", "-"),) else word.flags
+            argument = () if word.name == name else (word.name,)
+            found[name] = ", ".join(f"`{text}`" for text in (*flags, *argument))
+    return found
 
 
 def command_line_page() -> str:
@@ -161,8 +174,8 @@ def command_line_page() -> str:
         "# Command line",
         "",
         (
-            "The exit code is 0 only if all went well: 1 means that a slide or the run failed, 2 that the words were "
-            "wrong, 130 that it was interrupted."
+            "The exit code is 0 only if all went well: 1 means that a slide or the run failed, or that a value was "
+            "refused, 2 that a command or a flag is not known or is missing, 130 that it was interrupted."
         ),
         "",
         *_fenced(_parser_of([]).format_help()),
@@ -283,18 +296,23 @@ def _own_plugins() -> list[Plugin]:
     return [plugin for plugin in registry().plugins if Path(plugin.file).is_relative_to(root) or plugin.name == "core"]
 
 
-def _options(cls: type[Any], *, left_out: Sequence[str] = ()) -> list[str]:
+def _options(
+    cls: type[Any], *, left_out: Sequence[str] = (), said: Mapping[str, str] = MappingProxyType({})
+) -> list[str]:
     infos = [info for info in options_of(cls).values() if info.name not in left_out]
     if not infos:
         return ["It takes no options."]
-    lines = ["| option | type | default | |", "|---|---|---|---|"]
+    more = " flag, argument |" if said else ""
+    lines = [f"| option | type | default | |{more}", "|---|---|---|---|" + ("---|" if said else "")]
     return lines + [
-        f"| `{info.name}` | {_type_of(info)} | {_default_of(info)} | {_escape(info.help)} |" for info in infos
+        f"| `{info.name}` | {_type_of(info)} | {_default_of(info)} | {_escape(info.help)} |"
+        + (f" {_escape(said.get(info.name, ''))} |" if said else "")
+        for info in infos
     ]
 
 
 def _type_of(info: OptionInfo) -> str:
-    return _escape(info.type_text) + (f", {info.unit}" if info.unit else "")
+    return _escape(" ".join(filter(None, (info.type_text, info.range)))) + (f", {info.unit}" if info.unit else "")
 
 
 def _default_of(info: OptionInfo) -> str:
@@ -328,6 +346,8 @@ def _signature(name: str, function: Any) -> list[str]:
     if isinstance(function, property):
         return _fenced(f"{name}: {_annotation(inspect.signature(function.fget).return_annotation)}", "python")
     signature = inspect.signature(function)
+    if inspect.isclass(function) and attrs.has(function):
+        signature = _with_types(function, signature)
     parts = list(_arguments(signature))
     is_class = inspect.isclass(function) or signature.return_annotation is inspect.Signature.empty
     result = "" if is_class else f" -> {_annotation(signature.return_annotation)}"
@@ -335,6 +355,16 @@ def _signature(name: str, function: Any) -> list[str]:
     if len(text) > _WIDTH:
         text = f"{name}(\n" + "".join(f"    {part},\n" for part in parts) + f"){result}"
     return _fenced(text, "python")
+
+
+def _with_types(cls: type[Any], signature: inspect.Signature) -> inspect.Signature:
+    """Arguments with the types of the options they are; attrs shows what the converter of each takes, anything."""
+    made_by_option = [attribute.name for attribute in attrs.fields(cls) if "finite" in attribute.metadata]
+    types = {name: options_of(cls)[name].type for name in made_by_option}
+    arguments = signature.parameters.items()
+    return signature.replace(
+        parameters=[each.replace(annotation=types.get(name, each.annotation)) for name, each in arguments]
+    )
 
 
 def _arguments(signature: inspect.Signature) -> Iterator[str]:

@@ -90,11 +90,11 @@ def test_every_mistake_is_told_at_once_with_a_suggestion(tmp_path: Path) -> None
         "must say 'slideloom = 1'",
         "[slides]: unknown key 'includ' (did you mean 'include'?)",
         "[tiles]: unknown key 'strid_div' (did you mean 'stride_div'?)",
-        "[tiles]: size_px: must be a whole number, not '299'",
+        "[tiles]: size_px must be a whole number, not '299'",
         "[tiles]: max_tiles must be at least 1, not 0",
         "[tiles]: seed must be at least 0, not -1",
         "[[qc]]: no qc is named 'leftt' (did you mean 'left'?)",
-        "[[filter]] bright: level: must be a number, not True",
+        "[[filter]] bright: level must be a number, not True",
         "[[sink]] needs 'use'",
         "[run]: jobs must be at least 1, not 0",
     ):

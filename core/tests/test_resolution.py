@@ -36,7 +36,7 @@ def test_a_slide_is_found_by_its_name_or_its_file_name() -> None:
 
 def test_objective_power_is_not_taken_unasked_and_the_remedies_are_named() -> None:
     with pytest.raises(
-        MissingResolution, match=r"a\.svs.*--mpp VALUE.*--mpp-file.*allow_objective_power = true to take 0\.25"
+        MissingResolution, match=r"a\.svs.*give mpp for all.* mpp_file, .*allow_objective_power to take 0\.25"
     ):
         find_resolution(attrs.evolve(BARE, objective_power=40.0))
 

@@ -136,9 +136,9 @@ def test_a_quotient_a_hair_below_a_whole_number_is_that_number() -> None:
 
 
 def test_size_needs_either_microns_or_a_magnification() -> None:
-    with pytest.raises(ConfigError, match="either size_um or magnification"):
+    with pytest.raises(ConfigError, match=r"size_um is missing: give .* microns, or a magnification"):
         Tiling(size_px=299)
-    with pytest.raises(ConfigError, match="either size_um or magnification"):
+    with pytest.raises(ConfigError, match="size_um does not go with magnification: give one of them"):
         Tiling(size_px=299, size_um=302, magnification="10x")
 
 

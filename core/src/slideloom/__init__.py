@@ -16,7 +16,7 @@ _HOMES = {
     "slideloom.base.csv_tables": ("Table", "csv_text", "guarded", "number_in", "open_table", "unguarded"),
     "slideloom.base.drafts": ("Draft", "check_size"),
     "slideloom.base.errors": (
-        "ConfigError", "MissingResolution", "OutputError", "PluginError", "RoiError", "SlideError",
+        "ConfigError", "MissingResolution", "OptionError", "OutputError", "PluginError", "RoiError", "SlideError",
         "SlideloomError", "UnsupportedSlide",
     ),
     "slideloom.base.files": ("FileState",),
@@ -27,7 +27,8 @@ _HOMES = {
     "slideloom.pixels.gray": ("gray_counter",),
     "slideloom.pixels.mosaic": ("Mosaic",),
     "slideloom.pixels.resampling": ("NativeResampler", "resample"),
-    "slideloom.settings.options": ("Settings", "at_least", "in_range", "option", "positive"),
+    "slideloom.settings.options": ("Settings", "option"),
+    "slideloom.settings.ranges": ("at_least", "in_range", "positive"),
     "slideloom.slides.regions": ("Region", "Regions"),
     "slideloom.slides.resolution": ("finite_number", "is_plausible"),
     "slideloom.slides.slide": ("Level", "Resolution", "Slide", "SlideInfo", "levels_from_sizes", "slide_name"),
@@ -99,6 +100,7 @@ if TYPE_CHECKING:
     from slideloom.base.errors import (
         ConfigError as ConfigError,
         MissingResolution as MissingResolution,
+        OptionError as OptionError,
         OutputError as OutputError,
         PluginError as PluginError,
         RoiError as RoiError,
@@ -165,13 +167,8 @@ if TYPE_CHECKING:
     from slideloom.running.find_slides import find_slides as find_slides
     from slideloom.running.main_script import script_for_workers as script_for_workers
     from slideloom.running.run import run_pipeline as run_pipeline
-    from slideloom.settings.options import (
-        Settings as Settings,
-        at_least as at_least,
-        in_range as in_range,
-        option as option,
-        positive as positive,
-    )
+    from slideloom.settings.options import Settings as Settings, option as option
+    from slideloom.settings.ranges import at_least as at_least, in_range as in_range, positive as positive
     from slideloom.slides.regions import Region as Region, Regions as Regions
     from slideloom.slides.resolution import finite_number as finite_number, is_plausible as is_plausible
     from slideloom.slides.slide import (

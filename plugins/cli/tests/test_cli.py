@@ -115,6 +115,7 @@ def test_plugins_lists_steps_with_options(capsys: pytest.CaptureFixture[str]) ->
         "default": "raw",
         "help": "sub-folder",
         "unit": "",
+        "range": "",
     }
 
 
@@ -220,6 +221,7 @@ def test_tiles_writes_csv_and_geojson(analytic: WriteSlide, tmp_path: Path, caps
     [
         ["--use-bounds"],
         ["--edge-tiles", "--stride-div", "2"],
+        ["--use-edge-tiles"],
         ["--random-origin", "--seed", "3"],
         ["--mpp", "0.4"],
         ["--mpp-file", "mpp.csv"],
@@ -275,13 +277,55 @@ def test_steps_on_the_command_line_are_tables(text: str, table: dict[str, object
     [
         (["--roi", ".", "--roi-filter", "half"], "--roi-filter must be center or a share from 0 to 1, not 'half'"),
         (["--tile-um", "wide"], "--tile-um must be a number of microns or a magnification such as \"10x\", not 'wide'"),
+        (["--tile-um", "0x"], "--tile-um must be a number of microns or a magnification such as \"10x\", not '0x'"),
+        (["--tile-um", "inf"], "--tile-um must be a finite number, not inf"),
+        (["--jobs", "0"], "--jobs must be at least 1, not 0"),
+        (["--jobs", "two"], "--jobs must be a whole number, not 'two'"),
+        (["--stride-div", "inf"], "--stride-div must be a finite number, not inf"),
+        (["--filter-threshold", "nan"], "--filter-threshold must be a finite number, not nan"),
+        (
+            ["--roi", ".", "--roi", ".", "--roi-filter", "3"],
+            "--roi-filter must be center or a share from 0 to 1, not 3.0",
+        ),
+        (["--roi-method", "insde"], "--roi-method must be one of 'auto', 'inside', 'outside', 'ignore', not 'insde'"),
+        (["--sink", "raw:foldr=x"], "--sink raw: unknown option 'foldr' (did you mean 'folder'?)"),
+        (["--sink", "raw:folder=3"], "--sink raw: folder must be text, not 3"),
+        (["--filter", "none", "--filter", "a:b"], "--filter: 'a:b': write options as NAME:option=value"),
+        (["--placement", "girds"], "--placement: no placement is named 'girds' (did you mean 'grid'?)"),
     ],
 )
-def test_a_word_where_a_number_belongs_is_refused_by_option(
+def test_a_wrong_value_is_one_message_that_names_the_flag(
     words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["extract", "a.json", *TILES, *words, "--out", str(tmp_path / "out")]) == 1
-    assert said in capsys.readouterr().err
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"slideloom: {said}")
+
+
+def test_all_wrong_values_are_told_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--jobs", "0", "--seed", "-1", "--qc", "oops:", "--filter-threshold", "2", "--sink", "a:b"]
+    assert main(["extract", "a.json", *TILES, *words, "--out", str(tmp_path / "out")]) == 1
+
+    told = capsys.readouterr().err.removeprefix("slideloom: ").splitlines()
+    assert sorted(line.split()[0] for line in told) == ["--filter-threshold", "--jobs", "--qc:", "--seed", "--sink:"]
+
+
+def test_a_flag_of_run_that_is_wrong_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "p.toml"
+    file.write_text("slideloom = 1\n[tiles]\nsize_px = 60\nsize_um = 75\n")
+
+    assert main(["run", str(file), "--buffer-gb", "-1"]) == 1
+    assert capsys.readouterr().err == "slideloom: --buffer-gb must be above 0, not -1\n"
+
+
+def test_patterns_are_left_out(analytic: WriteSlide, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = analytic("a").parent
+    analytic("b")
+    words = ["--exclude", "b.*", "--exclude", "c.*", "--out", str(tmp_path / "out"), "--json"]
+
+    assert main(["extract", f"{folder}/*.json", *TILES, *words]) == 0
+    assert [slide["slide"] for slide in json.loads(capsys.readouterr().out)["slides"]] == ["a"]
 
 
 def test_a_folder_of_regions_that_is_missing_is_told(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from slideloom import Dataset, Project
 from slideloom.base.errors import ConfigError, OutputError, PluginError
+from slideloom.pipeline.tiling import Tiling
 from slideloom_cli.main import main
 from slideloom_loaders.augmenting import Augmentation
 from slideloom_loaders.index import tile_index
@@ -63,7 +64,7 @@ def test_a_project_opens_as_it_was_made_also_after_it_was_moved(project: Project
             'slideloom = 1\n[sources.main]\nslide = "x"\n',
             r"\[sources.main\]: unknown key 'slide' \(did you mean 'slides'",
         ),
-        ("slideloom = 1\n[sources.main]\nroi = 3\n", "roi: must be a path"),
+        ("slideloom = 1\n[sources.main]\nroi = 3\n", "roi must be a path"),
         ("slideloom = ", "is not TOML"),
     ],
 )
@@ -151,17 +152,49 @@ def test_two_slides_of_one_name_are_an_error(project: Project, tmp_path: Path) -
     [
         ({"qc": "ostu"}, "no qc is named 'ostu'"),
         ({"normalizer_source": "v1"}, "normalizer_source needs a normalizer"),
-        ({"roi_method": "inside"}, "roi is not set in project.toml"),
+        ({"roi_method": "inside"}, "roi_method is 'inside', but .* is not set in project.toml"),
         ({"max_tiles": 0}, "max_tiles must be at least 1"),
         ({"jobs": 0}, "jobs must be at least 1"),
-        ({"batch": 3}, "unknown key 'batch'"),
+        ({"stride_div": float("inf")}, "stride_div must be a finite number, not inf"),
+        ({"tile_um": "0x"}, "tile_um must be a number of microns or a magnification such as \"10x\", not '0x'"),
+        ({"roi_filter_method": "proportion"}, "roi_filter_method must be center or a share from 0 to 1, not 'prop"),
+        ({"artifact_labels": "pen"}, "artifact_labels must be a list of text, not 'pen'"),
+        ({"grayspace_fraction": 3}, "grayspace_fraction must be from 0 to 1, not 3"),
+        ({"img_format": "gif", "save_tiles": True}, "img_format must be one of 'jpg', 'png', not 'gif'"),
+        ({"qc": "tissue:mpp=nan"}, "qc tissue: mpp must be a finite number, not nan"),
+        ({"qc": ["tissue:mpp"]}, r"qc: 'tissue:mpp': write options as NAME:option=value"),
+        ({"qc": [3]}, r"qc must be the name of a qc or its settings \(known: .*tissue"),
         ({"sources": "other"}, r"no source 'other' \(known: main\)"),
         ({"filter_blank": "grade"}, "no column 'grade'"),
     ],
 )
 def test_a_wrong_argument_is_named(project: Project, arguments: dict[str, object], message: str) -> None:
     with pytest.raises((ConfigError, PluginError), match=message):
-        project.extract_tiles(60, 75, **{**EXTRACT, **arguments})
+        project.extract_tiles(**{"tile_px": 60, "tile_um": 75, **EXTRACT, **arguments})
+
+
+def test_every_wrong_argument_is_told_at_once(project: Project) -> None:
+    with pytest.raises(ConfigError) as caught:
+        project.extract_tiles(60, 75, **{**EXTRACT, "jobs": 0, "seed": -1, "filter_threshold": 2, "qc": ["a:b"]})
+
+    named = sorted(line.split(" must")[0] for line in str(caught.value).splitlines())
+    assert named == ["filter_threshold", "jobs", "qc: 'a:b': write options as NAME:option=value,option=value", "seed"]
+
+
+def test_an_argument_that_there_is_not_is_refused(project: Project) -> None:
+    with pytest.raises(TypeError, match="unexpected keyword argument 'batch'"):
+        project.extract_tiles(60, 75, batch=3)
+
+
+def test_excluded_slides_are_left_out(project: Project) -> None:
+    report = project.extract_tiles(60, 75, exclude=["b.json", "c*"], **EXTRACT)
+
+    assert [slide.slide for slide in report.slides] == ["a"]
+
+
+def test_slides_need_a_size_or_the_params_of_a_model(project: Project) -> None:
+    with pytest.raises(ConfigError, match=r"^give tile_px and tile_um, or params of a model$"):
+        project.extract_tiles(60)
 
 
 def test_tiles_are_planned_without_a_run(project: Project) -> None:
@@ -249,3 +282,48 @@ def test_the_command_line_does_the_same(project: Project, tmp_path: Path, capsys
     assert len(list((project.root / "thumbnails").glob("*.png"))) == 3
     assert main(["project", "create", str(tmp_path / "new"), "--slides", str(tmp_path / "slides")]) == 1
     assert main(["project", "summary", str(tmp_path / "none"), *size]) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--jobs", "0"], "--jobs must be at least 1, not 0"),
+        (["--tile-um", "0x"], "--tile-um must be a number of microns or a magnification"),
+        (["--use-edge-tiles", "--stride-div", "nan"], "--stride-div must be a finite number, not nan"),
+        (["--grayspace-fraction", "2"], "--grayspace-fraction must be from 0 to 1, not 2"),
+        (["--img-format", "gif"], "--img-format must be one of 'jpg', 'png', not 'gif'"),
+        (["--tile-filter", "whitespace:level=3"], "--tile-filter whitespace: unknown option 'level'"),
+        (["--roi-method", "inside"], "source main: --roi-method is 'inside', but there is no folder of regions"),
+        (["--normalizer-source", "v1"], "--normalizer-source needs a normalizer"),
+    ],
+)
+def test_the_command_line_names_flags_not_arguments(
+    project: Project, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["project", "extract", str(project.root), "--tile-px", "60", "--tile-um", "75", *words]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"slideloom: {said}")
+
+
+def test_a_missing_size_is_told_by_its_flags(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["project", "extract", str(project.root)]) == 1
+    assert capsys.readouterr().err == "slideloom: give --tile-px and --tile-um, or --params of a model\n"
+
+
+def test_both_spellings_of_a_flag_give_the_same_tiles(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--tile-px", "60", "--tile-um", "75", "--no-tfrecords", "--no-report", "--grayspace-fraction", "1"]
+    counts = []
+    for spelling in (["--edge-tiles"], ["--use-edge-tiles", "--redo"], ["--redo"]):
+        assert main(["project", "extract", str(project.root), *words, *spelling, "--jobs", "1", "--json"]) == 0
+        report = json.loads(capsys.readouterr().out)
+        counts.append(report["slides"][0]["planned"])
+
+    assert counts[0] == counts[1] > counts[2]
+
+
+def test_planned_tiles_are_those_of_the_datasets_own_tiling(project: Project) -> None:
+    """A dataset may be made of any tiling, not only of a size."""
+    dataset = project.dataset_of(Tiling(size_px=60, size_um=75, stride_div=2, use_bounds=True, edge_tiles=True))
+    report = project.extract_tiles(60, 75, stride_div=2, use_bounds=True, use_edge_tiles=True, **EXTRACT)
+
+    assert len(dataset.tile_dataframe(planned=True)) == sum(slide.planned for slide in report.slides)

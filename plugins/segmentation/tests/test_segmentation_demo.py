@@ -8,12 +8,13 @@ import re
 import shlex
 import time
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from shapely.geometry import shape as from_geojson
-from slideloom import ConfigError, Regions, Slide, write_regions_geojson
+from slideloom import ConfigError, MissingResolution, Regions, Slide, write_regions_geojson
 from slideloom.settings.tables import from_table
 from slideloom_segmentation import SegmentModel, SegmentQc, SegmentRoi
 from slideloom_segmentation.plugin import slideloom_commands
@@ -98,8 +99,15 @@ def test_every_training_option_is_on_the_command_line(capsys: pytest.CaptureFixt
 
 
 def test_a_wrong_value_on_the_command_line_is_a_config_error(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="multiple of 16"):
+    with pytest.raises(ConfigError, match=r"^--patch-px must be a multiple of 16"):
         command("train", tmp_path / "a.svs", "--regions", tmp_path, "--out", tmp_path / "m", "--patch-px", 100)
+
+
+def test_a_missing_resolution_is_told_by_the_option_of_this_command(
+    raw: object, analytic: Callable[..., Path], tmp_path: Path
+) -> None:
+    with pytest.raises(MissingResolution, match=r"a\.json: no microns .* recorded; give them with --slide-mpp$"):
+        command("predict", analytic(mpp=None), "--model", tmp_path, "--out", tmp_path)
 
 
 def test_a_resolution_of_nothing_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

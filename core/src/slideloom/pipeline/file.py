@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from slideloom.base.errors import ConfigError, PluginError
+from slideloom.pipeline.fronts import FileFront, Front
 from slideloom.pipeline.pipeline import VERSION, Pipeline, QcUse, RoiUse, RunOptions, Slides
 from slideloom.pipeline.tiling import Tiling
 from slideloom.plugins.discovery import Registry, registry
 from slideloom.settings.options import Settings, did_you_mean, options_of
-from slideloom.settings.tables import from_table
+from slideloom.settings.tables import Place, checked, from_table
 
 T = TypeVar("T")
 
@@ -36,7 +37,7 @@ def load_pipeline(path: Path, *, plugins: Registry | None = None) -> Pipeline:
 
 
 def pipeline_from_table(
-    table: Mapping[str, Any], *, where: str, base: Path | None = None, plugins: Registry | None = None
+    table: Mapping[str, Any], *, where: str | Front, base: Path | None = None, plugins: Registry | None = None
 ) -> Pipeline:
     """The pipeline that a table in the layout of a pipeline file describes.
 
@@ -44,39 +45,37 @@ def pipeline_from_table(
     to the default sink. Plugins offer both (`slideloom_defaults`).
 
     Args:
-        table: as TOML gives it.
-        where: the file to name in messages.
+        table: as TOML gives it; `use` may also be the settings of a step.
+        where: the file to name in messages, or another front that the table was said through.
         base: the folder that relative paths start from.
         plugins: where steps are found.
 
     Raises:
         ConfigError: with every mistake, one line each.
     """
-    reader = _TableReader(where, base, plugins or registry())
+    front = FileFront(where) if isinstance(where, str) else where
+    reader = _TableReader(front, base, plugins or registry())
     pipeline = reader.read(table)
     if reader.mistakes or pipeline is None:
-        raise ConfigError("\n".join(reader.mistakes))
+        raise ConfigError("\n".join(dict.fromkeys(reader.mistakes)))
     return pipeline
 
 
 class _TableReader:
     """Reads the tables one after the other and collects mistakes."""
 
-    def __init__(self, where: str, base: Path | None, plugins: Registry) -> None:
+    def __init__(self, front: Front, base: Path | None, plugins: Registry) -> None:
         self.mistakes: list[str] = []
-        self._where = where
+        self._front = front
         self._base = base
         self._plugins = plugins
 
     def read(self, table: Mapping[str, Any]) -> Pipeline | None:
-        for key in table:
-            if key not in _TABLES:
-                self._note(f"unknown table '{key}'{did_you_mean(key, _TABLES)}")
-        if table.get("slideloom") != VERSION:
-            self._note(f"must say 'slideloom = {VERSION}' at the top, the version of the file's layout")
-        slides = self._options(Slides, table.get("slides", {}), "[slides]")
-        tiles = self._options(Tiling, table.get("tiles", {}), "[tiles]")
-        run = self._options(RunOptions, table.get("run", {}), "[run]")
+        if isinstance(self._front, FileFront):
+            self._check_layout(table, self._front.path)
+        slides = self._options(Slides, table, "slides")
+        tiles = self._options(Tiling, table, "tiles")
+        run = self._options(RunOptions, table, "run")
         roi = [self._use(RoiUse, "source", "roi", entry) for entry in self._list(table, "roi")]
         qc = [self._use(QcUse, "step", "qc", entry) for entry in self._list(table, "qc")]
         filters = [self._step("filter", e) for e in self._list(table, "filter", default="filter")]
@@ -98,11 +97,20 @@ class _TableReader:
                 run=run,
             )
         except ConfigError as error:
-            self._note(str(error))
+            self._note(self._front.step("sink"), str(error))
             return None
 
-    def _note(self, text: str) -> None:
-        self.mistakes.append(f"{self._where}: {text}")
+    def _check_layout(self, table: Mapping[str, Any], path: str) -> None:
+        """What only a file can get wrong."""
+        place = Place(path)
+        for key in table:
+            if key not in _TABLES:
+                self._note(place, f"unknown table '{key}'{did_you_mean(key, _TABLES)}")
+        if table.get("slideloom") != VERSION:
+            self._note(place, f"must say 'slideloom = {VERSION}' at the top, the version of the file's layout")
+
+    def _note(self, place: Place, text: str) -> None:
+        self.mistakes.append(place.mistake(text))
 
     def _list(self, table: Mapping[str, Any], key: str, default: str | None = None) -> list[Mapping[str, Any]]:
         """The entries of a list of tables; where there is none, the step that plugins offer as the default."""
@@ -110,7 +118,7 @@ class _TableReader:
             return [] if default is None else self._default(default)
         entries = table[key]
         if not isinstance(entries, list) or not all(isinstance(entry, Mapping) for entry in entries):
-            self._note(f"'{key}' is a list of tables: write [[{key}]]")
+            self._note(self._front.step(key), f"'{key}' is a list of tables: write [[{key}]]")
             return []
         return entries
 
@@ -118,29 +126,41 @@ class _TableReader:
         try:
             return [{"use": self._plugins.default(use)}]
         except PluginError as error:
-            self._note(f"[[{use}]]: {error}; or write {use} = [] for none")
+            none = self._front.none(use)
+            self._note(self._front.step(use), f"{error}{f'; or write {none} for none' if none else ''}")
             return []
 
-    def _options(self, cls: type[T], table: Any, where: str) -> T | None:
+    def _options(self, cls: type[T], whole: Mapping[str, Any], name: str) -> T | None:
+        place, table = self._front.table(name), whole.get(name, {})
         if not isinstance(table, Mapping):
-            self._note(f"'{where.strip('[]')}' is a table: write {where}")
+            self._note(place, f"'{name}' is a table: write [{name}]")
             return None
-        instance, mistakes = from_table(cls, table, where=f"{self._where}: {where}", base=self._base)
+        return self._made(cls, table, place)
+
+    def _made(self, cls: type[T], table: Mapping[str, Any], place: Place) -> T | None:
+        instance, mistakes = from_table(cls, table, where=place, base=self._base)
         self.mistakes.extend(mistakes)
         return instance
 
     def _step(self, kind: str, table: Any) -> Settings[Any] | None:
-        where = f"[{kind}]" if kind in ("normalizer", "placement") else f"[[{kind}]]"
-        if not isinstance(table, Mapping) or not isinstance(table.get("use"), str):
-            self._note(f"{where} needs 'use', the name of a {kind} (known: {', '.join(self._plugins.names(kind))})")
+        use = table.get("use") if isinstance(table, Mapping) else None
+        options = {key: value for key, value in table.items() if key != "use"} if isinstance(table, Mapping) else {}
+        if isinstance(use, Settings) and not options:
+            return use
+        if not isinstance(use, str):
+            is_file = isinstance(self._front, FileFront)
+            wanted = (
+                f"needs 'use', the name of a {kind}" if is_file else f"must be the name of a {kind} or its settings"
+            )
+            known = ", ".join(self._plugins.names(kind))
+            self.mistakes.append(f"{self._front.step(kind).where} {wanted} (known: {known})")
             return None
         try:
-            cls = self._plugins.find(kind, table["use"])
+            cls = self._plugins.find(kind, use)
         except PluginError as error:
-            self._note(f"{where}: {error}")
+            self._note(self._front.step(kind), str(error))
             return None
-        options = {key: value for key, value in table.items() if key != "use"}
-        return self._options(cls, options, f"{where} {table['use']}")
+        return self._made(cls, options, self._front.step(kind, use))
 
     def _use(self, cls: type[T], member: str, kind: str, table: Mapping[str, Any]) -> T | None:
         """A step with the core's own keys beside the step's options in one table."""
@@ -148,11 +168,9 @@ class _TableReader:
         mine = {key: value for key, value in table.items() if key in own}
         step = self._step(kind, {key: value for key, value in table.items() if key not in own})
         if step is None:
+            self.mistakes += checked(cls, mine, self._front.table(kind), base=self._base)[1]
             return None
-        name = f"{self._where}: [[{kind}]] {table['use']}"
-        values, mistakes = from_table(cls, {**mine, member: step}, where=name, base=self._base)
-        self.mistakes.extend(mistakes)
-        return values
+        return self._made(cls, {**mine, member: step}, self._front.table(kind, step.name))
 
 
 def _complete(items: Sequence[T | None]) -> tuple[T, ...]:

@@ -13,7 +13,8 @@ from slideloom.base.errors import ConfigError
 from slideloom.pipeline.tiling import Tiling
 from slideloom.plugins.builtin import Grid
 from slideloom.settings.digest import digest_of
-from slideloom.settings.options import Settings, at_least, in_range, option, positive
+from slideloom.settings.options import Settings, option
+from slideloom.settings.ranges import at_least, in_range, positive
 from slideloom.settings.tables import plain
 from slideloom.slides.regions import RoiMethod
 
@@ -27,14 +28,17 @@ class Slides:
     include: tuple[str, ...] = option(
         (), help='files, folders or patterns such as "slides/**/*.svs"', affects_output=False
     )
-    exclude: tuple[str, ...] = option((), help="patterns to leave out", affects_output=False)
+    exclude: tuple[str, ...] = option((), help="patterns to leave out", affects_output=False, metavar="PATTERN")
     reader: str | None = option(
         None,
         help="name of the reader, or NAME:option=value; by default the first that recognises the file",
+        metavar="NAME",
     )
-    avoid_readers: tuple[str, ...] = option((), help="names of readers never chosen by themselves")
+    avoid_readers: tuple[str, ...] = option(
+        (), help="names of readers never chosen by themselves", flag="--avoid-reader", metavar="NAME"
+    )
     mpp: float | None = option(None, help="microns per pixel of every slide", unit="um", validator=positive)
-    mpp_file: Path | None = option(None, help="CSV of slide,mpp that goes before everything else")
+    mpp_file: Path | None = option(None, help="CSV of slide,mpp that goes before everything else", metavar="CSV")
     allow_objective_power: bool = option(False, help="take 10 / objective power where nothing else gives mpp")
 
 
@@ -43,12 +47,19 @@ class RoiUse:
     """How the regions of one source choose tiles."""
 
     source: Settings[Any] = option(help="the ROI source")
-    method: RoiMethod = option("auto", help="auto (inside, where a slide has regions), inside, outside or ignore")
+    method: RoiMethod = option(
+        "auto",
+        help="auto (inside, where a slide has regions), inside, outside or ignore",
+        field="roi_method",
+        flag="--roi-method",
+    )
     filter_method: Literal["center", "proportion"] = option(
         "center", help="what is tested: a tile's centre or its area"
     )
     threshold: float = option(0.5, help="share of a tile's area, with proportion", validator=in_range(0, 1))
-    artifacts: tuple[str, ...] = option((), help="labels of regions that are cut out")
+    artifacts: tuple[str, ...] = option(
+        (), help="labels of regions that are cut out", field="artifact_labels", flag="--roi-artifact", metavar="LABEL"
+    )
 
 
 @frozen
@@ -56,7 +67,9 @@ class QcUse:
     """How a slide QC's mask rejects tiles."""
 
     step: Settings[Any] = option(help="the slide QC")
-    filter_threshold: float = option(0.6, help="reject a tile if more of it is masked", validator=in_range(0, 1))
+    filter_threshold: float = option(
+        0.6, help="reject a tile if more of it is masked", validator=in_range(0, 1), metavar="SHARE"
+    )
 
 
 @frozen
@@ -69,9 +82,13 @@ class RunOptions:
     )
     threads: int | None = option(None, help="threads within a slide; by default chosen by cores", validator=at_least(1))
     executor: str | None = option(
-        None, help='such as "processes" or "dask:address=tcp://head:8786"; by default in-process or processes'
+        None,
+        help='such as "processes" or "dask:address=tcp://head:8786"; by default in-process or processes',
+        metavar="NAME",
     )
-    buffer: Path | None = option(None, help="folder on a fast disk that slides are copied to ahead of reading")
+    buffer: Path | None = option(
+        None, help="folder on a fast disk that slides are copied to ahead of reading", metavar="DIR"
+    )
     buffer_gb: float = option(50.0, help="room used in the buffer folder at most", unit="GB", validator=positive)
     batch_tiles: int = option(32, help="tiles per batch", validator=at_least(1))
     timeout_s: float | None = option(

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import re
+from typing import Any
 
+import attrs
 from attrs import frozen
 
-from slideloom.base.errors import ConfigError
-from slideloom.settings.options import at_least, option, positive
+from slideloom.base.errors import ConfigError, OptionError
+from slideloom.settings.options import option
+from slideloom.settings.ranges import at_least, positive
 
 # A level is taken for a magnification if neither is more than this many times the other: scanners sold as 40x have
 # 0.22 to 0.27 um per pixel (45x to 37x by 10 / mpp), and the next level is a factor of 2 away.
 MAGNIFICATION_TOLERANCE = 1.25
+
+
+def _magnification(_instance: Any, attribute: attrs.Attribute[Any], value: str | None) -> None:
+    if value is not None and _times(value) is None:
+        raise ValueError(f'{attribute.name} must be a number above 0 and an x, such as "10x", not {value!r}')
 
 
 @frozen
@@ -22,28 +31,44 @@ class Tiling:
     level, no resampling).
     """
 
-    size_px: int = option(help="width and height of a tile image", unit="px", validator=at_least(1))
+    size_px: int = option(
+        help="width and height of a tile image", unit="px", validator=at_least(1), field="tile_px", flag="--tile-px"
+    )
     size_um: float | None = option(None, help="width and height of a tile on the glass", unit="um", validator=positive)
-    magnification: str | None = option(None, help='such as "10x": the nearest stored level, without resizing')
+    magnification: str | None = option(
+        None, help='such as "10x": the nearest stored level, without resizing', validator=_magnification
+    )
     stride_div: float = option(
         1.0, help="stride is the tile's size divided by this; 2 overlaps by half", validator=positive
     )
-    edge_tiles: bool = option(False, help="also tiles that reach over the far sides, padded with background")
+    edge_tiles: bool = option(
+        False,
+        help="also tiles that reach over the far sides, padded with background",
+        field="use_edge_tiles",
+        flag="--edge-tiles --use-edge-tiles",
+    )
     random_origin: bool = option(
-        False, help="start the grid at a random place, drawn from the seed and the slide's name"
+        False,
+        help="start the grid at a random place, drawn from the seed and the slide's name",
+        field="randomize_origin",
+        flag="--random-origin --randomize-origin",
     )
     use_bounds: bool = option(False, help="start at, and stay within, the slide's scanned bounds")
-    enable_downsample: bool = option(True, help="read from lower levels where they suffice; false reads level 0 only")
+    enable_downsample: bool = option(True, help="read from lower levels where they suffice", flag="--no-downsample")
     max_tiles: int | None = option(
         None, help="keep at most this many tiles of a slide, drawn at random", validator=at_least(1)
     )
-    seed: int = option(0, help="of random_origin and max_tiles", validator=at_least(0))
+    seed: int = option(
+        0, help="start of all random draws: the origin of the grid, and max_tiles", validator=at_least(0)
+    )
 
     def __attrs_post_init__(self) -> None:
-        if (self.size_um is None) == (self.magnification is None):
-            raise ConfigError("tiles: give either size_um or magnification (for example size_um = 302)")
-        if self.magnification is not None:
-            parse_magnification(self.magnification)
+        if self.size_um is None and self.magnification is None:
+            raise OptionError(
+                "size_um", 'is missing: give a tile\'s width in microns, or a magnification such as "10x"'
+            )
+        if self.size_um is not None and self.magnification is not None:
+            raise OptionError("size_um", "does not go with magnification: give one of them")
 
     @property
     def label(self) -> str:
@@ -58,7 +83,13 @@ def parse_magnification(text: str) -> float:
     Raises:
         ConfigError: the text is not a number above 0 followed by x.
     """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)[xX]", text.strip())
-    if not match or float(match[1]) <= 0:
+    times = _times(text)
+    if times is None:
         raise ConfigError(f'magnification must look like "10x", not {text!r}')
-    return float(match[1])
+    return times
+
+
+def _times(text: str) -> float | None:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)[xX]", text.strip())
+    times = float(match[1]) if match else 0.0
+    return times if 0 < times < math.inf else None

@@ -8,7 +8,8 @@ from typing import ClassVar
 from attrs import frozen
 
 from slideloom.plugins.hookspecs import Library, hookimpl
-from slideloom.settings.options import Settings, at_least, option, positive
+from slideloom.settings.options import Settings, option
+from slideloom.settings.ranges import at_least, positive
 from slideloom.steps.executor import Executor
 from slideloom.steps.placement import Placement
 

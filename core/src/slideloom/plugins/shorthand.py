@@ -10,7 +10,7 @@ from typing import Any
 from slideloom.base.errors import ConfigError
 from slideloom.plugins.discovery import Registry, registry
 from slideloom.settings.options import Settings, options_of
-from slideloom.settings.tables import made_from_table
+from slideloom.settings.tables import Place, made_from_table
 
 
 def named_step(
@@ -29,18 +29,21 @@ def named_step(
         PluginError: there is no such step.
     """
     table = step_table(text)
-    cls = plugins.find(kind, table.pop("use"))
+    cls = plugins.find(kind, table["use"])
     usual = {key: value for key, value in (given or {}).items() if key in options_of(cls) and value is not None}
-    return made_from_table(cls, {**usual, **table}, where=f"{kind} {text!r}")
+    return made_from_table(cls, {**usual, **_without_use(table)}, where=Place(f"{kind} {text!r}", "option"))
 
 
-def step_settings(kind: str, name: str, options: Mapping[str, Any] | None = None) -> Settings[Any]:
-    """The settings of a step by name.
+def step_settings(kind: str, text: str, options: Mapping[str, Any] | None = None) -> Settings[Any]:
+    """The settings that "NAME" or "NAME:option=value" stands for, with more options.
 
     Raises:
         ConfigError: an option is wrong. PluginError: there is no such step.
     """
-    return made_from_table(registry().find(kind, name), options or {}, where=name)
+    table = {**step_table(text), **(options or {})}
+    return made_from_table(
+        registry().find(kind, table["use"]), _without_use(table), where=Place(table["use"], "option")
+    )
 
 
 def folder_of_regions(folder: Path) -> Settings[Any]:
@@ -50,6 +53,17 @@ def folder_of_regions(folder: Path) -> Settings[Any]:
         PluginError: no installed plugin reads such folders.
     """
     return step_settings("roi", registry().default("roi-folder"), {"folder": str(folder)})
+
+
+def step_entry(step: str | Settings[Any] | Mapping[str, Any]) -> Mapping[str, Any]:
+    """A step by name, in one word, or by its settings, as an entry of a pipeline's table, which may be given itself."""
+    if isinstance(step, Mapping):
+        return step
+    return step_table(step) if isinstance(step, str) else {"use": step}
+
+
+def _without_use(table: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in table.items() if key != "use"}
 
 
 def step_table(text: str) -> dict[str, Any]:

@@ -107,7 +107,7 @@ def _check_earlier(folder: OutputFolder, pipeline: Pipeline) -> None:
     listed = "\n  ".join(differences) or "the content of a file that the settings name"
     raise OutputError(
         f"{folder.root}: holds tiles of {folder.label} made with other settings:\n  {listed}\n"
-        "use --redo to make them again, or another output folder"
+        "run with redo to make them again, or choose another output folder"
     )
 
 
@@ -216,7 +216,7 @@ def _executor(pipeline: Pipeline, jobs: int) -> Executor:
     given = {"jobs": jobs, "timeout_s": timeout_s}
     settings = named_step("executor", name, plugins=registry(), given=given)
     if timeout_s is not None and "timeout_s" not in options_of(type(settings)):
-        raise ConfigError(f"run.timeout_s: executor '{name}' cannot give a slide up; use 'processes', or leave it out")
+        raise ConfigError(f"timeout_s: executor '{name}' cannot give a slide up; use 'processes', or leave it out")
     chosen: Executor = settings.build()
     return chosen
 

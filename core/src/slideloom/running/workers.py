@@ -192,9 +192,7 @@ class Crew:
                 self._dismiss(worker)
                 yield (
                     index,
-                    SlideError(
-                        f"given up after {self._timeout_s:g} s{reached}; raise run.timeout_s, or look at the slide"
-                    ),
+                    SlideError(f"given up after {self._timeout_s:g} s{reached}; raise timeout_s, or look at the slide"),
                 )
 
 

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import difflib
-import types
+import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Literal, TypeVar, Union, cast, get_args, get_origin, overload
+from types import MappingProxyType
+from typing import Any, ClassVar, Generic, TypeVar, cast, overload
 
 import attrs
 from attrs import frozen
 
-from slideloom.base.errors import PluginError
+from slideloom.base.errors import OptionError, PluginError
+from slideloom.settings.conversion import as_type, shown, type_text
+from slideloom.settings.ranges import range_text
 
 T = TypeVar("T")
 StepT_co = TypeVar("StepT_co", covariant=True)
+_METADATA = ("help", "unit", "affects_output", "range", "finite", "flag", "field", "metavar")
 
 
 @frozen
@@ -91,11 +96,30 @@ def _quoted(requirement: str) -> str:
 
 @overload
 def option(
-    default: T, *, help: str, unit: str = ..., validator: Any = ..., converter: Any = ..., affects_output: bool = ...
+    default: T,
+    *,
+    help: str,
+    unit: str = ...,
+    validator: Any = ...,
+    converter: Any = ...,
+    affects_output: bool = ...,
+    finite: bool = ...,
+    flag: str = ...,
+    field: str = ...,
+    metavar: str = ...,
 ) -> T: ...
 @overload
 def option(
-    *, help: str, unit: str = ..., validator: Any = ..., converter: Any = ..., affects_output: bool = ...
+    *,
+    help: str,
+    unit: str = ...,
+    validator: Any = ...,
+    converter: Any = ...,
+    affects_output: bool = ...,
+    finite: bool = ...,
+    flag: str = ...,
+    field: str = ...,
+    metavar: str = ...,
 ) -> Any: ...
 def option(
     default: Any = attrs.NOTHING,
@@ -105,50 +129,82 @@ def option(
     validator: Any = None,
     converter: Any = None,
     affects_output: bool = True,
+    finite: bool = True,
+    flag: str = "",
+    field: str = "",
+    metavar: str = "",
 ) -> Any:
     """One option of a settings class (a keyword-only attrs field).
 
+    Its value is converted to the annotated type as a pipeline file's is (text to a path, a whole number to a float, a
+    list to a tuple), or refused with an `OptionError`, wherever it comes from.
+
     Args:
-        default: the value if the user gives none; without it the option is required.
-        help: one line for `slideloom plugins --verbose` and the reference.
+        default: the value if the user gives none; without it the option is required. It is not judged.
+        help: one line for `slideloom plugins --verbose`, the help of commands, and the reference.
         unit: such as "um" or "px".
         validator: an attrs validator, for example `in_range(0, 1)`.
-        converter: an attrs converter.
+        converter: a function that is called with the value before its type is looked at.
         affects_output: False for options such as a device or a thread count, which stay out of the digest.
+        finite: False to let NaN and infinity pass.
+        flag: what the command line calls it, if not "--" and the name; several words for several spellings.
+        field: the keyword argument that it is in Python, if not its name.
+        metavar: the word for its value in a command's help.
     """
+    metadata = {
+        "help": help,
+        "unit": unit,
+        "affects_output": affects_output,
+        "range": range_text(validator),
+        "finite": finite,
+        "flag": flag,
+        "field": field,
+        "metavar": metavar,
+    }
     return attrs.field(
         default=default,
-        validator=validator,
-        converter=converter,
+        validator=None if validator is None else _validating(validator),
+        converter=attrs.Converter(_converting(converter), takes_self=True, takes_field=True),
         kw_only=True,
-        metadata={"help": help, "unit": unit, "affects_output": affects_output},
+        metadata=metadata,
     )
 
 
-def in_range(low: float, high: float) -> Callable[[Any, Any, Any], None]:
-    """A validator for numbers from `low` to `high`, both included; None passes."""
+def _converting(converter: Callable[[Any], Any] | None) -> Callable[[Any, Any, attrs.Attribute[Any]], Any]:
+    """What makes a value the annotated type, or refuses it by the option's name."""
 
-    def check(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-        if value is not None and not low <= value <= high:
-            raise ValueError(f"{attribute.name} must be from {low} to {high}, not {value!r}")
+    def convert(value: Any, instance: Any, attribute: attrs.Attribute[Any]) -> Any:
+        is_default = value is attribute.default  # the author's, who may use what no user can write
+        try:
+            given = value if converter is None else converter(value)
+            return options_of(type(instance))[attribute.name].fitted(given, trust_unknown=True)
+        except OptionError:
+            if is_default:
+                return given
+            raise
+        except (TypeError, ValueError) as error:
+            raise OptionError(attribute.name, f"cannot be {shown(value)}: {error}") from error
+
+    return convert
+
+
+def _validating(validator: Any) -> Callable[[Any, Any, Any], None]:
+    """The same validator, whose refusal is an `OptionError`."""
+    judge = validator if callable(validator) else attrs.validators.and_(*validator)
+
+    def check(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+        try:
+            judge(instance, attribute, value)
+        except OptionError:
+            raise
+        except (TypeError, ValueError) as error:
+            said = str(error.args[0] if error.args else error)
+            problem = re.sub(rf"^'?{re.escape(attribute.name)}'?:? ", "", said)
+            raise OptionError(
+                attribute.name, problem if problem != said else f"cannot be {shown(value)}: {said}"
+            ) from error
 
     return check
-
-
-def at_least(low: float) -> Callable[[Any, Any, Any], None]:
-    """A validator for numbers of at least `low`; None passes."""
-
-    def check(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-        if value is not None and not value >= low:
-            raise ValueError(f"{attribute.name} must be at least {low}, not {value!r}")
-
-    return check
-
-
-def positive(_instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-    """A validator for numbers above 0; None passes."""
-    if value is not None and not value > 0:
-        raise ValueError(f"{attribute.name} must be above 0, not {value!r}")
 
 
 @frozen
@@ -162,31 +218,61 @@ class OptionInfo:
     help: str
     unit: str
     affects_output: bool
+    range: str = ""
+    finite: bool = True
+    flag: str = ""
+    field: str = ""
+    metavar: str = ""
 
     @property
     def is_required(self) -> bool:
         """True if the user must give a value."""
         return self.default is attrs.NOTHING
 
+    def fitted(self, value: Any, *, base: Path | None = None, trust_unknown: bool = False) -> Any:
+        """`value` as the option's type; see `conversion.as_type`.
 
-def options_of(cls: type[Any]) -> dict[str, OptionInfo]:
-    """The options of a settings class by name, with their types resolved."""
-    attrs.resolve_types(cls)
+        Raises:
+            OptionError: it is of another type.
+        """
+        try:
+            return as_type(value, self.type, base=base, finite=self.finite, trust_unknown=trust_unknown)
+        except ValueError as error:
+            raise OptionError(self.name, str(error)) from None
+
+
+def options_of(cls: type[Any]) -> Mapping[str, OptionInfo]:
+    """The options of a settings class by name, with their types resolved.
+
+    Raises:
+        PluginError: an annotation names what cannot be imported where the class stands.
+    """
+    return _looked_up(cast("Any", cls))
+
+
+@cache
+def _looked_up(cls: Any) -> Mapping[str, OptionInfo]:
+    try:
+        attrs.resolve_types(cls)
+    except NameError as error:
+        raise PluginError(
+            f"{cls.__module__}.{cls.__name__}: the types of its options cannot be looked up ({error}); import what "
+            "they name at the top of the module, not under TYPE_CHECKING"
+        ) from error
     infos = {}
     for attribute in attrs.fields(cls):
         default = attribute.default
         if isinstance(default, attrs.Factory):  # type: ignore[arg-type]  # attrs types Factory as a function
             default = default.factory()
+        said = {name: attribute.metadata[name] for name in _METADATA if name in attribute.metadata}
         infos[attribute.name] = OptionInfo(
             name=attribute.name,
             type=attribute.type,
-            type_text=_type_text(attribute.type),
+            type_text=type_text(attribute.type),
             default=default,
-            help=attribute.metadata.get("help", ""),
-            unit=attribute.metadata.get("unit", ""),
-            affects_output=attribute.metadata.get("affects_output", True),
+            **{"help": "", "unit": "", "affects_output": True, **said},
         )
-    return infos
+    return MappingProxyType(infos)
 
 
 def help_text(cls: type[Any]) -> str:
@@ -203,22 +289,3 @@ def did_you_mean(word: str, known: Sequence[str]) -> str:
         original = next(name for name in known if name.replace("_", "-") == near[0])
         return f" (did you mean '{original}'?)"
     return f" (known: {', '.join(sorted(known))})" if known else " (it takes no options)"
-
-
-def _type_text(kind: Any) -> str:
-    """A type as a user reads it: "a number", "text", "text or a number"."""
-    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
-    if kind in names:
-        return names[kind]
-    origin, arguments = get_origin(kind), get_args(kind)
-    if origin in (Union, types.UnionType):
-        return " or ".join(_type_text(choice) for choice in arguments if choice is not type(None))
-    if origin is Literal:
-        return "one of " + ", ".join(repr(choice) for choice in arguments)
-    if origin in (tuple, list, Sequence):
-        if (len(arguments) == 2 and arguments[1] is Ellipsis) or origin is not tuple:
-            return f"a list of {_type_text(arguments[0])}"
-        return f"a list of {len(arguments)} values"
-    if origin in (dict, Mapping):
-        return "a table"
-    return getattr(kind, "__name__", str(kind))

@@ -2,19 +2,63 @@
 
 from __future__ import annotations
 
-import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any
 
 import attrs
+from attrs import field, frozen
 
-from slideloom.base.errors import ConfigError
-from slideloom.settings.options import Settings, T, _type_text, did_you_mean, options_of
+from slideloom.base.errors import ConfigError, OptionError
+from slideloom.settings.conversion import shown
+from slideloom.settings.options import OptionInfo, Settings, T, did_you_mean, options_of
+
+
+@frozen
+class Called:
+    """What an option is called where it was given.
+
+    Attributes:
+        name: such as "--tile-um".
+        wanted: what its value must be, where two options share one name; empty: what the option itself says.
+    """
+
+    name: str
+    wanted: str = ""
+
+
+@frozen
+class Place:
+    """Where options were given, so that a mistake is told in the words of whoever made it.
+
+    Attributes:
+        where: such as "pipeline.toml: [tiles]"; empty if the options' names say it all.
+        noun: what an option is called there.
+        called: options by the names of their class to what they are called there, if that is another name.
+    """
+
+    where: str
+    noun: str = "key"
+    called: Mapping[str, Called] = field(factory=dict)
+
+    def mistake(self, text: str) -> str:
+        """One line of a message."""
+        return f"{self.where}: {text}" if self.where else text
+
+    def wrong(self, error: OptionError, value: Any) -> str:
+        """The line for an option with a wrong value."""
+        called = self.called.get(error.option, Called(error.option))
+        problem = f"must be {called.wanted}, not {shown(value)}" if called.wanted else error.problem
+        return self.mistake(f"{called.name} {problem}")
+
+    def missing(self, info: OptionInfo) -> str:
+        """The line for an option that must be given."""
+        called = self.called.get(info.name)
+        return self.mistake(f"{called.name if called else repr(info.name)} is missing ({info.help})")
 
 
 def from_table(
-    cls: type[T], table: Mapping[str, Any], *, where: str, base: Path | None = None
+    cls: type[T], table: Mapping[str, Any], *, where: str | Place, base: Path | None = None
 ) -> tuple[T | None, list[str]]:
     """An instance of a settings class out of a TOML table, strictly.
 
@@ -27,28 +71,43 @@ def from_table(
     Returns:
         The instance, or None if there is a mistake; and every mistake, one line each.
     """
-    known = options_of(cls)
-    mistakes = [f"{where}: unknown key '{key}'{did_you_mean(key, list(known))}" for key in table if key not in known]
-    values: dict[str, Any] = {}
-    for name, info in known.items():
-        if name in table:
-            try:
-                values[name] = structure(table[name], info.type, base=base)
-            except ValueError as error:
-                mistakes.append(f"{where}: {name}: {error}")
-            else:
-                mistakes.extend(f"{where}: {error}" for error in _out_of_range(cls, name, values[name]))
-        elif info.is_required:
-            mistakes.append(f"{where}: '{name}' is missing ({info.help})")
+    place = where if isinstance(where, Place) else Place(where)
+    values, mistakes = checked(cls, table, place, base=base)
+    mistakes += [
+        place.missing(info) for name, info in options_of(cls).items() if info.is_required and name not in table
+    ]
     if mistakes:
         return None, mistakes
     try:
         return cls(**values), []
+    except OptionError as error:
+        return None, [place.wrong(error, values.get(error.option))]
     except (ValueError, TypeError, ConfigError) as error:
-        return None, [f"{where}: {error.args[0] if error.args else error}"]
+        return None, [place.mistake(str(error.args[0] if error.args else error))]
 
 
-def made_from_table(cls: type[T], table: Mapping[str, Any], *, where: str, base: Path | None = None) -> T:
+def checked(
+    cls: type[Any], table: Mapping[str, Any], place: Place, *, base: Path | None = None
+) -> tuple[dict[str, Any], list[str]]:
+    """The values of a table as the options of a class want them, and every mistake; options may be missing."""
+    known = options_of(cls)
+    mistakes = [
+        place.mistake(f"unknown {place.noun} '{key}'{did_you_mean(key, list(known))}")
+        for key in table
+        if key not in known
+    ]
+    values: dict[str, Any] = {}
+    for name, info in known.items():
+        if name in table:
+            try:
+                values[name] = info.fitted(table[name], base=base)
+                _judge(cls, name, values[name])
+            except OptionError as error:
+                mistakes.append(place.wrong(error, table[name]))
+    return values, mistakes
+
+
+def made_from_table(cls: type[T], table: Mapping[str, Any], *, where: str | Place, base: Path | None = None) -> T:
     """`from_table` for one table by itself.
 
     Raises:
@@ -60,77 +119,23 @@ def made_from_table(cls: type[T], table: Mapping[str, Any], *, where: str, base:
     return made
 
 
-def _out_of_range(cls: type[Any], name: str, value: Any) -> list[str]:
-    """What an option's validator says of a value, so that one wrong number does not hide the next."""
-    attribute = attrs.fields_dict(cls)[name]
-    if attribute.validator is None:
-        return []
-    try:
-        attribute.validator(None, attribute, value)
-    except (ValueError, ConfigError) as error:
-        return [str(error)]
-    except (AttributeError, TypeError):  # it asks the instance for more; it is asked when there is one
-        pass
-    return []
-
-
-def structure(value: Any, wanted: Any, *, base: Path | None = None) -> Any:
-    """`value`, as TOML gives it, as the type `wanted`.
+def _judge(cls: type[Any], name: str, value: Any) -> None:
+    """Ask an option's validator, so that one wrong number does not hide the next.
 
     Raises:
-        ValueError: it is of another type; the text says which was wanted.
+        OptionError: the option refuses the value.
     """
-    origin, arguments = get_origin(wanted), get_args(wanted)
-    if origin in (Union, types.UnionType):
-        return _structure_union(value, arguments, wanted, base)
-    if origin is Literal:
-        if value in arguments:
-            return value
-        raise ValueError(f"{value!r} is not one of {', '.join(repr(choice) for choice in arguments)}")
-    if origin in (tuple, list, Sequence):
-        return _structure_sequence(value, arguments, wanted, base)
-    if origin in (dict, Mapping) and isinstance(value, Mapping):
-        return {structure(k, arguments[0]): structure(v, arguments[1], base=base) for k, v in value.items()}
-    return _structure_plain(value, wanted, base)
-
-
-def _structure_plain(value: Any, wanted: Any, base: Path | None) -> Any:
-    if wanted is Any or isinstance(value, Settings):
-        return value
-    if wanted is Path and isinstance(value, str | Path):
-        path = Path(value).expanduser()
-        return path if base is None or path.is_absolute() else base / path
-    if wanted is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    # bool is an int in Python, but `true` is not a number to a user
-    if isinstance(wanted, type) and isinstance(value, wanted) and (wanted is bool or not isinstance(value, bool)):
-        return value
-    raise ValueError(f"must be {_type_text(wanted)}, not {value!r}")
-
-
-def _structure_union(value: Any, choices: Sequence[Any], wanted: Any, base: Path | None) -> Any:
-    for choice in choices:
-        if choice is type(None):
-            if value is None:
-                return None
-            continue
-        try:
-            return structure(value, choice, base=base)
-        except ValueError as error:
-            reason = error
-            if len([c for c in choices if c is not type(None)]) == 1:
-                raise reason from None
-    raise ValueError(f"must be {_type_text(wanted)}, not {value!r}")
-
-
-def _structure_sequence(value: Any, arguments: Sequence[Any], wanted: Any, base: Path | None) -> Any:
-    if not isinstance(value, list | tuple):
-        raise ValueError(f"must be {_type_text(wanted)}, not {value!r}")
-    if (len(arguments) == 2 and arguments[1] is Ellipsis) or get_origin(wanted) in (list, Sequence):
-        return tuple(structure(item, arguments[0], base=base) for item in value)
-    if len(value) != len(arguments):
-        raise ValueError(f"must have {len(arguments)} values, not {len(value)}")
-    return tuple(structure(item, kind, base=base) for item, kind in zip(value, arguments, strict=True))
+    attribute = attrs.fields_dict(cls)[name]
+    if attribute.validator is None:
+        return
+    try:
+        attribute.validator(None, attribute, value)
+    except OptionError:
+        raise
+    except (ValueError, ConfigError) as error:
+        raise OptionError(name, str(error)) from error
+    except (AttributeError, TypeError):  # it asks the instance for more; it is asked when there is one
+        pass
 
 
 def to_table(settings: Any) -> dict[str, Any]:

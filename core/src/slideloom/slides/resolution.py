@@ -56,10 +56,10 @@ def find_resolution(
     power = ""
     if info.objective_power:
         value = 10 / info.objective_power
-        power = f", or allow_objective_power = true to take {value:g} from its {info.objective_power:g}x"
+        power = f", or allow_objective_power to take {value:g} from its {info.objective_power:g}x"
     raise MissingResolution(
-        f"{info.path.name}: no microns per pixel recorded{implausible}; give them with --mpp VALUE, "
-        f"--mpp-file CSV (columns slide,mpp), or slides.mpp in the pipeline file{power}"
+        f"{info.path.name}: no microns per pixel recorded{implausible}; give mpp for all slides, "
+        f"or mpp_file, a CSV with the columns slide,mpp{power}"
     )
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import numpy as np
-from attrs import frozen, validators
+from attrs import frozen
 
 from slideloom.base.geometry import Rgb
 from slideloom.base.scratch import Scratch
-from slideloom.settings.options import Settings, in_range, option
+from slideloom.settings.options import Settings, option
+from slideloom.settings.ranges import in_range
 from slideloom.steps.sink import Sink
 
 ImageFormat = Literal["jpg", "png"]
@@ -20,14 +21,11 @@ Subsampling = Literal["420", "444"]
 class ImageOptions(Settings[Sink]):
     """What the settings of every sink that stores encoded images begin with; a sink's settings subclass it."""
 
-    format: ImageFormat = option(
-        "jpg", help="image format: small jpg, or png without loss", validator=validators.in_(("jpg", "png"))
-    )
-    quality: int = option(95, help="JPEG quality", unit="1-100", validator=in_range(1, 100))
+    format: ImageFormat = option("jpg", help="image format: small jpg, or png without loss")
+    quality: int = option(95, help="JPEG quality", validator=in_range(1, 100))
     subsampling: Subsampling = option(
         "420",
         help="JPEG colour resolution: 420 halves it (as OpenCV and existing datasets do), 444 keeps it",
-        validator=validators.in_(("420", "444")),
     )
 
 

@@ -17,6 +17,7 @@ from slideloom.base.geometry import Rgb, Size
 from slideloom.drawing.pictures import Picture, outlined
 from slideloom.extraction.engine import blocks_of
 from slideloom.extraction.overview import plan_picture
+from slideloom.pipeline.from_words import pipeline_from_words
 from slideloom.pipeline.pipeline import Pipeline, QcUse, RoiUse, Slides
 from slideloom.pipeline.tiling import Tiling
 from slideloom.planning.deciding import check_qc_result
@@ -36,6 +37,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _READ_AT_ONCE = 16
+NO_ARGUMENT = {
+    "max_tiles": "drawn from the tiles that filters keep, and none runs",
+    "exclude": "it is one slide",
+    "filter_threshold": "each call of `qc` has its own",
+}
+"""Words of the table of options that `WSI` does not take, those of `run` apart, and why."""
 
 
 @frozen
@@ -70,10 +77,15 @@ class WSI:
         roi_filter_method: "center", or the share of a tile's area that regions must cover.
         artifact_labels: labels of regions to cut out.
         mpp: microns per pixel, instead of what the slide records.
-        reader: name of the reader.
-        edge_tiles: also padded tiles at the far sides.
+        mpp_file: CSV of slide,mpp that goes before everything else.
+        allow_objective_power: take 10 / objective power where nothing else gives mpp.
+        reader: name of the reader, or NAME:option=value.
+        avoid_readers: names of readers never chosen by themselves.
+        use_edge_tiles, edge_tiles: also padded tiles at the far sides.
+        randomize_origin: start the grid at a random place, drawn from `seed` and the slide's name.
         enable_downsample: False reads level 0 only.
         use_bounds: stay within the scanned bounds.
+        seed: of the random origin.
 
     Raises:
         SlideError: the slide cannot be opened; `MissingResolution` if its mpp is not known.
@@ -92,34 +104,33 @@ class WSI:
         roi_filter_method: float | Literal["center"] = "center",
         artifact_labels: Sequence[str] = (),
         mpp: float | None = None,
+        mpp_file: Path | str | None = None,
+        allow_objective_power: bool = False,
         reader: str | None = None,
+        avoid_readers: Sequence[str] = (),
+        use_edge_tiles: bool = False,
         edge_tiles: bool = False,
+        randomize_origin: bool = False,
         enable_downsample: bool = True,
         use_bounds: bool = False,
+        seed: int = 0,
     ) -> None:
-        with _refusing():
-            tiles = Tiling(
-                size_px=tile_px,
-                size_um=None if isinstance(tile_um, str) else float(tile_um),
-                magnification=tile_um if isinstance(tile_um, str) else None,
-                stride_div=stride_div,
-                edge_tiles=edge_tiles,
-                enable_downsample=enable_downsample,
-                use_bounds=use_bounds,
-            )
-            uses: tuple[RoiUse, ...] = ()
-            if roi is not None:
-                by_share = roi_filter_method != "center"
-                use = RoiUse(
-                    source=roi if isinstance(roi, Settings) else folder_of_regions(Path(roi)),
-                    method=roi_method,
-                    filter_method="proportion" if by_share else "center",
-                    threshold=float(roi_filter_method) if by_share else 0.5,
-                    artifacts=tuple(artifact_labels),
-                )
-                uses = (use,)
-            self._pipeline = Pipeline(tiles=tiles, slides=Slides(reader=reader, mpp=mpp), roi=uses)
-        self.slide: Slide = open_slide(path, slides=self._pipeline.slides)
+        given = dict(locals())  # every argument that is an option goes by its own name into the table of options
+        given["use_edge_tiles"] = use_edge_tiles or edge_tiles
+        folder = folder_of_regions(Path(roi)) if isinstance(roi, str | Path) else roi
+        regions = [] if folder is None else [folder]
+        self._open(path, pipeline_from_words(given, roi=regions, filters=[], sinks=[]))
+
+    @classmethod
+    def of(cls, path: Path | str, tiling: Tiling, *, slides: Slides | None = None, roi: Sequence[RoiUse] = ()) -> Self:
+        """The same from settings, as a `Pipeline` holds them."""
+        made = cls.__new__(cls)
+        made._open(path, Pipeline(tiles=tiling, slides=slides or Slides(), roi=tuple(roi)))
+        return made
+
+    def _open(self, path: Path | str, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        self.slide: Slide = open_slide(path, slides=pipeline.slides)
         try:
             self._prepared = PreparedSlide(plan_slide(self.slide, self._pipeline))
             self._prepared.decide()

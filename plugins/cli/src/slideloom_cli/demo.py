@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from slideloom.base.storing import storing_in
 from slideloom.extraction.output_folder import OutputFolder
-from slideloom.pipeline.file import pipeline_from_table
+from slideloom.pipeline.flags import add_flags, given_flags
+from slideloom.pipeline.from_words import pipeline_from_words
+from slideloom.pipeline.fronts import FLAGS
 from slideloom.pipeline.pipeline import Pipeline
+from slideloom.pipeline.words import named
 from slideloom.plugins.discovery import registry
 from slideloom.running.run import run_pipeline
 
@@ -25,7 +30,7 @@ def configure_demo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, default=Path("slideloom-demo"), metavar="DIR", help="output folder (slideloom-demo)"
     )
-    parser.add_argument("--mpp", type=float, help="microns per pixel, for a slide that records none")
+    add_flags(parser, named("mpp"))
 
 
 def run_demo(chosen: argparse.Namespace) -> int:
@@ -34,7 +39,7 @@ def run_demo(chosen: argparse.Namespace) -> int:
     with storing_in(out):
         out.mkdir(parents=True, exist_ok=True)
     slide = chosen.slide or _made_slide(out)
-    pipeline = _pipeline(chosen.mpp)
+    pipeline = _pipeline(given_flags(chosen, named("mpp")))
     display = RunDisplay(1, quiet=False)
     with display.shown():
         report = run_pipeline(pipeline, [slide], out, progress=display.tiles, on_slide=display.slide)
@@ -65,17 +70,15 @@ def _made_slide(out: Path) -> Path:
     return path
 
 
-def _pipeline(mpp: float | None) -> Pipeline:
+def _pipeline(given: Mapping[str, Any]) -> Pipeline:
     """The main job with what is installed: QC by tissue, pen and focus, Macenko normalization, TFRecords and PNGs."""
     plugins = registry()
-    table = {
-        "slideloom": 1,
-        "slides": {} if mpp is None else {"mpp": mpp},
-        "tiles": {"size_px": 256, "size_um": 128},
-        "qc": [step for step in _QC if step["use"] in plugins.names("qc")],
-        "sink": [{"use": name} for name in ("tfrecord", "images") if name in plugins.names("sink")],
-        "run": {"overview": True, "save_masks": True, "report": plugins.reporter() is not None},
-    }
-    if "macenko" in plugins.names("normalizer"):
-        table["normalizer"] = {"use": "macenko", "unfit": "keep-original"}
-    return pipeline_from_table(table, where="demo")
+    macenko = {"use": "macenko", "unfit": "keep-original"}
+    report = plugins.reporter() is not None
+    return pipeline_from_words(
+        {"tile_px": 256, "tile_um": 128, "overview": True, "save_masks": True, "report": report, **given},
+        qc=[step for step in _QC if step["use"] in plugins.names("qc")],
+        normalizer=macenko if "macenko" in plugins.names("normalizer") else None,
+        sinks=[name for name in ("tfrecord", "images") if name in plugins.names("sink")],
+        front=FLAGS,
+    )

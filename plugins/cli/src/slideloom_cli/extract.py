@@ -7,12 +7,15 @@ from pathlib import Path
 
 import attrs
 from slideloom.base.storing import storing_in
-from slideloom.pipeline.file import load_pipeline, pipeline_from_table
+from slideloom.pipeline.file import load_pipeline
+from slideloom.pipeline.flags import given_flags
+from slideloom.pipeline.fronts import FLAGS
 from slideloom.pipeline.pipeline import Pipeline, RunOptions
+from slideloom.pipeline.words import tables_of, words
 from slideloom.settings.tables import made_from_table
 from slideloom.steps.reports import RunReport
 
-from slideloom_cli.options import add_extract_options, add_run_options, run_table, table_of
+from slideloom_cli.options import add_extract_options, add_run_options, pipeline_of
 
 
 def configure_extract(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +34,8 @@ def _add_params(parser: argparse.ArgumentParser) -> None:
 
 def run_extract(chosen: argparse.Namespace) -> int:
     """Cut slides into tiles."""
-    pipeline = pipeline_from_table(table_of(chosen), where="command line", base=Path())
+    filters = None if chosen.filter is None else [text for text in chosen.filter if text != "none"]
+    pipeline = pipeline_of(chosen, include=chosen.slides, filters=filters, sinks=chosen.sink)
     return _run(pipeline, base=None, out=chosen.out, chosen=chosen)
 
 
@@ -46,8 +50,9 @@ def configure_run(parser: argparse.ArgumentParser) -> None:
 def run_run(chosen: argparse.Namespace) -> int:
     """Cut slides into tiles as a pipeline file says."""
     pipeline = load_pipeline(chosen.pipeline)
-    given = made_from_table(RunOptions, run_table(chosen), where="command line", base=Path())
-    changes = {name: getattr(given, name) for name in run_table(chosen)}
+    table = tables_of(given_flags(chosen, words("run")))["run"]
+    given = made_from_table(RunOptions, table, where=FLAGS.table("run"), base=Path())
+    changes = {name: getattr(given, name) for name in table}
     pipeline = attrs.evolve(pipeline, run=attrs.evolve(pipeline.run, **changes))
     base = chosen.pipeline.parent
     return _run(pipeline, base=base, out=chosen.out or pipeline.run.out or base, chosen=chosen)

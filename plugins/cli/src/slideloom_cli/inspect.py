@@ -18,7 +18,9 @@ from rich.markup import escape
 from rich.table import Table
 from slideloom import __version__
 from slideloom.base.errors import MissingResolution
+from slideloom.pipeline.flags import add_flags
 from slideloom.pipeline.pipeline import Slides
+from slideloom.pipeline.words import named
 from slideloom.planning.opening import open_without_mpp
 from slideloom.plugins.discovery import KINDS, Plugin, registry
 from slideloom.plugins.hookspecs import Library
@@ -32,7 +34,7 @@ from slideloom_cli.display import print_json
 def configure_info(parser: argparse.ArgumentParser) -> None:
     """Arguments of `slideloom info`."""
     parser.add_argument("slide", type=Path, metavar="SLIDE")
-    parser.add_argument("--reader", help="name of the reader to use")
+    add_flags(parser, named("reader"))
     parser.add_argument("--properties", action="store_true", help="also everything else the file says")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
@@ -133,6 +135,7 @@ def _option_table(info: OptionInfo) -> dict[str, Any]:
         "default": default,
         "help": info.help,
         "unit": info.unit,
+        "range": info.range,
     }
 
 
@@ -154,10 +157,8 @@ def _print_plugin(out: Console, plugin: Plugin, *, verbose: bool) -> None:
 def _print_options(out: Console, cls: type[Any]) -> None:
     for name, info in options_of(cls).items():
         default = "required" if info.is_required else f"default {info.default}"
-        unit = f" {info.unit}" if info.unit else ""
-        out.print(
-            f"    {name}: {escape(info.type_text)}{unit} ({escape(default)}): {escape(info.help)}", soft_wrap=True
-        )
+        kind = " ".join(filter(None, (info.type_text, info.range))) + (f", {info.unit}" if info.unit else "")
+        out.print(f"    {name}: {escape(kind)} ({escape(default)}): {escape(info.help)}", soft_wrap=True)
 
 
 def configure_doctor(parser: argparse.ArgumentParser) -> None:

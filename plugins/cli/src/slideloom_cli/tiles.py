@@ -10,13 +10,15 @@ import numpy as np
 from slideloom.base.errors import ConfigError
 from slideloom.base.storing import storing_in, write_whole
 from slideloom.drawing.geojson import write_tiles_geojson
-from slideloom.pipeline.file import pipeline_from_table
 from slideloom.planning.opening import open_slide
 from slideloom.planning.plan import plan_slide
 from slideloom.planning.prepared import PreparedSlide
 from slideloom.viewing.frames import frame_csv, kept_or_dropped, tile_frame
 
-from slideloom_cli.options import add_plan_options, plan_table
+from slideloom_cli.options import add_plan_options, pipeline_of
+
+NO_FLAG = {"max_tiles": "drawn from the tiles that filters keep, and none runs", "exclude": "it is one slide"}
+"""Words of the table of options that the command does not take, those of `run` apart, and why."""
 
 
 def configure_tiles(parser: argparse.ArgumentParser) -> None:
@@ -26,15 +28,14 @@ def configure_tiles(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help=".csv, .parquet or .geojson; standard output if not given"
     )
-    add_plan_options(parser)
+    add_plan_options(parser, without=NO_FLAG)
 
 
 def run_tiles(chosen: argparse.Namespace) -> int:
     """List the tiles of a slide."""
     if chosen.out is not None and chosen.out.suffix.lower() not in (".csv", ".parquet", ".geojson"):
         raise ConfigError(f"--out {chosen.out}: the name must end in .csv, .parquet or .geojson")
-    table = {**plan_table(chosen), "filter": [], "sink": []}
-    pipeline = pipeline_from_table(table, where="command line", base=Path())
+    pipeline = pipeline_of(chosen, filters=[], sinks=[])
     with open_slide(chosen.slide, slides=pipeline.slides) as slide:
         prepared = PreparedSlide(plan_slide(slide, pipeline))
         prepared.decide()

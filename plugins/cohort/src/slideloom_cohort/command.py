@@ -5,48 +5,27 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
 
+import attrs
 from slideloom.base.errors import ConfigError
 from slideloom.base.storing import storing_in, write_whole
-from slideloom.plugins.shorthand import step_settings, step_table
-from slideloom.settings.options import Settings
+from slideloom.pipeline.flags import add_flags, given_flags
+from slideloom.pipeline.fronts import FLAGS
+from slideloom.pipeline.words import named, words
 from slideloom.viewing.frames import frame_csv
-from slideloom_cli.options import tile_share, tile_width
+from slideloom_cli.options import STEP, add_run_options
 
+from slideloom_cohort.dataset import Dataset
+from slideloom_cohort.extraction import Extraction, step_words
+from slideloom_cohort.params import tiling_of
 from slideloom_cohort.project import Project
+from slideloom_cohort.work import ANY_SIZE, do_work, work_of
 
-# Options of `project extract` that are handed to `Project.extract_tiles` under the same name.
-_NUMBERS: dict[str, tuple[type, str]] = {
-    "stride_div": (float, "stride is the tile's size divided by this (1)"),
-    "max_tiles": (int, "keep at most so many tiles of a slide, drawn at random"),
-    "seed": (int, "of everything drawn at random (0)"),
-    "filter_threshold": (float, "drop tiles masked by more than this (0.6)"),
-    "grayspace_fraction": (float, "drop tiles of which more than this is gray; 1 is off (0.6)"),
-    "grayspace_threshold": (float, "HSV saturation below which a pixel is gray (0.05)"),
-    "whitespace_fraction": (float, "drop tiles of which more than this is white; 1 is off (1)"),
-    "whitespace_threshold": (float, "brightness above which a pixel is white (230)"),
-    "mpp": (float, "microns per pixel of every slide"),
-    "jobs": (int, "processes, one slide each"),
-    "threads": (int, "threads within a slide"),
-}
-_TEXTS = {
-    "normalizer_source": "target of the normalizer: a preset, an image or a fit file",
-    "mpp_file": "microns per pixel by slide (CSV of slide,mpp)",
-    "reader": "name of the reader to use",
-    "params": "params.json of a model, or its folder: tiles must be as it was trained on",
-    "buffer": "copy slides ahead to this folder on a fast disk",
-}
-_FLAGS = {
-    "save_tiles": "also loose images",
-    "use_edge_tiles": "also padded tiles at the far sides",
-    "randomize_origin": "start the grid at a random place",
-    "use_bounds": "stay within the scanned bounds",
-    "redo": "run again what is finished or was made with other settings",
-    "dry_run": "decide all that needs no tile pixels, write no tile",
-    "save_masks": "store QC masks",
-    "overview": "store a picture of kept and rejected tiles of each slide",
-}
+NO_FLAG = {"report": "it is written; --no-report"}
+"""Words of the table of options that `project extract` does not take, and why."""
+
+_SIZE = ("tile_px", "tile_um")
+_FRONT = attrs.evolve(FLAGS, kinds={"filter": "tile-filter"}, nothing={})
 
 
 def configure_project(parser: argparse.ArgumentParser) -> None:
@@ -59,7 +38,6 @@ def configure_project(parser: argparse.ArgumentParser) -> None:
     create.add_argument("--roi", type=Path, metavar="DIR", help="folder of ROI files")
     create.add_argument("--name", help="of the project (the folder's)")
     extract = actions.add_parser("extract", help="cut the project's slides into tiles")
-    _add_dataset_options(extract, required=False)
     _add_extract_options(extract)
     summary = actions.add_parser("summary", help="count slides, patients and tiles")
     _add_dataset_options(summary, required=True)
@@ -75,9 +53,13 @@ def configure_project(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_dataset_options(parser: argparse.ArgumentParser, *, required: bool) -> None:
+    _add_choice_options(parser)
+    add_flags(parser, named(*_SIZE), required=_SIZE if required else ())
+
+
+def _add_choice_options(parser: argparse.ArgumentParser) -> None:
+    """Which project, and which of its slides."""
     parser.add_argument("root", type=Path, metavar="DIR", help="the project's folder")
-    parser.add_argument("--tile-px", type=int, required=required, metavar="PX", help="width and height of a tile image")
-    parser.add_argument("--tile-um", required=required, metavar="UM", help='microns, or a magnification such as "10x"')
     parser.add_argument(
         "--filter", action="append", default=[], metavar="COLUMN=VALUE", help="only slides annotated so"
     )
@@ -85,27 +67,30 @@ def _add_dataset_options(parser: argparse.ArgumentParser, *, required: bool) -> 
 
 
 def _add_extract_options(parser: argparse.ArgumentParser) -> None:
-    for name, (kind, text) in _NUMBERS.items():
-        parser.add_argument(_flag(name), type=kind, metavar="N", help=text)
-    for name, text in _TEXTS.items():
-        parser.add_argument(_flag(name), metavar="X", help=text)
-    for name, text in _FLAGS.items():
-        parser.add_argument(_flag(name), action="store_true", help=text)
-    parser.add_argument("--qc", action="append", metavar="STEP", help="slide QC, as NAME or NAME:option=value")
-    parser.add_argument("--normalizer", metavar="STEP", help="stain normalizer, as NAME or NAME:option=value")
+    _add_choice_options(parser)
     parser.add_argument(
-        "--roi-method", choices=["auto", "inside", "outside", "ignore"], help="how regions choose (auto)"
+        "--params", metavar="FILE", help="params.json of a model, or its folder: tiles must be as it was trained on"
     )
-    parser.add_argument("--roi-filter", metavar="center|SHARE", help="test a tile's centre, or the share of its area")
-    parser.add_argument("--roi-artifact", action="append", metavar="LABEL", help="cut out regions with this label")
-    parser.add_argument("--no-tfrecords", action="store_true", help="store no TFRecords")
+    tiles = parser.add_argument_group("tiles")
+    add_flags(tiles, words("tiles"))
+    tiles.add_argument("--placement", metavar="STEP", help="where tiles are, if not on a grid")
+    add_flags(parser.add_argument_group("slides"), words("slides"))
+    masks = parser.add_argument_group(f"regions and slide QC, {STEP}")
+    add_flags(masks, words("roi"))
+    masks.add_argument("--qc", action="append", metavar="STEP", help="slide QC such as otsu or gaussian-v2")
+    add_flags(masks, words("qc"))
+    images = parser.add_argument_group(f"tile images, {STEP}")
+    images.add_argument("--tile-filter", action="append", default=[], metavar="STEP", help="more tile filters")
+    images.add_argument("--normalizer", metavar="STEP", help="stain normalizer such as macenko")
+    images.add_argument(
+        "--normalizer-source", metavar="X", help="target of the normalizer: a preset, an image or a fit file"
+    )
+    images.add_argument("--sink", action="append", default=[], metavar="STEP", help="where tiles go besides")
+    images.add_argument("--save-tiles", action="store_true", help="also loose images")
+    images.add_argument("--no-tfrecords", action="store_true", help="store no TFRecords")
+    add_flags(images, step_words())
+    add_run_options(parser, without=NO_FLAG)
     parser.add_argument("--no-report", action="store_true", help="write no PDF report")
-    parser.add_argument("--quiet", action="store_true", help="print the summary only")
-    parser.add_argument("--json", action="store_true", help="print the run's report as JSON on standard output")
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
 
 
 def run_project(chosen: argparse.Namespace) -> int:
@@ -125,31 +110,22 @@ def _extract(project: Project, chosen: argparse.Namespace) -> int:
     from slideloom_cli.display import RunDisplay, print_json, print_summary
     from slideloom_cli.extract import exit_code
 
-    options: dict[str, Any] = {name: getattr(chosen, name) for name in (*_NUMBERS, *_TEXTS)}
-    options.update({name: True for name in _FLAGS if getattr(chosen, name)})
-    options["qc"] = None if chosen.qc is None else [_step("qc", text) for text in chosen.qc]
-    options["normalizer"] = None if chosen.normalizer is None else _step("normalizer", chosen.normalizer)
-    if chosen.normalizer_source is not None and chosen.normalizer is not None:
-        options["normalizer"] = chosen.normalizer
-    options["roi_method"] = chosen.roi_method
-    options["artifact_labels"] = chosen.roi_artifact
-    if chosen.roi_filter is not None:
-        options["roi_filter_method"] = tile_share(chosen.roi_filter)
-    given = {name: value for name, value in options.items() if value is not None}
-    count = len(_dataset(project, chosen, tile_px=1, tile_um=1.0).slide_paths())
-    display = RunDisplay(count, quiet=chosen.quiet)
+    wanted = Extraction(
+        options={"report": not chosen.no_report, **given_flags(chosen, (*words(), *step_words()))},
+        qc=chosen.qc,
+        filters=chosen.tile_filter,
+        sinks=chosen.sink,
+        normalizer=chosen.normalizer,
+        placement=chosen.placement,
+        normalizer_source=chosen.normalizer_source,
+        save_tiles=chosen.save_tiles,
+        save_tfrecords=not chosen.no_tfrecords,
+        front=_FRONT,
+    )
+    work = work_of(project, wanted, params=chosen.params, filters=_filters(chosen.filter), sources=chosen.source)
+    display = RunDisplay(sum(len(part.slides) for part in work), quiet=chosen.quiet)
     with display.shown():
-        report = project.extract_tiles(
-            chosen.tile_px,
-            _tile_um(chosen),
-            save_tfrecords=not chosen.no_tfrecords,
-            report=not chosen.no_report,
-            filters=_filters(chosen.filter),
-            sources=chosen.source,
-            progress=display.tiles,
-            on_slide=display.slide,
-            **given,
-        )
+        report = do_work(work, project.root, dry_run=chosen.dry_run, progress=display.tiles, on_slide=display.slide)
     print_summary(report)
     if chosen.json:
         print_json(report.as_table())
@@ -163,8 +139,7 @@ def _summary(project: Project, chosen: argparse.Namespace) -> int:
 
 def _thumbnails(project: Project, chosen: argparse.Namespace) -> int:
     folder = chosen.out or project.root / "thumbnails"
-    # The size of tiles does not matter here.
-    done = _dataset(project, chosen, tile_px=1, tile_um=1.0).thumbnails(folder, max_px=chosen.max_px)
+    done = _dataset(project, chosen).thumbnails(folder, max_px=chosen.max_px)
     failed = {name: error for name, error in done.items() if not isinstance(error, Path)}
     for name, error in failed.items():
         print(f"failed {name}: {error}", file=sys.stderr)
@@ -183,13 +158,10 @@ def _tiles(project: Project, chosen: argparse.Namespace) -> int:
     return 0
 
 
-def _dataset(project: Project, chosen: argparse.Namespace, *, tile_px: int = 0, tile_um: float | str = 0.0) -> Any:
-    px, um = chosen.tile_px or tile_px, _tile_um(chosen) or tile_um
-    return project.dataset(px, um, filters=_filters(chosen.filter), sources=chosen.source)
-
-
-def _tile_um(chosen: argparse.Namespace) -> float | str | None:
-    return None if chosen.tile_um is None else tile_width(chosen.tile_um)
+def _dataset(project: Project, chosen: argparse.Namespace) -> Dataset:
+    given = given_flags(chosen, named(*_SIZE))
+    tiling = tiling_of(given["tile_px"], given["tile_um"], front=FLAGS) if len(given) == len(_SIZE) else ANY_SIZE
+    return project.dataset_of(tiling, filters=_filters(chosen.filter), sources=chosen.source)
 
 
 def _filters(entries: list[str]) -> dict[str, list[str]]:
@@ -200,8 +172,3 @@ def _filters(entries: list[str]) -> dict[str, list[str]]:
             raise ConfigError(f"--filter {entry!r}: write COLUMN=VALUE")
         filters.setdefault(column.strip(), []).append(value.strip())
     return filters
-
-
-def _step(kind: str, text: str) -> Settings[Any]:
-    table = step_table(text)
-    return step_settings(kind, table.pop("use"), table)

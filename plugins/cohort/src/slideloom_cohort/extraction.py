@@ -4,157 +4,182 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from attrs import frozen
-from slideloom.base.errors import ConfigError
-from slideloom.pipeline.pipeline import Pipeline, QcUse, RoiUse, RunOptions, Slides
-from slideloom.plugins.shorthand import folder_of_regions, step_settings
-from slideloom.settings.options import Settings
-from slideloom.settings.tables import made_from_table
-from slideloom.slides.regions import RoiMethod
+import attrs
+from attrs import field, frozen
+from slideloom.base.errors import ConfigError, PluginError
+from slideloom.pipeline.from_words import Step, pipeline_from_words, tiling_from_words
+from slideloom.pipeline.fronts import PYTHON, WordFront
+from slideloom.pipeline.pipeline import Pipeline
+from slideloom.pipeline.tiling import Tiling
+from slideloom.pipeline.words import Word, word_of
+from slideloom.plugins.discovery import registry
+from slideloom.plugins.shorthand import folder_of_regions, step_table
+from slideloom.settings.options import OptionInfo, Settings, options_of
+from slideloom.settings.tables import Called, Place, made_from_table
 
-from slideloom_cohort.params import tiling_of
+from slideloom_cohort.params import Params
 from slideloom_cohort.sources import Source
 
-Step = str | Settings[Any]
 _OLD_QC = {"both": ("gaussian-v2", "otsu"), "blur": ("gaussian-v2",)}
+
+# Arguments that are options of steps, under the names that the field has for them: kind, steps and option.
+_OF_STEPS = {
+    "grayspace_fraction": ("filter", ("grayspace",), "fraction"),
+    "grayspace_threshold": ("filter", ("grayspace",), "threshold"),
+    "whitespace_fraction": ("filter", ("whitespace",), "fraction"),
+    "whitespace_threshold": ("filter", ("whitespace",), "threshold"),
+    "img_format": ("sink", ("tfrecord", "images"), "format"),
+    "shuffle": ("sink", ("tfrecord",), "shuffle"),
+}
+
+
+def step_words() -> tuple[Word, ...]:
+    """The arguments of `Project.extract_tiles` that are options of steps, with help, range and default of the steps."""
+    return tuple(
+        word_of(kind, attrs.evolve(_info(kind, uses[0], option), field=name))
+        for name, (kind, uses, option) in _OF_STEPS.items()
+    )
+
+
+def _info(kind: str, use: str, option: str) -> OptionInfo:
+    try:
+        return options_of(registry().find(kind, use))[option]
+    except PluginError:
+        return OptionInfo(
+            name=option,
+            type=float | str,
+            type_text="a value",
+            default=None,
+            help=f"{option} of the {kind} '{use}', which is not installed",
+            unit="",
+            affects_output=True,
+        )
 
 
 @frozen(kw_only=True)
 class Extraction:
-    """Arguments of `Project.extract_tiles` that describe tiles and steps; see there."""
+    """What `Project.extract_tiles` is asked for; see there.
 
-    tile_px: int
-    tile_um: float | str
+    Attributes:
+        options: values of the words of the option table, `step_words` among them; None is no value.
+        qc, filters, sinks, normalizer, placement: steps.
+        normalizer_source: target of the normalizer.
+        save_tiles, save_tfrecords: which of the source's own sinks to use.
+        front: whose words they are, for messages.
+    """
+
+    options: Mapping[str, Any]
     qc: Step | Sequence[Step] | None = None
-    filter_threshold: float = 0.6
-    roi_method: RoiMethod = "auto"
-    roi_filter_method: Literal["center"] | float = "center"
-    artifact_labels: Sequence[str] = ()
+    filters: Sequence[Step] = ()
+    sinks: Sequence[Step] = ()
     normalizer: Step | None = None
+    placement: Step | None = None
     normalizer_source: str | Path | None = None
     save_tiles: bool = False
     save_tfrecords: bool = True
-    img_format: Literal["jpg", "png"] = "jpg"
-    shuffle: bool = True
-    stride_div: float = 1.0
-    enable_downsample: bool = True
-    use_edge_tiles: bool = False
-    randomize_origin: bool = False
-    use_bounds: bool = False
-    max_tiles: int | None = None
-    seed: int = 0
-    grayspace_fraction: float = 0.6
-    grayspace_threshold: float = 0.05
-    whitespace_fraction: float = 1.0
-    whitespace_threshold: float = 230.0
-    filters: Sequence[Step] = ()
-    sinks: Sequence[Step] = ()
-    placement: Step | None = None
-    mpp: float | None = None
-    mpp_file: str | Path | None = None
-    reader: str | None = None
+    front: WordFront = field(default=PYTHON)
 
-    def pipeline(self, source: Source, run: RunOptions) -> Pipeline:
+    def with_model(self, model: Params | None) -> Extraction:
+        """With the size of tiles and the normalizer of a model where none is given.
+
+        Raises:
+            ConfigError: there is neither a size nor a model.
+        """
+        given = self.options
+        if model is not None:
+            size = {name: given.get(name) or getattr(model, name) for name in ("tile_px", "tile_um")}
+            return attrs.evolve(self, options={**given, **size}, normalizer=self.normalizer or model.normalizer)
+        if given.get("tile_px") is None or given.get("tile_um") is None:
+            size_words = " and ".join(self.front.says(name) for name in ("tile_px", "tile_um"))
+            raise ConfigError(f"give {size_words}, or {self.front.says('params')} of a model")
+        return self
+
+    def tiling(self) -> Tiling:
+        """Size and places of tiles.
+
+        Raises:
+            ConfigError: an argument is wrong.
+        """
+        return tiling_from_words(self.options, front=self.front)
+
+    def pipeline(self, source: Source) -> Pipeline:
         """The pipeline for one source.
 
         Raises:
             ConfigError: an argument is wrong. PluginError: a step does not exist.
         """
-        tiles = tiling_of(
-            self.tile_px,
-            self.tile_um,
-            stride_div=float(self.stride_div),
-            edge_tiles=self.use_edge_tiles,
-            random_origin=self.randomize_origin,
-            use_bounds=self.use_bounds,
-            enable_downsample=self.enable_downsample,
-            max_tiles=self.max_tiles,
-            seed=self.seed,
-        )
-        return Pipeline(
-            tiles=tiles,
-            slides=_made(Slides, {"mpp": self.mpp, "mpp_file": self.mpp_file, "reader": self.reader}, "slides"),
+        return pipeline_from_words(
+            self.options,
             roi=self._roi(source),
-            qc=tuple(QcUse(step=step, filter_threshold=self.filter_threshold) for step in self._qc()),
-            filters=(*self._filters(), *(_step("filter", step) for step in self.filters)),
+            qc=self._qc(),
+            filters=[*self._filters(), *self.filters],
             normalizer=self._normalizer(),
-            sinks=(*self._sinks(source), *(_step("sink", step) for step in self.sinks)),
-            placement=None if self.placement is None else _step("placement", self.placement),
-            run=run,
+            placement=self.placement,
+            sinks=[*self._sinks(source), *self.sinks],
+            front=self.front,
         )
 
-    def _roi(self, source: Source) -> tuple[RoiUse, ...]:
-        if self.roi_method == "ignore":
-            return ()
+    def _roi(self, source: Source) -> list[Step]:
+        method = self.options.get("roi_method")
+        if method == "ignore":
+            return []
         if source.roi is None or not source.roi.is_dir():
-            if self.roi_method in ("inside", "outside"):
+            if method in ("inside", "outside"):
                 raise ConfigError(
-                    f"source {source.name}: roi_method is '{self.roi_method}', but there is no folder of regions "
-                    f"({source.roi or 'roi is not set in project.toml'})"
+                    f"source {source.name}: {self.front.says('roi_method')} is '{method}', but there is no folder of "
+                    f"regions ({source.roi or 'roi is not set in project.toml'})"
                 )
-            return ()
-        by_share = self.roi_filter_method != "center"
-        table = {
-            "source": folder_of_regions(source.roi),
-            "method": self.roi_method,
-            "filter_method": "proportion" if by_share else "center",
-            "artifacts": list(self.artifact_labels),
-            **({"threshold": self.roi_filter_method} if by_share else {}),
-        }
-        return (_made(RoiUse, table, "roi"),)
+            return []
+        return [folder_of_regions(source.roi)]
 
-    def _qc(self) -> list[Settings[Any]]:
-        given = [] if self.qc is None else [self.qc] if isinstance(self.qc, str | Settings) else list(self.qc)
-        steps: list[Settings[Any]] = []
-        for step in given:
-            names = _OLD_QC.get(step, (step,)) if isinstance(step, str) else (step,)
-            steps.extend(_step("qc", name) for name in names)
-        return steps
+    def _qc(self) -> list[Step]:
+        given = [] if self.qc is None else [self.qc] if isinstance(self.qc, str | Settings | Mapping) else self.qc
+        return [name for step in given for name in (_OLD_QC.get(step, (step,)) if isinstance(step, str) else (step,))]
 
-    def _filters(self) -> list[Settings[Any]]:
-        wanted = {
-            "grayspace": (self.grayspace_fraction, float(self.grayspace_threshold)),
-            "whitespace": (self.whitespace_fraction, float(self.whitespace_threshold)),
-        }
+    def _filters(self) -> list[Step]:
+        usual = {"grayspace": None, "whitespace": 1}  # at 1 a filter is off
         return [
-            step_settings("filter", name, {"fraction": float(fraction), "threshold": threshold})
-            for name, (fraction, threshold) in wanted.items()
-            if fraction < 1
+            self._made("filter", use)
+            for use, fraction in usual.items()
+            if self._options_of("filter", use).get("fraction", fraction) != 1
         ]
 
-    def _normalizer(self) -> Settings[Any] | None:
-        if self.normalizer is None:
-            if self.normalizer_source is not None:
-                raise ConfigError("normalizer_source needs a normalizer, such as normalizer='macenko'")
-            return None
+    def _normalizer(self) -> Step | None:
+        word = self.front.says("normalizer_source")
         if self.normalizer_source is None:
-            return _step("normalizer", self.normalizer)
+            return self.normalizer
+        if self.normalizer is None:
+            raise ConfigError(f"{word} needs a normalizer, such as macenko")
         if not isinstance(self.normalizer, str):
-            raise ConfigError(
-                "normalizer_source goes with a normalizer given by name; set the settings' target instead"
-            )
-        return step_settings("normalizer", self.normalizer, {"target": str(self.normalizer_source)})
+            raise ConfigError(f"{word} goes with a normalizer given by name; set the settings' target instead")
+        return {**step_table(self.normalizer), "target": str(self.normalizer_source)}
 
-    def _sinks(self, source: Source) -> list[Settings[Any]]:
+    def _sinks(self, source: Source) -> list[Step]:
         if self.save_tiles and source.tiles.parent != source.out:
             raise ConfigError(
                 f"source {source.name}: tiles ({source.tiles}) and TFRecords ({source.tfrecords}) must lie in one "
                 "folder; change project.toml"
             )
-        sinks = []
+        sinks: list[Step] = []
         if self.save_tfrecords:
-            options = {"folder": source.tfrecords.name, "format": self.img_format, "shuffle": self.shuffle}
-            sinks.append(step_settings("sink", "tfrecord", options))
+            sinks.append(self._made("sink", "tfrecord", folder=source.tfrecords.name))
         if self.save_tiles:
-            sinks.append(step_settings("sink", "images", {"folder": source.tiles.name, "format": self.img_format}))
+            sinks.append(self._made("sink", "images", folder=source.tiles.name))
         return sinks
 
+    def _options_of(self, kind: str, use: str) -> dict[str, Any]:
+        """The options of a step that arguments give."""
+        given = {option: self.options.get(name) for option, name in _arguments(kind, use).items()}
+        return {option: value for option, value in given.items() if value is not None}
 
-def _step(kind: str, step: Step) -> Settings[Any]:
-    return step_settings(kind, step) if isinstance(step, str) else step
+    def _made(self, kind: str, use: str, **options: Any) -> Settings[Any]:
+        called = {option: Called(self.front.says(name)) for option, name in _arguments(kind, use).items()}
+        place = Place("", self.front.noun, called)
+        return made_from_table(registry().find(kind, use), {**self._options_of(kind, use), **options}, where=place)
 
 
-def _made(cls: type[Any], table: Mapping[str, Any], where: str) -> Any:  # Any: an instance of cls
-    return made_from_table(cls, {key: value for key, value in table.items() if value is not None}, where=where)
+def _arguments(kind: str, use: str) -> dict[str, str]:
+    """The options of a step to the arguments that give them."""
+    return {option: name for name, (of_kind, uses, option) in _OF_STEPS.items() if of_kind == kind and use in uses}

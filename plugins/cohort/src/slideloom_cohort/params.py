@@ -16,11 +16,13 @@ import slideloom
 from attrs import field, frozen
 from slideloom.base.errors import ConfigError, SlideloomError
 from slideloom.base.storing import storing_in, write_whole
+from slideloom.pipeline.from_words import tiling_from_words
+from slideloom.pipeline.fronts import PYTHON, WordFront
 from slideloom.pipeline.pipeline import Pipeline
 from slideloom.pipeline.tiling import Tiling
 from slideloom.plugins.shorthand import step_settings
 from slideloom.settings.options import Settings, options_of
-from slideloom.settings.tables import made_from_table, to_table
+from slideloom.settings.tables import to_table
 
 if TYPE_CHECKING:
     from slideloom import StainNormalizer
@@ -91,16 +93,13 @@ class Params:
             )
 
 
-def tiling_of(tile_px: int, tile_um: float | str, **options: Any) -> Tiling:
+def tiling_of(tile_px: int, tile_um: float | str, *, front: WordFront = PYTHON) -> Tiling:
     """The tiling with `tile_um` in microns or as a magnification such as "10x".
 
     Raises:
         ConfigError: a value is wrong.
     """
-    by_level = isinstance(tile_um, str)
-    size = {"magnification": tile_um} if by_level else {"size_um": float(tile_um)}
-    given = {name: value for name, value in options.items() if value is not None}
-    return made_from_table(Tiling, {"size_px": tile_px, **size, **given}, where="tiles")
+    return tiling_from_words({"tile_px": tile_px, "tile_um": tile_um}, front=front)
 
 
 def _normalizer_differences(model: Settings[Any] | None, here: Settings[Any] | None) -> list[str]:

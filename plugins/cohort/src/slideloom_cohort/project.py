@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,22 +10,19 @@ import attrs
 from slideloom.base.errors import ConfigError
 from slideloom.base.storing import storing_in
 from slideloom.extraction.job import Progress
-from slideloom.pipeline.pipeline import RunOptions
-from slideloom.running.find_slides import find_slides, require_slides
-from slideloom.running.run import run_pipeline
-from slideloom.settings.tables import made_from_table
+from slideloom.pipeline.from_words import Step
+from slideloom.pipeline.tiling import Tiling
+from slideloom.pipeline.words import words
+from slideloom.running.find_slides import find_slides
 from slideloom.slides.regions import RoiMethod
-from slideloom.slides.slide import slide_name
-from slideloom.steps.reports import RunReport
+from slideloom.steps.reports import RunReport, SlideReport
 
 from slideloom_cohort.annotations import Annotations, Filters, read_annotations
 from slideloom_cohort.dataset import Dataset
-from slideloom_cohort.extraction import Extraction, Step
-from slideloom_cohort.params import load_params, tiling_of
-from slideloom_cohort.slides import named, source_slides
+from slideloom_cohort.extraction import Extraction, step_words
+from slideloom_cohort.params import tiling_of
 from slideloom_cohort.sources import PROJECT_FILE, ProjectFile, Source, read_project_file, with_base, write_project_file
-
-log = logging.getLogger(__name__)
+from slideloom_cohort.work import do_work, work_of
 
 _MAIN = "main"
 
@@ -145,7 +141,18 @@ class Project:
         Raises:
             ConfigError: there is no such source, column or value, or the annotations have mistakes.
         """
-        whole = Dataset(tiling_of(tile_px, tile_um), self._chosen(sources), self.annotations)
+        return self.dataset_of(tiling_of(tile_px, tile_um), filters=filters, filter_blank=filter_blank, sources=sources)
+
+    def dataset_of(
+        self,
+        tiling: Tiling,
+        *,
+        filters: Filters | None = None,
+        filter_blank: str | Sequence[str] = (),
+        sources: str | Sequence[str] | None = None,
+    ) -> Dataset:
+        """The same for a `Tiling`."""
+        whole = Dataset(tiling, self._chosen(sources), self.annotations)
         return whole.filter(filters, filter_blank=filter_blank)
 
     def _chosen(self, names: str | Sequence[str] | None) -> tuple[Source, ...]:
@@ -188,20 +195,28 @@ class Project:
         placement: Step | None = None,
         mpp: float | None = None,
         mpp_file: str | Path | None = None,
+        allow_objective_power: bool = False,
         reader: str | None = None,
+        avoid_readers: Sequence[str] = (),
+        exclude: Sequence[str] = (),
         params: Path | str | None = None,
         filters: Filters | None = None,
         filter_blank: str | Sequence[str] = (),
         sources: str | Sequence[str] | None = None,
         jobs: int | None = None,
         threads: int | None = None,
+        executor: str | None = None,
         buffer: Path | str | None = None,
+        buffer_gb: float = 50.0,
+        batch_tiles: int = 32,
+        timeout_s: float | None = None,
+        save_masks: bool = False,
+        overview: bool = False,
         report: bool = True,
         redo: bool = False,
         dry_run: bool = False,
         progress: Progress | None = None,
-        on_slide: Any = None,  # Any: called as on_slide(report)
-        **run_options: Any,
+        on_slide: Callable[[SlideReport], Any] | None = None,
     ) -> RunReport:
         """Cut the project's slides into tiles. Finished slides are skipped; an interrupted run goes on.
 
@@ -236,18 +251,26 @@ class Project:
             placement: where tiles are, if not on a grid.
             mpp: microns per pixel of every slide.
             mpp_file: CSV of slide,mpp.
-            reader: name of the reader.
+            allow_objective_power: take 10 / objective power where nothing else gives mpp.
+            reader: name of the reader, or NAME:option=value.
+            avoid_readers: names of readers never chosen by themselves.
+            exclude: patterns of slides to leave out.
             params: `params.json` of a model, or its folder: tiles must be as the model was trained on.
             filters, filter_blank, sources: as `dataset`.
             jobs: processes, one slide each.
             threads: within a slide.
+            executor: where slides are run, such as "processes" or "dask:address=tcp://head:8786".
             buffer: folder on a fast disk that slides are copied to ahead of reading.
+            buffer_gb: room used in it at most.
+            batch_tiles: tiles per batch.
+            timeout_s: give a slide up after this time, in seconds.
+            save_masks: store each QC mask.
+            overview: store a picture of kept and rejected tiles of each slide.
             report: write a PDF report, if the report plugin is installed.
             redo: run again what is finished or was made with other settings.
             dry_run: decide all that needs no tile pixels, write no tile.
             progress: called with slide, tiles done and tiles in all.
             on_slide: called with each slide's report.
-            run_options: any other of the `[run]` table, such as `save_masks=True`.
 
         Returns:
             The report of all slides of all sources.
@@ -256,65 +279,20 @@ class Project:
             ConfigError: an argument is wrong, there are no slides, or `params` differ.
             OutputError: a folder cannot be written, or holds tiles made with other settings.
         """
-        model = None if params is None else load_params(params)
-        if model is not None:
-            tile_px, tile_um = tile_px or model.tile_px, tile_um or model.tile_um
-            normalizer = normalizer or model.normalizer
-        if tile_px is None or tile_um is None:
-            raise ConfigError("extract_tiles needs tile_px and tile_um, or params")
+        given = dict(locals())  # every argument that is an option goes by its own name into the table of options
         wanted = Extraction(
-            tile_px=tile_px,
-            tile_um=tile_um,
+            options={word.name: given[word.name] for word in (*words(), *step_words())},
             qc=qc,
-            filter_threshold=filter_threshold,
-            roi_method=roi_method,
-            roi_filter_method=roi_filter_method,
-            artifact_labels=artifact_labels,
+            filters=tile_filters,
+            sinks=sinks,
             normalizer=normalizer,
+            placement=placement,
             normalizer_source=normalizer_source,
             save_tiles=save_tiles,
             save_tfrecords=save_tfrecords,
-            img_format=img_format,
-            shuffle=shuffle,
-            stride_div=stride_div,
-            enable_downsample=enable_downsample,
-            use_edge_tiles=use_edge_tiles,
-            randomize_origin=randomize_origin,
-            use_bounds=use_bounds,
-            max_tiles=max_tiles,
-            seed=seed,
-            grayspace_fraction=grayspace_fraction,
-            grayspace_threshold=grayspace_threshold,
-            whitespace_fraction=whitespace_fraction,
-            whitespace_threshold=whitespace_threshold,
-            filters=tile_filters,
-            sinks=sinks,
-            placement=placement,
-            mpp=mpp,
-            mpp_file=mpp_file,
-            reader=reader,
         )
-        options = {"jobs": jobs, "threads": threads, "buffer": buffer, "redo": redo, "report": report, **run_options}
-        run = _run_options(options)
-        dataset = self.dataset(tile_px, tile_um, filters=filters, filter_blank=filter_blank, sources=sources)
-        pipelines = {source: wanted.pipeline(source, run) for source in dataset.sources}
-        if model is not None:
-            for pipeline in pipelines.values():
-                model.check(pipeline)
-        if dataset.missing():
-            log.warning("annotated slides without a file: %s", named(dataset.missing()))
-        paths = dataset.slide_paths()
-        require_slides(list(paths.values()))
-        reports = []
-        for source, pipeline in pipelines.items():
-            slides = [path for path in source_slides(source) if paths.get(slide_name(path)) == path]
-            if slides:
-                with storing_in(source.out):
-                    source.out.mkdir(parents=True, exist_ok=True)
-                reports.append(
-                    run_pipeline(pipeline, slides, source.out, dry_run=dry_run, progress=progress, on_slide=on_slide)
-                )
-        return _joined(reports, self.root)
+        work = work_of(self, wanted, params=params, filters=filters, filter_blank=filter_blank, sources=sources)
+        return do_work(work, self.root, dry_run=dry_run, progress=progress, on_slide=on_slide)
 
 
 def _source(name: str, root: Path, slides: Path | str | Sequence[Path | str], roi: Path | str | None) -> Source:
@@ -331,17 +309,3 @@ def _source(name: str, root: Path, slides: Path | str | Sequence[Path | str], ro
     return with_base(
         Source(name=name, slides=whole, roi=path, tiles=home / "tiles", tfrecords=home / "tfrecords"), root
     )
-
-
-def _run_options(options: dict[str, Any]) -> RunOptions:
-    table = {name: value for name, value in options.items() if value is not None}
-    return made_from_table(RunOptions, table, where="extract_tiles")
-
-
-def _joined(reports: Sequence[RunReport], root: Path) -> RunReport:
-    """The reports of several sources as one."""
-    first = reports[0]
-    if len(reports) == 1:
-        return first
-    slides = tuple(slide for report in reports for slide in report.slides)
-    return attrs.evolve(first, slides=slides, out=str(root), seconds=sum(report.seconds for report in reports))

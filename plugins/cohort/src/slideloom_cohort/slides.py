@@ -12,10 +12,11 @@ from attrs import frozen
 from slideloom.base.errors import ConfigError, PluginError, SlideloomError
 from slideloom.base.storing import path_inside, storing_in
 from slideloom.drawing.pictures import Picture
-from slideloom.pipeline.pipeline import Slides
+from slideloom.pipeline.pipeline import RoiUse, Slides
 from slideloom.pipeline.tiling import Tiling
 from slideloom.planning.opening import open_without_mpp
 from slideloom.plugins.discovery import registry
+from slideloom.plugins.shorthand import folder_of_regions
 from slideloom.running.find_slides import find_slides
 from slideloom.viewing.wsi import WSI
 
@@ -113,9 +114,8 @@ def source_slides(source: Source) -> list[Path]:
 
 def planned_tiles(source: Source, tiling: Tiling, path: Path, *, every: bool) -> pd.DataFrame:
     """The tiles of one slide's grid that the source's regions leave; as `Dataset.tile_dataframe`."""
-    um = tiling.size_um if tiling.size_um is not None else str(tiling.magnification)
-    roi = source.roi if source.roi is not None and source.roi.is_dir() else None
-    with WSI(path, tiling.size_px, um, stride_div=tiling.stride_div, edge_tiles=tiling.edge_tiles, roi=roi) as wsi:
+    roi = () if source.roi is None or not source.roi.is_dir() else (RoiUse(source=folder_of_regions(source.roi)),)
+    with WSI.of(path, tiling, roi=roi) as wsi:
         frame = wsi.tile_dataframe(every=every)
         frame.insert(0, "slide", wsi.name)
     return frame

@@ -16,14 +16,6 @@ _REMEDY = (
 )
 
 
-def _published_or_path(value: str | Path | None) -> str | Path | None:
-    return Path(value) if isinstance(value, str) and value != "published" else value
-
-
-def _path(value: str | Path | None) -> Path | None:
-    return None if value is None else Path(value)
-
-
 @frozen
 class CycleGan(Settings[Normalizer]):
     """Normalize H&E by way of Masson's trichrome with two CycleGAN generators, or translate one way.
@@ -39,10 +31,9 @@ class CycleGan(Settings[Normalizer]):
     weights: Literal["published"] | Path | None = option(
         None,
         help='"published", or the .pth or .safetensors file of the direction\'s (first) generator',
-        converter=_published_or_path,
     )
     second_weights: Path | None = option(
-        None, help="the file of the mt2he generator, for direction he2mt2he with your own weights", converter=_path
+        None, help="the file of the mt2he generator, for direction he2mt2he with your own weights"
     )
     direction: Literal["he2mt2he", "he2mt", "mt2he"] = option(
         "he2mt2he", help="H&E by way of trichrome to H&E, H&E to trichrome, or trichrome to H&E"

@@ -18,7 +18,8 @@ _MICRONS_AT_1X = 10.0  # a 10x objective is taken as 1 micron per pixel, as ever
 
 def _check_tile_um(_instance: object, _attribute: object, value: float | str) -> None:
     if isinstance(value, str):
-        if not _MAGNIFICATION.fullmatch(value):
+        found = _MAGNIFICATION.fullmatch(value)
+        if found is None or not float(found[1]) > 0:
             raise ValueError(f"tile_um must be microns, or a magnification such as '20x', not {value!r}")
         value = float(value[:-1])
     if not 0 < value < math.inf:
@@ -28,10 +29,6 @@ def _check_tile_um(_instance: object, _attribute: object, value: float | str) ->
 def _check_finite(_instance: object, attribute: attrs.Attribute[float], value: float) -> None:
     if not math.isfinite(value):
         raise ValueError(f"{attribute.name} must be a finite number, not {value!r}")
-
-
-def _weights(value: str | Path) -> str | Path:
-    return value if value in ("bundled", "published") else Path(value)
 
 
 @frozen
@@ -121,7 +118,7 @@ class DeepFocus(Settings[SlideQc]):
     step: ClassVar[str] = "slideloom_deepfocus.deepfocus:deepfocus_step"
     install: ClassVar[str] = "slideloom-deepfocus"
     weights: Literal["bundled", "published"] | Path = option(
-        "bundled", help="'bundled', 'published' (fetched once) or a file of your own", converter=_weights
+        "bundled", help="'bundled', 'published' (fetched once) or a file of your own"
     )
     mpp: float | None = option(
         None, help="microns per pixel the network sees; by default what its weights were trained at", unit="um/px",

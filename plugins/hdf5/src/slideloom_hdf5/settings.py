@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from attrs import frozen, validators
+from attrs import frozen
 from slideloom import Settings, Sink, file_name, option
 
 Style = Literal["trident", "clam"]
@@ -21,6 +21,5 @@ class HDF5(Settings[Sink]):
     style: Style = option(
         "trident",
         help="names, and what patch_size counts: pixels of a tile (trident) or of the level it is read from (clam)",
-        validator=validators.in_(("trident", "clam")),
     )
     images: bool = option(False, help="store the pixels of the tiles too, not compressed")

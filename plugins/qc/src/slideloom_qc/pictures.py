@@ -35,7 +35,7 @@ def resolution_of(slide: Slide) -> Resolution:
         SlideError: it has none.
     """
     if slide.info.mpp is None:
-        raise SlideError(f"{slide.info.path.name}: quality control needs microns per pixel; set slides.mpp")
+        raise SlideError(f"{slide.info.path.name}: quality control needs microns per pixel; give mpp")
     return slide.info.mpp
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import attrs
-from slideloom import Command, ConfigError, PluginError, load_regions, open_slide
+from slideloom import Command, ConfigError, MissingResolution, OptionError, PluginError, Slide, load_regions, open_slide
 
 from slideloom_segmentation.settings import SegmentConfig, SegmentRoi
 
@@ -67,7 +67,7 @@ def _train(args: argparse.Namespace) -> int:
 
     config = _options(args, SegmentConfig)
     with ExitStack() as opened:
-        slides = [opened.enter_context(open_slide(path, mpp=args.slide_mpp)) for path in args.slides]
+        slides = [opened.enter_context(_opened(path, args.slide_mpp)) for path in args.slides]
         regions = [load_regions(args.regions, slide.info) for slide in slides]
         without = [path.name for path, found in zip(args.slides, regions, strict=True) if found is None]
         if without:
@@ -87,7 +87,7 @@ def _predict(args: argparse.Namespace) -> int:
 
     settings = _options(args, SegmentRoi)
     for path in args.slides:
-        with open_slide(path, mpp=args.slide_mpp) as slide:
+        with _opened(path, args.slide_mpp) as slide:
             print(*predict(settings, [slide], out=args.out, progress=tell))
     return 0
 
@@ -101,6 +101,14 @@ def _need_torch() -> None:
         raise PluginError(
             "segment needs PyTorch and safetensors; install them with: pip install 'slideloom-segmentation[torch]'"
         ) from error
+
+
+def _opened(path: Path, mpp: float | None) -> Slide:
+    """The slide; where its microns per pixel are missing, the message names this command's option for them."""
+    try:
+        return open_slide(path, mpp=mpp)
+    except MissingResolution as error:
+        raise MissingResolution(f"{path.name}: no microns per pixel recorded; give them with --slide-mpp") from error
 
 
 def _tell(report: EpochReport) -> None:
@@ -157,5 +165,5 @@ def _options(args: argparse.Namespace, settings: type[SettingsT]) -> SettingsT:
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     try:
         return settings(**given)
-    except ValueError as error:
-        raise ConfigError(f"segment: {error.args[0]}") from error
+    except OptionError as error:
+        raise ConfigError(f"--{error.option.replace('_', '-')} {error.problem}") from error

@@ -20,11 +20,6 @@ _AUGMENT_HELP = "draw each tile's target around the fit, with this preset of spr
 _SEED_HELP = "start of the random draws; the same seed, slide and tile give the same result"
 
 
-def _preset_or_path(value: Any) -> Any:
-    """Text that is no preset is a path; anything else is left to the type check."""
-    return Path(value) if isinstance(value, str) and value not in ("v1", "v2", "v3") else value
-
-
 class _LibraryFront:
     """Lets `slideloom.StainNormalizer` find the library form of a method, which is named here as a step is."""
 
@@ -51,7 +46,7 @@ class TargetSettings(_LibraryFront, Settings[Normalizer]):
 class StainSettings(TargetSettings):
     """What the methods with augmentation share."""
 
-    target: Literal["v1", "v2", "v3"] | Path = option("v3", help=_TARGET_HELP, converter=_preset_or_path)
+    target: Literal["v1", "v2", "v3"] | Path = option("v3", help=_TARGET_HELP)
     augment: Spread = option("off", help=_AUGMENT_HELP)
     seed: int = option(0, help=_SEED_HELP)
 
@@ -103,7 +98,7 @@ class Vahadane(TargetSettings):
     """Match the stain colours found by sparse non-negative factorisation to a target (Vahadane 2016)."""
 
     name: ClassVar[str] = "vahadane"
-    target: Literal["v1", "v2"] | Path = option("v2", help=_TARGET_HELP, converter=_preset_or_path)
+    target: Literal["v1", "v2"] | Path = option("v2", help=_TARGET_HELP)
 
 
 @frozen

@@ -1,0 +1,99 @@
+"""How files, the command line and Python call tables, options and steps, so that a mistake is told as it was made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from attrs import field, frozen
+
+from slideloom.pipeline.words import words
+from slideloom.settings.tables import Called, Place
+
+# Tables that a pipeline file writes once; of the others it may hold any number.
+_SINGLE = ("slides", "tiles", "normalizer", "placement", "run")
+
+
+class Front(Protocol):
+    """One of the ways to say a pipeline."""
+
+    def table(self, table: str, use: str = "") -> Place:
+        """Where the core's own options of a table are given, beside the name of a step if the table is one's."""
+
+    def step(self, kind: str, use: str = "") -> Place:
+        """Where a step is named, and its options are given."""
+
+    def none(self, kind: str) -> str:
+        """How to say that no step of a kind is wanted; empty if that cannot be said."""
+
+
+@frozen
+class FileFront:
+    """A pipeline file.
+
+    Attributes:
+        path: as messages name it.
+    """
+
+    path: str
+
+    def table(self, table: str, use: str = "") -> Place:
+        """Such as "pipeline.toml: [tiles]"."""
+        header = f"[{table}]" if table in _SINGLE else f"[[{table}]]"
+        return Place(f"{self.path}: {header} {use}".rstrip())
+
+    def step(self, kind: str, use: str = "") -> Place:
+        """Such as "pipeline.toml: [[qc]] otsu"."""
+        return self.table(kind, use)
+
+    def none(self, kind: str) -> str:
+        """Such as "filter = []"."""
+        return f"{kind} = []"
+
+
+@frozen
+class WordFront:
+    """The command line, or Python.
+
+    Attributes:
+        noun: what an option of a step is called.
+        dashes: "--" where options are flags, else empty.
+        kinds: kinds of steps that have another name here.
+        nothing: kinds to what is written for no step, where that can be said.
+    """
+
+    noun: str
+    dashes: str = ""
+    kinds: Mapping[str, str] = field(factory=dict)
+    nothing: Mapping[str, str] = field(factory=dict)
+
+    def table(self, table: str, use: str = "") -> Place:
+        """No place: the words say it all."""
+        called = {
+            option: Called(self.says(word.name), wanted)
+            for word in words(table)
+            for option, wanted in word.options.items()
+        }
+        return Place("", self.noun, called)
+
+    def step(self, kind: str, use: str = "") -> Place:
+        """Such as "--qc otsu"."""
+        return Place(f"{self.dashes}{self.kinds.get(kind, kind)} {use}".rstrip(), self.noun)
+
+    def none(self, kind: str) -> str:
+        """Such as "--filter none"."""
+        return self.nothing.get(kind, "")
+
+    def says(self, name: str) -> str:
+        """What a keyword argument is called, whether it is in the table of options or not."""
+        if not self.dashes:
+            return name
+        found = [word.flags[0] for word in words() if word.name == name]
+        return found[0] if found else self.dashes + name.replace("_", "-")
+
+
+FLAGS = WordFront("option", "--", nothing={"filter": "--filter none"})
+"""The command line: options are named by their flags."""
+
+PYTHON = WordFront("argument")
+"""Python: options are named by their keyword arguments."""

@@ -1,0 +1,145 @@
+"""The options of a pipeline as the command line and the field's Python say them: one table, made from the settings.
+
+A pipeline file writes `[tiles] edge_tiles = true`; Python says `use_edge_tiles=True`, the command line `--edge-tiles`.
+Most words stand for one option; two stand for either of two (`tile_um` for microns or a magnification).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+import attrs
+from attrs import field, frozen
+
+from slideloom.pipeline.pipeline import QcUse, RoiUse, RunOptions, Slides
+from slideloom.pipeline.tiling import Tiling
+from slideloom.settings.options import OptionInfo, options_of
+
+TABLES: Mapping[str, type[Any]] = {"tiles": Tiling, "slides": Slides, "roi": RoiUse, "qc": QcUse, "run": RunOptions}
+"""The tables of a pipeline file whose options are the core's own, to the classes that hold them."""
+
+NO_WORD: Mapping[tuple[str, str], str] = {
+    ("slides", "include"): "a command takes slides by position, a project has sources",
+    ("roi", "source"): "--roi and roi= name the source, a project has a folder of regions",
+    ("qc", "step"): "--qc and qc= name the step",
+    ("run", "out"): "--out, or the project's folder",
+}
+"""Options that are said in another way, and how."""
+
+
+@frozen
+class Word:
+    """One word of the command line and of Python, and what it stands for.
+
+    Attributes:
+        name: the keyword argument, such as "use_edge_tiles".
+        flags: such as ("--edge-tiles", "--use-edge-tiles"); messages name the first.
+        table: the table of a pipeline file.
+        info: type, default, range and help.
+        options: names of the options it stands for, to what messages say their value must be; empty: what the option
+            itself says.
+        split: a value to the values of its options.
+    """
+
+    name: str
+    flags: tuple[str, ...]
+    table: str
+    info: OptionInfo
+    options: Mapping[str, str]
+    split: Callable[[Any], dict[str, Any]] = field(eq=False, repr=False)
+
+
+def word_of(table: str, info: OptionInfo) -> Word:
+    """The word for one option, as the option says it."""
+    name = info.field or info.name
+    usual = ("--no-" if info.default is True else "--") + name.replace("_", "-")
+    flags = info.flag.split() or [usual]
+    return Word(name, tuple(flags), table, info, {info.name: ""}, lambda value: {info.name: value})
+
+
+def _tile_um(info: OptionInfo) -> Word:
+    """Microns or a magnification."""
+    return Word(
+        "tile_um",
+        ("--tile-um",),
+        "tiles",
+        attrs.evolve(
+            info,
+            type=float | str,
+            default=attrs.NOTHING,
+            help='its width in microns, or a magnification such as "10x": the nearest stored level, not resized',
+        ),
+        {"size_um": "", "magnification": 'a number of microns or a magnification such as "10x"'},
+        lambda value: {"magnification" if isinstance(value, str) else "size_um": value},
+    )
+
+
+def _roi_filter_method(info: OptionInfo) -> Word:
+    """By the centre, or by a share of the area."""
+
+    def split(value: Any) -> dict[str, Any]:
+        return {"filter_method": "center"} if value == "center" else {"filter_method": "proportion", "threshold": value}
+
+    return Word(
+        "roi_filter_method",
+        ("--roi-filter",),
+        "roi",
+        attrs.evolve(
+            info,
+            type=float | str,
+            help="a tile is inside if its centre is, or this share of its area",
+            range="from 0 to 1",
+            metavar="center|SHARE",
+        ),
+        {"filter_method": "", "threshold": "center or a share from 0 to 1"},
+        split,
+    )
+
+
+# The first option of each word that stands for two, and the other.
+_JOINED = {("tiles", "size_um"): _tile_um, ("roi", "filter_method"): _roi_filter_method}
+_SECOND = {("tiles", "magnification"), ("roi", "threshold")}
+
+
+@cache
+def _all_words() -> Mapping[str, Word]:
+    found = [
+        _JOINED.get((table, name), lambda info, table=table: word_of(table, info))(info)
+        for table, cls in TABLES.items()
+        for name, info in options_of(cls).items()
+        if (table, name) not in NO_WORD and (table, name) not in _SECOND
+    ]
+    return {word.name: word for word in found}
+
+
+def words(*tables: str, without: Mapping[str, str] | None = None) -> tuple[Word, ...]:
+    """The words of some tables, or of all, in the order of their options.
+
+    Args:
+        tables: such as "tiles".
+        without: words that are left out, to the reason why.
+    """
+    return tuple(
+        word
+        for word in _all_words().values()
+        if (not tables or word.table in tables) and word.name not in (without or {})
+    )
+
+
+def named(*names: str) -> tuple[Word, ...]:
+    """The words of these names."""
+    return tuple(_all_words()[name] for name in names)
+
+
+def tables_of(given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The tables of a pipeline file that values by words stand for; None is no value, other names are left alone.
+
+    Nothing is checked here: whatever reads the tables does it, and tells mistakes in the words of a `Front`.
+    """
+    tables: dict[str, dict[str, Any]] = {table: {} for table in TABLES}
+    for name, word in _all_words().items():
+        if given.get(name) is not None:
+            tables[word.table].update(word.split(given[name]))
+    return tables

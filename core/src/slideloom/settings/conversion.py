@@ -1,0 +1,154 @@
+"""A value as the type of an option wants it: converted where nothing is lost, refused in plain words otherwise."""
+
+from __future__ import annotations
+
+import math
+import os
+import types
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin
+
+from attrs import frozen
+
+_SHOWN = 100  # letters of a wrong value that a message repeats
+
+
+def as_type(
+    value: Any, wanted: Any, *, base: Path | None = None, finite: bool = True, trust_unknown: bool = False
+) -> Any:
+    """`value` as the type `wanted`.
+
+    Text becomes a path, a whole number a float where one is wanted, a list a tuple, a scalar of NumPy the number it
+    holds. Nothing else is converted: text is no number, and `true` is none either.
+
+    Args:
+        value: as TOML, JSON or Python gives it.
+        wanted: a type, or a form of `typing` such as `Literal["a", "b"] | None`.
+        base: the folder that relative paths start from.
+        finite: refuse NaN and infinity.
+        trust_unknown: let any value pass where `wanted` is a form that no value can be tested for.
+
+    Raises:
+        ValueError: it is of another type; the text goes on after the option's name: "must be a number, not 'x'".
+    """
+    try:
+        return _Fitting(base, finite, trust_unknown).fit(value, wanted)
+    except _Unfit:
+        raise ValueError(f"must be {type_text(wanted)}, not {shown(value)}") from None
+    except _Infinite:
+        raise ValueError(f"must be a finite number, not {shown(value)}") from None
+
+
+class _Unfit(Exception):
+    """A value is not of the wanted type."""
+
+
+class _Infinite(Exception):
+    """A number is NaN or infinite."""
+
+
+@frozen
+class _Fitting:
+    base: Path | None
+    finite: bool
+    trust_unknown: bool
+
+    def fit(self, value: Any, wanted: Any) -> Any:
+        origin, arguments = get_origin(wanted), get_args(wanted)
+        if origin in (Union, types.UnionType):
+            return self._any_of(value, arguments)
+        if origin is Literal:
+            return _choice(value, arguments)
+        if origin in (tuple, list, Sequence):
+            return self._sequence(value, arguments, origin)
+        if origin in (dict, Mapping) and isinstance(value, Mapping):
+            return {self.fit(key, arguments[0]): self.fit(item, arguments[1]) for key, item in value.items()}
+        return self._plain(value, origin or wanted)
+
+    def _any_of(self, value: Any, kinds: Sequence[Any]) -> Any:
+        if value is None and type(None) in kinds:
+            return None
+        for kind in kinds:
+            try:
+                return self.fit(value, kind)
+            except _Unfit:
+                continue
+        raise _Unfit
+
+    def _sequence(self, value: Any, arguments: Sequence[Any], origin: Any) -> tuple[Any, ...]:
+        if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+            raise _Unfit
+        is_any_length = origin is not tuple or (len(arguments) == 2 and arguments[1] is Ellipsis)
+        kinds = [arguments[0]] * len(value) if is_any_length else arguments
+        if len(value) != len(kinds):
+            raise _Unfit
+        return tuple(self.fit(item, kind) for item, kind in zip(value, kinds, strict=True))
+
+    def _plain(self, value: Any, wanted: Any) -> Any:
+        if wanted in (int, float, bool, str) and getattr(value, "shape", None) == ():
+            value = value.item()  # a scalar of NumPy
+        if wanted is Path and isinstance(value, str | os.PathLike):
+            return self._path(value)
+        if isinstance(value, bool) and wanted in (int, float):  # an int in Python, but no number to a user
+            raise _Unfit
+        if wanted is int and isinstance(value, Integral):
+            return int(value)
+        if wanted is float and isinstance(value, Real):
+            return self._number(value)
+        try:
+            if wanted is Any or isinstance(value, wanted):
+                return value
+        except TypeError:  # a type variable, a protocol, or another form that no value can be tested for
+            if self.trust_unknown:
+                return value
+        raise _Unfit
+
+    def _number(self, value: Real) -> float:
+        try:
+            number = float(value)
+        except OverflowError:
+            raise _Infinite from None
+        if self.finite and not math.isfinite(number):
+            raise _Infinite
+        return number
+
+    def _path(self, value: str | os.PathLike[str]) -> Path:
+        path = Path(value)
+        with suppress(RuntimeError):  # nobody has this name; a file's may begin with a tilde, too
+            path = path.expanduser()
+        return path if self.base is None or path.is_absolute() else self.base / path
+
+
+def _choice(value: Any, choices: Sequence[Any]) -> Any:
+    for choice in choices:
+        if choice == value and isinstance(value, type(choice)) and isinstance(value, bool) == isinstance(choice, bool):
+            return choice
+    raise _Unfit
+
+
+def shown(value: Any) -> str:
+    """A value as a message repeats it, cut if it is long."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def type_text(kind: Any) -> str:
+    """A type as a user reads it: "a number", "text", "text or a number"."""
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
+    if kind in names:
+        return names[kind]
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType):
+        return " or ".join(type_text(choice) for choice in arguments if choice is not type(None))
+    if origin is Literal:
+        return "one of " + ", ".join(repr(choice) for choice in arguments)
+    if origin in (tuple, list, Sequence):
+        if (len(arguments) == 2 and arguments[1] is Ellipsis) or origin is not tuple:
+            return f"a list of {type_text(arguments[0])}"
+        return f"a list of {len(arguments)} values"
+    if origin in (dict, Mapping):
+        return "a table"
+    return f"an instance of {getattr(origin or kind, '__name__', kind)}"

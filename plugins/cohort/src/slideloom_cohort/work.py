@@ -1,0 +1,109 @@
+"""What an extraction has to do in each source of a project, and doing it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+from attrs import frozen
+from slideloom.base.storing import storing_in
+from slideloom.extraction.job import Progress
+from slideloom.pipeline.pipeline import Pipeline
+from slideloom.pipeline.tiling import Tiling
+from slideloom.running.find_slides import find_slides, require_slides
+from slideloom.running.run import run_pipeline
+from slideloom.slides.slide import slide_name
+from slideloom.steps.reports import RunReport, SlideReport
+
+from slideloom_cohort.annotations import Filters
+from slideloom_cohort.extraction import Extraction
+from slideloom_cohort.params import load_params
+from slideloom_cohort.slides import named, source_slides
+from slideloom_cohort.sources import Source
+
+if TYPE_CHECKING:
+    from slideloom_cohort.project import Project
+
+log = logging.getLogger(__name__)
+
+ANY_SIZE = Tiling(size_px=1, size_um=1.0)
+"""For where the size of tiles does not matter, or is not known yet."""
+
+
+@frozen
+class Work:
+    """The slides of one source, and what is done with each."""
+
+    source: Source
+    pipeline: Pipeline
+    slides: Sequence[Path]
+
+
+def work_of(
+    project: Project,
+    wanted: Extraction,
+    *,
+    params: Path | str | None = None,
+    filters: Filters | None = None,
+    filter_blank: str | Sequence[str] = (),
+    sources: str | Sequence[str] | None = None,
+) -> list[Work]:
+    """What there is to do, source by source; a source without slides is left out. Arguments as `extract_tiles`.
+
+    Raises:
+        ConfigError: an argument is wrong, or the tiles are not as the model was trained on.
+        SlideError: there are no slides.
+    """
+    model = None if params is None else load_params(params)
+    wanted = wanted.with_model(model)
+    dataset = project.dataset_of(ANY_SIZE, filters=filters, filter_blank=filter_blank, sources=sources)
+    pipelines = {source: wanted.pipeline(source) for source in dataset.sources}
+    dataset = attrs.evolve(dataset, tiling=wanted.tiling())
+    if model is not None:
+        for pipeline in pipelines.values():
+            model.check(pipeline)
+    if dataset.missing():
+        log.warning("annotated slides without a file: %s", named(dataset.missing()))
+    paths = dataset.slide_paths()
+    found = []
+    for source, pipeline in pipelines.items():
+        slides = [str(path) for path in source_slides(source) if paths.get(slide_name(path)) == path]
+        found.append(Work(source, pipeline, find_slides(slides, pipeline.slides.exclude)))
+    require_slides([path for part in found for path in part.slides])
+    return [part for part in found if part.slides]
+
+
+def do_work(
+    work: Sequence[Work],
+    root: Path,
+    *,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+    on_slide: Callable[[SlideReport], Any] | None = None,
+) -> RunReport:
+    """Run the pipeline of each source.
+
+    Args:
+        work: what to do, at least one source.
+        root: the project's folder, for the report.
+        dry_run, progress, on_slide: as `Project.extract_tiles`.
+
+    Raises:
+        OutputError: a folder cannot be written, or holds tiles made with other settings.
+    """
+    reports = []
+    for part in work:
+        out = part.source.out
+        with storing_in(out):
+            out.mkdir(parents=True, exist_ok=True)
+        reports.append(
+            run_pipeline(part.pipeline, part.slides, out, dry_run=dry_run, progress=progress, on_slide=on_slide)
+        )
+    if len(reports) == 1:
+        return reports[0]
+    slides = tuple(slide for report in reports for slide in report.slides)
+    seconds = sum(report.seconds for report in reports)
+    return attrs.evolve(reports[0], slides=slides, out=str(root), seconds=seconds)

@@ -1,0 +1,139 @@
+"""Digests of pipelines stay what they are: another digest makes every slide of every finished run anew.
+
+Whoever changes one on purpose (an option more, a default, another name) writes the new value here, and says so in the
+changelog.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from slideloom import Pipeline, Slides, pipeline_from_table
+from slideloom.pipeline.pipeline import QcUse, RoiUse
+from slideloom.pipeline.tiling import Tiling
+from slideloom.plugins.builtin import Grid
+from slideloom_cyclegan.settings import CycleGan
+from slideloom_deepfocus.settings import DeepFocus
+from slideloom_filters.settings import Grayspace
+from slideloom_images.settings import Images
+from slideloom_qc import GaussianV2, Otsu
+from slideloom_roi.settings import GeoJson
+from slideloom_segmentation.settings import SegmentQc
+from slideloom_stain.settings import Macenko
+from slideloom_tfrecord.settings import TFRecords
+
+# As they were before options were converted and checked wherever they come from.
+README = "a83431526fdc102ae3b874278bb37d5ca254b2a581174a5c5663d659b2ffdde2"
+EVERY_TILING_OPTION = "692bf06421518bbcca156952d26aa9eb80ac08d336db715b7f9cde718c90b82c"
+REGIONS = "f99d18beccd3858fdbd902c5ae1ef705327ed0ec0edf0188f149c2b2b02aab29"
+MODELS = "f500821b9ce749f3f17952911f78ea9448a61c914b28180edb292a23b413e06d"
+PYTHON = "44b23d2145bb2a9f51151332b5e8516c1e6d082a8d7e1a8d5426a426a7d93ae7"
+PYTHON_MODELS = "afdc57a8673b29f33fb487bbd57c8c7ef991b180fd37afb076b308b4e5eb1595"
+
+
+@pytest.mark.parametrize(
+    ("digest", "table"),
+    [
+        (
+            README,
+            {
+                "slides": {"include": ["slides/*.svs"]},
+                "tiles": {"size_px": 299, "size_um": 302},
+                "qc": [{"use": "tissue"}, {"use": "gaussian-v2"}],
+                "filter": [{"use": "grayspace"}],
+                "normalizer": {"use": "macenko", "target": "v3"},
+                "sink": [{"use": "tfrecord"}],
+            },
+        ),
+        (
+            EVERY_TILING_OPTION,
+            {
+                "slides": {
+                    "mpp": 1,
+                    "avoid_readers": ["tiff"],
+                    "reader": "vips:reads_at_once=2",
+                    "mpp_file": "mpp.csv",
+                    "allow_objective_power": True,
+                },
+                "tiles": {
+                    "size_px": 256,
+                    "magnification": "10x",
+                    "stride_div": 2,
+                    "edge_tiles": True,
+                    "random_origin": True,
+                    "use_bounds": True,
+                    "enable_downsample": False,
+                    "max_tiles": 7,
+                    "seed": 3,
+                },
+                "qc": [{"use": "otsu", "filter_threshold": 1}, {"use": "pen", "mpp": 4}],
+                "filter": [],
+                "sink": [{"use": "images", "format": "png"}, {"use": "hdf5", "images": True}],
+            },
+        ),
+        (
+            REGIONS,
+            {
+                "tiles": {"size_px": 100, "size_um": 100.5},
+                "roi": [
+                    {
+                        "use": "roi-folder",
+                        "folder": "rois",
+                        "method": "inside",
+                        "filter_method": "proportion",
+                        "threshold": 1,
+                        "artifacts": ["pen"],
+                    },
+                    {"use": "qupath-csv", "folder": "rois"},
+                ],
+                "filter": [{"use": "whitespace", "threshold": 200, "fraction": 1}],
+                "normalizer": {"use": "reinhard-fast", "target": "some.png"},
+                "placement": {"use": "nuclei"},
+                "sink": [{"use": "webdataset"}],
+            },
+        ),
+        (
+            MODELS,
+            {
+                "tiles": {"size_px": 100, "size_um": 100.5},
+                "qc": [
+                    {"use": "deepfocus", "weights": "own.safetensors"},
+                    {"use": "strided-model", "model": "m.pt", "tile_um": 256},
+                    {"use": "segment", "model": "m", "discard": ["background", 1]},
+                ],
+                "roi": [{"use": "segment", "model": "m.safetensors"}],
+                "normalizer": {"use": "cyclegan", "weights": "published"},
+            },
+        ),
+    ],
+    ids=["readme", "every tiling option", "regions", "models"],
+)
+def test_the_digest_of_a_file_stays(digest: str, table: dict[str, Any]) -> None:
+    assert pipeline_from_table({"slideloom": 1, **table}, where="here").digest() == digest
+
+
+def test_the_digest_of_settings_built_in_python_stays() -> None:
+    """Whole numbers where options take any number, and text where they take a path."""
+    plain = Pipeline(
+        tiles=Tiling(size_px=299, size_um=302, stride_div=2),
+        qc=(QcUse(step=Otsu(), filter_threshold=1), QcUse(step=GaussianV2(mpp=1, sigma=2))),
+        filters=(Grayspace(threshold=0, fraction=1),),
+        normalizer=Macenko(target="v2", seed=3),
+        sinks=(TFRecords(folder="x"),),
+    )
+    models = Pipeline(
+        tiles=Tiling(size_px=299, magnification="20x"),
+        slides=Slides(mpp=1),
+        roi=(RoiUse(source=GeoJson(folder=Path("rois"), simplify_px=1), artifacts=("a",)),),
+        qc=(
+            QcUse(step=DeepFocus(weights="own.safetensors", mpp=1, threshold=1)),
+            QcUse(step=SegmentQc(model="m", discard="background")),
+        ),
+        normalizer=CycleGan(weights="he.pth", second_weights="mt.pth"),
+        sinks=(Images(),),
+        placement=Grid(seed=2),
+    )
+
+    assert (plain.digest(), models.digest()) == (PYTHON, PYTHON_MODELS)
