@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from slideloom.base.errors import PluginError
 from slideloom.planning.plan import SlidePlan
 
 if TYPE_CHECKING:
@@ -16,8 +17,16 @@ def tile_frame(plan: SlidePlan, *, every: bool = False) -> pd.DataFrame:
     Args:
         plan: of the slide.
         every: also tiles that were dropped, with a column `status` ("kept", or the step that dropped them).
+
+    Raises:
+        PluginError: pandas, which the core does without, is not installed.
     """
-    import pandas as pd
+    try:
+        import pandas as pd
+    except ModuleNotFoundError as error:
+        if error.name != "pandas":
+            raise
+        raise PluginError("a table of tiles needs pandas, which is not installed: pip install pandas") from error
 
     tiles = plan.ledger.tiles if every else plan.ledger.tiles.take(plan.ledger.candidates())
     owners = [plan.regions[roi] if roi >= 0 else None for roi in tiles.roi.tolist()]
