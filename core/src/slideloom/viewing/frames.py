@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from slideloom.base.csv_tables import csv_text
+from slideloom.base.errors import PluginError
 from slideloom.planning.ledger import Ledger
 from slideloom.planning.plan import SlidePlan
 from slideloom.planning.record import SlideRecord
@@ -20,8 +21,16 @@ def tile_frame(plan: SlidePlan, record: SlideRecord, *, every: bool = False) -> 
         plan: of the slide.
         record: what was decided about its tiles.
         every: also tiles that were dropped, with a column `status` ("kept", or the step that dropped them).
+
+    Raises:
+        PluginError: pandas, which the core does without, is not installed.
     """
-    import pandas as pd
+    try:
+        import pandas as pd
+    except ModuleNotFoundError as error:
+        if error.name != "pandas":
+            raise
+        raise PluginError("a table of tiles needs pandas, which is not installed: pip install pandas") from error
 
     ledger = record.ledger
     tiles = ledger.tiles if every else ledger.tiles.take(ledger.candidates())
