@@ -106,7 +106,7 @@ def _on_slide(drafts: Sequence[Draft], info: SlideInfo, notes: Notes) -> list[Dr
     # Drawing along the edge commonly ends a pixel outside.
     reaches = is_there & ((left < -1) | (top < -1) | (right > width + 1) | (bottom > height + 1))
     # A shape can lie beside the slide while the box around it does not.
-    rows = np.flatnonzero(reaches)
+    rows = np.flatnonzero(is_there & ((left < 0) | (top < 0) | (right > width) | (bottom > height)))
     is_there[rows] = shapely.area(shapely.intersection(shapes[rows], shapely.box(0, 0, width, height))) > 0
     for i in np.flatnonzero(reaches & is_there).tolist():
         notes.add("reaches outside the slide", _called(drafts[i]))
