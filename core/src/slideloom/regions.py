@@ -34,7 +34,7 @@ class Regions:
     Attributes:
         items: the regions.
         notes: what was repaired, converted or left out on reading, one sentence each; they go to the report.
-        source: the file they came from, as text.
+        source: the file they came from, as text; "" where no file was read and there are notes only.
     """
 
     items: tuple[Region, ...] = ()

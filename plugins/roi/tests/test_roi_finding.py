@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from slideloom import Regions, RoiError, Size
+from slideloom import Regions, RoiError, Size, load_regions
 from slideloom.testing import info_of
 from slideloom_roi import GeoJson, QuPathCsv, RoiFolder
 
@@ -87,6 +87,16 @@ def test_a_file_that_has_a_slide_of_its_own_is_no_near_miss(tmp_path: Path) -> N
     (tmp_path / "slides").mkdir()
     (tmp_path / "slides" / "s_2.svs").touch()
     assert regions(tmp_path) is None
+
+
+def test_a_near_miss_is_no_file_for_whoever_needs_one(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    info = info_of("s", size=Size(1000, 800), folder=tmp_path / "slides")
+    (tmp_path / "S.geojson").write_text(GEOJSON)
+    assert load_regions(tmp_path, info) is None
+    assert "its name differs in capital letters" in caplog.text
+
+    (tmp_path / "s.geojson").write_text('{"type": "FeatureCollection", "features": []}')
+    assert load_regions(tmp_path, info).notes == ("the file holds no region",)
 
 
 def test_many_near_misses_are_counted(tmp_path: Path) -> None:
