@@ -108,7 +108,7 @@ def test_many_near_misses_are_counted(tmp_path: Path) -> None:
 
 
 def test_a_file_that_fits_is_read_without_a_word_of_others(tmp_path: Path) -> None:
-    for name in ("s.geojson", "s - Series 1.geojson", "S.csv"):
+    for name in ("s.geojson", "s - Series 1.geojson", "S.geojson", "S.csv"):
         (tmp_path / name).write_text(GEOJSON)
 
     assert regions(tmp_path).notes == ()
