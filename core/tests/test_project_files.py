@@ -81,7 +81,7 @@ def test_no_project_two_projects_and_no_slides_are_errors(project: Project, tmp_
         Project.create(project.root)
     with pytest.raises(ConfigError, match="nothing' does not exist"):
         Project.create(tmp_path / "other", slides=tmp_path / "nothing")
-    with pytest.raises(ConfigError, match=r"nothing\.csv: cannot be read as a table"):
+    with pytest.raises(ConfigError, match="cannot be read as a table"):
         Project.create(tmp_path / "other", annotations=tmp_path / "nothing.csv")
 
 

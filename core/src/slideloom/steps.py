@@ -49,10 +49,7 @@ class RoiSource(ABC):
 
     @abstractmethod
     def regions(self, info: SlideInfo) -> Regions | None:
-        """The slide's regions, or None if the source has nothing for this slide, nor anything to say.
-
-        Regions without items are the same as None, but their notes reach the report: a file that looks meant for the
-        slide and was not read is named so.
+        """The slide's regions, or None if the source has nothing for this slide.
 
         Raises:
             RoiError: there is a file for this slide, but it cannot be understood.
