@@ -301,7 +301,7 @@ def discard_mask(plan: SlidePlan) -> Mask | None:
             artifact_labels=use.artifacts,
         )
         for use, regions in plan.roi_uses
-        if regions is not None and regions.items
+        if regions is not None
     ]
     if plan.qc:
         masks.append(union_mask([result for _, result in plan.qc], size, shape))
