@@ -1,4 +1,4 @@
-"""The core stands on numpy, attrs, filelock, pluggy and shapely; what other distributions bring, it asks for by name."""
+"""The core stands on five libraries; what other distributions bring, it asks for by name."""
 
 from __future__ import annotations
 

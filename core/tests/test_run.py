@@ -223,6 +223,14 @@ def test_a_filter_that_misbehaves_fails_its_slide_by_name_and_no_other(
     assert "a" in (tmp_path / "out" / "errors.csv").read_text()
 
 
+def test_slides_that_a_spreadsheet_would_calculate_are_marked_in_errors_csv(steps: None, tmp_path: Path) -> None:
+    lost = tmp_path / "=1+1.svs"
+
+    run_pipeline(pipeline(), [lost], tmp_path / "out")
+
+    assert (tmp_path / "out" / "errors.csv").read_text() == f"slide,path,error\n'=1+1,{lost},{lost}: no such file\n"
+
+
 def test_a_worker_that_dies_loses_its_slide_only(steps: None, analytic: WriteSlide, tmp_path: Path) -> None:
     chosen = pipeline(filter=[{"use": "bad", "how": "dies", "slide": "b"}], run={"jobs": 2})
     slides = [analytic(name) for name in "abcd"]

@@ -6,7 +6,8 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from slideloom import SlideReport
+import pytest
+from slideloom import OutputError, SlideReport
 from slideloom_report import Cohort, write_tables
 
 # The columns and their order are those of Slideflow 3.0.2.
@@ -54,6 +55,36 @@ def test_new_rows_come_first_and_replace_those_of_the_same_slide(tmp_path: Path)
         rows = [(row["slide"], row["num_tiles"]) for row in csv.DictReader(file)]
 
     assert rows == [("c", "3"), ("a", "4"), ("b", "2")]
+
+
+def test_a_slide_that_a_spreadsheet_would_calculate_is_marked_once_and_still_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "tfrecords/299px_302um/extraction_report.csv"
+    write_tables(cohort(tmp_path, slide("=1+1", written=1), slide("-b", written=2)), stamp="1")
+    write_tables(cohort(tmp_path, slide("=1+1", written=3)), stamp="2")
+
+    assert [line.split(",")[:2] for line in path.read_text().splitlines()[1:]] == [["'=1+1", "3"], ["'-b", "2"]]
+
+
+def test_a_table_that_a_spreadsheet_saved_again_keeps_its_rows(tmp_path: Path) -> None:
+    path = tmp_path / "tfrecords/299px_302um/extraction_report.csv"
+    write_tables(cohort(tmp_path, slide("a", written=1)), stamp="1")
+    with path.open(newline="") as file:
+        rows = list(csv.reader(file))
+    with path.open("w", newline="", encoding="utf-16") as file:
+        csv.writer(file, delimiter=";").writerows(rows)
+    write_tables(cohort(tmp_path, slide("b", written=2)), stamp="2")
+
+    assert [line.split(",")[:2] for line in path.read_text().splitlines()[1:]] == [["b", "2"], ["a", "1"]]
+
+
+def test_another_table_under_its_name_is_not_written_over(tmp_path: Path) -> None:
+    path = tmp_path / "tfrecords/299px_302um/extraction_report.csv"
+    path.parent.mkdir(parents=True)
+    path.write_text("name,value\na,1\n")
+
+    with pytest.raises(OutputError, match=r"extraction_report\.csv: is no earlier table of this kind; move it away"):
+        write_tables(cohort(tmp_path, slide("a")), stamp="1")
+    assert path.read_text() == "name,value\na,1\n"
 
 
 def test_only_slides_above_five_percent_are_warned_of(tmp_path: Path) -> None:

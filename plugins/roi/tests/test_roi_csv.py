@@ -106,6 +106,14 @@ def test_labels_are_read_from_the_chosen_column(read) -> None:
         read(text, label="stage")
 
 
+def test_the_apostrophe_before_what_a_spreadsheet_would_calculate_is_taken_off(read) -> None:
+    text = "ROI_Name,X_base,Y_base,label\n" + rows("'=a", tail=",'+HLA") + rows("'b'", [(5, 5), (9, 5), (9, 9)])
+
+    found = read(text, nested="keep")
+
+    assert [(region.name, region.label) for region in found.items] == [("=a", "+HLA"), ("'b'", None)]
+
+
 def test_one_name_with_two_labels_is_two_regions(read) -> None:
     text = "ROI_Name,X_base,Y_base,label\n" + rows("a", tail=",tumor")
     text += rows("a", [(300, 10), (400, 10), (400, 110)], tail=",stroma")
@@ -141,6 +149,7 @@ def test_an_outline_that_crosses_itself_is_repaired_and_named(read) -> None:
         ([(0, 0), (5, 5), (9, 9)], "encloses no area"),
         ([(5, 5)] * 6, "encloses no area"),
         ([(5000, 10), (5100, 10), (5100, 90)], "outside the slide of 1000 x 800"),
+        ([(1500, 700), (1500, 2000), (700, 2000)], "outside the slide of 1000 x 800"),  # the box around it is not
         ([(0, 0), (3, 0), (3, 3)], "smaller than 50"),
     ],
 )

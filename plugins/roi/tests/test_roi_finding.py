@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from slideloom import Regions, RoiError, Size
+from slideloom import Regions, RoiError, Size, load_regions
 from slideloom_roi import GeoJson, QuPathCsv, RoiFolder
 from slideloom_testing import info_of
 
@@ -89,6 +89,16 @@ def test_a_file_that_has_a_slide_of_its_own_is_no_near_miss(tmp_path: Path) -> N
     assert regions(tmp_path) is None
 
 
+def test_a_near_miss_is_no_file_for_whoever_needs_one(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    info = info_of("s", size=Size(1000, 800), folder=tmp_path / "slides")
+    (tmp_path / "S.geojson").write_text(GEOJSON)
+    assert load_regions(tmp_path, info) is None
+    assert "its name differs in capital letters" in caplog.text
+
+    (tmp_path / "s.geojson").write_text('{"type": "FeatureCollection", "features": []}')
+    assert load_regions(tmp_path, info).notes == ("the file holds no region",)
+
+
 def test_many_near_misses_are_counted(tmp_path: Path) -> None:
     for number in range(5):
         (tmp_path / f"s - Series {number}.geojson").write_text(GEOJSON)
@@ -98,7 +108,7 @@ def test_many_near_misses_are_counted(tmp_path: Path) -> None:
 
 
 def test_a_file_that_fits_is_read_without_a_word_of_others(tmp_path: Path) -> None:
-    for name in ("s.geojson", "s - Series 1.geojson", "S.csv"):
+    for name in ("s.geojson", "s - Series 1.geojson", "S.geojson", "S.csv"):
         (tmp_path / name).write_text(GEOJSON)
 
     assert regions(tmp_path).notes == ()

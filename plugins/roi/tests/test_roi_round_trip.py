@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+import re
 
 import numpy as np
 import pytest
 import shapely
 from hypothesis import given, settings, strategies as st
 from shapely.geometry import MultiPolygon, Polygon, box
-from slideloom import Region, Regions, RoiError, Size
+from slideloom import Region, Regions, RoiError, Size, guarded
 from slideloom_roi import GeoJson, QuPathCsv, nest_rings, script_path, write_csv, write_geojson
 from slideloom_testing.tiles import info_of
 
@@ -119,5 +120,11 @@ def test_the_qupath_scripts_are_in_the_package(version) -> None:
     text = script_path(version).read_text()
 
     assert "ROI_Name,X_base,Y_base,label" in text
+    # The same rule as `slideloom.guarded`, which the reader undoes.
+    patterns = re.findall(r"==~ /(.+)/(?: |$)", text, re.MULTILINE)
+    number, formula = (re.compile(pattern) for pattern in patterns)
+    for cell in ("=1", "-5", "+x", "'=1", "a=b", "'a", "@b\nc", "-1e5", "\tx", ""):
+        is_marked = formula.fullmatch(cell) is not None and number.fullmatch(cell) is None
+        assert is_marked == (guarded(cell) != cell), cell
     with pytest.raises(ValueError, match=r"0\.3"):
         script_path("0.3")

@@ -52,7 +52,9 @@ def open_slide(path: Path | str, *, slides: Slides | None = None, mpp: float | N
 
 
 def load_regions(folder: Path, info: SlideInfo) -> Regions | None:
-    """The regions that a folder of ROI files holds for a slide, or None.
+    """The regions that a folder of ROI files holds for a slide; None if it holds no file for it.
+
+    What is said of files that look meant for the slide is logged.
 
     Raises:
         PluginError: the ROI plugin is not installed.
@@ -61,6 +63,10 @@ def load_regions(folder: Path, info: SlideInfo) -> Regions | None:
     settings = folder_of_regions(folder)
     with blaming(settings, "roi", info.name):
         found: Regions | None = settings.build().regions(info)
+    if found is not None and not found.items and not found.source:
+        for note in found.notes:
+            log.warning("%s: %s", info.name, note)
+        return None
     return found
 
 

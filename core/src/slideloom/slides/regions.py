@@ -31,10 +31,13 @@ class Region:
 class Regions:
     """The regions of one slide, in an order that never changes between runs.
 
+    A source that read no file but has something to say, such as the name of one that looks meant for the slide, gives
+    no items and its notes; tiles are chosen as where it gives None.
+
     Attributes:
         items: the regions.
         notes: what was repaired, converted or left out on reading, one sentence each; they go to the report.
-        source: the file they came from, as text.
+        source: the file they came from, as text; "" where no file was read and there are notes only.
     """
 
     items: tuple[Region, ...] = ()

@@ -102,10 +102,10 @@ def _codes(values: Sequence[Any]) -> tuple[NDArray[np.int64], list[Any]]:
 
 def _grouped(table: _Rows, points: NDArray[np.float64], notes: Notes) -> list[Draft]:
     """One draft per name, or more where rows of one name do not belong together."""
-    names = [name.strip() for name in table.columns["roi_name"]]
+    names = [unguarded(name.strip()) for name in table.columns["roi_name"]]
     if "" in names:
         raise Mistake(f"{table.place(names.index(''))}: the region has no name")
-    labels = [label.strip() for label in table.columns.get(table.label, ("",) * len(names))]
+    labels = [unguarded(label.strip()) for label in table.columns.get(table.label, ("",) * len(names))]
     codes, keys = _codes(list(zip(names, labels, strict=True)))
     groups, members = _merged_labels(keys, notes)
     group = groups[codes]

@@ -96,7 +96,10 @@ def _before(name: str, suffix: str) -> str | None:
 
 def _is_same_file(path: Path, stem: str, own: str) -> bool:
     """True where the file system itself does not tell capital letters."""
-    return stem.casefold() == own.casefold() and (path.parent / (own + path.name[len(stem) :])).is_file()
+    if stem.casefold() != own.casefold():
+        return False
+    wanted = path.parent / (own + path.name[len(stem) :])
+    return wanted.is_file() and wanted.samefile(path)
 
 
 def _almost(stem: str, names: Sequence[str]) -> str | None:

@@ -100,17 +100,19 @@ def _moved(
 
 def _on_slide(drafts: Sequence[Draft], info: SlideInfo, notes: Notes) -> list[Draft]:
     width, height = info.size.width, info.size.height
-    left, top, right, bottom = (
-        shapely.bounds(np.array([draft.shape for draft in drafts], dtype=object)).reshape(-1, 4).T
-    )
-    touches = (left < width) & (top < height) & (right > 0) & (bottom > 0)
+    shapes = np.array([draft.shape for draft in drafts], dtype=object)
+    left, top, right, bottom = shapely.bounds(shapes).reshape(-1, 4).T
+    is_there = (left < width) & (top < height) & (right > 0) & (bottom > 0)
     # Drawing along the edge commonly ends a pixel outside.
-    reaches = touches & ((left < -1) | (top < -1) | (right > width + 1) | (bottom > height + 1))
-    for i in np.flatnonzero(reaches).tolist():
+    reaches = is_there & ((left < -1) | (top < -1) | (right > width + 1) | (bottom > height + 1))
+    # A shape can lie beside the slide while the box around it does not.
+    rows = np.flatnonzero(is_there & ((left < 0) | (top < 0) | (right > width) | (bottom > height)))
+    is_there[rows] = shapely.area(shapely.intersection(shapes[rows], shapely.box(0, 0, width, height))) > 0
+    for i in np.flatnonzero(reaches & is_there).tolist():
         notes.add("reaches outside the slide", _called(drafts[i]))
-    for i in np.flatnonzero(~touches).tolist():
+    for i in np.flatnonzero(~is_there).tolist():
         notes.add(f"left out, lies outside the slide of {width} x {height} pixels", _called(drafts[i]))
-    return [drafts[i] for i in np.flatnonzero(touches).tolist()]
+    return [drafts[i] for i in np.flatnonzero(is_there).tolist()]
 
 
 def _simplified(drafts: Sequence[Draft], rules: Rules) -> Sequence[Draft]:

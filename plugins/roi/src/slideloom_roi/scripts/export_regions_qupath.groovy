@@ -33,7 +33,12 @@ if (getProject() != null) {
     folder = new File(server.getURIs().iterator().next()).getParentFile()
 }
 folder.mkdirs()
-def quoted = { value -> value == null ? '' : '"' + value.toString().replace('"', '""') + '"' }
+// A spreadsheet takes text that begins so for a formula. An apostrophe makes it text; slideloom takes it off again.
+def guarded = { String text ->
+    boolean isNumber = text ==~ /[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?/
+    return text ==~ /(?s)'*[=+\-@\t\r].*/ && !isNumber ? "'" + text : text
+}
+def quoted = { value -> value == null ? '' : '"' + guarded(value.toString()).replace('"', '""') + '"' }
 
 def used = new HashSet<String>()
 int skipped = 0

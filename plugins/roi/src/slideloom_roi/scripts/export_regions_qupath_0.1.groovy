@@ -13,7 +13,12 @@ def server = getCurrentImageData().getServer()
 def folder = new File(buildFilePath(PROJECT_BASE_DIR, 'rois'))
 folder.mkdirs()
 def file = new File(folder, server.getShortServerName() + '.csv')
-def quoted = { value -> value == null ? '' : '"' + value.toString().replace('"', '""') + '"' }
+// A spreadsheet takes text that begins so for a formula. An apostrophe makes it text; slideloom takes it off again.
+def guarded = { String text ->
+    boolean isNumber = text ==~ /[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?/
+    return text ==~ /(?s)'*[=+\-@\t\r].*/ && !isNumber ? "'" + text : text
+}
+def quoted = { value -> value == null ? '' : '"' + guarded(value.toString()).replace('"', '""') + '"' }
 
 def used = new HashSet<String>()
 int skipped = 0
