@@ -287,6 +287,18 @@ def test_cells_without_an_outline_are_left_out_and_counted(tmp_path: Path) -> No
     assert found.notes == ("a.geojson.gz: cells left out for want of an outline: 3, the first is object 1",)
 
 
+@pytest.mark.parametrize("kind", ["Polygon", "MultiPolygon"])
+def test_cells_farther_off_than_numbers_can_tell_are_off_the_slide_or_left_out(tmp_path: Path, kind: str) -> None:
+    ring = [[1e308, 0], [1e308, 1e308], [0, 1e308], [1e308, 0]]
+    far = {"type": kind, "coordinates": [ring] if kind == "Polygon" else [[ring]]}
+    (tmp_path / "a.geojson").write_text(features(feature("cell", far), feature("cell", square(10, 10, 10))))
+
+    found = place(tmp_path)
+
+    assert centres(found) == [(15, 15)]
+    assert len(found.notes) == 1
+
+
 def test_geojson_that_is_named_itself_is_told_to_be_taken_for_the_slide(tmp_path: Path) -> None:
     (tmp_path / "cells.geojson").write_text(features(feature("cell", square(10, 10, 10))))
 

@@ -21,6 +21,7 @@ from slideloom import SlideError
 _CELLS = frozenset({"cell", "detection"})
 _OLD_IDS = {"PathCellObject": "cell", "PathDetectionObject": "detection", "PathAnnotationObject": "annotation"}
 _AT_ONCE = 20_000
+_FAR = 1e12
 # What reading something else than GeoJSON of cells can end in.
 _DAMAGES = (
     OSError, EOFError, zlib.error, ijson.JSONError, ValueError, TypeError, KeyError, AttributeError, IndexError,
@@ -182,6 +183,7 @@ class _Centroids:
             return
         corners = np.array([point[:2] for ring in self._rings for point in ring], np.float64)
         corners[~np.isfinite(corners).all(axis=1)] = nan  # no place at all, and the ring has none
+        corners = corners.clip(-_FAR, _FAR)  # farther off than any slide, but areas do not overflow
         owners = np.repeat(np.arange(len(self._rings)), [len(ring) for ring in self._rings])
         is_whole = np.isfinite(np.bincount(owners, corners.sum(axis=1)))
         used = is_whole[owners]
@@ -197,7 +199,8 @@ class _Centroids:
 def _centre(geometry: Mapping[str, Any]) -> tuple[float, float]:
     """The centroid of one geometry; nan for one that has no point or too few for its kind."""
     try:
-        centre = shapely.centroid(shapely.geometry.shape(geometry))
+        with np.errstate(over="ignore", invalid="ignore"):
+            centre = shapely.centroid(shapely.geometry.shape(geometry))
     except (ValueError, IndexError, shapely.errors.GEOSException):
         return nan, nan
     return (nan, nan) if centre.is_empty else (centre.x, centre.y)
