@@ -27,9 +27,10 @@ _HOMES = {
     "slideloom.pixels.mosaic": ("Mosaic",),
     "slideloom.pixels.resampling": ("NativeResampler", "resample"),
     "slideloom.settings.options": ("Settings", "at_least", "in_range", "option", "positive"),
+    "slideloom.slides.info": ("Level", "Resolution", "SlideInfo", "levels_from_sizes", "slide_name"),
     "slideloom.slides.regions": ("Region", "Regions"),
     "slideloom.slides.resolution": ("finite_number", "is_plausible"),
-    "slideloom.slides.slide": ("Level", "Resolution", "Slide", "SlideInfo", "levels_from_sizes", "slide_name"),
+    "slideloom.slides.slide": ("Slide",),
     "slideloom.slides.tiles": ("TileBatch", "TileGeometry", "Tiles"),
     "slideloom.slides.truncation": ("is_cut_tiff",),
     "slideloom.drawing.geojson": ("colour_of", "write_regions_geojson", "write_tiles_geojson"),
@@ -158,16 +159,16 @@ if TYPE_CHECKING:
         option as option,
         positive as positive,
     )
-    from slideloom.slides.regions import Region as Region, Regions as Regions
-    from slideloom.slides.resolution import finite_number as finite_number, is_plausible as is_plausible
-    from slideloom.slides.slide import (
+    from slideloom.slides.info import (
         Level as Level,
         Resolution as Resolution,
-        Slide as Slide,
         SlideInfo as SlideInfo,
         levels_from_sizes as levels_from_sizes,
         slide_name as slide_name,
     )
+    from slideloom.slides.regions import Region as Region, Regions as Regions
+    from slideloom.slides.resolution import finite_number as finite_number, is_plausible as is_plausible
+    from slideloom.slides.slide import Slide as Slide
     from slideloom.slides.tiles import TileBatch as TileBatch, TileGeometry as TileGeometry, Tiles as Tiles
     from slideloom.slides.truncation import is_cut_tiff as is_cut_tiff
     from slideloom.steps.encoding import ImageEncoder as ImageEncoder, ImageOptions as ImageOptions

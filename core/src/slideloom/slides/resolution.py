@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from slideloom.base.errors import ConfigError, MissingResolution
 from slideloom.base.files import FileState
-from slideloom.slides.slide import Resolution, SlideInfo
+from slideloom.slides.info import Resolution, SlideInfo
 
 # Files that were never near a scanner carry 72 or 300 dots per inch; no slide is scanned this coarsely or finely.
 PLAUSIBLE_MPP = (0.01, 20.0)

@@ -15,8 +15,8 @@ from slideloom.pipeline.pipeline import RunOptions
 from slideloom.running.find_slides import find_slides, require_slides
 from slideloom.running.run import run_pipeline
 from slideloom.settings.tables import made_from_table
+from slideloom.slides.info import slide_name
 from slideloom.slides.regions import RoiMethod
-from slideloom.slides.slide import slide_name
 from slideloom.steps.reports import RunReport
 
 from slideloom_cohort.annotations import Annotations, Filters, read_annotations

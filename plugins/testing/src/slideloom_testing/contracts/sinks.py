@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 from slideloom.base.geometry import Size
-from slideloom.slides.slide import SlideInfo
+from slideloom.slides.info import SlideInfo
 from slideloom.slides.tiles import TileBatch
 from slideloom.steps.scene import Scene
 from slideloom.steps.sink import Sink, Writer
