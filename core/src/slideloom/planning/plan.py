@@ -20,6 +20,9 @@ from slideloom.slides.slide import Slide
 from slideloom.slides.tiles import Tiles
 from slideloom.steps.scene import Scene
 
+# No slide reaches this far: 2**40 pixels are more than 100 km.
+FARTHEST_PX = 2**40
+
 
 @frozen(eq=False)
 class SlidePlan:
@@ -85,6 +88,12 @@ def _check_tiles(tiles: Tiles, pipeline: Pipeline, slide: str) -> None:
     columns = (tiles.x, tiles.y, tiles.grid_x, tiles.grid_y, tiles.roi)
     if any(column.shape != (len(tiles),) for column in columns):
         raise PluginError(f"{broke} columns of {sorted({len(column) for column in columns})} rows, not {len(tiles)}")
+    if min(tiles.footprint.width, tiles.footprint.height) < 1:
+        raise PluginError(f"{broke} a tile must cover at least one level-0 pixel, not {tiles.footprint}")
+    far = (tiles.x < -FARTHEST_PX) | (tiles.x > FARTHEST_PX) | (tiles.y < -FARTHEST_PX) | (tiles.y > FARTHEST_PX)
+    if far.any():
+        first = tiles.take(far)
+        raise PluginError(f"{broke} tile {first.index[0]} is at ({first.x[0]}, {first.y[0]}), which is on no slide")
 
 
 def _find_regions(use: RoiUse, slide: Slide) -> Regions | None:
