@@ -25,7 +25,8 @@ from slideloom.pipeline.words import TABLES, words
 from slideloom.plugins import hookspecs
 from slideloom.plugins.discovery import KINDS, Plugin, registry
 from slideloom.settings.options import OptionInfo, options_of
-from slideloom.slides.slide import Slide, SlideInfo
+from slideloom.slides.info import SlideInfo
+from slideloom.slides.slide import Slide
 from slideloom.steps import reports
 from slideloom_cli import main as cli
 from slideloom_testing import contracts

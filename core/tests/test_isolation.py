@@ -18,11 +18,12 @@ WriteSlide = Callable[..., Path]
 
 # Each step does what its option `how` says on slide "a", and its work on every other.
 STEPS = '''
+import ctypes
 from pathlib import Path
 from typing import ClassVar
 import attrs, numpy as np
 from slideloom import (
-    Normalized, Normalizer, Placed, Placement, QcResult, Region, Regions, RoiSource, Settings, Sink, SlideQc,
+    Box, Normalized, Normalizer, Placed, Placement, QcResult, Region, Regions, RoiSource, Settings, Sink, Size, SlideQc,
     TileFilter, Tiles, Verdict, Writer, hookimpl, option,
 )
 from slideloom_testing.slides import Analytic
@@ -58,6 +59,28 @@ class OddQc(Step, SlideQc):
                 return QcResult(mask=mask, kind="dirt")
             if self.how == "metric":
                 return QcResult(mask=mask, kind="blur", metrics={"burden": "much"})
+            if self.how in ("nan", "inf"):
+                return QcResult(mask=mask, kind="blur", metrics={"burden": float(self.how)})
+            if self.how == "huge":
+                return QcResult(mask=mask, kind="blur", metrics={"burden": 10**400})
+            if self.how == "complex":
+                return QcResult(mask=mask, kind="blur", metrics={"burden": np.complex64(1)})
+            if self.how == "unnamed":
+                return QcResult(mask=mask, kind="blur", metrics={3: 1.0})
+            if self.how == "note":
+                return QcResult(mask=mask, kind="blur", notes="one sentence")
+            if self.how == "extent":
+                return QcResult(mask=mask, kind="blur", extent=Box(0, 0, 10, 0))
+            if self.how == "nowhere":
+                return QcResult(mask=mask, kind="blur", extent=Box(float("nan"), 0, 10, 10))
+            if self.how == "closes":
+                slide.close()
+            if self.how == "info":
+                slide.info = None
+            if self.how == "exits":
+                raise SystemExit(0)
+            if self.how == "stops":
+                raise GeneratorExit
         return QcResult(mask=mask, kind="artifact")
 
 
@@ -83,6 +106,8 @@ class OddNormalizer(Step, Normalizer):
                 fallback = np.ones(len(batch) + 1, bool)
             if self.how == "writes":
                 rgb[:] = 0
+            if self.how == "exits":
+                raise SystemExit(3)
         return Normalized(rgb=rgb, ok=ok, fallback=fallback)
 
 
@@ -91,6 +116,23 @@ class OddFilter(Step, TileFilter):
         score = np.zeros(len(batch), np.float32)
         if batch.slide == "a" and self.how == "late" and (batch.tiles.index >= 100).any():
             raise RuntimeError("tile 100 is too much")
+        if batch.slide == "a":
+            if self.how == "writes":
+                batch.rgb[:] = 0
+            if self.how == "unlocks":
+                batch.rgb.flags.writeable = True
+            if self.how == "numbers":
+                batch.tiles.index[:] = 0
+            if self.how == "owners":
+                batch.tiles.roi[0] = 3
+            if self.how == "places":
+                batch.tiles.x.flags.writeable = True
+            if self.how == "exits":
+                raise SystemExit
+            if self.how == "words":
+                return Verdict(keep=score == 0, score=np.array(["x"] * len(batch), object))
+            if self.how == "memory":  # what no lock stops
+                ctypes.memset(batch.tiles.index.ctypes.data, 0, 8 * len(batch))
         return Verdict(keep=np.ones(len(batch), bool), score=score)
 
 
@@ -105,6 +147,14 @@ class OddPlacement(Step, Placement):
                 return Tiles(index, x, x[:2], x, x, index, footprint=scene.geometry.footprint)
             if self.how == "list":
                 return x.tolist()
+            if self.how == "half":
+                x = x + 0.5
+            if self.how == "far":
+                x = x - 2**50
+            if self.how == "empty":
+                return Tiles(index, x, x, index, index * 0, index * 0 - 1, footprint=Size(0, 5))
+            if self.how == "exits":
+                raise SystemExit("no places")
         if self.how.startswith("placed"):
             tiles = Tiles(index, x, x, index, index * 0, index * 0 - 1, footprint=scene.geometry.footprint)
             number = float("nan") if self.how == "placed nan" and slide.info.name == "a" else 3
@@ -237,7 +287,19 @@ def pipeline(**tables: Any) -> Any:
     [
         ("qc", "dtype", r"wanted a mask \(h, w\) bool, got \(10, 10\) int"),
         ("qc", "kind", "kind must be one of background, blur, artifact, not 'dirt'"),
-        ("qc", "metric", "metric 'burden' must be a number, not 'much'"),
+        ("qc", "metric", "metric 'burden' must be a finite number, not 'much'"),
+        ("qc", "nan", "metric 'burden' must be a finite number, not nan"),
+        ("qc", "inf", "metric 'burden' must be a finite number, not inf"),
+        ("qc", "huge", "metric 'burden' must be a finite number, not 1000"),
+        ("qc", "complex", "metric 'burden' must be a finite number, not .*1"),
+        ("qc", "unnamed", "the name of a metric must be text, not 3"),
+        ("qc", "note", "notes must be a tuple of sentences, not 'one sentence'"),
+        ("qc", "extent", r"extent must be a box with an area, not Box\(x=0, y=0, width=10, height=0\)"),
+        ("qc", "nowhere", r"extent must be a box with an area, not Box\(x=nan,"),
+        ("qc", "closes", "it closed the slide"),
+        ("qc", "info", "it changed the facts of the slide"),
+        ("qc", "exits", "SystemExit: 0"),
+        ("qc", "stops", "GeneratorExit"),
         ("roi", "list", "wanted Regions or None, got list"),
         ("normalizer", "none", "wanted a Normalizer, got NoneType"),
         ("normalizer", "dtype", r"wanted Normalized\(rgb=.* uint8\), got .* float64"),
@@ -245,11 +307,23 @@ def pipeline(**tables: Any) -> Any:
         ("normalizer", "ok", r"ok \(\d+,\) bool"),
         ("normalizer", "fallback", r"fallback \(\d+,\) bool"),
         ("normalizer", "writes", "read-only"),
+        ("normalizer", "exits", "SystemExit: 3"),
         ("filter", "late", "RuntimeError: tile 100 is too much"),
+        ("filter", "writes", "ValueError: assignment destination is read-only"),
+        ("filter", "unlocks", "ValueError: cannot set WRITEABLE flag to True"),
+        ("filter", "numbers", "ValueError: assignment destination is read-only"),
+        ("filter", "owners", "ValueError: assignment destination is read-only"),
+        ("filter", "places", "ValueError: cannot set WRITEABLE flag to True"),
+        ("filter", "exits", "SystemExit"),
+        ("filter", "words", r"wanted a score per tile \(\d+,\) float32, got \(\d+,\) object"),
         ("placement", "twice", "`index` must count from 0 without gaps or repetition"),
         ("placement", "columns", r"columns of \[2, 4\] rows, not 4"),
         ("placement", "list", "wanted Tiles, got list"),
         ("placement", "placed nan", "metric 'off_slide' must be a finite number, not nan"),
+        ("placement", "half", "ValueError: numbers and places of tiles are whole numbers, not 0.5"),
+        ("placement", "far", r"tile 0 is at \(-1125899906842624, .*\), which is on no slide"),
+        ("placement", "empty", r"must cover at least one level-0 pixel, not Size\(width=0, height=5\)"),
+        ("placement", "exits", "SystemExit: no places"),
         ("sink", "open", "wanted a Writer, got"),
         ("sink", "encode", r"wanted \d+ encoded tiles"),
         ("sink", "write", "KeyError: 'lost'"),
@@ -286,6 +360,22 @@ def test_what_a_placement_leaves_out_is_in_the_slides_report(
     assert report.planned == 4
     assert report.metrics["odd.off_slide"] == 3
     assert "odd: 3 cells are off the slide" in report.warnings
+
+
+def test_tiles_that_a_step_loses_behind_every_lock_fail_the_slide(
+    raw: Install, analytic: WriteSlide, tmp_path: Path
+) -> None:
+    raw("odd_plugin", STEPS)
+    chosen = pipeline(filter=[{"use": "odd", "how": "memory"}])
+
+    report = run_pipeline(chosen, [analytic("a"), analytic("b")], tmp_path / "out")
+
+    bad, good = report.slides
+    assert (bad.status, good.status) == ("failed", "done")
+    assert good.is_accounted
+    # 2200 x 1800 pixels hold 14 columns and 12 rows of tiles of 75 um, which are 150 pixels wide.
+    assert re.search(r"a: of 168 planned tiles 167 were lost on the way, and sinks got 168 where 1 are acc", bad.error)
+    assert [path.name for path in (tmp_path / "out" / "raw").iterdir()] == ["b.raw"]
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from slideloom.planning.deciding import apply_regions
 from slideloom.planning.plan import SlidePlan, plan_slide
 from slideloom.planning.record import SlideRecord
 from slideloom.settings.options import Settings
+from slideloom.slides.info import SlideInfo
 from slideloom.slides.regions import Region, Regions
-from slideloom.slides.slide import SlideInfo
 from slideloom.steps.roi_source import RoiSource
 from slideloom_testing import PixelsSlide
 

@@ -34,6 +34,24 @@ def test_a_plugin_is_found_by_name_with_dashes_or_underscores(install_plugin: In
     assert registry().owner(registry().find("filter", "my-filter")).dist == "good_plugin"
 
 
+def test_a_step_is_found_by_its_own_name_with_an_underscore(install_plugin: Install) -> None:
+    install_plugin("good_plugin", GOOD.replace('"mine"', '"my_filter"'))
+
+    found = registry().find("filter", "my_filter")
+
+    assert found.name == "my_filter"
+    assert registry().find("filter", "my-filter") is found
+    assert registry().find("filter", "good_plugin/my_filter") is found
+
+
+def test_of_two_names_that_differ_in_a_dash_the_one_that_is_written_is_meant(install_plugin: Install) -> None:
+    install_plugin("one_plugin", GOOD.replace('"mine"', '"my_filter"'))
+    install_plugin("two_plugin", GOOD.replace('"mine"', '"my-filter"'))
+
+    assert registry().find("filter", "my_filter").__module__ == "one_plugin"
+    assert registry().find("filter", "my-filter").__module__ == "two_plugin"
+
+
 @pytest.mark.parametrize(
     ("source", "said"),
     [

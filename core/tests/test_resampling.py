@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from slideloom.base.geometry import Box, Size
 from slideloom.pixels.resampling import resample
-from slideloom.slides.slide import levels_from_sizes
+from slideloom.slides.info import levels_from_sizes
 from slideloom_testing import AnalyticSlide
 
 

@@ -10,8 +10,8 @@ from slideloom.base.errors import ConfigError, MissingResolution
 from slideloom.base.geometry import Size
 from slideloom.pipeline.pipeline import Slides
 from slideloom.planning.opening import open_slide
+from slideloom.slides.info import Resolution, SlideInfo, levels_from_sizes
 from slideloom.slides.resolution import find_resolution, finite_number, read_mpp_file
-from slideloom.slides.slide import Resolution, SlideInfo, levels_from_sizes
 
 BARE = SlideInfo(path=Path("a.svs"), name="a", reader="t", levels=levels_from_sizes([Size(10, 10)]))
 RECORDED = Resolution(0.25, 0.26, "properties")

@@ -12,7 +12,7 @@ from slideloom.base.geometry import Box, Size
 from slideloom.pipeline.tiling import Tiling
 from slideloom.planning.grid import plan_grid, tile_geometry
 from slideloom.plugins.builtin import Grid
-from slideloom.slides.slide import Resolution, SlideInfo, levels_from_sizes
+from slideloom.slides.info import Resolution, SlideInfo, levels_from_sizes
 
 
 def slide(

@@ -16,8 +16,8 @@ _HOMES = {
     "slideloom.base.csv_tables": ("Table", "csv_text", "guarded", "number_in", "open_table", "unguarded"),
     "slideloom.base.drafts": ("Draft", "check_size"),
     "slideloom.base.errors": (
-        "ConfigError", "MissingResolution", "OptionError", "OutputError", "PluginError", "RoiError", "SlideError",
-        "SlideloomError", "UnsupportedSlide",
+        "ConfigError", "MissingResolution", "OptionError", "OutputError", "PluginError", "RoiError",
+        "SlideError", "SlideloomError", "UnsupportedSlide",
     ),
     "slideloom.base.files": ("FileState",),
     "slideloom.base.geometry": ("Box", "Mask", "Point", "Rgb", "RgbBatch", "Size"),
@@ -29,9 +29,10 @@ _HOMES = {
     "slideloom.pixels.resampling": ("NativeResampler", "resample"),
     "slideloom.settings.options": ("Settings", "option"),
     "slideloom.settings.ranges": ("at_least", "in_range", "positive"),
+    "slideloom.slides.info": ("Level", "Resolution", "SlideInfo", "levels_from_sizes", "slide_name"),
     "slideloom.slides.regions": ("Region", "Regions"),
     "slideloom.slides.resolution": ("finite_number", "is_plausible"),
-    "slideloom.slides.slide": ("Level", "Resolution", "Slide", "SlideInfo", "levels_from_sizes", "slide_name"),
+    "slideloom.slides.slide": ("Slide",),
     "slideloom.slides.tiff_directories": (
         "TiffDirectory", "TiffError", "TiffTag", "read_tiff_directories", "tiff_fault",
     ),
@@ -169,16 +170,16 @@ if TYPE_CHECKING:
     from slideloom.running.run import run_pipeline as run_pipeline
     from slideloom.settings.options import Settings as Settings, option as option
     from slideloom.settings.ranges import at_least as at_least, in_range as in_range, positive as positive
-    from slideloom.slides.regions import Region as Region, Regions as Regions
-    from slideloom.slides.resolution import finite_number as finite_number, is_plausible as is_plausible
-    from slideloom.slides.slide import (
+    from slideloom.slides.info import (
         Level as Level,
         Resolution as Resolution,
-        Slide as Slide,
         SlideInfo as SlideInfo,
         levels_from_sizes as levels_from_sizes,
         slide_name as slide_name,
     )
+    from slideloom.slides.regions import Region as Region, Regions as Regions
+    from slideloom.slides.resolution import finite_number as finite_number, is_plausible as is_plausible
+    from slideloom.slides.slide import Slide as Slide
     from slideloom.slides.tiff_directories import (
         TiffDirectory as TiffDirectory,
         TiffError as TiffError,

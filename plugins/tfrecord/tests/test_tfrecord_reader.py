@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import pickle
 import struct
 import zipfile
@@ -223,6 +224,45 @@ def test_a_file_object_can_be_pickled_and_shared_by_threads(path: Path) -> None:
     assert found == expected * 5
     tiles.close()
     copy.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "pread"), reason="reads are under the lock")
+def test_a_file_may_be_closed_while_it_is_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiles = TFRecordFile(path)
+    expected = tiles[3]
+    read, numbers = os.pread, []
+
+    def closed_first(number: int, count: int, start: int) -> bytes:
+        tiles.close()
+        with path.open("rb") as other:  # would get the number of the closed file
+            assert other.fileno() != number
+        numbers.append(number)
+        return read(number, count, start)
+
+    monkeypatch.setattr(os, "pread", closed_first)
+
+    assert tiles[3] == expected
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(numbers[0])  # closed as soon as the read was done
+    assert tiles[3] == expected  # opened again
+    tiles.close()
+
+
+def test_threads_read_while_another_closes_again_and_again(path: Path) -> None:
+    tiles = TFRecordFile(path)
+    expected = list(tiles)
+
+    def close(_turn: int) -> None:
+        tiles.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        closings = [pool.submit(close, turn) for turn in range(200)]
+        found = list(pool.map(tiles.__getitem__, list(range(8)) * 40))
+        for closing in closings:
+            closing.result()
+
+    assert found == expected * 40
+    tiles.close()
 
 
 class TestTFRecordFiles(SettingsContract):

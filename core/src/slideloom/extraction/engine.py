@@ -169,8 +169,6 @@ class TileEngine:
         return self._subset(self._batch_of(rgb, tiles), readable)
 
     def _batch_of(self, rgb: RgbBatch, tiles: Tiles) -> TileBatch:
-        # A step that writes to its input is found at once instead of changing what the next step sees.
-        rgb.flags.writeable = False
         regions = self._plan.regions
         labels = tuple(regions[index].label if index >= 0 else None for index in tiles.roi.tolist())
         return TileBatch(rgb=rgb, tiles=tiles, slide=self._plan.slide.info.name, labels=labels)
@@ -194,8 +192,8 @@ class TileEngine:
         count = len(batch)
         if not isinstance(verdict, Verdict) or not _is_column(verdict.keep, count, np.bool_):
             raise self._broke(stage, batch, f"Verdict(keep=({count},) bool, score=({count},) float32)", verdict)
-        if np.shape(verdict.score) != (count,):
-            raise self._broke(stage, batch, f"a score per tile ({count},)", verdict.score)
+        if np.shape(verdict.score) != (count,) or np.asarray(verdict.score).dtype.kind not in "fiub":
+            raise self._broke(stage, batch, f"a score per tile ({count},) float32", verdict.score)
         return verdict
 
     def _normalize(self, stage: BuiltStep, batch: TileBatch, result: BlockResult) -> TileBatch:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from attrs import frozen
 
+from slideloom.base.errors import SlideloomError
 from slideloom.base.geometry import IntArray
 from slideloom.base.storing import storing_in
 from slideloom.extraction.engine import BlockResult, TileEngine
@@ -59,6 +60,7 @@ class Extraction:
         self._progress = progress
         self._writers: list[Writer] = []
         self._fallback = 0
+        self._stored = 0
         self._errors: list[str] = []
 
     def run(self) -> Extracted:
@@ -74,6 +76,7 @@ class Extraction:
             self._open_writers()
             with record.timed("tiles"):
                 self._extract()
+            self._check_account()
             with record.timed("commit"):
                 outputs = self._commit()
         except BaseException:
@@ -84,6 +87,17 @@ class Extraction:
             more = f" and {len(self._errors) - 1} more" if len(self._errors) > 1 else ""
             record.warnings.append(f"unreadable tiles: {self._errors[0]}{more}")
         return Extracted(self._fallback, tuple(outputs))
+
+    def _check_account(self) -> None:
+        """Every planned tile has an end, and sinks were given those that are counted as written, each once."""
+        ledger, stored = self._record.ledger, self._stored
+        undecided = len(ledger.candidates())
+        if undecided or stored != ledger.written:
+            raise SlideloomError(
+                f"{self._plan.slide.info.name}: of {len(ledger)} planned tiles {undecided} were lost on the way, and "
+                f"sinks got {stored} where {ledger.written} are accounted for; a step changed the numbers of its "
+                "tiles: leave out filters and normalizers one by one to find it"
+            )
 
     def _open_writers(self) -> None:
         info = self._plan.slide.info
@@ -148,6 +162,7 @@ class Extraction:
                 with blaming(sink.settings, "sink", self._plan.slide.info.name):
                     writer.write(tiles, stored)
             ledger.mark_written(tiles.index)
+            self._stored += len(tiles)
             settled += len(tiles)
         self._fallback += len(result.fallback)
         return settled

@@ -22,7 +22,7 @@ from slideloom.planning.masks import union_mask
 from slideloom.planning.opening import open_slide
 from slideloom.planning.plan import plan_slide, slide_digest
 from slideloom.planning.prepared import PreparedSlide
-from slideloom.slides.slide import slide_name
+from slideloom.slides.info import slide_name
 from slideloom.steps.reports import SlideReport
 from slideloom.steps.slide_qc import QcResult
 
@@ -63,7 +63,7 @@ def process_slide(task: SlideTask) -> SlideReport:
         return _failed(task, attrs.evolve(blank, error=str(error)))
     except MemoryError:
         return _failed(task, attrs.evolve(blank, error=f"{name}: out of memory; use fewer jobs or threads"))
-    except Exception as error:  # one slide's error must not stop the others
+    except (Exception, SystemExit) as error:  # one slide's error must not stop the others
         log.exception("slide %s failed", name)
         return _failed(task, attrs.evolve(blank, error=f"{name}: {type(error).__name__}: {error}"))
     return report
@@ -110,7 +110,17 @@ def _process(task: SlideTask) -> SlideReport:
             outputs=[folder.relative(path) for path in made.outputs],
             dry_run=task.dry_run,
         )
+        if not report.is_accounted:
+            raise SlideloomError(f"{report.slide}: {_account(report)}")
         return report if task.dry_run else _store(prepared, folder, report)
+
+
+def _account(report: SlideReport) -> str:
+    rejected = ", ".join(f"{count} by {step}" for step, count in report.rejected.items()) or "0"
+    return (
+        f"{report.planned} tiles were planned, but {report.written} written, {report.unreadable} unreadable and "
+        f"rejected: {rejected}; no slide may lose tiles unnoticed, so please report this"
+    )
 
 
 def _outputs_left(folder: OutputFolder, slide: str) -> tuple[str, ...]:

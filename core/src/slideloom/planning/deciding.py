@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import get_args
 
+import attrs
 import numpy as np
 
 from slideloom.base.errors import PluginError
-from slideloom.base.geometry import Mask
+from slideloom.base.geometry import Box, Mask
 from slideloom.pipeline.pipeline import QcUse
 from slideloom.planning.ledger import numbered
 from slideloom.planning.masks import blur_burden, low_resolution, masked_share, union_mask
@@ -104,9 +106,13 @@ def assess_step(plan: SlidePlan, use: QcUse) -> QcResult:
     Raises:
         PluginError: it fails, or returns something else than its contract says.
     """
-    with blaming(use.step, "qc", plan.slide.info.name):
-        result = use.step.build().assess(plan.slide, plan.scene)
-    check_qc_result(result, f"qc '{use.step.name}' broke its contract on slide {plan.slide.info.name}")
+    slide, info = plan.slide, plan.slide.info
+    broke = f"qc '{use.step.name}' broke its contract on slide {info.name}"
+    with blaming(use.step, "qc", info.name):
+        result = use.step.build().assess(slide, plan.scene)
+    if slide.is_closed or slide.info is not info:
+        raise PluginError(f"{broke}: it {'closed' if slide.is_closed else 'changed the facts of'} the slide")
+    check_qc_result(result, broke)
     return result  # type: ignore[no-any-return]  # checked above
 
 
@@ -120,9 +126,28 @@ def check_qc_result(result: QcResult, broke: str) -> None:
         raise PluginError(f"{broke}: wanted a mask (h, w) bool, got {shape} {getattr(mask, 'dtype', '')}")
     if result.kind not in get_args(QcKind):
         raise PluginError(f"{broke}: kind must be one of {', '.join(get_args(QcKind))}, not {result.kind!r}")
+    if result.extent is not None and not _is_area(result.extent):
+        raise PluginError(f"{broke}: extent must be a box with an area, not {result.extent!r}")
     for key, value in result.metrics.items():
-        if not isinstance(value, int | float | np.number):
-            raise PluginError(f"{broke}: metric '{key}' must be a number, not {value!r}")
+        if not isinstance(key, str):
+            raise PluginError(f"{broke}: the name of a metric must be text, not {key!r}")
+        if not _is_finite(value):
+            raise PluginError(
+                f"{broke}: metric '{key}' must be a finite number, not {value!r}; leave out what could not be measured"
+            )
+    if not isinstance(result.notes, tuple | list) or not all(isinstance(note, str) for note in result.notes):
+        raise PluginError(f"{broke}: notes must be a tuple of sentences, not {result.notes!r}")
+
+
+def _is_area(box: Box) -> bool:
+    return all(map(_is_finite, attrs.astuple(box))) and box.width > 0 and box.height > 0
+
+
+def _is_finite(value: object) -> bool:
+    try:
+        return isinstance(value, int | float | np.integer | np.floating) and math.isfinite(value)
+    except OverflowError:  # a whole number beyond what a float can hold
+        return False
 
 
 def _candidates(record: SlideRecord) -> Tiles:

@@ -10,7 +10,8 @@ from slideloom.base.errors import ConfigError, SlideError
 from slideloom.base.geometry import Size, floor_tolerant
 from slideloom.pipeline.tiling import MAGNIFICATION_TOLERANCE, Tiling, parse_magnification
 from slideloom.plugins.builtin import Grid
-from slideloom.slides.slide import Slide, SlideInfo
+from slideloom.slides.info import SlideInfo
+from slideloom.slides.slide import Slide
 from slideloom.slides.tiles import TileGeometry, Tiles
 from slideloom.steps.placement import Placement
 from slideloom.steps.scene import Scene

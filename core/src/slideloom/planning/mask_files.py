@@ -15,7 +15,7 @@ import numpy as np
 from slideloom.base.errors import SlideError
 from slideloom.base.geometry import Box, Mask, Size
 from slideloom.base.storing import storing_in, write_whole
-from slideloom.slides.slide import SlideInfo
+from slideloom.slides.info import SlideInfo
 from slideloom.steps.slide_qc import QcKind, QcResult
 
 _FORMAT = 1

@@ -8,12 +8,13 @@ from pathlib import Path
 from slideloom.base.errors import PluginError, SlideError, UnsupportedSlide
 from slideloom.pipeline.pipeline import Slides
 from slideloom.plugins.blaming import blaming
-from slideloom.plugins.discovery import Registry, registry
+from slideloom.plugins.discovery import Registry, dashed, registry
 from slideloom.plugins.shorthand import folder_of_regions, named_step
 from slideloom.settings.options import Settings
+from slideloom.slides.info import SlideInfo
 from slideloom.slides.regions import Regions
 from slideloom.slides.resolution import find_resolution, read_mpp_file
-from slideloom.slides.slide import Slide, SlideInfo
+from slideloom.slides.slide import Slide
 from slideloom.steps.reader import Reader
 
 log = logging.getLogger(__name__)
@@ -87,10 +88,10 @@ def open_without_mpp(path: Path, rules: Slides, plugins: Registry | None = None)
         return _open(named_step("reader", rules.reader, plugins=found), path)
     if path.is_file() and path.stat().st_size == 0:
         raise SlideError(f"{path.name}: the file is empty; copy it again from its source")
-    avoided = {name.replace("_", "-") for name in rules.avoid_readers}
+    avoided = {dashed(name) for name in rules.avoid_readers}
     tried, failed = [], []
     for cls in found.all("reader"):
-        if cls.name in avoided:
+        if dashed(cls.name) in avoided:
             continue
         settings = cls()
         tried.append(cls.name)

@@ -22,6 +22,9 @@ from slideloom.slides.tiles import Tiles
 from slideloom.steps.placement import Placed
 from slideloom.steps.scene import Scene
 
+# No slide reaches this far: 2**40 pixels are more than 100 km.
+FARTHEST_PX = 2**40
+
 
 @frozen(eq=False)
 class SlidePlan:
@@ -100,6 +103,12 @@ def _check_placed(placed: Placed, broke: str) -> None:
     for key, value in placed.metrics.items():
         if not isinstance(value, int | float | np.number) or not np.isfinite(value):
             raise PluginError(f"{broke} metric '{key}' must be a finite number, not {value!r}")
+    if min(tiles.footprint.width, tiles.footprint.height) < 1:
+        raise PluginError(f"{broke} a tile must cover at least one level-0 pixel, not {tiles.footprint}")
+    far = (tiles.x < -FARTHEST_PX) | (tiles.x > FARTHEST_PX) | (tiles.y < -FARTHEST_PX) | (tiles.y > FARTHEST_PX)
+    if far.any():
+        first = tiles.take(far)
+        raise PluginError(f"{broke} tile {first.index[0]} is at ({first.x[0]}, {first.y[0]}), which is on no slide")
 
 
 def _find_regions(use: RoiUse, slide: Slide) -> Regions | None:

@@ -15,6 +15,7 @@ from slideloom.planning.plan import SlidePlan
 from slideloom.planning.record import QcFinding, SlideRecord
 from slideloom.plugins.blaming import blaming
 from slideloom.settings.options import Settings
+from slideloom.slides.tiles import read_only
 from slideloom.steps.normalizer import Normalizer
 from slideloom.steps.slide_qc import QcResult
 
@@ -102,7 +103,8 @@ class PreparedSlide:
             return None
         with blaming(settings, "normalizer", plan.slide.info.name), self.record.timed("normalizer"):
             built: Normalizer = settings.build()
-            fitted = built.for_slide(plan.slide, plan.scene, discard_mask(plan, self.record))
+            discard = discard_mask(plan, self.record)
+            fitted = built.for_slide(plan.slide, plan.scene, None if discard is None else read_only(discard))
             if not isinstance(fitted, Normalizer):
                 raise TypeError(f"wanted a Normalizer, got {type(fitted).__name__}")
         return fitted

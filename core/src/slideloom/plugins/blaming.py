@@ -13,12 +13,15 @@ from slideloom.settings.options import Settings
 
 @contextmanager
 def blaming(step: Settings[Any], kind: str, slide: str) -> Iterator[None]:
-    """Within it, an error that is not ours becomes a `PluginError` that names step, plugin and slide."""
+    """Within it, an error that is not ours becomes a `PluginError` that names step, plugin and slide.
+
+    So does `SystemExit`: no step may end the process, with the other slides in it. Only the user's interrupt passes.
+    """
     try:
         yield
-    except SlideloomError:
+    except (SlideloomError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except BaseException as error:
         owner = registry().owner(type(step))
         name = f"{kind} '{step.name}' of {owner.dist} {owner.version}"
         raise PluginError(f"{name} failed on slide {slide}: {type(error).__name__}: {error}") from error

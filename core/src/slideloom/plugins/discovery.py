@@ -83,18 +83,20 @@ class Registry:
 
         Args:
             kind: a key of `KINDS`.
-            name: such as "otsu", "macenko_fast" or "slideloom-qc/otsu".
+            name: such as "otsu", "macenko_fast" or "slideloom-qc/otsu"; dashes and underscores are the same.
 
         Raises:
             PluginError: there is none, or two; broken plugins that may have held it are named.
         """
-        wanted = name.replace("_", "-")
+        wanted = dashed(name)
         offers = [
             (plugin, cls)
             for plugin in self.plugins
             for cls in plugin.steps.get(kind, ())
-            if wanted in (cls.name, f"{plugin.dist}/{cls.name}".replace("_", "-"))
+            if wanted in (dashed(cls.name), dashed(f"{plugin.dist}/{cls.name}"))
         ]
+        # Of two names that differ in that only, the one that is written exactly so is meant.
+        offers = [(plugin, cls) for plugin, cls in offers if name in (cls.name, f"{plugin.dist}/{cls.name}")] or offers
         if len(offers) == 1:
             return offers[0][1]
         if offers:
@@ -157,7 +159,7 @@ class Registry:
         for impl in getattr(self._manager.hook, hook).get_hookimpls():
             try:
                 impl.function(*(arguments[name] for name in impl.argnames))
-            except Exception as error:
+            except (Exception, SystemExit) as error:  # a plugin that looks on must not end the run
                 log.exception("plugin '%s' failed in %s", impl.plugin_name, hook)
                 problems.append(f"plugin '{impl.plugin_name}' failed in {hook}: {type(error).__name__}: {error}")
         return problems
@@ -168,6 +170,11 @@ class Registry:
         for _, cls in offers:
             counts[cls.name] = counts.get(cls.name, 0) + 1
         return {cls.name if counts[cls.name] == 1 else f"{plugin.dist}/{cls.name}": cls for plugin, cls in offers}
+
+
+def dashed(name: str) -> str:
+    """A step's name as names are compared: `macenko_fast` is `macenko-fast`."""
+    return name.replace("_", "-")
 
 
 @cache
@@ -229,7 +236,7 @@ def _register(manager: pluggy.PluginManager, module: ModuleType, *, name: str, d
             reporters=_listed(manager, module, "slideloom_reporters", hookspecs.Reporter),
             defaults=_defaults(manager, module, steps),
         )
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         manager.unregister(name=unique)
         return attrs.evolve(found, error=f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
 

@@ -28,8 +28,8 @@ from slideloom.running.versions import versions
 from slideloom.running.workers import report_progress
 from slideloom.settings.options import options_of
 from slideloom.settings.tables import plain
+from slideloom.slides.info import slide_name
 from slideloom.slides.resolution import read_mpp_file
-from slideloom.slides.slide import slide_name
 from slideloom.steps.executor import Executor
 from slideloom.steps.reports import RunReport, SlideReport
 

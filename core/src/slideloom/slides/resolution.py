@@ -12,7 +12,7 @@ from types import MappingProxyType
 from slideloom.base.csv_tables import Table, open_table
 from slideloom.base.errors import ConfigError, MissingResolution
 from slideloom.base.files import FileState
-from slideloom.slides.slide import Resolution, SlideInfo
+from slideloom.slides.info import Resolution, SlideInfo
 
 log = logging.getLogger(__name__)
 

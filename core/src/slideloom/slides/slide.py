@@ -3,129 +3,27 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property, wraps
 from math import ceil, floor
-from pathlib import Path
 from types import TracebackType
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
-from attrs import evolve, field, frozen
+from attrs import evolve
 
 from slideloom.base.errors import PluginError, SlideError, SlideloomError
 from slideloom.base.geometry import Box, Point, Rgb, Size
 from slideloom.pixels.mosaic import Mosaic
 from slideloom.pixels.resampling import resample
+from slideloom.slides.info import Resolution, SlideInfo
+from slideloom.slides.kept_images import KeptImages
 
 # One read of a level never asks for more than this, so that a slide without a pyramid fits in memory.
 MAX_READ_PX = 4096 * 4096
-# A level this much coarser than wanted is still used: scanners write 4.0003 where they mean 4.
-LEVEL_TOLERANCE = 0.01
-
-
-@frozen
-class Level:
-    """One stored resolution of a slide.
-
-    Attributes:
-        size: width and height in pixels.
-        downsample_x: level-0 pixels per pixel of this level, along x.
-        downsample_y: the same along y.
-    """
-
-    size: Size
-    downsample_x: float
-    downsample_y: float
-
-    @property
-    def downsample(self) -> float:
-        """The larger of both downsamples."""
-        return max(self.downsample_x, self.downsample_y)
-
-
-@frozen
-class Resolution:
-    """Microns per pixel (mpp) of level 0, and where they come from."""
-
-    x: float
-    y: float
-    source: str  # such as "openslide.mpp-x", "override", "TIFF resolution", "objective power"
-
-    @property
-    def mean(self) -> float:
-        """Arithmetic mean of both axes, in microns per pixel."""
-        return (self.x + self.y) / 2
-
-
-@frozen
-class SlideInfo:
-    """What is known of a slide without reading pixels.
-
-    Attributes:
-        path: the file.
-        name: the file name without its extension (`.ome.tif` and `.ome.tiff` count as one).
-        reader: name of the reader that opened it.
-        levels: from level 0, the largest, to the smallest.
-        mpp: microns per pixel of level 0, or None if the slide records none.
-        tiff_mpp: microns per pixel from the TIFF resolution tags, or None; used where `mpp` is None.
-        objective_power: such as 20.0, or None.
-        bounds: the scanned area in level-0 pixels, or None if it is the whole slide.
-        vendor: as the reader names it, such as "aperio", or "".
-        background: colour (R, G, B) of places without an image.
-        properties: everything else the file says, as text.
-    """
-
-    path: Path
-    name: str
-    reader: str
-    levels: tuple[Level, ...]
-    mpp: Resolution | None = None
-    tiff_mpp: Resolution | None = None
-    objective_power: float | None = None
-    bounds: Box | None = None
-    vendor: str = ""
-    background: tuple[int, int, int] = (255, 255, 255)
-    properties: Mapping[str, str] = field(factory=dict, hash=False)
-
-    @property
-    def size(self) -> Size:
-        """Width and height of level 0 in pixels."""
-        return self.levels[0].size
-
-    @property
-    def box(self) -> Box:
-        """All of level 0."""
-        return Box(0, 0, self.size.width, self.size.height)
-
-    def level_for(self, downsample: float) -> int:
-        """Index of the coarsest level that is not coarser than `downsample` (with 1% tolerance), else 0."""
-        fitting = [i for i, level in enumerate(self.levels) if level.downsample <= downsample * (1 + LEVEL_TOLERANCE)]
-        return max(fitting, key=lambda i: self.levels[i].downsample, default=0)
-
-
-def slide_name(path: Path) -> str:
-    """The slide's name: the file name without extension; `.ome.tif` and `.ome.tiff` count as one extension."""
-    lower = path.name.lower()
-    for extension in (".ome.tif", ".ome.tiff"):
-        if lower.endswith(extension):
-            return path.name[: -len(extension)]
-    return path.stem
-
-
-def levels_from_sizes(sizes: Sequence[Size]) -> tuple[Level, ...]:
-    """Levels whose downsample is the whole number the scanner meant, where rounding explains the stored size.
-
-    A level of 1009 pixels under a slide of 4035 is downsampled by 4, not by 3.999: taking the quotient would
-    shift the far side of the slide by up to a pixel.
-    """
-
-    def meant(full: int, small: int) -> float:
-        whole = max(1, round(full / small))
-        explained = small in (full // whole, ceil(full / whole))
-        return float(whole) if explained else full / small
-
-    first = sizes[0]
-    return tuple(Level(size, meant(first.width, size.width), meant(first.height, size.height)) for size in sizes)
+# What is kept of pictures that show most of the slide, and of the level they were made of, until the slide is closed. A
+# picture of 3000 pixels along each side, the largest that slide QC looks at, has 27 MB.
+KEPT_BYTES = 64_000_000
 
 
 class Slide(ABC):
@@ -136,6 +34,13 @@ class Slide(ABC):
 
     thread_safe: ClassVar[bool] = True
     info: SlideInfo
+    is_closed: bool = False
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        """What a reader's `close` does is completed: from then on, reading is an error, whatever the reader does."""
+        super().__init_subclass__(**arguments)
+        if "close" in cls.__dict__:
+            cls.close = _completed(cls.close)  # type: ignore[method-assign, assignment]
 
     @abstractmethod
     def read(self, origin: Point, level: int, size: Size) -> Rgb:
@@ -184,8 +89,14 @@ class Slide(ABC):
         rgb = source.image() if isinstance(source, Mosaic) else source
         out[...] = self.resample(rgb, box=box, size=Size(out.shape[1], out.shape[0]))
 
-    def close(self) -> None:  # noqa: B027 - nothing to release is a valid answer
-        """Release the file. Called once; the slide is not used afterwards."""
+    def close(self) -> None:
+        """Release the file. Called once; to read the slide afterwards is an error."""
+        self.is_closed = True
+        self.__dict__.pop("_kept", None)
+
+    def _refuse_if_closed(self) -> None:
+        if self.is_closed:
+            raise SlideError(f"{self.info.path.name}: the slide was closed; open it again before reading")
 
     def __enter__(self) -> Self:
         return self
@@ -211,11 +122,51 @@ class Slide(ABC):
         """
         if level is None:
             level = self.info.level_for(min(box.width / size.width, box.height / size.height))
+        if not self._is_overview(box):
+            return self._read_now(box, size, level)
+        self._refuse_if_closed()
+        key = (box, size, level)
+        picture = self._kept.get(key)
+        if picture is None:
+            picture = self._read_now(box, size, level)
+            self._kept.keep(key, picture)
+        return picture.copy()
+
+    def _is_overview(self, box: Box) -> bool:
+        """True for most of the slide's width and height: what one step looks at so, others do, too."""
+        seen = box.intersection(self.info.box)
+        return seen is not None and 2 * seen.width >= self.info.size.width and 2 * seen.height >= self.info.size.height
+
+    @cached_property
+    def _kept(self) -> KeptImages:
+        return KeptImages(KEPT_BYTES)
+
+    def _read_now(self, box: Box, size: Size, level: int) -> Rgb:
         stored = self.info.levels[level]
         here = box.scaled(x=1 / stored.downsample_x, y=1 / stored.downsample_y)
         if here.width * here.height > MAX_READ_PX and size.area > 1:
             return self._read_in_parts(box, size, level)
-        return self.read_boxes([box], size, level=level)[0]
+        if not self._is_overview(box):
+            return self.read_boxes([box], size, level=level)[0]
+        # Pictures of several sizes come from the same pixels of one level.
+        origin = _first_pixel(here)
+        reach = _reach([here], [origin])
+        key = (level, origin, reach)
+        source = self._kept.get(key)
+        if source is None:
+            source = self._copied(origin, level, reach)
+            self._kept.keep(key, source)
+        rgb = np.empty((size.height, size.width, 3), np.uint8)
+        self.resample_into(source, box=here.moved(x=-origin.x, y=-origin.y), out=rgb)
+        return rgb
+
+    def _copied(self, origin: Point, level: int, size: Size) -> Rgb:
+        """Pixels of one level in memory of their own."""
+        for found in self._checked([origin], level, size):
+            if isinstance(found, SlideError):
+                raise found
+            return found.image() if isinstance(found, Mosaic) else found.copy()
+        raise AssertionError("_checked counts what it gives")
 
     def _read_in_parts(self, box: Box, size: Size, level: int) -> Rgb:
         result = np.empty((size.height, size.width, 3), np.uint8)
@@ -267,12 +218,8 @@ class Slide(ABC):
             return []
         stored = self.info.levels[level]
         here = [box.scaled(x=1 / stored.downsample_x, y=1 / stored.downsample_y) for box in boxes]
-        # Edges within 1e-6 of a whole pixel are on it: the quotient of two floats is not to cost a column.
-        origins = [Point(floor(box.x + 1e-6), floor(box.y + 1e-6)) for box in here]
-        reach = Size(
-            max(ceil(box.right - 1e-6) - origin.x for box, origin in zip(here, origins, strict=True)),
-            max(ceil(box.bottom - 1e-6) - origin.y for box, origin in zip(here, origins, strict=True)),
-        )
+        origins = [_first_pixel(box) for box in here]
+        reach = _reach(here, origins)
         errors: list[SlideError | None] = []
         pixels = self._checked(origins, level, reach)
         for found, box, origin, image in zip(pixels, here, origins, images, strict=True):
@@ -285,6 +232,7 @@ class Slide(ABC):
 
     def _checked(self, origins: Sequence[Point], level: int, size: Size) -> Iterator[Rgb | Mosaic | SlideError]:
         """`read_each`, where a reader that breaks its contract is named."""
+        self._refuse_if_closed()
         who, slide = f"reader '{self.info.reader}'", self.info.name
         shape, count = (size.height, size.width, 3), 0
         try:
@@ -303,7 +251,7 @@ class Slide(ABC):
                 yield found
         except (SlideloomError, MemoryError):
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise PluginError(f"{who} failed on slide {slide}: {type(error).__name__}: {error}") from error
         if count != len(origins):
             wanted = f"wanted {len(origins)} images, got {count if count < len(origins) else 'more'}"
@@ -333,3 +281,29 @@ class Slide(ABC):
     def use_mpp(self, mpp: Resolution) -> None:
         """Take `mpp` as the slide's resolution from now on."""
         self.info = evolve(self.info, mpp=mpp)
+
+
+# Edges within 1e-6 of a whole pixel are on it: the quotient of two floats is not to cost a column.
+def _first_pixel(box: Box) -> Point:
+    return Point(floor(box.x + 1e-6), floor(box.y + 1e-6))
+
+
+def _reach(boxes: Sequence[Box], origins: Sequence[Point]) -> Size:
+    """The size in pixels that holds each box from its origin."""
+    return Size(
+        max(ceil(box.right - 1e-6) - origin.x for box, origin in zip(boxes, origins, strict=True)),
+        max(ceil(box.bottom - 1e-6) - origin.y for box, origin in zip(boxes, origins, strict=True)),
+    )
+
+
+def _completed(close: Callable[[Any], None]) -> Callable[[Any], None]:
+    """A reader's `close`, and then the core's."""
+
+    @wraps(close)
+    def closing(slide: Slide) -> None:
+        try:
+            close(slide)
+        finally:
+            Slide.close(slide)
+
+    return closing

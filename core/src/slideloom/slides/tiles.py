@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from attrs import field, frozen
 from numpy.typing import NDArray
 
 from slideloom.base.geometry import Box, IntArray, RgbBatch, Size
+
+ScalarT = TypeVar("ScalarT", bound=np.generic)
 
 
 @frozen
@@ -39,14 +41,37 @@ class TileGeometry:
         return Size(self.tile_px, self.tile_px)
 
 
+def read_only(array: NDArray[ScalarT]) -> NDArray[ScalarT]:
+    """The same memory as an array that cannot be written to, nor be made writable by whoever is given it."""
+    return np.asarray(memoryview(array).toreadonly())  # type: ignore[arg-type]  # numpy has the type from 3.12 on
+
+
+def _whole_numbers(values: Any) -> IntArray:
+    """(N,) int64 that cannot be written to: steps see the tiles that others will see.
+
+    Raises:
+        ValueError: a value is no whole number.
+    """
+    given = np.asarray(values)
+    whole = given.astype(np.int64)
+    if given.dtype.kind == "f" and not np.array_equal(whole, given):
+        wrong = given[whole != given].flat[0]
+        raise ValueError(f"numbers and places of tiles are whole numbers, not {wrong}")
+    return read_only(whole)
+
+
+def _pixels(rgb: RgbBatch) -> RgbBatch:
+    return read_only(rgb)
+
+
 def _column() -> IntArray:
-    column: IntArray = field(converter=lambda values: np.asarray(values, dtype=np.int64), eq=False)
+    column: IntArray = field(converter=_whole_numbers, eq=False)
     return column
 
 
 @frozen
 class Tiles:
-    """N tiles of a slide, as columns of equal length.
+    """N tiles of a slide, as columns of equal length that cannot be written to.
 
     Attributes:
         index: (N,) number of the tile in the slide's plan.
@@ -95,13 +120,13 @@ class TileBatch:
     """Tiles with their pixels.
 
     Attributes:
-        rgb: (B, H, W, 3) uint8; a step must not write to it.
+        rgb: (B, H, W, 3) uint8, which cannot be written to.
         tiles: B tiles.
         slide: name of the slide.
         labels: B region labels, None where a tile has none.
     """
 
-    rgb: RgbBatch = field(eq=False)
+    rgb: RgbBatch = field(eq=False, converter=_pixels)
     tiles: Tiles
     slide: str
     labels: tuple[str | None, ...]

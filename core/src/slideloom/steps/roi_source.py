@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+from slideloom.slides.info import SlideInfo
 from slideloom.slides.regions import Regions
-from slideloom.slides.slide import SlideInfo
 
 
 class RoiSource(ABC):

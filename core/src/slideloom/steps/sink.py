@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from slideloom.slides.slide import SlideInfo
+from slideloom.slides.info import SlideInfo
 from slideloom.slides.tiles import TileBatch, Tiles
 from slideloom.steps.scene import Scene
 

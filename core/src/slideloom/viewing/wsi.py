@@ -27,8 +27,9 @@ from slideloom.planning.plan import plan_slide
 from slideloom.planning.prepared import PreparedSlide
 from slideloom.plugins.shorthand import folder_of_regions, step_settings
 from slideloom.settings.options import Settings
+from slideloom.slides.info import SlideInfo
 from slideloom.slides.regions import Regions, RoiMethod
-from slideloom.slides.slide import Slide, SlideInfo
+from slideloom.slides.slide import Slide
 from slideloom.slides.tiles import TileGeometry, Tiles
 from slideloom.steps.slide_qc import QcResult, SlideQc
 from slideloom.viewing.frames import tile_frame

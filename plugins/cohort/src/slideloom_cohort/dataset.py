@@ -12,7 +12,7 @@ from attrs import field, frozen
 from slideloom.base.errors import ConfigError, SlideloomError
 from slideloom.pipeline.tiling import Tiling
 from slideloom.settings.options import Settings
-from slideloom.slides.slide import slide_name
+from slideloom.slides.info import slide_name
 
 from slideloom_cohort.annotations import Annotations, Filters
 from slideloom_cohort.params import FittedNormalizer, save_params

@@ -15,7 +15,7 @@ from slideloom.pipeline.pipeline import Pipeline
 from slideloom.pipeline.tiling import Tiling
 from slideloom.running.find_slides import find_slides, require_slides
 from slideloom.running.run import run_pipeline
-from slideloom.slides.slide import slide_name
+from slideloom.slides.info import slide_name
 from slideloom.steps.reports import RunReport, SlideReport
 
 from slideloom_cohort.annotations import Filters

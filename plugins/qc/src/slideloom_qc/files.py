@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import cv2
 import numpy as np
+from attrs import evolve
 from slideloom import Mask, QcResult, Scene, Slide, SlideError, SlideInfo, SlideQc, load_mask, path_inside, save_mask
 
 from slideloom_qc.settings import SavedMask
@@ -54,7 +56,10 @@ class SavedMaskQc(SlideQc):
         for suffix, load in ((".npy", load_mask), (".png", load_mask_png)):
             path = path_inside(self._folder, f"{stem}{suffix}")
             if path.exists():
-                return load(path, slide=slide.info)
+                found = load(path, slide=slide.info)
+                # A file may say of a metric that it could not be measured; a step leaves such a metric out.
+                known = {name: value for name, value in found.metrics.items() if math.isfinite(value)}
+                return evolve(found, metrics=known)
         raise SlideError(
             f"{slide.info.path.name}: no saved mask {stem}.npy or .png in {self._folder}; run once with save_masks "
             "= true and name that run's folder of masks, or use the QC step itself"

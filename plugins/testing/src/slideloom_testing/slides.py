@@ -17,7 +17,8 @@ from slideloom.base.errors import SlideError
 from slideloom.base.geometry import Box, Point, Rgb, Size
 from slideloom.pixels.resampling import resample
 from slideloom.settings.options import Settings
-from slideloom.slides.slide import Level, Resolution, Slide, SlideInfo, slide_name
+from slideloom.slides.info import Level, Resolution, SlideInfo, slide_name
+from slideloom.slides.slide import Slide
 from slideloom.steps.reader import Reader
 
 WHITE = (255, 255, 255)

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from slideloom.base.geometry import Rgb, RgbBatch, Size
+from slideloom.slides.info import Resolution, SlideInfo, levels_from_sizes
 from slideloom.slides.regions import Regions
-from slideloom.slides.slide import Resolution, SlideInfo, levels_from_sizes
 from slideloom.slides.tiles import TileBatch, TileGeometry, Tiles
 from slideloom.steps.scene import Scene
 

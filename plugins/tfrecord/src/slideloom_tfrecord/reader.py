@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 import numpy as np
-from attrs import frozen
+from attrs import define, frozen
 from numpy.typing import NDArray
 
 from slideloom_tfrecord.example import parse_example
@@ -80,11 +80,30 @@ def _first(values: list[bytes] | list[int] | None) -> bytes | int | None:
     return values[0] if values else None
 
 
+@define
+class _OpenFile:
+    """An open file with the number of those who use it: its owner, and reads that run.
+
+    The last of them closes it. The system gives the number of a closed file to the next one that is opened, and a read
+    that meets that would get another file's bytes.
+    """
+
+    file: BinaryIO
+    users: int = 1
+
+    def let_go(self) -> None:
+        """One user less; called under the owner's lock."""
+        self.users -= 1
+        if not self.users:
+            self.file.close()
+
+
 class TFRecordFile:
     """One TFRecord file as a sequence of `Record`s with random access.
 
     Uses `<slide>.index.npz` where it fits the file, and finds the records itself where not. Can be pickled, and
     used from several threads or after a fork: the file is opened when first read, and read at explicit positions.
+    `close` may come at any time, too: reads that still run end first, and one that comes later opens the file again.
     """
 
     def __init__(self, path: Path | str, *, verify: bool = True) -> None:
@@ -98,7 +117,7 @@ class TFRecordFile:
             DamagedRecord: there is no index that fits, and the file is damaged.
             OSError: the file cannot be read.
         """
-        self._file: BinaryIO | None = None
+        self._file: _OpenFile | None = None
         self._lock = threading.Lock()
         self.path = Path(path)
         self.verify = verify
@@ -143,17 +162,23 @@ class TFRecordFile:
     def _read(self, start: int, count: int) -> bytes:
         with self._lock:
             if self._file is None:
-                self._file = self.path.open("rb", buffering=0)
+                self._file = _OpenFile(self.path.open("rb", buffering=0))
+            opened = self._file
             if not hasattr(os, "pread"):  # Windows
-                self._file.seek(start)
-                return self._file.read(count)
-        return os.pread(self._file.fileno(), count, start)
+                opened.file.seek(start)
+                return opened.file.read(count)
+            opened.users += 1
+        try:
+            return os.pread(opened.file.fileno(), count, start)
+        finally:
+            with self._lock:
+                opened.let_go()
 
     def close(self) -> None:
-        """Close the file; it is opened again if it is read again."""
+        """Close the file, once reads that still run are done; it is opened again if it is read again."""
         with self._lock:
             if self._file is not None:
-                self._file.close()
+                self._file.let_go()
                 self._file = None
 
     def __del__(self) -> None:

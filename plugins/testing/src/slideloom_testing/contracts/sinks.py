@@ -15,7 +15,7 @@ import pytest
 from attrs import evolve
 from slideloom.base.errors import OutputError
 from slideloom.base.geometry import Size
-from slideloom.slides.slide import SlideInfo
+from slideloom.slides.info import SlideInfo
 from slideloom.slides.tiles import TileBatch
 from slideloom.steps.scene import Scene
 from slideloom.steps.sink import Sink, Writer

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 from shapely.geometry import MultiPolygon, Polygon, box as rectangle
 from slideloom.base.geometry import Box, Point, Rgb, Size
+from slideloom.slides.info import SlideInfo
 from slideloom.slides.regions import Region, Regions
-from slideloom.slides.slide import Slide, SlideInfo
+from slideloom.slides.slide import Slide
 from slideloom.slides.tiles import Tiles
 from slideloom.steps.placement import Placed, Placement
 from slideloom.steps.roi_source import RoiSource

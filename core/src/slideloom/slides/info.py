@@ -1,0 +1,119 @@
+"""What is known of a slide without reading pixels: its levels, its resolution, its name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import ceil
+from pathlib import Path
+
+from attrs import field, frozen
+
+from slideloom.base.geometry import Box, Size
+
+# A level this much coarser than wanted is still used: scanners write 4.0003 where they mean 4.
+LEVEL_TOLERANCE = 0.01
+
+
+@frozen
+class Level:
+    """One stored resolution of a slide.
+
+    Attributes:
+        size: width and height in pixels.
+        downsample_x: level-0 pixels per pixel of this level, along x.
+        downsample_y: the same along y.
+    """
+
+    size: Size
+    downsample_x: float
+    downsample_y: float
+
+    @property
+    def downsample(self) -> float:
+        """The larger of both downsamples."""
+        return max(self.downsample_x, self.downsample_y)
+
+
+@frozen
+class Resolution:
+    """Microns per pixel (mpp) of level 0, and where they come from."""
+
+    x: float
+    y: float
+    source: str  # such as "openslide.mpp-x", "override", "TIFF resolution", "objective power"
+
+    @property
+    def mean(self) -> float:
+        """Arithmetic mean of both axes, in microns per pixel."""
+        return (self.x + self.y) / 2
+
+
+@frozen
+class SlideInfo:
+    """What is known of a slide without reading pixels.
+
+    Attributes:
+        path: the file.
+        name: the file name without its extension (`.ome.tif` and `.ome.tiff` count as one).
+        reader: name of the reader that opened it.
+        levels: from level 0, the largest, to the smallest.
+        mpp: microns per pixel of level 0, or None if the slide records none.
+        tiff_mpp: microns per pixel from the TIFF resolution tags, or None; used where `mpp` is None.
+        objective_power: such as 20.0, or None.
+        bounds: the scanned area in level-0 pixels, or None if it is the whole slide.
+        vendor: as the reader names it, such as "aperio", or "".
+        background: colour (R, G, B) of places without an image.
+        properties: everything else the file says, as text.
+    """
+
+    path: Path
+    name: str
+    reader: str
+    levels: tuple[Level, ...]
+    mpp: Resolution | None = None
+    tiff_mpp: Resolution | None = None
+    objective_power: float | None = None
+    bounds: Box | None = None
+    vendor: str = ""
+    background: tuple[int, int, int] = (255, 255, 255)
+    properties: Mapping[str, str] = field(factory=dict, hash=False)
+
+    @property
+    def size(self) -> Size:
+        """Width and height of level 0 in pixels."""
+        return self.levels[0].size
+
+    @property
+    def box(self) -> Box:
+        """All of level 0."""
+        return Box(0, 0, self.size.width, self.size.height)
+
+    def level_for(self, downsample: float) -> int:
+        """Index of the coarsest level that is not coarser than `downsample` (with 1% tolerance), else 0."""
+        fitting = [i for i, level in enumerate(self.levels) if level.downsample <= downsample * (1 + LEVEL_TOLERANCE)]
+        return max(fitting, key=lambda i: self.levels[i].downsample, default=0)
+
+
+def slide_name(path: Path) -> str:
+    """The slide's name: the file name without extension; `.ome.tif` and `.ome.tiff` count as one extension."""
+    lower = path.name.lower()
+    for extension in (".ome.tif", ".ome.tiff"):
+        if lower.endswith(extension):
+            return path.name[: -len(extension)]
+    return path.stem
+
+
+def levels_from_sizes(sizes: Sequence[Size]) -> tuple[Level, ...]:
+    """Levels whose downsample is the whole number the scanner meant, where rounding explains the stored size.
+
+    A level of 1009 pixels under a slide of 4035 is downsampled by 4, not by 3.999: taking the quotient would
+    shift the far side of the slide by up to a pixel.
+    """
+
+    def meant(full: int, small: int) -> float:
+        whole = max(1, round(full / small))
+        explained = small in (full // whole, ceil(full / whole))
+        return float(whole) if explained else full / small
+
+    first = sizes[0]
+    return tuple(Level(size, meant(first.width, size.width), meant(first.height, size.height)) for size in sizes)

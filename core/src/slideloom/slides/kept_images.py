@@ -1,0 +1,45 @@
+"""Images of a slide that several steps look at, kept for the next one that asks."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Hashable
+
+from slideloom.base.geometry import Rgb
+
+
+class KeptImages:
+    """The images used last, up to a number of bytes; may be asked from several threads at once.
+
+    Args:
+        most_bytes: of all images together. One that would take more than half of it is not kept.
+    """
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
+        self._images: OrderedDict[Hashable, Rgb] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @property
+    def held_bytes(self) -> int:
+        """Memory in use."""
+        with self._lock:
+            return sum(image.nbytes for image in self._images.values())
+
+    def get(self, key: Hashable) -> Rgb | None:
+        """The image kept under this key, not to be written to; None if there is none."""
+        with self._lock:
+            if key in self._images:
+                self._images.move_to_end(key)
+            return self._images.get(key)
+
+    def keep(self, key: Hashable, image: Rgb) -> None:
+        """Keep an image that nobody writes to any more; those used longest ago make room for it."""
+        if image.nbytes > self._most_bytes // 2:
+            return
+        with self._lock:
+            self._images[key] = image
+            self._images.move_to_end(key)
+            while sum(kept.nbytes for kept in self._images.values()) > self._most_bytes:
+                self._images.popitem(last=False)
