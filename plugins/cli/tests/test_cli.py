@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from slideloom.base.errors import ConfigError
 from slideloom.plugins.shorthand import step_table
+from slideloom_cli.extract import kept_when_interrupted
 from slideloom_cli.main import main
 
 WriteSlide = Callable[..., Path]
@@ -201,6 +202,37 @@ def test_a_plugin_adds_a_command(raw: Callable[..., None], capsys: pytest.Captur
 
     assert main(["hello", "you"]) == 7
     assert capsys.readouterr().out == "hello you\n"
+
+
+@pytest.mark.parametrize(("kept", "said"), [("", ""), ("half is kept", "; half is kept")])
+def test_a_command_that_is_stopped_says_what_is_true_of_it(
+    raw: Callable[..., None], capsys: pytest.CaptureFixture[str], kept: str, said: str
+) -> None:
+    raw(
+        "stop_plugin",
+        f"""
+        from slideloom import Command, hookimpl
+
+        def run(chosen):
+            chosen.interrupted = {kept!r}
+            raise KeyboardInterrupt
+
+        @hookimpl
+        def slideloom_commands():
+            return [Command(name="stop", help="stop", configure=lambda parser: None, run=run)]
+        """,
+    )
+
+    assert main(["stop"]) == 130
+    assert capsys.readouterr().err == f"slideloom: interrupted{said}\n"
+
+
+def test_a_run_that_is_stopped_says_what_is_kept_and_how_to_go_on() -> None:
+    assert kept_when_interrupted(redo=False, dry_run=False) == "finished slides are kept, run again to go on"
+    assert kept_when_interrupted(redo=True, dry_run=False) == (
+        "finished slides are kept, run again without --redo to go on"
+    )
+    assert kept_when_interrupted(redo=False, dry_run=True) == "nothing was written"
 
 
 def test_tiles_writes_csv_and_geojson(analytic: WriteSlide, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from slideloom.base.storing import storing_in
+from slideloom.base.temporary import partial_path
 from slideloom.extraction.output_folder import OutputFolder
 from slideloom.pipeline.file import pipeline_from_table
 from slideloom.pipeline.pipeline import Pipeline
@@ -58,7 +59,7 @@ def _made_slide(out: Path) -> Path:
     if not path.exists():
         console().print("making a demo slide (tissue, glass, a pen mark, an out-of-focus patch) ...")
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name("unfinished-demo.svs")
+        unfinished = partial_path(path)
         truth = write_demo_slide(unfinished)
         save_truth(truth, path.with_suffix(".truth"))
         unfinished.replace(path)

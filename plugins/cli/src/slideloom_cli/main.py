@@ -29,9 +29,10 @@ FAILED, USAGE, INTERRUPTED = 1, 2, 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 only if all went well."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    chosen = argparse.Namespace()
     try:
         parser = _parser(words)
-        chosen = parser.parse_args(words)
+        parser.parse_args(words, chosen)
         logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
         if not hasattr(chosen, "run_command"):
             parser.print_help()
@@ -41,7 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"slideloom: {error}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
-        print("slideloom: interrupted; finished slides are kept, run again to go on", file=sys.stderr)
+        said = getattr(chosen, "interrupted", "")
+        print(f"slideloom: interrupted{said and f'; {said}'}", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output went away, as `head` does
         sys.stderr.close()

@@ -122,7 +122,7 @@ def run_project(chosen: argparse.Namespace) -> int:
 
 def _extract(project: Project, chosen: argparse.Namespace) -> int:
     from slideloom_cli.display import RunDisplay, print_json, print_summary
-    from slideloom_cli.extract import exit_code
+    from slideloom_cli.extract import exit_code, kept_when_interrupted
 
     options: dict[str, Any] = {name: getattr(chosen, name) for name in (*_NUMBERS, *_TEXTS)}
     options.update({name: True for name in _FLAGS if getattr(chosen, name)})
@@ -136,6 +136,7 @@ def _extract(project: Project, chosen: argparse.Namespace) -> int:
         options["roi_filter_method"] = tile_share(chosen.roi_filter)
     given = {name: value for name, value in options.items() if value is not None}
     count = len(_dataset(project, chosen, tile_px=1, tile_um=1.0).slide_paths())
+    chosen.interrupted = kept_when_interrupted(redo=chosen.redo, dry_run=chosen.dry_run)
     display = RunDisplay(count, quiet=chosen.quiet)
     with display.shown():
         report = project.extract_tiles(
