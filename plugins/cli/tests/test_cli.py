@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -35,6 +36,92 @@ def test_extract_returns_0_and_prints_a_report_for_programs(
     assert code == 0
     assert report["slides"][0]["written"] == report["slides"][0]["planned"] > 0
     assert "tiles" in printed.err
+
+
+# Its filter prints in every way there is.
+LOUD = """
+import atexit, ctypes, os, subprocess, sys
+from sys import stdout as kept
+from typing import ClassVar
+import attrs, numpy as np
+from slideloom import Settings, TileFilter, Verdict, hookimpl
+
+atexit.register(lambda: print("said at exit"))
+
+@attrs.frozen
+class Loud(Settings[TileFilter]):
+    "Prints."
+    name: ClassVar[str] = "loud"
+    def build(self):
+        return LoudFilter()
+
+class LoudFilter(TileFilter):
+    def check(self, batch):
+        print("said by print")
+        kept.write("said by who kept the stream\\n")
+        os.write(1, b"said by the system\\n")
+        subprocess.run([sys.executable, "-c", "print('said by another process')"], check=True)
+        if os.name != "nt":
+            ctypes.CDLL(None).printf(b"said by native code\\n")
+        return Verdict(keep=np.ones(len(batch), bool), score=np.zeros(len(batch), np.float32))
+
+@hookimpl
+def slideloom_tile_filters():
+    return [Loud]
+"""
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_json_is_one_document_whatever_steps_print(
+    raw: Callable[..., None], analytic: WriteSlide, tmp_path: Path, jobs: int
+) -> None:
+    raw("loud_plugin", LOUD)
+    slides = [str(analytic(name, width=400, height=400)) for name in "ab"]
+    options = [*TILES, "--filter", "loud", "--jobs", str(jobs), "--out", str(tmp_path / "out"), "--json"]
+
+    done = subprocess.run(
+        [sys.executable, "-m", "slideloom", "extract", *slides, *options], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert [slide["status"] for slide in json.loads(done.stdout)["slides"]] == ["done", "done"]
+    for way in ("by print", "by who kept the stream", "by the system", "by another process", "at exit"):
+        assert f"said {way}\n" in done.stderr
+    if os.name != "nt":
+        assert "said by native code\n" in done.stderr
+
+
+def test_json_is_one_document_in_the_same_process_too(
+    raw: Callable[..., None], analytic: WriteSlide, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    raw("loud_plugin", LOUD.replace("atexit.register", "print"))  # this process ends after the test
+
+    main(["extract", str(analytic()), *TILES, "--filter", "loud", "--out", str(tmp_path / "out"), "--json"])
+
+    printed = capfd.readouterr()
+    assert json.loads(printed.out)["slides"][0]["status"] == "done"
+    assert "said by print\n" in printed.err
+    assert "said by the system\n" in printed.err
+
+
+def test_nothing_is_on_standard_output_where_a_run_with_json_is_refused(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["extract", "gone.svs", *TILES, "--out", str(tmp_path), "--qc", "nothing", "--json"]) == 1
+
+    assert capfd.readouterr().out == ""
+
+
+def test_json_is_ascii_where_standard_output_takes_no_other_text(
+    analytic: WriteSlide, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="cp1252", newline="\n")
+    monkeypatch.setattr("sys.stdout", stream)
+
+    main(["info", str(analytic("切片😀")), "--json"])
+
+    stream.flush()
+    assert json.loads(stream.buffer.getvalue().decode("ascii"))["slide"] == "切片😀"
 
 
 def test_a_failed_slide_is_named_with_its_reason_and_the_exit_code_is_1(

@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
-from slideloom.base.storing import utf8
 from slideloom.steps.reports import RunReport, SlideReport
 
 
 def console() -> Console:
     """Standard error, so that standard output stays free for what a program reads."""
     return Console(stderr=True, highlight=False)
-
-
-def print_json(value: Mapping[str, Any] | list[Any]) -> None:
-    """A value as JSON on standard output."""
-    takes_any_text = (sys.stdout.encoding or "utf-8").lower().replace("_", "-") in ("utf-8", "utf8")
-    text = json.dumps(value, indent=2, ensure_ascii=not takes_any_text)
-    sys.stdout.write(utf8(text).decode() + "\n")
 
 
 class RunDisplay:

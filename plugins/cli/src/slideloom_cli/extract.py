@@ -76,7 +76,8 @@ def _run(pipeline: Pipeline, *, base: Path | None, out: Path, chosen: argparse.N
     from slideloom.running.find_slides import require_slides, slides_of
     from slideloom.running.run import run_pipeline
 
-    from slideloom_cli.display import RunDisplay, print_json, print_summary
+    from slideloom_cli.display import RunDisplay, print_summary
+    from slideloom_cli.output import print_json
 
     if chosen.params is not None:
         from slideloom import load_params  # of the cohort distribution

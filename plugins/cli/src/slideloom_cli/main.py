@@ -7,10 +7,13 @@ import io
 import logging
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from importlib import import_module
 
 from slideloom import __version__
 from slideloom.base.errors import SlideloomError
+
+from slideloom_cli.output import end_output, standard_output_for_json
 
 _COMMANDS = {
     "extract": ("slideloom_cli.extract", "cut slides into tiles, with options on the command line"),
@@ -37,7 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not hasattr(chosen, "run_command"):
             parser.print_help()
             return USAGE
-        code: int = chosen.run_command(chosen)
+        with standard_output_for_json() if getattr(chosen, "json", False) else nullcontext():
+            code: int = chosen.run_command(chosen)
     except SlideloomError as error:
         print(f"slideloom: {error}", file=sys.stderr)
         return FAILED
@@ -57,7 +61,9 @@ def entry() -> None:
         sys.stdout.reconfigure(
             errors="backslashreplace"
         )  # names of files may be no text, and a terminal may lack letters
-    sys.exit(main())
+    code = main()
+    end_output()
+    sys.exit(code)
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:

@@ -121,8 +121,9 @@ def run_project(chosen: argparse.Namespace) -> int:
 
 
 def _extract(project: Project, chosen: argparse.Namespace) -> int:
-    from slideloom_cli.display import RunDisplay, print_json, print_summary
+    from slideloom_cli.display import RunDisplay, print_summary
     from slideloom_cli.extract import exit_code, kept_when_interrupted
+    from slideloom_cli.output import print_json
 
     options: dict[str, Any] = {name: getattr(chosen, name) for name in (*_NUMBERS, *_TEXTS)}
     options.update({name: True for name in _FLAGS if getattr(chosen, name)})
