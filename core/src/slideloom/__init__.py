@@ -22,7 +22,7 @@ _HOMES = {
     "slideloom.base.files": ("FileState",),
     "slideloom.base.geometry": ("Box", "Mask", "Point", "Rgb", "RgbBatch", "Size"),
     "slideloom.base.scratch": ("Scratch",),
-    "slideloom.base.storing": ("file_name", "path_inside", "storing_in", "sync_path", "write_whole"),
+    "slideloom.base.storing": ("file_name", "path_inside", "storing_in", "sync_path", "utf8", "write_whole"),
     "slideloom.base.temporary": ("discard_path", "partial_path"),
     "slideloom.pixels.gray": ("gray_counter",),
     "slideloom.pixels.mosaic": ("Mosaic",),
@@ -124,6 +124,7 @@ if TYPE_CHECKING:
         path_inside as path_inside,
         storing_in as storing_in,
         sync_path as sync_path,
+        utf8 as utf8,
         write_whole as write_whole,
     )
     from slideloom.base.temporary import discard_path as discard_path, partial_path as partial_path

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 from slideloom.base.errors import ConfigError
 from slideloom.plugins.shorthand import step_table
+from slideloom_cli.extract import kept_when_interrupted
 from slideloom_cli.main import main
 
 WriteSlide = Callable[..., Path]
@@ -34,6 +36,92 @@ def test_extract_returns_0_and_prints_a_report_for_programs(
     assert code == 0
     assert report["slides"][0]["written"] == report["slides"][0]["planned"] > 0
     assert "tiles" in printed.err
+
+
+# Its filter prints in every way there is.
+LOUD = """
+import atexit, ctypes, os, subprocess, sys
+from sys import stdout as kept
+from typing import ClassVar
+import attrs, numpy as np
+from slideloom import Settings, TileFilter, Verdict, hookimpl
+
+atexit.register(lambda: print("said at exit"))
+
+@attrs.frozen
+class Loud(Settings[TileFilter]):
+    "Prints."
+    name: ClassVar[str] = "loud"
+    def build(self):
+        return LoudFilter()
+
+class LoudFilter(TileFilter):
+    def check(self, batch):
+        print("said by print")
+        kept.write("said by who kept the stream\\n")
+        os.write(1, b"said by the system\\n")
+        subprocess.run([sys.executable, "-c", "print('said by another process')"], check=True)
+        if os.name != "nt":
+            ctypes.CDLL(None).printf(b"said by native code\\n")
+        return Verdict(keep=np.ones(len(batch), bool), score=np.zeros(len(batch), np.float32))
+
+@hookimpl
+def slideloom_tile_filters():
+    return [Loud]
+"""
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_json_is_one_document_whatever_steps_print(
+    raw: Callable[..., None], analytic: WriteSlide, tmp_path: Path, jobs: int
+) -> None:
+    raw("loud_plugin", LOUD)
+    slides = [str(analytic(name, width=400, height=400)) for name in "ab"]
+    options = [*TILES, "--filter", "loud", "--jobs", str(jobs), "--out", str(tmp_path / "out"), "--json"]
+
+    done = subprocess.run(
+        [sys.executable, "-m", "slideloom", "extract", *slides, *options], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert [slide["status"] for slide in json.loads(done.stdout)["slides"]] == ["done", "done"]
+    for way in ("by print", "by who kept the stream", "by the system", "by another process", "at exit"):
+        assert f"said {way}\n" in done.stderr
+    if os.name != "nt":
+        assert "said by native code\n" in done.stderr
+
+
+def test_json_is_one_document_in_the_same_process_too(
+    raw: Callable[..., None], analytic: WriteSlide, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    raw("loud_plugin", LOUD.replace("atexit.register", "print"))  # this process ends after the test
+
+    main(["extract", str(analytic()), *TILES, "--filter", "loud", "--out", str(tmp_path / "out"), "--json"])
+
+    printed = capfd.readouterr()
+    assert json.loads(printed.out)["slides"][0]["status"] == "done"
+    assert "said by print\n" in printed.err
+    assert "said by the system\n" in printed.err
+
+
+def test_nothing_is_on_standard_output_where_a_run_with_json_is_refused(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["extract", "gone.svs", *TILES, "--out", str(tmp_path), "--qc", "nothing", "--json"]) == 1
+
+    assert capfd.readouterr().out == ""
+
+
+def test_json_is_ascii_where_standard_output_takes_no_other_text(
+    analytic: WriteSlide, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="cp1252", newline="\n")
+    monkeypatch.setattr("sys.stdout", stream)
+
+    main(["info", str(analytic("切片😀")), "--json"])
+
+    stream.flush()
+    assert json.loads(stream.buffer.getvalue().decode("ascii"))["slide"] == "切片😀"
 
 
 def test_a_failed_slide_is_named_with_its_reason_and_the_exit_code_is_1(
@@ -202,6 +290,37 @@ def test_a_plugin_adds_a_command(raw: Callable[..., None], capsys: pytest.Captur
 
     assert main(["hello", "you"]) == 7
     assert capsys.readouterr().out == "hello you\n"
+
+
+@pytest.mark.parametrize(("kept", "said"), [("", ""), ("half is kept", "; half is kept")])
+def test_a_command_that_is_stopped_says_what_is_true_of_it(
+    raw: Callable[..., None], capsys: pytest.CaptureFixture[str], kept: str, said: str
+) -> None:
+    raw(
+        "stop_plugin",
+        f"""
+        from slideloom import Command, hookimpl
+
+        def run(chosen):
+            chosen.interrupted = {kept!r}
+            raise KeyboardInterrupt
+
+        @hookimpl
+        def slideloom_commands():
+            return [Command(name="stop", help="stop", configure=lambda parser: None, run=run)]
+        """,
+    )
+
+    assert main(["stop"]) == 130
+    assert capsys.readouterr().err == f"slideloom: interrupted{said}\n"
+
+
+def test_a_run_that_is_stopped_says_what_is_kept_and_how_to_go_on() -> None:
+    assert kept_when_interrupted(redo=False, dry_run=False) == "finished slides are kept, run again to go on"
+    assert kept_when_interrupted(redo=True, dry_run=False) == (
+        "finished slides are kept, run again without --redo to go on"
+    )
+    assert kept_when_interrupted(redo=False, dry_run=True) == "nothing was written"
 
 
 def test_tiles_writes_csv_and_geojson(analytic: WriteSlide, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

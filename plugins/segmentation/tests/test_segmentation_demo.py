@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import re
 import shlex
@@ -77,6 +78,40 @@ def test_the_command_trains_resumes_and_predicts(
     assert path.stat().st_mtime >= started - 1
     areas = [from_geojson(feature["geometry"]).area for feature in json.loads(path.read_text())["features"]]
     assert all(area * slide.info.mpp.x**2 / 1e6 > 0.025 for area in areas)
+
+
+class StopsAt(io.StringIO):
+    """A terminal at which somebody types Ctrl-C when a word appears."""
+
+    def __init__(self, word: str) -> None:
+        super().__init__()
+        self._word = word
+
+    def write(self, text: str) -> int:
+        if self._word in text:
+            raise KeyboardInterrupt
+        return super().write(text)
+
+
+def test_a_stopped_training_tells_how_to_go_on_once_there_is_something_to_go_on_from(
+    demo_svs: tuple[Slide, Regions], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slide, regions = demo_svs
+    pytest.importorskip("slideloom_roi", reason="reading a folder of regions needs slideloom-roi")
+    main = pytest.importorskip("slideloom_cli.main").main
+    (tmp_path / "rois").mkdir()
+    write_regions_geojson(tmp_path / "rois" / f"{slide.info.name}.geojson", regions)
+    words = ("train", slide.info.path, "--regions", tmp_path / "rois", "--out", tmp_path / "model", *OPTIONS)
+    train = ["segment", *map(str, words), "--labels", "tissue"]
+
+    monkeypatch.setattr("sys.stderr", terminal := StopsAt("epoch 1"))
+    code = main(train)
+
+    assert code == 130
+    assert terminal.getvalue().endswith(
+        "slideloom: interrupted; finished epochs are kept, --resume goes on after the last one\n"
+    )
+    assert main([*train, "--resume"]) == 0
 
 
 def test_the_command_names_slides_without_regions(demo_svs: tuple[Slide, Regions], tmp_path: Path) -> None:

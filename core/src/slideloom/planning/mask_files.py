@@ -14,7 +14,7 @@ import numpy as np
 
 from slideloom.base.errors import SlideError
 from slideloom.base.geometry import Box, Mask, Size
-from slideloom.base.storing import storing_in, write_whole
+from slideloom.base.storing import storing_in, utf8, write_whole
 from slideloom.slides.info import SlideInfo
 from slideloom.steps.slide_qc import QcKind, QcResult
 
@@ -113,7 +113,7 @@ def save_mask(
     beside = path.with_suffix(".json")
     with storing_in(path.parent):
         write_whole(path, content)
-        write_whole(beside, text.encode())
+        write_whole(beside, utf8(text))
     return path, beside
 
 

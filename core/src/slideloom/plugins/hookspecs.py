@@ -36,7 +36,9 @@ class Command:
         name: as typed after `slideloom`.
         help: one line.
         configure: adds the command's arguments to its parser.
-        run: does the work and returns the exit code; imports what is heavy.
+        run: does the work and returns the exit code; imports what is heavy. Where Ctrl-C stops it, `slideloom` says
+            "interrupted" and the text that `run` has put into `interrupted` of its arguments by then, if any: what is
+            kept, and how to go on.
     """
 
     name: str

@@ -95,10 +95,10 @@ def _check_earlier(folder: OutputFolder, pipeline: Pipeline) -> None:
     """Refuse a folder that holds tiles made with other settings."""
     try:
         earlier = json.loads(folder.pipeline.read_text(encoding="utf-8"))
-        digest, table = earlier["digest"], earlier["pipeline"]
+        digest, table = earlier["digest"], dict(earlier["pipeline"])
     except FileNotFoundError:
         return
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         log.warning("%s: cannot be read (%s); slides are compared one by one", folder.pipeline, error)
         return
     if digest == pipeline.digest() or pipeline.run.redo or not _holds_tiles(folder):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from slideloom.base.csv_tables import csv_text
-from slideloom.base.storing import storing_in, write_whole
+from slideloom.base.storing import storing_in, utf8, write_whole
 from slideloom.planning.deciding import BLUR_BURDEN_WARNING
 from slideloom.steps.reports import RunReport, SlideReport
 
@@ -17,7 +17,7 @@ def write_errors(path: Path, run: RunReport) -> None:
             path.unlink(missing_ok=True)
             return
         table = csv_text(("slide", "path", "error"), ((r.slide, r.path, r.error) for r in run.failed))
-        write_whole(path, table.encode())
+        write_whole(path, utf8(table))
 
 
 def write_burden(root: Path, run: RunReport) -> None:
@@ -34,6 +34,6 @@ def write_burden(root: Path, run: RunReport) -> None:
         with storing_in(folder):
             if reports:
                 lines = [f"{report.slide},{report.blur_burden:.4f}\n" for report in reports]
-                write_whole(path, "".join(lines).encode())
+                write_whole(path, utf8("".join(lines)))
             else:
                 path.unlink(missing_ok=True)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Literal
+from functools import cache
+from pathlib import Path, PurePosixPath
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import attrs
 from attrs import field, frozen
@@ -90,17 +92,63 @@ class SlideReport:
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> SlideReport:
-        """The report out of `as_table`'s values; keys of newer versions are left out."""
-        names = {attribute.name for attribute in attrs.fields(cls)}
+        """The report out of `as_table`'s values; keys of newer versions are left out.
+
+        Raises:
+            ValueError: they are no report: a value is missing or of another kind, or the counts do not add up.
+        """
+        if not isinstance(table, Mapping):
+            raise ValueError(f"wanted a table, not {table!r:.60}")
+        kinds = _kinds()
         values: dict[str, Any] = {
-            key: tuple(item) if isinstance(item, list) else item for key, item in table.items() if key in names
+            key: tuple(item) if isinstance(item, list) else item for key, item in table.items() if key in kinds
         }
-        return cls(**values)
+        for key, value in values.items():
+            if not _is_of(kinds[key], value):
+                raise ValueError(f"{key} cannot be {value!r:.60}")
+        for key in ("slide", "path", "status"):
+            if key not in values:
+                raise ValueError(f"{key} is missing")
+        report = cls(**values)
+        if report.status != "failed" and not report.is_accounted:
+            raise ValueError("the counts of its tiles do not add up")
+        for output in report.outputs:
+            if PurePosixPath(output).is_absolute() or ".." in PurePosixPath(output).parts:
+                raise ValueError(f"outputs: {output!r} is not in the output folder")
+        return report
 
     @classmethod
     def load(cls, path: Path) -> SlideReport:
-        """The report stored at `path`."""
+        """The report stored at `path`.
+
+        Raises:
+            OSError: it cannot be read.
+            ValueError: it is damaged.
+        """
         return cls.from_table(json.loads(path.read_text(encoding="utf-8")))
+
+
+@cache
+def _kinds() -> Mapping[str, Any]:
+    """The annotation of each value of a slide's report."""
+    return get_type_hints(SlideReport)
+
+
+def _is_of(kind: Any, value: Any) -> bool:
+    """True if a value that JSON gave, with lists as tuples, is of the kind that an annotation names."""
+    base, inner = get_origin(kind), get_args(kind)
+    if base is UnionType:
+        return any(_is_of(each, value) for each in inner)
+    if base is Literal:
+        return value in inner
+    if base is tuple:
+        kinds = inner[:1] * len(value) if isinstance(value, tuple) and inner[1:] == (...,) else inner
+        return isinstance(value, tuple) and len(value) == len(kinds) and all(map(_is_of, kinds, value))
+    if isinstance(base, type) and issubclass(base, Mapping):
+        return isinstance(value, Mapping) and all(_is_of(inner[1], item) for item in value.values())
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, (int, float) if kind is float else kind)
 
 
 @frozen

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from slideloom.base.storing import storing_in
+from slideloom.base.temporary import partial_path
 from slideloom.extraction.output_folder import OutputFolder
 from slideloom.pipeline.flags import add_flags, given_flags
 from slideloom.pipeline.from_words import pipeline_from_words
@@ -63,7 +64,7 @@ def _made_slide(out: Path) -> Path:
     if not path.exists():
         console().print("making a demo slide (tissue, glass, a pen mark, an out-of-focus patch) ...")
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name("unfinished-demo.svs")
+        unfinished = partial_path(path)
         truth = write_demo_slide(unfinished)
         save_truth(truth, path.with_suffix(".truth"))
         unfinished.replace(path)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -18,12 +15,6 @@ from slideloom.steps.reports import RunReport, SlideReport
 def console() -> Console:
     """Standard error, so that standard output stays free for what a program reads."""
     return Console(stderr=True, highlight=False)
-
-
-def print_json(value: Mapping[str, Any] | list[Any]) -> None:
-    """A value as JSON on standard output."""
-    json.dump(value, sys.stdout, indent=2, ensure_ascii=False)
-    sys.stdout.write("\n")
 
 
 class RunDisplay:

@@ -81,7 +81,8 @@ def _run(pipeline: Pipeline, *, base: Path | None, out: Path, chosen: argparse.N
     from slideloom.running.find_slides import require_slides, slides_of
     from slideloom.running.run import run_pipeline
 
-    from slideloom_cli.display import RunDisplay, print_json, print_summary
+    from slideloom_cli.display import RunDisplay, print_summary
+    from slideloom_cli.output import print_json
 
     if chosen.params is not None:
         from slideloom import load_params  # of the cohort distribution
@@ -91,6 +92,7 @@ def _run(pipeline: Pipeline, *, base: Path | None, out: Path, chosen: argparse.N
     require_slides(slides)
     with storing_in(out):
         out.mkdir(parents=True, exist_ok=True)
+    chosen.interrupted = kept_when_interrupted(redo=pipeline.run.redo, dry_run=chosen.dry_run)
     display = RunDisplay(len(slides), quiet=chosen.quiet)
     with display.shown():
         report = run_pipeline(
@@ -101,6 +103,13 @@ def _run(pipeline: Pipeline, *, base: Path | None, out: Path, chosen: argparse.N
     if chosen.json:
         print_json(report.as_table())
     return exit_code(report)
+
+
+def kept_when_interrupted(*, redo: bool, dry_run: bool) -> str:
+    """What is true of a run that Ctrl-C stops."""
+    if dry_run:
+        return "nothing was written"
+    return f"finished slides are kept, run again {'without --redo ' if redo else ''}to go on"
 
 
 def print_report_path(pipeline: Pipeline, out: Path) -> None:

@@ -28,7 +28,7 @@ from slideloom.settings.options import OptionInfo, help_text, options_of
 from slideloom.slides.resolution import find_resolution
 from slideloom.slides.slide import Slide
 
-from slideloom_cli.display import print_json
+from slideloom_cli.output import print_json
 
 
 def configure_info(parser: argparse.ArgumentParser) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from importlib import import_module
 
 from slideloom import __version__
 from slideloom.base.errors import SlideloomError
+
+from slideloom_cli.output import end_output, standard_output_for_json
 
 _COMMANDS = {
     "extract": ("slideloom_cli.extract", "cut slides into tiles, with options on the command line"),
@@ -28,19 +32,22 @@ FAILED, USAGE, INTERRUPTED = 1, 2, 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 only if all went well."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    chosen = argparse.Namespace()
     try:
         parser = _parser(words)
-        chosen = parser.parse_args(words)
+        parser.parse_args(words, chosen)
         logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
         if not hasattr(chosen, "run_command"):
             parser.print_help()
             return USAGE
-        code: int = chosen.run_command(chosen)
+        with standard_output_for_json() if getattr(chosen, "json", False) else nullcontext():
+            code: int = chosen.run_command(chosen)
     except SlideloomError as error:
         print(f"slideloom: {error}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
-        print("slideloom: interrupted; finished slides are kept, run again to go on", file=sys.stderr)
+        said = getattr(chosen, "interrupted", "")
+        print(f"slideloom: interrupted{said and f'; {said}'}", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output went away, as `head` does
         sys.stderr.close()
@@ -50,7 +57,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def entry() -> None:
     """The console script."""
-    sys.exit(main())
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(
+            errors="backslashreplace"
+        )  # names of files may be no text, and a terminal may lack letters
+    code = main()
+    end_output()
+    sys.exit(code)
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from slideloom.base.errors import ConfigError
-from slideloom.base.storing import storing_in, write_whole
+from slideloom.base.storing import storing_in, utf8, write_whole
 from slideloom.drawing.geojson import write_tiles_geojson
 from slideloom.planning.opening import open_slide
 from slideloom.planning.plan import plan_slide
@@ -65,7 +65,7 @@ def _write(prepared: PreparedSlide, out: Path | None, *, kept_only: bool) -> Non
         return
     with storing_in(out.parent):
         if out.suffix.lower() == ".csv":
-            write_whole(out, frame_csv(frame).encode())
+            write_whole(out, utf8(frame_csv(frame)))
             return
         try:
             content = frame.to_parquet(index=False)

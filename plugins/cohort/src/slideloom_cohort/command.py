@@ -8,7 +8,7 @@ from pathlib import Path
 
 import attrs
 from slideloom.base.errors import ConfigError
-from slideloom.base.storing import storing_in, write_whole
+from slideloom.base.storing import storing_in, utf8, write_whole
 from slideloom.pipeline.flags import add_flags, given_flags
 from slideloom.pipeline.fronts import FLAGS
 from slideloom.pipeline.words import named, words
@@ -107,8 +107,9 @@ def run_project(chosen: argparse.Namespace) -> int:
 
 
 def _extract(project: Project, chosen: argparse.Namespace) -> int:
-    from slideloom_cli.display import RunDisplay, print_json, print_summary
-    from slideloom_cli.extract import exit_code
+    from slideloom_cli.display import RunDisplay, print_summary
+    from slideloom_cli.extract import exit_code, kept_when_interrupted
+    from slideloom_cli.output import print_json
 
     wanted = Extraction(
         options={"report": not chosen.no_report, **given_flags(chosen, (*words(), *step_words()))},
@@ -123,6 +124,7 @@ def _extract(project: Project, chosen: argparse.Namespace) -> int:
         front=_FRONT,
     )
     work = work_of(project, wanted, params=chosen.params, filters=_filters(chosen.filter), sources=chosen.source)
+    chosen.interrupted = kept_when_interrupted(redo=chosen.redo, dry_run=chosen.dry_run)
     display = RunDisplay(sum(len(part.slides) for part in work), quiet=chosen.quiet)
     with display.shown():
         report = do_work(work, project.root, dry_run=chosen.dry_run, progress=display.tiles, on_slide=display.slide)
@@ -154,7 +156,7 @@ def _tiles(project: Project, chosen: argparse.Namespace) -> int:
         sys.stdout.write(text)
     else:
         with storing_in(chosen.out.parent):
-            write_whole(chosen.out, text.encode())
+            write_whole(chosen.out, utf8(text))
     return 0
 
 

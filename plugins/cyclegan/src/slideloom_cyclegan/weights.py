@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from slideloom import ConfigError, PluginError
+from slideloom import ConfigError, PluginError, write_whole
 from torch import Tensor
 
 from slideloom_cyclegan.generator import ResnetGenerator, empty_generator
@@ -137,10 +137,7 @@ def check_digest(path: Path, *, record: Path, key: str) -> str:
             "replaced: delete it to download it again, or remove its line from the record if you trust it"
         )
     if key not in known:
-        record.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = record.with_suffix(".part")
-        unfinished.write_text(json.dumps({**known, key: digest}, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        unfinished.replace(record)
+        write_whole(record, (json.dumps({**known, key: digest}, indent=1, sort_keys=True) + "\n").encode())
     return digest
 
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import threading
 from pathlib import Path
 
-from slideloom import ConfigError
+from slideloom import ConfigError, write_whole
 
 REPOSITORY = "jamesdolezal/deepfocus"
 CHECKPOINT = "ver5"
@@ -73,10 +72,8 @@ def _verify(paths: list[Path], record: Path) -> None:
                 f"again, or {record} if the change is meant"
             )
     if any(name not in known for name in found):
-        record.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = record.with_name(f"{record.name}.{os.getpid()}")
-        unfinished.write_text(json.dumps({"repository": REPOSITORY, "sha256": {**known, **found}}, indent=1) + "\n")
-        unfinished.replace(record)
+        table = {"repository": REPOSITORY, "sha256": {**known, **found}}
+        write_whole(record, (json.dumps(table, indent=1) + "\n").encode())
 
 
 def _known(record: Path) -> dict[str, str]:

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from slideloom import OutputError, SlideReport, csv_text, open_table, storing_in, unguarded, write_whole
+from slideloom import OutputError, SlideReport, csv_text, open_table, storing_in, unguarded, utf8, write_whole
 
 from slideloom_report.cohort import Cohort
 from slideloom_report.files import unused
@@ -44,7 +44,7 @@ def write_tables(cohort: Cohort, *, stamp: str) -> list[Path]:
             high = [slide for slide in slides if slide in cohort.blurred]
             if high:
                 warnings = unused(folder / f"warn_report-{stamp}.txt")
-                write_whole(warnings, "".join(f"{s.path},{s.blur_burden}\n" for s in high).encode())
+                write_whole(warnings, utf8("".join(f"{s.path},{s.blur_burden}\n" for s in high)))
                 paths.append(warnings)
     return paths
 
@@ -106,4 +106,4 @@ def _earlier(path: Path, replaced: set[str]) -> list[dict[str, str]]:
 
 
 def _text(rows: Iterable[Mapping[str, Any]], earlier: Iterable[Mapping[str, str]]) -> bytes:
-    return csv_text(COLUMNS, ([row[name] for name in COLUMNS] for row in (*rows, *earlier))).encode()
+    return utf8(csv_text(COLUMNS, ([row[name] for name in COLUMNS] for row in (*rows, *earlier))))

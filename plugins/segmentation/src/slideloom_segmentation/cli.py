@@ -65,6 +65,10 @@ SEGMENT = Command(
 def _train(args: argparse.Namespace) -> int:
     from slideloom_segmentation.training import train  # heavy, so only here
 
+    def tell(report: EpochReport) -> None:
+        args.interrupted = "finished epochs are kept, --resume goes on after the last one"
+        _tell(report)
+
     config = _options(args, SegmentConfig)
     with ExitStack() as opened:
         slides = [opened.enter_context(_opened(path, args.slide_mpp)) for path in args.slides]
@@ -75,7 +79,7 @@ def _train(args: argparse.Namespace) -> int:
                 f"{args.regions}: no region file for {', '.join(without)}; add it, or leave the slide out"
             )
         known = [found for found in regions if found is not None]
-        print(train(config, slides=slides, regions=known, out=args.out, resume=args.resume, progress=_tell))
+        print(train(config, slides=slides, regions=known, out=args.out, resume=args.resume, progress=tell))
     return 0
 
 
@@ -83,6 +87,7 @@ def _predict(args: argparse.Namespace) -> int:
     from slideloom_segmentation.predicting import predict  # heavy, so only here
 
     def tell(path: Path, regions: Regions) -> None:
+        args.interrupted = "the regions of finished slides are kept"
         print(f"{path}: {len(regions.items)} regions", file=sys.stderr)
 
     settings = _options(args, SegmentRoi)

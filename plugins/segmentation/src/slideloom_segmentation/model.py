@@ -15,7 +15,7 @@ from attrs import frozen
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from slideloom import ConfigError, FileState, Size, Slide, torch_device
+from slideloom import ConfigError, FileState, Size, Slide, partial_path, torch_device, write_whole
 from torch import Tensor, nn
 
 from slideloom_segmentation.networks import build_network
@@ -151,15 +151,16 @@ def save_model(folder: Path, *, facts: Facts, state: Mapping[str, Tensor], train
         training: plain values.
     """
     table = _table(facts)
-    unfinished = folder / "model.part"
+    weights = folder / "model.safetensors"
+    unfinished = partial_path(weights)
     save_file(
         {name: value.detach().cpu().contiguous() for name, value in state.items()},
         unfinished,
         metadata={_KEY: json.dumps(table, sort_keys=True)},
     )
-    unfinished.replace(folder / "model.safetensors")
+    unfinished.replace(weights)
     text = json.dumps({**table, "training": training}, indent=1, sort_keys=True)
-    (folder / PARAMS).write_text(text + "\n", encoding="utf-8")
+    write_whole(folder / PARAMS, f"{text}\n".encode())
 
 
 def _table(facts: Facts) -> dict[str, Any]:

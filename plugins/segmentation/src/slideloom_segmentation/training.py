@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from attrs import frozen
 from numpy.typing import NDArray
-from slideloom import ConfigError, OutputError, Regions, Rgb, Slide, open_slide, torch_device
+from slideloom import ConfigError, OutputError, Regions, Rgb, Slide, open_slide, partial_path, torch_device
 from torch import Tensor
 from torch.nn import functional
 
@@ -170,7 +170,7 @@ class _Trainer:
 
     def store(self, out: Path) -> None:
         """Write the checkpoint: tensors, numbers and text only."""
-        unfinished = out / f"{CHECKPOINT}.part"
+        unfinished = partial_path(out / CHECKPOINT)
         state = {
             "config": _text(self._config),
             "reports": json.dumps([attrs.asdict(report) for report in self._reports]),

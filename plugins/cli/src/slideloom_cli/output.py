@@ -1,0 +1,72 @@
+"""Standard output, kept for one JSON document whatever else is printed."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from typing import Any, TextIO
+
+_STDOUT, _STDERR = 1, 2  # as the operating system counts them
+
+Json = Mapping[str, Any] | list[Any]
+
+# Documents that wait until nobody else prints; None where nothing is kept apart.
+_waiting: list[Json] | None = None
+
+
+def print_json(value: Json) -> None:
+    """A value as JSON on standard output; within `standard_output_for_json`, when that ends."""
+    if _waiting is None:
+        _write(value, sys.stdout)
+    else:
+        _waiting.append(value)
+
+
+@contextmanager
+def standard_output_for_json() -> Iterator[None]:
+    """Within it, what steps and libraries print goes to standard error, in native code and in new processes too."""
+    global _waiting  # noqa: PLW0603 - a process has one standard output
+    stdout, _waiting = sys.stdout, []
+    try:
+        with _descriptor_on_stderr(), redirect_stdout(sys.stderr):
+            yield
+        for value in _waiting:
+            _write(value, stdout)
+    finally:
+        _waiting = None
+
+
+def _write(value: Json, stdout: TextIO) -> None:
+    from slideloom.base.storing import utf8  # not needed to start the command
+
+    takes_any_text = (stdout.encoding or "utf-8").lower().replace("-", "") == "utf8"
+    stdout.write(utf8(json.dumps(value, indent=2, ensure_ascii=not takes_any_text)).decode() + "\n")
+
+
+@contextmanager
+def _descriptor_on_stderr() -> Iterator[None]:
+    try:
+        kept = os.dup(_STDOUT)
+    except OSError:  # it is closed: nobody can print to it
+        yield
+        return
+    try:
+        sys.stdout.flush()
+        os.dup2(_STDERR, _STDOUT)
+        yield
+    finally:
+        sys.stdout.flush()  # what was printed by those who had kept the stream itself
+        os.dup2(kept, _STDOUT)
+        os.close(kept)
+
+
+def end_output() -> None:
+    """What libraries print as the process ends is no output of the command: it goes to standard error."""
+    try:
+        sys.stdout.flush()
+        os.dup2(_STDERR, _STDOUT)
+    except (OSError, ValueError):  # one of them is closed, or its reader went away
+        return
