@@ -44,14 +44,16 @@ _HOMES = {
     "scratch": ("Scratch",),
     "selection": ("Selection", "regions_mask", "select_tiles"),
     "settings": ("Settings", "at_least", "in_range", "option", "positive"),
-    "slide": ("Level", "Resolution", "Slide", "SlideInfo", "levels_from_sizes", "slide_name"),
+    "slide": ("Level", "Resolution", "Slide", "SlideInfo", "levels_from_sizes", "same_proportions", "slide_name"),
     "stain": ("StainNormalizer",),
     "steps": (
         "Executor", "Normalized", "Normalizer", "Placement", "QcResult", "Reader", "RoiSource", "Scene", "Sink",
         "SlideQc", "TileFilter", "TileStore", "TileStores", "Verdict", "Writer",
     ),
     "storing": ("discard_path", "file_name", "partial_path", "path_inside", "storing_in", "sync_path", "write_whole"),
-    "tiff_directories": ("TiffDirectory", "TiffError", "TiffTag", "read_tiff_directories", "tiff_fault"),
+    "tiff_directories": (
+        "TiffDirectory", "TiffError", "TiffTag", "check_orientation", "read_tiff_directories", "tiff_fault",
+    ),
     "tiles": ("TileBatch", "TileGeometry", "Tiles"),
     "truncation": ("is_cut_tiff",),
     "wsi": ("WSI", "TileView"),
@@ -140,6 +142,7 @@ if TYPE_CHECKING:
         Slide as Slide,
         SlideInfo as SlideInfo,
         levels_from_sizes as levels_from_sizes,
+        same_proportions as same_proportions,
         slide_name as slide_name,
     )
     from slideloom.stain import StainNormalizer as StainNormalizer
@@ -173,6 +176,7 @@ if TYPE_CHECKING:
         TiffDirectory as TiffDirectory,
         TiffError as TiffError,
         TiffTag as TiffTag,
+        check_orientation as check_orientation,
         read_tiff_directories as read_tiff_directories,
         tiff_fault as tiff_fault,
     )

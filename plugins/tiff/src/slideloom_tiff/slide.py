@@ -21,6 +21,8 @@ from slideloom import (
     SlideInfo,
     TiffDirectory,
     TiffError,
+    TiffTag,
+    check_orientation,
     levels_from_sizes,
     read_tiff_directories,
     slide_name,
@@ -49,9 +51,12 @@ class TiffFiles(Reader):
         self._dct_scale = dct_scale
 
     def recognises(self, path: Path) -> bool:
-        """True if every level of the file is a grid of JPEG tiles."""
+        """True if every level of the file is a grid of JPEG tiles.
+
+        False for DICOM files that are TIFFs too: as TIFF, each holds one level only.
+        """
         try:
-            if not path.is_file():
+            if not path.is_file() or _is_dicom(path):
                 return False
             images = read_tiff_directories(path, TAGS)
             levels = slide_levels(images)
@@ -68,8 +73,14 @@ class TiffFiles(Reader):
             raise SlideError(f"{path.name}: cannot be read as TIFF ({error}); copy it again from its source") from error
         if levels is None:
             raise SlideError(f"{path.name}: is not a slide of JPEG tiles; let another reader open it")
+        check_orientation(path, images[0].number(TiffTag.ORIENTATION))
         offered = with_scaled(levels) if self._dct_scale else levels
         return TiffSlide(path, images, offered, cache_bytes=self._cache_bytes)
+
+
+def _is_dicom(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(132)[128:] == b"DICM"
 
 
 class TiffSlide(Slide):
