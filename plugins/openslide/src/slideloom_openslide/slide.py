@@ -27,6 +27,7 @@ from slideloom import (
 from slideloom_openslide import metadata
 from slideloom_openslide.interpolation import MARGIN_PX, NO_SHIFT, without_interpolation
 from slideloom_openslide.plain_tiff import check_plain_tiff, is_first_largest, levels_of, unusual_tiles
+from slideloom_openslide.settings import OpenSlideReader
 
 cv2.setNumThreads(1)  # the core runs one thread per row of tiles; OpenCV's own would only compete
 
@@ -43,11 +44,11 @@ class OpenSlideFiles(Reader):
     """Opens what OpenSlide knows.
 
     Args:
-        cache_bytes: decoded tiles kept in memory per open slide.
+        settings: how much memory to use.
     """
 
-    def __init__(self, *, cache_bytes: int) -> None:
-        self._cache_bytes = cache_bytes
+    def __init__(self, settings: OpenSlideReader) -> None:
+        self._settings = settings
 
     def recognises(self, path: Path) -> bool:
         """True if OpenSlide knows the format, or if the file is a TIFF cut short or damaged, so that `open` can say so.
@@ -73,7 +74,7 @@ class OpenSlideFiles(Reader):
         unusual = unusual_tiles(path)
         if unusual is not None:
             raise SlideError(unusual)
-        return OpenSlideSlide(path, cache_bytes=self._cache_bytes)
+        return OpenSlideSlide(path, cache_bytes=self._settings.cache_mb << 20)
 
 
 class OpenSlideSlide(Slide):

@@ -29,6 +29,7 @@ from slideloom import (
 from slideloom_vips.images import Level, as_rgb, check_cost, has, is_readable, opened
 from slideloom_vips.levels import Stored, levels_among
 from slideloom_vips.metadata import described
+from slideloom_vips.settings import VipsReader
 
 cv2.setNumThreads(1)  # the core runs one thread per row of tiles; OpenCV's own would only compete
 
@@ -48,11 +49,11 @@ class VipsFiles(Reader):
     """Opens TIFF, JPEG and PNG files.
 
     Args:
-        reads_at_once: reads of one level at the same time.
+        settings: how many reads of one level there may be at the same time.
     """
 
-    def __init__(self, *, reads_at_once: int) -> None:
-        self._reads_at_once = reads_at_once
+    def __init__(self, settings: VipsReader) -> None:
+        self._settings = settings
 
     def recognises(self, path: Path) -> bool:
         """True for a JPEG or PNG by its first bytes, and for a TIFF of which libvips decodes a tile, or the first row.
@@ -70,7 +71,7 @@ class VipsFiles(Reader):
 
     def open(self, path: Path) -> Slide:
         """See `Reader.open`."""
-        return VipsSlide(path, reads_at_once=self._reads_at_once)
+        return VipsSlide(path, reads_at_once=self._settings.reads_at_once)
 
 
 def _is_decoded(path: Path) -> bool:
