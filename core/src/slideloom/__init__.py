@@ -29,12 +29,14 @@ _HOMES = {
     "slideloom.pixels.resampling": ("NativeResampler", "resample"),
     "slideloom.settings.options": ("Settings", "option"),
     "slideloom.settings.ranges": ("at_least", "in_range", "positive"),
-    "slideloom.slides.info": ("Level", "Resolution", "SlideInfo", "levels_from_sizes", "slide_name"),
+    "slideloom.slides.info": (
+        "Level", "Resolution", "SlideInfo", "levels_from_sizes", "same_proportions", "slide_name",
+    ),
     "slideloom.slides.regions": ("Region", "Regions"),
     "slideloom.slides.resolution": ("finite_number", "is_plausible"),
     "slideloom.slides.slide": ("Slide",),
     "slideloom.slides.tiff_directories": (
-        "TiffDirectory", "TiffError", "TiffTag", "read_tiff_directories", "tiff_fault",
+        "TiffDirectory", "TiffError", "TiffTag", "check_orientation", "read_tiff_directories", "tiff_fault",
     ),
     "slideloom.slides.tiles": ("TileBatch", "TileGeometry", "Tiles"),
     "slideloom.slides.truncation": ("is_cut_tiff",),
@@ -176,6 +178,7 @@ if TYPE_CHECKING:
         Resolution as Resolution,
         SlideInfo as SlideInfo,
         levels_from_sizes as levels_from_sizes,
+        same_proportions as same_proportions,
         slide_name as slide_name,
     )
     from slideloom.slides.regions import Region as Region, Regions as Regions
@@ -185,6 +188,7 @@ if TYPE_CHECKING:
         TiffDirectory as TiffDirectory,
         TiffError as TiffError,
         TiffTag as TiffTag,
+        check_orientation as check_orientation,
         read_tiff_directories as read_tiff_directories,
         tiff_fault as tiff_fault,
     )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pickle
+import struct
 import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openslide
@@ -16,6 +18,7 @@ import tifffile
 from slideloom import Point, Resolution, Rgb, Size, Slide, SlideError
 from slideloom_openslide import OpenSlideReader
 from slideloom_openslide.interpolation import MARGIN_PX, without_interpolation
+from slideloom_openslide.plain_tiff import levels_of
 from slideloom_openslide.slide import flattened
 from slideloom_testing.contracts import ReaderContract
 
@@ -236,6 +239,65 @@ def test_a_slide_cut_short_is_named_with_the_remedy(real_data: Path, tmp_path: P
     assert reader.recognises(path)
     with pytest.raises(SlideError, match=r"cut\.svs.*copy it again"):
         reader.open(path)
+
+
+def write_plain(path: Path, images: Sequence[Rgb], **options: Any) -> Path:
+    """A plain tiled TIFF; all images but the first say that they are smaller versions of it."""
+    with tifffile.TiffWriter(path) as tiff:
+        for number, pixels in enumerate(images):
+            kind = {"tile": (64, 64), "photometric": "rgb", "subfiletype": int(number > 0), "metadata": None}
+            tiff.write(pixels, **{**kind, **options})
+    return path
+
+
+def test_a_label_that_openslide_takes_for_a_level_of_a_plain_tiff_is_none(tmp_path: Path) -> None:
+    label = np.full((260, 230, 3), 30, np.uint8)
+    halves = pattern(600, 400)[::2, ::2], pattern(600, 400)[::4, ::4]
+    path = write_plain(tmp_path / "a.tif", [pattern(600, 400), label, *halves])
+
+    with opened(path) as slide:
+        assert [level.size for level in slide.info.levels] == [Size(600, 400), Size(300, 200), Size(150, 100)]
+        for number, expected in enumerate([pattern(600, 400), *halves]):
+            size = slide.info.levels[number].size
+            assert np.array_equal(slide.read(Point(0, 0), number, size), expected)
+
+
+def test_a_plain_tiff_whose_first_image_is_not_the_largest_is_left_to_other_readers(tmp_path: Path) -> None:
+    path = write_plain(tmp_path / "a.tif", [np.full((260, 230, 3), 30, np.uint8), pattern(600, 400)])
+
+    assert not OpenSlideReader().build().recognises(path)
+    with pytest.raises(SlideError, match=r"a\.tif: its first image is not the largest.*reader vips"):
+        opened(path)
+
+
+@pytest.mark.parametrize("orientation", range(2, 9))
+def test_an_image_to_be_shown_turned_is_refused_by_name(tmp_path: Path, orientation: int) -> None:
+    extra = [(274, 3, 1, orientation, True)]
+    path = write_plain(tmp_path / "a.tif", [pattern(600, 400)], extratags=extra)
+
+    with pytest.raises(SlideError, match=rf"a\.tif: its orientation tag says {orientation} .*vips autorot a\.tif"):
+        opened(path)
+
+
+@pytest.mark.parametrize(("side", "words"), [(1, "1 x 64"), (16384, "16384 x 64")])
+def test_tiles_that_take_absurd_time_or_memory_are_refused(tmp_path: Path, side: int, words: str) -> None:
+    path = write_plain(tmp_path / "a.tif", [pattern(64, 64)])
+    content = path.read_bytes()
+    entry = struct.pack("<HHII", 322, 4, 1, 64)  # tile width
+    assert entry in content
+    path.write_bytes(content.replace(entry, struct.pack("<HHII", 322, 4, 1, side)))
+
+    with pytest.raises(SlideError, match=rf"a\.tif: its tiles are {words} pixels.*tiffsave"):
+        opened(path)
+
+
+@pytest.mark.parametrize("vendor", ["hamamatsu", "philips", "mirax"])
+def test_levels_of_scanners_that_pad_them_are_all_kept(vendor: str) -> None:
+    """Philips pads levels to whole tiles, so that small ones have other proportions."""
+    sizes = [Size(5000, 4000), Size(2560, 2048), Size(1536, 1024)]
+
+    assert levels_of(sizes, {"openslide.vendor": vendor}) == (0, 1, 2)
+    assert levels_of(sizes, {"openslide.vendor": "generic-tiff"}) == (0, 1)
 
 
 def test_the_real_slides_are_read_as_openslide_reads_them(real_data: Path) -> None:

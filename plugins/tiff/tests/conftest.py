@@ -26,6 +26,7 @@ class TiffLevel:
         left_out: numbers of tiles without bytes.
         damaged: numbers of tiles whose bytes are noise.
         description: of the image.
+        kind: its subfile type; 1 is a smaller version of another image.
         tags: more tags as (number, type, values).
     """
 
@@ -34,7 +35,7 @@ class TiffLevel:
     left_out: tuple[int, ...] = ()
     damaged: tuple[int, ...] = ()
     description: str = ""
-    reduced: bool = False
+    kind: int = 0
     compression: int = 7
     tags: tuple[tuple[int, int, tuple[int, ...]], ...] = ()
 
@@ -128,7 +129,7 @@ def tiff_bytes(levels: Sequence[TiffLevel], *, order: str, big: bool) -> bytes:
             body += tile
         height, width = level.rgb.shape[:2]
         tags: list[tuple[int, int, Any]] = [
-            (254, 4, (int(level.reduced),)), (256, 4, (width,)), (257, 4, (height,)), (258, 3, (8, 8, 8)),
+            (254, 4, (level.kind,)), (256, 4, (width,)), (257, 4, (height,)), (258, 3, (8, 8, 8)),
             (259, 3, (level.compression,)), (262, 3, (2 if level.rgb_photometric else 6,)), (277, 3, (3,)),
             (284, 3, (1,)), (322, 3, (TILE,)), (323, 3, (TILE,)),
             (324, offset_type, tuple(offsets)), (325, offset_type, tuple(map(len, tiles))), *level.tags,

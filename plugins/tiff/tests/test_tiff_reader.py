@@ -190,7 +190,7 @@ class TestDctScale:
     """Levels made by the JPEG decoder."""
 
     def test_they_fill_the_gaps_between_stored_levels(self, write_tiff: Any, level: Any, picture: Rgb) -> None:
-        path = write_tiff([level(picture), level(picture[::4, ::4].copy(), reduced=True)])
+        path = write_tiff([level(picture), level(picture[::4, ::4].copy(), kind=1)])
 
         with opened(path, dct_scale=True) as slide:
             sizes = [(stored.size.width, stored.size.height) for stored in slide.info.levels]

@@ -279,3 +279,125 @@ def test_a_replaced_file_is_not_read_from_memory(tmp_path: Path) -> None:
         write_tiff(path, [np.full((70, 100, 3), value, np.uint8)])
         with opened(path) as slide:
             assert (all_of(slide) == value).all()
+
+
+class TestDamage:
+    """Nothing is made up where a file cannot be decoded."""
+
+    # libtiff stops reading deflate and PackBits where a tile is full, so what it does not miss is not all there is.
+    @pytest.mark.parametrize(
+        ("compression", "part"),
+        [("jpeg", "all"), ("jpeg", "middle"), ("jpeg", "end"), ("zlib", "all"), ("lzw", "all"), ("lzw", "middle"),
+         ("lzw", "end"), ("webp", "all"), ("webp", "middle"), ("packbits", "all")],
+    )  # fmt: skip
+    def test_a_damaged_tile_is_unreadable_in_every_compression(
+        self, tmp_path: Path, compression: str, part: str
+    ) -> None:
+        rng = np.random.default_rng(5)
+        smooth = cv2.GaussianBlur(rng.integers(0, 256, (128, 192, 3)).astype(np.uint8), (0, 0), 3)
+        path = write_tiff(tmp_path / "a.tif", [smooth], compression=compression)
+        with opened(path) as slide:
+            whole = all_of(slide)
+        overwrite_tile(path, 4, part)
+
+        with opened(path) as slide:
+            found = slide.read_many([Point(x, y) for y in (0, 64) for x in (0, 64, 128)], 0, Size(64, 64))
+
+        assert "a.tif: 64x64 px at (64, 64) cannot be decoded" in str(found[4])
+        for number, tile in enumerate(found):
+            y, x = number // 3 * 64, number % 3 * 64
+            assert number == 4 or np.array_equal(tile, whole[y : y + 64, x : x + 64])
+
+    def test_damage_costs_only_its_own_tile_while_many_threads_read(self, tmp_path: Path) -> None:
+        smooth = cv2.GaussianBlur(pattern(640, 640), (0, 0), 5)
+        path = write_tiff(tmp_path / "a.tif", [smooth], compression="jpeg")
+        with opened(path) as slide:
+            whole = all_of(slide)
+        broken = {7, 31, 32, 55, 98}
+        for number in broken:
+            overwrite_tile(path, number, "end")
+        numbers = [*range(100)] * 5
+
+        def read(number: int) -> Rgb | SlideError:
+            place = Point(number % 10 * 64, number // 10 * 64)
+            return slide.read_many([place], 0, Size(64, 64))[0]
+
+        with VipsReader(reads_at_once=8).build().open(path) as slide, ThreadPoolExecutor(8) as pool:
+            found = list(pool.map(read, numbers))
+
+        for number, tile in zip(numbers, found, strict=True):
+            assert isinstance(tile, SlideError) == (number in broken)
+            if not isinstance(tile, SlideError):
+                y, x = number // 10 * 64, number % 10 * 64
+                assert np.array_equal(tile, whole[y : y + 64, x : x + 64])
+
+    @pytest.mark.parametrize("compression", ["jpeg", "zlib"])
+    def test_an_image_in_strips_with_a_damaged_one_is_unreadable_every_time(
+        self, tmp_path: Path, compression: str
+    ) -> None:
+        smooth = cv2.GaussianBlur(pattern(200, 160), (0, 0), 5)
+        path = tmp_path / "a.tif"
+        tifffile.imwrite(path, smooth, rowsperstrip=16, photometric="rgb", compression=compression, metadata=None)
+        overwrite_tile(path, 5, "middle")
+
+        with VipsReader().build().open(path) as slide:
+            for _ in range(2):
+                with pytest.raises(SlideError, match=r"a\.tif.*cannot be decoded"):
+                    slide.read(Point(0, 0), 0, Size(20, 20))
+
+    def test_a_damaged_jpeg_picture_is_unreadable(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.jpg"
+        cv2.imwrite(str(path), cv2.GaussianBlur(pattern(300, 200), (0, 0), 5))
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2 : len(content) // 2 + 200] = b"\x55" * 200
+        path.write_bytes(bytes(content))
+
+        with VipsReader().build().open(path) as slide, pytest.raises(SlideError, match=r"a\.jpg.*cannot be decoded"):
+            all_of(slide)
+
+    def test_a_tiff_whose_first_tile_is_damaged_is_still_recognised(self, tmp_path: Path) -> None:
+        path = write_tiff(tmp_path / "a.tif", [pattern(600, 400)], compression="zlib")
+        overwrite_tile(path, 0, "all")
+
+        assert VipsReader().build().recognises(path)
+
+    @pytest.mark.parametrize("codec", [9389, 34712, 34887, 50000, 50002])
+    def test_a_compression_that_libvips_does_not_decode_is_not_recognised(self, tmp_path: Path, codec: int) -> None:
+        path = write_tiff(tmp_path / "a.tif", [pattern(600, 400)], compression="zlib")
+        content = path.read_bytes()
+        entry = struct.pack("<HHI", 259, 3, 1)  # compression
+        at = content.index(entry)
+        path.write_bytes(content[: at + 8] + struct.pack("<H", codec) + content[at + 10 :])
+
+        assert not VipsReader().build().recognises(path)
+
+    def test_a_dicom_file_that_is_a_tiff_too_is_left_to_others(self, tmp_path: Path) -> None:
+        path = write_tiff(tmp_path / "a.tif", [pattern(600, 400)])
+        content = bytearray(path.read_bytes())
+        content[128:132] = b"DICM"
+        path.write_bytes(bytes(content))
+
+        assert not VipsReader().build().recognises(path)
+
+
+@pytest.mark.parametrize("orientation", [*range(1, 9)])
+def test_an_image_to_be_shown_turned_is_refused(tmp_path: Path, orientation: int) -> None:
+    path = write_tiff(tmp_path / "a.tif", [pattern(100, 70)], extratags=[(274, 3, 1, orientation, True)])
+
+    if orientation == 1:
+        with opened(path) as slide:
+            assert np.array_equal(all_of(slide), pattern(100, 70))
+    else:
+        with pytest.raises(SlideError, match=rf"a\.tif: its orientation tag says {orientation} .*vips autorot a\.tif"):
+            opened(path)
+
+
+def overwrite_tile(path: Path, number: int, part: str) -> None:
+    """All of a tile's or strip's bytes, the middle third, or the last third become another value."""
+    with tifffile.TiffFile(path) as tiff:
+        start, count = tiff.pages[0].dataoffsets[number], tiff.pages[0].databytecounts[number]
+    first, last = {"all": (0, 1), "middle": (1 / 3, 2 / 3), "end": (2 / 3, 1)}[part]
+    content = bytearray(path.read_bytes())
+    places = slice(start + int(first * count), start + int(last * count))
+    content[places] = b"\x55" * len(content[places])
+    path.write_bytes(bytes(content))

@@ -15,6 +15,7 @@ from slideloom.slides.info import SlideInfo
 from slideloom.slides.regions import Regions
 from slideloom.slides.resolution import find_resolution, read_mpp_file
 from slideloom.slides.slide import Slide
+from slideloom.slides.tiff_directories import tiff_codec
 from slideloom.steps.reader import Reader
 
 log = logging.getLogger(__name__)
@@ -104,9 +105,11 @@ def open_without_mpp(path: Path, rules: Slides, plugins: Registry | None = None)
             continue
         if recognised:
             return _open(settings, path)
+    codec = tiff_codec(path)
     broken = "; ".join([*failed, *(f"{plugin.dist}: {plugin.error}" for plugin in found.plugins if plugin.error)])
     raise UnsupportedSlide(
         f"{path.name}: no reader recognises it as a slide (tried {', '.join(tried) or 'none: no reader is installed'})"
+        + (f"; it is a TIFF in {codec}: write it again in JPEG, or install a reader that takes it" if codec else "")
         + (f"; not loaded: {broken}" if broken else "")
         + "; is it complete, and an image? `slideloom doctor` shows what is installed"
     )

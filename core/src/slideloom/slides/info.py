@@ -12,6 +12,8 @@ from slideloom.base.geometry import Box, Size
 
 # A level this much coarser than wanted is still used: scanners write 4.0003 where they mean 4.
 LEVEL_TOLERANCE = 0.01
+_PROPORTION_TOLERANCE = 0.01
+_ROUNDING_PX = 1.5
 
 
 @frozen
@@ -117,3 +119,17 @@ def levels_from_sizes(sizes: Sequence[Size]) -> tuple[Level, ...]:
 
     first = sizes[0]
     return tuple(Level(size, meant(first.width, size.width), meant(first.height, size.height)) for size in sizes)
+
+
+def same_proportions(large: Size, small: Size) -> bool:
+    """True if an image of the second size can be one of the first made smaller: a level, and no label or macro image.
+
+    Scanners crop or pad a level by some pixels, so width and height may differ by 1% or 1.5 pixels from what they
+    should be; labels and macro images never have the slide's proportions this exactly.
+    """
+    height = large.height * small.width / large.width
+    width = large.width * small.height / large.height
+    return (
+        abs(height - small.height) <= max(_ROUNDING_PX, _PROPORTION_TOLERANCE * small.height)
+        or abs(width - small.width) <= _ROUNDING_PX
+    )

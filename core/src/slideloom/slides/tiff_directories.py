@@ -20,6 +20,7 @@ import numpy as np
 from attrs import field, frozen
 from numpy.typing import NDArray
 
+from slideloom.base.errors import SlideError
 from slideloom.base.geometry import Size
 
 _MOST_DIRECTORIES = 10_000  # a slide has dozens
@@ -35,6 +36,23 @@ _WHOLE = {
     1: "u1", 2: "u1", 3: "u2", 4: "u4", 6: "i1", 7: "u1", 8: "i2", 9: "i4", 13: "u4", 16: "u8", 17: "i8", 18: "u8",
 }  # fmt: skip
 _RATIONAL = {5: "u4", 10: "i4"}
+
+_CODECS = {
+    1: "no compression", 5: "LZW", 6: "old JPEG", 7: "JPEG", 8: "deflate", 32773: "PackBits", 32946: "deflate",
+    33003: "JPEG 2000", 33004: "JPEG 2000", 33005: "JPEG 2000", 34712: "JPEG 2000", 34887: "LERC", 34892: "lossy JPEG",
+    34925: "LZMA", 34933: "PNG", 34934: "JPEG XR", 50000: "Zstandard", 50001: "WebP", 50002: "JPEG XL",
+    52546: "JPEG XL",
+}  # fmt: skip
+# What it takes to show an image as its orientation tag wants it; 1 is upright, and other numbers mean nothing.
+_TURNS = {
+    2: "mirrored left to right",
+    3: "turned by 180 degrees",
+    4: "mirrored top to bottom",
+    5: "mirrored and turned by 90 degrees to the left",
+    6: "turned by 90 degrees to the right",
+    7: "mirrored and turned by 90 degrees to the right",
+    8: "turned by 90 degrees to the left",
+}
 
 
 class TiffTag(IntEnum):
@@ -204,6 +222,35 @@ def tiff_fault(path: Path) -> str | None:
     return None
 
 
+def tiff_codec(path: Path) -> str | None:
+    """How the first image of a TIFF is compressed, such as "JPEG XL (50002)"; None if it is no TIFF, or damaged."""
+    try:
+        images = read_tiff_directories(path, (TiffTag.COMPRESSION,))
+        number = images[0].number(TiffTag.COMPRESSION, 1) if images else None
+    except (TiffError, OSError):
+        return None
+    return None if number is None else f"{_CODECS.get(number, 'a compression of its own')} ({number})"
+
+
+def check_orientation(path: Path, orientation: int | None) -> None:
+    """Refuse an image whose orientation tag says that it is to be shown turned or mirrored.
+
+    Readers would disagree about where a pixel is, and regions drawn in a viewer would lie elsewhere.
+
+    Args:
+        path: of the file, for the message.
+        orientation: the tag's value, None if there is none.
+
+    Raises:
+        SlideError: it is from 2 to 8.
+    """
+    if orientation in _TURNS:
+        raise SlideError(
+            f"{path.name}: its orientation tag says {orientation} ({_TURNS[orientation]}), and only upright images (1) "
+            f"are read; write it upright: vips autorot {path.name} upright.tif[tile,pyramid,compression=jpeg,Q=95]"
+        )
+
+
 class _Walk:
     """Along the chain of directories of an open file."""
 
@@ -220,6 +267,8 @@ class _Walk:
         if version not in (42, 43):
             raise NotTiff(f"TIFF version {version} is not known")
         self._is_big = version == 43
+        if self._is_big and struct.unpack(self._order + "HH", head[4:8]) != (8, 0):
+            raise NotTiff("a BigTIFF whose places do not take 8 bytes is not known")
         # Formats of: the number of tags, a number of values or a place, a link to the next directory.
         self._count, self._word, self._link = ("Q", "Q", "Q") if self._is_big else ("H", "I", "I")
         start = 8 if self._is_big else 4

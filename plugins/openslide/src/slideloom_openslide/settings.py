@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from attrs import frozen
-from slideloom import PluginError, Reader, Settings, in_range, option
+from slideloom import Reader, Settings, in_range, option
 
 
 @frozen
@@ -13,6 +13,8 @@ class OpenSlideReader(Settings[Reader]):
     """Whole-slide formats (SVS, NDPI, MRXS, SCN, BIF, DICOM and others), by OpenSlide."""
 
     name: ClassVar[str] = "openslide"
+    step: ClassVar[str] = "slideloom_openslide.slide:OpenSlideFiles"
+    install: ClassVar[str] = "slideloom-openslide"
     rank: ClassVar[int] = 10
     cache_mb: int = option(
         32,
@@ -21,17 +23,3 @@ class OpenSlideReader(Settings[Reader]):
         validator=in_range(1, 4096),
         affects_output=False,
     )
-
-    def build(self) -> Reader:
-        """The reader.
-
-        Raises:
-            PluginError: the OpenSlide library or OpenCV does not load.
-        """
-        try:
-            from slideloom_openslide.slide import OpenSlideFiles
-        except (ImportError, OSError) as error:  # OSError: the shared library itself does not load
-            raise PluginError(
-                f"reader openslide: {error}; run: pip install openslide-python openslide-bin opencv-python-headless"
-            ) from error
-        return OpenSlideFiles(cache_bytes=self.cache_mb << 20)

@@ -26,6 +26,8 @@ from slideloom import (
 
 from slideloom_openslide import metadata
 from slideloom_openslide.interpolation import MARGIN_PX, NO_SHIFT, without_interpolation
+from slideloom_openslide.plain_tiff import check_plain_tiff, is_first_largest, levels_of, unusual_tiles
+from slideloom_openslide.settings import OpenSlideReader
 
 cv2.setNumThreads(1)  # the core runs one thread per row of tiles; OpenCV's own would only compete
 
@@ -42,31 +44,37 @@ class OpenSlideFiles(Reader):
     """Opens what OpenSlide knows.
 
     Args:
-        cache_bytes: decoded tiles kept in memory per open slide.
+        settings: how much memory to use.
     """
 
-    def __init__(self, *, cache_bytes: int) -> None:
-        self._cache_bytes = cache_bytes
+    def __init__(self, settings: OpenSlideReader) -> None:
+        self._settings = settings
 
     def recognises(self, path: Path) -> bool:
         """True if OpenSlide knows the format, or if the file is a TIFF cut short or damaged, so that `open` can say so.
 
-        False for a plain TIFF whose first tile OpenSlide cannot decode, and for OME-TIFF, which it takes for a plain
-        TIFF without its pyramid.
+        False for a plain TIFF whose first tile OpenSlide cannot decode or whose first image is not the largest, and for
+        OME-TIFF, which it takes for a plain TIFF without its pyramid.
         """
+        if unusual_tiles(path) is not None:
+            return True  # so that `open` can say so
         try:
             vendor = openslide.OpenSlide.detect_format(path)
             if vendor == "generic-tiff":
                 with openslide.OpenSlide(path) as slide:
                     slide.read_region((0, 0), 0, (1, 1))
-                    return "<OME" not in slide.properties.get("tiff.ImageDescription", "")[:2000]
+                    is_ome = "<OME" in slide.properties.get("tiff.ImageDescription", "")[:2000]
+                return not is_ome and is_first_largest(path)
         except (openslide.OpenSlideError, OSError):
             vendor = None
         return vendor is not None or tiff_fault(path) is not None
 
     def open(self, path: Path) -> Slide:
         """See `Reader.open`."""
-        return OpenSlideSlide(path, cache_bytes=self._cache_bytes)
+        unusual = unusual_tiles(path)
+        if unusual is not None:
+            raise SlideError(unusual)
+        return OpenSlideSlide(path, cache_bytes=self._settings.cache_mb << 20)
 
 
 class OpenSlideSlide(Slide):
@@ -84,10 +92,15 @@ class OpenSlideSlide(Slide):
         self._handle: openslide.OpenSlide | None = self._opened()
         try:
             sizes = [Size(width, height) for width, height in self._handle.level_dimensions]
-            self._downsamples = tuple(self._handle.level_downsamples)
+            downsamples = self._handle.level_downsamples
             properties = dict(self._handle.properties)
         except openslide.OpenSlideError as error:
             raise self._damaged("its levels cannot be listed", error) from error
+        check_plain_tiff(path, properties)
+        # OpenSlide's number of each level. It takes any smaller tiled image of such a file for one, labels too.
+        self._numbers = levels_of(sizes, properties)
+        self._downsamples = tuple(downsamples[number] for number in self._numbers)
+        sizes = [sizes[number] for number in self._numbers]
         scanned = metadata.bounds(properties)
         self.info = SlideInfo(
             path=path,
@@ -167,17 +180,17 @@ class OpenSlideSlide(Slide):
         An OpenSlide handle fails for ever after its first error, and threads share it: another thread's damaged
         place must not cost this one. So a failed read is repeated once with a handle of its own.
         """
-        downsample = self._downsamples[level]
+        downsample, number = self._downsamples[level], self._numbers[level]
         place = (round(origin.x * downsample), round(origin.y * downsample))
         handle = self._handle
         if handle is None:
             raise SlideError(f"{self._path.name}: the slide was closed; open it again before reading")
         try:
-            return np.asarray(handle.read_region(place, level, (size.width, size.height)))
+            return np.asarray(handle.read_region(place, number, (size.width, size.height)))
         except openslide.OpenSlideError:
             fresh = self._opened()
         try:
-            pixels = np.asarray(fresh.read_region(place, level, (size.width, size.height)))
+            pixels = np.asarray(fresh.read_region(place, number, (size.width, size.height)))
         except openslide.OpenSlideError as error:
             what = f"level {level}, {size.width}x{size.height} px at ({origin.x}, {origin.y})"
             self._replace(handle, self._opened())
@@ -195,18 +208,22 @@ class OpenSlideSlide(Slide):
         try:
             handle = openslide.OpenSlide(self._path)
             handle.set_cache(self._cache)
-        except openslide.OpenSlideUnsupportedFormatError as error:
-            if not self._path.is_file() and not self._path.is_dir():
-                raise SlideError(f"{self._path}: no such file; check the path") from error
-            fault = tiff_fault(self._path)
-            if fault is not None:
-                raise SlideError(f"{self._path.name}: {fault}; {_DAMAGED}") from error
-            raise SlideError(
-                f"{self._path.name}: OpenSlide does not know this format; name another reader, or convert the slide"
-            ) from error
         except (openslide.OpenSlideError, OSError) as error:
-            raise self._damaged("it cannot be opened", error) from error
+            raise self._unopened(error) from error
         return handle
+
+    def _unopened(self, error: Exception) -> SlideError:
+        """What keeps the slide from being opened."""
+        if not self._path.is_file() and not self._path.is_dir():
+            return SlideError(f"{self._path}: no such file; check the path")
+        fault = tiff_fault(self._path)
+        if fault is not None:
+            return SlideError(f"{self._path.name}: {fault}; {_DAMAGED}")
+        if isinstance(error, openslide.OpenSlideUnsupportedFormatError):
+            return SlideError(
+                f"{self._path.name}: OpenSlide does not know this format; name another reader, or convert the slide"
+            )
+        return self._damaged("it cannot be opened", error)
 
     def _damaged(self, what: str, error: Exception) -> SlideError:
         return SlideError(f"{self._path.name}: {what}: {error}; {_DAMAGED}")

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 from attrs import evolve, field, frozen
 from numpy.typing import NDArray
-from slideloom import Size, TiffDirectory, TiffTag
+from slideloom import Size, TiffDirectory, TiffTag, same_proportions
 
 _JPEG = 7
 _RGB, _YCBCR = 2, 6
-_REDUCED_IMAGE = 1
+_REDUCED_IMAGE, _NO_PICTURE = 1, 4 | 8  # bits of the subfile type; 4 is a mask, 8 Aperio's mark of macro images
 _SMALLEST_TILE = 16  # pixels along a side, by TIFF 6.0
 _LARGEST_TILE = 8192  # pixels along a side; a larger one is a damaged number, or nothing to decode as a whole
 _NEARLY = 1.1  # a level to be made within this factor of a stored one is not worth it
@@ -69,18 +69,27 @@ def slide_levels(images: Sequence[TiffDirectory]) -> list[TiledLevel] | None:
 
     Formats that keep a slide's levels in another way (NDPI, Leica, Philips, Ventana, Trestle, OME) are left to other
     readers, as is every other compression.
+
+    Raises:
+        TiffError: a number cannot be true, such as a size of 0.
     """
     if not images or not _is_tiled(images[0]) or _is_other_vendor(images):
         return None
-    if is_aperio(images):
-        chosen = [image for image in images if _is_tiled(image)]
-    else:
-        chosen = [images[0], *(image for image in images[1:] if _is_tiled(image) and _is_reduced(image))]
-    levels = [_level(image) for image in chosen]
-    found = [level for level in levels if level is not None]
-    if len(found) != len(levels):
-        return None
-    found.sort(key=lambda level: -level.size.width)
+    base = _level(images[0])
+    tiled = [image for image in images[1:] if _is_tiled(image) and not _is_label_or_macro(image)]
+    others = [(image, size) for image in tiled if (size := image.size()) is not None]
+    if base is None or any(size.area > base.size.area for _, size in others):
+        return None  # the first image is not the slide but its label, or another format's picture of it
+    others.sort(key=lambda other: -other[1].area)
+    found = [base]
+    for image, size in others:
+        is_smaller = size.width < found[-1].size.width and size.height < found[-1].size.height
+        is_part = is_aperio(images) or _is_reduced(image)
+        if is_smaller and is_part and same_proportions(base.size, size):
+            level = _level(image)
+            if level is None:
+                return None
+            found.append(level)
     return found
 
 
@@ -94,7 +103,14 @@ def _is_tiled(image: TiffDirectory) -> bool:
 
 
 def _is_reduced(image: TiffDirectory) -> bool:
-    return bool((image.number(TiffTag.SUBFILE_TYPE, 0) or 0) & _REDUCED_IMAGE)
+    kind = image.number(TiffTag.SUBFILE_TYPE) or 0
+    return bool(kind & _REDUCED_IMAGE and not kind & _NO_PICTURE)
+
+
+def _is_label_or_macro(image: TiffDirectory) -> bool:
+    """True for the images that the second line of Aperio's descriptions names so."""
+    first, _, rest = image.text(TiffTag.DESCRIPTION).partition("\n")
+    return first.startswith("Aperio") and rest.startswith(("label", "macro"))
 
 
 def _is_other_vendor(images: Sequence[TiffDirectory]) -> bool:

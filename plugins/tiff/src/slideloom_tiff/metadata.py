@@ -35,8 +35,8 @@ def properties(images: Sequence[TiffDirectory]) -> dict[str, str]:
 
 
 def resolution(found: dict[str, str]) -> Resolution | None:
-    """Microns per pixel of an SVS, by its `MPP`, or None."""
-    value = finite_number(found.get("aperio.MPP"))
+    """Microns per pixel of an SVS, by its `MPP`, which may have a decimal comma, or None."""
+    value = finite_number(found.get("aperio.MPP", "").replace(",", "."))
     return Resolution(value, value, "aperio.MPP") if value is not None and is_plausible(value) else None
 
 

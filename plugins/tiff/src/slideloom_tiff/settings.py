@@ -1,11 +1,11 @@
-"""Options of the reader; nothing heavy is imported before `build`."""
+"""Options of the reader; what it needs is imported when it is built."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
 from attrs import frozen
-from slideloom import PluginError, Reader, Settings, in_range, option
+from slideloom import Reader, Settings, in_range, option
 
 
 @frozen
@@ -13,6 +13,8 @@ class TiffReader(Settings[Reader]):
     """Tiled JPEG SVS and TIFF, straight from the bytes: the fastest, for the commonest slides."""
 
     name: ClassVar[str] = "tiff"
+    step: ClassVar[str] = "slideloom_tiff.slide:TiffFiles"
+    install: ClassVar[str] = "slideloom-tiff"
     rank: ClassVar[int] = 5
     cache_mb: int = option(
         32,
@@ -26,15 +28,3 @@ class TiffReader(Settings[Reader]):
         False,
         help="where no stored level is near, let the JPEG decoder shrink (by 2, 4 or 8) instead of averaging pixels",
     )
-
-    def build(self) -> Reader:
-        """The reader.
-
-        Raises:
-            PluginError: simplejpeg or OpenCV does not load.
-        """
-        try:
-            from slideloom_tiff.slide import TiffFiles
-        except ImportError as error:
-            raise PluginError(f"reader tiff: {error}; run: pip install simplejpeg opencv-python-headless") from error
-        return TiffFiles(cache_bytes=self.cache_mb << 20, dct_scale=self.dct_scale)

@@ -21,6 +21,8 @@ from slideloom import (
     SlideInfo,
     TiffDirectory,
     TiffError,
+    TiffTag,
+    check_orientation,
     levels_from_sizes,
     read_tiff_directories,
     slide_name,
@@ -30,6 +32,7 @@ from slideloom_tiff import metadata
 from slideloom_tiff.cache import TileCache
 from slideloom_tiff.jpegs import ByteRanges, JpegTiles
 from slideloom_tiff.levels import TAGS, TiledLevel, is_aperio, slide_levels, with_scaled
+from slideloom_tiff.settings import TiffReader
 
 cv2.setNumThreads(1)  # the core's threads work on tiles of their own; OpenCV's would only compete
 
@@ -40,18 +43,20 @@ class TiffFiles(Reader):
     """Opens SVS and TIFF files whose levels are grids of JPEG tiles.
 
     Args:
-        cache_bytes: decoded source tiles kept, times the threads that read.
-        dct_scale: also offer levels that the JPEG decoder makes by decoding at 1/2, 1/4 and 1/8.
+        settings: how much memory to use, and whether to offer the levels that the JPEG decoder makes by decoding at
+            1/2, 1/4 and 1/8.
     """
 
-    def __init__(self, *, cache_bytes: int, dct_scale: bool = False) -> None:
-        self._cache_bytes = cache_bytes
-        self._dct_scale = dct_scale
+    def __init__(self, settings: TiffReader) -> None:
+        self._settings = settings
 
     def recognises(self, path: Path) -> bool:
-        """True if every level of the file is a grid of JPEG tiles."""
+        """True if every level of the file is a grid of JPEG tiles.
+
+        False for DICOM files that are TIFFs too: as TIFF, each holds one level only.
+        """
         try:
-            if not path.is_file():
+            if not path.is_file() or _is_dicom(path):
                 return False
             images = read_tiff_directories(path, TAGS)
             levels = slide_levels(images)
@@ -68,8 +73,14 @@ class TiffFiles(Reader):
             raise SlideError(f"{path.name}: cannot be read as TIFF ({error}); copy it again from its source") from error
         if levels is None:
             raise SlideError(f"{path.name}: is not a slide of JPEG tiles; let another reader open it")
-        offered = with_scaled(levels) if self._dct_scale else levels
-        return TiffSlide(path, images, offered, cache_bytes=self._cache_bytes)
+        check_orientation(path, images[0].number(TiffTag.ORIENTATION))
+        offered = with_scaled(levels) if self._settings.dct_scale else levels
+        return TiffSlide(path, images, offered, cache_bytes=self._settings.cache_mb << 20)
+
+
+def _is_dicom(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(132)[128:] == b"DICM"
 
 
 class TiffSlide(Slide):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyvips
 from slideloom import Rgb, SlideError
 
+from slideloom_vips.decoding import Undecodable, one_line, reads
 from slideloom_vips.levels import Stored
 
 # Files are read for their own sake here, never twice in the same way: libvips' cache of operations would only hold
@@ -25,16 +28,31 @@ _BYTES_PER_CHANNEL = {"uchar": 1, "ushort": 2}
 REMEDY = "if it is a copy, copy it again from its source; else name another reader or convert it to tiled RGB TIFF"
 
 
-def opened(path: Path, options: tuple[tuple[str, int], ...] = ()) -> Any:  # Any: pyvips has no types
+def opened(
+    path: Path, options: tuple[tuple[str, int], ...] = (), *, access: Literal["random", "sequential"] = "random"
+) -> Any:  # Any: pyvips has no types
     """The image of `path` that `options` select, as libvips gives it, nothing decoded yet.
 
     Raises:
         SlideError: libvips cannot open it.
     """
+    # libvips fills what it cannot decode with black or white unless a warning is a failure; it warns of harmless
+    # things in PNG files only, and what is damaged there is an error.
+    fail_on = "error" if is_png(path) else "warning"
     try:
-        return pyvips.Image.new_from_file(str(path), access="random", fail_on="error", **dict(options))
+        with reads.alone():
+            return pyvips.Image.new_from_file(str(path), access=access, fail_on=fail_on, **dict(options))
     except pyvips.Error as error:
-        raise SlideError(f"{path.name}: libvips cannot open it: {one_line(error)}; {REMEDY}") from error
+        raise SlideError(f"{path.name}: libvips cannot open it: {said(error)}; {REMEDY}") from error
+
+
+def is_png(path: Path) -> bool:
+    """True for a PNG file by its first bytes."""
+    try:
+        with path.open("rb") as file:
+            return file.read(4) == b"\x89PNG"
+    except OSError:  # which opening will say better
+        return False
 
 
 def has(image: Any, field: str) -> bool:
@@ -58,10 +76,20 @@ def as_rgb(image: Any, path: Path) -> Any:
         if image.hasalpha():
             image = image.flatten(background=[255, 255, 255])
     except pyvips.Error as error:
-        raise SlideError(f"{path.name}: its colours cannot be read as RGB: {one_line(error)}; {REMEDY}") from error
+        raise SlideError(f"{path.name}: its colours cannot be read as RGB: {said(error)}; {REMEDY}") from error
     if image.bands != 3 or image.format != "uchar":
         raise SlideError(f"{path.name}: it has {image.bands} channels, not RGB, grey or CMYK; convert it to RGB")
     return image
+
+
+def is_readable(path: Path, options: tuple[tuple[str, int], ...]) -> bool:
+    """True if the first row of an image can be decoded."""
+    try:
+        image = opened(path, options, access="sequential")
+        reads.fetched_alone(image, 0, 0, image.width, 1)
+    except (SlideError, Undecodable):
+        return False
+    return True
 
 
 def check_cost(image: Any, path: Path) -> None:
@@ -86,9 +114,9 @@ def check_cost(image: Any, path: Path) -> None:
 class Level:
     """Reads one level from several threads.
 
-    Tiles: libvips reports a tile that cannot be decoded once, and then hands out black pixels for it. So every read
-    in progress has an image of its own, and one that failed is thrown away. Without tiles there is one image,
-    decoded whole at the first read; it keeps failing after an error.
+    Tiles: libvips reports a tile that cannot be decoded once, and then hands out what it made of it. So every read in
+    progress has an image of its own, and one that failed is thrown away. Without tiles there is one image, decoded
+    whole at the first read; if that fails, so does every read.
 
     Args:
         path: of the file.
@@ -102,7 +130,7 @@ class Level:
         self._limit = threading.BoundedSemaphore(reads_at_once)
         self._lock = threading.Lock()
         self._free: list[Any] = []
-        self._whole: Any = None
+        self._whole: Any = None  # an image, or the error that decoding it met
 
     def read(self, *, x: int, y: int, width: int, height: int) -> Rgb:
         """(height, width, 3) uint8, read-only, of a place that lies wholly on the level.
@@ -110,17 +138,33 @@ class Level:
         Raises:
             SlideError: it cannot be decoded.
         """
-        if not self._stored.is_tiled:
-            return self._fetch(self._decoded_whole(), x, y, width, height)
-        with self._limit:
-            with self._lock:
-                image = self._free.pop() if self._free else None
-            if image is None:
-                image = as_rgb(opened(self._path, self._stored.options), self._path)
-            rgb = self._fetch(image, x, y, width, height)
-            with self._lock:
-                self._free.append(image)
-        return rgb
+        place = x, y, width, height
+        with self._undecodable_as_slide_error(*place):
+            if not self._stored.is_tiled:
+                return _pixels(reads.fetched(self._decoded_whole(), *place)[0], width, height)
+            with self._limit:
+                with self._lock:
+                    image = self._free.pop() if self._free else None
+                if image is None:
+                    image = self._made()
+                found, is_good = reads.fetched(image, *place)
+                if not is_good:
+                    return _pixels(reads.fetched_alone(self._made(), *place), width, height)
+                with self._lock:
+                    self._free.append(image)
+            return _pixels(found, width, height)
+
+    def _made(self) -> Any:
+        return as_rgb(opened(self._path, self._stored.options), self._path)
+
+    @contextmanager
+    def _undecodable_as_slide_error(self, x: int, y: int, width: int, height: int) -> Iterator[None]:
+        try:
+            yield
+        except Undecodable as error:
+            raise SlideError(
+                f"{self._path.name}: {width}x{height} px at ({x}, {y}) cannot be decoded: {error}; {REMEDY}"
+            ) from error
 
     def close(self) -> None:
         """Let go of the images; reads that still run keep theirs."""
@@ -131,23 +175,29 @@ class Level:
     def _decoded_whole(self) -> Any:
         with self._lock:
             if self._whole is None:
-                self._whole = as_rgb(opened(self._path, self._stored.options), self._path)
+                try:
+                    self._whole = self._checked_whole()
+                except Undecodable as error:
+                    self._whole = error
+            if isinstance(self._whole, Undecodable):
+                raise self._whole
             return self._whole
 
-    def _fetch(self, image: Any, x: int, y: int, width: int, height: int) -> Rgb:
-        try:
-            pixels = pyvips.Region.new(image).fetch(x, y, width, height)
-        except pyvips.Error as error:
-            raise SlideError(
-                f"{self._path.name}: {width}x{height} px at ({x}, {y}) cannot be decoded: {one_line(error)}; {REMEDY}"
-            ) from error
-        rgb: Rgb = np.frombuffer(pixels, np.uint8).reshape(height, width, 3)
-        return rgb
+    def _checked_whole(self) -> Any:
+        image = self._made()
+        _, is_good = reads.fetched(image, 0, 0, 1, 1)  # decodes all
+        if not is_good and not is_png(self._path):
+            image = self._made()
+            reads.fetched_alone(image, 0, 0, 1, 1)
+        return image
 
 
-def one_line(error: Exception) -> str:
-    """libvips' message, which spreads over several lines, as one."""
-    detail = getattr(error, "detail", "") or str(error)
-    if isinstance(detail, bytes):
-        detail = detail.decode(errors="replace")
-    return "; ".join(dict.fromkeys(line.strip() for line in str(detail).splitlines() if line.strip()))
+def _pixels(content: memoryview, width: int, height: int) -> Rgb:
+    rgb: Rgb = np.frombuffer(content, np.uint8).reshape(height, width, 3)
+    return rgb
+
+
+def said(error: pyvips.Error) -> str:
+    """What libvips said, on one line."""
+    detail = error.detail or str(error)
+    return one_line(detail.decode(errors="replace") if isinstance(detail, bytes) else str(detail))

@@ -5,11 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from attrs import frozen
-from slideloom import Size
-
-# Scanners crop or pad a level by some pixels; a label or macro image never has the slide's proportions this exactly.
-_PROPORTION_TOLERANCE = 0.01
-_ROUNDING_PX = 1.5
+from slideloom import Size, same_proportions
 
 
 @frozen
@@ -41,15 +37,6 @@ def levels_among(images: Sequence[Stored]) -> list[Stored]:
     found = [base]
     for image in sorted(images, key=lambda image: -image.size.area):
         alike = (image.bands, image.format, image.is_tiled) == (base.bands, base.format, base.is_tiled)
-        if alike and image.size.width < found[-1].size.width and _same_proportions(base.size, image.size):
+        if alike and image.size.width < found[-1].size.width and same_proportions(base.size, image.size):
             found.append(image)
     return found
-
-
-def _same_proportions(large: Size, small: Size) -> bool:
-    height = large.height * small.width / large.width
-    width = large.width * small.height / large.height
-    return (
-        abs(height - small.height) <= max(_ROUNDING_PX, _PROPORTION_TOLERANCE * small.height)
-        or abs(width - small.width) <= _ROUNDING_PX
-    )

@@ -43,7 +43,8 @@ def described(text: str, *, size: Size) -> Described:
 
 def _aperio(text: str) -> Described:
     values = dict(re.findall(r"\|\s*([^=|]+?)\s*=\s*([^|;]*?)\s*(?=[|;]|$)", text))
-    mpp, power = finite_number(values.get("MPP")), finite_number(values.get("AppMag"))
+    # The comma is the decimal one of the scanner's locale.
+    mpp, power = (finite_number(values.get(key, "").replace(",", ".")) for key in ("MPP", "AppMag"))
     found = Resolution(mpp, mpp, "Aperio MPP") if mpp is not None and is_plausible(mpp) else None
     return Described(vendor="aperio", mpp=found, objective_power=power if power and power > 0 else None)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from attrs import frozen
-from slideloom import PluginError, Reader, Settings, in_range, option
+from slideloom import Reader, Settings, in_range, option
 
 
 @frozen
@@ -13,6 +13,8 @@ class VipsReader(Settings[Reader]):
     """Tiled TIFF, BigTIFF and OME-TIFF with or without a pyramid, JPEG and PNG, by libvips."""
 
     name: ClassVar[str] = "vips"
+    step: ClassVar[str] = "slideloom_vips.slide:VipsFiles"
+    install: ClassVar[str] = "slideloom-vips"
     rank: ClassVar[int] = 20
     reads_at_once: int = option(
         4,
@@ -20,17 +22,3 @@ class VipsReader(Settings[Reader]):
         validator=in_range(1, 64),
         affects_output=False,
     )
-
-    def build(self) -> Reader:
-        """The reader.
-
-        Raises:
-            PluginError: libvips or OpenCV does not load.
-        """
-        try:
-            from slideloom_vips.slide import VipsFiles
-        except (ImportError, OSError) as error:  # OSError: the shared library itself does not load
-            raise PluginError(
-                f"reader vips: {error}; run: pip install 'pyvips[binary]' opencv-python-headless"
-            ) from error
-        return VipsFiles(reads_at_once=self.reads_at_once)

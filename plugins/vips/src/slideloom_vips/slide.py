@@ -18,14 +18,18 @@ from slideloom import (
     Slide,
     SlideError,
     SlideInfo,
+    TiffTag,
+    check_orientation,
     levels_from_sizes,
+    read_tiff_directories,
     slide_name,
     tiff_fault,
 )
 
-from slideloom_vips.images import Level, as_rgb, check_cost, has, opened
+from slideloom_vips.images import Level, as_rgb, check_cost, has, is_readable, opened
 from slideloom_vips.levels import Stored, levels_among
 from slideloom_vips.metadata import described
+from slideloom_vips.settings import VipsReader
 
 cv2.setNumThreads(1)  # the core runs one thread per row of tiles; OpenCV's own would only compete
 
@@ -34,8 +38,10 @@ _resample = NativeResampler(cv2)
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _OTHERS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 _MAX_PAGES = 256  # a pyramid has a dozen; a stack of planes may have thousands, and its first is enough
-# What libvips says of a file it knows but was not built to decode.
-_CANNOT = ("built without", "not supported", "unsupported", "not configured")
+_GRID = (TiffTag.WIDTH, TiffTag.HEIGHT, TiffTag.TILE_WIDTH, TiffTag.TILE_HEIGHT, TiffTag.TILE_BYTES)
+_TRIES = 8  # tiles of which one must be decoded
+# What libvips says of a compression that it was not built to decode, whichever tile is tried.
+_CANNOT = ("built without", "not configured", "not implemented")
 _WHITE = (255, 255, 255)
 
 
@@ -43,33 +49,62 @@ class VipsFiles(Reader):
     """Opens TIFF, JPEG and PNG files.
 
     Args:
-        reads_at_once: reads of one level at the same time.
+        settings: how many reads of one level there may be at the same time.
     """
 
-    def __init__(self, *, reads_at_once: int) -> None:
-        self._reads_at_once = reads_at_once
+    def __init__(self, settings: VipsReader) -> None:
+        self._settings = settings
 
     def recognises(self, path: Path) -> bool:
-        """True for a TIFF, JPEG or PNG by its first bytes, unless it is compressed in a way libvips does not know."""
+        """True for a JPEG or PNG by its first bytes, and for a TIFF of which libvips decodes a tile, or the first row.
+
+        Also for a TIFF whose directories are damaged, so that `open` can say how.
+        """
         try:
             with path.open("rb") as file:
-                head = file.read(8)
+                head = file.read(132)
         except OSError:
             return False
-        if not head.startswith((*_TIFF, *_OTHERS)) or len(head) < 8:
+        if not head.startswith((*_TIFF, *_OTHERS)) or len(head) < 8 or head[128:] == b"DICM":
             return False
-        try:
-            image = opened(path)
-            if has(image, "tile-width"):
-                Level(path, _stored(image, ()), reads_at_once=1).read(x=0, y=0, width=1, height=1)
-        except SlideError as error:
-            # A damaged file is recognised, so that opening it says what is wrong with it.
-            return not any(words in str(error) for words in _CANNOT)
-        return True
+        return head.startswith(_OTHERS) or tiff_fault(path) is not None or _is_decoded(path)
 
     def open(self, path: Path) -> Slide:
         """See `Reader.open`."""
-        return VipsSlide(path, reads_at_once=self._reads_at_once)
+        return VipsSlide(path, reads_at_once=self._settings.reads_at_once)
+
+
+def _is_decoded(path: Path) -> bool:
+    """True if libvips decodes a piece of what would be level 0."""
+    try:
+        base = levels_among(_images_in(path, opened(path)))[0]
+        if not base.is_tiled:
+            return is_readable(path, base.options)
+        check_cost(opened(path, base.options), path)
+    except SlideError:
+        return False
+    level = Level(path, base, reads_at_once=1)
+    for place in _written_tiles(path, base):
+        try:
+            level.read(x=place.x, y=place.y, width=1, height=1)
+        except SlideError as error:
+            if any(words in str(error) for words in _CANNOT):
+                return False
+        else:
+            return True
+    return False
+
+
+def _written_tiles(path: Path, stored: Stored) -> list[Point]:
+    """Where some of the tiles that have bytes begin, from the first to the last; the first tile if none is known to."""
+    image = read_tiff_directories(path, _GRID)[dict(stored.options).get("page", 0)]
+    tile = image.tile_size()
+    if tile is None or image.size() != stored.size:  # a sub-image
+        return [Point(0, 0)]
+    columns, rows = -(-stored.size.width // tile.width), -(-stored.size.height // tile.height)
+    written = np.flatnonzero(image.numbers(TiffTag.TILE_BYTES, most=columns * rows))
+    some = written[np.linspace(0, len(written) - 1, min(_TRIES, len(written))).astype(np.intp)].tolist()
+    return [Point(number % columns * tile.width, number // columns * tile.height) for number in some or [0]]
 
 
 class VipsSlide(Slide):
@@ -86,6 +121,8 @@ class VipsSlide(Slide):
         for level in stored:
             check_cost(opened(path, level.options), path)
         base = opened(path, stored[0].options)
+        for image in (base, first):
+            check_orientation(path, int(image.get("orientation")) if has(image, "orientation") else None)
         as_rgb(base, path)  # says now what reads would run into
         size = stored[0].size
         text = next((str(i.get("image-description")) for i in (base, first) if has(i, "image-description")), "")
