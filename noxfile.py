@@ -11,11 +11,14 @@ import os
 import re
 import shutil
 import tempfile
+import tomllib
 import venv
 from collections import Counter
 from pathlib import Path
 
 import nox
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 nox.needs_version = ">=2024.4.15"
 nox.options.sessions = ["tests", "core_alone", "lint", "types", "docs"]
@@ -24,6 +27,7 @@ nox.options.error_on_external_run = True
 
 ROOT = Path(__file__).parent
 PLUGINS = sorted(path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml"))
+PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 DISTS = ["core", *(f"plugins/{name}" for name in PLUGINS), "."]
 SOURCES = ["core/src", *(f"plugins/{name}/src" for name in PLUGINS)]
 BUILD_TOOLS = ["hatchling>=1.24", "editables>=0.5", "setuptools>=77"]
@@ -38,10 +42,10 @@ CHECK_TOOLS = [
 ]
 TORCH = ["torch>=2.4", "safetensors>=0.4", "huggingface_hub>=0.23"]
 DEEP = [*TORCH, "tensorflow-cpu>=2.16", "onnx>=1.16", "onnxruntime>=1.18"]
+TIFF_TOOLS = ["tifffile>=2024.1", "imagecodecs>=2024.1"]
 LOADERS = [
     "webdataset>=0.2",
-    "tifffile>=2024.1",
-    "imagecodecs>=2024.1",
+    *TIFF_TOOLS,
     "pyarrow>=14",
     "pymupdf>=1.24",
     "matplotlib>=3.8",
@@ -121,6 +125,57 @@ def wheels(session: nox.Session) -> None:
         session.run(python, "-m", "pip", "install", "-q", "--find-links", "dist", "slideloom", external=True)
         session.run(python, "-m", "slideloom", "demo", "--out", f"{place}/demo", external=True)
         session.run(python, "-m", "slideloom", "doctor", external=True)
+
+
+def _on_python(session: nox.Session) -> None:
+    """Tests of the core and of the plugins that `pip install slideloom` brings, on one version of Python."""
+    session.install(*TEST_TOOLS, *TIFF_TOOLS, *(f"./{folder}" for folder in _light()))
+    session.run("pytest", *IN_PARALLEL, *(session.posargs or ["-m", "not slow", *_test_folders()]))
+
+
+for _version in PYTHONS:
+    nox.session(_on_python, name=f"tests-{_version}", python=_version)
+
+
+@nox.session(python="3.11")
+def lowest(session: nox.Session) -> None:
+    """The oldest releases of all libraries that are allowed, with the tests that need nothing else."""
+    session.install(
+        "-c", str(_lower_bounds(session)), *TEST_TOOLS, *TIFF_TOOLS, *(f"./{folder}" for folder in _light())
+    )
+    session.run("pip", "list")
+    session.run("pytest", *IN_PARALLEL, *(session.posargs or ["-m", "not slow", *_test_folders()]))
+
+
+@nox.session(python=False)
+def stress(session: nox.Session) -> None:
+    """Campaigns that try to break slideloom; `nox -s stress -- disks --seed 7` runs one with other cases."""
+    _run_shared(session, "python", "-m", "stress", *session.posargs)
+
+
+def _light() -> list[str]:
+    """Folders of the core and of the plugins that every installation has."""
+    asked = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    names = [Requirement(text).name.removeprefix("slideloom-") for text in asked]
+    return [name if name == "core" else f"plugins/{name}" for name in names]
+
+
+def _test_folders() -> list[str]:
+    return [f"{folder}/tests" for folder in _light()]
+
+
+def _lower_bounds(session: nox.Session) -> Path:
+    """A file of constraints that pins each library to the lowest release that is allowed."""
+    lowest: dict[str, Version] = {}
+    for folder in _light():
+        project = tomllib.loads((ROOT / folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        for need in map(Requirement, project["dependencies"]):
+            bounds = [Version(part.version) for part in need.specifier if part.operator == ">="]
+            if not need.name.startswith("slideloom") and bounds:
+                lowest[need.name] = max([*bounds, lowest.get(need.name, Version("0"))])
+    file = Path(session.create_tmp(), "lowest.txt")
+    file.write_text("".join(f"{name}=={version}\n" for name, version in lowest.items()), encoding="utf-8")
+    return file
 
 
 def _run_shared(session: nox.Session, program: str, *words: str, env: dict[str, str] | None = None) -> None:
