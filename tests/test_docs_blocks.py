@@ -31,6 +31,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted(path for path in ROOT.glob("docs/**/*.md") if "examples" not in path.parts)]
 # Raise this only with a reason that a reader would accept.
 MOST_NOT_RUN = 6
+SLOW = {"first-tiles.md"}  # it trains a classifier
 _PIECE = re.compile(
     r"^<!-- (?P<word>setup|check:|not run:)(?P<said>.*?)-->$|^(?P<indent> *)```(?P<language>\w*)\n(?P<code>.*?)^ *```$",
     re.MULTILINE | re.DOTALL,
@@ -127,7 +128,11 @@ class Reader:
         return [str(path) for path in found] or [word]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=pytest.mark.slow if page.name in SLOW else ()) for page in PAGES],
+    ids=[page.relative_to(ROOT).as_posix() for page in PAGES],
+)
 def test_every_block_of_a_page_runs(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, demo_slide: DemoFiles
 ) -> None:

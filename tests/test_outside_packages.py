@@ -33,9 +33,7 @@ class Outside:
 
     def run(self, *words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         """Run the environment's Python."""
-        return subprocess.run(
-            [str(self.python), *words], cwd=cwd, capture_output=True, text=True, check=False, timeout=300
-        )
+        return subprocess.run([str(self.python), *words], cwd=cwd, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +52,7 @@ def outside(tmp_path_factory: pytest.TempPathFactory) -> Outside:
     Path(below, "parent.pth").write_text("\n".join(lines) + "\n", encoding="utf-8")
     packages = [word for path in packages_in(folder) for word in ("-e", str(path))]
     pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps", "--no-index"]
-    subprocess.run([*pip, "--no-build-isolation", *packages], check=True, timeout=300)
+    subprocess.run([*pip, "--no-build-isolation", *packages], check=True)
     return Outside(python=python, folder=folder)
 
 
@@ -62,6 +60,7 @@ def packages_in(folder: Path) -> list[Path]:
     return sorted(path.parent for path in folder.glob("*/pyproject.toml"))
 
 
+@pytest.mark.slow
 def test_every_package_passes_its_own_tests(outside: Outside) -> None:
     """All in one process, because starting pytest takes longer than the tests."""
     packages = packages_in(outside.folder)
@@ -76,12 +75,14 @@ def test_every_package_passes_its_own_tests(outside: Outside) -> None:
     assert not missing, done.stdout
 
 
+@pytest.mark.slow
 def test_pytest_alone_is_enough_in_a_new_package(outside: Outside) -> None:
     done = outside.run("-m", "pytest", cwd=outside.folder / "slideloom-own-filter")
 
     assert done.returncode == 0, f"{done.stdout[-3000:]}{done.stderr[-1000:]}"
 
 
+@pytest.mark.slow
 def test_every_package_is_listed(outside: Outside) -> None:
     done = outside.run("-m", "slideloom", "plugins", "--json", cwd=outside.folder)
     listed = {plugin["dist"]: plugin for plugin in json.loads(done.stdout)}

@@ -46,7 +46,9 @@ def test_every_pixel_is_within_half_a_level_and_its_roundings_of_the_textbook(
         place = np.clip(start + (np.arange(count) + 0.5) * step - 0.5, 0, limit - 1)
         return np.maximum(0, 1 - np.abs(place[:, None] - np.arange(limit)))
 
-    exact = np.einsum("yh,hwc,xw->yxc", matrix(rows, height), image.astype(float), matrix(columns, width))
+    exact = np.einsum(
+        "yh,hwc,xw->yxc", matrix(rows, height), image.astype(float), matrix(columns, width), optimize=True
+    )
     # A place is off by 1/128 pixel at most where the start is brought to a whole pixel, and by 1/4096 by rounding.
     most = 2 * 255 * (1 / 128 + 1 / 4096) + 0.5 + 0.25
     assert np.abs(out - exact).max() <= most

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")]
 
 # Its filter sends a signal when it first sees slide b; `marker` remembers that it did.
 ONCE = """
@@ -61,7 +61,7 @@ def test_the_next_run_goes_on_where_one_was_stopped(
     def run(out: Path) -> subprocess.CompletedProcess[str]:
         words = [*slides, *tiles, "--jobs", str(jobs), "--threads", "1", "--out", str(out)]
         command = [sys.executable, "-m", "slideloom", "extract", *words]
-        return subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+        return subprocess.run(command, check=False, capture_output=True, text=True)
 
     stopped = run(tmp_path / "out")
     assert stopped.returncode == code, stopped.stderr

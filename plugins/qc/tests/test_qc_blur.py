@@ -211,7 +211,7 @@ class _Meeting(PixelsSlide):
 
     def read(self, origin: Point, level: int, size: Size) -> Rgb:
         if not self._met:
-            self._both.wait(timeout=60)
+            self._both.wait()
             self._met = True
         return super().read(origin, level, size)
 
