@@ -28,6 +28,7 @@ _HOMES = {
     "slideloom.pixels.resampling": ("NativeResampler", "resample"),
     "slideloom.settings.options": ("Settings", "at_least", "in_range", "option", "positive"),
     "slideloom.slides.info": ("Level", "Resolution", "SlideInfo", "levels_from_sizes", "slide_name"),
+    "slideloom.slides.outlines": ("Outlines",),
     "slideloom.slides.regions": ("Region", "Regions"),
     "slideloom.slides.resolution": ("finite_number", "is_plausible"),
     "slideloom.slides.slide": ("Slide",),
@@ -166,6 +167,7 @@ if TYPE_CHECKING:
         levels_from_sizes as levels_from_sizes,
         slide_name as slide_name,
     )
+    from slideloom.slides.outlines import Outlines as Outlines
     from slideloom.slides.regions import Region as Region, Regions as Regions
     from slideloom.slides.resolution import finite_number as finite_number, is_plausible as is_plausible
     from slideloom.slides.slide import Slide as Slide
