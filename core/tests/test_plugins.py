@@ -61,6 +61,8 @@ def test_of_two_names_that_differ_in_a_dash_the_one_that_is_written_is_meant(ins
         (GOOD.replace("return [Mine]", "return [int]"), "not a frozen attrs class"),
         (GOOD.replace("return [Mine]", "return 'Mine'"), "must return a list"),
         (GOOD.replace("return [Mine]", "raise KeyError('x')"), "KeyError"),
+        (GOOD.replace("return [Mine]", "raise SystemExit(3)"), "SystemExit"),
+        (GOOD.replace("return [Mine]", "raise GeneratorExit"), "GeneratorExit"),
         (GOOD.replace('name: ClassVar[str] = "mine"', ""), "no `name`"),
         (GOOD.replace("tile_filters()", "tile_filters(what)"), "what"),
     ],
@@ -103,3 +105,15 @@ def test_a_wrong_name_gets_a_suggestion(install_plugin: Install) -> None:
 
     with pytest.raises(PluginError, match="did you mean 'grayspace2'"):
         registry().find("filter", "grayspcae2")
+
+
+def test_a_plugin_that_looks_on_and_exits_is_named_and_ends_nothing(install_plugin: Install) -> None:
+    watching = "from slideloom import hookimpl\n@hookimpl\ndef slideloom_slide_done(report):\n    {}\n"
+    install_plugin("one_plugin", watching.format("raise SystemExit(2)"))
+    install_plugin("two_plugin", watching.format("report.append('seen')"))
+    seen: list[str] = []
+
+    problems = registry().notify("slideloom_slide_done", report=seen)
+
+    assert problems == ["plugin 'one_plugin/one_plugin' failed in slideloom_slide_done: SystemExit: 2"]
+    assert seen == ["seen"]

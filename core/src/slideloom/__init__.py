@@ -32,6 +32,7 @@ _HOMES = {
     "slideloom.slides.info": (
         "Level", "Resolution", "SlideInfo", "levels_from_sizes", "same_proportions", "slide_name",
     ),
+    "slideloom.slides.outlines": ("Outlines",),
     "slideloom.slides.regions": ("Region", "Regions"),
     "slideloom.slides.resolution": ("finite_number", "is_plausible"),
     "slideloom.slides.slide": ("Slide",),
@@ -181,6 +182,7 @@ if TYPE_CHECKING:
         same_proportions as same_proportions,
         slide_name as slide_name,
     )
+    from slideloom.slides.outlines import Outlines as Outlines
     from slideloom.slides.regions import Region as Region, Regions as Regions
     from slideloom.slides.resolution import finite_number as finite_number, is_plausible as is_plausible
     from slideloom.slides.slide import Slide as Slide

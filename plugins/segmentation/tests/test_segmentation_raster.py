@@ -1,4 +1,4 @@
-"""Rasters of regions against shapely, and outlines of masks against their pixels."""
+"""The pixels of a model on a slide, and outlines of masks against their pixels."""
 
 from __future__ import annotations
 
@@ -6,53 +6,16 @@ import numpy as np
 import pytest
 import shapely
 from hypothesis import given, settings, strategies as st
-from shapely.geometry import MultiPolygon, Point as ShapelyPoint, Polygon, box
+from shapely.geometry import Polygon, box
 from slideloom import MissingResolution, Size
 from slideloom_segmentation.polygons import polygons_of, valid_parts
-from slideloom_segmentation.raster import Grid, edges_of, fill
+from slideloom_segmentation.raster import Grid
 from slideloom_testing import info_of
 
-STAR = Polygon([(3.2, 2.1), (30.7, 8.4), (12.3, 11.9), (25.1, 33.3), (4.4, 21.0)], [[(7, 8), (11.5, 9.2), (8, 14.6)]])
 
-
-def centres_in(shape: Polygon | MultiPolygon, size: Size, *, x: float = 0, y: float = 0) -> np.ndarray:
+def centres_in(shape: Polygon, size: Size) -> np.ndarray:
     rows, columns = np.mgrid[0 : size.height, 0 : size.width] + 0.5
-    return shapely.contains_xy(shape, columns + x, rows + y)
-
-
-@pytest.mark.parametrize(("x", "y"), [(0, 0), (5, 7), (-10, -3), (20.25, 12.5), (100, 100)])
-def test_a_pixel_is_filled_if_its_centre_is_inside(x: float, y: float) -> None:
-    size = Size(40, 24)
-    edges = edges_of(STAR, scale_x=1, scale_y=1)
-
-    assert np.array_equal(fill(edges, x=x, y=y, size=size), centres_in(STAR, size, x=x, y=y))
-
-
-def test_parts_and_holes_of_a_multipolygon_are_kept() -> None:
-    shape = MultiPolygon([STAR, box(32, 1, 38, 9), ShapelyPoint(33, 25).buffer(5).difference(box(31, 23, 34, 26))])
-    size = Size(40, 40)
-
-    assert np.array_equal(fill(edges_of(shape, scale_x=1, scale_y=1), x=0, y=0, size=size), centres_in(shape, size))
-
-
-def test_neighbours_share_no_pixel_and_leave_none_out() -> None:
-    cut = box(-1, -1, 17.5, 40)  # its edge runs through pixel centres
-    size = Size(40, 40)
-    left, right = STAR.intersection(cut), STAR.difference(cut)
-
-    masks = [fill(edges_of(part, scale_x=1, scale_y=1), x=0, y=0, size=size) for part in (left, right)]
-
-    assert not (masks[0] & masks[1]).any()
-    assert np.array_equal(masks[0] | masks[1], centres_in(STAR, size))
-
-
-def test_scales_divide_the_outline() -> None:
-    edges = edges_of(box(30, 20, 90, 100), scale_x=3, scale_y=2)
-
-    mask = fill(edges, x=0, y=0, size=Size(40, 60))
-
-    assert mask.sum() == 20 * 40
-    assert mask[10:50, 10:30].all()
+    return shapely.contains_xy(shape, columns, rows)
 
 
 def test_the_grid_covers_the_slide_exactly() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Any, Literal
 
 import numpy as np
@@ -11,6 +11,7 @@ from attrs import field, frozen
 from numpy.typing import NDArray
 
 from slideloom.base.geometry import Box, IntArray, Mask
+from slideloom.slides.outlines import Outlines
 from slideloom.slides.regions import Regions
 from slideloom.slides.tiles import Tiles
 
@@ -22,8 +23,6 @@ SHARE_TOLERANCE = 1e-9
 # A polygon with more vertices than this is cut down to the neighbourhood of its tiles before each tile is cut out.
 _CUT_VERTICES = 256
 _CUT_TILES = 16
-# At most so many crossings of edges and pixel rows are held at once.
-_CROSSINGS = 2_000_000
 
 
 @frozen
@@ -276,43 +275,8 @@ def regions_mask(
         (h, w) bool.
     """
     wanted, artifacts = _split(regions, artifact_labels)
-    discard = _raster([regions.items[i].shape for i in artifacts], extent, shape)
+    discard = Outlines.of(regions.items[i].shape for i in artifacts).mask(extent=extent, shape=shape)
     if len(wanted):
-        inside = _raster([regions.items[i].shape for i in wanted], extent, shape)
+        inside = Outlines.of(regions.items[i].shape for i in wanted).mask(extent=extent, shape=shape)
         discard |= inside if method == "outside" else ~inside
     return discard
-
-
-def _raster(shapes: Sequence[Any], extent: Box, shape: tuple[int, int]) -> Mask:
-    """(h, w) True where a pixel centre is in one of the shapes.
-
-    Every edge adds its direction, +1 or -1, to the pixels right of where it crosses a row of centres; the edges of
-    holes count the other way round. So the running sum along a row is the number of shapes around a pixel.
-    """
-    height, width = shape
-    count = np.zeros((height, width + 1), np.int32)
-    if not shapes or not height or not width:
-        return np.zeros(shape, bool)
-    rings, polygon = shapely.get_rings(shapely.get_parts(np.array(shapes, dtype=object)), return_index=True)
-    is_outer = np.diff(polygon, prepend=-1) != 0  # the first ring of a polygon
-    direction = np.where(shapely.is_ccw(rings) == is_outer, 1, -1)
-    points, ring = shapely.get_coordinates(rings, return_index=True)
-    # In pixels, with whole numbers at pixel centres.
-    points = (points - (extent.x, extent.y)) * (width / extent.width, height / extent.height) - 0.5
-    is_edge = ring[1:] == ring[:-1]
-    start, end = points[:-1][is_edge], points[1:][is_edge]
-    sign = np.where(end[:, 1] > start[:, 1], 1, -1) * direction[ring[:-1][is_edge]]
-    low, high = np.minimum(start[:, 1], end[:, 1]), np.maximum(start[:, 1], end[:, 1])
-    first = np.clip(np.ceil(low), 0, height).astype(np.int64)
-    rows = np.clip(np.ceil(high), 0, height).astype(np.int64) - first  # none for a level edge
-    used = np.flatnonzero(rows)
-    groups = np.cumsum(rows[used]) // _CROSSINGS
-    for group in np.split(used, np.flatnonzero(np.diff(groups)) + 1):
-        edge = np.repeat(group, rows[group])
-        within = np.arange(len(edge)) - np.repeat(np.cumsum(rows[group]) - rows[group], rows[group])
-        row = first[edge] + within
-        slope = (end[edge, 0] - start[edge, 0]) / (end[edge, 1] - start[edge, 1])
-        column = np.clip(np.ceil(start[edge, 0] + (row - start[edge, 1]) * slope), 0, width).astype(np.int64)
-        np.add.at(count, (row, column), sign[edge])
-    inside: Mask = np.cumsum(count[:, :width], axis=1, dtype=np.int32) != 0
-    return inside

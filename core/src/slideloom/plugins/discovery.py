@@ -159,7 +159,9 @@ class Registry:
         for impl in getattr(self._manager.hook, hook).get_hookimpls():
             try:
                 impl.function(*(arguments[name] for name in impl.argnames))
-            except (Exception, SystemExit) as error:  # a plugin that looks on must not end the run
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # a plugin that looks on must not end the run, by sys.exit neither
                 log.exception("plugin '%s' failed in %s", impl.plugin_name, hook)
                 problems.append(f"plugin '{impl.plugin_name}' failed in {hook}: {type(error).__name__}: {error}")
         return problems
@@ -215,7 +217,9 @@ def _load(manager: pluggy.PluginManager, point: EntryPoint) -> Plugin:
         return attrs.evolve(blank, error=f"{reason}: update slideloom or install an older {dist}")
     try:
         module = point.load()
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         return attrs.evolve(blank, error=f"does not import: {type(error).__name__}: {error}")
     if not isinstance(module, ModuleType):
         return attrs.evolve(blank, error=f"{point.value} is not a module")
@@ -236,7 +240,9 @@ def _register(manager: pluggy.PluginManager, module: ModuleType, *, name: str, d
             reporters=_listed(manager, module, "slideloom_reporters", hookspecs.Reporter),
             defaults=_defaults(manager, module, steps),
         )
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         manager.unregister(name=unique)
         return attrs.evolve(found, error=f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
 

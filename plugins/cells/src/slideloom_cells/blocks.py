@@ -12,7 +12,9 @@ from slideloom import Box, Mask, Rgb, Size, Slide, SlideError
 
 _TISSUE_UM = 8.0  # resolution of the tissue mask
 _TISSUE_MOST_PX = 4096
-_TISSUE_DENSITY = 0.08  # optical density (natural log) above which something is on the glass
+# Optical density (natural log) above which something is on the glass. It only spares looking for nuclei on glass, so it
+# takes in far more than the tests by which QC drops tiles (docs/explanation/qc.md).
+_TISSUE_DENSITY = 0.08
 
 
 @frozen

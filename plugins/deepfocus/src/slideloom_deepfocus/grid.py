@@ -16,7 +16,8 @@ _SCOUT_PX = 4  # pixels per cell and axis when looking for tissue
 _SCOUT_CELLS = 64  # cells per read and axis
 _TOLERANCE = 1e-6
 
-# Tissue is coloured or dark. Glass measures below 8 in the first and above 225 in the second on real slides.
+# Tissue is coloured or dark. A slide is scouted block by block, so no threshold can be fitted to it as slide QC does
+# (docs/explanation/qc.md). Glass measures below 8 in the first and above 225 in the second on real slides.
 _MIN_CHROMA = 12
 _MAX_GREY = 200
 

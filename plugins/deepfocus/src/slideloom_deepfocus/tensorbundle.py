@@ -149,7 +149,7 @@ def _varint(raw: bytes, at: int) -> tuple[int, int]:
 
 
 def _masked(raw: bytes) -> int:
-    """CRC32C, rotated and shifted as LevelDB stores it."""
+    """CRC32C, rotated and shifted as LevelDB stores it, and as TFRecords do: the only other place that needs it."""
     crc = int(google_crc32c.value(raw))
     return (((crc >> 15) | (crc << 17)) + _MASK_DELTA) & 0xFFFFFFFF
 

@@ -65,7 +65,11 @@ def saturation(rgb: Rgb, *, median_px: int = 7) -> NDArray[np.uint8]:
 
 
 def inside_regions(regions: Regions, extent: Box, shape: tuple[int, int]) -> Mask:
-    """(h, w) bool, True for the pixels of a picture of `extent` that lie in a region."""
+    """(h, w) bool, True for the pixels of a picture of `extent` that lie in a region or that its outline touches.
+
+    `slideloom.Outlines` asks pixel centres instead, and so finds nothing of a region thinner than a pixel; here such a
+    region still gives the threshold its pixels.
+    """
     inside = np.zeros(shape, np.uint8)
     scale = np.array([shape[1] / extent.width, shape[0] / extent.height])
     for region in regions.items:

@@ -15,7 +15,8 @@ from slideloom_qc.settings import Pen
 
 Floats = NDArray[np.floating[Any]]
 
-# Optical density (natural log) from which a pixel is something else than glass.
+# Optical density (natural log) of the densest channel from which a pixel is something else than glass: tissue or ink,
+# so saturation, by which `tissue` tells, will not do. docs/explanation/qc.md compares all tests for tissue.
 NOT_GLASS = 0.15
 # Tissue whose ratio is this many standard deviations above the slide's median may be ink where it touches sure ink ...
 FAINT_SIGMA = 3.0

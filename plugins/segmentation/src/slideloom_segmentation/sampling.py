@@ -8,9 +8,9 @@ from typing import Self
 import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
-from slideloom import ConfigError, Regions, Rgb, Size, Slide
+from slideloom import ConfigError, Outlines, Regions, Rgb, Size, Slide
 
-from slideloom_segmentation.raster import Edges, Grid, edges_of, fill
+from slideloom_segmentation.raster import Grid
 from slideloom_segmentation.settings import SegmentConfig
 
 LabelMap = NDArray[np.uint8]  # (H, W), class numbers
@@ -34,7 +34,7 @@ class Plot:
     Attributes:
         slide: open.
         grid: of the slide at the model's resolution.
-        outlines: class number and edges of each region in model pixels; later ones lie on top.
+        outlines: class number and outline of each region; later ones lie on top.
         window: where patches may lie.
         cells: per class number, (N, 2) x and y of the coarse cells with that class near the regions.
         picture: the slide at the model's resolution, or None if it is read patch by patch.
@@ -42,7 +42,7 @@ class Plot:
 
     slide: Slide
     grid: Grid
-    outlines: tuple[tuple[int, Edges], ...]
+    outlines: tuple[tuple[int, Outlines], ...]
     window: Window
     cells: dict[int, NDArray[np.int64]]
     picture: Rgb | None
@@ -61,11 +61,11 @@ class Plot:
                 number = config.classes.index(region.label) if region.label in config.labels else 0
             else:
                 number = int(not config.labels or region.label in config.labels)
-            outlines.append((number, edges_of(region.shape, scale_x=grid.scale_x, scale_y=grid.scale_y)))
+            outlines.append((number, Outlines.of([region.shape])))
         if not outlines:
             raise ConfigError(f"{slide.info.path.name}: no region to learn from; leave the slide out or label it")
         window = Window(0, 0, grid.size.width, grid.size.height)
-        cells = _cells(outlines, window, margin=config.patch_px)
+        cells = _cells(outlines, grid, margin=config.patch_px)
         return cls(slide, grid, tuple(outlines), window, cells, None)
 
     def within(self, window: Window) -> Plot:
@@ -88,11 +88,12 @@ class Plot:
         """The pixels at (x, y) and their classes, (side, side, 3) and (side, side) uint8; white beyond the slide."""
         size = Size(side, side)
         labels = np.zeros((side, side), np.uint8)
-        for number, edges in self.outlines:
-            labels[fill(edges, x=x, y=y, size=size)] = number
+        box = self.grid.box(x, y, size)
+        for number, outline in self.outlines:
+            labels[outline.mask(extent=box, shape=labels.shape)] = number
         whole = self.grid.size
         if self.picture is None or x < 0 or y < 0 or x + side > whole.width or y + side > whole.height:
-            return self.slide.read_at(self.grid.box(x, y, size), size), labels
+            return self.slide.read_at(box, size), labels
         return self.picture[y : y + side, x : x + side], labels
 
     def random_place(self, side: int, random: np.random.Generator) -> tuple[int, int]:
@@ -113,15 +114,15 @@ class Plot:
         return [(window.x0 + column * side, window.y0 + row * side) for column, row in sorted(taken)]
 
 
-def _cells(outlines: Sequence[tuple[int, Edges]], window: Window, *, margin: int) -> dict[int, NDArray[np.int64]]:
+def _cells(outlines: Sequence[tuple[int, Outlines]], grid: Grid, *, margin: int) -> dict[int, NDArray[np.int64]]:
     """Per class, the coarse cells whose centre has it, within `margin` of any region's bounding box."""
-    size = Size(-(-window.x1 // _CELL), -(-window.y1 // _CELL))
+    size = Size(-(-grid.size.width // _CELL), -(-grid.size.height // _CELL))
+    extent = grid.box(0, 0, Size(size.width * _CELL, size.height * _CELL))
     classes = np.zeros((size.height, size.width), np.uint8)
     near = np.zeros(classes.shape, bool)
-    for number, edges in outlines:
-        coarse = edges / _CELL
-        classes[fill(coarse, x=0, y=0, size=size)] = number
-        x, y = coarse[:, 0], coarse[:, 1]
+    for number, outline in outlines:
+        classes[outline.mask(extent=extent, shape=classes.shape)] = number
+        x, y = (outline.start / (grid.scale_x * _CELL, grid.scale_y * _CELL)).T
         reach = margin / _CELL
         top, left = (max(0, int(np.floor(low.min() - reach))) for low in (y, x))
         bottom, right = (max(0, int(np.ceil(high.max() + reach))) for high in (y, x))

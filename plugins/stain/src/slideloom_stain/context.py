@@ -13,6 +13,7 @@ from slideloom_stain.fits import Unfit
 from slideloom_stain.opencv import cv2
 
 CONTEXT_MPP = 4.0  # microns per pixel of the thumbnail
+# On a whole slide, glass alone is left out: what is pale in two channels still counts, unlike in a tile of Macenko's.
 # The largest value of a channel that is as dense as tissue, (value + 1) / 255 <= exp(-0.15).
 _BRIGHTEST = int(np.count_nonzero(density_table(np.arange(256.0)) >= TISSUE_DENSITY)) - 1
 
