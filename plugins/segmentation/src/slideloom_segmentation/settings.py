@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 import attrs
 from attrs import frozen
 from slideloom import (
-    ConfigError,
+    OptionError,
     PluginError,
     RoiSource,
     Settings,
@@ -83,7 +83,7 @@ class SegmentConfig:
 
     def __attrs_post_init__(self) -> None:
         if self.mode == "multiclass" and not self.labels:
-            raise ConfigError("segment: mode multiclass needs labels, such as labels = ['tumor', 'stroma']")
+            raise OptionError("labels", "are needed by mode multiclass, such as tumor and stroma")
 
     @property
     def classes(self) -> tuple[str, ...]:
