@@ -11,10 +11,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import attrs
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 import slideloom as sl
+from slideloom.pipeline.tiling import Tiling
 from slideloom_cli.main import main
 from slideloom_testing.fixtures import DemoFiles
 from slideloom_tfrecord import TFRecordFile, read_records
@@ -194,17 +197,41 @@ def test_wsi_takes_settings_and_shows_regions(demo_slide: DemoFiles) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"tile_px": 0}, "size_px must be at least 1, not 0"),
-        ({"stride_div": 0}, "stride_div must be above 0, not 0"),
-        ({"mpp": -1}, "mpp must be"),
-        ({"roi": "rois", "roi_filter_method": 3}, "threshold must be from 0 to 1, not 3"),
+        ({"tile_px": 0}, "tile_px must be at least 1, not 0$"),
+        ({"tile_px": "100"}, "tile_px must be a whole number, not '100'$"),
+        ({"tile_um": float("inf")}, "tile_um must be a finite number, not inf$"),
+        ({"tile_um": "0x"}, "tile_um must be a number of microns or a magnification such as \"10x\", not '0x'$"),
+        ({"stride_div": 0}, "stride_div must be above 0, not 0$"),
+        ({"use_edge_tiles": 1}, "use_edge_tiles must be true or false, not 1$"),
+        ({"mpp": -1}, "mpp must be above 0, not -1$"),
+        ({"roi": "rois", "roi_filter_method": 3}, "roi_filter_method must be center or a share from 0 to 1, not 3$"),
+        ({"artifact_labels": "pen"}, "artifact_labels must be a list of text, not 'pen'$"),
     ],
 )
 def test_a_wrong_argument_of_wsi_is_a_config_error(
     demo_slide: DemoFiles, arguments: dict[str, object], said: str
 ) -> None:
-    with pytest.raises(sl.ConfigError, match=said):
+    with pytest.raises(sl.ConfigError, match=f"^{said}"):
         sl.WSI(demo_slide.path, **{"tile_px": 100, "tile_um": 100, **arguments})  # type: ignore[arg-type]
+
+
+def test_wsi_cuts_as_extract_does_with_every_option_of_tiles(demo_slide: DemoFiles, tmp_path: Path) -> None:
+    options = {"stride_div": 2, "use_edge_tiles": True, "randomize_origin": True, "seed": 5, "enable_downsample": False}
+    words = ["--stride-div", 2, "--edge-tiles", "--random-origin", "--seed", 5, "--no-downsample", "--filter", "none"]
+    assert extract(demo_slide.path, "--tile-px", 100, "--tile-um", 100, *words, "--out", tmp_path) == 0
+    (table,) = (tmp_path / "slideloom").glob("*/tiles/*.csv")
+    cut = pd.read_csv(table)
+
+    tiling = Tiling(size_px=100, size_um=100, stride_div=2, edge_tiles=True, random_origin=True, seed=5)
+    with (
+        sl.WSI(demo_slide.path, 100, 100, **options) as by_words,  # type: ignore[arg-type]
+        sl.WSI(demo_slide.path, 100, 100, **{**options, "use_edge_tiles": False, "edge_tiles": True}) as by_old_word,  # type: ignore[arg-type]
+        sl.WSI.of(demo_slide.path, attrs.evolve(tiling, enable_downsample=False)) as by_settings,
+    ):
+        for wsi in (by_words, by_old_word, by_settings):
+            frame = wsi.tile_dataframe(every=True)
+            assert frame[["loc_x", "loc_y"]].to_numpy().tolist() == cut[["loc_x", "loc_y"]].to_numpy().tolist()
+            assert wsi.geometry.level == 0
 
 
 def test_real_slides_run_and_the_one_without_mpp_is_named(

@@ -282,7 +282,7 @@ def test_other_settings_in_the_same_folder_are_refused_with_what_differs(
     run_pipeline(pipeline(), [slide], tmp_path / "out")
     other = pipeline(qc=[{"use": "left"}])
 
-    with pytest.raises(OutputError, match=r"(?s)other settings.*qc: \[\] -> .*left.*--redo"):
+    with pytest.raises(OutputError, match=r"(?s)other settings.*qc: \[\] -> .*left.*run with redo"):
         run_pipeline(other, [slide], tmp_path / "out")
 
     again = attrs.evolve(other, run=attrs.evolve(other.run, redo=True))
@@ -292,7 +292,7 @@ def test_other_settings_in_the_same_folder_are_refused_with_what_differs(
 def test_other_settings_are_welcome_where_no_slide_got_tiles(raw: object, analytic: WriteSlide, tmp_path: Path) -> None:
     unknown = analytic(mpp=None)
     first = run_pipeline(pipeline(), [unknown], tmp_path / "out")
-    assert "--mpp VALUE" in first.slides[0].error
+    assert "give mpp for all slides" in first.slides[0].error
 
     (report,) = run_pipeline(pipeline(slides={"mpp": 0.5}), [unknown], tmp_path / "out").slides
 
@@ -331,7 +331,7 @@ def test_broken_slides_are_named_and_the_others_finish(raw: object, analytic: Wr
 
     report = run_pipeline(pipeline(), [empty, text, unknown, tmp_path / "gone.svs", analytic()], tmp_path / "out")
 
-    reasons = ["is empty", "no reader recognises it", "--mpp VALUE", "no such file"]
+    reasons = ["is empty", "no reader recognises it", "give mpp for all slides", "no such file"]
     assert [slide.status for slide in report.slides] == ["failed"] * 4 + ["done"]
     for slide, reason in zip(report.slides, reasons, strict=False):
         assert reason in slide.error

@@ -194,7 +194,7 @@ def test_a_damaged_checkpoint_is_named(section, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"mode": "multiclass"}, "needs labels"),
+        ({"mode": "multiclass"}, "labels are needed by mode multiclass"),
         ({"labels": ("tumor", "tumor")}, "different names"),
         ({"labels": ("background",)}, "other than 'background'"),
         ({"patch_px": 100}, "multiple of 16"),

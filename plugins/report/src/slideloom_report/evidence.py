@@ -67,9 +67,9 @@ def gather(cohort: Cohort, report: sl.SlideReport, *, max_px: int, samples: int)
 def _opened(cohort: Cohort, report: sl.SlideReport) -> Iterator[sl.Slide]:
     path = cohort.files.get(report.slide, Path(report.path) if report.path else None)
     if path is None:
-        raise sl.SlideError("the tiles do not say where their slide is; name the slides' files or folder")
+        raise sl.SlideError("the tiles do not say where their slide is; name it with --slides")
     if not path.exists():
-        raise sl.SlideError(f"{path} is not there any more; name the files or the folder where slides are now")
+        raise sl.SlideError(f"{path} is not there any more; say with --slides where slides are now")
     if report.mpp is None:
         rules = cohort.pipeline.slides if cohort.pipeline is not None else sl.Slides()
         with sl.open_slide(path, slides=rules) as slide:

@@ -7,7 +7,16 @@ from typing import Any, ClassVar, Literal
 
 import attrs
 from attrs import frozen
-from slideloom import ConfigError, RoiSource, Settings, SlideQc, at_least, in_range, option, positive
+from slideloom import (
+    OptionError,
+    RoiSource,
+    Settings,
+    SlideQc,
+    at_least,
+    in_range,
+    option,
+    positive,
+)
 
 Arch = Literal["unet", "fpn", "deeplabv3plus"]
 WEIGHTS = "model.safetensors"
@@ -73,7 +82,7 @@ class SegmentConfig:
 
     def __attrs_post_init__(self) -> None:
         if self.mode == "multiclass" and not self.labels:
-            raise ConfigError("segment: mode multiclass needs labels, such as labels = ['tumor', 'stroma']")
+            raise OptionError("labels", "are needed by mode multiclass, such as tumor and stroma")
 
     @property
     def classes(self) -> tuple[str, ...]:
