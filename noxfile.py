@@ -54,7 +54,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def core_alone(session: nox.Session) -> None:
-    """The core imports, runs and passes its tests with its six libraries and no plugin."""
+    """The core imports, runs and passes its tests with its five libraries and no plugin."""
     session.install("./core", *TEST_TOOLS)
     session.run("pytest", "core/tests", "-q", "-p", "no:cacheprovider", env={"SLIDELOOM_CORE_ALONE": "1"})
 

@@ -158,8 +158,77 @@ def test_two_runs_on_one_folder_exclude_each_other_and_a_dead_one_does_not_count
     third = run(six, out, "--jobs", 1)
 
     assert second.returncode == 1
-    assert f"another run works in this folder (process {first.pid})" in second.stderr
+    assert f"another run works in this folder (process {first.pid} on " in second.stderr
     assert third.returncode == 0, third.stderr
+
+
+# A filter that, on slide s1 in the process told to wait, waits until a file is there.
+WAIT = """
+import threading
+from pathlib import Path
+from typing import ClassVar
+import attrs, numpy as np
+from slideloom import Settings, TileFilter, Verdict, hookimpl, option
+
+@attrs.frozen
+class Wait(Settings[TileFilter]):
+    "Waits once."
+    name: ClassVar[str] = "wait"
+    here: str = option(help="a file made when it waits")
+    until: str = option(help="it waits for this file")
+    def build(self):
+        return WaitFilter(self)
+
+class WaitFilter(TileFilter):
+    thread_safe = False
+    def __init__(self, settings):
+        self.settings = settings
+    def check(self, batch):
+        here, until = Path(self.settings.here), Path(self.settings.until)
+        if batch.slide == "s1" and not here.exists():
+            here.touch()
+            while not until.exists():
+                threading.Event().wait(0.02)
+        return Verdict(keep=np.ones(len(batch), bool), score=np.zeros(len(batch), np.float32))
+
+@hookimpl
+def slideloom_tile_filters():
+    return [Wait]
+"""
+BLIND = """
+import fcntl, sys
+fcntl.flock = lambda *_: None
+from slideloom_cli.main import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_two_runs_that_do_not_see_each_other_leave_one_whole_result_of_each_slide(
+    six: Path, tmp_path: Path, install_plugin: Callable[..., None]
+) -> None:
+    install_plugin("wait_plugin", WAIT)
+    slides, out, here, until = tmp_path / "slides", tmp_path / "out", tmp_path / "here", tmp_path / "until"
+    slides.mkdir()
+    for name in ("s0", "s1"):
+        shutil.copy(six / f"{name}.svs", slides)
+    sinks = [word for sink in ("webdataset", "hdf5:images=true") for word in ("--sink", sink)]
+    words = [*command(slides, out, *sinks, "--filter", f"wait:here={here},until={until}", "--jobs", 1)[3:]]
+    blind = [sys.executable, "-c", BLIND, *words]
+
+    slow = subprocess.Popen(blind, stderr=subprocess.PIPE, text=True)
+    wait_until(here.exists)
+    quick = subprocess.run(blind, capture_output=True, text=True, check=False)
+    made = {name: content for name, content in content_of(out).items() if "/." not in name}
+    until.touch()
+    _, told = slow.communicate()
+
+    assert quick.returncode == 0, quick.stderr
+    assert slow.returncode == 1
+    assert "s1.tfrecords: another run has written it meanwhile" in told
+    after = content_of(out)
+    assert {name: after[name] for name in made} == made
+    assert set(after) - set(made) == {"errors.csv"}
+    assert not [path for path in out.rglob("*") if is_left_over(path)]
 
 
 def test_a_disk_that_is_full_loses_the_slide_at_work_and_no_other(six: Path, tmp_path: Path) -> None:

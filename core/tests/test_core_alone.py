@@ -1,4 +1,4 @@
-"""The core needs numpy, attrs, pluggy, shapely, pandas and rich, and nothing else."""
+"""The core needs numpy, attrs, filelock, pluggy and shapely, and nothing else."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ def test_every_module_imports_without_any_image_library() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_core_asks_for_six_libraries() -> None:
+def test_the_core_asks_for_five_libraries() -> None:
     asked = {line.split(">=")[0] for line in requires("slideloom-core") or () if "extra ==" not in line}
 
-    assert asked == {"attrs", "numpy", "pandas", "pluggy", "rich", "shapely"}
+    assert asked == {"attrs", "filelock", "numpy", "pluggy", "shapely"}
 
 
 @pytest.mark.skipif(

@@ -21,6 +21,7 @@ from slideloom.pipeline.pipeline import Pipeline
 from slideloom.running.find_slides import find_slides
 from slideloom.running.run import run_pipeline
 from slideloom.steps.reports import SlideReport
+from slideloom_testing.disks import left_by_a_dead_process
 
 WriteSlide = Callable[..., Path]
 
@@ -253,6 +254,17 @@ def test_a_slide_is_run_again_when_its_file_or_its_output_changed(
 
     changed = analytic(width=2500)
     assert run_pipeline(pipeline(), [changed], tmp_path / "out").slides[0].status == "done"
+
+
+def test_a_run_clears_away_what_dead_workers_left_beside_its_output(
+    raw: object, analytic: WriteSlide, tmp_path: Path
+) -> None:
+    run_pipeline(pipeline(), [analytic()], tmp_path / "out")
+    left_by_a_dead_process(tmp_path / "out" / "raw" / "b.raw").touch()
+
+    run_pipeline(pipeline(), [analytic()], tmp_path / "out")
+
+    assert [path.name for path in (tmp_path / "out" / "raw").iterdir()] == ["a.raw"]
 
 
 def test_other_settings_in_the_same_folder_are_refused_with_what_differs(

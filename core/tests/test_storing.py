@@ -6,7 +6,7 @@ import errno
 from pathlib import Path
 
 import pytest
-from slideloom import OutputError, discard_path, partial_path, path_inside, storing_in
+from slideloom import OutputError, discard_path, path_inside, storing_in
 from slideloom_testing.disks import full_disk
 
 
@@ -25,10 +25,6 @@ def test_a_name_that_leads_elsewhere_or_looks_temporary_is_refused(tmp_path: Pat
 
 def test_names_lead_deeper_one_after_the_other(tmp_path: Path) -> None:
     assert path_inside(tmp_path, "tiles", "a", "b.png") == tmp_path / "tiles" / "a" / "b.png"
-
-
-def test_a_temporary_name_is_hidden_and_in_the_same_folder(tmp_path: Path) -> None:
-    assert partial_path(tmp_path / "a.tfrecords") == tmp_path / ".a.tfrecords.partial"
 
 
 @pytest.mark.parametrize(

@@ -20,9 +20,9 @@ _HOMES = {
     "slideloom.base.files": ("FileState",),
     "slideloom.base.geometry": ("Box", "Mask", "Point", "Rgb", "RgbBatch", "Size"),
     "slideloom.base.scratch": ("Scratch",),
-    "slideloom.base.storing": (
-        "discard_path", "file_name", "partial_path", "path_inside", "storing_in", "sync_path", "write_whole",
-    ),
+    "slideloom.base.drafts": ("Draft", "check_size"),
+    "slideloom.base.storing": ("file_name", "path_inside", "storing_in", "sync_path", "write_whole"),
+    "slideloom.base.temporary": ("discard_path", "partial_path"),
     "slideloom.pixels.gray": ("gray_counter",),
     "slideloom.pixels.mosaic": ("Mosaic",),
     "slideloom.pixels.resampling": ("NativeResampler", "resample"),
@@ -83,6 +83,7 @@ if TYPE_CHECKING:
     from slideloom_stain.library import StainNormalizer as StainNormalizer
     from slideloom_torch.devices import torch_device as torch_device
 
+    from slideloom.base.drafts import Draft as Draft, check_size as check_size
     from slideloom.base.errors import (
         ConfigError as ConfigError,
         MissingResolution as MissingResolution,
@@ -104,14 +105,13 @@ if TYPE_CHECKING:
     )
     from slideloom.base.scratch import Scratch as Scratch
     from slideloom.base.storing import (
-        discard_path as discard_path,
         file_name as file_name,
-        partial_path as partial_path,
         path_inside as path_inside,
         storing_in as storing_in,
         sync_path as sync_path,
         write_whole as write_whole,
     )
+    from slideloom.base.temporary import discard_path as discard_path, partial_path as partial_path
     from slideloom.drawing.geojson import (
         colour_of as colour_of,
         write_regions_geojson as write_regions_geojson,

@@ -14,7 +14,7 @@ from slideloom_hdf5 import HDF5
 from slideloom_hdf5.layout import nominal_magnification
 from slideloom_testing import batch_of, info_of, scene_of, stained, tiles_of
 from slideloom_testing.contracts import SinkContract
-from slideloom_testing.disks import full_disk
+from slideloom_testing.disks import full_disk, left_by_a_dead_process
 
 DEFAULTS = HDF5()
 
@@ -201,13 +201,28 @@ def test_a_slide_without_tiles_leaves_nothing_and_removes_an_older_result(tmp_pa
 
 
 def test_leftovers_of_a_killed_run_are_removed(tmp_path: Path) -> None:
-    left = tmp_path / "hdf5" / "10x_256px_0px_overlap" / "patches" / ".slide_patches.h5.partial"
-    left.parent.mkdir(parents=True)
+    final = tmp_path / "hdf5" / "10x_256px_0px_overlap" / "patches" / "slide_patches.h5"
+    final.parent.mkdir(parents=True)
+    left = left_by_a_dead_process(final)
     left.write_bytes(b"left over")
 
     (path,) = stored(tmp_path, batch())
 
     assert [entry.name for entry in path.parent.iterdir()] == ["slide_patches.h5"]
+
+
+def test_a_file_that_does_not_hold_what_was_written_is_not_published(tmp_path: Path) -> None:
+    (other,) = stored(tmp_path / "other", batch(3))
+    sink = DEFAULTS.build()
+    writer = sink.open(info(), ON_LEVEL, tmp_path)
+    writer.write(batch(5).tiles, sink.encode(batch(5)))
+    (unfinished,) = (path for path in tmp_path.rglob(".*") if path.is_file())
+    other.replace(unfinished)
+
+    with pytest.raises(OutputError, match=r"holds \{'coords': 3\} where 5 tiles were written"):
+        writer.commit()
+
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 @pytest.mark.parametrize("name", ["../evil", "a/b", "a\\b"])

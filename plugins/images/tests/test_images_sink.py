@@ -9,10 +9,11 @@ import cv2
 import numpy as np
 import pytest
 from slideloom import OutputError, Size, TileBatch, Tiles
+from slideloom.base.temporary import remove_abandoned_once
 from slideloom_images import Images
 from slideloom_testing import batch_of, info_of, scene_of, stained, tiles_of
 from slideloom_testing.contracts import SinkContract
-from slideloom_testing.disks import full_disk
+from slideloom_testing.disks import full_disk, left_by_a_dead_process
 
 DEFAULTS = Images()
 SCENE = scene_of(tile_px=64, mpp=1.0)
@@ -101,7 +102,7 @@ def test_a_slide_without_tiles_leaves_nothing_and_removes_an_older_result(tmp_pa
 
 
 def test_leftovers_of_a_killed_run_are_removed(tmp_path: Path) -> None:
-    left = tmp_path / HOME / ".slide.partial"
+    left = left_by_a_dead_process(tmp_path / HOME / "slide")
     left.mkdir(parents=True)
     (left / "slide-9-9.jpg").write_bytes(b"left over")
 
@@ -113,13 +114,27 @@ def test_leftovers_of_a_killed_run_are_removed(tmp_path: Path) -> None:
 
 def test_an_older_result_is_found_again_after_a_crash_between_both_renames(tmp_path: Path) -> None:
     (made,) = stored(tmp_path, batch(3))
-    made.rename(made.with_name(".slide.old"))
+    made.rename(left_by_a_dead_process(made, aside=True))
+    remove_abandoned_once.cache_clear()  # the next process
 
     writer = DEFAULTS.build().open(info_of(), SCENE, tmp_path)
     writer.abort()
 
     assert len(everything(made)) == 3
     assert [path.name for path in made.parent.iterdir()] == ["slide"]
+
+
+def test_a_folder_that_does_not_hold_what_was_written_is_not_published(tmp_path: Path) -> None:
+    sink = DEFAULTS.build()
+    writer = sink.open(info_of(), SCENE, tmp_path)
+    writer.write(batch(3).tiles, sink.encode(batch(3)))
+    (unfinished,) = (tmp_path / HOME).iterdir()
+    next(unfinished.iterdir()).unlink()
+
+    with pytest.raises(OutputError, match=r"2 files of \d+ bytes are there where 3 of \d+ were written"):
+        writer.commit()
+
+    assert everything(tmp_path) == []
 
 
 @pytest.mark.parametrize("name", ["../evil", "a/b", "a\\b", "..", ".x.partial"])

@@ -15,6 +15,7 @@ import pytest
 from shapely.geometry import Polygon
 from slideloom import (
     Box,
+    Draft,
     Normalized,
     Normalizer,
     Placement,
@@ -767,12 +768,12 @@ def test_a_broken_placement_is_caught(tmp_path: Path, step: type, caught: str) -
 
 
 class RawWriter(Writer):
-    """Appends to a temporary file and renames it."""
+    """Appends to a draft and publishes it."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self.final = folder / "raw" / f"{name}.raw"
-        self.unfinished = folder / "raw" / f".{name}.unfinished"
-        self.final.parent.mkdir(exist_ok=True)
+        self.draft = Draft(self.final)
+        self.unfinished = self.draft.partial
         self.tiles = 0
         self.unfinished.write_bytes(b"")
 
@@ -785,8 +786,8 @@ class RawWriter(Writer):
         if not self.tiles:
             self.abort()
             return []
-        self.unfinished.replace(self.final)
-        return [self.final]
+        self.unfinished.replace(self.draft.partial)
+        return [self.draft.publish()]
 
     def abort(self) -> None:
         self.unfinished.unlink(missing_ok=True)
@@ -857,6 +858,27 @@ class PromisingWriter(RawWriter):
         return [*super().commit(), self.final.with_suffix(".index")] if self.tiles else super().commit()
 
 
+class MixingWriter(RawWriter):
+    def __init__(self, folder: Path, name: str) -> None:
+        super().__init__(folder, name)
+        self.unfinished = folder / "raw" / f".{name}.unfinished"
+        self.unfinished.touch()
+
+    def commit(self) -> Sequence[Path]:
+        if not self.tiles:
+            return super().commit()
+        self.unfinished.replace(self.final)
+        return [self.final]
+
+
+class LastWinsWriter(RawWriter):
+    def commit(self) -> Sequence[Path]:
+        if not self.tiles:
+            return super().commit()
+        self.unfinished.replace(self.final)
+        return [self.final]
+
+
 class RefusesTwiceWriter(RawWriter):
     def __init__(self, folder: Path, name: str) -> None:
         super().__init__(folder, name)
@@ -903,6 +925,8 @@ def test_a_sound_sink_passes(tmp_path: Path) -> None:
         (sink_with(UnreportedWriter), "test_commit_leaves_nothing_but_what_it_returns"),
         (sink_with(PromisingWriter), "test_commit_returns_what_it_made"),
         (sink_with(RefusesTwiceWriter), "test_a_second_run_replaces_the_first"),
+        (sink_with(MixingWriter), "test_two_runs_at_once_do_not_mix"),
+        (sink_with(LastWinsWriter), "test_two_runs_at_once_do_not_mix"),
         (Paints, "test_every_tile_is_encoded"),
         (LosesOne, "test_every_tile_is_encoded"),
         (ReturnsViews, "test_memory_of_pixels_may_be_used_again"),

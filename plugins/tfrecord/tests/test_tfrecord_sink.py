@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from slideloom import OutputError, RunReport, SlideReport, TileBatch
 from slideloom.base.geometry import Size
+from slideloom.base.temporary import is_temporary
 from slideloom_testing import batch_of, info_of, scene_of, stained, take, tiles_of
 from slideloom_testing.contracts import SinkContract
-from slideloom_testing.disks import full_disk
+from slideloom_testing.disks import full_disk, left_by_a_dead_process
 from slideloom_tfrecord import TFRecordFile, TFRecords, plugin, read_records, write_manifest
 
 SCENE = scene_of(tile_px=64, mpp=1.0)
@@ -161,14 +162,28 @@ def test_nothing_has_a_final_name_before_commit(tmp_path: Path) -> None:
     writer = sink.open(info_of(), SCENE, tmp_path)
     writer.write(batch().tiles, sink.encode(batch()))
 
-    assert everything(tmp_path) == [str(HOME / ".slide.tfrecords.partial")]
+    (unfinished,) = everything(tmp_path)
+    assert is_temporary(Path(unfinished).name)
     writer.abort()
+
+
+def test_a_file_that_does_not_hold_what_was_written_is_not_published(tmp_path: Path) -> None:
+    sink = TFRecords().build()
+    writer = sink.open(info_of(), SCENE, tmp_path)
+    writer.write(batch().tiles, sink.encode(batch()))
+    (unfinished,) = (tmp_path / HOME).iterdir()
+    unfinished.write_bytes(bytes(1 << 20))
+
+    with pytest.raises(OutputError, match=r"holds 1048576 bytes where \d+ were written"):
+        writer.commit()
+
+    assert everything(tmp_path) == []
 
 
 def test_leftovers_of_a_killed_run_are_removed(tmp_path: Path) -> None:
     (tmp_path / HOME).mkdir(parents=True)
-    for name in (".slide.tfrecords.partial", ".slide.tfrecords.ordered.partial", ".slide.index.npz.partial"):
-        (tmp_path / HOME / name).write_bytes(b"left over")
+    for name in ("slide.tfrecords", "slide.index.npz"):
+        left_by_a_dead_process(tmp_path / HOME / name).write_bytes(b"left over")
 
     path, _ = stored(tmp_path, batch(2))
 

@@ -14,7 +14,7 @@ from hypothesis import given, strategies as st
 from slideloom import OutputError, Size, TileBatch, Tiles
 from slideloom_testing import batch_of, info_of, scene_of, stained, tiles_of
 from slideloom_testing.contracts import SinkContract
-from slideloom_testing.disks import full_disk
+from slideloom_testing.disks import full_disk, left_by_a_dead_process
 from slideloom_webdataset import WebDataset
 from slideloom_webdataset.keys import safe_name
 
@@ -114,13 +114,39 @@ def test_a_slide_without_tiles_leaves_nothing_and_removes_an_older_result(tmp_pa
 
 
 def test_leftovers_of_a_killed_run_are_removed(tmp_path: Path) -> None:
-    left = tmp_path / HOME / ".slide.partial"
-    left.mkdir(parents=True)
-    (left / "slide-000004.tar").write_bytes(b"left over")
+    (tmp_path / HOME).mkdir(parents=True)
+    left_by_a_dead_process(tmp_path / HOME / "slide-000004.tar").write_bytes(b"left over")
 
     stored(tmp_path, batch(1))
 
     assert [path.name for path in (tmp_path / HOME).iterdir()] == ["slide-000000.tar"]
+
+
+def test_a_shard_that_does_not_hold_what_was_written_is_not_published(tmp_path: Path) -> None:
+    sink = DEFAULTS.build()
+    writer = sink.open(info_of(), SCENE, tmp_path)
+    writer.write(batch(3).tiles, sink.encode(batch(3)))
+    (unfinished,) = (tmp_path / HOME).iterdir()
+    unfinished.write_bytes(bytes(1 << 20))
+
+    with pytest.raises(OutputError, match=r"holds 1048576 bytes where \d+ were written"):
+        writer.commit()
+
+    assert list((tmp_path / HOME).iterdir()) == []
+
+
+def test_a_shard_that_another_run_has_added_meanwhile_stays_and_is_named(tmp_path: Path) -> None:
+    stored(tmp_path, batch(2))
+    sink = DEFAULTS.build()
+    writer = sink.open(info_of(), SCENE, tmp_path)
+    writer.write(batch(3).tiles, sink.encode(batch(3)))
+    stranger = tmp_path / HOME / "slide-000001.tar"
+    stranger.write_bytes(b"of another run")
+
+    with pytest.raises(OutputError, match=r"slide-000001\.tar: another run has written it meanwhile"):
+        writer.commit()
+
+    assert sorted(path.name for path in stranger.parent.iterdir()) == ["slide-000000.tar", "slide-000001.tar"]
 
 
 def test_two_tiles_of_one_place_have_keys_of_their_own(tmp_path: Path) -> None:

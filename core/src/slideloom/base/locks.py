@@ -1,31 +1,132 @@
-"""Locks that the operating system drops when their process ends, however it ends."""
+"""Locks that end with their process, however it ends.
+
+The library filelock takes them. Where a file system has no locks, a file that names its holder stands in for one: it is
+left behind when its holder is killed, and taken over where filelock can tell that the holder is dead, which is on the
+same machine only.
+"""
 
 from __future__ import annotations
 
-import sys
-from typing import IO
+import errno
+import logging
+import os
+import socket
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-if sys.platform == "win32":
-    import msvcrt
+from slideloom.base.storing import write_whole
 
-    def take_lock(file: IO[str]) -> bool:
-        """True if this process now holds the lock on an open file, False if another does."""
-        file.seek(0)
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
+log = logging.getLogger(__name__)
+
+# What flock says where there are no locks: Lustre without -o flock, NFS without its lock daemon, some FUSE.
+_NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP}
+_ATTEMPTS = 2  # the first one finds that the holder of a stand-in is dead, the second one takes its place
+
+
+class Lock:
+    """A lock that this process holds until `release`."""
+
+    def __init__(self, lock: BaseFileLock, named: Path) -> None:
+        self._lock = lock
+        self._named = named
+
+    def release(self) -> None:
+        """Give the lock back."""
+        with suppress(OSError):  # the next holder writes over it
+            self._named.unlink()
+        self._lock.release()
+
+
+def take_lock(path: Path) -> Lock | None:
+    """The lock at `path`, or None if another process holds it; see `holder_of`.
+
+    Raises:
+        OSError: the lock cannot be written, as on a full disk.
+    """
+    from filelock import FileLock
+
+    try:
+        # Not filelock's own fallback, which knows one of the errors only, and warns of it in words for programmers.
+        lock: BaseFileLock = FileLock(path, thread_local=False, fallback_to_soft=False)
+        if not _is_taken(lock):
+            return None
+        # A machine that sees no locks may hold the stand-in.
+        stand_in = _stand_in(path)
+        if stand_in.exists() and not _is_free(stand_in):
+            lock.release()
+            return None
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        found = _soft_lock(path, error)
+        if found is None:
+            return None
+        lock = found
+    named = _name_of(path)
+    try:
+        write_whole(named, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+    except BaseException:
+        lock.release()
+        raise
+    return Lock(lock, named)
+
+
+def holder_of(path: Path) -> str:
+    """Who holds the lock at `path`, in words, and what to do where nobody can tell whether it still does."""
+    try:
+        holder = _name_of(path).read_text(encoding="utf-8").strip()
+    except OSError:  # it has just taken the lock, or just given it back
+        holder = "a process that is not known yet"
+    stand_in = _stand_in(path)
+    return f"{holder}; if that is dead, remove {stand_in}" if stand_in.exists() else holder
+
+
+def _name_of(path: Path) -> Path:
+    """Who holds the lock, as text; beside the lock, which Windows lets nobody else read."""
+    return path.with_name(f"{path.name}.holder")
+
+
+def _stand_in(path: Path) -> Path:
+    return path.with_name(f"{path.name}.stand-in")
+
+
+def _soft_lock(path: Path, reason: OSError) -> BaseFileLock | None:
+    from filelock import SoftFileLock
+
+    stand_in = _stand_in(path)
+    lock = SoftFileLock(stand_in, thread_local=False)
+    if not _is_taken(lock):
+        return None
+    log.warning(
+        "%s: this file system has no locks (%s). A file stands in for one: if this run is killed, "
+        "remove %s before another machine works here",
+        path.parent,
+        reason.strerror,
+        stand_in,
+    )
+    return lock
+
+
+def _is_free(stand_in: Path) -> bool:
+    from filelock import SoftFileLock
+
+    lock = SoftFileLock(stand_in, thread_local=False)
+    is_free = _is_taken(lock)
+    lock.release()
+    return is_free
+
+
+def _is_taken(lock: BaseFileLock) -> bool:
+    from filelock import Timeout
+
+    for _ in range(_ATTEMPTS):
         try:
-            # One byte far behind the text, so that others can still read who holds the lock.
-            file.seek(2**30)
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
+            lock.acquire(blocking=False)
+        except Timeout:
+            continue
         return True
-
-else:
-    import fcntl
-
-    def take_lock(file: IO[str]) -> bool:
-        """True if this process now holds the lock on an open file, False if another does."""
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
+    return False

@@ -1,11 +1,10 @@
-"""What every sink needs to write safely: names that stay in their folder, temporary files, errors with a remedy."""
+"""What every sink needs to write safely: names that stay in their folder, files written whole, errors with a remedy."""
 
 from __future__ import annotations
 
 import errno
 import json
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import attrs
 
 from slideloom.base.errors import OutputError
+from slideloom.base.temporary import is_temporary, partial_path, remove_abandoned_once
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -61,21 +61,7 @@ def file_name(_instance: Any, attribute: attrs.Attribute[Any], value: str) -> No
 
 
 def _is_file_name(name: str) -> bool:
-    is_temporary = name.startswith(".") and name.endswith((".partial", ".old"))
-    return name not in {"", ".", ".."} and not _SEPARATORS & set(name) and not is_temporary
-
-
-def partial_path(path: Path) -> Path:
-    """The name `path` has until it is finished: beside it, hidden, such as `.a.tfrecords.partial`."""
-    return path.with_name(f".{path.name}.partial")
-
-
-def discard_path(path: Path) -> None:
-    """Remove a file or a folder with all it holds, if it is there."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+    return name not in {"", ".", ".."} and not _SEPARATORS & set(name) and not is_temporary(name)
 
 
 def sync_path(path: Path) -> None:
@@ -96,6 +82,7 @@ def write_whole(path: Path, content: bytes) -> None:
         OSError: it cannot be written; nothing is left behind.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    remove_abandoned_once(path.parent)
     partial = partial_path(path)
     try:
         with partial.open("wb") as file:

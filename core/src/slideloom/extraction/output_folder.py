@@ -6,12 +6,11 @@ OUT/slideloom/LABEL/tiles/NAME.csv     one row per planned tile
 OUT/slideloom/LABEL/masks/NAME-STEP.*  QC masks, if asked for
 OUT/slideloom/LABEL/masks/NAME.discard.npz  all QC masks together, small, if a report is asked for
 OUT/slideloom/LABEL/overviews/NAME.png kept and rejected tiles over the thumbnail, if asked for
-OUT/slideloom/lock                     held while a run works here
+OUT/slideloom/lock                     held while a run works here; who holds it is in lock.holder
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +18,7 @@ from pathlib import Path
 from attrs import frozen
 
 from slideloom.base.errors import OutputError
-from slideloom.base.locks import take_lock
+from slideloom.base.locks import holder_of, take_lock
 from slideloom.base.storing import path_inside, storing_in
 
 
@@ -74,16 +73,12 @@ class OutputFolder:
         path = self.root / "slideloom" / "lock"
         with storing_in(self.root):
             path.parent.mkdir(parents=True, exist_ok=True)
-            file = path.open("a+", encoding="utf-8")
-        with file:
-            if not take_lock(file):
-                file.seek(0)
-                holder = file.read().strip() or "unknown"
-                raise OutputError(
-                    f"{self.root}: another run works in this folder (process {holder}); "
-                    "wait for it or use another folder"
-                )
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
+            lock = take_lock(path)
+        if lock is None:
+            raise OutputError(
+                f"{self.root}: another run works in this folder ({holder_of(path)}); wait for it or use another folder"
+            )
+        try:
             yield
+        finally:
+            lock.release()

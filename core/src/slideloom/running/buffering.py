@@ -57,27 +57,28 @@ def _folder_in(buffer: Path) -> Iterator[Path]:
         # It has no final name before it is locked, so that another run does not take it for abandoned. (Windows cannot
         # rename a folder with an open file; there the name is final at once.)
         new = Path(tempfile.mkdtemp(prefix="slideloom-" if os.name == "nt" else ".slideloom-", dir=buffer))
-        lock = (new / _LOCK).open("a+", encoding="utf-8")
-    with lock:
-        take_lock(lock)
-        folder = buffer / new.name.removeprefix(".")
+        lock = take_lock(new / _LOCK)
+    folder = buffer / new.name.removeprefix(".")
+    try:
         if folder != new:
             new.rename(folder)
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-    shutil.rmtree(folder, ignore_errors=True)  # Windows does not remove a file that is open
+        yield folder
+    finally:
+        if lock is not None:
+            lock.release()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _remove_abandoned(buffer: Path) -> None:
     for folder in buffer.glob("slideloom-*"):
-        try:
-            with (folder / _LOCK).open("r+", encoding="utf-8") as lock:
-                is_abandoned = take_lock(lock)
-        except OSError:  # it is not ours, or its run removes it just now
+        if not (folder / _LOCK).exists():  # not ours
             continue
-        if is_abandoned:
+        try:
+            lock = take_lock(folder / _LOCK)
+        except OSError:  # another user's, or its run removes it just now
+            continue
+        if lock is not None:
+            lock.release()
             log.info("%s: removed, the run that made it was killed", folder)
             shutil.rmtree(folder, ignore_errors=True)
 

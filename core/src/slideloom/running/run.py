@@ -13,6 +13,7 @@ from typing import Any
 
 from slideloom.base.errors import ConfigError, OutputError
 from slideloom.base.storing import write_json
+from slideloom.base.temporary import remove_abandoned
 from slideloom.extraction.job import Progress, SlideTask, process_slide
 from slideloom.extraction.output_folder import OutputFolder
 from slideloom.pipeline.pipeline import Pipeline, pipeline_differences
@@ -230,6 +231,8 @@ def _finish(
         dry_run=dry_run,
     )
     if not dry_run:
+        for place in {(folder.root / output).parent for report in reports for output in report.outputs}:
+            remove_abandoned(place)  # of workers that died, or were given up, on their last slide
         write_json(folder.root / "extraction_report.json", run.as_table())
         _write_errors(folder.root / "errors.csv", run)
         _write_burden(folder.root, run)

@@ -28,7 +28,13 @@ class Writer(ABC):
 
     @abstractmethod
     def commit(self) -> Sequence[Path]:
-        """Finish and rename to the final names. Returns the files or folders made; none if no tile was written."""
+        """Finish and rename to the final names. Returns the files or folders made; none if no tile was written.
+
+        What an earlier run made of the slide is replaced, or removed if no tile was written; `slideloom.Draft` does it.
+
+        Raises:
+            OutputError: another run has written the slide since this writer was opened; its files are left alone.
+        """
 
     @abstractmethod
     def abort(self) -> None:

@@ -10,6 +10,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 from slideloom import (
+    Draft,
+    OutputError,
     Rgb,
     Scene,
     Sink,
@@ -17,8 +19,6 @@ from slideloom import (
     TileBatch,
     Tiles,
     Writer,
-    discard_path,
-    partial_path,
     path_inside,
     storing_in,
     sync_path,
@@ -58,16 +58,14 @@ class HDF5Writer(Writer):
 
     def __init__(self, path: Path, *, attributes: Mapping[str, Attribute], tile_px: int | None) -> None:
         self._path = path
-        self._partial = partial_path(path)
         self._attributes = attributes
         self._coords: list[NDArray[np.int64]] = []
         self._stream: PatientFile | None = None
         self._file: h5py.File | None = None
         self._images: h5py.Dataset | None = None
         with storing_in(path.parent):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            discard_path(self._partial)
-            self._stream = PatientFile(self._partial)
+            self._draft = Draft(path)
+            self._stream = PatientFile(self._draft.partial)
             self._file = h5py.File(self._stream, "w")
             if tile_px is not None:
                 shape = (tile_px, tile_px, 3)
@@ -100,18 +98,29 @@ class HDF5Writer(Writer):
 
     def _commit(self) -> Sequence[Path]:
         if not any(map(len, self._coords)) or self._file is None:
-            self._path.unlink(missing_ok=True)
+            self._draft.withdraw()
             return ()
+        count, has_images = sum(map(len, self._coords)), self._images is not None
         coords = self._file.create_dataset(
             "coords", data=np.concatenate(self._coords), maxshape=(None, 2), chunks=(1, 2), dtype=np.int64
         )
         for name in sorted(self._attributes):
             coords.attrs[name] = self._attributes[name]
         self._close()
-        sync_path(self._partial)
-        self._partial.replace(self._path)
+        self._check_rows(count, ("coords", "imgs") if has_images else ("coords",))
+        sync_path(self._draft.partial)
+        made = self._draft.publish()
         sync_path(self._path.parent)
-        return (self._path,)
+        return (made,)
+
+    def _check_rows(self, wanted: int, names: Sequence[str]) -> None:
+        # Opened here: the library would ask for a lock, which some file systems do not have.
+        with self._draft.partial.open("rb") as stored, h5py.File(stored, "r") as file:
+            found = {name: len(file[name]) for name in names}
+        if set(found.values()) != {wanted}:
+            raise OutputError(
+                f"{self._path}: holds {found} where {wanted} tiles were written; check the disk, then run again"
+            )
 
     def _close(self) -> None:
         file, stream, self._file, self._stream, self._images = self._file, self._stream, None, None, None
@@ -124,4 +133,4 @@ class HDF5Writer(Writer):
         """Remove the unfinished file."""
         with suppress(OSError):  # what is closed here is thrown away, so a full disk is no matter
             self._close()
-        discard_path(self._partial)
+        self._draft.discard()

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import cv2
 from slideloom import (
+    Draft,
     ImageEncoder,
+    OutputError,
     Scene,
     Sink,
     SlideInfo,
     TileBatch,
     Tiles,
     Writer,
-    discard_path,
-    partial_path,
     path_inside,
     storing_in,
     sync_path,
@@ -56,19 +56,11 @@ class ImageWriter(Writer):
         self._path = path
         self._slide = slide
         self._extension = extension
-        self._partial = partial_path(path)
-        self._old = path.with_name(f".{path.name}.old")
         self._count = 0
+        self._bytes = 0
         with storing_in(path.parent):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._recover()
-            discard_path(self._partial)
-            self._partial.mkdir()
-
-    def _recover(self) -> None:
-        if self._old.exists() and not self._path.exists():
-            self._old.rename(self._path)
-        discard_path(self._old)
+            self._folder = Draft(path)
+            self._folder.partial.mkdir()
 
     def write(self, tiles: Tiles, encoded: Sequence[bytes]) -> None:
         """One file per tile, named by the tile's centre."""
@@ -81,9 +73,10 @@ class ImageWriter(Writer):
                 except FileExistsError:  # two cells of one place: both are tiles
                     self._write_new(f"{name}-{number}.{self._extension}", contents)
         self._count += len(encoded)
+        self._bytes += sum(map(len, encoded))
 
     def _write_new(self, name: str, contents: bytes) -> None:
-        with (self._partial / name).open("xb") as file:
+        with (self._folder.partial / name).open("xb") as file:
             file.write(contents)
 
     def commit(self) -> Sequence[Path]:
@@ -99,18 +92,24 @@ class ImageWriter(Writer):
 
     def _commit(self) -> Sequence[Path]:
         if self._count == 0:
-            discard_path(self._path)
+            self._folder.withdraw()
             return ()
         if hasattr(os, "sync"):
             os.sync()  # once for all files: waiting for thousands one by one takes longer than making them
-        if self._path.exists():
-            self._path.rename(self._old)
-        self._partial.rename(self._path)
+        self._check_files()
+        made = self._folder.publish()
         sync_path(self._path.parent)
-        discard_path(self._old)
-        return (self._path,)
+        return (made,)
+
+    def _check_files(self) -> None:
+        with os.scandir(self._folder.partial) as entries:
+            sizes = [entry.stat().st_size for entry in entries]
+        if (len(sizes), sum(sizes)) != (self._count, self._bytes):
+            raise OutputError(
+                f"{self._path}: {len(sizes)} files of {sum(sizes)} bytes are there where {self._count} of "
+                f"{self._bytes} were written; check the disk, then run again"
+            )
 
     def abort(self) -> None:
         """Remove the unfinished folder."""
-        discard_path(self._partial)
-        self._recover()
+        self._folder.discard()

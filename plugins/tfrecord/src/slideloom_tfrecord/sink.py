@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from slideloom import (
+    Draft,
     ImageEncoder,
     Scene,
     Sink,
@@ -18,6 +19,7 @@ from slideloom import (
     TileBatch,
     Tiles,
     Writer,
+    check_size,
     discard_path,
     partial_path,
     path_inside,
@@ -71,18 +73,13 @@ class TFRecordWriter(Writer):
         self._path = path
         self._slide = slide
         self._settings = settings
-        self._index_path = index_path(path)
-        self._partial = partial_path(path)
-        self._ordered = partial_path(path.with_name(f"{path.name}.ordered"))
-        self._partial_index = partial_path(self._index_path)
+        self._ordered = partial_path(path)
         self._sizes: list[int] = []
         self._numbers: list[NDArray[np.int64]] = []
         self._locations: list[NDArray[np.int64]] = []
-        self._file: BinaryIO | None = None
         with storing_in(path.parent):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._discard()
-            self._file = self._partial.open("wb", buffering=_BUFFER)
+            self._records, self._index = Draft(path), Draft(index_path(path))
+            self._file: BinaryIO | None = self._records.partial.open("wb", buffering=_BUFFER)
 
     def write(self, tiles: Tiles, encoded: Sequence[bytes]) -> None:
         """Append records as they come."""
@@ -109,25 +106,24 @@ class TFRecordWriter(Writer):
     def _commit(self) -> Sequence[Path]:
         self._close()
         if not self._sizes:
-            self._index_path.unlink(missing_ok=True)
-            self._path.unlink(missing_ok=True)
+            self._index.withdraw()
+            self._records.withdraw()
             return ()
         order = self._order()
         sizes = np.array(self._sizes, np.int64)
-        is_in_order = bool((order[1:] > order[:-1]).all())
-        if not is_in_order:
+        check_size(self._records.partial, int(sizes.sum()))
+        if not (order[1:] > order[:-1]).all():
             self._copy_in(order, sizes)
-        finished = self._partial if is_in_order else self._ordered
         spans = np.stack((np.cumsum(sizes[order]) - sizes[order], sizes[order]), axis=1)
-        with self._partial_index.open("wb") as file:
+        with self._index.partial.open("wb") as file:
             save_index(RecordIndex(spans, np.concatenate(self._locations)[order]), file)
-        sync_path(finished)
-        sync_path(self._partial_index)
-        self._index_path.unlink(missing_ok=True)
-        finished.replace(self._path)
-        self._partial_index.replace(self._index_path)
+        sync_path(self._records.partial)
+        sync_path(self._index.partial)
+        self._records.check_untouched()
+        self._index.withdraw()
+        made = (self._records.publish(), self._index.publish())
         sync_path(self._path.parent)
-        return (self._path, self._index_path)
+        return made
 
     def _order(self) -> NDArray[np.intp]:
         numbers = np.concatenate(self._numbers)
@@ -141,23 +137,23 @@ class TFRecordWriter(Writer):
         # Records that follow each other in both orders, such as those of a row of tiles, are copied at once.
         breaks = np.flatnonzero(starts[1:] != ends[:-1])
         first, last = starts[np.append(0, breaks + 1)], ends[np.append(breaks, len(ends) - 1)]
-        with self._partial.open("rb") as source, self._ordered.open("wb", buffering=_BUFFER) as target:
+        with self._records.partial.open("rb") as source, self._ordered.open("wb", buffering=_BUFFER) as target:
             for start, end in zip(first.tolist(), last.tolist(), strict=True):
                 source.seek(start)
                 for size in (min(_BUFFER, end - at) for at in range(start, end, _BUFFER)):
                     target.write(source.read(size))
+        check_size(self._ordered, int(sizes.sum()))
+        self._ordered.replace(self._records.partial)
 
     def abort(self) -> None:
         """Remove the temporary files."""
         with suppress(OSError):  # what is closed here is thrown away, so a full disk is no matter
             self._close()
-        self._discard()
+        self._records.discard()
+        self._index.discard()
+        discard_path(self._ordered)
 
     def _close(self) -> None:
         if self._file is not None:
             file, self._file = self._file, None
             file.close()
-
-    def _discard(self) -> None:
-        for path in (self._partial, self._ordered, self._partial_index):
-            discard_path(path)

@@ -13,15 +13,17 @@ from typing import BinaryIO
 
 import cv2
 from slideloom import (
+    Draft,
     ImageEncoder,
+    OutputError,
     Scene,
     Sink,
     SlideInfo,
     TileBatch,
     Tiles,
     Writer,
+    check_size,
     discard_path,
-    partial_path,
     path_inside,
     storing_in,
     sync_path,
@@ -53,9 +55,9 @@ class WebDatasetSink(Sink):
 
 
 class ShardWriter(Writer):
-    """Writes shards into a hidden folder; `commit` moves them out of it.
+    """Writes shards under temporary names, which `commit` makes final.
 
-    Shard 000000 is moved last and an older one removed first, so whoever sees it sees a complete slide.
+    Shard 000000 is named last and an older one removed first, so whoever sees it sees a complete slide.
     """
 
     def __init__(self, home: Path, *, slide: str, mpp: float, settings: WebDataset) -> None:
@@ -64,16 +66,20 @@ class ShardWriter(Writer):
         self._mpp = mpp
         self._settings = settings
         self._safe = safe_name(slide)
-        self._partial = partial_path(home / self._safe)
-        self._shards: list[Path] = []
+        self._ours = re.compile(re.escape(self._safe) + r"-\d{6,}\.tar")
+        self._shards: list[Draft] = []
+        self._sizes: list[int] = []
         self._in_shard = 0
         self._places: set[tuple[int, int]] = set()
         self._file: BinaryIO | None = None
         self._tar: tarfile.TarFile | None = None
         with storing_in(home):
             home.mkdir(parents=True, exist_ok=True)
-            discard_path(self._partial)
-            self._partial.mkdir()
+            self._older = {path: Draft(path) for path in self._named()}
+
+    def _named(self) -> list[Path]:
+        """The slide's shards under their final names, in order."""
+        return sorted(path for path in self._home.iterdir() if self._ours.fullmatch(path.name))
 
     def write(self, tiles: Tiles, encoded: Sequence[Encoded]) -> None:
         """An image and a JSON file per tile, side by side."""
@@ -101,18 +107,20 @@ class ShardWriter(Writer):
 
     def _next_shard(self) -> tarfile.TarFile:
         self._close()
-        shard = self._partial / f"{self._safe}-{len(self._shards):06d}.tar"
+        path = self._home / f"{self._safe}-{len(self._shards):06d}.tar"
+        shard = self._older.get(path) or Draft(path)
         self._shards.append(shard)
         self._in_shard = 0
-        self._file = shard.open("wb", buffering=1 << 20)
+        self._file = shard.partial.open("wb", buffering=1 << 20)
         self._tar = tarfile.open(fileobj=self._file, mode="w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
         return self._tar
 
     def _close(self) -> None:
         tar, file, self._tar, self._file = self._tar, self._file, None, None
         try:
-            if tar is not None:
+            if tar is not None and file is not None:
                 tar.close()
+                self._sizes.append(file.tell())
         finally:
             if file is not None:
                 file.close()
@@ -130,19 +138,36 @@ class ShardWriter(Writer):
             self.abort()  # nothing temporary is left, whatever happened
 
     def _exchange(self) -> Sequence[Path]:
-        for shard in self._shards:
-            sync_path(shard)
-        ours = re.compile(re.escape(self._safe) + r"-\d{6,}\.tar")
-        for path in sorted(path for path in self._home.iterdir() if ours.fullmatch(path.name)):
-            path.unlink()
-        made = [self._home / shard.name for shard in self._shards]
-        for shard, path in reversed(list(zip(self._shards, made, strict=True))):
-            shard.replace(path)
+        for shard, size in zip(self._shards, self._sizes, strict=True):
+            check_size(shard.partial, size)
+            sync_path(shard.partial)
+        strangers = [path for path in self._named() if path not in self._older]
+        if strangers:
+            raise OutputError(
+                f"{strangers[0]}: another run has written it meanwhile; let one at a time work in a folder"
+            )
+        for shard in self._older.values():
+            shard.check_untouched()
+        for shard in self._older.values():
+            shard.withdraw()
+        self._publish()
         sync_path(self._home)
-        return made
+        return [shard.path for shard in self._shards]
+
+    def _publish(self) -> None:
+        named: list[Draft] = []
+        try:
+            for shard in reversed(self._shards):
+                shard.publish()
+                named.append(shard)
+        except BaseException:  # half of a slide is worse than none
+            for shard in named:
+                discard_path(shard.path)
+            raise
 
     def abort(self) -> None:
         """Remove the unfinished shards."""
         with suppress(OSError):  # what is closed here is thrown away, so a full disk is no matter
             self._close()
-        discard_path(self._partial)
+        for shard in self._shards:
+            shard.discard()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 from attrs import evolve
+from slideloom.base.errors import OutputError
 from slideloom.base.geometry import Size
 from slideloom.slides.slide import SlideInfo
 from slideloom.slides.tiles import TileBatch
@@ -152,6 +154,41 @@ class SinkContract(SettingsContract):
         first, once = self.stored(folder), contents(folder)
         assert self.stored(folder) == first
         assert contents(folder) == once
+
+    @pytest.mark.parametrize("earlier", [False, True], ids=["new", "again"])
+    def test_two_runs_at_once_do_not_mix(self, tmp_path: Path, earlier: bool) -> None:
+        """Two writers of one slide, as where two machines do not see each other's lock: the second one fails.
+
+        `slideloom.Draft` does what is needed.
+        """
+        alone, folder = tmp_path / "alone", tmp_path / "out"
+        if earlier:
+            self.stored(folder, sizes=[2])
+        self.stored(alone)
+        batch = self.batch()
+        (sink, first), (_, second) = self.writer(folder), self.writer(folder)
+        for part in (take(batch, slice(0, 3)), take(batch, slice(3, None))):
+            first.write(part.tiles, sink.encode(part))
+            second.write(part.tiles, sink.encode(part))
+        first.commit()
+        with pytest.raises(OutputError):
+            second.commit()
+        second.abort()
+        assert contents(folder) == contents(alone)
+
+    def test_a_run_that_finds_no_tile_spares_what_another_has_written_meanwhile(self, tmp_path: Path) -> None:
+        """As above, where the second one has nothing to store."""
+        alone, folder = tmp_path / "alone", tmp_path / "out"
+        self.stored(folder, sizes=[2])
+        self.stored(alone)
+        (sink, first), (_, second) = self.writer(folder), self.writer(folder)
+        batch = self.batch()
+        first.write(batch.tiles, sink.encode(batch))
+        first.commit()
+        with suppress(OutputError):
+            second.commit()
+        second.abort()
+        assert contents(folder) == contents(alone)
 
     def test_slides_do_not_disturb_each_other(self, tmp_path: Path) -> None:
         """Two writers open at once in one folder, as two jobs have them."""

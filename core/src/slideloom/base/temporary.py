@@ -1,0 +1,142 @@
+"""Names of files and folders in the making: hidden, no other process's, and cleared away after processes that died.
+
+`.a.tfrecords.1f2e3d4c-4711-9f8e7d-0.partial` will be `a.tfrecords`. In between stand the machine, the process, a word
+that tells this process from an earlier one of the same number, and a count. So two runs that do not see each other
+(a lock that only one of two machines sees) never write to one file.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import cache
+from hashlib import sha256
+from itertools import count
+from pathlib import Path
+
+_TEMPORARY = re.compile(
+    r"\.(?P<name>.+)\.(?P<host>[0-9a-f]{8})-(?P<pid>\d{1,10})-(?P<word>[0-9a-f]{6})-\d+\.(?P<kind>partial|old)",
+    re.DOTALL,
+)
+# Of another machine's process nobody here can tell whether it lives; one that lives writes all day.
+_SECONDS_OF_SILENCE = 24 * 3600.0
+
+
+def partial_path(path: Path) -> Path:
+    """A name beside `path` for what will be `path` when it is finished; another one at every call."""
+    return _beside(path, "partial")
+
+
+def aside_path(path: Path) -> Path:
+    """A name beside `path` for what was `path` and makes room; another one at every call."""
+    return _beside(path, "old")
+
+
+def is_temporary(name: str) -> bool:
+    """True for a file name that may be taken for one of these."""
+    return name.startswith(".") and name.endswith((".partial", ".old"))
+
+
+def discard_path(path: Path) -> None:
+    """Remove a file or a folder with all it holds, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove what dead processes left under temporary names in a folder.
+
+    Dead are processes of this machine that no longer run, and those of other machines whose file nobody has written to
+    for a day. What such a process had moved aside goes back to its place if nothing else is there.
+    """
+    for path, found in _temporary_in(folder):
+        with suppress(OSError):  # gone meanwhile, or another user's: it is in nobody's way
+            if not _is_abandoned(path, found):
+                continue
+            place = path.with_name(found["name"])
+            if found["kind"] == "old" and not place.exists():
+                path.rename(place)
+            else:
+                discard_path(path)
+
+
+@cache
+def remove_abandoned_once(folder: Path) -> None:
+    """The same, the first time that this process comes to a folder."""
+    remove_abandoned(folder)
+
+
+def _temporary_in(folder: Path) -> Iterator[tuple[Path, re.Match[str]]]:
+    try:
+        names = os.listdir(folder)  # noqa: PTH208 - a path for each of a million tiles takes long
+    except OSError:  # no folder, nothing in it
+        return
+    for name in names:
+        found = _TEMPORARY.fullmatch(name) if name.startswith(".") else None
+        if found is not None:
+            yield folder / name, found
+
+
+def _beside(path: Path, kind: str) -> Path:
+    mark = f"{_machine()}-{os.getpid()}-{_word(os.getpid())}-{next(_numbers)}"
+    return path.with_name(f".{path.name}.{mark}.{kind}")
+
+
+_numbers = count()
+
+
+@cache
+def _word(_pid: int) -> str:  # the number is that of a child made by fork, or of this process
+    return secrets.token_hex(3)
+
+
+@cache
+def _machine() -> str:
+    """This machine; on Linux, this set of processes that know each other by number: containers have their own."""
+    name = socket.gethostname()
+    with suppress(OSError):
+        name += f"/{Path('/proc/self/ns/pid').stat().st_ino}"
+    return sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+
+
+def _is_abandoned(path: Path, found: re.Match[str]) -> bool:
+    if found["host"] != _machine():
+        return time.time() - path.lstat().st_mtime > _SECONDS_OF_SILENCE
+    pid = int(found["pid"])
+    if pid == os.getpid():
+        return found["word"] != _word(pid)
+    return not _runs(pid)
+
+
+if sys.platform == "win32":
+    import ctypes
+
+    def _runs(pid: int) -> bool:
+        kernel = ctypes.WinDLL("kernel32", use_last_error=True)
+        synchronize, invalid_parameter = 0x100000, 87
+        process = kernel.OpenProcess(synchronize, False, pid)
+        if not process:
+            return ctypes.get_last_error() != invalid_parameter
+        is_over = kernel.WaitForSingleObject(process, 0) == 0
+        kernel.CloseHandle(process)
+        return not is_over
+
+else:
+
+    def _runs(pid: int) -> bool:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        except (PermissionError, OverflowError):  # another user's
+            return True
+        return True

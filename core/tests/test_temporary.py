@@ -1,0 +1,123 @@
+"""Temporary names: no two alike, and cleared away where the process that gave them is dead."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from slideloom import partial_path, path_inside
+from slideloom.base.errors import OutputError
+from slideloom.base.storing import write_whole
+from slideloom.base.temporary import aside_path, remove_abandoned
+from slideloom_testing.disks import left_by_a_dead_process
+
+DAY = 24 * 3600
+STAY = """
+import sys, threading
+from pathlib import Path
+from slideloom import partial_path
+partial_path(Path(sys.argv[1]) / "b").touch()
+print(flush=True)
+threading.Event().wait()
+"""
+
+
+def foreign(path: Path) -> Path:
+    """The temporary name that a process of another machine would give."""
+    return path.with_name(re.sub(r"\.[0-9a-f]{8}-", ".00000000-", partial_path(path).name))
+
+
+def written_ago(path: Path, seconds: float) -> None:
+    path.touch()
+    then = path.stat().st_mtime - seconds
+    os.utime(path, (then, then))
+
+
+def test_a_temporary_name_is_hidden_in_the_same_folder_and_never_given_twice(tmp_path: Path) -> None:
+    names = [partial_path(tmp_path / "a.tfrecords") for _ in range(3)] + [aside_path(tmp_path / "a.tfrecords")]
+
+    assert len(set(names)) == 4
+    assert all(name.parent == tmp_path for name in names)
+    for name in names:
+        assert re.fullmatch(r"\.a\.tfrecords\.[0-9a-f]{8}-\d+-[0-9a-f]{6}-\d+\.(partial|old)", name.name)
+        with pytest.raises(OutputError, match="rename the slide"):
+            path_inside(tmp_path, name.name)
+
+
+def test_what_a_dead_process_left_is_removed_be_it_file_or_folder(tmp_path: Path) -> None:
+    left_by_a_dead_process(tmp_path / "a.tfrecords").touch()
+    folder = left_by_a_dead_process(tmp_path / "a")
+    folder.mkdir()
+    (folder / "a-1-1.jpg").touch()
+
+    remove_abandoned(tmp_path)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_living_processes_make_and_what_is_not_ours_stays(tmp_path: Path) -> None:
+    other = subprocess.Popen([sys.executable, "-c", STAY, str(tmp_path)], stdout=subprocess.PIPE)
+    assert other.stdout is not None
+    other.stdout.readline()
+    partial_path(tmp_path / "a").touch()
+    (tmp_path / ".a.partial").touch()
+    (tmp_path / ".hidden").touch()
+    (tmp_path / "a").touch()
+    before = sorted(tmp_path.iterdir())
+
+    remove_abandoned(tmp_path)
+
+    assert sorted(tmp_path.iterdir()) == before
+    other.kill()
+    other.communicate()
+    remove_abandoned(tmp_path)
+    assert len(list(tmp_path.iterdir())) == len(before) - 1
+
+
+def test_an_earlier_process_of_this_number_is_dead(tmp_path: Path) -> None:
+    mine = partial_path(tmp_path / "a")
+    mine.touch()
+    # In a container, process 1 comes after process 1.
+    mine.with_name(re.sub(r"-[0-9a-f]{6}-", "-000000-", mine.name)).touch()
+
+    remove_abandoned(tmp_path)
+
+    assert list(tmp_path.iterdir()) == [mine]
+
+
+def test_what_another_machine_makes_stays_while_it_is_written_and_goes_after_a_day(tmp_path: Path) -> None:
+    fresh, old = foreign(tmp_path / "a"), foreign(tmp_path / "b")
+    written_ago(fresh, 0.9 * DAY)
+    written_ago(old, 1.1 * DAY)
+
+    remove_abandoned(tmp_path)
+
+    assert list(tmp_path.iterdir()) == [fresh]
+
+
+def test_what_a_dead_process_moved_aside_goes_back_where_nothing_took_its_place(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        aside = left_by_a_dead_process(tmp_path / name, aside=True)
+        aside.mkdir()
+        (aside / "old").touch()
+    (tmp_path / "b").mkdir()
+
+    remove_abandoned(tmp_path)
+
+    assert sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")) == ["a", "a/old", "b"]
+
+
+def test_writing_a_file_whole_clears_the_folder_of_what_the_dead_left(tmp_path: Path) -> None:
+    left_by_a_dead_process(tmp_path / "other.json").touch()
+
+    write_whole(tmp_path / "a.json", b"{}")
+
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_nothing_to_clear_is_no_error(tmp_path: Path) -> None:
+    remove_abandoned(tmp_path / "none")
