@@ -45,7 +45,7 @@ _HOMES = {
     "slideloom.steps.reports": ("RunReport", "SlideReport"),
     "slideloom.steps.roi_source": ("RoiSource",),
     "slideloom.steps.scene": ("Scene",),
-    "slideloom.steps.sink": ("Sink", "Writer"),
+    "slideloom.steps.sink": ("Prepared", "Sink", "Writer"),
     "slideloom.steps.slide_qc": ("QcResult", "SlideQc"),
     "slideloom.steps.store": ("TileStore", "TileStores"),
     "slideloom.steps.tile_filter": ("TileFilter", "Verdict"),
@@ -189,7 +189,7 @@ if TYPE_CHECKING:
     from slideloom.steps.reports import RunReport as RunReport, SlideReport as SlideReport
     from slideloom.steps.roi_source import RoiSource as RoiSource
     from slideloom.steps.scene import Scene as Scene
-    from slideloom.steps.sink import Sink as Sink, Writer as Writer
+    from slideloom.steps.sink import Prepared as Prepared, Sink as Sink, Writer as Writer
     from slideloom.steps.slide_qc import QcResult as QcResult, SlideQc as SlideQc
     from slideloom.steps.store import TileStore as TileStore, TileStores as TileStores
     from slideloom.steps.tile_filter import TileFilter as TileFilter, Verdict as Verdict

@@ -12,19 +12,19 @@ import attrs
 import numpy as np
 from attrs import field, frozen
 
-from slideloom.base.errors import OutputError, SlideloomError
+from slideloom.base.errors import OutputError, SlideError, SlideloomError
 from slideloom.base.geometry import IntArray
-from slideloom.base.storing import storing_in, write_json, write_whole
+from slideloom.base.storing import storing_in, write_json
 from slideloom.extraction.account import slide_report, tile_table_csv
-from slideloom.extraction.engine import BlockResult, Line, TileEngine, stage_of
+from slideloom.extraction.engine import BlockResult, Line, Stage, TileEngine, stage_of
+from slideloom.extraction.extras import pictures_of
+from slideloom.extraction.finished import Earlier
 from slideloom.extraction.output_folder import OutputFolder
-from slideloom.extraction.overview import plan_picture
+from slideloom.extraction.publishing import ForeignOutput, Publication
 from slideloom.pipeline.pipeline import Pipeline
-from slideloom.planning.mask_files import npz_bytes, save_mask
 from slideloom.planning.opening import open_slide
 from slideloom.planning.plan import (
     SlidePlan,
-    all_qc,
     apply_regions,
     assess_slide,
     discard_mask,
@@ -72,28 +72,36 @@ def process_slide(task: SlideTask) -> SlideReport:
     try:
         report = _process(task)
     except SlideloomError as error:
-        return _failed(task, attrs.evolve(blank, error=str(error)))
+        return _failed(task, blank, error)
     except MemoryError:
-        return _failed(task, attrs.evolve(blank, error=f"{name}: out of memory; use fewer jobs or threads"))
+        return _failed(task, blank, SlideError(f"{name}: out of memory; use fewer jobs or threads"))
     except Exception as error:  # one slide's error must not stop the others
         log.exception("slide %s failed", name)
-        return _failed(task, attrs.evolve(blank, error=f"{name}: {type(error).__name__}: {error}"))
+        return _failed(task, blank, SlideError(f"{name}: {type(error).__name__}: {error}"))
     return report
 
 
-def _failed(task: SlideTask, report: SlideReport) -> SlideReport:
-    if not task.dry_run:
-        folder = OutputFolder(task.out, report.label)
-        stale = _outputs_left(folder, report.slide)
-        if stale:
-            left = (
-                f"; what an earlier run made of it, with other settings or of another file, is still there: {stale[0]}"
-            )
-            report = attrs.evolve(report, error=report.error + left, outputs=stale)
-        try:
-            write_json(folder.report(report.slide), report.as_table())
-        except OutputError as error:  # the disk may be what failed; the report still reaches the caller
-            log.warning("%s", error)
+def _failed(task: SlideTask, report: SlideReport, error: Exception) -> SlideReport:
+    """The report with its error, stored; also with what earlier runs made of the slide and what is still there."""
+    report = attrs.evolve(report, error=str(error))
+    if task.dry_run:
+        return report
+    folder = OutputFolder(task.out, report.label)
+    try:
+        left = Earlier.of(folder, report.slide).left()
+    except OutputError:  # a name that no file can have
+        left = {}
+    if left:
+        first = next(iter(left))
+        word = f"; what an earlier run made of it, with other settings or of another file, is still there: {first}"
+        sizes = {name: size for name, size in left.items() if size is not None}
+        report = attrs.evolve(report, error=report.error + word, outputs=tuple(left), sizes=sizes)
+    if isinstance(error, ForeignOutput):
+        report = attrs.evolve(report, foreign=tuple(folder.relative(path) for path in error.paths))
+    try:
+        write_json(folder.report(report.slide), report.as_table())
+    except OutputError as problem:  # the disk may be what failed; the report still reaches the caller
+        log.warning("%s", problem)
     return report
 
 
@@ -104,94 +112,96 @@ def _process(task: SlideTask) -> SlideReport:
         slide.info = attrs.evolve(slide.info, path=task.path, name=slide_name(task.path))
         plan = plan_slide(slide, pipeline, threads=task.threads)
         digest = slide_digest(plan, pipeline)
-        if not task.dry_run and not pipeline.run.redo:
-            finished = finished_report(folder, slide.info.name, digest)
+        if task.dry_run:
+            _decide(plan, pipeline)
+            return slide_report(plan, pipeline, path=task.path, digest=digest, dry_run=True)
+        earlier = Earlier.of(folder, slide.info.name)
+        if not pipeline.run.redo:
+            finished, why = earlier.finished(digest)
             if finished is not None:
                 return attrs.evolve(finished, status="skipped")
-        with plan.timed("qc"):
-            apply_regions(plan)
-            assess_slide(plan, pipeline)
-        fallback = 0
-        outputs: list[Path] = []
-        if not task.dry_run:
-            fallback, outputs = _Extraction(task, plan, folder).run()
-        report = slide_report(
-            plan,
-            path=task.path,
-            digest=digest,
-            fallback=fallback,
-            outputs=[folder.relative(path) for path in outputs],
-            dry_run=task.dry_run,
-        )
-        if not task.dry_run:
-            report = _store(task, plan, folder, report)
+            if why:
+                log.info("%s is made again: %s", slide.info.name, why)
+                plan.warnings.append(f"made again: {why}")
+        with Publication(folder, earlier, redo=pipeline.run.redo) as publication:
+            extraction = _Extraction(task, plan, folder, publication)
+            extraction.open()
+            _decide(plan, pipeline)
+            fallback = extraction.run()
+            with plan.timed("commit"):
+                publication.publish(slide_files(task, plan, folder), kept=folder.tile_table(slide.info.name))
+            left = publication.left()
+            plan.warnings.extend(publication.notes)
+            plan.warnings.extend(
+                f"an earlier run made it with other sinks, and it is still there: {name}" for name in left
+            )
+            report = attrs.evolve(
+                slide_report(plan, pipeline, path=task.path, digest=digest, fallback=fallback),
+                outputs=tuple(publication.outputs),
+                sizes=publication.sizes,
+                left=left,
+                tile_table=folder.relative(folder.tile_table(slide.info.name)),
+            )
+            publication.finish(report)
         return report
 
 
-def _outputs_left(folder: OutputFolder, slide: str) -> tuple[str, ...]:
-    """Files that an earlier run made of a slide and that are still there."""
-    try:
-        outputs = SlideReport.load(folder.report(slide)).outputs
-    except (OSError, ValueError, TypeError, OutputError):  # no earlier report, or none that can be read: nothing known
-        return ()
-    return tuple(output for output in outputs if (folder.root / output).exists())
-
-
-def finished_report(folder: OutputFolder, slide: str, digest: str) -> SlideReport | None:
-    """The report of an earlier run that finished this slide with the same digest and whose files are there."""
-    path = folder.report(slide)
-    try:
-        report = SlideReport.load(path)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, TypeError) as error:
-        log.warning("%s: the report of an earlier run cannot be read (%s); the slide is run again", path, error)
-        return None
-    if report.status == "failed" or report.digest != digest:
-        return None
-    if any(not (folder.root / output).exists() for output in report.outputs):
-        return None
-    return report
+def _decide(plan: SlidePlan, pipeline: Pipeline) -> None:
+    with plan.timed("qc"):
+        apply_regions(plan)
+        assess_slide(plan, pipeline)
 
 
 class _Extraction:
     """Tiles of one slide through the engine into every sink."""
 
-    def __init__(self, task: SlideTask, plan: SlidePlan, folder: OutputFolder) -> None:
+    def __init__(self, task: SlideTask, plan: SlidePlan, folder: OutputFolder, publication: Publication) -> None:
         self._task = task
         self._plan = plan
         self._folder = folder
+        self._publication = publication
+        self._sinks: list[Stage] = []
+        self._writers: list[Writer] = []
         self._fallback: list[int] = []
+        self._settled = 0
         self._errors: list[str] = []
 
-    def run(self) -> tuple[int, list[Path]]:
-        """Number of tiles with fallback, and the files made."""
-        plan = self._plan
-        line = self._line()
-        writers: list[Writer] = []
-        info = plan.slide.info
+    def open(self) -> None:
+        """Open every sink; what cannot be written, or may not be replaced, is known before the first tile.
+
+        Raises:
+            OutputError: so it is.
+        """
+        info = self._plan.slide.info
         with storing_in(self._folder.root):
             self._folder.root.mkdir(parents=True, exist_ok=True)
-        try:
-            for stage in line.sinks:
-                with blaming(stage.settings, "sink", info.name):
-                    writers.append(_of_type(Writer, stage.step.open(info, plan.scene, self._folder.root)))
-            with plan.timed("tiles"):
-                self._extract(line, writers)
-            with plan.timed("commit"):
-                outputs: list[Path] = []
-                for writer, stage in zip(writers, line.sinks, strict=True):
-                    with blaming(stage.settings, "sink", info.name):
-                        made = writer.commit()
-                        outputs.extend(path for path in made if self._folder.relative(path))
-        except BaseException:
-            for writer in writers:
-                _abort(writer)
-            raise
+        for settings in self._task.pipeline.sinks:
+            with blaming(settings, "sink", info.name):
+                stage = stage_of(settings, "sink", settings.build())
+                writer = _of_type(Writer, stage.step.open(info, self._plan.scene, self._folder.root))
+            self._sinks.append(stage)
+            self._writers.append(writer)
+            self._publication.add(settings, writer)
+
+    def run(self) -> int:
+        """Number of tiles with fallback.
+
+        Raises:
+            SlideError: no tile could be read.
+        """
+        plan = self._plan
+        line = self._line()
+        with plan.timed("tiles"):
+            self._extract(line, self._writers)
+        if self._errors and plan.ledger.unreadable == self._settled:
+            raise SlideError(
+                f"{plan.slide.info.name}: none of the {self._settled} tiles tried could be read: {self._errors[0]}; "
+                "check the file and its disk, then run again"
+            )
         if self._errors:
             more = f" and {len(self._errors) - 1} more" if len(self._errors) > 1 else ""
             plan.warnings.append(f"unreadable tiles: {self._errors[0]}{more}")
-        return len(self._fallback), outputs
+        return len(self._fallback)
 
     def _line(self) -> Line:
         plan, pipeline = self._plan, self._task.pipeline
@@ -200,17 +210,13 @@ class _Extraction:
         for settings in pipeline.filters:
             with blaming(settings, "filter", name):
                 filters.append(stage_of(settings, "filter", settings.build()))
-        sinks = []
-        for settings in pipeline.sinks:
-            with blaming(settings, "sink", name):
-                sinks.append(stage_of(settings, "sink", settings.build()))
         normalizer = None
         if pipeline.normalizer is not None and len(plan.ledger.candidates()):
             with blaming(pipeline.normalizer, "normalizer", name), plan.timed("normalizer"):
                 step: Normalizer = pipeline.normalizer.build()
                 step = _of_type(Normalizer, step.for_slide(plan.slide, plan.scene, discard_mask(plan)))
             normalizer = stage_of(pipeline.normalizer, "normalizer", step)
-        return Line(tuple(filters), normalizer, tuple(sinks))
+        return Line(tuple(filters), normalizer, tuple(self._sinks))
 
     def _extract(self, line: Line, writers: Sequence[Writer]) -> None:
         ledger = self._plan.ledger
@@ -221,16 +227,14 @@ class _Extraction:
         total = len(waiting)
         if limit is not None:
             waiting = self._drawn(waiting)
-        done = 0
         # With a limit, as many tiles are tried at a time as are still missing: none is ever written too many.
         while len(waiting) and (limit is None or ledger.written < limit):
             count = len(waiting) if limit is None else limit - ledger.written
             now, waiting = waiting[:count], waiting[count:]
             for result in engine.run(ledger.tiles.take(now)):
-                settled = self._settle(line, writers, result)
-                done += settled
+                self._settled += self._settle(line, writers, result)
                 if self._task.progress is not None:
-                    self._task.progress(self._plan.slide.info.name, done, total)
+                    self._task.progress(self._plan.slide.info.name, self._settled, total)
         if limit is not None and len(waiting):
             ledger.reject(waiting, "max-tiles")
         if self._task.progress is not None:
@@ -269,26 +273,7 @@ def _of_type(wanted: type[Any], got: StepT) -> StepT:
     return got
 
 
-def _abort(writer: Writer) -> None:
-    try:
-        writer.abort()
-    except Exception:  # the error that led here is the one to report
-        log.exception("a sink's writer failed to clean up")
-
-
-def _store(task: SlideTask, plan: SlidePlan, folder: OutputFolder, report: SlideReport) -> SlideReport:
-    """The slide's own files; the report comes last, and by it a later run knows that the slide is finished."""
-    table = folder.tile_table(report.slide)
-    with storing_in(folder.root):
-        write_whole(table, tile_table_csv(plan).encode())
-    if task.pipeline.run.save_masks:
-        for label, (_, result) in zip(plan.qc_labels, plan.qc, strict=True):
-            save_mask(result, folder.mask(report.slide, label), slide=plan.slide.info)
-    if task.pipeline.run.report and plan.qc:
-        save_mask(all_qc(plan), folder.discard(report.slide), slide=plan.slide.info, encode=npz_bytes)
-    if task.pipeline.run.overview:
-        with storing_in(folder.root):
-            write_whole(folder.overview(report.slide), plan_picture(plan).png())
-    report = attrs.evolve(report, tile_table=folder.relative(table))
-    write_json(folder.report(report.slide), report.as_table())
-    return report
+def slide_files(task: SlideTask, plan: SlidePlan, folder: OutputFolder) -> dict[Path, bytes]:
+    """The slide's own files, with their content: the tile table, and what the run asks for beside it."""
+    name, run = plan.slide.info.name, task.pipeline.run
+    return {folder.tile_table(name): tile_table_csv(plan).encode(), **pictures_of(plan, run, folder)}

@@ -14,6 +14,26 @@ SlideStatus = Literal["done", "failed", "skipped"]
 
 
 @frozen
+class OutputSize:
+    """What a file or folder held when it was finished: by it a later run, and loaders, know that it still does.
+
+    Attributes:
+        bytes: of the file, or of all files in the folder.
+        files: 1, or the number of files in the folder.
+        tiles: stored in it; 0 for what goes with tiles, such as an index.
+        crc32: of the file's content (zlib's); of a folder, the sum over its files of the CRC of name and content,
+            modulo 2**32. None if unknown.
+        head: CRC-32 of the first 4096 bytes of the file, by which a cut one is known; None for a folder.
+    """
+
+    bytes: int
+    files: int = 1
+    tiles: int = 0
+    crc32: int | None = None
+    head: int | None = None
+
+
+@frozen
 class SlideReport:
     """What became of one slide. Holds `planned == written + sum(rejected) + unreadable` whenever status is "done".
 
@@ -44,8 +64,12 @@ class SlideReport:
         qc_kinds: what each QC step looks for, "background", "blur" or "artifact", by its name.
         blur_burden: share of tissue area that is out of focus, 0-1, or None if not measured.
         warnings: sentences.
-        outputs: files and folders made, relative to the output folder.
+        outputs: files and folders made, relative to the output folder; of a failed slide, what an earlier run left.
         tile_table: CSV with one row per planned tile, relative to the output folder, or "".
+        sizes: what each output and the tile table held when the slide was finished.
+        left: what earlier runs made of the slide with other sinks, and what is still there.
+        foreign: files of other programs that have this slide's names, and that were left alone.
+        versions: of the core and of each distribution that took part.
         seconds: wall time by stage ("open", "qc", "tiles", "commit").
     """
 
@@ -77,6 +101,10 @@ class SlideReport:
     warnings: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
     tile_table: str = ""
+    sizes: Mapping[str, OutputSize] = field(factory=dict)
+    left: Mapping[str, OutputSize] = field(factory=dict)
+    foreign: tuple[str, ...] = ()
+    versions: Mapping[str, str] = field(factory=dict)
     seconds: Mapping[str, float] = field(factory=dict)
 
     @property
@@ -90,17 +118,59 @@ class SlideReport:
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> SlideReport:
-        """The report out of `as_table`'s values; keys of newer versions are left out."""
-        names = {attribute.name for attribute in attrs.fields(cls)}
+        """The report out of `as_table`'s values; keys of newer versions are left out.
+
+        Raises:
+            ValueError: they are not those of a report.
+        """
+        if not isinstance(table, Mapping) or not isinstance(table.get("slide"), str) or "status" not in table:
+            raise ValueError("it is not the report of a slide")
+        known = attrs.fields_dict(cls)
         values: dict[str, Any] = {
-            key: tuple(item) if isinstance(item, list) else item for key, item in table.items() if key in names
+            key: tuple(item) if isinstance(item, list) else item for key, item in table.items() if key in known
         }
+        for key in ("planned", "written", "unreadable"):
+            if not isinstance(values.get(key, 0), int):
+                raise ValueError(f"its {key!r} is {values[key]!r}, not a number")
+        for key in ("rejected", "sizes", "left", "versions"):
+            if not isinstance(values.get(key, {}), Mapping):
+                raise ValueError(f"its {key!r} is {values[key]!r}, not a table")
+        for key in ("outputs", "foreign"):
+            if not all(_is_inside(item) for item in values.get(key, ())):
+                raise ValueError(f"its {key!r} are {values[key]!r}, not names in the output folder")
+        for key in ("sizes", "left"):
+            values[key] = output_sizes(values.get(key, {}))
         return cls(**values)
 
     @classmethod
     def load(cls, path: Path) -> SlideReport:
-        """The report stored at `path`."""
+        """The report stored at `path`.
+
+        Raises:
+            OSError: it cannot be read.
+            ValueError: it is not a report.
+        """
         return cls.from_table(json.loads(path.read_text(encoding="utf-8")))
+
+
+def output_sizes(table: Mapping[str, Any]) -> dict[str, OutputSize]:
+    """Sizes by output out of plain values.
+
+    Raises:
+        ValueError: they are not that.
+    """
+    names = attrs.fields_dict(OutputSize)
+    sizes = {}
+    for path, values in table.items():
+        if not _is_inside(path) or not isinstance(values, Mapping) or not isinstance(values.get("bytes"), int):
+            raise ValueError(f"{path!r} has the size {values!r}")
+        sizes[path] = OutputSize(**{name: value for name, value in values.items() if name in names})
+    return sizes
+
+
+def _is_inside(path: Any) -> bool:
+    """True for the name of a file in the output folder, as reports write it."""
+    return isinstance(path, str) and not path.startswith("/") and ".." not in path.split("/")
 
 
 @frozen
