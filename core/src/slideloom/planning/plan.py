@@ -6,7 +6,6 @@ import hashlib
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import get_args
 
 import attrs
@@ -25,6 +24,7 @@ from slideloom.plugins.blaming import blaming
 from slideloom.settings.digest import digest_of
 from slideloom.slides.regions import Region, Regions
 from slideloom.slides.slide import Slide
+from slideloom.slides.slide_files import fingerprint
 from slideloom.slides.tiles import Tiles
 from slideloom.steps.scene import Scene
 from slideloom.steps.slide_qc import QcKind, QcResult
@@ -138,21 +138,8 @@ def slide_digest(plan: SlidePlan, pipeline: Pipeline) -> str:
     mpp = attrs.astuple(info.mpp)[:2] if info.mpp is not None else None
     steps = [*(use.step for use in pipeline.qc), *pipeline.filters, pipeline.normalizer, *pipeline.sinks]
     files = [path for step in steps if step is not None for path in step.files_for(info.name)]
-    parts = [pipeline.digest(), _fingerprint(info.path), info.name, info.reader, mpp, shapes, places, files]
+    parts = [pipeline.digest(), fingerprint(info.path), info.name, info.reader, mpp, shapes, places, files]
     return digest_of(parts)
-
-
-def _fingerprint(path: Path) -> list[object]:
-    """Size and first and last 64 KB of a file: a gigabyte is not hashed to find that nothing changed."""
-    if not path.is_file():
-        newest = max((item.stat().st_mtime_ns for item in path.rglob("*")), default=0) if path.is_dir() else 0
-        return ["folder", newest]
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        head = file.read(65536)
-        file.seek(max(0, size - 65536))
-        tail = file.read(65536)
-    return [size, hashlib.sha256(head + tail).hexdigest()]
 
 
 def apply_regions(plan: SlidePlan) -> None:
