@@ -38,8 +38,8 @@ def files_of(path: Path) -> list[Path]:
 def fingerprint(path: Path) -> list[object]:
     """Name, size, time of change and SHA-256 of samples of each of a slide's files.
 
-    Samples are the first and last 64 KB and 16 blocks in between, so that a file which was repaired in its middle is
-    seen to have changed, and a gigabyte is not hashed to find that nothing has. Of a slide of many files, 64 are sampled.
+    Samples are the first and last 64 KB and 16 blocks in between: a file that was repaired in its middle is seen to
+    have changed, and a gigabyte is not hashed to find that nothing has. Of a slide of many files, 64 are sampled.
     """
     home = path if path.is_dir() else path.parent
     return [
