@@ -54,7 +54,7 @@ def work_of(path: Path) -> Work:
     """What there is to do on a slide."""
     with open_slide(path) as slide:
         plan = plan_slide(slide, pipeline_of())
-        boxes = plan.ledger.tiles.boxes()
+        boxes = plan.tiles.boxes()
         geometry = plan.scene.geometry
         downsample = slide.info.levels[geometry.level].downsample
         images, kept = [], 0

@@ -53,10 +53,12 @@ _HOMES = {
     "slideloom.plugins.hookspecs": ("Command", "Library", "Reporter", "hookimpl"),
     "slideloom.pipeline.file": ("load_pipeline", "pipeline_from_table"),
     "slideloom.pipeline.pipeline": ("Pipeline", "Slides"),
+    "slideloom.planning.deciding": ("apply_regions", "assess_slide"),
     "slideloom.planning.mask_files": ("load_mask", "mask_from_npz", "save_mask"),
     "slideloom.planning.masks": ("blur_burden", "masked_share", "union_mask"),
     "slideloom.planning.opening": ("load_regions", "open_slide"),
-    "slideloom.planning.plan": ("SlidePlan", "apply_regions", "assess_slide", "plan_slide"),
+    "slideloom.planning.plan": ("SlidePlan", "plan_slide"),
+    "slideloom.planning.record": ("QcFinding", "SlideRecord"),
     "slideloom.planning.selection": ("Selection", "regions_mask", "select_tiles"),
     "slideloom.extraction.output_folder": ("OutputFolder",),
     "slideloom.running.find_slides": ("find_slides",),
@@ -124,6 +126,7 @@ if TYPE_CHECKING:
     from slideloom.pixels.gray import gray_counter as gray_counter
     from slideloom.pixels.mosaic import Mosaic as Mosaic
     from slideloom.pixels.resampling import NativeResampler as NativeResampler, resample as resample
+    from slideloom.planning.deciding import apply_regions as apply_regions, assess_slide as assess_slide
     from slideloom.planning.mask_files import (
         load_mask as load_mask,
         mask_from_npz as mask_from_npz,
@@ -135,12 +138,8 @@ if TYPE_CHECKING:
         union_mask as union_mask,
     )
     from slideloom.planning.opening import load_regions as load_regions, open_slide as open_slide
-    from slideloom.planning.plan import (
-        SlidePlan as SlidePlan,
-        apply_regions as apply_regions,
-        assess_slide as assess_slide,
-        plan_slide as plan_slide,
-    )
+    from slideloom.planning.plan import SlidePlan as SlidePlan, plan_slide as plan_slide
+    from slideloom.planning.record import QcFinding as QcFinding, SlideRecord as SlideRecord
     from slideloom.planning.selection import (
         Selection as Selection,
         regions_mask as regions_mask,

@@ -1,4 +1,4 @@
-"""What is told of a planned slide: its report, its tile table, its picture."""
+"""What is told of a planned slide: its report and its tile table."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from slideloom import __version__
 from slideloom.base.errors import SlideloomError
 from slideloom.pipeline.pipeline import Pipeline
 from slideloom.planning.plan import SlidePlan
+from slideloom.planning.record import SlideRecord
 from slideloom.plugins.discovery import registry
 from slideloom.steps.reports import SlideReport
 
 
 def slide_report(
-    plan: SlidePlan, pipeline: Pipeline, *, path: Path, digest: str, fallback: int = 0, dry_run: bool = False
+    plan: SlidePlan, record: SlideRecord, *, path: Path, digest: str, fallback: int = 0, dry_run: bool = False
 ) -> SlideReport:
     """The report of a slide that was planned and, unless on a dry run, extracted."""
-    info, geometry, ledger = plan.slide.info, plan.scene.geometry, plan.ledger
+    info, geometry, ledger = plan.slide.info, plan.scene.geometry, record.ledger
     if info.mpp is None:
         raise SlideloomError(f"{info.path.name}: lost its microns per pixel")
     rejected = ledger.rejected
@@ -29,9 +30,7 @@ def slide_report(
     if dry_run and candidates:
         rejected = {**rejected, "dry-run": candidates}
     written = [index for index, word in enumerate(ledger.status()) if word == "written"]
-    owners = [
-        plan.regions[roi].label or plan.regions[roi].name for roi in ledger.tiles.roi[written].tolist() if roi >= 0
-    ]
+    owners = [plan.regions[roi].label or plan.regions[roi].name for roi in ledger.owner[written].tolist() if roi >= 0]
     return SlideReport(
         slide=info.name,
         path=str(path),
@@ -54,12 +53,12 @@ def slide_report(
         reader=info.reader,
         rois=len(plan.regions),
         roi_labels={label: owners.count(label) for label in sorted(set(owners))},
-        metrics=dict(plan.metrics),
-        qc_kinds=qc_kinds(plan),
-        blur_burden=plan.burden,
-        warnings=tuple(plan.warnings),
-        versions=versions_of(pipeline, info.reader),
-        seconds={stage: round(seconds, 4) for stage, seconds in plan.seconds.items()},
+        metrics=dict(record.metrics),
+        qc_kinds=record.qc_kinds,
+        blur_burden=record.burden,
+        warnings=tuple(record.warnings),
+        versions=versions_of(plan.pipeline, info.reader),
+        seconds={stage: round(seconds, 4) for stage, seconds in record.seconds.items()},
     )
 
 
@@ -74,23 +73,18 @@ def versions_of(pipeline: Pipeline, reader: str) -> dict[str, str]:
     return dict(sorted({**found, "slideloom-core": __version__}.items()))
 
 
-def qc_kinds(plan: SlidePlan) -> dict[str, str]:
-    """What each QC step looks for ("background", "blur" or "artifact"), by its label."""
-    return {label: result.kind for label, (_, result) in zip(plan.qc_labels, plan.qc, strict=True)}
-
-
-def tile_table_csv(plan: SlidePlan) -> str:
+def tile_table_csv(plan: SlidePlan, record: SlideRecord) -> str:
     """One row per planned tile: where it is, what became of it, its region, and every step's score."""
-    ledger, tiles = plan.ledger, plan.ledger.tiles
+    ledger, tiles, owners = record.ledger, plan.tiles, record.ledger.owner.tolist()
     columns: dict[str, list[Any]] = {
         "loc_x": tiles.loc_x.tolist(),
         "loc_y": tiles.loc_y.tolist(),
         "grid_x": tiles.grid_x.tolist(),
         "grid_y": tiles.grid_y.tolist(),
         "status": ledger.status(),
-        "roi_name": [plan.regions[roi].name if roi >= 0 else "" for roi in tiles.roi.tolist()],
-        "roi_desc": [(plan.regions[roi].description or "") if roi >= 0 else "" for roi in tiles.roi.tolist()],
-        "label": [(plan.regions[roi].label or "") if roi >= 0 else "" for roi in tiles.roi.tolist()],
+        "roi_name": [plan.regions[roi].name if roi >= 0 else "" for roi in owners],
+        "roi_desc": [(plan.regions[roi].description or "") if roi >= 0 else "" for roi in owners],
+        "label": [(plan.regions[roi].label or "") if roi >= 0 else "" for roi in owners],
     }
     for step, scores in ledger.scores.items():
         columns[step] = ["" if np.isnan(score) else f"{score:.4g}" for score in scores.tolist()]

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from slideloom.base.errors import PluginError
 from slideloom.base.geometry import IntArray, RgbBatch
 from slideloom.planning.plan import SlidePlan
+from slideloom.planning.prepared import BuiltStep, TileSteps
 from slideloom.plugins.blaming import blaming
-from slideloom.settings.options import Settings
 from slideloom.slides.tiles import TileBatch, Tiles
 from slideloom.steps.normalizer import Normalized, Normalizer
 from slideloom.steps.sink import Sink
@@ -33,35 +33,6 @@ from slideloom.steps.tile_filter import TileFilter, Verdict
 COLUMN_PX = 16384
 # Level pixels read at once by one thread, about 50 MB.
 _BATCH_PX = 16_000_000
-
-
-@frozen
-class Stage:
-    """A step that threads share, with the lock that one which is not thread-safe needs."""
-
-    settings: Settings[Any]
-    kind: str
-    step: Any
-    lock: AbstractContextManager[Any] = field(factory=nullcontext)
-
-    @property
-    def label(self) -> str:
-        """As the ledger names it, such as "filter:grayspace"."""
-        return f"{self.kind}:{self.settings.name}"
-
-
-def stage_of(settings: Settings[Any], kind: str, step: Any) -> Stage:
-    """The stage of a built step."""
-    return Stage(settings, kind, step, nullcontext() if step.thread_safe else threading.Lock())
-
-
-@frozen
-class Line:
-    """The steps that tiles go through, built."""
-
-    filters: tuple[Stage, ...]
-    normalizer: Stage | None
-    sinks: tuple[Stage, ...]
 
 
 @frozen
@@ -137,11 +108,11 @@ class _Batches(threading.local):
 
 
 class TileEngine:
-    """Runs tiles of one slide through a line of steps."""
+    """Runs tiles of one slide through its steps."""
 
-    def __init__(self, plan: SlidePlan, line: Line, *, threads: int, batch_tiles: int) -> None:
+    def __init__(self, plan: SlidePlan, steps: TileSteps, *, threads: int, batch_tiles: int) -> None:
         self._plan = plan
-        self._line = line
+        self._steps = steps
         self._threads = threads
         self._geometry = plan.scene.geometry
         level = plan.slide.info.levels[self._geometry.level]
@@ -172,7 +143,7 @@ class TileEngine:
 
     def _through_steps(self, tiles: Tiles, result: BlockResult) -> None:
         batch = self._read(tiles, result)
-        for stage in self._line.filters:
+        for stage in self._steps.filters:
             if not len(batch):
                 return
             verdict = self._check(stage, batch)
@@ -180,11 +151,11 @@ class TileEngine:
             if not verdict.keep.all():
                 result.rejected.append((stage.label, batch.tiles.index[~verdict.keep]))
                 batch = self._subset(batch, verdict.keep)
-        if self._line.normalizer is not None and len(batch):
-            batch = self._normalize(self._line.normalizer, batch, result)
+        if self._steps.normalizer is not None and len(batch):
+            batch = self._normalize(self._steps.normalizer, batch, result)
         if len(batch):
             result.kept.append(batch.tiles)
-            result.encoded.append([self._encode(stage, batch) for stage in self._line.sinks])
+            result.encoded.append([self._encode(stage, batch) for stage in self._steps.sinks])
 
     def _read(self, tiles: Tiles, result: BlockResult) -> TileBatch:
         rgb = self._memory.take()[: len(tiles)]
@@ -211,13 +182,13 @@ class TileEngine:
         self._memory.give_back(all_but=1)
         return self._batch_of(rgb, batch.tiles.take(which))
 
-    def _call(self, stage: Stage, function: Callable[[TileBatch], Any], batch: TileBatch) -> Any:
+    def _call(self, stage: BuiltStep, function: Callable[[TileBatch], Any], batch: TileBatch) -> Any:
         if stage.step.keeps_pixels:
             self._memory.leave()
         with blaming(stage.settings, stage.kind, batch.slide), stage.lock:
             return function(batch)
 
-    def _check(self, stage: Stage, batch: TileBatch) -> Verdict:
+    def _check(self, stage: BuiltStep, batch: TileBatch) -> Verdict:
         step: TileFilter = stage.step
         verdict = self._call(stage, step.check, batch)
         count = len(batch)
@@ -227,7 +198,7 @@ class TileEngine:
             raise self._broke(stage, batch, f"a score per tile ({count},)", verdict.score)
         return verdict
 
-    def _normalize(self, stage: Stage, batch: TileBatch, result: BlockResult) -> TileBatch:
+    def _normalize(self, stage: BuiltStep, batch: TileBatch, result: BlockResult) -> TileBatch:
         step: Normalizer = stage.step
         done = self._call(stage, step.apply, batch)
         count = len(batch)
@@ -245,14 +216,14 @@ class TileEngine:
         normalized = self._batch_of(done.rgb, batch.tiles)
         return normalized if done.ok.all() else self._subset(normalized, done.ok)
 
-    def _encode(self, stage: Stage, batch: TileBatch) -> Sequence[Any]:
+    def _encode(self, stage: BuiltStep, batch: TileBatch) -> Sequence[Any]:
         step: Sink = stage.step
         encoded: Sequence[Any] = self._call(stage, step.encode, batch)
         if not isinstance(encoded, Sequence) or len(encoded) != len(batch):
             raise self._broke(stage, batch, f"{len(batch)} encoded tiles", encoded)
         return encoded
 
-    def _broke(self, stage: Stage, batch: TileBatch, wanted: str, got: Any) -> PluginError:
+    def _broke(self, stage: BuiltStep, batch: TileBatch, wanted: str, got: Any) -> PluginError:
         shape = f"{np.shape(got)} {got.dtype}" if isinstance(got, np.ndarray) else type(got).__name__
         return PluginError(f"{stage.kind} '{stage.settings.name}' broke its contract on slide {batch.slide}: "
                            f"wanted {wanted}, got {shape}")  # fmt: skip

@@ -6,20 +6,23 @@ from pathlib import Path
 
 from slideloom.extraction.output_folder import OutputFolder
 from slideloom.extraction.overview import plan_picture
-from slideloom.pipeline.pipeline import RunOptions
 from slideloom.planning.mask_files import mask_files, npz_bytes
-from slideloom.planning.plan import SlidePlan, all_qc
+from slideloom.planning.masks import union_mask
+from slideloom.planning.prepared import PreparedSlide
+from slideloom.steps.slide_qc import QcResult
 
 
-def pictures_of(plan: SlidePlan, run: RunOptions, folder: OutputFolder) -> dict[Path, bytes]:
-    """The files that `run` asks for, with their content, of a slide whose tiles are settled."""
+def pictures_of(prepared: PreparedSlide, folder: OutputFolder) -> dict[Path, bytes]:
+    """The files that the run asks for, with their content, of a slide whose tiles are settled."""
+    plan, record, run = prepared.plan, prepared.record, prepared.plan.pipeline.run
     info = plan.slide.info
     files: dict[Path, bytes] = {}
     if run.save_masks:
-        for label, (_, result) in zip(plan.qc_labels, plan.qc, strict=True):
-            files.update(mask_files(result, folder.mask(info.name, label), slide=info))
-    if run.report and plan.qc:
-        files.update(mask_files(all_qc(plan), folder.discard(info.name), slide=info, encode=npz_bytes))
+        for finding in record.qc:
+            files.update(mask_files(finding.result, folder.mask(info.name, finding.label), slide=info))
+    if run.report and record.qc:
+        discarded = QcResult(union_mask([finding.result for finding in record.qc], info.size), "artifact")
+        files.update(mask_files(discarded, folder.discard(info.name), slide=info, encode=npz_bytes))
     if run.overview:
-        files[folder.overview(info.name)] = plan_picture(plan).png()
+        files[folder.overview(info.name)] = plan_picture(plan, record).png()
     return files

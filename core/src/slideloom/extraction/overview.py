@@ -7,25 +7,24 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from slideloom.planning.plan import SlidePlan
+from slideloom.planning.record import SlideRecord
 
 if TYPE_CHECKING:
     from slideloom.drawing.pictures import Picture
-from slideloom.extraction.account import qc_kinds
 
 
-def plan_picture(plan: SlidePlan, *, max_px: int = 2048) -> Picture:
+def plan_picture(plan: SlidePlan, record: SlideRecord, *, max_px: int = 2048) -> Picture:
     """The slide with regions, masks, kept tiles, and dropped tiles by reason."""
     from slideloom.drawing.pictures import overview
 
-    status = np.array(plan.ledger.status(), dtype=object)
-    every = plan.ledger.tiles
+    status = np.array(record.ledger.status(), dtype=object)
     kept = np.isin(status, ["written", "candidate"])
     return overview(
         plan.slide,
-        kept=every.take(kept),
-        rejected={word: every.take(status == word) for word in sorted(set(status[~kept].tolist()))},
+        kept=plan.tiles.take(kept),
+        rejected={word: plan.tiles.take(status == word) for word in sorted(set(status[~kept].tolist()))},
         regions=plan.scene.regions,
-        masks=[(result.mask, result.extent) for _, result in plan.qc],
-        kinds={f"qc:{label}": kind for label, kind in qc_kinds(plan).items()},
+        masks=[(finding.result.mask, finding.result.extent) for finding in record.qc],
+        kinds={f"qc:{label}": kind for label, kind in record.qc_kinds.items()},
         max_px=max_px,
     )

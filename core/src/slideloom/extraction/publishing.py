@@ -23,6 +23,7 @@ from slideloom.base.storing import storing_in, sync_path, write_json
 from slideloom.base.temporary import aside_path, discard_path, keep_aside
 from slideloom.extraction.finished import Earlier, bytes_of, is_ours, measured
 from slideloom.extraction.output_folder import OutputFolder
+from slideloom.planning.prepared import PreparedSlide
 from slideloom.plugins.blaming import blaming
 from slideloom.settings.options import Settings
 from slideloom.steps.reports import OutputSize, SlideReport
@@ -52,19 +53,20 @@ class Publication:
         redo: move what is not ours aside instead of refusing it.
 
     Attributes:
+        folder: the run's output folder.
         notes: sentences for the slide's report.
         outputs: files and folders made, relative to the output folder, once published.
         sizes: what each of them, and the tile table, holds.
     """
 
     def __init__(self, folder: OutputFolder, earlier: Earlier, *, redo: bool) -> None:
+        self.folder = folder
         self.notes: list[str] = []
         self.outputs: list[str] = []
         self.sizes: dict[str, OutputSize] = {}
-        self._folder = folder
         self._earlier = earlier
         self._redo = redo
-        self._writers: list[tuple[Settings[Any], Writer]] = []
+        self._opened: list[tuple[Settings[Any], Writer]] = []
         self._before: dict[Path, FileState] = {}
         self._away: dict[Path, str] = {}  # what is moved aside for good, and why
         self._displaced: list[tuple[Path, Path, bool]] = []  # name, where it waits, and if that is for good
@@ -82,7 +84,7 @@ class Publication:
     ) -> None:
         if self._finished:
             return
-        for _, writer in self._writers:
+        for _, writer in self._opened:
             try:
                 writer.abort()
             except Exception:  # the error that led here is the one to report
@@ -92,20 +94,36 @@ class Publication:
         except OSError:
             log.exception("slide %s failed, and what it published cannot be taken back", self._earlier.slide)
 
-    def add(self, settings: Settings[Any], writer: Writer) -> None:
-        """Take a writer in, just opened.
+    def open(self, prepared: PreparedSlide) -> None:
+        """Open a writer of each sink.
 
         Raises:
+            OutputError: one cannot write.
             ForeignOutput: what it would replace is not provably ours.
         """
-        self._writers.append((settings, writer))
-        with blaming(settings, "sink", self._earlier.slide):
-            targets = [path for path in writer.targets() if path.exists()]
+        with storing_in(self.folder.root):
+            self.folder.root.mkdir(parents=True, exist_ok=True)
+        for sink in prepared.sinks():
+            with blaming(sink.settings, "sink", self._earlier.slide):
+                writer = sink.step.open(prepared.plan.slide.info, prepared.plan.scene, self.folder.root)
+                if not isinstance(writer, Writer):
+                    raise TypeError(f"wanted a Writer, got {type(writer).__name__}")
+                self._opened.append((sink.settings, writer))
+                targets = [path for path in writer.targets() if path.exists()]
+            self._look_at(targets)
+
+    @property
+    def writers(self) -> list[Writer]:
+        """The open writers, in the order of the sinks."""
+        return [writer for _, writer in self._opened]
+
+    def _look_at(self, targets: Sequence[Path]) -> None:
+        """Note what has the names of outputs, and refuse what is not ours."""
         sizes = self._earlier.sizes()
         foreign = []
         for path in targets:
             self._before[path] = FileState.of(path)
-            name = self._folder.relative(path)
+            name = self.folder.relative(path)
             if is_ours(path, sizes.get(name, [])) or bytes_of(path) == (0, 0):  # an empty folder holds nothing to lose
                 continue
             if name in sizes:
@@ -133,13 +151,13 @@ class Publication:
             OutputError: there is no room, or another run has written the slide meanwhile.
         """
         prepared = self._prepare(files, kept)
-        with storing_in(self._folder.root):
+        with storing_in(self.folder.root):
             self._journal_is_ours = True
             self._write_journal(self.sizes)
             self._displace([*self._before, *files])
         waiting = {item.path: FileState.of(item.partial) for item in prepared}
         # Those that cannot be taken back come last.
-        for settings, writer in sorted(self._writers, key=lambda pair: not pair[1].has_phases):
+        for settings, writer in sorted(self._opened, key=lambda pair: not pair[1].has_phases):
             mine = [item.path for item in prepared] if writer.has_phases else []
             try:
                 with blaming(settings, "sink", self._earlier.slide):
@@ -147,7 +165,7 @@ class Publication:
             finally:
                 self._published += [(path, waiting[path]) for path in mine if _is(path, waiting[path])]
             self._note_made(writer, made)
-        with storing_in(self._folder.root):
+        with storing_in(self.folder.root):
             for draft in self._drafts:
                 self._published.append((draft.path, FileState.of(draft.partial)))
                 draft.publish()
@@ -159,7 +177,7 @@ class Publication:
         Raises:
             OutputError: it cannot be written; everything is as before then.
         """
-        write_json(self._folder.report(report.slide), report.as_table())
+        write_json(self.folder.report(report.slide), report.as_table())
         self._finished = True
         with suppress(OSError):  # what stays is hidden, and cleared away by a later run
             for _, aside, for_good in self._displaced:
@@ -170,23 +188,23 @@ class Publication:
     def left(self) -> dict[str, OutputSize]:
         """What earlier runs made of the slide with other sinks and what is still there."""
         known = {name: size for name, size in self._earlier.left().items() if name not in self.outputs}
-        return {name: size or measured(self._folder.root / name) for name, size in known.items()}
+        return {name: size or measured(self.folder.root / name) for name, size in known.items()}
 
     def _prepare(self, files: Mapping[Path, bytes], kept: Path) -> list[Prepared]:
         prepared: list[Prepared] = []
-        for settings, writer in self._writers:
+        for settings, writer in self._opened:
             with blaming(settings, "sink", self._earlier.slide):
                 prepared += writer.prepare()
-        with storing_in(self._folder.root):
+        with storing_in(self.folder.root):
             for item in prepared:
-                self.sizes[self._folder.relative(item.path)] = measured(item.partial, tiles=item.tiles)
+                self.sizes[self.folder.relative(item.path)] = measured(item.partial, tiles=item.tiles)
             for path, content in files.items():
                 draft = Draft(path)
                 self._drafts.append(draft)
                 draft.partial.write_bytes(content)
                 sync_path(draft.partial)
                 if path == kept:
-                    self.sizes[self._folder.relative(path)] = measured(draft.partial)
+                    self.sizes[self.folder.relative(path)] = measured(draft.partial)
         return prepared
 
     def _displace(self, paths: Sequence[Path]) -> None:
@@ -212,7 +230,7 @@ class Publication:
 
     def _note_made(self, writer: Writer, made: Sequence[Path]) -> None:
         for path in made:
-            name = self._folder.relative(path)
+            name = self.folder.relative(path)
             if not writer.has_phases:
                 self._published.append((path, FileState.of(path)))
                 self.sizes[name] = measured(path)

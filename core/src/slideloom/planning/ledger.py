@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+import attrs
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,16 +15,38 @@ _CANDIDATE, _WRITTEN, _UNREADABLE, _FIRST_REASON = 0, 1, 2, 3
 
 
 class Ledger:
-    """What became of each planned tile. The first step to reject a tile is the one that is named."""
+    """What became of each planned tile, and which region it belongs to.
 
-    def __init__(self, tiles: Tiles) -> None:
-        self.tiles = tiles
-        self._status: NDArray[np.int16] = np.zeros(len(tiles), np.int16)
+    The first step to reject a tile is the one that is named, and the first region to take a tile is its owner.
+    """
+
+    def __init__(self, places: Tiles) -> None:
+        self._places = places
+        self._owner: IntArray = np.full(len(places), -1, np.int64)
+        self._status: NDArray[np.int16] = np.zeros(len(places), np.int16)
         self._reasons: list[str] = []
         self._scores: dict[str, NDArray[np.float32]] = {}
 
     def __len__(self) -> int:
-        return len(self.tiles)
+        return len(self._places)
+
+    @property
+    def tiles(self) -> Tiles:
+        """All planned tiles, each with its owner as `Tiles.roi`: what the engine and sinks are given."""
+        return attrs.evolve(self._places, roi=self._owner)
+
+    @property
+    def owner(self) -> IntArray:
+        """(N,) number of the region that each tile belongs to, among all regions of the slide; -1 for none."""
+        return self._owner.copy()
+
+    def own(self, owner: IntArray) -> None:
+        """Note the owners of tiles that have none so far.
+
+        Args:
+            owner: (N,) number of the region, -1 for none.
+        """
+        self._owner = np.where(self._owner < 0, owner, self._owner)
 
     def candidates(self) -> IntArray:
         """Indices of the tiles nothing has been decided for."""
@@ -46,7 +69,7 @@ class Ledger:
     def score(self, step: str, which: NDArray[np.integer], values: NDArray[np.floating]) -> None:
         """Keep the number that a step's decision rests on."""
         if step not in self._scores:
-            self._scores[step] = np.full(len(self.tiles), np.nan, np.float32)
+            self._scores[step] = np.full(len(self), np.nan, np.float32)
         self._scores[step][which] = values
 
     @property
@@ -82,3 +105,15 @@ class Ledger:
     def _settle(self, which: NDArray[np.integer] | NDArray[np.bool_], code: int) -> None:
         places = np.flatnonzero(which) if which.dtype == np.bool_ else which
         self._status[places[self._status[places] == _CANDIDATE]] = code
+
+
+def numbered(labels: Iterable[str]) -> list[str]:
+    """The labels, with a number from the second use on, so that each step has its own: "otsu", "otsu-2"."""
+    taken: list[str] = []
+    for label in labels:
+        name, number = label, 1
+        while name in taken:
+            number += 1
+            name = f"{label}-{number}"
+        taken.append(name)
+    return taken

@@ -15,6 +15,8 @@ from slideloom.steps.slide_qc import QcResult
 
 # The blur burden compares masks of different sizes on one grid; finer than this changes no digit that is reported.
 MAX_GRID_PX = 8192
+# Longer side of the small masks that normalizers get and that pictures show.
+LOW_RESOLUTION_PX = 1024
 
 Floats = NDArray[np.float64]
 Whole = NDArray[np.int64]
@@ -125,7 +127,13 @@ def _counted(mask: Mask) -> NDArray[np.integer[Any]]:
     return count
 
 
-def union_mask(results: Sequence[QcResult], slide_size: Size, shape: tuple[int, int]) -> Mask:
+def low_resolution(slide_size: Size) -> tuple[int, int]:
+    """(h, w) of a small mask over the whole slide: 1024 pixels along the longer side, or level 0 if that is less."""
+    scale = min(1.0, LOW_RESOLUTION_PX / max(slide_size.width, slide_size.height))
+    return max(1, round(slide_size.height * scale)), max(1, round(slide_size.width * scale))
+
+
+def union_mask(results: Sequence[QcResult], slide_size: Size, shape: tuple[int, int] | None = None) -> Mask:
     """What any of the results discards, on one grid over the whole slide.
 
     A pixel is True if at least half of its area is masked by one and the same result; parts of different results do
@@ -134,11 +142,12 @@ def union_mask(results: Sequence[QcResult], slide_size: Size, shape: tuple[int, 
     Args:
         results: of any kind, each with its own mask size and extent; their order does not matter.
         slide_size: of level 0.
-        shape: (h, w) of the grid.
+        shape: (h, w) of the grid; by default 1024 pixels along the longer side.
 
     Returns:
         (h, w) bool.
     """
+    shape = shape or low_resolution(slide_size)
     union = np.zeros(shape, np.bool_)
     for result in results:
         union |= _coverage(result, slide_size, shape) >= 0.5 - 1e-9

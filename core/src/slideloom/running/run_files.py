@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from slideloom.base.storing import storing_in, write_whole
-from slideloom.planning.plan import BLUR_BURDEN_WARNING
+from slideloom.planning.deciding import BLUR_BURDEN_WARNING
 from slideloom.steps.reports import RunReport, SlideReport
 
 

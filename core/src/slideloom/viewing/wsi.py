@@ -19,23 +19,16 @@ from slideloom.extraction.engine import blocks_of
 from slideloom.extraction.overview import plan_picture
 from slideloom.pipeline.pipeline import Pipeline, QcUse, RoiUse, Slides
 from slideloom.pipeline.tiling import Tiling
+from slideloom.planning.deciding import check_qc_result
 from slideloom.planning.ledger import Ledger
 from slideloom.planning.opening import open_slide
-from slideloom.planning.plan import (
-    SlidePlan,
-    apply_qc,
-    apply_regions,
-    assess_step,
-    check_qc_result,
-    measure_burden,
-    plan_slide,
-)
+from slideloom.planning.plan import plan_slide
+from slideloom.planning.prepared import PreparedSlide
 from slideloom.plugins.shorthand import folder_of_regions, step_settings
 from slideloom.settings.options import Settings
 from slideloom.slides.regions import Regions, RoiMethod
 from slideloom.slides.slide import Slide, SlideInfo
 from slideloom.slides.tiles import TileGeometry, Tiles
-from slideloom.steps.scene import Scene
 from slideloom.steps.slide_qc import QcResult, SlideQc
 from slideloom.viewing.frames import tile_frame
 
@@ -127,21 +120,12 @@ class WSI:
                 uses = (use,)
             self._pipeline = Pipeline(tiles=tiles, slides=Slides(reader=reader, mpp=mpp), roi=uses)
         self.slide: Slide = open_slide(path, slides=self._pipeline.slides)
-        self._qc: list[tuple[QcUse, QcResult]] = []
         try:
-            self._plan = self._planned()
+            self._prepared = PreparedSlide(plan_slide(self.slide, self._pipeline))
+            self._prepared.decide()
         except BaseException:
             self.slide.close()
             raise
-
-    def _planned(self) -> SlidePlan:
-        plan = plan_slide(self.slide, self._pipeline)
-        apply_regions(plan)
-        considered = plan.ledger.tiles.take(plan.ledger.candidates())
-        for use, result in self._qc:
-            apply_qc(plan, use, result)
-        measure_burden(plan, considered)
-        return plan
 
     def __enter__(self) -> Self:
         return self
@@ -178,42 +162,42 @@ class WSI:
     @property
     def geometry(self) -> TileGeometry:
         """Size, stride and level of tiles."""
-        return self._plan.scene.geometry
+        return self._prepared.plan.scene.geometry
 
     @property
     def regions(self) -> Regions:
         """The regions of interest, empty if there are none."""
-        return self._plan.scene.regions or Regions()
+        return self._prepared.plan.scene.regions or Regions()
 
     @property
     def tiles(self) -> Tiles:
         """The tiles that regions and QC leave."""
-        return self._plan.ledger.tiles.take(self._plan.ledger.candidates())
+        return self.ledger.tiles.take(self.ledger.candidates())
 
     @property
     def ledger(self) -> Ledger:
         """The account of every planned tile."""
-        return self._plan.ledger
+        return self._prepared.record.ledger
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What was noticed about regions and QC."""
-        return tuple(self._plan.warnings)
+        return tuple(self._prepared.record.warnings)
 
     @property
     def blur_burden(self) -> float | None:
         """Share of tissue out of focus, 0-1; None before a background and a blur QC were run."""
-        return self._plan.burden
+        return self._prepared.record.burden
 
     @property
     def qc_results(self) -> tuple[QcResult, ...]:
         """Results of the QC steps, in the order they were run."""
-        return tuple(result for _, result in self._qc)
+        return tuple(finding.result for finding in self._prepared.record.qc)
 
     @property
     def grid(self) -> NDArray[np.bool_]:
         """(columns, rows) bool, True where a tile is kept."""
-        every = self._plan.ledger.tiles
+        every = self._prepared.plan.tiles
         shape = (int(every.grid_x.max(initial=-1)) + 1, int(every.grid_y.max(initial=-1)) + 1)
         grid = np.zeros(shape, bool)
         kept = self.tiles
@@ -221,7 +205,7 @@ class WSI:
         return grid
 
     def __len__(self) -> int:
-        return len(self._plan.ledger.candidates())
+        return len(self.ledger.candidates())
 
     def __repr__(self) -> str:
         mpp = self.slide.info.mpp
@@ -229,7 +213,7 @@ class WSI:
         width, height = self.dimensions
         return (
             f"<WSI {self.name}: {width} x {height}, {where}; "
-            f"{len(self)} of {len(self._plan.ledger)} tiles of {self.geometry.label}>"
+            f"{len(self)} of {len(self.ledger)} tiles of {self.geometry.label}>"
         )
 
     def _repr_png_(self) -> bytes:
@@ -271,23 +255,18 @@ class WSI:
             settings = _Given(settings)
         with _refusing():
             use = QcUse(step=settings, filter_threshold=filter_threshold)
-        result = assess_step(self._plan, use)
-        self._qc.append((use, result))
-        self._plan = self._planned()
-        return result
+        return self._prepared.assess(use)
 
     def apply_mask(self, result: QcResult, *, filter_threshold: float = 0.6) -> None:
         """Drop the tiles that a mask of your own covers."""
         check_qc_result(result, "mask")
-        with _refusing():
-            use = QcUse(step=_Given(_Fixed(result)), filter_threshold=filter_threshold)
-        self._qc.append((use, result))
-        self._plan = self._planned()
+        if not 0 <= filter_threshold <= 1:
+            raise ConfigError(f"filter_threshold must be from 0 to 1, not {filter_threshold!r}")
+        self._prepared.add(_Given.name, result, filter_threshold=filter_threshold)
 
     def remove_qc(self) -> None:
         """Forget all QC; the tiles it dropped are back."""
-        self._qc.clear()
-        self._plan = self._planned()
+        self._prepared.decide()
 
     def tile_dataframe(self, *, every: bool = False) -> pd.DataFrame:
         """One row per kept tile: loc_x, loc_y, grid_x, grid_y, roi_name, roi_desc, label.
@@ -295,7 +274,7 @@ class WSI:
         Args:
             every: also tiles that were dropped, with a column `status` ("kept", or the step that dropped them).
         """
-        return tile_frame(self._plan, every=every)
+        return tile_frame(self._prepared.plan, self._prepared.record, every=every)
 
     def thumb(self, *, max_px: int = 1024, mpp: float | None = None, rois: bool = False) -> Picture:
         """The slide, small.
@@ -310,7 +289,7 @@ class WSI:
 
     def preview(self, *, max_px: int = 2048) -> Picture:
         """The slide with regions, masks, kept and dropped tiles."""
-        return plan_picture(self._plan, max_px=max_px)
+        return plan_picture(self._prepared.plan, self._prepared.record, max_px=max_px)
 
     def __getitem__(self, place: tuple[int, int]) -> Rgb:
         """The tile in a column and row of the grid, whether kept or not: (tile_px, tile_px, 3) uint8.
@@ -320,7 +299,7 @@ class WSI:
             SlideError: its pixels cannot be read.
         """
         column, row = place
-        every = self._plan.ledger.tiles
+        every = self._prepared.plan.tiles
         found = np.flatnonzero((every.grid_x == column) & (every.grid_y == row))
         if not len(found):
             columns, rows = self.grid.shape
@@ -329,7 +308,7 @@ class WSI:
 
     def __iter__(self) -> Iterator[TileView]:
         """The kept tiles, neighbours together."""
-        regions = self._plan.regions
+        regions = self._prepared.plan.regions
         for block in blocks_of(self.tiles, downsample=self.info.levels[self.geometry.level].downsample):
             for start in range(0, len(block), _READ_AT_ONCE):
                 part = block.take(slice(start, start + _READ_AT_ONCE))
@@ -361,11 +340,3 @@ class _Given(Settings[SlideQc]):
 
     def build(self) -> SlideQc:
         return self.given
-
-
-class _Fixed(SlideQc):
-    def __init__(self, result: QcResult) -> None:
-        self._result = result
-
-    def assess(self, slide: Slide, scene: Scene) -> QcResult:
-        return self._result

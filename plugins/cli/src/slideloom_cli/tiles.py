@@ -12,7 +12,8 @@ from slideloom.base.storing import storing_in, write_whole
 from slideloom.drawing.geojson import write_tiles_geojson
 from slideloom.pipeline.file import pipeline_from_table
 from slideloom.planning.opening import open_slide
-from slideloom.planning.plan import SlidePlan, apply_regions, assess_slide, plan_slide
+from slideloom.planning.plan import plan_slide
+from slideloom.planning.prepared import PreparedSlide
 from slideloom.viewing.frames import kept_or_dropped, tile_frame
 
 from slideloom_cli.options import add_plan_options, plan_table
@@ -35,28 +36,29 @@ def run_tiles(chosen: argparse.Namespace) -> int:
     table = {**plan_table(chosen), "filter": [], "sink": []}
     pipeline = pipeline_from_table(table, where="command line", base=Path())
     with open_slide(chosen.slide, slides=pipeline.slides) as slide:
-        plan = plan_slide(slide, pipeline)
-        apply_regions(plan)
-        assess_slide(plan, pipeline)
-        for warning in plan.warnings:
+        prepared = PreparedSlide(plan_slide(slide, pipeline))
+        prepared.decide()
+        for warning in prepared.record.warnings:
             print(f"warning: {warning}", file=sys.stderr)
-        _write(plan, chosen.out, kept_only=chosen.kept_only)
-    kept, planned = len(plan.ledger.candidates()), len(plan.ledger)
+        _write(prepared, chosen.out, kept_only=chosen.kept_only)
+    ledger = prepared.record.ledger
+    kept, planned = len(ledger.candidates()), len(ledger)
     print(f"{slide.info.name}: {kept} of {planned} tiles kept", file=sys.stderr)
     return 0
 
 
-def _write(plan: SlidePlan, out: Path | None, *, kept_only: bool) -> None:
+def _write(prepared: PreparedSlide, out: Path | None, *, kept_only: bool) -> None:
+    plan, record = prepared.plan, prepared.record
     if out is not None and out.suffix.lower() == ".geojson":
-        status = kept_or_dropped(plan)
+        status = kept_or_dropped(record.ledger)
         which = np.flatnonzero([word == "kept" or not kept_only for word in status])
         bounds = plan.slide.info.bounds
         with storing_in(out.parent):
             # QuPath crops slides to their bounds, and counts from there.
             origin = (bounds.x, bounds.y) if bounds is not None else (0.0, 0.0)
-            write_tiles_geojson(out, plan.ledger.tiles.take(which), [status[i] for i in which.tolist()], origin=origin)
+            write_tiles_geojson(out, plan.tiles.take(which), [status[i] for i in which.tolist()], origin=origin)
         return
-    frame = tile_frame(plan, every=not kept_only)
+    frame = tile_frame(plan, record, every=not kept_only)
     if out is None:
         sys.stdout.write(frame.to_csv(index=False))
         return

@@ -19,7 +19,8 @@ from slideloom.pipeline.file import pipeline_from_table
 from slideloom.pipeline.pipeline import Pipeline
 from slideloom.planning.grid import tile_geometry
 from slideloom.planning.opening import open_slide
-from slideloom.planning.plan import apply_regions, assess_slide, discard_mask, plan_slide
+from slideloom.planning.plan import plan_slide
+from slideloom.planning.prepared import PreparedSlide
 from slideloom.plugins.blaming import blaming
 from slideloom.slides.slide import Slide
 from slideloom.slides.tiles import TileBatch, TileGeometry, Tiles
@@ -124,12 +125,11 @@ def _for_slide(pipeline: Pipeline, slide: Slide) -> Normalizer | None:
         return None
     with blaming(pipeline.normalizer, "normalizer", slide.info.name):
         step: Normalizer = pipeline.normalizer.build()
-        if not step.needs_slide:
-            return step
-        plan = plan_slide(slide, pipeline)
-        apply_regions(plan)
-        assess_slide(plan, pipeline)
-        return step.for_slide(slide, plan.scene, discard_mask(plan))
+    if not step.needs_slide:
+        return step
+    prepared = PreparedSlide(plan_slide(slide, pipeline))
+    prepared.decide()
+    return prepared.normalizer()
 
 
 def slide_tiles(dataset: TiledSlides, stored: Sequence[StoredSlide]) -> list[TileStore]:

@@ -17,7 +17,6 @@ from slideloom_report.samples import Boxes, Sample, samples_of, spread
 from slideloom_report.tiles import some_tiles, stored_locations
 
 _MASK_STRENGTH = 0.4
-_UNION_PX = 1024
 
 
 @define
@@ -129,18 +128,14 @@ def _completed(report: sl.SlideReport, info: sl.SlideInfo) -> sl.SlideReport:
 def _plan_again(found: Evidence, pipeline: sl.Pipeline, slide: sl.Slide) -> sl.QcResult | None:
     """What a dry run decided, decided again: it leaves nothing behind that could be read."""
     plan = sl.plan_slide(slide, pipeline)
-    sl.apply_regions(plan)
-    sl.assess_slide(plan, pipeline)
-    tiles = plan.ledger.tiles
-    words = ["kept" if word == "candidate" else word for word in plan.ledger.status()]
-    found.boxes = _grouped(words, np.stack([tiles.loc_x, tiles.loc_y], axis=1), found.report)
+    record = sl.apply_regions(plan)
+    sl.assess_slide(plan, record)
+    words = ["kept" if word == "candidate" else word for word in record.ledger.status()]
+    found.boxes = _grouped(words, np.stack([plan.tiles.loc_x, plan.tiles.loc_y], axis=1), found.report)
     found.regions = plan.regions
-    if not plan.qc:
+    if not record.qc:
         return None
-    size = slide.info.size
-    scale = min(1.0, _UNION_PX / max(size.width, size.height))
-    shape = (max(1, round(size.height * scale)), max(1, round(size.width * scale)))
-    return sl.QcResult(mask=sl.union_mask([result for _, result in plan.qc], size, shape), kind="artifact")
+    return sl.QcResult(sl.union_mask([finding.result for finding in record.qc], slide.info.size), kind="artifact")
 
 
 def _boxes_of_tables(found: Evidence, cohort: Cohort) -> dict[str, Boxes]:

@@ -1,0 +1,115 @@
+"""The tiles of one prepared slide, through the engine and into every sink."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from slideloom.base.errors import SlideError
+from slideloom.base.geometry import IntArray
+from slideloom.extraction.engine import BlockResult, TileEngine
+from slideloom.planning.prepared import PreparedSlide, TileSteps
+from slideloom.plugins.blaming import blaming
+from slideloom.steps.sink import Writer
+
+
+class Extraction:
+    """Tiles of one slide into every sink; what became of each is noted in the slide's ledger.
+
+    Args:
+        prepared: the slide; its record is written to.
+        writers: of the pipeline's sinks, opened.
+        threads: that read, filter, normalize and encode.
+        progress: called with tiles done and tiles in all.
+
+    Attributes:
+        fallback: number of tiles that the normalizer used its fallback for.
+    """
+
+    def __init__(
+        self,
+        prepared: PreparedSlide,
+        writers: Sequence[Writer],
+        *,
+        threads: int = 1,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        self._plan, self._record = prepared.plan, prepared.record
+        self._steps: TileSteps = prepared.tile_steps()
+        self._threads = threads
+        self._progress = progress
+        self._writers = writers
+        self._settled = 0
+        self.fallback = 0
+        self._errors: list[str] = []
+
+    def run(self) -> None:
+        """Cut and store the tiles that nothing has rejected.
+
+        Raises:
+            SlideloomError: a step failed.
+            SlideError: no tile could be read.
+        """
+        record = self._record
+        with record.timed("tiles"):
+            self._extract()
+        if self._errors and record.ledger.unreadable == self._settled:
+            raise SlideError(
+                f"{self._plan.slide.info.name}: none of the {self._settled} tiles tried could be read: "
+                f"{self._errors[0]}; check the file and its disk, then run again"
+            )
+        if self._errors:
+            more = f" and {len(self._errors) - 1} more" if len(self._errors) > 1 else ""
+            record.warnings.append(f"unreadable tiles: {self._errors[0]}{more}")
+
+    def _extract(self) -> None:
+        ledger, pipeline = self._record.ledger, self._plan.pipeline
+        engine = TileEngine(self._plan, self._steps, threads=self._threads, batch_tiles=pipeline.run.batch_tiles)
+        limit = pipeline.tiles.max_tiles
+        waiting = ledger.candidates()
+        total = len(waiting)
+        if limit is not None:
+            waiting = self._drawn(waiting)
+        # With a limit, as many tiles are tried at a time as are still missing: none is ever written too many.
+        while len(waiting) and (limit is None or ledger.written < limit):
+            count = len(waiting) if limit is None else limit - ledger.written
+            now, waiting = waiting[:count], waiting[count:]
+            for result in engine.run(ledger.tiles.take(now)):
+                self._settled += self._settle(result)
+                self._tell(self._settled, total)
+        if limit is not None and len(waiting):
+            ledger.reject(waiting, "max-tiles")
+        self._tell(total, total)
+
+    def _tell(self, done: int, total: int) -> None:
+        if self._progress is not None:
+            self._progress(done, total)
+
+    def _drawn(self, candidates: IntArray) -> IntArray:
+        """The candidates in an order drawn from the seed and the slide's name."""
+        seed = f"{self._plan.pipeline.tiles.seed}/{self._plan.slide.info.name}"
+        order = candidates.tolist()
+        random.Random(seed).shuffle(order)
+        return np.array(order, np.int64)
+
+    def _settle(self, result: BlockResult) -> int:
+        """Note what became of a block, write what is kept of it, and give the number of its tiles."""
+        ledger = self._record.ledger
+        settled = len(result.unreadable)
+        ledger.mark_unreadable(np.array(result.unreadable, np.int64))
+        self._errors.extend(result.first_error)
+        for reason, which in result.rejected:
+            ledger.reject(which, reason)
+            settled += len(which)
+        for step, which, values in result.scores:
+            ledger.score(step, which, values)
+        for tiles, encoded in zip(result.kept, result.encoded, strict=True):
+            for sink, writer, stored in zip(self._steps.sinks, self._writers, encoded, strict=True):
+                with blaming(sink.settings, "sink", self._plan.slide.info.name):
+                    writer.write(tiles, stored)
+            ledger.mark_written(tiles.index)
+            settled += len(tiles)
+        self.fallback += len(result.fallback)
+        return settled

@@ -1,0 +1,134 @@
+"""A slide ready to be cut: its plan, the record of what was decided, and its pipeline's steps, each built once."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+from attrs import field, frozen
+
+from slideloom.pipeline.pipeline import QcUse
+from slideloom.planning.deciding import apply_regions, assess_slide, assess_step, decided_by, discard_mask
+from slideloom.planning.ledger import numbered
+from slideloom.planning.plan import SlidePlan
+from slideloom.planning.record import QcFinding, SlideRecord
+from slideloom.plugins.blaming import blaming
+from slideloom.settings.options import Settings
+from slideloom.steps.normalizer import Normalizer
+from slideloom.steps.slide_qc import QcResult
+
+
+@frozen
+class BuiltStep:
+    """A step that threads share, with the lock that one which is not thread-safe needs.
+
+    Attributes:
+        settings: it was built from.
+        kind: of step, as messages name it.
+        step: built.
+        label: as the ledger names it, such as "filter:grayspace"; no two steps of a slide have the same.
+        lock: held while it is called.
+    """
+
+    settings: Settings[Any]
+    kind: str
+    step: Any
+    label: str
+    lock: AbstractContextManager[Any] = field(factory=nullcontext)
+
+
+@frozen
+class TileSteps:
+    """The steps that tiles go through one after another, built for one slide."""
+
+    filters: tuple[BuiltStep, ...] = ()
+    normalizer: BuiltStep | None = None
+    sinks: tuple[BuiltStep, ...] = ()
+
+
+class PreparedSlide:
+    """A planned slide with what was decided about it; jobs write its tiles, and `WSI` shows them.
+
+    Regions and places are those of the plan: they are not asked for again, whatever is decided anew.
+
+    Attributes:
+        plan: of the slide, with its pipeline.
+        record: what was decided so far.
+    """
+
+    def __init__(self, plan: SlidePlan) -> None:
+        self.plan = plan
+        self.record = SlideRecord.of(plan)
+        self._sinks: tuple[BuiltStep, ...] | None = None
+
+    def decide(self) -> None:
+        """Decide anew, by regions and by the slide QC of the pipeline."""
+        self.record = apply_regions(self.plan)
+        assess_slide(self.plan, self.record)
+
+    def assess(self, use: QcUse) -> QcResult:
+        """Run one more slide QC, and decide by what it finds, too.
+
+        Raises:
+            PluginError: it fails or breaks its contract; nothing has changed then.
+        """
+        result = assess_step(self.plan, use)
+        self.add(use.step.label, result, filter_threshold=use.filter_threshold)
+        return result
+
+    def add(self, label: str, result: QcResult, *, filter_threshold: float) -> None:
+        """Decide by one more mask; its label is numbered if it is taken."""
+        known = self.record.qc
+        (*_, own) = numbered([*(finding.label for finding in known), label])
+        self.record = decided_by(self.plan, [*known, QcFinding(own, result, filter_threshold)])
+
+    def tile_steps(self) -> TileSteps:
+        """The pipeline's steps for tiles, built; the normalizer only if there are tiles left.
+
+        Raises:
+            PluginError: one of them cannot be built.
+        """
+        pipeline = self.plan.pipeline
+        return TileSteps(
+            filters=self._built("filter", pipeline.filters),
+            normalizer=self._built_normalizer() if len(self.record.ledger.candidates()) else None,
+            sinks=self.sinks(),
+        )
+
+    def sinks(self) -> tuple[BuiltStep, ...]:
+        """The pipeline's sinks, built once.
+
+        Raises:
+            PluginError: one of them cannot be built.
+        """
+        if self._sinks is None:
+            self._sinks = self._built("sink", self.plan.pipeline.sinks)
+        return self._sinks
+
+    def normalizer(self) -> Normalizer | None:
+        """The pipeline's normalizer, fitted to the slide; None if there is none."""
+        settings, plan = self.plan.pipeline.normalizer, self.plan
+        if settings is None:
+            return None
+        with blaming(settings, "normalizer", plan.slide.info.name), self.record.timed("normalizer"):
+            built: Normalizer = settings.build()
+            fitted = built.for_slide(plan.slide, plan.scene, discard_mask(plan, self.record))
+            if not isinstance(fitted, Normalizer):
+                raise TypeError(f"wanted a Normalizer, got {type(fitted).__name__}")
+        return fitted
+
+    def _built_normalizer(self) -> BuiltStep | None:
+        settings, step = self.plan.pipeline.normalizer, self.normalizer()
+        return None if settings is None or step is None else _shared(settings, "normalizer", step, "normalizer")
+
+    def _built(self, kind: str, chosen: tuple[Settings[Any], ...]) -> tuple[BuiltStep, ...]:
+        steps = []
+        for settings, label in zip(chosen, numbered(settings.label for settings in chosen), strict=True):
+            with blaming(settings, kind, self.plan.slide.info.name):
+                steps.append(_shared(settings, kind, settings.build(), f"{kind}:{label}"))
+        return tuple(steps)
+
+
+def _shared(settings: Settings[Any], kind: str, step: Any, label: str) -> BuiltStep:
+    return BuiltStep(settings, kind, step, label, nullcontext() if step.thread_safe else threading.Lock())
