@@ -6,6 +6,9 @@ import csv
 import hashlib
 import io
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -386,3 +389,24 @@ def test_damaged_real_files_are_named_and_the_others_finish(
     for name in ("cut", "text", "empty"):
         assert f"{name}.svs" in slides[name]["error"]
     assert not [path for path in (tmp_path / "out").rglob("*") if "partial" in path.name]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names of files are text")
+def test_every_sink_and_report_takes_a_slide_whose_name_is_no_text(demo_slide: DemoFiles, tmp_path: Path) -> None:
+    slide = tmp_path / os.fsdecode(b"M\xfcller.svs")
+    slide.write_bytes(demo_slide.path.read_bytes())
+    sinks = [word for name in ("tfrecord", "images", "hdf5", "webdataset") for word in ("--sink", name)]
+    more = ["--save-masks", "--overview", "--report", "--normalizer", "macenko", "--json"]
+    words = [sys.executable, "-m", "slideloom", "extract", slide, *TILES, "--qc", "tissue", *sinks, *more]
+
+    done = subprocess.run([*map(str, words), "--out", str(tmp_path / "out")], capture_output=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    (report,) = json.loads(done.stdout)["slides"]
+    assert (report["status"], report["path"]) == ("done", str(slide))
+    (record, *_) = read_records(tmp_path / "out" / "tfrecords" / "100px_100um" / f"{slide.stem}.tfrecords")
+    assert record.slide == "M\\udcfcller"
+    assert report_of(tmp_path / "out")["slide"] == slide.stem
+    assert list((tmp_path / "out").glob("*.pdf"))
+    table = (tmp_path / "out" / "tfrecords" / "100px_100um" / "extraction_report.csv").read_text(encoding="utf-8")
+    assert "\nM\\udcfcller," in table

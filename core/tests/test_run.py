@@ -248,9 +248,10 @@ def test_a_second_run_skips_what_is_finished(raw: object, analytic: WriteSlide, 
 def test_a_slide_is_run_again_when_its_file_or_its_output_changed(
     raw: object, analytic: WriteSlide, tmp_path: Path
 ) -> None:
-    run_pipeline(pipeline(), [analytic()], tmp_path / "out")
+    slide = analytic()
+    run_pipeline(pipeline(), [slide], tmp_path / "out")
     (tmp_path / "out" / "raw" / "a.raw").unlink()
-    assert run_pipeline(pipeline(), [analytic()], tmp_path / "out").slides[0].status == "done"
+    assert run_pipeline(pipeline(), [slide], tmp_path / "out").slides[0].status == "done"
 
     changed = analytic(width=2500)
     assert run_pipeline(pipeline(), [changed], tmp_path / "out").slides[0].status == "done"
@@ -458,6 +459,118 @@ def test_reports_survive_json(raw: object, analytic: WriteSlide, tmp_path: Path)
 
     assert SlideReport.load(OutputFolder(tmp_path, "60px_75um").report("a")) == report
     assert json.loads((tmp_path / "extraction_report.json").read_text())["slides"][0]["written"] == report.written
+
+
+def damaged(table: dict[str, object]) -> list[str]:
+    """What may be found in place of a report, and is none."""
+    return [
+        "",
+        "[]",
+        "3",
+        '"text"',
+        json.dumps(table)[:100],
+        json.dumps({**table, "planned": "many"}),
+        json.dumps({**table, "written": 999}),
+        json.dumps({**table, "rejected": [1]}),
+        json.dumps({**table, "rejected": {"qc:otsu": "some"}}),
+        json.dumps({**table, "outputs": ["../../../etc/passwd"]}),
+        json.dumps({**table, "status": "odd"}),
+        json.dumps({**table, "mpp": [0.5]}),
+        json.dumps({key: value for key, value in table.items() if key != "slide"}),
+    ]
+
+
+def test_a_damaged_report_of_a_slide_is_told_and_the_slide_made_again(
+    raw: object, analytic: WriteSlide, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    slide, path = analytic(), OutputFolder(tmp_path, "60px_75um").report("a")
+    run_pipeline(pipeline(), [slide], tmp_path)
+
+    for text in damaged(json.loads(path.read_text())):
+        path.write_text(text)
+        caplog.clear()
+
+        (report,) = run_pipeline(pipeline(), [slide], tmp_path).slides
+
+        assert report.status == "done", text
+        assert "a.json: the report of an earlier run cannot be read" in caplog.text
+
+    assert run_pipeline(pipeline(), [slide], tmp_path).slides[0].status == "skipped"
+
+
+@pytest.mark.parametrize("text", ["", "[]", "[1]", "3", '{"digest": "x"}', '{"digest": "x", "pipeline": [1]}'])
+def test_a_damaged_pipeline_of_an_earlier_run_is_told_and_stops_nobody(
+    raw: object, analytic: WriteSlide, tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str
+) -> None:
+    slide = analytic()
+    run_pipeline(pipeline(), [slide], tmp_path)
+    OutputFolder(tmp_path, "60px_75um").pipeline.write_text(text)
+
+    (report,) = run_pipeline(pipeline(), [slide], tmp_path).slides
+
+    assert report.status == "skipped"
+    assert "pipeline.json: cannot be read" in caplog.text
+
+
+def test_a_pipeline_of_another_form_is_told_as_other_settings(
+    raw: object, analytic: WriteSlide, tmp_path: Path
+) -> None:
+    run_pipeline(pipeline(), [analytic()], tmp_path)
+    OutputFolder(tmp_path, "60px_75um").pipeline.write_text('{"digest": "x", "pipeline": {"tiles": 3}}')
+
+    with pytest.raises(OutputError, match=r"(?s)other settings:.*tiles: 3 -> \{.*use --redo"):
+        run_pipeline(pipeline(), [analytic()], tmp_path)
+
+
+def test_a_folder_of_output_may_be_a_link_to_another_disk(raw: object, analytic: WriteSlide, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "other disk").mkdir()
+    (tmp_path / "out" / "raw").symlink_to(tmp_path / "other disk", target_is_directory=True)
+
+    reports = [run_pipeline(pipeline(), [analytic()], tmp_path / "out").slides[0] for _ in range(2)]
+
+    assert [report.status for report in reports] == ["done", "skipped"], reports[0].error
+    assert reports[0].outputs == ("raw/a.raw",)
+    assert (tmp_path / "other disk" / "a.raw").is_file()
+
+
+def test_the_folder_of_output_may_be_a_link(raw: object, analytic: WriteSlide, tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "real", target_is_directory=True)
+
+    (report,) = run_pipeline(pipeline(), [analytic()], tmp_path / "out").slides
+
+    assert report.outputs == ("raw/a.raw",)
+
+
+def test_what_lies_outside_the_folder_of_output_is_refused(tmp_path: Path) -> None:
+    folder = OutputFolder(tmp_path / "out", "x")
+
+    for path in (tmp_path / "elsewhere", tmp_path / "out" / ".." / "a", Path("/")):
+        with pytest.raises(ValueError, match="is not in the subpath"):
+            folder.relative(path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names of files are text")
+def test_a_slide_whose_name_is_no_text_has_its_tiles_and_every_report(
+    raw: object, analytic: WriteSlide, tmp_path: Path
+) -> None:
+    name = os.fsdecode(b"M\xfcller")
+    good, bad = analytic(name), tmp_path / f"{name}-bad.svs"
+    bad.touch()
+    steps = pipeline(tiles={"size_px": 60, "size_um": 75, "random_origin": True}, run={"overview": True})
+
+    report = run_pipeline(steps, [good, bad], tmp_path / "out")
+    again = run_pipeline(steps, [good, bad], tmp_path / "out")
+
+    assert [slide.status for slide in report.slides] == ["done", "failed"]
+    assert [slide.status for slide in again.slides] == ["skipped", "failed"]
+    assert report.slides[0].outputs == (f"raw/{name}.raw",)
+    assert os.path.exists(os.fsencode(tmp_path) + b"/out/raw/M\xfcller.raw")  # noqa: PTH110 - bytes
+    stored = json.loads((tmp_path / "out" / "extraction_report.json").read_text(encoding="utf-8"))
+    assert [slide["slide"] for slide in stored["slides"]] == [name, f"{name}-bad"]
+    errors = (tmp_path / "out" / "errors.csv").read_text(encoding="utf-8")
+    assert errors.splitlines()[1].startswith("M\\udcfcller-bad,")
 
 
 def test_slides_are_found_by_file_folder_and_pattern(tmp_path: Path) -> None:

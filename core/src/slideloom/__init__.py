@@ -21,7 +21,7 @@ _HOMES = {
     "slideloom.base.geometry": ("Box", "Mask", "Point", "Rgb", "RgbBatch", "Size"),
     "slideloom.base.scratch": ("Scratch",),
     "slideloom.base.drafts": ("Draft", "check_size"),
-    "slideloom.base.storing": ("file_name", "path_inside", "storing_in", "sync_path", "write_whole"),
+    "slideloom.base.storing": ("file_name", "path_inside", "storing_in", "sync_path", "utf8", "write_whole"),
     "slideloom.base.temporary": ("discard_path", "partial_path"),
     "slideloom.pixels.gray": ("gray_counter",),
     "slideloom.pixels.mosaic": ("Mosaic",),
@@ -62,6 +62,7 @@ _HOMES = {
     "slideloom.planning.selection": ("Selection", "regions_mask", "select_tiles"),
     "slideloom.extraction.output_folder": ("OutputFolder",),
     "slideloom.running.find_slides": ("find_slides",),
+    "slideloom.running.main_script": ("script_for_workers",),
     "slideloom.running.run": ("run_pipeline",),
     "slideloom.viewing.wsi": ("WSI", "TileView"),
     "slideloom_cohort.dataset": ("Dataset",),
@@ -111,6 +112,7 @@ if TYPE_CHECKING:
         path_inside as path_inside,
         storing_in as storing_in,
         sync_path as sync_path,
+        utf8 as utf8,
         write_whole as write_whole,
     )
     from slideloom.base.temporary import discard_path as discard_path, partial_path as partial_path
@@ -153,6 +155,7 @@ if TYPE_CHECKING:
         hookimpl as hookimpl,
     )
     from slideloom.running.find_slides import find_slides as find_slides
+    from slideloom.running.main_script import script_for_workers as script_for_workers
     from slideloom.running.run import run_pipeline as run_pipeline
     from slideloom.settings.options import (
         Settings as Settings,

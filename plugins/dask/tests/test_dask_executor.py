@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -85,6 +87,21 @@ def test_a_run_gives_the_same_bytes_as_without_dask(address: str, demo_slide: De
     assert digests[0] == digests[1]
 
 
+def test_a_cluster_of_more_threads_than_jobs_is_filled_from_a_buffer(demo_slide: DemoFiles, tmp_path: Path) -> None:
+    slides = [tmp_path / f"s{number}.svs" for number in range(6)]
+    for slide in slides:
+        slide.write_bytes(demo_slide.path.read_bytes())
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=8, processes=False, dashboard_address=":0"
+    ) as cluster:
+        run = {"executor": f"dask:address={cluster.scheduler_address}", "jobs": 1, "buffer": str(tmp_path / "buffer")}
+        table = {"slideloom": 1, "tiles": {"size_px": 100, "size_um": 100}, "filter": [], "run": run}
+        report = run_pipeline(pipeline_from_table(table, where="test"), slides, tmp_path / "out")
+
+    assert [slide.status for slide in report.slides] == ["done"] * 6
+    assert not list((tmp_path / "buffer").iterdir())
+
+
 def test_a_missing_scheduler_is_named_with_the_remedy() -> None:
     executor = Dask(address="tcp://127.0.0.1:9", patience_s=0.5).build()
 
@@ -98,6 +115,25 @@ def test_a_scheduler_without_workers_is_named_with_the_remedy() -> None:
 
         with pytest.raises(ConfigError, match="has no worker; start one with `dask worker"):
             list(executor.run(halved, range(2)))
+
+
+@pytest.mark.slow
+def test_a_script_without_a_main_guard_runs_once_on_a_cluster_of_its_own(demo_slide: DemoFiles, tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(
+        f"""
+import slideloom as sl
+from pathlib import Path
+
+print("begun")
+table = {{"slideloom": 1, "tiles": {{"size_px": 100, "size_um": 100}}, "filter": [], "run": {{"executor": "dask"}}}}
+report = sl.run_pipeline(sl.pipeline_from_table(table, where="test"), [Path({str(demo_slide.path)!r})], Path("out"))
+print([slide.status for slide in report.slides])
+"""
+    )
+
+    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert done.stdout == "begun\n['done']\n", done.stderr
 
 
 @pytest.mark.slow

@@ -95,6 +95,15 @@ def write_whole(path: Path, content: bytes) -> None:
         raise
 
 
+def utf8(text: str) -> bytes:
+    r"""Text as UTF-8.
+
+    The names of files are bytes on some systems, and what is no UTF-8 in them has no place in a text. It is written as
+    JSON's escape, such as `\udcfc`: JSON reads it back as the same name, and people see where it is.
+    """
+    return text.encode("utf-8", "backslashreplace")
+
+
 def write_json(path: Path, table: Mapping[str, Any]) -> None:
     """Write a table as JSON, whole or not at all.
 
@@ -102,4 +111,4 @@ def write_json(path: Path, table: Mapping[str, Any]) -> None:
         OutputError: it cannot be written.
     """
     with storing_in(path.parent):
-        write_whole(path, (json.dumps(table, indent=2, ensure_ascii=False) + "\n").encode())
+        write_whole(path, utf8(json.dumps(table, indent=2, ensure_ascii=False) + "\n"))

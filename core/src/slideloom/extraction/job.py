@@ -11,7 +11,7 @@ import attrs
 from attrs import field, frozen
 
 from slideloom.base.errors import OutputError, SlideError, SlideloomError
-from slideloom.base.storing import write_json
+from slideloom.base.storing import utf8, write_json
 from slideloom.extraction.account import slide_report, tile_table_csv
 from slideloom.extraction.extract import Extraction
 from slideloom.extraction.extras import pictures_of
@@ -125,7 +125,7 @@ def _made(task: SlideTask, prepared: PreparedSlide, publication: Publication, di
     extraction.run()
     table = folder.tile_table(name)
     with prepared.record.timed("commit"):
-        files = {table: tile_table_csv(plan, prepared.record).encode(), **pictures_of(prepared, folder)}
+        files = {table: utf8(tile_table_csv(plan, prepared.record)), **pictures_of(prepared, folder)}
         publication.publish(files, kept=table)
     left = publication.left()
     prepared.record.warnings.extend(publication.notes)

@@ -12,6 +12,7 @@ OUT/slideloom/lock                     held while a run works here; who holds it
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,9 +66,17 @@ class OutputFolder:
         return path_inside(self.state / "overviews", f"{slide}.png")
 
     def relative(self, path: Path) -> str:
-        """`path` relative to the output folder, with forward slashes."""
-        # Without following links: a sink's folder may lie on another disk.
-        return path.absolute().relative_to(self.root.absolute()).as_posix()
+        """`path` relative to the output folder, with forward slashes.
+
+        A folder in it may be a link to another disk: what counts is where the path says that it is.
+
+        Raises:
+            ValueError: it is not in the output folder.
+        """
+        named, root = (Path(os.path.abspath(each)) for each in (path, self.root))  # noqa: PTH100 - keeps links
+        if named.is_relative_to(root):
+            return named.relative_to(root).as_posix()
+        return path.resolve().relative_to(self.root.resolve()).as_posix()
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from slideloom.base.errors import ConfigError, SlideError
 from slideloom.base.geometry import Size, floor_tolerant
+from slideloom.base.storing import utf8
 from slideloom.pipeline.tiling import MAGNIFICATION_TOLERANCE, Tiling, parse_magnification
 from slideloom.plugins.builtin import Grid
 from slideloom.slides.slide import Slide, SlideInfo
@@ -93,7 +94,7 @@ def plan_grid(info: SlideInfo, geometry: TileGeometry, settings: Grid) -> Tiles:
     area = info.bounds if settings.use_bounds and info.bounds is not None else info.box
     start_x, start_y = int(area.x), int(area.y)
     if settings.random_origin:
-        rng = np.random.default_rng([settings.seed, zlib.crc32(info.name.encode())])
+        rng = np.random.default_rng([settings.seed, zlib.crc32(utf8(info.name))])
         start_x += int(rng.integers(geometry.stride.width))
         start_y += int(rng.integers(geometry.stride.height))
     xs = _origins(start_x, area.right, geometry.footprint.width, geometry.stride.width, edge=settings.edge_tiles)

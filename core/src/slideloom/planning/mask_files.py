@@ -15,7 +15,7 @@ import numpy as np
 
 from slideloom.base.errors import SlideError
 from slideloom.base.geometry import Box, Mask, Size
-from slideloom.base.storing import storing_in, write_whole
+from slideloom.base.storing import storing_in, utf8, write_whole
 from slideloom.slides.slide import SlideInfo
 from slideloom.steps.slide_qc import QcKind, QcResult
 
@@ -112,7 +112,7 @@ def mask_files(
         "crc32": zlib.crc32(content),
     }
     text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    return {path: content, path.with_suffix(".json"): text.encode()}
+    return {path: content, path.with_suffix(".json"): utf8(text)}
 
 
 def load_mask(

@@ -23,7 +23,7 @@ from slideloom.slides.slide_files import files_of
 log = logging.getLogger(__name__)
 
 _LOCK = "lock"
-_AHEAD = 2  # slides copied beyond those being read
+_AHEAD = 2  # slides that are copied and wait for a worker
 
 
 @contextmanager
@@ -41,7 +41,7 @@ def buffered(
         yield iter(tasks), lambda _position: None
         return
     with _folder_in(run.buffer) as folder:
-        copier = _Copier(tasks, folder, int(run.buffer_gb * 1e9), ahead=_AHEAD + (run.jobs or 1))
+        copier = _Copier(tasks, folder, int(run.buffer_gb * 1e9))
         try:
             copier.start()
             yield iter(copier), copier.release
@@ -85,15 +85,20 @@ def _remove_abandoned(buffer: Path) -> None:
 
 
 class _Copier:
-    """A thread that copies slides in order while there is room."""
+    """A thread that copies slides in order while there is room.
 
-    def __init__(self, tasks: Sequence[SlideTask], folder: Path, room: int, *, ahead: int) -> None:
+    It waits for room only while nobody asks: a slide that is asked for and has no room is read from where it lies. So
+    whoever takes slides gets them, however many it takes at once and however late it lets them go.
+    """
+
+    def __init__(self, tasks: Sequence[SlideTask], folder: Path, room: int) -> None:
         self._tasks = tasks
         self._folder = folder
         self._room = room
-        self._ahead = ahead
         self._ready: dict[int, SlideTask] = {}
         self._held: dict[int, int] = {}  # task to bytes in the buffer
+        self._asked = -1  # the last task that somebody asked for
+        self._told = False
         self._changed = threading.Condition()
         self._stopped = False
         self._thread = threading.Thread(target=self._copy_all, name="slideloom-buffer", daemon=True)
@@ -117,6 +122,8 @@ class _Copier:
     def __iter__(self) -> Iterator[SlideTask]:
         for position in range(len(self._tasks)):
             with self._changed:
+                self._asked = position
+                self._changed.notify_all()
                 while position not in self._ready and not self._stopped:
                     self._changed.wait()
                 if self._stopped:
@@ -132,23 +139,35 @@ class _Copier:
             except OSError:  # reading the slide tells what is wrong with it
                 files, size = [], 0
             with self._changed:
-                while not self._stopped and not self._has_room(size):
+                while not self._stopped and self._asked < position and not self._may_go_ahead(size):
                     self._changed.wait()
                 if self._stopped:
                     return
-                # Larger than the whole buffer: read from where it is.
-                fits = size <= self._room
+                fits = self._fits(size)
                 if fits:
                     self._held[position] = size
+            if not fits and size <= self._room:
+                self._tell(task)
             ready = self._copied(position, task, files) if fits and files else task
             with self._changed:
                 self._ready[position] = ready
                 self._changed.notify_all()
 
-    def _has_room(self, size: int) -> bool:
-        if size > self._room:
-            return True
-        return len(self._held) < self._ahead and sum(self._held.values()) + size <= self._room
+    def _may_go_ahead(self, size: int) -> bool:
+        # A slide larger than the whole buffer is read from where it is, and has nothing to wait for.
+        return len(self._ready) < _AHEAD and (self._fits(size) or size > self._room)
+
+    def _fits(self, size: int) -> bool:
+        return sum(self._held.values()) + size <= self._room
+
+    def _tell(self, task: SlideTask) -> None:
+        if not self._told:
+            self._told = True
+            log.warning(
+                "%s is read from where it is, and perhaps others: the slides at work fill the buffer; "
+                "raise run.buffer_gb, or use fewer jobs",
+                task.path.name,
+            )
 
     def _copied(self, position: int, task: SlideTask, files: Sequence[Path]) -> SlideTask:
         """The task with its slide in the buffer; as it was where copying fails, so that reading names the reason."""

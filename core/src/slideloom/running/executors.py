@@ -7,6 +7,7 @@ from typing import Any
 
 from slideloom.base.errors import SlideError
 from slideloom.plugins.builtin import InProcess, Processes
+from slideloom.running.main_script import end_copy
 from slideloom.running.workers import Crew, Lost
 from slideloom.steps.executor import Executor
 
@@ -43,22 +44,30 @@ class ProcessExecutor(Executor):
         jobs: number of processes.
         timeout_s: an item's worker is killed after this time; the item is not tried again.
         on_message: called with the arguments of each `report_progress` in a worker.
+        on_lost: called with an item whose worker died, by number and item; returns what to try again in its place.
     """
 
     def __init__(
-        self, jobs: int, *, timeout_s: float | None = None, on_message: Callable[..., None] | None = None
+        self,
+        jobs: int,
+        *,
+        timeout_s: float | None = None,
+        on_message: Callable[..., None] | None = None,
+        on_lost: Callable[[int, Any], Any] | None = None,
     ) -> None:
         self.on_message = on_message
+        self.on_lost = on_lost
         self._jobs = jobs
         self._timeout_s = timeout_s
 
     def run(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[tuple[int, Any]]:
         """See `Executor.run`."""
+        end_copy()
         lost: list[tuple[int, Any]] = []
         with self._crew(function, self._jobs) as crew:
             for index, result in crew.run(enumerate(items)):
                 if isinstance(result, Lost):
-                    lost.append((index, result.item))
+                    lost.append((index, result.item if self.on_lost is None else self.on_lost(index, result.item)))
                 else:
                     yield index, result
         for index, item in sorted(lost, key=lambda pair: pair[0]):

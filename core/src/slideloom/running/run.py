@@ -22,6 +22,7 @@ from slideloom.plugins.discovery import registry
 from slideloom.plugins.shorthand import named_step
 from slideloom.running.buffering import buffered
 from slideloom.running.executors import InProcessExecutor, ProcessExecutor
+from slideloom.running.main_script import end_copy
 from slideloom.running.run_files import _write_burden, _write_errors
 from slideloom.running.versions import versions
 from slideloom.running.workers import report_progress
@@ -60,6 +61,7 @@ def run_pipeline(
         ConfigError: an executor or a step does not exist, or the mpp file is wrong.
         OutputError: the folder is locked, not writable, or holds tiles made with other settings.
     """
+    end_copy()
     check_mpp_file(pipeline)
     started = datetime.now(UTC).isoformat(timespec="seconds")
     clock = time.perf_counter()
@@ -93,10 +95,10 @@ def _check_earlier(folder: OutputFolder, pipeline: Pipeline) -> None:
     """Refuse a folder that holds tiles made with other settings."""
     try:
         earlier = json.loads(folder.pipeline.read_text(encoding="utf-8"))
-        digest, table = earlier["digest"], earlier["pipeline"]
+        digest, table = earlier["digest"], dict(earlier["pipeline"])
     except FileNotFoundError:
         return
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         log.warning("%s: cannot be read (%s); slides are compared one by one", folder.pipeline, error)
         return
     if digest == pipeline.digest() or pipeline.run.redo or not _holds_tiles(folder):
@@ -166,6 +168,14 @@ def _run_slides(
 def _reports(executor: Executor, tasks: dict[int, SlideTask], pipeline: Pipeline) -> Iterator[tuple[int, SlideReport]]:
     numbers = list(tasks)
     with buffered(list(tasks.values()), pipeline.run) as (items, release):
+
+        def let_go(position: int, _task: SlideTask) -> SlideTask:
+            """A slide that waits for its second try takes no room in the buffer meanwhile."""
+            release(position)
+            return tasks[numbers[position]]
+
+        if isinstance(executor, ProcessExecutor):
+            executor.on_lost = let_go
         for position, result in executor.run(process_slide, items):
             task = tasks[numbers[position]]
             release(position)

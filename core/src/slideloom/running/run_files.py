@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from slideloom.base.storing import storing_in, write_whole
+from slideloom.base.storing import storing_in, utf8, write_whole
 from slideloom.planning.deciding import BLUR_BURDEN_WARNING
 from slideloom.steps.reports import RunReport, SlideReport
 
@@ -35,7 +35,7 @@ def _write_burden(root: Path, run: RunReport) -> None:
         with storing_in(folder):
             if reports:
                 lines = [f"{report.slide},{report.blur_burden:.4f}\n" for report in reports]
-                write_whole(path, "".join(lines).encode())
+                write_whole(path, utf8("".join(lines)))
             else:
                 path.unlink(missing_ok=True)
 
@@ -45,4 +45,4 @@ def _csv(header: Sequence[str], rows: Iterable[Sequence[str]]) -> bytes:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
     writer.writerows(rows)
-    return text.getvalue().encode()
+    return utf8(text.getvalue())

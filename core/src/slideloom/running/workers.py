@@ -16,9 +16,18 @@ from typing import Any, NoReturn, Self
 
 from attrs import define, field, frozen
 
-from slideloom.base.errors import SlideError
+from slideloom.base.errors import ConfigError, SlideError
+from slideloom.running.main_script import (
+    UNGUARDED,
+    WORKER,
+    needs_script,
+    script_for_workers,
+    script_name,
+    unguarded,
+)
 
-_RESULT, _ERROR, _MESSAGE = "result", "error", "message"
+# What a worker says; the last one it does not say itself.
+_READY, _UNREAD, _RESULT, _ERROR, _MESSAGE, _DEAD = "ready", "unread", "result", "error", "message", "dead"
 _SECONDS_TO_END = 5.0  # that a worker gets to remove its temporary files before it is killed
 
 # In a worker: where `report_progress` sends to.
@@ -44,6 +53,7 @@ class _Worker:
     process: BaseProcess
     connection: Connection
     job: tuple[int, Any] | None = None
+    is_ready: bool = False
     started: float = 0.0
     last_message: tuple[Any, ...] = field(default=())
 
@@ -95,11 +105,14 @@ class Crew:
                 feed.ask()
             if feed.is_over and not busy:
                 return
-            sources: list[Any] = [worker.connection for worker in busy]
+            sources: list[Any] = [source for worker in busy for source in (worker.connection, worker.process.sentinel)]
             ready = wait([*sources, feed.ready], self._patience(busy))
             for worker in busy:
                 if worker.connection in ready:
                     yield from self._heard(worker)
+                # On Windows the connection of a process that ended before it took it is never closed.
+                elif worker.process.sentinel in ready:
+                    yield from self._lost(worker)
             yield from self._overdue()
             if feed.ready in ready:
                 item = feed.take()
@@ -114,7 +127,7 @@ class Crew:
 
     def _give(self, item: tuple[int, Any]) -> None:
         idle = next((worker for worker in self._workers if worker.job is None), None)
-        worker = idle if idle is not None else self._hire()
+        worker = idle if idle is not None else self._hire(item[1])
         worker.job, worker.started, worker.last_message = item, time.monotonic(), ()
         try:
             worker.connection.send(item[1])
@@ -122,12 +135,13 @@ class Crew:
             self._dismiss(worker)
             self._give(item)
 
-    def _hire(self) -> _Worker:
+    def _hire(self, item: Any) -> _Worker:
         # Spawned, not forked: native libraries with threads of their own do not survive a fork.
         context = get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=_work, args=(theirs, self._function), name="slideloom-worker")
-        process.start()
+        process = context.Process(target=_work, args=(theirs, self._function), name=WORKER)
+        with script_for_workers(is_needed=needs_script(self._function, item)):
+            process.start()
         theirs.close()
         worker = _Worker(process, ours)
         self._workers.append(worker)
@@ -142,15 +156,16 @@ class Crew:
     def _heard(self, worker: _Worker) -> Iterator[tuple[int, Any]]:
         if worker.job is None:
             return
-        index, item = worker.job
-        try:
-            kind, content = worker.connection.recv()
-        except (EOFError, ConnectionError):
-            self._dismiss(worker)
-            yield index, Lost(item)
+        index, _ = worker.job
+        kind, content = _answer_of(worker.connection)
+        if kind == _DEAD:
+            yield from self._lost(worker)
             return
-        except Exception as error:  # an exception whose class cannot be pickled back
-            kind, content = _RESULT, SlideError(f"its worker's answer cannot be read: {type(error).__name__}: {error}")
+        if kind == _READY:
+            worker.is_ready = True
+            return
+        if kind == _UNREAD:
+            raise ConfigError(content)
         if kind == _MESSAGE:
             worker.last_message = content
             if self._on_message is not None:
@@ -158,6 +173,13 @@ class Crew:
             return
         worker.job = None
         yield index, content
+
+    def _lost(self, worker: _Worker) -> Iterator[tuple[int, Any]]:
+        self._dismiss(worker)
+        _raise_if_never_began(worker)
+        if worker.job is not None:
+            index, item = worker.job
+            yield index, Lost(item)
 
     def _overdue(self) -> Iterator[tuple[int, Any]]:
         if self._timeout_s is None:
@@ -174,6 +196,31 @@ class Crew:
                         f"given up after {self._timeout_s:g} s{reached}; raise run.timeout_s, or look at the slide"
                     ),
                 )
+
+
+def _answer_of(connection: Connection) -> tuple[str, Any]:
+    """What a worker says, by kind."""
+    try:
+        kind, content = connection.recv()
+    except (EOFError, ConnectionError):
+        return _DEAD, None
+    except Exception as error:  # an exception whose class cannot be pickled back
+        return _RESULT, SlideError(f"its worker's answer cannot be read: {type(error).__name__}: {error}")
+    return kind, content
+
+
+def _raise_if_never_began(worker: _Worker) -> None:
+    """Raise if a worker ended by itself before it could work: so would every other one."""
+    code = worker.process.exitcode or 0
+    if worker.is_ready or code <= 0:  # below 0: killed, perhaps for memory
+        return
+    script = script_name()
+    if code == UNGUARDED:
+        raise ConfigError(unguarded(script))
+    raise ConfigError(
+        f"a worker process could not begin (exit code {code}; its own words are above). It runs {script} first, which "
+        "defines something that the pipeline uses; define that in a module, and import it, or use jobs=1"
+    )
 
 
 def _end(process: BaseProcess, seconds: float) -> None:
@@ -227,11 +274,17 @@ def _work(connection: Connection, function: Callable[[Any], Any]) -> None:
     signal.signal(signal.SIGTERM, _leave)
     threading.Thread(target=_die_with_parent, name="slideloom-watch", daemon=True).start()
     _to_parent.append(connection)
+    with suppress(BrokenPipeError, ConnectionError):
+        connection.send((_READY, None))
     while True:
         try:
             item = connection.recv()
         except (EOFError, ConnectionError):
             return
+        except Exception as error:  # what unpickling calls is anybody's code
+            with suppress(BrokenPipeError, ConnectionError):
+                connection.send((_UNREAD, _unread(error)))
+            continue
         answer: tuple[str, Any]
         try:
             answer = (_RESULT, function(item))
@@ -243,6 +296,13 @@ def _work(connection: Connection, function: Callable[[Any], Any]) -> None:
             return
         except Exception as error:  # what cannot be pickled is told in words
             connection.send((_ERROR, SlideError(f"{type(answer[1]).__name__}: {answer[1]} (not sent: {error})")))
+
+
+def _unread(error: Exception) -> str:
+    return (
+        f"a worker process cannot make the pipeline anew: {error}; what is defined in a notebook or typed in is not "
+        "known there: define it in a module (a .py file), and import it, or use jobs=1"
+    )
 
 
 def _leave(_number: int, _frame: object) -> NoReturn:

@@ -8,13 +8,18 @@ from typing import Any
 
 
 class Executor(ABC):
-    """Runs one function over slides, in this process, in others, or on other machines."""
+    """Runs one function over slides, in this process, in others, or on other machines.
+
+    One that starts processes of Python itself starts them within `slideloom.script_for_workers`, or each of them runs
+    the user's script again.
+    """
 
     @abstractmethod
     def run(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[tuple[int, Any]]:
         """Yields (number of the item, its result or the exception that lost it) in order of completion.
 
         `function` and the items can be pickled. Items are taken one by one when there is a worker for them, because
-        making one may be work (copying a slide to a faster disk). A worker that dies gives an exception for its item,
-        not for others.
+        making one may be work (copying a slide to a faster disk), and as many as there are workers: `next` never waits
+        for an item to be done. One is at work from when it is taken until its result is yielded. A worker that dies
+        gives an exception for its item, not for others.
         """

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Literal
+from functools import cache
+from pathlib import Path, PurePosixPath
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import attrs
 from attrs import field, frozen
@@ -121,26 +123,28 @@ class SlideReport:
         """The report out of `as_table`'s values; keys of newer versions are left out.
 
         Raises:
-            ValueError: they are not those of a report.
+            ValueError: they are no report: a value is missing or of another kind, or the counts do not add up.
         """
-        if not isinstance(table, Mapping) or not isinstance(table.get("slide"), str) or "status" not in table:
-            raise ValueError("it is not the report of a slide")
-        known = attrs.fields_dict(cls)
+        if not isinstance(table, Mapping):
+            raise ValueError(f"wanted a table, not {table!r:.60}")
+        kinds = _kinds()
         values: dict[str, Any] = {
-            key: tuple(item) if isinstance(item, list) else item for key, item in table.items() if key in known
+            key: tuple(item) if isinstance(item, list) else item for key, item in table.items() if key in kinds
         }
-        for key in ("planned", "written", "unreadable"):
-            if not isinstance(values.get(key, 0), int):
-                raise ValueError(f"its {key!r} is {values[key]!r}, not a number")
-        for key in ("rejected", "sizes", "left", "versions"):
-            if not isinstance(values.get(key, {}), Mapping):
-                raise ValueError(f"its {key!r} is {values[key]!r}, not a table")
-        for key in ("outputs", "foreign"):
-            if not all(_is_inside(item) for item in values.get(key, ())):
-                raise ValueError(f"its {key!r} are {values[key]!r}, not names in the output folder")
         for key in ("sizes", "left"):
             values[key] = output_sizes(values.get(key, {}))
-        return cls(**values)
+        for key, value in values.items():
+            if not _is_of(kinds[key], value):
+                raise ValueError(f"{key} cannot be {value!r:.60}")
+        for key in ("slide", "path", "status"):
+            if key not in values:
+                raise ValueError(f"{key} is missing")
+        report = cls(**values)
+        if report.status != "failed" and not report.is_accounted:
+            raise ValueError("the counts of its tiles do not add up")
+        for output in (*report.outputs, *report.foreign):
+            _check_inside(output)
+        return report
 
     @classmethod
     def load(cls, path: Path) -> SlideReport:
@@ -148,29 +152,56 @@ class SlideReport:
 
         Raises:
             OSError: it cannot be read.
-            ValueError: it is not a report.
+            ValueError: it is damaged.
         """
         return cls.from_table(json.loads(path.read_text(encoding="utf-8")))
 
 
-def output_sizes(table: Mapping[str, Any]) -> dict[str, OutputSize]:
+def output_sizes(table: Any) -> dict[str, OutputSize]:  # Any: what JSON gave
     """Sizes by output out of plain values.
 
     Raises:
         ValueError: they are not that.
     """
-    names = attrs.fields_dict(OutputSize)
+    if not isinstance(table, Mapping):
+        raise ValueError(f"sizes cannot be {table!r:.60}")
+    kinds = get_type_hints(OutputSize)
     sizes = {}
-    for path, values in table.items():
-        if not _is_inside(path) or not isinstance(values, Mapping) or not isinstance(values.get("bytes"), int):
-            raise ValueError(f"{path!r} has the size {values!r}")
-        sizes[path] = OutputSize(**{name: value for name, value in values.items() if name in names})
+    for output, values in table.items():
+        _check_inside(output)
+        known = {key: value for key, value in values.items() if key in kinds} if isinstance(values, Mapping) else {}
+        if "bytes" not in known or not all(_is_of(kinds[key], value) for key, value in known.items()):
+            raise ValueError(f"the size of {output} cannot be {values!r:.60}")
+        sizes[output] = OutputSize(**known)
     return sizes
 
 
-def _is_inside(path: Any) -> bool:
-    """True for the name of a file in the output folder, as reports write it."""
-    return isinstance(path, str) and not path.startswith("/") and ".." not in path.split("/")
+def _check_inside(output: str) -> None:
+    if PurePosixPath(output).is_absolute() or ".." in PurePosixPath(output).parts:
+        raise ValueError(f"outputs: {output!r} is not in the output folder")
+
+
+@cache
+def _kinds() -> Mapping[str, Any]:
+    """The annotation of each value of a slide's report."""
+    return get_type_hints(SlideReport)
+
+
+def _is_of(kind: Any, value: Any) -> bool:
+    """True if a value that JSON gave, with lists as tuples, is of the kind that an annotation names."""
+    base, inner = get_origin(kind), get_args(kind)
+    if base is UnionType:
+        return any(_is_of(each, value) for each in inner)
+    if base is Literal:
+        return value in inner
+    if base is tuple:
+        kinds = inner[:1] * len(value) if isinstance(value, tuple) and inner[1:] == (...,) else inner
+        return isinstance(value, tuple) and len(value) == len(kinds) and all(map(_is_of, kinds, value))
+    if isinstance(base, type) and issubclass(base, Mapping):
+        return isinstance(value, Mapping) and all(_is_of(inner[1], item) for item in value.values())
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, (int, float) if kind is float else kind)
 
 
 @frozen

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from slideloom.base.storing import utf8
 from slideloom.steps.reports import RunReport, SlideReport
 
 
@@ -22,8 +23,9 @@ def console() -> Console:
 
 def print_json(value: Mapping[str, Any] | list[Any]) -> None:
     """A value as JSON on standard output."""
-    json.dump(value, sys.stdout, indent=2, ensure_ascii=False)
-    sys.stdout.write("\n")
+    takes_any_text = (sys.stdout.encoding or "utf-8").lower().replace("_", "-") in ("utf-8", "utf8")
+    text = json.dumps(value, indent=2, ensure_ascii=not takes_any_text)
+    sys.stdout.write(utf8(text).decode() + "\n")
 
 
 class RunDisplay:

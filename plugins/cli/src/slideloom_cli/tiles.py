@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from slideloom.base.errors import ConfigError
-from slideloom.base.storing import storing_in, write_whole
+from slideloom.base.storing import storing_in, utf8, write_whole
 from slideloom.drawing.geojson import write_tiles_geojson
 from slideloom.pipeline.file import pipeline_from_table
 from slideloom.planning.opening import open_slide
@@ -64,7 +64,7 @@ def _write(prepared: PreparedSlide, out: Path | None, *, kept_only: bool) -> Non
         return
     with storing_in(out.parent):
         if out.suffix.lower() == ".csv":
-            write_whole(out, frame.to_csv(index=False).encode())
+            write_whole(out, utf8(frame.to_csv(index=False)))
             return
         try:
             content = frame.to_parquet(index=False)

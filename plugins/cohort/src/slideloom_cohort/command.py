@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from slideloom.base.errors import ConfigError
-from slideloom.base.storing import storing_in, write_whole
+from slideloom.base.storing import storing_in, utf8, write_whole
 from slideloom.plugins.shorthand import step_settings, step_table
 from slideloom.settings.options import Settings
 from slideloom_cli.options import tile_share, tile_width
@@ -178,7 +178,7 @@ def _tiles(project: Project, chosen: argparse.Namespace) -> int:
         sys.stdout.write(text)
     else:
         with storing_in(chosen.out.parent):
-            write_whole(chosen.out, text.encode())
+            write_whole(chosen.out, utf8(text))
     return 0
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import slideloom
 from attrs import field, frozen
 from slideloom.base.errors import ConfigError, SlideloomError
-from slideloom.base.storing import storing_in, write_whole
+from slideloom.base.storing import storing_in, utf8, write_whole
 from slideloom.pipeline.pipeline import Pipeline
 from slideloom.pipeline.tiling import Tiling
 from slideloom.plugins.shorthand import step_settings
@@ -177,7 +177,7 @@ def save_params(
     if target.suffix.lower() != ".json":
         target = target / PARAMS_FILE
     with storing_in(target.parent):
-        write_whole(target, (json.dumps(table, indent=1, ensure_ascii=False) + "\n").encode())
+        write_whole(target, utf8(json.dumps(table, indent=1, ensure_ascii=False) + "\n"))
     return target
 
 

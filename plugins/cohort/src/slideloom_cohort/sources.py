@@ -11,7 +11,7 @@ from typing import Any
 
 from attrs import frozen
 from slideloom.base.errors import ConfigError
-from slideloom.base.storing import storing_in, write_whole
+from slideloom.base.storing import storing_in, utf8, write_whole
 from slideloom.settings.options import option
 from slideloom.settings.tables import from_table
 
@@ -138,5 +138,12 @@ def write_project_file(root: Path, project: ProjectFile) -> None:
 
 
 def _text(value: Any) -> str:
-    """A text or list of texts as TOML; JSON's escapes are TOML's."""
+    """A text or list of texts as TOML; JSON's escapes are TOML's.
+
+    Raises:
+        ConfigError: it is the name of a file in another encoding, which TOML cannot hold.
+    """
+    for text in [value] if isinstance(value, str) else value:
+        if text != utf8(text).decode():
+            raise ConfigError(f"{utf8(text).decode()}: the name is not UTF-8, as a project file is; rename it")
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

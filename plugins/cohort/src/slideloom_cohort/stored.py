@@ -62,9 +62,18 @@ class StoredSlide:
         return tile_stores().open(self.tfrecord)
 
     def report(self) -> SlideReport | None:
-        """The report of the run that made them, or None."""
+        """The report of the run that made them, or None.
+
+        Raises:
+            ConfigError: it is damaged.
+        """
         path = OutputFolder(self.source.out, self.label).report(self.slide)
-        return SlideReport.load(path) if path.is_file() else None
+        try:
+            return SlideReport.load(path)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{path}: the slide's report cannot be read ({error}); run the slide again") from error
 
     def count(self) -> int:
         """Number of stored tiles."""

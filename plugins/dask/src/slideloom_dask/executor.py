@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from itertools import islice
 from typing import Any
 
 import dask
 from distributed import Client, Future, LocalCluster, as_completed
-from slideloom import ConfigError, Executor
+from slideloom import ConfigError, Executor, script_for_workers
 
 from slideloom_dask.settings import Dask
 
@@ -34,10 +33,10 @@ class DaskExecutor(Executor):
         settings = self._settings
         address = settings.address or dask.config.get("scheduler-address", None)
         if address is None:
-            with (
-                LocalCluster(n_workers=settings.jobs, threads_per_worker=1, dashboard_address=None) as cluster,
-                Client(cluster, set_as_default=False) as client,
-            ):
+            # Dask itself carries what the script defines to its workers.
+            with script_for_workers(is_needed=False):
+                cluster = LocalCluster(n_workers=settings.jobs, threads_per_worker=1, dashboard_address=None)
+            with cluster, Client(cluster, set_as_default=False) as client:
                 yield client
             return
         try:
@@ -61,28 +60,31 @@ def _results(
     client: Client, function: Callable[[Any], Any], numbered: Iterator[tuple[int, Any]]
 ) -> Iterator[tuple[int, Any]]:
     numbers: dict[Future, int] = {}
+    waiting = as_completed(loop=client.loop)
 
-    def submitted(count: int) -> list[Future]:
-        futures = []
-        for number, item in islice(numbered, count):
-            # Not pure: the same slide asked for again is to be run again.
-            future = client.submit(function, item, pure=False, key=f"slideloom-{client.id}-{number}")
-            numbers[future] = number
-            futures.append(future)
-        return futures
+    def has_room() -> bool:
+        """A thread is free, or nothing is at work: workers come and go. None waits behind another and dies with it."""
+        return len(numbers) < max(1, sum(int(count) for count in client.nthreads().values()))
 
-    def room() -> int:
-        """Free threads, at least one; workers come and go. None waits behind another, or it would share its death."""
-        threads = sum(int(count) for count in client.nthreads().values())
-        return max(1, threads - len(numbers))
-
-    waiting = as_completed(submitted(room()), loop=client.loop)
+    is_over = False
     try:
-        for future in waiting:
+        while True:
+            # A result goes before the next item, as making one may take long (copying a slide to a faster disk).
+            while not is_over and not waiting.has_ready() and has_room():
+                number, item = next(numbered, (None, None))
+                if number is None:
+                    is_over = True
+                    break
+                # Not pure: the same slide asked for again is to be run again.
+                future = client.submit(function, item, pure=False, key=f"slideloom-{client.id}-{number}")
+                numbers[future] = number
+                waiting.add(future)
+            if not numbers:
+                return
+            future = next(waiting)
             number = numbers.pop(future)
             error = future.exception()
             yield number, future.result() if error is None else error
             future.release()
-            waiting.update(submitted(room()))
     finally:
         client.cancel(list(numbers))

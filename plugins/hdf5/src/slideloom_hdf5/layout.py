@@ -11,7 +11,7 @@ import re
 
 import numpy as np
 from numpy.typing import NDArray
-from slideloom import SlideInfo, TileGeometry
+from slideloom import SlideInfo, TileGeometry, utf8
 
 from slideloom_hdf5.settings import Style
 
@@ -72,7 +72,7 @@ def coords_attributes(info: SlideInfo, geometry: TileGeometry, *, style: Style, 
             differ.
     """
     level = info.levels[geometry.level]
-    name = info.name.encode(errors="replace").decode()
+    name = utf8(info.name).decode()
     own_mpp = info.mpp.x if info.mpp else geometry.mpp * geometry.tile_px / geometry.footprint.width
     patch_px = round(geometry.footprint.width / level.downsample_x)  # of the level that is read
     level_size = np.array([level.size.width, level.size.height], np.int64)

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from slideloom import SlideReport, storing_in, write_whole
+from slideloom import SlideReport, storing_in, utf8, write_whole
 
 from slideloom_report.cohort import Cohort
 from slideloom_report.files import unused
@@ -46,7 +46,7 @@ def write_tables(cohort: Cohort, *, stamp: str) -> list[Path]:
             high = [slide for slide in slides if slide in cohort.blurred]
             if high:
                 warnings = unused(folder / f"warn_report-{stamp}.txt")
-                write_whole(warnings, "".join(f"{s.path},{s.blur_burden}\n" for s in high).encode())
+                write_whole(warnings, utf8("".join(f"{s.path},{s.blur_burden}\n" for s in high)))
                 paths.append(warnings)
     return paths
 
@@ -105,4 +105,4 @@ def _text(rows: Iterable[Mapping[str, Any]], earlier: Iterable[Mapping[str, str]
     writer.writeheader()
     writer.writerows(rows)
     writer.writerows(earlier)
-    return text.getvalue().encode()
+    return utf8(text.getvalue())

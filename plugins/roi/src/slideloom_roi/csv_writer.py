@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import shapely
-from slideloom import Regions, RoiError, storing_in, write_whole
+from slideloom import Regions, RoiError, storing_in, utf8, write_whole
 
 COLUMNS = ("ROI_Name", "X_base", "Y_base", "label", "description", "region", "part", "ring")
 
@@ -44,7 +44,7 @@ def write_csv(regions: Regions, path: Path) -> None:
             tail = (region.label or "", region.description or "", region.name, part, number)
             writer.writerows((name, _number(x), _number(y), *tail) for x, y in _vertices(ring))
     try:
-        content = stream.getvalue().encode("utf-8")
+        content = utf8(stream.getvalue())
     except UnicodeEncodeError as error:
         raise RoiError(f"{path}: a name or label holds a character that cannot be stored ({error.reason})") from error
     with storing_in(path.parent):

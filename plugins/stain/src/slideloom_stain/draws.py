@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from slideloom import utf8
 
 from slideloom_stain.fits import MacenkoFit, ReinhardFit, StainFit, published
 
@@ -21,7 +22,7 @@ _MASK = 0xFFFFFFFF
 
 def tile_keys(slide: str, index: NDArray[np.int64]) -> tuple[int, NDArray[np.int64]]:
     """The names of tiles for `uniform` and `normal`: slide and running number."""
-    return zlib.crc32(slide.encode()), np.asarray(index, np.int64)
+    return zlib.crc32(utf8(slide)), np.asarray(index, np.int64)
 
 
 def _mixed(x: Any, xor: Callable[[Any, Any], Any]) -> Any:

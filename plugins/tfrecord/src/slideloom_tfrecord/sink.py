@@ -26,6 +26,7 @@ from slideloom import (
     path_inside,
     storing_in,
     sync_path,
+    utf8,
 )
 
 from slideloom_tfrecord.example import bytes_entry, example_head
@@ -53,8 +54,7 @@ class TFRecordSink(Sink):
 
     def encode(self, batch: TileBatch) -> Sequence[bytes]:
         """Each tile as a record with its CRCs, ready to be appended to a file."""
-        # A file name that is not UTF-8 cannot be stored in a text feature as it is.
-        slide = bytes_entry("slide", batch.slide.encode("utf-8", errors="replace"))
+        slide = bytes_entry("slide", utf8(batch.slide))
         records = []
         places = zip(batch.tiles.loc_x.tolist(), batch.tiles.loc_y.tolist(), strict=True)
         for rgb, (loc_x, loc_y) in zip(batch.rgb, places, strict=True):
