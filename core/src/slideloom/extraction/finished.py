@@ -17,6 +17,7 @@ from slideloom.steps.reports import OutputSize, SlideReport, output_sizes
 
 log = logging.getLogger(__name__)
 
+RUN_REPORT = "extraction_report.json"
 _HEAD = 4096
 _BLOCK = 1 << 20
 
@@ -29,6 +30,7 @@ class Earlier:
         folder: the output folder.
         slide: name.
         report: of the last run that came to an end, or None.
+        known: the same, or where it cannot be read what the report of the whole run says; proof of what is ours.
         unreadable: why its report cannot be read, or "".
         interrupted: what was getting its final name when a run was killed, or None.
     """
@@ -36,6 +38,7 @@ class Earlier:
     folder: OutputFolder
     slide: str
     report: SlideReport | None = None
+    known: SlideReport | None = None
     unreadable: str = ""
     interrupted: Mapping[str, OutputSize] | None = field(default=None)
 
@@ -50,15 +53,16 @@ class Earlier:
         except (OSError, ValueError, TypeError) as error:
             why = f"the report of an earlier run cannot be read ({error})"
             log.warning("%s: %s; the slide is run again", folder.report(slide), why)
-        return cls(folder, slide, report, why, interrupted(folder, slide))
+        known = report or (_told_of(folder, slide) if why else None)
+        return cls(folder, slide, report, known, why, interrupted(folder, slide))
 
     def sizes(self) -> dict[str, list[OutputSize | None]]:
         """What an output may hold, by name; None where a report of an older version names it without its size."""
         found: dict[str, list[OutputSize | None]] = {}
-        if self.report is not None:
-            for output in self.report.outputs:
-                found.setdefault(output, []).append(self.report.sizes.get(output))
-            for output, size in self.report.left.items():
+        if self.known is not None:
+            for output in self.known.outputs:
+                found.setdefault(output, []).append(self.known.sizes.get(output))
+            for output, size in self.known.left.items():
                 found.setdefault(output, []).append(size)
         for output, size in (self.interrupted or {}).items():
             found.setdefault(output, []).append(size)
@@ -90,6 +94,16 @@ class Earlier:
         return (None, damage[0]) if damage else (report, "")
 
 
+def _told_of(folder: OutputFolder, slide: str) -> SlideReport | None:
+    """What the report of the last run in a folder says of a slide."""
+    try:
+        table = json.loads((folder.root / RUN_REPORT).read_text(encoding="utf-8"))
+        told = [SlideReport.from_table(item) for item in table["slides"]]
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return next((item for item in told if item.slide == slide and item.label == folder.label), None)
+
+
 def interrupted(folder: OutputFolder, slide: str) -> dict[str, OutputSize] | None:
     """What was getting its final name when a run was killed; None if none was."""
     try:
@@ -102,13 +116,14 @@ def interrupted(folder: OutputFolder, slide: str) -> dict[str, OutputSize] | Non
 
 def damage_of(root: Path, report: SlideReport) -> list[str]:
     """What a finished slide's outputs lack, each as a sentence that names the file; without reading what they hold."""
-    found = [_difference(root, output, report.sizes.get(output)) for output in report.outputs]
+    found = [difference(root, output, report.sizes.get(output)) for output in report.outputs]
     if report.tile_table:
-        found.append(_difference(root, report.tile_table, report.sizes.get(report.tile_table)))
+        found.append(difference(root, report.tile_table, report.sizes.get(report.tile_table)))
     return [damage for damage in found if damage]
 
 
-def _difference(root: Path, output: str, wanted: OutputSize | None) -> str:
+def difference(root: Path, output: str, wanted: OutputSize | None) -> str:
+    """How an output differs from its size when it was finished, as a sentence; "" if it does not."""
     try:
         size, files = bytes_of(root / output)
     except FileNotFoundError:
