@@ -355,3 +355,30 @@ def test_a_slide_of_which_no_tile_can_be_read_fails(analytic: WriteSlide, tmp_pa
     assert report.status == "failed"
     assert "a: none of the 168 tiles tried could be read" in report.error
     assert files(tmp_path / "out") == {}
+
+
+def test_files_of_others_that_have_the_names_of_a_runs_own_files_are_moved_aside(
+    analytic: WriteSlide, tmp_path: Path
+) -> None:
+    out, slide = tmp_path / "out", analytic()
+    out.mkdir()
+    names = {"errors.csv": "of another program", "extraction_report.json": "[1]"}
+    for name, text in names.items():
+        (out / name).write_text(text)
+
+    run(pipeline(), slide, out)
+    run(pipeline({"use": "raw"}, {"use": "bad"}, tiles={"size_px": 30, "size_um": 75}), slide, out)
+    run(pipeline(), slide, out)
+
+    asides = {path.name.partition(".foreign-")[0]: path.read_text() for path in out.glob("*.foreign-*")}
+    assert asides == names
+
+
+def test_lines_of_other_slides_stay_in_the_list_of_blurred_ones(analytic: WriteSlide, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "high_blur_burden.txt").write_text("a,0.3000\nother,0.2000\n")
+
+    run(pipeline(), analytic(), out)
+
+    assert (out / "high_blur_burden.txt").read_text() == "other,0.2000\n"

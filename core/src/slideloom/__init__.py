@@ -21,7 +21,9 @@ _HOMES = {
     "slideloom.base.geometry": ("Box", "Mask", "Point", "Rgb", "RgbBatch", "Size"),
     "slideloom.base.scratch": ("Scratch",),
     "slideloom.base.drafts": ("Draft", "check_size"),
-    "slideloom.base.storing": ("file_name", "path_inside", "storing_in", "sync_path", "utf8", "write_whole"),
+    "slideloom.base.storing": (
+        "file_name", "make_room", "path_inside", "storing_in", "sync_path", "utf8", "write_whole",
+    ),
     "slideloom.base.temporary": ("discard_path", "partial_path"),
     "slideloom.pixels.gray": ("gray_counter",),
     "slideloom.pixels.mosaic": ("Mosaic",),
@@ -109,6 +111,7 @@ if TYPE_CHECKING:
     from slideloom.base.scratch import Scratch as Scratch
     from slideloom.base.storing import (
         file_name as file_name,
+        make_room as make_room,
         path_inside as path_inside,
         storing_in as storing_in,
         sync_path as sync_path,

@@ -23,7 +23,7 @@ from slideloom.plugins.shorthand import named_step
 from slideloom.running.buffering import buffered
 from slideloom.running.executors import InProcessExecutor, ProcessExecutor
 from slideloom.running.main_script import end_copy
-from slideloom.running.run_files import _write_burden, _write_errors
+from slideloom.running.run_files import _write_burden, _write_errors, write_run_report
 from slideloom.running.versions import versions
 from slideloom.running.workers import report_progress
 from slideloom.settings.options import options_of
@@ -243,7 +243,7 @@ def _finish(
     if not dry_run:
         for place in {(folder.root / output).parent for report in reports for output in report.outputs}:
             remove_abandoned(place)  # of workers that died, or were given up, on their last slide
-        write_json(folder.root / "extraction_report.json", run.as_table())
+        write_run_report(folder.root / "extraction_report.json", run)
         _write_errors(folder.root / "errors.csv", run)
         _write_burden(folder.root, run)
     registry().notify("slideloom_run_done", report=run, out=folder.root)

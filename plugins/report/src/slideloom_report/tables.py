@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from slideloom import SlideReport, storing_in, utf8, write_whole
+from slideloom import SlideReport, make_room, storing_in, utf8, write_whole
 
 from slideloom_report.cohort import Cohort
 from slideloom_report.files import unused
@@ -23,7 +23,9 @@ COLUMNS = (
 def write_tables(cohort: Cohort, *, stamp: str) -> list[Path]:
     """Write both tables next to the slides' TFRecords, or in the output folder if there are none.
 
-    In `extraction_report.csv` the rows of this run come first, then earlier rows of other slides. The last column
+    In `extraction_report.csv` the rows of this run come first, then earlier rows of other slides, those that another
+    program wrote included; their columns that are not ours come after ours. A file without a column `slide` is no such
+    table and is moved aside. The last column
     keeps its name for programs that expect it and holds `slideloom <version>`.
 
     Args:
@@ -41,6 +43,7 @@ def write_tables(cohort: Cohort, *, stamp: str) -> list[Path]:
         table = folder / "extraction_report.csv"
         with storing_in(folder):
             rows = [_row(cohort, slide) for slide in slides]
+            make_room(table, lambda content: b"slide" in content.partition(b"\n")[0].strip().split(b","))
             write_whole(table, _text(rows, _earlier(table, {row["slide"] for row in rows})))
             paths.append(table)
             high = [slide for slide in slides if slide in cohort.blurred]
@@ -101,8 +104,10 @@ def _earlier(path: Path, replaced: set[str]) -> list[dict[str, str]]:
 
 def _text(rows: Iterable[Mapping[str, Any]], earlier: Iterable[Mapping[str, str]]) -> bytes:
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", restval="", lineterminator="\n")
+    before = list(earlier)
+    more = dict.fromkeys(name for row in before for name in row if name and name not in COLUMNS)
+    writer = csv.DictWriter(text, [*COLUMNS, *more], extrasaction="ignore", restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    writer.writerows(earlier)
+    writer.writerows(before)
     return utf8(text.getvalue())
