@@ -73,8 +73,12 @@ class Earlier:
         root = self.folder.root
         return {output: sizes[-1] for output, sizes in self.sizes().items() if (root / output).exists()}
 
-    def finished(self, digest: str) -> tuple[SlideReport | None, str]:
+    def finished(self, digest: str, *, versions: Mapping[str, str] | None = None) -> tuple[SlideReport | None, str]:
         """The report of a run that finished the slide with the same digest and whose outputs are whole.
+
+        Args:
+            digest: of all that affects the output.
+            versions: that it must have been made by, if they matter.
 
         Returns:
             The report or None; and why an earlier result does not count, "" where there is none.
@@ -90,8 +94,19 @@ class Earlier:
             return None, "its file, regions or settings are not those of the run before, or that was an older version's"
         if report.unreadable:
             return None, f"tiles unreadable in the run before: {report.unreadable}"
+        if versions is not None and (updated := updates(report, versions)):
+            return None, f"made by {', '.join(f'{name} {was}' for name, (was, _) in updated.items())}"
         damage = damage_of(self.folder.root, report)
         return (None, damage[0]) if damage else (report, "")
+
+
+def updates(report: SlideReport, versions: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """By distribution: the version that took part in a slide, and the one of now, where they differ."""
+    return {
+        name: (was, versions[name])
+        for name, was in report.versions.items()
+        if name in versions and versions[name] != was
+    }
 
 
 def _told_of(folder: OutputFolder, slide: str) -> SlideReport | None:

@@ -12,9 +12,9 @@ from attrs import field, frozen
 
 from slideloom.base.errors import OutputError, SlideError, SlideloomError
 from slideloom.base.storing import utf8, write_json
-from slideloom.extraction.account import slide_report, tile_table_csv
+from slideloom.extraction.account import slide_report, tile_table_csv, versions_of
 from slideloom.extraction.extract import Extraction
-from slideloom.extraction.extras import pictures_of
+from slideloom.extraction.extras import completed, pictures_of
 from slideloom.extraction.finished import Earlier
 from slideloom.extraction.output_folder import OutputFolder
 from slideloom.extraction.publishing import ForeignOutput, Publication
@@ -103,9 +103,9 @@ def _process(task: SlideTask) -> SlideReport:
             prepared.decide()
             return slide_report(prepared.plan, prepared.record, path=task.path, digest=digest, dry_run=True)
         earlier = Earlier.of(folder, slide.info.name)
-        finished, why = (None, "") if pipeline.run.redo else earlier.finished(digest)
+        finished, why = (None, "") if pipeline.run.redo else _finished(prepared, earlier, digest)
         if finished is not None:
-            return attrs.evolve(finished, status="skipped")
+            return completed(prepared, folder, attrs.evolve(finished, status="skipped"))
         with Publication(folder, earlier, redo=pipeline.run.redo) as publication:
             # What cannot be written, or may not be replaced, is known before the first look at the slide.
             publication.open(prepared)
@@ -114,6 +114,13 @@ def _process(task: SlideTask) -> SlideReport:
                 log.info("%s is made again: %s", slide.info.name, why)
                 prepared.record.warnings.append(f"made again: {why}")
             return _made(task, prepared, publication, digest)
+
+
+def _finished(prepared: PreparedSlide, earlier: Earlier, digest: str) -> tuple[SlideReport | None, str]:
+    """See `Earlier.finished`; versions count if the run says so."""
+    pipeline = prepared.plan.pipeline
+    versions = versions_of(pipeline, prepared.plan.slide.info.reader) if pipeline.run.redo_updated else None
+    return earlier.finished(digest, versions=versions)
 
 
 def _made(task: SlideTask, prepared: PreparedSlide, publication: Publication, digest: str) -> SlideReport:

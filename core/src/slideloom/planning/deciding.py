@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import get_args
 
 import numpy as np
@@ -15,6 +16,7 @@ from slideloom.planning.plan import SlidePlan
 from slideloom.planning.record import QcFinding, SlideRecord
 from slideloom.planning.selection import regions_mask, select_tiles
 from slideloom.plugins.blaming import blaming
+from slideloom.plugins.discovery import registry
 from slideloom.slides.tiles import Tiles
 from slideloom.steps.slide_qc import QcKind, QcResult
 
@@ -88,7 +90,9 @@ def assess_step(plan: SlidePlan, use: QcUse) -> QcResult:
     """
     with blaming(use.step, "qc", plan.slide.info.name):
         result = use.step.build().assess(plan.slide, plan.scene)
-    check_qc_result(result, f"qc '{use.step.name}' broke its contract on slide {plan.slide.info.name}")
+    owner = registry().owner(type(use.step))
+    named = f"qc '{use.step.name}' of {owner.dist} {owner.version}"
+    check_qc_result(result, f"{named} broke its contract on slide {plan.slide.info.name}")
     return result  # type: ignore[no-any-return]  # checked above
 
 
@@ -102,9 +106,16 @@ def check_qc_result(result: QcResult, broke: str) -> None:
         raise PluginError(f"{broke}: wanted a mask (h, w) bool, got {shape} {getattr(mask, 'dtype', '')}")
     if result.kind not in get_args(QcKind):
         raise PluginError(f"{broke}: kind must be one of {', '.join(get_args(QcKind))}, not {result.kind!r}")
+    extent = result.extent
+    if extent is not None and not (_is_side(extent.width) and _is_side(extent.height)):
+        raise PluginError(f"{broke}: extent must have a width and height above 0, not {extent}")
     for key, value in result.metrics.items():
         if not isinstance(value, int | float | np.number):
             raise PluginError(f"{broke}: metric '{key}' must be a number, not {value!r}")
+
+
+def _is_side(value: float) -> bool:
+    return math.isfinite(value) and value > 0
 
 
 def _candidates(record: SlideRecord) -> Tiles:

@@ -13,6 +13,7 @@ from slideloom.base.errors import PluginError
 from slideloom.pipeline.pipeline import Pipeline, RoiUse
 from slideloom.planning.grid import tile_geometry
 from slideloom.plugins.blaming import blaming
+from slideloom.plugins.discovery import registry
 from slideloom.settings.digest import digest_of
 from slideloom.slides.regions import Region, Regions
 from slideloom.slides.slide import Slide
@@ -77,9 +78,13 @@ def plan_slide(slide: Slide, pipeline: Pipeline, *, threads: int = 1) -> SlidePl
 
 
 def _check_tiles(tiles: Tiles, pipeline: Pipeline, slide: str) -> None:
-    broke = f"placement '{pipeline.places.name}' broke its contract on slide {slide}:"
+    owner = registry().owner(type(pipeline.places))
+    broke = f"placement '{pipeline.places.name}' of {owner.dist} {owner.version} broke its contract on slide {slide}:"
     if not isinstance(tiles, Tiles):
         raise PluginError(f"{broke} wanted Tiles, got {type(tiles).__name__}")
+    footprint = tiles.footprint
+    if not (footprint.width > 0 and footprint.height > 0):  # which NaN is not, either
+        raise PluginError(f"{broke} `footprint` must have a width and height above 0, not {footprint}")
     if not np.array_equal(tiles.index, np.arange(len(tiles))):
         raise PluginError(f"{broke} `index` must count from 0 without gaps or repetition")
     columns = (tiles.x, tiles.y, tiles.grid_x, tiles.grid_y, tiles.roi)

@@ -14,6 +14,8 @@ from typing import Any
 from slideloom.base.errors import ConfigError, OutputError
 from slideloom.base.storing import write_json
 from slideloom.base.temporary import remove_abandoned
+from slideloom.extraction.account import versions_of
+from slideloom.extraction.finished import updates
 from slideloom.extraction.job import Progress, SlideTask, process_slide
 from slideloom.extraction.output_folder import OutputFolder
 from slideloom.pipeline.pipeline import Pipeline, pipeline_differences
@@ -221,6 +223,19 @@ def _executor(pipeline: Pipeline, jobs: int) -> Executor:
     return chosen
 
 
+def _tell_updates(pipeline: Pipeline, reports: Sequence[SlideReport]) -> None:
+    """Warn once of versions that finished slides were made by and that are not those of now."""
+    found: dict[str, list[str]] = {}
+    for report in reports:
+        if report.status == "skipped":
+            for name, (was, now) in updates(report, versions_of(pipeline, report.reader)).items():
+                found.setdefault(f"{name} {was}, now {now}", []).append(report.slide)
+    if found:
+        told = "; ".join(f"{change} ({len(slides)} slides)" for change, slides in sorted(found.items()))
+        log.warning("slides finished earlier were made by other versions and are kept: %s. redo_updated "
+                    "(--redo-updated) makes them again", told)  # fmt: skip
+
+
 def _finish(
     pipeline: Pipeline,
     reports: Sequence[SlideReport],
@@ -241,6 +256,7 @@ def _finish(
         dry_run=dry_run,
     )
     if not dry_run:
+        _tell_updates(pipeline, reports)
         for place in {(folder.root / output).parent for report in reports for output in report.outputs}:
             remove_abandoned(place)  # of workers that died, or were given up, on their last slide
         write_run_report(folder.root / "extraction_report.json", run)

@@ -72,6 +72,9 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     run.add_argument("--save-masks", action="store_true", help="store QC masks")
     run.add_argument("--overview", action="store_true", help="store a picture of kept and rejected tiles")
     run.add_argument("--report", action="store_true", help="write a PDF report with a page for each slide")
+    run.add_argument(
+        "--redo-updated", action="store_true", help="run again what other versions of slideloom or its plugins made"
+    )
     run.add_argument("--redo", action="store_true", help="run again what is finished or was made with other settings")
     run.add_argument("--dry-run", action="store_true", help="decide all that needs no tile pixels, write no tile")
     run.add_argument("--quiet", action="store_true", help="print the summary only")
@@ -162,7 +165,7 @@ def _slides(chosen: argparse.Namespace) -> dict[str, Any]:
 
 def run_table(chosen: argparse.Namespace) -> dict[str, Any]:
     """The `run` table that the options describe; options not given are left out."""
-    names = ("jobs", "threads", "executor", "buffer", "save_masks", "overview", "report", "redo")
+    names = ("jobs", "threads", "executor", "buffer", "save_masks", "overview", "report", "redo", "redo_updated")
     return {name: getattr(chosen, name) for name in names if getattr(chosen, name) not in (None, False)}
 
 

@@ -41,6 +41,7 @@ _FLAGS = {
     "use_edge_tiles": "also padded tiles at the far sides",
     "randomize_origin": "start the grid at a random place",
     "use_bounds": "stay within the scanned bounds",
+    "redo_updated": "run again what other versions of slideloom or its plugins made",
     "redo": "run again what is finished or was made with other settings",
     "dry_run": "decide all that needs no tile pixels, write no tile",
     "save_masks": "store QC masks",
