@@ -256,9 +256,10 @@ def test_a_second_run_skips_what_is_finished(raw: object, analytic: WriteSlide, 
 def test_a_slide_is_run_again_when_its_file_or_its_output_changed(
     raw: object, analytic: WriteSlide, tmp_path: Path
 ) -> None:
-    run_pipeline(pipeline(), [analytic()], tmp_path / "out")
+    slide = analytic()
+    run_pipeline(pipeline(), [slide], tmp_path / "out")
     (tmp_path / "out" / "raw" / "a.raw").unlink()
-    assert run_pipeline(pipeline(), [analytic()], tmp_path / "out").slides[0].status == "done"
+    assert run_pipeline(pipeline(), [slide], tmp_path / "out").slides[0].status == "done"
 
     changed = analytic(width=2500)
     assert run_pipeline(pipeline(), [changed], tmp_path / "out").slides[0].status == "done"
@@ -509,10 +510,11 @@ def test_a_damaged_report_of_a_slide_is_told_and_the_slide_made_again(
 def test_a_damaged_pipeline_of_an_earlier_run_is_told_and_stops_nobody(
     raw: object, analytic: WriteSlide, tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str
 ) -> None:
-    run_pipeline(pipeline(), [analytic()], tmp_path)
+    slide = analytic()
+    run_pipeline(pipeline(), [slide], tmp_path)
     OutputFolder(tmp_path, "60px_75um").pipeline.write_text(text)
 
-    (report,) = run_pipeline(pipeline(), [analytic()], tmp_path).slides
+    (report,) = run_pipeline(pipeline(), [slide], tmp_path).slides
 
     assert report.status == "skipped"
     assert "pipeline.json: cannot be read" in caplog.text

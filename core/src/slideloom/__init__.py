@@ -22,7 +22,9 @@ _HOMES = {
     "slideloom.base.files": ("FileState",),
     "slideloom.base.geometry": ("Box", "Mask", "Point", "Rgb", "RgbBatch", "Size"),
     "slideloom.base.scratch": ("Scratch",),
-    "slideloom.base.storing": ("file_name", "path_inside", "storing_in", "sync_path", "utf8", "write_whole"),
+    "slideloom.base.storing": (
+        "file_name", "make_room", "path_inside", "storing_in", "sync_path", "utf8", "write_whole",
+    ),
     "slideloom.base.temporary": ("discard_path", "partial_path"),
     "slideloom.pixels.gray": ("gray_counter",),
     "slideloom.pixels.mosaic": ("Mosaic",),
@@ -51,7 +53,7 @@ _HOMES = {
     "slideloom.steps.reports": ("RunReport", "SlideReport"),
     "slideloom.steps.roi_source": ("RoiSource",),
     "slideloom.steps.scene": ("Scene",),
-    "slideloom.steps.sink": ("Sink", "Writer"),
+    "slideloom.steps.sink": ("Prepared", "Sink", "Writer"),
     "slideloom.steps.slide_qc": ("QcResult", "SlideQc"),
     "slideloom.steps.store": ("TileStore", "TileStores"),
     "slideloom.steps.tile_filter": ("TileFilter", "Verdict"),
@@ -124,6 +126,7 @@ if TYPE_CHECKING:
     from slideloom.base.scratch import Scratch as Scratch
     from slideloom.base.storing import (
         file_name as file_name,
+        make_room as make_room,
         path_inside as path_inside,
         storing_in as storing_in,
         sync_path as sync_path,
@@ -204,7 +207,7 @@ if TYPE_CHECKING:
     from slideloom.steps.reports import RunReport as RunReport, SlideReport as SlideReport
     from slideloom.steps.roi_source import RoiSource as RoiSource
     from slideloom.steps.scene import Scene as Scene
-    from slideloom.steps.sink import Sink as Sink, Writer as Writer
+    from slideloom.steps.sink import Prepared as Prepared, Sink as Sink, Writer as Writer
     from slideloom.steps.slide_qc import QcResult as QcResult, SlideQc as SlideQc
     from slideloom.steps.store import TileStore as TileStore, TileStores as TileStores
     from slideloom.steps.tile_filter import TileFilter as TileFilter, Verdict as Verdict

@@ -106,3 +106,26 @@ def test_slides_without_tiles_are_listed_where_the_others_are(tmp_path: Path) ->
     write_tables(cohort(tmp_path, slide("a"), slide("b", outputs=(), written=0)), stamp="1")
 
     assert [path.parent.name for path in tmp_path.rglob("extraction_report.csv")] == ["299px_302um"]
+
+
+def test_rows_and_columns_of_another_program_stay(tmp_path: Path) -> None:
+    table = tmp_path / "tfrecords/299px_302um/extraction_report.csv"
+    table.parent.mkdir(parents=True)
+    table.write_text("slide,num_tiles,theirs\nother,7,kept\n")
+
+    write_tables(cohort(tmp_path, slide("a")), stamp="1")
+
+    with table.open(newline="") as file:
+        rows = [(row["slide"], row["num_tiles"], row["theirs"]) for row in csv.DictReader(file)]
+    assert rows == [("a", "5", ""), ("other", "7", "kept")]
+
+
+def test_a_file_that_is_no_such_table_is_moved_aside(tmp_path: Path) -> None:
+    table = tmp_path / "tfrecords/299px_302um/extraction_report.csv"
+    table.parent.mkdir(parents=True)
+    table.write_text("of another program\n")
+
+    write_tables(cohort(tmp_path, slide("a")), stamp="1")
+
+    (aside,) = table.parent.glob("extraction_report.csv.foreign-*")
+    assert aside.read_text() == "of another program\n"

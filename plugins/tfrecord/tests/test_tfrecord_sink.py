@@ -290,3 +290,27 @@ def test_a_finished_run_leaves_a_manifest_beside_its_files(tmp_path: Path) -> No
 
     assert json.loads((tmp_path / HOME / "manifest.json").read_text()) == {"slide.tfrecords": {"total": 12}}
     assert len(everything(tmp_path)) == 3
+
+
+def test_what_another_program_wrote_in_the_manifest_stays(tmp_path: Path) -> None:
+    stored(tmp_path, batch(12))
+    manifest = tmp_path / HOME / "manifest.json"
+    theirs = {"other.tfrecords": {"total": 7, "class": 1}, "gone.tfrecords": {"total": 5}}
+    manifest.write_text(json.dumps({**theirs, "slide.tfrecords": {"total": 3, "class": 2}}))
+
+    write_manifest(tmp_path / HOME, slides={"slide", "gone"})
+
+    assert json.loads(manifest.read_text()) == {
+        "other.tfrecords": {"total": 7, "class": 1},
+        "slide.tfrecords": {"total": 12, "class": 2},
+    }
+
+
+def test_a_manifest_that_is_none_is_moved_aside(tmp_path: Path) -> None:
+    stored(tmp_path, batch(12))
+    (tmp_path / HOME / "manifest.json").write_text("of another program")
+
+    write_manifest(tmp_path / HOME)
+
+    (aside,) = (tmp_path / HOME).glob("manifest.json.foreign-*")
+    assert aside.read_text() == "of another program"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ from typing import Any
 import attrs
 
 from slideloom.base.errors import OutputError
-from slideloom.base.temporary import is_temporary, partial_path, remove_abandoned_once
+from slideloom.base.temporary import is_temporary, keep_aside, partial_path, remove_abandoned_once
+
+log = logging.getLogger(__name__)
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -102,6 +105,26 @@ def utf8(text: str) -> bytes:
     JSON's escape, such as `\udcfc`: JSON reads it back as the same name, and people see where it is.
     """
     return text.encode("utf-8", "backslashreplace")
+
+
+def make_room(path: Path, is_ours: Callable[[bytes], bool]) -> Path | None:
+    """Move a file of another program out of the way of one that is about to be written; nothing is deleted.
+
+    Args:
+        path: what is about to be written; there may be nothing.
+        is_ours: tells by a file's content that slideloom made it.
+
+    Returns:
+        Its new name, or None if nothing was in the way.
+    """
+    try:
+        if is_ours(path.read_bytes()):
+            return None
+    except FileNotFoundError:
+        return None
+    aside = keep_aside(path, "foreign")
+    log.warning("%s was not made by slideloom; it was moved aside to %s", path, aside.name)
+    return aside
 
 
 def write_json(path: Path, table: Mapping[str, Any]) -> None:

@@ -39,6 +39,26 @@ def aside_path(path: Path) -> Path:
     return _beside(path, "old")
 
 
+def keep_aside(path: Path, word: str) -> Path:
+    """Rename what is not ours out of the way, for good: `a.tfrecords` becomes `a.tfrecords.foreign-20260102T030405`.
+
+    Args:
+        path: of a file or folder.
+        word: what it is, such as "foreign" or "damaged".
+
+    Returns:
+        The new name, which nothing else had.
+    """
+    stamp = time.strftime("%Y%m%dT%H%M%S")
+    goal = path.with_name(f"{path.name}.{word}-{stamp}")
+    for number in count(2):
+        if not os.path.lexists(goal):
+            break
+        goal = path.with_name(f"{path.name}.{word}-{stamp}-{number}")
+    path.rename(goal)
+    return goal
+
+
 def is_temporary(name: str) -> bool:
     """True for a file name that may be taken for one of these."""
     return name.startswith(".") and name.endswith((".partial", ".old"))

@@ -2,37 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import random
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 import numpy as np
-from attrs import frozen
 
-from slideloom.base.errors import SlideloomError
+from slideloom.base.errors import SlideError, SlideloomError
 from slideloom.base.geometry import IntArray
-from slideloom.base.storing import storing_in
 from slideloom.extraction.engine import BlockResult, TileEngine
-from slideloom.extraction.output_folder import OutputFolder
 from slideloom.planning.prepared import PreparedSlide, TileSteps
 from slideloom.plugins.blaming import blaming
 from slideloom.steps.sink import Writer
-
-log = logging.getLogger(__name__)
-
-
-@frozen
-class Extracted:
-    """What was made of a slide's tiles.
-
-    Attributes:
-        fallback: number of tiles that the normalizer used its fallback for.
-        outputs: files and folders that the sinks made.
-    """
-
-    fallback: int = 0
-    outputs: tuple[Path, ...] = ()
 
 
 class Extraction:
@@ -40,53 +20,51 @@ class Extraction:
 
     Args:
         prepared: the slide; its record is written to.
-        folder: where sinks store.
+        writers: of the pipeline's sinks, opened.
         threads: that read, filter, normalize and encode.
         progress: called with tiles done and tiles in all.
+
+    Attributes:
+        fallback: number of tiles that the normalizer used its fallback for.
     """
 
     def __init__(
         self,
         prepared: PreparedSlide,
-        folder: OutputFolder,
+        writers: Sequence[Writer],
         *,
         threads: int = 1,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         self._plan, self._record = prepared.plan, prepared.record
         self._steps: TileSteps = prepared.tile_steps()
-        self._folder = folder
         self._threads = threads
         self._progress = progress
-        self._writers: list[Writer] = []
-        self._fallback = 0
+        self._writers = writers
+        self._settled = 0
         self._stored = 0
+        self.fallback = 0
         self._errors: list[str] = []
 
-    def run(self) -> Extracted:
+    def run(self) -> None:
         """Cut and store the tiles that nothing has rejected.
 
         Raises:
-            SlideloomError: a step failed; nothing half-written stays.
+            SlideloomError: a step failed.
+            SlideError: no tile could be read.
         """
         record = self._record
-        with storing_in(self._folder.root):
-            self._folder.root.mkdir(parents=True, exist_ok=True)
-        try:
-            self._open_writers()
-            with record.timed("tiles"):
-                self._extract()
-            self._check_account()
-            with record.timed("commit"):
-                outputs = self._commit()
-        except BaseException:
-            for writer in self._writers:
-                _abort(writer)
-            raise
+        with record.timed("tiles"):
+            self._extract()
+        self._check_account()
+        if self._errors and record.ledger.unreadable == self._settled:
+            raise SlideError(
+                f"{self._plan.slide.info.name}: none of the {self._settled} tiles tried could be read: "
+                f"{self._errors[0]}; check the file and its disk, then run again"
+            )
         if self._errors:
             more = f" and {len(self._errors) - 1} more" if len(self._errors) > 1 else ""
             record.warnings.append(f"unreadable tiles: {self._errors[0]}{more}")
-        return Extracted(self._fallback, tuple(outputs))
 
     def _check_account(self) -> None:
         """Every planned tile has an end, and sinks were given those that are counted as written, each once."""
@@ -99,22 +77,6 @@ class Extraction:
                 "tiles: leave out filters and normalizers one by one to find it"
             )
 
-    def _open_writers(self) -> None:
-        info = self._plan.slide.info
-        for sink in self._steps.sinks:
-            with blaming(sink.settings, "sink", info.name):
-                writer = sink.step.open(info, self._plan.scene, self._folder.root)
-                if not isinstance(writer, Writer):
-                    raise TypeError(f"wanted a Writer, got {type(writer).__name__}")
-                self._writers.append(writer)
-
-    def _commit(self) -> list[Path]:
-        outputs: list[Path] = []
-        for writer, sink in zip(self._writers, self._steps.sinks, strict=True):
-            with blaming(sink.settings, "sink", self._plan.slide.info.name):
-                outputs.extend(path for path in writer.commit() if self._folder.relative(path))
-        return outputs
-
     def _extract(self) -> None:
         ledger, pipeline = self._record.ledger, self._plan.pipeline
         engine = TileEngine(self._plan, self._steps, threads=self._threads, batch_tiles=pipeline.run.batch_tiles)
@@ -123,14 +85,13 @@ class Extraction:
         total = len(waiting)
         if limit is not None:
             waiting = self._drawn(waiting)
-        done = 0
         # With a limit, as many tiles are tried at a time as are still missing: none is ever written too many.
         while len(waiting) and (limit is None or ledger.written < limit):
             count = len(waiting) if limit is None else limit - ledger.written
             now, waiting = waiting[:count], waiting[count:]
             for result in engine.run(ledger.tiles.take(now)):
-                done += self._settle(result)
-                self._tell(done, total)
+                self._settled += self._settle(result)
+                self._tell(self._settled, total)
         if limit is not None and len(waiting):
             ledger.reject(waiting, "max-tiles")
         self._tell(total, total)
@@ -164,12 +125,5 @@ class Extraction:
             ledger.mark_written(tiles.index)
             self._stored += len(tiles)
             settled += len(tiles)
-        self._fallback += len(result.fallback)
+        self.fallback += len(result.fallback)
         return settled
-
-
-def _abort(writer: Writer) -> None:
-    try:
-        writer.abort()
-    except Exception:  # the error that led here is the one to report
-        log.exception("a sink's writer failed to clean up")

@@ -10,21 +10,20 @@ from pathlib import Path
 import attrs
 from attrs import field, frozen
 
-from slideloom.base.errors import OutputError, SlideloomError
-from slideloom.base.storing import storing_in, write_json, write_whole
-from slideloom.extraction.account import slide_report, tile_table_csv
-from slideloom.extraction.extract import Extracted, Extraction
+from slideloom.base.errors import OutputError, SlideError, SlideloomError
+from slideloom.base.storing import utf8, write_json
+from slideloom.extraction.account import slide_report, tile_table_csv, versions_of
+from slideloom.extraction.extract import Extraction
+from slideloom.extraction.extras import completed, pictures_of
+from slideloom.extraction.finished import Earlier
 from slideloom.extraction.output_folder import OutputFolder
-from slideloom.extraction.overview import plan_picture
+from slideloom.extraction.publishing import ForeignOutput, Publication
 from slideloom.pipeline.pipeline import Pipeline
-from slideloom.planning.mask_files import npz_bytes, save_mask
-from slideloom.planning.masks import union_mask
 from slideloom.planning.opening import open_slide
 from slideloom.planning.plan import plan_slide, slide_digest
 from slideloom.planning.prepared import PreparedSlide
 from slideloom.slides.info import slide_name
 from slideloom.steps.reports import SlideReport
-from slideloom.steps.slide_qc import QcResult
 
 log = logging.getLogger(__name__)
 
@@ -60,28 +59,36 @@ def process_slide(task: SlideTask) -> SlideReport:
     try:
         report = _process(task)
     except SlideloomError as error:
-        return _failed(task, attrs.evolve(blank, error=str(error)))
+        return _failed(task, blank, error)
     except MemoryError:
-        return _failed(task, attrs.evolve(blank, error=f"{name}: out of memory; use fewer jobs or threads"))
+        return _failed(task, blank, SlideError(f"{name}: out of memory; use fewer jobs or threads"))
     except (Exception, SystemExit) as error:  # one slide's error must not stop the others
         log.exception("slide %s failed", name)
-        return _failed(task, attrs.evolve(blank, error=f"{name}: {type(error).__name__}: {error}"))
+        return _failed(task, blank, SlideError(f"{name}: {type(error).__name__}: {error}"))
     return report
 
 
-def _failed(task: SlideTask, report: SlideReport) -> SlideReport:
-    if not task.dry_run:
-        folder = OutputFolder(task.out, report.label)
-        stale = _outputs_left(folder, report.slide)
-        if stale:
-            left = (
-                f"; what an earlier run made of it, with other settings or of another file, is still there: {stale[0]}"
-            )
-            report = attrs.evolve(report, error=report.error + left, outputs=stale)
-        try:
-            write_json(folder.report(report.slide), report.as_table())
-        except OutputError as error:  # the disk may be what failed; the report still reaches the caller
-            log.warning("%s", error)
+def _failed(task: SlideTask, report: SlideReport, error: Exception) -> SlideReport:
+    """The report with its error, stored; also with what earlier runs made of the slide and what is still there."""
+    report = attrs.evolve(report, error=str(error))
+    if task.dry_run:
+        return report
+    folder = OutputFolder(task.out, report.label)
+    try:
+        left = Earlier.of(folder, report.slide).left()
+    except OutputError:  # a name that no file can have
+        left = {}
+    if left:
+        first = next(iter(left))
+        word = f"; what an earlier run made of it, with other settings or of another file, is still there: {first}"
+        sizes = {name: size for name, size in left.items() if size is not None}
+        report = attrs.evolve(report, error=report.error + word, outputs=tuple(left), sizes=sizes)
+    if isinstance(error, ForeignOutput):
+        report = attrs.evolve(report, foreign=tuple(folder.relative(path) for path in error.paths))
+    try:
+        write_json(folder.report(report.slide), report.as_table())
+    except OutputError as problem:  # the disk may be what failed; the report still reaches the caller
+        log.warning("%s", problem)
     return report
 
 
@@ -92,27 +99,58 @@ def _process(task: SlideTask) -> SlideReport:
         slide.info = attrs.evolve(slide.info, path=task.path, name=slide_name(task.path))
         prepared = PreparedSlide(plan_slide(slide, pipeline, threads=task.threads))
         digest = slide_digest(prepared.plan)
-        if not task.dry_run and not pipeline.run.redo:
-            finished = finished_report(folder, slide.info.name, digest)
-            if finished is not None:
-                return attrs.evolve(finished, status="skipped")
-        prepared.decide()
-        made = Extracted()
-        if not task.dry_run:
-            progress = partial(task.progress, slide.info.name) if task.progress is not None else None
-            made = Extraction(prepared, folder, threads=task.threads, progress=progress).run()
-        report = slide_report(
-            prepared.plan,
-            prepared.record,
-            path=task.path,
-            digest=digest,
-            fallback=made.fallback,
-            outputs=[folder.relative(path) for path in made.outputs],
-            dry_run=task.dry_run,
-        )
-        if not report.is_accounted:
-            raise SlideloomError(f"{report.slide}: {_account(report)}")
-        return report if task.dry_run else _store(prepared, folder, report)
+        if task.dry_run:
+            prepared.decide()
+            return slide_report(prepared.plan, prepared.record, path=task.path, digest=digest, dry_run=True)
+        earlier = Earlier.of(folder, slide.info.name)
+        finished, why = (None, "") if pipeline.run.redo else _finished(prepared, earlier, digest)
+        if finished is not None:
+            return completed(prepared, folder, attrs.evolve(finished, status="skipped"))
+        with Publication(folder, earlier, redo=pipeline.run.redo) as publication:
+            # What cannot be written, or may not be replaced, is known before the first look at the slide.
+            publication.open(prepared)
+            prepared.decide()
+            if why:
+                log.info("%s is made again: %s", slide.info.name, why)
+                prepared.record.warnings.append(f"made again: {why}")
+            return _made(task, prepared, publication, digest)
+
+
+def _finished(prepared: PreparedSlide, earlier: Earlier, digest: str) -> tuple[SlideReport | None, str]:
+    """See `Earlier.finished`; versions count if the run says so."""
+    pipeline = prepared.plan.pipeline
+    versions = versions_of(pipeline, prepared.plan.slide.info.reader) if pipeline.run.redo_updated else None
+    return earlier.finished(digest, versions=versions)
+
+
+def _made(task: SlideTask, prepared: PreparedSlide, publication: Publication, digest: str) -> SlideReport:
+    """The report of a slide whose tiles are cut, stored and published."""
+    plan, folder = prepared.plan, publication.folder
+    name = plan.slide.info.name
+    progress = partial(task.progress, name) if task.progress is not None else None
+    extraction = Extraction(prepared, publication.writers, threads=task.threads, progress=progress)
+    extraction.run()
+    counted = slide_report(plan, prepared.record, path=task.path, digest=digest)
+    if not counted.is_accounted:
+        raise SlideloomError(f"{name}: {_account(counted)}")
+    table = folder.tile_table(name)
+    with prepared.record.timed("commit"):
+        files = {table: utf8(tile_table_csv(plan, prepared.record)), **pictures_of(prepared, folder)}
+        publication.publish(files, kept=table)
+    left = publication.left()
+    prepared.record.warnings.extend(publication.notes)
+    prepared.record.warnings.extend(
+        f"an earlier run made it with other sinks, and it is still there: {name}" for name in left
+    )
+    report = attrs.evolve(
+        slide_report(plan, prepared.record, path=task.path, digest=digest, fallback=extraction.fallback),
+        outputs=tuple(publication.outputs),
+        sizes=publication.sizes,
+        left=left,
+        tile_table=folder.relative(table),
+    )
+    publication.finish(report)
+    return report
 
 
 def _account(report: SlideReport) -> str:
@@ -121,49 +159,3 @@ def _account(report: SlideReport) -> str:
         f"{report.planned} tiles were planned, but {report.written} written, {report.unreadable} unreadable and "
         f"rejected: {rejected}; no slide may lose tiles unnoticed, so please report this"
     )
-
-
-def _outputs_left(folder: OutputFolder, slide: str) -> tuple[str, ...]:
-    """Files that an earlier run made of a slide and that are still there."""
-    try:
-        outputs = SlideReport.load(folder.report(slide)).outputs
-    except (OSError, ValueError, TypeError, OutputError):  # no earlier report, or none that can be read: nothing known
-        return ()
-    return tuple(output for output in outputs if (folder.root / output).exists())
-
-
-def finished_report(folder: OutputFolder, slide: str, digest: str) -> SlideReport | None:
-    """The report of an earlier run that finished this slide with the same digest and whose files are there."""
-    path = folder.report(slide)
-    try:
-        report = SlideReport.load(path)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, TypeError) as error:
-        log.warning("%s: the report of an earlier run cannot be read (%s); the slide is run again", path, error)
-        return None
-    if report.status == "failed" or report.digest != digest:
-        return None
-    if any(not (folder.root / output).exists() for output in report.outputs):
-        return None
-    return report
-
-
-def _store(prepared: PreparedSlide, folder: OutputFolder, report: SlideReport) -> SlideReport:
-    """The slide's own files; the report comes last, and by it a later run knows that the slide is finished."""
-    plan, record, run = prepared.plan, prepared.record, prepared.plan.pipeline.run
-    table, slide = folder.tile_table(report.slide), plan.slide.info
-    with storing_in(folder.root):
-        write_whole(table, tile_table_csv(plan, record).encode())
-    if run.save_masks:
-        for finding in record.qc:
-            save_mask(finding.result, folder.mask(report.slide, finding.label), slide=slide)
-    if run.report and record.qc:
-        discarded = union_mask([finding.result for finding in record.qc], slide.size)
-        save_mask(QcResult(discarded, "artifact"), folder.discard(report.slide), slide=slide, encode=npz_bytes)
-    if run.overview:
-        with storing_in(folder.root):
-            write_whole(folder.overview(report.slide), plan_picture(plan, record).png())
-    report = attrs.evolve(report, tile_table=folder.relative(table))
-    write_json(folder.report(report.slide), report.as_table())
-    return report

@@ -2,6 +2,7 @@
 
 OUT/slideloom/LABEL/pipeline.json      the pipeline as it ran
 OUT/slideloom/LABEL/slides/NAME.json   the report of a finished or failed slide, written last
+OUT/slideloom/LABEL/publishing/NAME.json  what a slide's outputs will be, while they get their names
 OUT/slideloom/LABEL/tiles/NAME.csv     one row per planned tile
 OUT/slideloom/LABEL/masks/NAME-STEP.*  QC masks, if asked for
 OUT/slideloom/LABEL/masks/NAME.discard.npz  all QC masks together, small, if a report is asked for
@@ -43,6 +44,10 @@ class OutputFolder:
     def report(self, slide: str) -> Path:
         """The slide's report."""
         return path_inside(self.state / "slides", f"{slide}.json")
+
+    def publishing(self, slide: str) -> Path:
+        """What the slide's outputs will be, while they get their final names; there is none at other times."""
+        return path_inside(self.state / "publishing", f"{slide}.json")
 
     def tile_table(self, slide: str) -> Path:
         """The slide's tile table."""

@@ -100,6 +100,9 @@ class RunOptions:
     save_masks: bool = option(False, help="store each QC mask, for the saved-mask step and for looking at")
     overview: bool = option(False, help="store a picture of kept and rejected tiles over the thumbnail")
     report: bool = option(False, help="write the PDF report and its tables")
+    redo_updated: bool = option(
+        False, help="run again what another version of slideloom or of one of the plugins at work made"
+    )
     redo: bool = option(False, help="run again what is finished, and what was made with other settings")
 
 

@@ -17,6 +17,7 @@ from slideloom.planning.plan import SlidePlan
 from slideloom.planning.record import QcFinding, SlideRecord
 from slideloom.planning.selection import regions_mask, select_tiles
 from slideloom.plugins.blaming import blaming
+from slideloom.plugins.discovery import registry
 from slideloom.slides.tiles import Tiles
 from slideloom.steps.slide_qc import QcKind, QcResult
 
@@ -107,7 +108,8 @@ def assess_step(plan: SlidePlan, use: QcUse) -> QcResult:
         PluginError: it fails, or returns something else than its contract says.
     """
     slide, info = plan.slide, plan.slide.info
-    broke = f"qc '{use.step.name}' broke its contract on slide {info.name}"
+    owner = registry().owner(type(use.step))
+    broke = f"qc '{use.step.name}' of {owner.dist} {owner.version} broke its contract on slide {info.name}"
     with blaming(use.step, "qc", info.name):
         result = use.step.build().assess(slide, plan.scene)
     if slide.is_closed or slide.info is not info:

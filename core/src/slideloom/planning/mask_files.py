@@ -92,6 +92,17 @@ def save_mask(
     Raises:
         OutputError: the files cannot be written.
     """
+    files = mask_files(result, path, slide=slide, encode=encode)
+    with storing_in(path.parent):
+        for file, content in files.items():
+            write_whole(file, content)
+    return path, path.with_suffix(".json")
+
+
+def mask_files(
+    result: QcResult, path: Path, *, slide: SlideInfo, encode: Callable[[Mask], bytes] = npy_bytes
+) -> dict[Path, bytes]:
+    """The content of both files that `save_mask` writes, the JSON last."""
     content = encode(result.mask)
     covered = result.extent or slide.box
     rows, columns = result.mask.shape
@@ -110,11 +121,7 @@ def save_mask(
         "crc32": zlib.crc32(content),
     }
     text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    beside = path.with_suffix(".json")
-    with storing_in(path.parent):
-        write_whole(path, content)
-        write_whole(beside, utf8(text))
-    return path, beside
+    return {path: content, path.with_suffix(".json"): utf8(text)}
 
 
 def load_mask(

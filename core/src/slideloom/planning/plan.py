@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from pathlib import Path
 
 import attrs
 import numpy as np
@@ -15,9 +14,11 @@ from slideloom.base.errors import PluginError
 from slideloom.pipeline.pipeline import Pipeline, RoiUse
 from slideloom.planning.grid import tile_geometry
 from slideloom.plugins.blaming import blaming
+from slideloom.plugins.discovery import registry
 from slideloom.settings.digest import digest_of
 from slideloom.slides.regions import Region, Regions
 from slideloom.slides.slide import Slide
+from slideloom.slides.slide_files import fingerprint
 from slideloom.slides.tiles import Tiles
 from slideloom.steps.placement import Placed
 from slideloom.steps.scene import Scene
@@ -74,7 +75,9 @@ def plan_slide(slide: Slide, pipeline: Pipeline, *, threads: int = 1) -> SlidePl
         found_places = pipeline.places.build().place(slide, scene)
     placed = found_places if isinstance(found_places, Placed) else Placed(found_places)
     tiles, name = placed.tiles, pipeline.places.name
-    _check_placed(placed, f"placement '{name}' broke its contract on slide {slide.info.name}:")
+    owner = registry().owner(type(pipeline.places))
+    named = f"placement '{name}' of {owner.dist} {owner.version}"
+    _check_placed(placed, f"{named} broke its contract on slide {slide.info.name}:")
     notes = (*notes, *(f"{name}: {note}" for note in placed.notes))
     metrics = {f"{name}.{key}": float(value) for key, value in placed.metrics.items()}
     if not len(tiles) and pipeline.placement is not None:
@@ -132,18 +135,5 @@ def slide_digest(plan: SlidePlan) -> str:
     mpp = attrs.astuple(info.mpp)[:2] if info.mpp is not None else None
     steps = [*(use.step for use in pipeline.qc), *pipeline.filters, pipeline.normalizer, *pipeline.sinks]
     files = [path for step in steps if step is not None for path in step.files_for(info.name)]
-    parts = [pipeline.digest(), _fingerprint(info.path), info.name, info.reader, mpp, shapes, places, files]
+    parts = [pipeline.digest(), fingerprint(info.path), info.name, info.reader, mpp, shapes, places, files]
     return digest_of(parts)
-
-
-def _fingerprint(path: Path) -> list[object]:
-    """Size and first and last 64 KB of a file: a gigabyte is not hashed to find that nothing changed."""
-    if not path.is_file():
-        newest = max((item.stat().st_mtime_ns for item in path.rglob("*")), default=0) if path.is_dir() else 0
-        return ["folder", newest]
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        head = file.read(65536)
-        file.seek(max(0, size - 65536))
-        tail = file.read(65536)
-    return [size, hashlib.sha256(head + tail).hexdigest()]

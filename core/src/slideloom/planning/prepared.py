@@ -61,6 +61,7 @@ class PreparedSlide:
     def __init__(self, plan: SlidePlan) -> None:
         self.plan = plan
         self.record = SlideRecord.of(plan)
+        self._sinks: tuple[BuiltStep, ...] | None = None
 
     def decide(self) -> None:
         """Decide anew, by regions and by the slide QC of the pipeline."""
@@ -93,8 +94,18 @@ class PreparedSlide:
         return TileSteps(
             filters=self._built("filter", pipeline.filters),
             normalizer=self._built_normalizer() if len(self.record.ledger.candidates()) else None,
-            sinks=self._built("sink", pipeline.sinks),
+            sinks=self.sinks(),
         )
+
+    def sinks(self) -> tuple[BuiltStep, ...]:
+        """The pipeline's sinks, built once.
+
+        Raises:
+            PluginError: one of them cannot be built.
+        """
+        if self._sinks is None:
+            self._sinks = self._built("sink", self.plan.pipeline.sinks)
+        return self._sinks
 
     def normalizer(self) -> Normalizer | None:
         """The pipeline's normalizer, fitted to the slide; None if there is none."""

@@ -18,6 +18,7 @@ from slideloom.base.locks import take_lock
 from slideloom.base.storing import storing_in
 from slideloom.extraction.job import SlideTask
 from slideloom.pipeline.pipeline import RunOptions
+from slideloom.slides.slide_files import files_of
 
 log = logging.getLogger(__name__)
 
@@ -133,7 +134,7 @@ class _Copier:
     def _copy_all(self) -> None:
         for position, task in enumerate(self._tasks):
             try:
-                files = companions(task.path)
+                files = files_of(task.path)
                 size = sum(file.stat().st_size for file in files)
             except OSError:  # reading the slide tells what is wrong with it
                 files, size = [], 0
@@ -187,14 +188,3 @@ class _Copier:
                 self._held.pop(position, None)
             return task
         return attrs.evolve(task, read_path=target / task.path.name)
-
-
-def companions(path: Path) -> list[Path]:
-    """All files of a slide: a MIRAX slide has a folder of its name beside it, a folder is all it holds."""
-    if path.is_dir():
-        return [file for file in sorted(path.rglob("*")) if file.is_file()]
-    files = [path] if path.exists() else []
-    folder = path.with_suffix("")
-    if path.suffix.lower() == ".mrxs" and folder.is_dir():
-        files += [file for file in sorted(folder.rglob("*")) if file.is_file()]
-    return files

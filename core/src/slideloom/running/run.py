@@ -14,6 +14,8 @@ from typing import Any
 from slideloom.base.errors import ConfigError, OutputError
 from slideloom.base.storing import write_json
 from slideloom.base.temporary import remove_abandoned
+from slideloom.extraction.account import versions_of
+from slideloom.extraction.finished import updates
 from slideloom.extraction.job import Progress, SlideTask, process_slide
 from slideloom.extraction.output_folder import OutputFolder
 from slideloom.pipeline.pipeline import Pipeline, pipeline_differences
@@ -23,7 +25,7 @@ from slideloom.plugins.shorthand import named_step
 from slideloom.running.buffering import buffered
 from slideloom.running.executors import InProcessExecutor, ProcessExecutor
 from slideloom.running.main_script import end_copy
-from slideloom.running.run_files import write_burden, write_errors
+from slideloom.running.run_files import write_burden, write_errors, write_run_report
 from slideloom.running.versions import versions
 from slideloom.running.workers import report_progress
 from slideloom.settings.options import options_of
@@ -221,6 +223,19 @@ def _executor(pipeline: Pipeline, jobs: int) -> Executor:
     return chosen
 
 
+def _tell_updates(pipeline: Pipeline, reports: Sequence[SlideReport]) -> None:
+    """Warn once of versions that finished slides were made by and that are not those of now."""
+    found: dict[str, list[str]] = {}
+    for report in reports:
+        if report.status == "skipped":
+            for name, (was, now) in updates(report, versions_of(pipeline, report.reader)).items():
+                found.setdefault(f"{name} {was}, now {now}", []).append(report.slide)
+    if found:
+        told = "; ".join(f"{change} ({len(slides)} slides)" for change, slides in sorted(found.items()))
+        log.warning("slides finished earlier were made by other versions and are kept: %s. redo_updated "
+                    "(--redo-updated) makes them again", told)  # fmt: skip
+
+
 def _finish(
     pipeline: Pipeline,
     reports: Sequence[SlideReport],
@@ -241,9 +256,10 @@ def _finish(
         dry_run=dry_run,
     )
     if not dry_run:
+        _tell_updates(pipeline, reports)
         for place in {(folder.root / output).parent for report in reports for output in report.outputs}:
             remove_abandoned(place)  # of workers that died, or were given up, on their last slide
-        write_json(folder.root / "extraction_report.json", run.as_table())
+        write_run_report(folder.root / "extraction_report.json", run)
         write_errors(folder.root / "errors.csv", run)
         write_burden(folder.root, run)
     registry().notify("slideloom_run_done", report=run, out=folder.root)

@@ -2,26 +2,48 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from slideloom.base.csv_tables import csv_text
-from slideloom.base.storing import storing_in, utf8, write_whole
+from slideloom.base.storing import make_room, storing_in, utf8, write_json, write_whole
 from slideloom.planning.deciding import BLUR_BURDEN_WARNING
 from slideloom.steps.reports import RunReport, SlideReport
+
+_ERRORS = ("slide", "path", "error")
 
 
 def write_errors(path: Path, run: RunReport) -> None:
     """Failed slides and their reasons; an earlier list goes away when nothing failed."""
     with storing_in(path.parent):
+        make_room(path, lambda content: content.startswith(utf8(csv_text(_ERRORS, ()))))
         if not run.failed:
             path.unlink(missing_ok=True)
             return
-        table = csv_text(("slide", "path", "error"), ((r.slide, r.path, r.error) for r in run.failed))
-        write_whole(path, utf8(table))
+        write_whole(path, utf8(csv_text(_ERRORS, ((r.slide, r.path, r.error) for r in run.failed))))
+
+
+def write_run_report(path: Path, run: RunReport) -> None:
+    """The report of the whole run."""
+    with storing_in(path.parent):
+        make_room(path, _is_run_report)
+    write_json(path, run.as_table())
+
+
+def _is_run_report(content: bytes) -> bool:
+    try:
+        table = json.loads(content)
+    except ValueError:  # of a run whose disk was full
+        return content.lstrip().startswith(b"{")
+    return isinstance(table, dict) and {"slides", "pipeline"} <= set(table)
 
 
 def write_burden(root: Path, run: RunReport) -> None:
-    """`high_blur_burden.txt`: slide and value, next to the slides' TFRecords (else in the output folder)."""
+    """`high_blur_burden.txt`: slide and value, next to the slides' TFRecords (else in the output folder).
+
+    Lines of slides that are not of this run stay: of other runs, or of another program.
+    """
+    here = {report.slide for report in run.slides}
     by_folder: dict[Path, list[SlideReport]] = {}
     for report in run.slides:
         records = [root / output for output in report.outputs if output.endswith(".tfrecords")]
@@ -32,8 +54,16 @@ def write_burden(root: Path, run: RunReport) -> None:
     for folder, reports in by_folder.items():
         path = folder / "high_blur_burden.txt"
         with storing_in(folder):
-            if reports:
-                lines = [f"{report.slide},{report.blur_burden:.4f}\n" for report in reports]
+            lines = [f"{report.slide},{report.blur_burden:.4f}\n" for report in reports]
+            lines += [line for line in _lines(path) if line.rpartition(",")[0] not in here]
+            if lines:
                 write_whole(path, utf8("".join(lines)))
             else:
                 path.unlink(missing_ok=True)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8", errors="surrogateescape").splitlines(keepends=True)
+    except FileNotFoundError:
+        return []

@@ -46,6 +46,8 @@ def _digestible(value: Any) -> Any:
         label = getattr(type(value), "name", None)
         if isinstance(value, Settings):
             items["use"] = f"{type(value).__module__.split('.')[0]}/{label}"
+            if value.revision > 1:  # the first one is left out, so that digests of before there were any stay
+                items["revision"] = value.revision
         return items
     if isinstance(value, tuple | list):
         return [_digestible(item) for item in value]

@@ -35,6 +35,7 @@ class Settings(Generic[StepT_co]):
         step: "package.module:Class", or a function that takes the settings and returns the step.
         install: what to install where a library is missing, such as "slideloom-deepfocus[torch]".
         rank: of readers that all recognise a file, the lowest rank is taken; built-in ones are below 100.
+        revision: raise it when the step's results change, and slides that were finished before are made again.
         opens_folders: True for a reader whose slides are folders.
     """
 
@@ -42,6 +43,7 @@ class Settings(Generic[StepT_co]):
     step: ClassVar[str] = ""
     install: ClassVar[str] = ""
     rank: ClassVar[int] = 100
+    revision: ClassVar[int] = 1
     opens_folders: ClassVar[bool] = False
 
     @property

@@ -16,6 +16,26 @@ SlideStatus = Literal["done", "failed", "skipped"]
 
 
 @frozen
+class OutputSize:
+    """What a file or folder held when it was finished: by it a later run, and loaders, know that it still does.
+
+    Attributes:
+        bytes: of the file, or of all files in the folder.
+        files: 1, or the number of files in the folder.
+        tiles: stored in it; 0 for what goes with tiles, such as an index.
+        crc32: of the file's content (zlib's); of a folder, the sum over its files of the CRC of name and content,
+            modulo 2**32. None if unknown.
+        head: CRC-32 of the first 4096 bytes of the file, by which a cut one is known; None for a folder.
+    """
+
+    bytes: int
+    files: int = 1
+    tiles: int = 0
+    crc32: int | None = None
+    head: int | None = None
+
+
+@frozen
 class SlideReport:
     """What became of one slide. Holds `planned == written + sum(rejected) + unreadable` whenever status is "done".
 
@@ -46,8 +66,12 @@ class SlideReport:
         qc_kinds: what each QC step looks for, "background", "blur" or "artifact", by its name.
         blur_burden: share of tissue area that is out of focus, 0-1, or None if not measured.
         warnings: sentences.
-        outputs: files and folders made, relative to the output folder.
+        outputs: files and folders made, relative to the output folder; of a failed slide, what an earlier run left.
         tile_table: CSV with one row per planned tile, relative to the output folder, or "".
+        sizes: what each output and the tile table held when the slide was finished.
+        left: what earlier runs made of the slide with other sinks, and what is still there.
+        foreign: files of other programs that have this slide's names, and that were left alone.
+        versions: of the core and of each distribution that took part.
         seconds: wall time by stage ("open", "qc", "tiles", "commit").
     """
 
@@ -79,6 +103,10 @@ class SlideReport:
     warnings: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
     tile_table: str = ""
+    sizes: Mapping[str, OutputSize] = field(factory=dict)
+    left: Mapping[str, OutputSize] = field(factory=dict)
+    foreign: tuple[str, ...] = ()
+    versions: Mapping[str, str] = field(factory=dict)
     seconds: Mapping[str, float] = field(factory=dict)
 
     @property
@@ -103,6 +131,8 @@ class SlideReport:
         values: dict[str, Any] = {
             key: tuple(item) if isinstance(item, list) else item for key, item in table.items() if key in kinds
         }
+        for key in ("sizes", "left"):
+            values[key] = output_sizes(values.get(key, {}))
         for key, value in values.items():
             if not _is_of(kinds[key], value):
                 raise ValueError(f"{key} cannot be {value!r:.60}")
@@ -112,9 +142,8 @@ class SlideReport:
         report = cls(**values)
         if report.status != "failed" and not report.is_accounted:
             raise ValueError("the counts of its tiles do not add up")
-        for output in report.outputs:
-            if PurePosixPath(output).is_absolute() or ".." in PurePosixPath(output).parts:
-                raise ValueError(f"outputs: {output!r} is not in the output folder")
+        for output in (*report.outputs, *report.foreign):
+            _check_inside(output)
         return report
 
     @classmethod
@@ -126,6 +155,30 @@ class SlideReport:
             ValueError: it is damaged.
         """
         return cls.from_table(json.loads(path.read_text(encoding="utf-8")))
+
+
+def output_sizes(table: Any) -> dict[str, OutputSize]:  # Any: what JSON gave
+    """Sizes by output out of plain values.
+
+    Raises:
+        ValueError: they are not that.
+    """
+    if not isinstance(table, Mapping):
+        raise ValueError(f"sizes cannot be {table!r:.60}")
+    kinds = get_type_hints(OutputSize)
+    sizes = {}
+    for output, values in table.items():
+        _check_inside(output)
+        known = {key: value for key, value in values.items() if key in kinds} if isinstance(values, Mapping) else {}
+        if "bytes" not in known or not all(_is_of(kinds[key], value) for key, value in known.items()):
+            raise ValueError(f"the size of {output} cannot be {values!r:.60}")
+        sizes[output] = OutputSize(**known)
+    return sizes
+
+
+def _check_inside(output: str) -> None:
+    if PurePosixPath(output).is_absolute() or ".." in PurePosixPath(output).parts:
+        raise ValueError(f"outputs: {output!r} is not in the output folder")
 
 
 @cache

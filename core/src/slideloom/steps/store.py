@@ -58,6 +58,20 @@ class TileStores(ABC):
             SlideloomError: the file is damaged; the message names it.
         """
 
+    def verify(self, path: Path) -> int:
+        """Read every tile in a file, and count them.
+
+        Raises:
+            SlideloomError: one is damaged; the message names file and number.
+        """
+        tiles = self.open(path)
+        try:
+            for number in range(len(tiles)):
+                tiles.read(number)
+            return len(tiles)
+        finally:
+            tiles.close()
+
     def recompressed(self, rgb: Rgb, quality: int) -> Rgb:
         """A tile (H, W, 3) uint8 as it is after JPEG of this quality, for augmentation.
 

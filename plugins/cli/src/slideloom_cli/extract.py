@@ -1,4 +1,4 @@
-"""`slideloom extract`, `slideloom run`, `slideloom check`."""
+"""`slideloom extract`, `slideloom run`."""
 
 from __future__ import annotations
 
@@ -56,25 +56,6 @@ def run_run(chosen: argparse.Namespace) -> int:
     pipeline = attrs.evolve(pipeline, run=attrs.evolve(pipeline.run, **changes))
     base = chosen.pipeline.parent
     return _run(pipeline, base=base, out=chosen.out or pipeline.run.out or base, chosen=chosen)
-
-
-def configure_check(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `slideloom check`."""
-    parser.add_argument("pipeline", type=Path, metavar="PIPELINE.toml")
-
-
-def run_check(chosen: argparse.Namespace) -> int:
-    """Find every mistake in a pipeline file, and count its slides."""
-    from slideloom.running.find_slides import slides_of
-    from slideloom.running.run import check_mpp_file
-
-    pipeline = load_pipeline(chosen.pipeline)
-    check_mpp_file(pipeline)
-    slides = slides_of(pipeline, chosen.pipeline.parent)
-    steps = [use.step.name for use in pipeline.qc] + [step.name for step in pipeline.filters]
-    count = f"{len(slides)} slide{'' if len(slides) == 1 else 's'}"
-    print(f"{chosen.pipeline}: correct; {count}; {pipeline.tiles.label}; steps: {', '.join(steps) or 'none'}")
-    return 0
 
 
 def _run(pipeline: Pipeline, *, base: Path | None, out: Path, chosen: argparse.Namespace) -> int:

@@ -18,7 +18,7 @@ from slideloom_cli.output import end_output, standard_output_for_json
 _COMMANDS = {
     "extract": ("slideloom_cli.extract", "cut slides into tiles, with options on the command line"),
     "run": ("slideloom_cli.extract", "cut slides into tiles as a pipeline file says"),
-    "check": ("slideloom_cli.extract", "find every mistake in a pipeline file"),
+    "check": ("slideloom_cli.check", "find every mistake in a pipeline file, or what is not whole in an output folder"),
     "tiles": ("slideloom_cli.tiles", "list the tiles of a slide as CSV, Parquet or GeoJSON"),
     "info": ("slideloom_cli.inspect", "show what is known of a slide"),
     "plugins": ("slideloom_cli.inspect", "list plugins and their steps"),

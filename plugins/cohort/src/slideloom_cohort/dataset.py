@@ -78,11 +78,24 @@ class Dataset:
         return {slide: known.get(slide, slide) for slide in self.slides()}
 
     def missing(self) -> list[str]:
+        """Slides without what belongs to them.
+
+        Annotated slides that there is neither a slide file nor a TFRecord file of; and slides whose TFRecord file is
+        gone, empty, cut, or left by a run that failed, though a report or `manifest.json` says how many tiles it
+        holds. `damaged` tells why.
+        """
+        return [*self.without_files(), *self.damaged()]
+
+    def without_files(self) -> list[str]:
         """Annotated slides that there is neither a slide file nor a TFRecord file of."""
         if self.annotations is None:
             return []
         here = set(self.slides())
         return [slide for slide in self.annotations.rows if self._has(slide) and slide not in here]
+
+    def damaged(self) -> dict[str, str]:
+        """Slides whose TFRecord file is not served though there is or should be one, with the reason."""
+        return {stored.slide: stored.problem for stored in self.stored() if stored.problem}
 
     def labels(self, column: str) -> dict[str, str]:
         """The value of each slide in a column of the annotations; slides without one are left out.
@@ -241,7 +254,8 @@ class Dataset:
             patients=None if self.annotations is None else len(set(self.patients().values())),
             with_tiles=sum(1 for count in counts if count),
             tiles=sum(counts),
-            missing=tuple(self.missing()),
+            missing=tuple(self.without_files()),
+            damaged=tuple(self.damaged()),
             not_annotated=() if not rows else tuple(slide for slide in slides if slide not in rows),
         )
 

@@ -72,6 +72,7 @@ class DatasetSummary:
         with_tiles: number of slides with stored tiles.
         tiles: number of stored tiles.
         missing: annotated slides that there is no file of.
+        damaged: slides whose TFRecord file is gone, cut, or of a failed run.
         not_annotated: slides that the annotations do not name.
     """
 
@@ -82,6 +83,7 @@ class DatasetSummary:
     tiles: int
     missing: tuple[str, ...]
     not_annotated: tuple[str, ...]
+    damaged: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         patients = "" if self.patients is None else f" of {self.patients} patients"
@@ -91,6 +93,8 @@ class DatasetSummary:
         ]
         if self.missing:
             lines.append(f"{len(self.missing)} annotated slides have no file: {named(self.missing)}")
+        if self.damaged:
+            lines.append(f"{len(self.damaged)} slides lack their stored tiles: {named(self.damaged)}")
         if self.not_annotated:
             lines.append(f"{len(self.not_annotated)} slides are not annotated: {named(self.not_annotated)}")
         return "\n".join(lines)

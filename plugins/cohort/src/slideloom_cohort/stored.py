@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from slideloom.plugins.discovery import registry
 from slideloom.steps.reports import SlideReport
 from slideloom.steps.store import TileStore, TileStores
 
+from slideloom_cohort.serving import counted_in, record_problem, table_problem
 from slideloom_cohort.sources import Source
 
 if TYPE_CHECKING:
@@ -42,8 +44,10 @@ class StoredSlide:
         slide: name.
         source: where it belongs.
         label: tile size label.
-        tfrecord: its TFRecord file, or None.
+        tfrecord: its TFRecord file, or None if there is none that can be trusted.
         tile_table: CSV of every planned tile, or None (tiles made by another program have none).
+        problem: why its TFRecord file is not served though there is or should be one; "" if all is well.
+        table_problem: the same of its tile table.
     """
 
     slide: str
@@ -51,6 +55,8 @@ class StoredSlide:
     label: str
     tfrecord: Path | None
     tile_table: Path | None
+    problem: str = ""
+    table_problem: str = ""
 
     def open(self) -> TileStore:
         """The stored tiles.
@@ -59,7 +65,10 @@ class StoredSlide:
             ConfigError: there are none.
         """
         if self.tfrecord is None:
-            raise ConfigError(f"slide {self.slide} has no TFRecord file in {self.source.tfrecords / self.label}")
+            where = self.source.tfrecords / self.label
+            raise ConfigError(
+                f"slide {self.slide} has no TFRecord file in {where}" + f": {self.problem}" * bool(self.problem)
+            )
         return tile_stores().open(self.tfrecord)
 
     def report(self) -> SlideReport | None:
@@ -122,14 +131,29 @@ def read_tile_table(path: Path) -> pd.DataFrame:
 
 
 def stored_slides(source: Source, label: str) -> list[StoredSlide]:
-    """Every slide of a source that has a TFRecord file or a tile table of this tile size."""
-    suffix = ".tfrecords"
-    records = {path.name[: -len(suffix)]: path for path in _files(source.tfrecords / label, suffix)}
-    tables = {path.stem: path for path in _files(OutputFolder(source.out, label).state / "tiles", ".csv")}
-    return [
-        StoredSlide(slide, source, label, records.get(slide), tables.get(slide))
-        for slide in sorted({*records, *tables})
-    ]
+    """Every slide of a source that has, or by its report should have, a TFRecord file or a tile table of this size."""
+    suffix, folder = ".tfrecords", OutputFolder(source.out, label)
+    home = source.tfrecords / label
+    counts = counted_in(home)
+    names = {path.name[: -len(suffix)] for path in _files(home, suffix)} | set(counts)
+    names |= {path.stem for kind, ending in (("tiles", ".csv"), ("slides", ".json"))
+              for path in _files(folder.state / kind, ending)}  # fmt: skip
+    found = [_stored(source, folder, slide, home / f"{slide}{suffix}", counts) for slide in sorted(names)]
+    return [item for item in found if item.tfrecord or item.tile_table or item.problem or item.table_problem]
+
+
+def _stored(source: Source, folder: OutputFolder, slide: str, record: Path, counts: Mapping[str, int]) -> StoredSlide:
+    problem, damage = record_problem(folder, slide, record, counts), table_problem(folder, slide)
+    table = folder.tile_table(slide)
+    return StoredSlide(
+        slide,
+        source,
+        folder.label,
+        record if not problem and record.exists() else None,
+        table if not damage and table.exists() else None,
+        problem,
+        damage,
+    )
 
 
 def _files(folder: Path, suffix: str) -> list[Path]:

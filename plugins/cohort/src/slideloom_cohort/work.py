@@ -65,8 +65,8 @@ def work_of(
     if model is not None:
         for pipeline in pipelines.values():
             model.check(pipeline)
-    if dataset.missing():
-        log.warning("annotated slides without a file: %s", named(dataset.missing()))
+    if dataset.without_files():
+        log.warning("annotated slides without a file: %s", named(dataset.without_files()))
     paths = dataset.slide_paths()
     found = []
     for source, pipeline in pipelines.items():

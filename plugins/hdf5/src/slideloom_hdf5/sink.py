@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from slideloom import (
     Draft,
     OutputError,
+    Prepared,
     Rgb,
     Scene,
     Sink,
@@ -54,7 +55,7 @@ class HDF5Sink(Sink):
 
 
 class HDF5Writer(Writer):
-    """Collects places, and writes pixels as they come; `commit` adds the places and names the file."""
+    """Collects places, and writes pixels as they come; `prepare` adds the places, `commit` names the file."""
 
     def __init__(self, path: Path, *, attributes: Mapping[str, Attribute], tile_px: int | None) -> None:
         self._path = path
@@ -63,6 +64,7 @@ class HDF5Writer(Writer):
         self._stream: PatientFile | None = None
         self._file: h5py.File | None = None
         self._images: h5py.Dataset | None = None
+        self._prepared: tuple[Prepared, ...] | None = None
         with storing_in(path.parent):
             self._draft = Draft(path)
             self._stream = PatientFile(self._draft.partial)
@@ -85,8 +87,18 @@ class HDF5Writer(Writer):
                 self._images[-1] = rgb
                 self._stream.check()
 
+    def targets(self) -> Sequence[Path]:
+        """The slide's file."""
+        return (self._draft.path,)
+
+    def prepare(self) -> Sequence[Prepared]:
+        """Store the places, make the file durable, and count its rows."""
+        with storing_in(self._path.parent):
+            self._prepared = self._prepare()
+        return self._prepared
+
     def commit(self) -> Sequence[Path]:
-        """Store the places, make the file durable and give it its name.
+        """Give the file its name.
 
         Where no tile was written, the file of an earlier run is removed as well.
         """
@@ -96,9 +108,8 @@ class HDF5Writer(Writer):
         finally:
             self.abort()  # nothing temporary is left, whatever happened
 
-    def _commit(self) -> Sequence[Path]:
+    def _prepare(self) -> tuple[Prepared, ...]:
         if not any(map(len, self._coords)) or self._file is None:
-            self._draft.withdraw()
             return ()
         count, has_images = sum(map(len, self._coords)), self._images is not None
         coords = self._file.create_dataset(
@@ -109,6 +120,14 @@ class HDF5Writer(Writer):
         self._close()
         self._check_rows(count, ("coords", "imgs") if has_images else ("coords",))
         sync_path(self._draft.partial)
+        return (Prepared(self._draft.path, self._draft.partial, tiles=count),)
+
+    def _commit(self) -> Sequence[Path]:
+        if self._prepared is None:
+            self._prepared = self._prepare()
+        if not self._prepared:
+            self._draft.withdraw()
+            return ()
         made = self._draft.publish()
         sync_path(self._path.parent)
         return (made,)

@@ -11,6 +11,7 @@ from slideloom import (
     Draft,
     ImageEncoder,
     OutputError,
+    Prepared,
     Scene,
     Sink,
     SlideInfo,
@@ -58,6 +59,7 @@ class ImageWriter(Writer):
         self._extension = extension
         self._count = 0
         self._bytes = 0
+        self._prepared: tuple[Prepared, ...] | None = None
         with storing_in(path.parent):
             self._folder = Draft(path)
             self._folder.partial.mkdir()
@@ -79,8 +81,18 @@ class ImageWriter(Writer):
         with (self._folder.partial / name).open("xb") as file:
             file.write(contents)
 
+    def targets(self) -> Sequence[Path]:
+        """The slide's folder."""
+        return (self._folder.path,)
+
+    def prepare(self) -> Sequence[Prepared]:
+        """Make the files durable, and count them."""
+        with storing_in(self._path.parent):
+            self._prepared = self._prepare()
+        return self._prepared
+
     def commit(self) -> Sequence[Path]:
-        """Make the files durable and give their folder its name.
+        """Give the files' folder its name.
 
         Where no tile was written, the folder of an earlier run is removed as well.
         """
@@ -90,13 +102,20 @@ class ImageWriter(Writer):
         finally:
             self.abort()  # nothing temporary is left, whatever happened
 
-    def _commit(self) -> Sequence[Path]:
+    def _prepare(self) -> tuple[Prepared, ...]:
         if self._count == 0:
-            self._folder.withdraw()
             return ()
         if hasattr(os, "sync"):
             os.sync()  # once for all files: waiting for thousands one by one takes longer than making them
         self._check_files()
+        return (Prepared(self._folder.path, self._folder.partial, tiles=self._count),)
+
+    def _commit(self) -> Sequence[Path]:
+        if self._prepared is None:
+            self._prepared = self._prepare()
+        if not self._prepared:
+            self._folder.withdraw()
+            return ()
         made = self._folder.publish()
         sync_path(self._path.parent)
         return (made,)

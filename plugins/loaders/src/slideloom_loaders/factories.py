@@ -32,6 +32,7 @@ def torch_loader(
     from_slides: bool = False,
     info: bool = False,
     drop_last: bool = False,
+    allow_missing: bool = False,
     num_workers: int = 0,
     **options: Any,
 ) -> Any:  # Any: torch is not imported before
@@ -59,11 +60,13 @@ def torch_loader(
         from_slides: read tiles from slides instead of TFRecords, with the pixels that were encoded, before JPEG.
         info: batches end with {"slide", "loc_x", "loc_y"}.
         drop_last: leave out a last batch that is smaller.
+        allow_missing: go on without slides whose stored tiles are gone, cut, or of a run that failed; by default they
+            are an error that names them.
         num_workers: processes that read, decode, normalize and augment.
         options: any other of `torch.utils.data.DataLoader`, such as `pin_memory=True`.
 
     Raises:
-        ConfigError: there are no tiles, a slide has no label, or an option is wrong.
+        ConfigError: there are no tiles, a slide lacks its tiles or has no label, or an option is wrong.
     """
     preparation = _prepared(
         dataset,
@@ -73,6 +76,7 @@ def torch_loader(
         augment=augment,
         seed=seed,
         from_slides=from_slides,
+        allow_missing=allow_missing,
     )
     by = _balance(dataset, balance)
     weights = balanced_weights(preparation.index.groups(by)) if by else None
@@ -110,6 +114,7 @@ def tensorflow_loader(
     infinite: bool = False,
     info: bool = False,
     drop_last: bool = False,
+    allow_missing: bool = False,
     in_graph: bool = False,
 ) -> Any:  # Any: TensorFlow is not imported before
     """A `tf.data.Dataset` of tiles, read from TFRecords and augmented by TensorFlow's own operations.
@@ -118,7 +123,8 @@ def tensorflow_loader(
     numbers of classes or float32 values. The dataset has `classes` and `tiles`, the number of tiles, as attributes.
 
     Args:
-        dataset, batch_size, labels, classes, normalizer, augment, seed, infinite, info, drop_last: as `torch_loader`.
+        dataset, batch_size, labels, classes, normalizer, augment, seed, infinite, info, drop_last,
+            allow_missing: as `torch_loader`.
         balance: as `torch_loader`; labels of regions cannot be balanced here.
         shuffle: files in a new order in each epoch, and tiles drawn out of `shuffle_tiles`.
         shuffle_tiles: encoded tiles that wait to be drawn.
@@ -126,7 +132,7 @@ def tensorflow_loader(
             machine. On processors the numpy form, which is called otherwise, is several times as fast.
 
     Raises:
-        ConfigError: there are no tiles, a slide has no label, or an option is wrong.
+        ConfigError: there are no tiles, a slide lacks its tiles or has no label, or an option is wrong.
     """
     preparation = _prepared(
         dataset,
@@ -136,6 +142,7 @@ def tensorflow_loader(
         augment=augment,
         seed=seed,
         from_slides=False,
+        allow_missing=allow_missing,
     )
     try:
         from slideloom_loaders.tensorflow_form import make_dataset
@@ -167,13 +174,14 @@ def _prepared(
     augment: str | None,
     seed: int,
     from_slides: bool,
+    allow_missing: bool,
 ) -> Preparation:
     augmentation = Augmentation.parse(augment)
     settings = step_settings("normalizer", normalizer) if isinstance(normalizer, str) else normalizer
     check_tile_based(settings)
     if augmentation.stain:
         settings = with_stain(settings, step_settings("normalizer", "hsv-augment"))
-    index = tile_index(dataset, labels=labels, classes=classes, from_slides=from_slides)
+    index = tile_index(dataset, labels=labels, classes=classes, from_slides=from_slides, allow_missing=allow_missing)
     return Preparation(index, settings, augmentation, seed)
 
 

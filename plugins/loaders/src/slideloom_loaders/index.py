@@ -69,7 +69,12 @@ class TileIndex:
 
 
 def tile_index(
-    dataset: TiledSlides, *, labels: Labels = None, classes: Sequence[str] | None = None, from_slides: bool = False
+    dataset: TiledSlides,
+    *,
+    labels: Labels = None,
+    classes: Sequence[str] | None = None,
+    from_slides: bool = False,
+    allow_missing: bool = False,
 ) -> TileIndex:
     """The tiles of a dataset.
 
@@ -79,11 +84,15 @@ def tile_index(
             out); a value by slide; or None. Values that are numbers stay numbers.
         classes: names in the order of their numbers; tiles of other classes are left out. By default all, sorted.
         from_slides: read tiles from slides instead of TFRecords.
+        allow_missing: go on without slides whose stored tiles are gone, cut, or of a run that failed.
 
     Raises:
-        ConfigError: there are no tiles, or a slide has no label.
+        ConfigError: there are no tiles, a slide lacks its tiles, or a slide has no label.
     """
-    stored = [item for item in dataset.stored() if from_slides or item.tfrecord is not None]
+    every = dataset.stored()
+    if not allow_missing:
+        _check_whole(every, from_slides=from_slides)
+    stored = [item for item in every if (item.tile_table if from_slides else item.tfrecord) is not None]
     if not stored:
         places = ", ".join(str(source.tfrecords / dataset.label) for source in dataset.sources)
         hint = "run extract_tiles first (with save_tfrecords=False to store no tile)" if from_slides else (
@@ -110,6 +119,17 @@ def tile_index(
         None,
     )
     return index if values is None else _labelled(index, values, classes)
+
+
+def _check_whole(stored: Sequence[StoredSlide], *, from_slides: bool) -> None:
+    found = {item.slide: item.table_problem if from_slides else item.problem for item in stored}
+    problems = {slide: problem for slide, problem in found.items() if problem}
+    if problems:
+        slide, problem = next(iter(problems.items()))
+        raise ConfigError(
+            f"{len(problems)} of {len(stored)} slides lack their stored tiles: {named(list(problems))} ({slide}: "
+            f"{problem}); run extract_tiles again, or go on without them with allow_missing=True"
+        )
 
 
 def _locations(store: TileStore) -> NDArray[np.int64]:

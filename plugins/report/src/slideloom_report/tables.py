@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from slideloom import OutputError, SlideReport, csv_text, open_table, storing_in, unguarded, utf8, write_whole
+from slideloom import (
+    OutputError,
+    SlideReport,
+    csv_text,
+    make_room,
+    open_table,
+    storing_in,
+    unguarded,
+    utf8,
+    write_whole,
+)
 
 from slideloom_report.cohort import Cohort
 from slideloom_report.files import unused
@@ -21,7 +32,9 @@ COLUMNS = (
 def write_tables(cohort: Cohort, *, stamp: str) -> list[Path]:
     """Write both tables next to the slides' TFRecords, or in the output folder if there are none.
 
-    In `extraction_report.csv` the rows of this run come first, then earlier rows of other slides. The last column
+    In `extraction_report.csv` the rows of this run come first, then earlier rows of other slides, those that another
+    program wrote included; their columns that are not ours come after ours. A file without a column `slide` is no such
+    table and is moved aside. The last column
     keeps its name for programs that expect it and holds `slideloom <version>`.
 
     Args:
@@ -39,6 +52,7 @@ def write_tables(cohort: Cohort, *, stamp: str) -> list[Path]:
         table = folder / "extraction_report.csv"
         with storing_in(folder):
             rows = [_row(cohort, slide) for slide in slides]
+            make_room(table, _names_slides)
             write_whole(table, _text(rows, _earlier(table, {row["slide"] for row in rows})))
             paths.append(table)
             high = [slide for slide in slides if slide in cohort.blurred]
@@ -47,6 +61,12 @@ def write_tables(cohort: Cohort, *, stamp: str) -> list[Path]:
                 write_whole(warnings, utf8("".join(f"{s.path},{s.blur_burden}\n" for s in high)))
                 paths.append(warnings)
     return paths
+
+
+def _names_slides(content: bytes) -> bool:
+    """True for a table with a column `slide`, whichever program wrote it."""
+    header = content.removeprefix(b"\xef\xbb\xbf").splitlines()[:1]
+    return any(cell.strip(b" \"'") == b"slide" for line in header for cell in re.split(rb"[,;\t]", line))
 
 
 def _by_folder(cohort: Cohort) -> dict[Path, list[SlideReport]]:
@@ -101,9 +121,10 @@ def _earlier(path: Path, replaced: set[str]) -> list[dict[str, str]]:
         if "slide" not in table.header:
             raise table.mistake("is no earlier table of this kind; move it away, or write to another folder")
         found = [dict(zip(table.header, map(unguarded, cells), strict=True)) for _, cells in table.rows()]
-    rows = [{name: row.get(name, "") for name in COLUMNS} for row in found]
-    return [row for row in rows if row["slide"] not in replaced]
+    return [row for row in found if row["slide"] not in replaced]
 
 
 def _text(rows: Iterable[Mapping[str, Any]], earlier: Iterable[Mapping[str, str]]) -> bytes:
-    return utf8(csv_text(COLUMNS, ([row[name] for name in COLUMNS] for row in (*rows, *earlier))))
+    before = list(earlier)
+    columns = list(dict.fromkeys([*COLUMNS, *(name for row in before for name in row if name)]))
+    return utf8(csv_text(columns, ([row.get(name, "") for name in columns] for row in (*rows, *before))))

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
-from slideloom import storing_in, write_whole
+from slideloom import make_room, storing_in, write_whole
 
 from slideloom_tfrecord.index import DamagedRecord, index_of
 
 
-def write_manifest(folder: Path) -> Path:
+def write_manifest(folder: Path, *, slides: Collection[str] = ()) -> Path:
     """Count the records of every TFRecord file in and under `folder`, and write `manifest.json` there.
 
     The file maps each relative path (with `/`) to `{"total": n}`. It is replaced at once, so a reader sees the old
-    one or the new one. No TFRecord file is changed or removed.
+    one or the new one. No TFRecord file is changed or removed. What an earlier manifest says besides stays: more keys
+    of an entry, and entries of files that are damaged or not there, unless they are of `slides`.
+
+    Args:
+        folder: of TFRecord files.
+        slides: that were made just now; an entry of theirs whose file is not there goes away.
 
     Returns:
         The path of the manifest.
@@ -23,16 +30,35 @@ def write_manifest(folder: Path) -> Path:
         DamagedRecord: files are damaged; they are left out of the manifest, which is written all the same.
         OutputError: the manifest cannot be written.
     """
-    totals: dict[str, dict[str, int]] = {}
-    problems: list[DamagedRecord] = []
-    for path in sorted(folder.rglob("*.tfrecords")):
-        try:
-            totals[path.relative_to(folder).as_posix()] = {"total": len(index_of(path))}
-        except DamagedRecord as problem:
-            problems.append(problem)
     manifest = folder / "manifest.json"
     with storing_in(folder):
-        write_whole(manifest, (json.dumps(totals, indent=2) + "\n").encode())
+        make_room(manifest, lambda content: _entries(content) is not None)
+        earlier = _entries(manifest.read_bytes()) if manifest.exists() else None
+    totals = {
+        name: entry
+        for name, entry in (earlier or {}).items()
+        if name.rpartition("/")[2].removesuffix(".tfrecords") not in slides
+    }
+    problems: list[DamagedRecord] = []
+    for path in sorted(folder.rglob("*.tfrecords")):
+        name = path.relative_to(folder).as_posix()
+        known = (earlier or {}).get(name)
+        try:
+            totals[name] = {**(known if isinstance(known, dict) else {}), "total": len(index_of(path))}
+        except DamagedRecord as problem:
+            problems.append(problem)
+    ordered = {name: totals[name] for name in sorted(totals)}
+    with storing_in(folder):
+        write_whole(manifest, (json.dumps(ordered, indent=2) + "\n").encode())
     if problems:
         raise DamagedRecord("; ".join(str(problem) for problem in problems))
     return manifest
+
+
+def _entries(content: bytes) -> dict[str, Any] | None:
+    """The entries of a manifest; None if it is none."""
+    try:
+        table = json.loads(content)
+    except ValueError:
+        return None
+    return table if isinstance(table, dict) else None

@@ -32,7 +32,7 @@ def slideloom_run_done(report: RunReport, out: Path) -> None:
 
     for folder in sorted(folders):
         if folder.is_dir():
-            write_manifest(folder)
+            write_manifest(folder, slides={slide.slide for slide in report.slides})
 
 
 @hookimpl

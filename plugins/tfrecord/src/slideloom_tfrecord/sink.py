@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from slideloom import (
     Draft,
     ImageEncoder,
+    Prepared,
     Scene,
     Sink,
     SlideInfo,
@@ -63,7 +64,7 @@ class TFRecordSink(Sink):
 
 
 class TFRecordWriter(Writer):
-    """Appends records to a temporary file; `commit` puts them in their final order and names the files.
+    """Appends records to a temporary file; `prepare` puts them in their final order, `commit` names the files.
 
     At every moment the folder holds, for this slide: nothing, a complete file without an index (readers make one),
     or a complete file with its own index. So the old index goes before the new file comes.
@@ -77,6 +78,7 @@ class TFRecordWriter(Writer):
         self._sizes: list[int] = []
         self._numbers: list[NDArray[np.int64]] = []
         self._locations: list[NDArray[np.int64]] = []
+        self._prepared: tuple[Prepared, ...] | None = None
         with storing_in(path.parent):
             self._records, self._index = Draft(path), Draft(index_path(path))
             self._file: BinaryIO | None = self._records.partial.open("wb", buffering=_BUFFER)
@@ -92,8 +94,18 @@ class TFRecordWriter(Writer):
         self._numbers.append(tiles.index)
         self._locations.append(np.stack((tiles.loc_x, tiles.loc_y), axis=1))
 
+    def targets(self) -> Sequence[Path]:
+        """The slide's file and its index."""
+        return (self._records.path, self._index.path)
+
+    def prepare(self) -> Sequence[Prepared]:
+        """Order the records, and make them and their index durable."""
+        with storing_in(self._path.parent):
+            self._prepared = self._prepare()
+        return self._prepared
+
     def commit(self) -> Sequence[Path]:
-        """Order the records, make them durable, and give file and index their names.
+        """Give file and index their names.
 
         Where no tile was written, results of an earlier run for this slide are removed as well.
         """
@@ -103,11 +115,9 @@ class TFRecordWriter(Writer):
         finally:
             self.abort()  # nothing temporary is left, whatever happened
 
-    def _commit(self) -> Sequence[Path]:
+    def _prepare(self) -> tuple[Prepared, ...]:
         self._close()
         if not self._sizes:
-            self._index.withdraw()
-            self._records.withdraw()
             return ()
         order = self._order()
         sizes = np.array(self._sizes, np.int64)
@@ -119,6 +129,18 @@ class TFRecordWriter(Writer):
             save_index(RecordIndex(spans, np.concatenate(self._locations)[order]), file)
         sync_path(self._records.partial)
         sync_path(self._index.partial)
+        return (
+            Prepared(self._records.path, self._records.partial, tiles=len(sizes)),
+            Prepared(self._index.path, self._index.partial),
+        )
+
+    def _commit(self) -> Sequence[Path]:
+        if self._prepared is None:
+            self._prepared = self._prepare()
+        if not self._prepared:
+            self._index.withdraw()
+            self._records.withdraw()
+            return ()
         self._records.check_untouched()
         self._index.withdraw()
         made = (self._records.publish(), self._index.publish())

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from slideloom import Rgb, TileStore, TileStores
 
 from slideloom_tfrecord.index import damaged
-from slideloom_tfrecord.reader import TFRecordFile
+from slideloom_tfrecord.reader import TFRecordFile, read_records
 from slideloom_tfrecord.settings import TFRecordFiles
 
 _RGB = getattr(cv2, "IMREAD_COLOR_RGB", None)  # from OpenCV 4.11 on the decoder itself puts red first
@@ -66,6 +66,10 @@ class TFRecordStores(TileStores):
     def open(self, path: Path) -> TileStore:
         """See `TileStores.open`."""
         return TFRecordTiles(path)
+
+    def verify(self, path: Path) -> int:
+        """See `TileStores.verify`; by the CRC of each record."""
+        return sum(1 for _ in read_records(path))
 
     def recompressed(self, rgb: Rgb, quality: int) -> Rgb:
         """See `TileStores.recompressed`."""

@@ -16,6 +16,7 @@ from slideloom import (
     Draft,
     ImageEncoder,
     OutputError,
+    Prepared,
     Scene,
     Sink,
     SlideInfo,
@@ -69,6 +70,8 @@ class ShardWriter(Writer):
         self._ours = re.compile(re.escape(self._safe) + r"-\d{6,}\.tar")
         self._shards: list[Draft] = []
         self._sizes: list[int] = []
+        self._counts: list[int] = []
+        self._prepared: list[Prepared] | None = None
         self._in_shard = 0
         self._places: set[tuple[int, int]] = set()
         self._file: BinaryIO | None = None
@@ -104,12 +107,14 @@ class ShardWriter(Writer):
             entry.mode = 0o444
             tar.addfile(entry, io.BytesIO(fields[extension]))
         self._in_shard += 1
+        self._counts[-1] += 1
 
     def _next_shard(self) -> tarfile.TarFile:
         self._close()
         path = self._home / f"{self._safe}-{len(self._shards):06d}.tar"
         shard = self._older.get(path) or Draft(path)
         self._shards.append(shard)
+        self._counts.append(0)
         self._in_shard = 0
         self._file = shard.partial.open("wb", buffering=1 << 20)
         self._tar = tarfile.open(fileobj=self._file, mode="w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
@@ -125,22 +130,40 @@ class ShardWriter(Writer):
             if file is not None:
                 file.close()
 
+    def targets(self) -> Sequence[Path]:
+        """The slide's shards, also those beyond the last one that is made."""
+        return list(self._older)
+
+    def prepare(self) -> Sequence[Prepared]:
+        """Make the shards durable."""
+        with storing_in(self._home):
+            self._prepared = self._prepare()
+        return self._prepared
+
     def commit(self) -> Sequence[Path]:
-        """Make the shards durable and give them their names.
+        """Give the shards their names.
 
         Shards of an earlier run of this slide are removed, also where no tile was written.
         """
         try:
             with storing_in(self._home):
-                self._close()
                 return self._exchange()
         finally:
             self.abort()  # nothing temporary is left, whatever happened
 
-    def _exchange(self) -> Sequence[Path]:
+    def _prepare(self) -> list[Prepared]:
+        self._close()
         for shard, size in zip(self._shards, self._sizes, strict=True):
             check_size(shard.partial, size)
             sync_path(shard.partial)
+        return [
+            Prepared(shard.path, shard.partial, tiles=count)
+            for shard, count in zip(self._shards, self._counts, strict=True)
+        ]
+
+    def _exchange(self) -> Sequence[Path]:
+        if self._prepared is None:
+            self._prepared = self._prepare()
         strangers = [path for path in self._named() if path not in self._older]
         if strangers:
             raise OutputError(

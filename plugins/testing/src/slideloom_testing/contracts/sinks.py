@@ -96,6 +96,37 @@ class SinkContract(SettingsContract):
         for path in made:
             assert not any((folder / name).is_relative_to(path) for name in before), f"{path} was there before commit"
 
+    def test_prepare_gives_nothing_its_final_name(self, tmp_path: Path) -> None:
+        """Every sink prepares before the first one commits; what is prepared is whole, and goes away by `abort`."""
+        folder = tmp_path / "out"
+        sink, writer = self.writer(folder)
+        if not writer.has_phases:
+            pytest.skip("the writer has no `prepare`: it is committed after all others")
+        batch = self.batch()
+        writer.write(batch.tiles, sink.encode(batch))
+        prepared = list(writer.prepare())
+        assert prepared, "nothing prepared out of tiles"
+        assert not any(item.path.exists() for item in prepared), "there under its final name before commit"
+        assert max(item.tiles for item in prepared) > 0, "nothing that is prepared says how many tiles it holds"
+        sizes = [_bytes(item.partial) for item in prepared]
+        made = list(writer.commit())
+        assert set(made) == {item.path for item in prepared}, "commit names something else than was prepared"
+        assert [_bytes(item.path) for item in prepared] == sizes, "commit changed what was prepared"
+        sink, writer = self.writer(tmp_path / "aborted")
+        writer.write(batch.tiles, sink.encode(batch))
+        writer.prepare()
+        writer.abort()
+        assert contents(tmp_path / "aborted") == {}
+
+    def test_targets_name_what_commit_replaces(self, tmp_path: Path) -> None:
+        """So that a run can refuse before the first tile what is not its own."""
+        folder = tmp_path / "out"
+        made = self.stored(folder)
+        _, writer = self.writer(folder)
+        if writer.has_phases:
+            assert set(made) <= set(writer.targets())
+        writer.abort()
+
     def test_commit_leaves_nothing_but_what_it_returns(self, tmp_path: Path) -> None:
         """No temporary file stays behind."""
         folder = tmp_path / "out"
@@ -250,3 +281,9 @@ def contents(folder: Path) -> dict[str, Any]:  # Any: a digest per file
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
+
+
+def _bytes(path: Path) -> int:
+    """Of a file, or of all files in a folder."""
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    return sum(file.stat().st_size for file in files)

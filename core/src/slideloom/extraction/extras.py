@@ -1,0 +1,88 @@
+"""What a run stores of a slide beside its tiles, if asked to: masks, a picture, what the PDF report shows."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import attrs
+import numpy as np
+
+from slideloom.base.errors import SlideloomError
+from slideloom.base.storing import storing_in, write_whole
+from slideloom.extraction.output_folder import OutputFolder
+from slideloom.extraction.overview import plan_picture
+from slideloom.planning.ledger import Ledger
+from slideloom.planning.mask_files import mask_files, npz_bytes
+from slideloom.planning.masks import union_mask
+from slideloom.planning.prepared import PreparedSlide
+from slideloom.steps.reports import SlideReport
+from slideloom.steps.slide_qc import QcResult
+
+
+def pictures_of(prepared: PreparedSlide, folder: OutputFolder) -> dict[Path, bytes]:
+    """The files that the run asks for, with their content, of a slide whose tiles are settled."""
+    plan, record, run = prepared.plan, prepared.record, prepared.plan.pipeline.run
+    info = plan.slide.info
+    files: dict[Path, bytes] = {}
+    if run.save_masks:
+        for finding in record.qc:
+            files.update(mask_files(finding.result, folder.mask(info.name, finding.label), slide=info))
+    if run.report and record.qc:
+        discarded = QcResult(union_mask([finding.result for finding in record.qc], info.size), "artifact")
+        files.update(mask_files(discarded, folder.discard(info.name), slide=info, encode=npz_bytes))
+    if run.overview:
+        files[folder.overview(info.name)] = plan_picture(plan, record).png()
+    return files
+
+
+def completed(prepared: PreparedSlide, folder: OutputFolder, report: SlideReport) -> SlideReport:
+    """The report of a finished slide, after what the run asks for and what is not there was made.
+
+    Tiles are not cut again: regions and slide QC are decided on again, and what became of each tile is in its table.
+    Where that fails the report says "failed", and the slide itself stays finished.
+    """
+    missing = [path for path in _asked_for(prepared, folder, report) if not path.exists()]
+    if not missing:
+        return report
+    try:
+        prepared.decide()
+        _settle(prepared.record.ledger, _status(folder.root / report.tile_table))
+        files = pictures_of(prepared, folder)
+        for path in missing:
+            with storing_in(path.parent):
+                write_whole(path, files[path])
+    except SlideloomError as error:
+        reason = f"its tiles are stored, but {missing[0].name} cannot be made: {error}"
+        return attrs.evolve(report, status="failed", error=reason)
+    made = ", ".join(path.name for path in missing)
+    return attrs.evolve(report, warnings=(*report.warnings, f"made now, without cutting tiles again: {made}"))
+
+
+def _asked_for(prepared: PreparedSlide, folder: OutputFolder, report: SlideReport) -> list[Path]:
+    run, slide = prepared.plan.pipeline.run, report.slide
+    masks = [folder.mask(slide, label) for label in report.qc_kinds] if run.save_masks else []
+    if run.report and report.qc_kinds:
+        masks.append(folder.discard(slide))
+    both = [file for mask in masks for file in (mask, mask.with_suffix(".json"))]
+    return [*both, folder.overview(slide)] if run.overview else both
+
+
+def _status(table: Path) -> list[str]:
+    """What became of each planned tile."""
+    with storing_in(table.parent), table.open(newline="", encoding="utf-8") as file:
+        return [row["status"] for row in csv.DictReader(file)]
+
+
+def _settle(ledger: Ledger, status: Sequence[str]) -> None:
+    """Note of tiles that nothing has rejected what became of them in the run before."""
+    words = np.array(status, dtype=object)
+    for word in dict.fromkeys(status):
+        which = np.flatnonzero(words == word)
+        if word == "written":
+            ledger.mark_written(which)
+        elif word == "unreadable":
+            ledger.mark_unreadable(which)
+        else:
+            ledger.reject(which, word)

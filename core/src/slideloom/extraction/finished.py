@@ -1,0 +1,239 @@
+"""Whether a slide is finished, and whether its outputs are as its report says."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from attrs import field, frozen
+
+from slideloom.base.errors import SlideloomError
+from slideloom.extraction.output_folder import OutputFolder
+from slideloom.steps.reports import OutputSize, SlideReport, output_sizes
+
+log = logging.getLogger(__name__)
+
+RUN_REPORT = "extraction_report.json"
+_HEAD = 4096
+_BLOCK = 1 << 20
+
+
+@frozen
+class Earlier:
+    """What earlier runs say of a slide.
+
+    Attributes:
+        folder: the output folder.
+        slide: name.
+        report: of the last run that came to an end, or None.
+        known: the same, or where it cannot be read what the report of the whole run says; proof of what is ours.
+        unreadable: why its report cannot be read, or "".
+        interrupted: what was getting its final name when a run was killed, or None.
+    """
+
+    folder: OutputFolder
+    slide: str
+    report: SlideReport | None = None
+    known: SlideReport | None = None
+    unreadable: str = ""
+    interrupted: Mapping[str, OutputSize] | None = field(default=None)
+
+    @classmethod
+    def of(cls, folder: OutputFolder, slide: str) -> Earlier:
+        """What is known of a slide; nothing about one that never ran here."""
+        report, why = None, ""
+        try:
+            report = SlideReport.load(folder.report(slide))
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError, TypeError) as error:
+            why = f"the report of an earlier run cannot be read ({error})"
+            log.warning("%s: %s; the slide is run again", folder.report(slide), why)
+        known = report or (_told_of(folder, slide) if why else None)
+        return cls(folder, slide, report, known, why, interrupted(folder, slide))
+
+    def sizes(self) -> dict[str, list[OutputSize | None]]:
+        """What an output may hold, by name; None where a report of an older version names it without its size."""
+        found: dict[str, list[OutputSize | None]] = {}
+        if self.known is not None:
+            for output in self.known.outputs:
+                found.setdefault(output, []).append(self.known.sizes.get(output))
+            for output, size in self.known.left.items():
+                found.setdefault(output, []).append(size)
+        for output, size in (self.interrupted or {}).items():
+            found.setdefault(output, []).append(size)
+        return found
+
+    def left(self) -> dict[str, OutputSize | None]:
+        """Outputs that are still there, with what reports say they hold."""
+        root = self.folder.root
+        return {output: sizes[-1] for output, sizes in self.sizes().items() if (root / output).exists()}
+
+    def finished(self, digest: str, *, versions: Mapping[str, str] | None = None) -> tuple[SlideReport | None, str]:
+        """The report of a run that finished the slide with the same digest and whose outputs are whole.
+
+        Args:
+            digest: of all that affects the output.
+            versions: that it must have been made by, if they matter.
+
+        Returns:
+            The report or None; and why an earlier result does not count, "" where there is none.
+        """
+        report = self.report
+        if self.interrupted is not None:
+            return None, "the last run ended while its files got their names"
+        if report is None:
+            return None, self.unreadable
+        if report.status == "failed":
+            return None, ""
+        if report.digest != digest:
+            return None, "its file, regions or settings are not those of the run before, or that was an older version's"
+        if report.unreadable:
+            return None, f"tiles unreadable in the run before: {report.unreadable}"
+        if versions is not None and (updated := updates(report, versions)):
+            return None, f"made by {', '.join(f'{name} {was}' for name, (was, _) in updated.items())}"
+        damage = damage_of(self.folder.root, report)
+        return (None, damage[0]) if damage else (report, "")
+
+
+def updates(report: SlideReport, versions: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """By distribution: the version that took part in a slide, and the one of now, where they differ."""
+    return {
+        name: (was, versions[name])
+        for name, was in report.versions.items()
+        if name in versions and versions[name] != was
+    }
+
+
+def _told_of(folder: OutputFolder, slide: str) -> SlideReport | None:
+    """What the report of the last run in a folder says of a slide."""
+    try:
+        table = json.loads((folder.root / RUN_REPORT).read_text(encoding="utf-8"))
+        told = [SlideReport.from_table(item) for item in table["slides"]]
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return next((item for item in told if item.slide == slide and item.label == folder.label), None)
+
+
+def interrupted(folder: OutputFolder, slide: str) -> dict[str, OutputSize] | None:
+    """What was getting its final name when a run was killed; None if none was."""
+    try:
+        return output_sizes(json.loads(folder.publishing(slide).read_text(encoding="utf-8"))["outputs"])
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):  # killed on a disk without order
+        return {}
+
+
+def damage_of(root: Path, report: SlideReport) -> list[str]:
+    """What a finished slide's outputs lack, each as a sentence that names the file; without reading what they hold."""
+    found = [difference(root, output, report.sizes.get(output)) for output in report.outputs]
+    if report.tile_table:
+        found.append(difference(root, report.tile_table, report.sizes.get(report.tile_table)))
+    return [damage for damage in found if damage]
+
+
+def difference(root: Path, output: str, wanted: OutputSize | None) -> str:
+    """How an output differs from its size when it was finished, as a sentence; "" if it does not."""
+    try:
+        size, files = bytes_of(root / output)
+    except FileNotFoundError:
+        return f"{output} is gone"
+    except OSError as error:
+        return f"{output} cannot be read ({error.strerror})"
+    if wanted is None or (size, files) == (wanted.bytes, wanted.files):
+        return ""
+    if files != wanted.files:
+        return f"{output} holds {files} files instead of {wanted.files}"
+    return f"{output} holds {size} bytes instead of {wanted.bytes}"
+
+
+def bytes_of(path: Path) -> tuple[int, int]:
+    """Bytes and number of files of a file, or of a folder with all it holds.
+
+    Raises:
+        OSError: it is not there.
+    """
+    if not path.is_dir():
+        return path.stat().st_size, 1
+    sizes = [file.stat().st_size for _, file in _files_in(path)]
+    return sum(sizes), len(sizes)
+
+
+def measured(path: Path, *, tiles: int = 0) -> OutputSize:
+    """Size and checksum of a file or folder; all of it is read.
+
+    Args:
+        path: as it was just written, so that reading it costs no disk.
+        tiles: that it holds.
+    """
+    if not path.is_dir():
+        crc, head = _crc(path)
+        return OutputSize(path.stat().st_size, 1, tiles, crc, head)
+    total = size = files = 0
+    for name, file in _files_in(path):
+        total += _crc(file, zlib.crc32(name.encode("utf-8", "surrogateescape")))[0]
+        size += file.stat().st_size
+        files += 1
+    return OutputSize(size, files, tiles, total % 2**32)
+
+
+def is_ours(path: Path, sizes: list[OutputSize | None]) -> bool:
+    """True if a file or folder is provably what a report says: of its size, or a beginning of it."""
+    size, files = bytes_of(path)
+    for wanted in sizes:
+        if wanted is None or (size, files) == (wanted.bytes, wanted.files):
+            return True
+        if wanted.head is not None and files == 1 and path.is_file() and _is_beginning(path, size, wanted):
+            return True
+    return False
+
+
+def _is_beginning(path: Path, size: int, whole: OutputSize) -> bool:
+    # Of less than the head nothing is provable but that it is empty, and then nothing is lost.
+    return size == 0 or (_HEAD <= size < whole.bytes and _crc(path)[1] == whole.head)
+
+
+def damage_within(root: Path, report: SlideReport) -> Iterator[str]:
+    """Checksums of a finished slide's outputs: what holds other bytes than it did, each as a sentence; reads all."""
+    for output, wanted in report.sizes.items():
+        if wanted.crc32 is None:
+            continue
+        try:
+            found = measured(root / output)
+        except OSError as error:
+            yield f"{output} cannot be read ({error.strerror})"
+            continue
+        if found.crc32 != wanted.crc32:
+            yield f"{output} holds other bytes than were written (CRC-32 is {found.crc32}, was {wanted.crc32})"
+
+
+def _crc(path: Path, start: int = 0) -> tuple[int, int]:
+    """CRC-32 of a file, and of its head."""
+    with path.open("rb", buffering=0) as file:
+        block = file.read(_HEAD)
+        head = crc = zlib.crc32(block, start)
+        while block := file.read(_BLOCK):
+            crc = zlib.crc32(block, crc)
+    return crc, head
+
+
+def _files_in(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Every file in and under a folder, with its name from there."""
+    for home, _, names in os.walk(folder):
+        for name in names:
+            path = Path(home, name)
+            yield path.relative_to(folder).as_posix(), path
+
+
+def reports_in(folder: OutputFolder) -> Iterator[tuple[Path, SlideReport | SlideloomError]]:
+    """The reports of all slides of an output folder, or why one cannot be read, by file name."""
+    for path in sorted((folder.state / "slides").glob("*.json")):
+        try:
+            yield path, SlideReport.load(path)
+        except (OSError, ValueError, TypeError) as error:
+            yield path, SlideloomError(f"{path}: the slide's report cannot be read ({error}); run the slide again")

@@ -1,0 +1,267 @@
+"""The outputs of one slide: made under private names, then published all together, or not at all.
+
+Whatever has their final names must be provably ours, by a report that names it and its size. It makes room, comes
+back if the slide fails, and is removed when the slide's report is written. What is not ours is refused; a redo moves
+it aside for good.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import attrs
+
+from slideloom.base.drafts import Draft
+from slideloom.base.errors import OutputError
+from slideloom.base.files import FileState
+from slideloom.base.storing import storing_in, sync_path, write_json
+from slideloom.base.temporary import aside_path, discard_path, keep_aside
+from slideloom.extraction.finished import Earlier, bytes_of, is_ours, measured
+from slideloom.extraction.output_folder import OutputFolder
+from slideloom.planning.prepared import PreparedSlide
+from slideloom.plugins.blaming import blaming
+from slideloom.settings.options import Settings
+from slideloom.steps.reports import OutputSize, SlideReport
+from slideloom.steps.sink import Prepared, Writer
+
+log = logging.getLogger(__name__)
+
+
+class ForeignOutput(OutputError):
+    """A file that slideloom did not make has the name of an output.
+
+    Attributes:
+        paths: such files.
+    """
+
+    def __init__(self, message: str, paths: Sequence[Path] = ()) -> None:
+        super().__init__(message)
+        self.paths = tuple(paths)
+
+
+class Publication:
+    """What is made of one slide. Used in a `with`: without `finish`, nothing of it stays.
+
+    Args:
+        folder: the run's output folder.
+        earlier: what earlier runs say of the slide.
+        redo: move what is not ours aside instead of refusing it.
+
+    Attributes:
+        folder: the run's output folder.
+        notes: sentences for the slide's report.
+        outputs: files and folders made, relative to the output folder, once published.
+        sizes: what each of them, and the tile table, holds.
+    """
+
+    def __init__(self, folder: OutputFolder, earlier: Earlier, *, redo: bool) -> None:
+        self.folder = folder
+        self.notes: list[str] = []
+        self.outputs: list[str] = []
+        self.sizes: dict[str, OutputSize] = {}
+        self._earlier = earlier
+        self._redo = redo
+        self._opened: list[tuple[Settings[Any], Writer]] = []
+        self._before: dict[Path, FileState] = {}
+        self._away: dict[Path, str] = {}  # what is moved aside for good, and why
+        self._displaced: list[tuple[Path, Path, bool]] = []  # name, where it waits, and if that is for good
+        self._published: list[tuple[Path, FileState]] = []
+        self._drafts: list[Draft] = []
+        self._journal = folder.publishing(earlier.slide)
+        self._journal_is_ours = False
+        self._finished = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._finished:
+            return
+        for _, writer in self._opened:
+            try:
+                writer.abort()
+            except Exception:  # the error that led here is the one to report
+                log.exception("a sink's writer failed to clean up")
+        try:
+            self._take_back()
+        except OSError:
+            log.exception("slide %s failed, and what it published cannot be taken back", self._earlier.slide)
+
+    def open(self, prepared: PreparedSlide) -> None:
+        """Open a writer of each sink.
+
+        Raises:
+            OutputError: one cannot write.
+            ForeignOutput: what it would replace is not provably ours.
+        """
+        with storing_in(self.folder.root):
+            self.folder.root.mkdir(parents=True, exist_ok=True)
+        for sink in prepared.sinks():
+            with blaming(sink.settings, "sink", self._earlier.slide):
+                writer = sink.step.open(prepared.plan.slide.info, prepared.plan.scene, self.folder.root)
+                if not isinstance(writer, Writer):
+                    raise TypeError(f"wanted a Writer, got {type(writer).__name__}")
+                self._opened.append((sink.settings, writer))
+                targets = [path for path in writer.targets() if path.exists()]
+            self._look_at(targets)
+
+    @property
+    def writers(self) -> list[Writer]:
+        """The open writers, in the order of the sinks."""
+        return [writer for _, writer in self._opened]
+
+    def _look_at(self, targets: Sequence[Path]) -> None:
+        """Note what has the names of outputs, and refuse what is not ours."""
+        sizes = self._earlier.sizes()
+        foreign = []
+        for path in targets:
+            self._before[path] = FileState.of(path)
+            name = self.folder.relative(path)
+            if is_ours(path, sizes.get(name, [])) or bytes_of(path) == (0, 0):  # an empty folder holds nothing to lose
+                continue
+            if name in sizes:
+                self._away[path] = "damaged"
+            elif self._redo:
+                self._away[path] = "foreign"
+            else:
+                foreign.append(path)
+        if foreign:
+            more = f" (and {len(foreign) - 1} more of this slide)" if len(foreign) > 1 else ""
+            raise ForeignOutput(
+                f"{foreign[0]}{more}: no slideloom report names it, so it is left as it is; use another output folder, "
+                "or --redo, which moves it aside",
+                foreign,
+            )
+
+    def publish(self, files: Mapping[Path, bytes], *, kept: Path) -> None:
+        """Give everything its final name.
+
+        Args:
+            files: the slide's own files (tile table, masks, picture), with their content.
+            kept: the one of them that is an output too, the tile table.
+
+        Raises:
+            OutputError: there is no room, or another run has written the slide meanwhile.
+        """
+        prepared = self._prepare(files, kept)
+        with storing_in(self.folder.root):
+            self._journal_is_ours = True
+            self._write_journal(self.sizes)
+            self._displace([*self._before, *files])
+        waiting = {item.path: FileState.of(item.partial) for item in prepared}
+        # Those that cannot be taken back come last.
+        for settings, writer in sorted(self._opened, key=lambda pair: not pair[1].has_phases):
+            mine = [item.path for item in prepared] if writer.has_phases else []
+            try:
+                with blaming(settings, "sink", self._earlier.slide):
+                    made = writer.commit()
+            finally:
+                self._published += [(path, waiting[path]) for path in mine if _is(path, waiting[path])]
+            self._note_made(writer, made)
+        with storing_in(self.folder.root):
+            for draft in self._drafts:
+                self._published.append((draft.path, FileState.of(draft.partial)))
+                draft.publish()
+                sync_path(draft.path.parent)
+
+    def finish(self, report: SlideReport) -> None:
+        """Write the slide's report, by which its outputs are finished, and let go of what they replaced.
+
+        Raises:
+            OutputError: it cannot be written; everything is as before then.
+        """
+        write_json(self.folder.report(report.slide), report.as_table())
+        self._finished = True
+        with suppress(OSError):  # what stays is hidden, and cleared away by a later run
+            for _, aside, for_good in self._displaced:
+                if not for_good:
+                    discard_path(aside)
+            discard_path(self._journal)
+
+    def left(self) -> dict[str, OutputSize]:
+        """What earlier runs made of the slide with other sinks and what is still there."""
+        known = {name: size for name, size in self._earlier.left().items() if name not in self.outputs}
+        return {name: size or measured(self.folder.root / name) for name, size in known.items()}
+
+    def _prepare(self, files: Mapping[Path, bytes], kept: Path) -> list[Prepared]:
+        prepared: list[Prepared] = []
+        for settings, writer in self._opened:
+            with blaming(settings, "sink", self._earlier.slide):
+                prepared += writer.prepare()
+        with storing_in(self.folder.root):
+            for item in prepared:
+                self.sizes[self.folder.relative(item.path)] = measured(item.partial, tiles=item.tiles)
+            for path, content in files.items():
+                draft = Draft(path)
+                self._drafts.append(draft)
+                draft.partial.write_bytes(content)
+                sync_path(draft.partial)
+                if path == kept:
+                    self.sizes[self.folder.relative(path)] = measured(draft.partial)
+        return prepared
+
+    def _displace(self, paths: Sequence[Path]) -> None:
+        for path in paths:
+            state = FileState.of(path)
+            if not state.is_there:
+                continue
+            if path in self._before and not _same(state, self._before[path]):
+                raise OutputError(
+                    f"{path}: another run has written it meanwhile, and it is left as it is; "
+                    "let one run at a time work in a folder"
+                )
+            word = self._away.get(path)
+            if word is None:
+                aside = aside_path(path)
+                path.rename(aside)
+            else:
+                aside = keep_aside(path, word)
+                kind = "is not as its report says" if word == "damaged" else "was not made by slideloom"
+                self.notes.append(f"{path.name} {kind} and was moved aside to {aside.name}")
+                log.warning("%s %s; it was moved aside to %s", path, kind, aside.name)
+            self._displaced.append((path, aside, word is not None))
+
+    def _note_made(self, writer: Writer, made: Sequence[Path]) -> None:
+        for path in made:
+            name = self.folder.relative(path)
+            if not writer.has_phases:
+                self._published.append((path, FileState.of(path)))
+                self.sizes[name] = measured(path)
+            self.outputs.append(name)
+
+    def _take_back(self) -> None:
+        for draft in self._drafts:
+            discard_path(draft.partial)
+        for path, state in reversed(self._published):
+            if _is(path, state):  # another run's is left alone
+                discard_path(path)
+        for path, aside, _ in reversed(self._displaced):
+            if not path.exists():
+                aside.rename(path)
+            elif aside.name.startswith("."):  # another run has taken the name; what waits was ours
+                discard_path(aside)
+        if not self._journal_is_ours:
+            return
+        if self._earlier.interrupted is None:
+            discard_path(self._journal)
+        else:  # of an earlier run that was killed: what it left is still there
+            self._write_journal(self._earlier.interrupted)
+
+    def _write_journal(self, sizes: Mapping[str, OutputSize]) -> None:
+        write_json(self._journal, {"outputs": {name: attrs.asdict(size) for name, size in sizes.items()}})
+
+
+def _same(one: FileState, other: FileState) -> bool:
+    # Not their numbers: some network file systems give a file another one at every look.
+    return (one.changed_ns, one.size) == (other.changed_ns, other.size)
+
+
+def _is(path: Path, state: FileState) -> bool:
+    return state.is_there and _same(FileState.of(path), state)

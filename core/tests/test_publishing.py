@@ -1,0 +1,384 @@
+"""A slide's outputs appear together or not at all, replace only what is provably slideloom's, and are made again where
+they are no longer whole."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+import pytest
+from slideloom.base.geometry import Box
+from slideloom.extraction.output_folder import OutputFolder
+from slideloom.pipeline.file import pipeline_from_table
+from slideloom.pipeline.pipeline import Pipeline
+from slideloom.running.run import run_pipeline
+from slideloom.steps.reports import RunReport, SlideReport
+
+WriteSlide = Callable[..., Path]
+LABEL = "60px_75um"
+
+SINKS = """
+import os
+from pathlib import Path
+from typing import ClassVar
+import attrs
+from slideloom import Draft, OutputError, Prepared, Settings, Sink, Writer, hookimpl, option
+
+@attrs.frozen
+class Phased(Settings[Sink]):
+    "Pixels as they are, in two phases."
+    name: ClassVar[str] = "phased"
+    folder: str = option("phased", help="sub-folder")
+    def build(self):
+        return PhasedSink(self.folder)
+
+class PhasedSink(Sink):
+    def __init__(self, folder):
+        self.folder = folder
+    def open(self, info, scene, folder):
+        return PhasedWriter(folder / self.folder / f"{info.name}.bin")
+    def encode(self, batch):
+        return [rgb.tobytes() for rgb in batch.rgb]
+
+class PhasedWriter(Writer):
+    def __init__(self, path):
+        self.draft, self.count = Draft(path), 0
+        self.file = self.draft.partial.open("wb")
+    def write(self, tiles, encoded):
+        for data in encoded:
+            self.file.write(data)
+        self.count += len(encoded)
+    def targets(self):
+        return [self.draft.path]
+    def prepare(self):
+        self.file.close()
+        return [Prepared(self.draft.path, self.draft.partial, tiles=self.count)] if self.count else []
+    def commit(self):
+        self.file.close()
+        if not self.count:
+            self.draft.withdraw()
+            self.abort()
+            return []
+        return [self.draft.publish()]
+    def abort(self):
+        self.file.close()
+        self.draft.discard()
+
+@attrs.frozen
+class Bad(Settings[Sink]):
+    "Fails where it is told to."
+    name: ClassVar[str] = "bad"
+    where: str = option("commit", help="prepare or commit", affects_output=False)
+    how: str = option("fails", help="fails or dies", affects_output=False)
+    def build(self):
+        return BadSink(self)
+
+class BadSink(Sink):
+    def __init__(self, settings):
+        self.settings = settings
+    def open(self, info, scene, folder):
+        return (BadPreparing if self.settings.where == "prepare" else BadCommitting)(self.settings)
+    def encode(self, batch):
+        return [0] * len(batch)
+
+class BadCommitting(Writer):
+    def __init__(self, settings):
+        self.settings = settings
+    def write(self, tiles, encoded):
+        pass
+    def fail(self):
+        if self.settings.how == "dies":
+            os._exit(9)
+        raise OutputError("no room left to write")
+    def commit(self):
+        self.fail()
+    def abort(self):
+        pass
+
+class BadPreparing(BadCommitting):
+    def prepare(self):
+        self.fail()
+
+@hookimpl
+def slideloom_sinks():
+    return [Phased, Bad]
+"""
+
+
+@pytest.fixture(autouse=True)
+def sinks(raw: Callable[..., None]) -> None:
+    raw("sinks_plugin", SINKS)
+
+
+def pipeline(*sinks: dict[str, str], **tables: object) -> Pipeline:
+    table = {
+        "slideloom": 1,
+        "tiles": {"size_px": 60, "size_um": 75},
+        "filter": [],
+        "sink": list(sinks) or [{"use": "phased"}],
+        **tables,
+    }
+    return pipeline_from_table(table, where="test")
+
+
+def redone(pipeline: Pipeline) -> Pipeline:
+    return attrs.evolve(pipeline, run=attrs.evolve(pipeline.run, redo=True))
+
+
+def run(pipeline: Pipeline, slide: Path, out: Path) -> SlideReport:
+    return whole_run(pipeline, slide, out).slides[0]
+
+
+def whole_run(pipeline: Pipeline, slide: Path, out: Path) -> RunReport:
+    return run_pipeline(pipeline, [slide], out)
+
+
+def files(out: Path) -> dict[str, bytes]:
+    """Everything but the run's own account."""
+    return {
+        path.relative_to(out).as_posix(): path.read_bytes()
+        for path in out.rglob("*")
+        if path.is_file()
+        and path.relative_to(out).parts[0] not in ("slideloom", "extraction_report.json", "errors.csv")
+    }
+
+
+@pytest.mark.parametrize("first", ["phased", "raw"])
+@pytest.mark.parametrize("where", ["prepare", "commit"])
+def test_a_slide_whose_second_sink_fails_leaves_nothing_of_the_first(
+    analytic: WriteSlide, tmp_path: Path, first: str, where: str
+) -> None:
+    report = run(pipeline({"use": first}, {"use": "bad", "where": where}), analytic(), tmp_path / "out")
+
+    assert (report.status, report.error) == ("failed", "no room left to write")
+    assert files(tmp_path / "out") == {}
+
+
+def test_an_earlier_result_is_back_when_its_redo_fails_at_the_end(analytic: WriteSlide, tmp_path: Path) -> None:
+    out, slide = tmp_path / "out", analytic()
+    run(pipeline(), slide, out)
+    before = files(out)
+
+    changed = {"tiles": {"size_px": 60, "size_um": 75, "stride_div": 2}}
+    report = run(redone(pipeline({"use": "phased"}, {"use": "bad"}, **changed)), slide, out)
+
+    assert report.status == "failed"
+    assert list(before) == ["phased/a.bin"]
+    assert files(out) == before
+    assert "is still there: phased/a.bin" in report.error
+
+
+def test_a_slide_whose_tile_table_cannot_be_written_leaves_nothing(analytic: WriteSlide, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    state = OutputFolder(out, LABEL).state
+    state.mkdir(parents=True)
+    (state / "tiles").write_text("in the way")
+
+    report = run(pipeline(), analytic(), out)
+
+    assert report.status == "failed"
+    assert files(out) == {}
+
+
+def test_a_slide_whose_report_cannot_be_written_leaves_nothing(analytic: WriteSlide, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    OutputFolder(out, LABEL).report("a").mkdir(parents=True)
+
+    report = run(pipeline(), analytic(), out)
+
+    assert report.status == "failed"
+    assert files(out) == {}
+    assert not OutputFolder(out, LABEL).tile_table("a").exists()
+
+
+def test_what_a_killed_run_named_before_its_report_is_made_again(analytic: WriteSlide, tmp_path: Path) -> None:
+    out, slide = tmp_path / "out", analytic()
+    dying = pipeline({"use": "phased"}, {"use": "bad", "how": "dies"}, run={"timeout_s": 600.0})
+    assert "died" in run(dying, slide, out).error
+    assert "phased/a.bin" in files(out)
+
+    report = run(redone(pipeline()), slide, out)
+
+    assert report.status == "done"
+    assert list(files(out)) == ["phased/a.bin"]
+    assert not OutputFolder(out, LABEL).publishing("a").exists()
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda path: path.write_bytes(b""), "phased/a.bin holds 0 bytes instead of"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-1]), "phased/a.bin holds"),
+        (Path.unlink, "phased/a.bin is gone"),
+    ],
+    ids=["emptied", "cut", "deleted"],
+)
+def test_an_output_that_is_no_longer_whole_is_made_again(
+    analytic: WriteSlide, tmp_path: Path, damage: Callable[[Path], object], said: str
+) -> None:
+    out, slide = tmp_path / "out", analytic()
+    run(pipeline(), slide, out)
+    whole = files(out)
+    damage(out / "phased" / "a.bin")
+
+    report = run(pipeline(), slide, out)
+
+    assert report.status == "done"
+    assert any(warning.startswith(f"made again: {said}") for warning in report.warnings)
+    assert files(out) == whole
+    assert run(pipeline(), slide, out).status == "skipped"
+
+
+def test_a_slide_whose_tile_table_is_gone_is_made_again(analytic: WriteSlide, tmp_path: Path) -> None:
+    out, slide = tmp_path / "out", analytic()
+    first = run(pipeline(), slide, out)
+    (out / first.tile_table).unlink()
+
+    assert run(pipeline(), slide, out).status == "done"
+    assert (out / first.tile_table).exists()
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '{"slide": "a", "status": "done", "planned": "many"}', '"text"', "null"])
+def test_a_report_that_is_none_is_named_and_its_slide_made_again(
+    analytic: WriteSlide, tmp_path: Path, text: str
+) -> None:
+    out, slide = tmp_path / "out", analytic()
+    run(pipeline({"use": "raw"}), slide, out)
+    OutputFolder(out, LABEL).report("a").write_text(text)
+
+    report = run(pipeline({"use": "raw"}), slide, out)
+
+    assert report.status == "done"
+    assert "made again: the report of an earlier run cannot be read" in report.warnings[-1]
+
+
+def test_a_report_that_names_files_outside_of_its_folder_is_not_believed(analytic: WriteSlide, tmp_path: Path) -> None:
+    out, slide = tmp_path / "out", analytic()
+    run(pipeline(), slide, out)
+    path = OutputFolder(out, LABEL).report("a")
+    table = json.loads(path.read_text())
+    path.write_text(json.dumps({**table, "outputs": ["../../../../etc/passwd"]}))
+    (out / "phased" / "a.bin").unlink()
+
+    assert run(pipeline(), slide, out).status == "done"
+
+
+@pytest.mark.parametrize("tiles", [{}, {"roi": []}], ids=["tiles", "no tiles"])
+def test_a_file_of_another_program_is_refused_by_name(
+    analytic: WriteSlide, tmp_path: Path, tiles: dict[str, object]
+) -> None:
+    out, slide = tmp_path / "out", analytic(**({"width": 100, "height": 100} if tiles else {}))
+    (out / "phased").mkdir(parents=True)
+    (out / "phased" / "a.bin").write_bytes(b"of another program")
+
+    for _ in range(2):  # the report of the refusal is no proof
+        report = run(pipeline(), slide, out)
+        assert report.status == "failed"
+        assert "phased/a.bin: no slideloom report names it" in report.error.replace("\\", "/")
+        assert "--redo" in report.error
+        assert report.foreign == ("phased/a.bin",)
+        assert files(out) == {"phased/a.bin": b"of another program"}
+
+
+def test_a_redo_moves_a_file_of_another_program_aside_and_says_so(analytic: WriteSlide, tmp_path: Path) -> None:
+    out, slide = tmp_path / "out", analytic()
+    (out / "phased").mkdir(parents=True)
+    (out / "phased" / "a.bin").write_bytes(b"of another program")
+
+    report = run(redone(pipeline()), slide, out)
+
+    (aside,) = (name for name in files(out) if ".foreign-" in name)
+    assert report.status == "done"
+    assert files(out)[aside] == b"of another program"
+    assert any(aside.removeprefix("phased/") in warning for warning in report.warnings)
+    assert run(pipeline(), slide, out).status == "skipped"
+
+
+def test_a_failed_redo_leaves_the_file_of_another_program_where_it_was(analytic: WriteSlide, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (out / "phased").mkdir(parents=True)
+    (out / "phased" / "a.bin").write_bytes(b"of another program")
+
+    report = run(redone(pipeline({"use": "phased"}, {"use": "bad"})), analytic(), out)
+
+    assert report.status == "failed"
+    assert files(out) == {"phased/a.bin": b"of another program"}
+
+
+def test_what_took_the_place_of_an_output_is_not_lost_when_the_slide_is_made_again(
+    analytic: WriteSlide, tmp_path: Path
+) -> None:
+    out, slide = tmp_path / "out", analytic()
+    run(pipeline(), slide, out)
+    (out / "phased" / "a.bin").write_bytes(b"written over by somebody")
+
+    assert run(pipeline(), slide, out).status == "done"
+
+    (aside,) = (name for name in files(out) if ".damaged-" in name)
+    assert files(out)[aside] == b"written over by somebody"
+
+
+def test_outputs_of_sinks_that_a_redo_leaves_out_stay_and_are_named(analytic: WriteSlide, tmp_path: Path) -> None:
+    out, slide = tmp_path / "out", analytic()
+    run(pipeline({"use": "phased"}, {"use": "raw"}), slide, out)
+
+    report = run(redone(pipeline({"use": "raw"})), slide, out)
+
+    assert report.outputs == ("raw/a.raw",)
+    assert list(report.left) == ["phased/a.bin"]
+    assert any("still there: phased/a.bin" in warning for warning in report.warnings)
+    # And are still known to be ours.
+    assert run(redone(pipeline()), slide, out).status == "done"
+
+
+def test_a_slide_with_unreadable_tiles_is_tried_again(analytic: WriteSlide, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    damaged = analytic(damaged=[Box(1500, 320, 10, 10)])
+    first = run(pipeline(), damaged, out)
+
+    again = run(pipeline(), damaged, out)
+
+    assert (first.status, first.unreadable) == ("done", 1)
+    assert (again.status, again.unreadable) == ("done", 1)
+    assert "made again: tiles unreadable in the run before: 1" in again.warnings
+    assert not whole_run(pipeline(), damaged, out).failed
+
+    repaired = run(pipeline(), analytic(), out)
+    assert (repaired.status, repaired.unreadable) == ("done", 0)
+
+
+def test_a_slide_of_which_no_tile_can_be_read_fails(analytic: WriteSlide, tmp_path: Path) -> None:
+    report = run(pipeline(), analytic(damaged=[Box(0, 0, 2200, 1800)]), tmp_path / "out")
+
+    assert report.status == "failed"
+    assert "a: none of the 168 tiles tried could be read" in report.error
+    assert files(tmp_path / "out") == {}
+
+
+def test_files_of_others_that_have_the_names_of_a_runs_own_files_are_moved_aside(
+    analytic: WriteSlide, tmp_path: Path
+) -> None:
+    out, slide = tmp_path / "out", analytic()
+    out.mkdir()
+    names = {"errors.csv": "of another program", "extraction_report.json": "[1]"}
+    for name, text in names.items():
+        (out / name).write_text(text)
+
+    run(pipeline(), slide, out)
+    run(pipeline({"use": "raw"}, {"use": "bad"}, tiles={"size_px": 30, "size_um": 75}), slide, out)
+    run(pipeline(), slide, out)
+
+    asides = {path.name.partition(".foreign-")[0]: path.read_text() for path in out.glob("*.foreign-*")}
+    assert asides == names
+
+
+def test_lines_of_other_slides_stay_in_the_list_of_blurred_ones(analytic: WriteSlide, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "high_blur_burden.txt").write_text("a,0.3000\nother,0.2000\n")
+
+    run(pipeline(), analytic(), out)
+
+    assert (out / "high_blur_burden.txt").read_text() == "other,0.2000\n"

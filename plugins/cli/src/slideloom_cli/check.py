@@ -1,0 +1,112 @@
+"""`slideloom check`: every mistake in a pipeline file, or everything that is not whole in an output folder."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from slideloom.base.errors import ConfigError, PluginError, SlideloomError
+from slideloom.extraction.finished import damage_of, damage_within, interrupted, reports_in
+from slideloom.extraction.output_folder import OutputFolder
+from slideloom.pipeline.file import load_pipeline
+from slideloom.plugins.discovery import registry
+from slideloom.steps.reports import SlideReport
+from slideloom.steps.store import TileStores
+
+
+def configure_check(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `slideloom check`."""
+    parser.add_argument("checked", type=Path, metavar="PIPELINE.toml|OUT", help="a pipeline file, or an output folder")
+    parser.add_argument(
+        "--deep", action="store_true", help="of an output folder: also read everything (records, CRCs, checksums)"
+    )
+
+
+def run_check(chosen: argparse.Namespace) -> int:
+    """Check a pipeline file or an output folder."""
+    if chosen.checked.is_dir():
+        return _check_outputs(chosen.checked, deep=chosen.deep)
+    if chosen.deep:
+        raise ConfigError(f"{chosen.checked}: --deep goes with an output folder")
+    return _check_pipeline(chosen.checked)
+
+
+def _check_pipeline(path: Path) -> int:
+    """Find every mistake in a pipeline file, and count its slides."""
+    from slideloom.running.find_slides import slides_of
+    from slideloom.running.run import check_mpp_file
+
+    pipeline = load_pipeline(path)
+    check_mpp_file(pipeline)
+    slides = slides_of(pipeline, path.parent)
+    steps = [use.step.name for use in pipeline.qc] + [step.name for step in pipeline.filters]
+    count = f"{len(slides)} slide{'' if len(slides) == 1 else 's'}"
+    print(f"{path}: correct; {count}; {pipeline.tiles.label}; steps: {', '.join(steps) or 'none'}")
+    return 0
+
+
+def _check_outputs(out: Path, *, deep: bool) -> int:
+    """Name what is not whole in an output folder; 1 if anything is not."""
+    folders = [OutputFolder(out, path.name) for path in sorted((out / "slideloom").glob("*")) if path.is_dir()]
+    stores = _stores() if deep else None
+    slides = tiles = problems = 0
+    for folder in folders:
+        for path, report in reports_in(folder):
+            slides += 1
+            if isinstance(report, SlideReport) and report.status != "failed":
+                tiles += report.written
+                if report.unreadable:
+                    print(f"{folder.label} {path.stem}: note: {report.unreadable} tiles were unreadable in the slide")
+            for problem in _problems(folder, path.stem, report, stores, deep=deep):
+                problems += 1
+                print(f"{folder.label} {path.stem}: {problem}", file=sys.stderr)
+    if not slides:
+        raise ConfigError(f"{out}: no run has finished a slide here, there is nothing to check")
+    found = "whole" if not problems else f"{problems} problem{'' if problems == 1 else 's'}; run again to repair"
+    print(f"{out}: {slides} slide{'' if slides == 1 else 's'}, {tiles} tiles: {found}")
+    return 1 if problems else 0
+
+
+def _stores() -> TileStores | None:
+    try:
+        stores: TileStores = registry().find("store", registry().default("store"))().build()
+    except PluginError as error:  # checksums are compared all the same
+        print(f"records are not read one by one: {error}", file=sys.stderr)
+        return None
+    return stores
+
+
+def _problems(
+    folder: OutputFolder, slide: str, report: SlideReport | SlideloomError, stores: TileStores | None, *, deep: bool
+) -> Iterator[str]:
+    if interrupted(folder, slide) is not None:
+        yield "a run ended while its files got their names"
+        return
+    if isinstance(report, SlideloomError):
+        yield str(report)
+        return
+    if report.status == "failed":
+        yield f"failed: {report.error}"
+        return
+    damage = damage_of(folder.root, report)
+    yield from damage
+    if not deep or damage:
+        return
+    yield from damage_within(folder.root, report)
+    if stores is not None:
+        yield from _damaged_tiles(folder, report, stores)
+
+
+def _damaged_tiles(folder: OutputFolder, report: SlideReport, stores: TileStores) -> Iterator[str]:
+    for output in report.outputs:
+        if not output.endswith(stores.suffix):
+            continue
+        try:
+            found = stores.verify(folder.root / output)
+        except SlideloomError as error:
+            yield str(error)
+            continue
+        if found != report.written:
+            yield f"{output} holds {found} tiles instead of {report.written}"

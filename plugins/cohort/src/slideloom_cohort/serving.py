@@ -1,0 +1,108 @@
+"""Which TFRecords are served: those that reports vouch for, and those of other programs.
+
+A slide's file is served if the slide's report says that it is done and names the file with the size it has; or if no
+run of slideloom in that folder ever got to this slide, so that another program made it; or if its report says that the
+file is another program's, which a run has refused to replace. Nothing else is: not what a failed or interrupted run
+left, and not a file that was emptied or cut. Where `manifest.json` counts the tiles of another program's file, they
+must be there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from slideloom.base.errors import SlideloomError
+from slideloom.base.files import FileState
+from slideloom.extraction.finished import difference, interrupted
+from slideloom.extraction.output_folder import OutputFolder
+from slideloom.steps.reports import SlideReport
+
+
+@lru_cache(maxsize=20_000)
+def _report(state: FileState) -> SlideReport | SlideloomError | None:
+    try:
+        return SlideReport.load(state.path)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError) as error:
+        return SlideloomError(f"its report cannot be read ({error})")
+
+
+def report_of(folder: OutputFolder, slide: str) -> SlideReport | SlideloomError | None:
+    """The slide's report, None if there is none, or why it cannot be read; remembered until it is written again."""
+    return _report(FileState.of(folder.report(slide)))
+
+
+def record_problem(folder: OutputFolder, slide: str, path: Path, counts: Mapping[str, int]) -> str:
+    """Why the slide's file of stored tiles is not served; "" if it is, or if none was to be made.
+
+    Args:
+        folder: the output folder, for one tile size.
+        slide: name.
+        path: of the file, whether it is there or not.
+        counts: tiles by slide, as `counted_in` gives them.
+    """
+    name, is_there = folder.relative(path), path.exists()
+    unfinished = interrupted(folder, slide)
+    if unfinished is not None and (is_there or name in unfinished):
+        return "a run ended while it got its name"
+    report = report_of(folder, slide)
+    if report is None or (isinstance(report, SlideReport) and name in report.foreign):
+        return _problem_of_other(path, counts.get(slide))
+    if isinstance(report, SlideloomError):
+        return str(report) if is_there else ""
+    if report.status == "failed":
+        return f"its last run failed: {report.error}" if is_there else ""
+    if name in report.outputs:
+        return difference(folder.root, name, report.sizes.get(name))
+    return f"{name} is not named by its report, which is of a later run" if is_there else ""
+
+
+def table_problem(folder: OutputFolder, slide: str) -> str:
+    """Why the slide's tile table cannot be used; "" if it can, or if there is none."""
+    report = report_of(folder, slide)
+    if not isinstance(report, SlideReport):
+        return ""
+    if report.status == "failed":
+        return f"its last run failed: {report.error}" if folder.tile_table(slide).exists() else ""
+    if not report.tile_table:
+        return ""
+    return difference(folder.root, report.tile_table, report.sizes.get(report.tile_table))
+
+
+def counted_in(folder: Path) -> dict[str, int]:
+    """Tiles by slide, as `manifest.json` in a folder of TFRecords counts them; nothing where it cannot be read."""
+    try:
+        table: Any = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        return {
+            Path(name).name.removesuffix(".tfrecords"): int(entry["total"])
+            for name, entry in table.items()
+            if "/" not in name.replace("\\", "/") and name.endswith(".tfrecords")
+        }
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return {}
+
+
+def _problem_of_other(path: Path, wanted: int | None) -> str:
+    if not wanted:
+        return ""
+    if not path.exists():
+        return f"{path.name} is gone, and manifest.json counts {wanted} tiles in it"
+    found = _count(FileState.of(path))
+    if isinstance(found, str):
+        return found
+    return "" if found == wanted else f"{path.name} holds {found} tiles, and manifest.json counts {wanted}"
+
+
+@lru_cache(maxsize=20_000)
+def _count(state: FileState) -> int | str:
+    from slideloom_cohort.stored import tile_stores
+
+    try:
+        return len(tile_stores().open(state.path))
+    except SlideloomError as error:
+        return str(error)
