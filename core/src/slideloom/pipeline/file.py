@@ -1,4 +1,4 @@
-"""Pipeline files: strict reading of TOML tables into a `Pipeline`, with every mistake reported at once."""
+"""Pipeline files: reads TOML tables strictly into a `Pipeline`, and reports every mistake at once."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _TABLES = ("slideloom", "slides", "tiles", "roi", "qc", "filter", "normalizer", 
 
 
 def load_pipeline(path: Path, *, plugins: Registry | None = None) -> Pipeline:
-    """The pipeline that a TOML file describes; relative paths start from the file's folder.
+    """The pipeline that a TOML file describes; relative paths are relative to the file's folder.
 
     Raises:
-        ConfigError: the file cannot be read or has mistakes; all of them are in the message, one line each.
+        ConfigError: the file cannot be read or has mistakes; the message lists all of them, one per line.
     """
     try:
         with path.open("rb") as file:
@@ -38,19 +38,19 @@ def load_pipeline(path: Path, *, plugins: Registry | None = None) -> Pipeline:
 def pipeline_from_table(
     table: Mapping[str, Any], *, where: str, base: Path | None = None, plugins: Registry | None = None
 ) -> Pipeline:
-    """The pipeline that a table in the layout of a pipeline file describes.
+    """The pipeline described by a table with the layout of a pipeline file.
 
-    Without a `filter` table the default tile filter is on; `filter = []` turns it off. Without a `sink` table tiles go
-    to the default sink. Plugins offer both (`slideloom_defaults`).
+    Without a `filter` table, the default tile filter is on; `filter = []` turns it off. Without a `sink` table, tiles
+    go to the default sink. Plugins offer both (`slideloom_defaults`).
 
     Args:
-        table: as TOML gives it.
+        table: as parsed from TOML.
         where: the file to name in messages.
-        base: the folder that relative paths start from.
-        plugins: where steps are found.
+        base: the folder to which relative paths are relative.
+        plugins: where steps are looked up.
 
     Raises:
-        ConfigError: with every mistake, one line each.
+        ConfigError: with every mistake, one per line.
     """
     reader = _TableReader(where, base, plugins or registry())
     pipeline = reader.read(table)
@@ -60,7 +60,7 @@ def pipeline_from_table(
 
 
 class _TableReader:
-    """Reads the tables one after the other and collects mistakes."""
+    """Reads the tables one by one and collects mistakes."""
 
     def __init__(self, where: str, base: Path | None, plugins: Registry) -> None:
         self.mistakes: list[str] = []
@@ -105,7 +105,7 @@ class _TableReader:
         self.mistakes.append(f"{self._where}: {text}")
 
     def _list(self, table: Mapping[str, Any], key: str, default: str | None = None) -> list[Mapping[str, Any]]:
-        """The entries of a list of tables; where there is none, the step that plugins offer as the default."""
+        """The entries of a list of tables; if there is none, the step that plugins offer as the default."""
         if key not in table:
             return [] if default is None else self._default(default)
         entries = table[key]
@@ -143,7 +143,7 @@ class _TableReader:
         return self._options(cls, options, f"{where} {table['use']}")
 
     def _use(self, cls: type[T], member: str, kind: str, table: Mapping[str, Any]) -> T | None:
-        """A step with the core's own keys beside the step's options in one table."""
+        """A step whose table holds the core's own keys beside the step's options."""
         own = [key for key in options_of(cls) if key != member]
         mine = {key: value for key, value in table.items() if key in own}
         step = self._step(kind, {key: value for key, value in table.items() if key not in own})

@@ -1,4 +1,4 @@
-"""Errors of a step, as errors that name step, plugin and slide."""
+"""Turns errors in a step into errors that name step, plugin and slide."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from slideloom.settings.options import Settings
 
 @contextmanager
 def blaming(step: Settings[Any], kind: str, slide: str) -> Iterator[None]:
-    """Within it, an error that is not ours becomes a `PluginError` that names step, plugin and slide."""
+    """Context in which an error that is not ours becomes a `PluginError` that names step, plugin and slide."""
     try:
         yield
     except SlideloomError:

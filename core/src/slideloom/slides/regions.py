@@ -1,4 +1,4 @@
-"""Regions of interest as values: what a ROI source delivers."""
+"""Regions of interest as values, as an ROI source delivers them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Regions:
 
     Attributes:
         items: the regions.
-        notes: what was repaired, converted or left out on reading, one sentence each; they go to the report.
+        notes: what was repaired, converted or left out while reading, one sentence each; for the report.
         source: the file they came from, as text.
     """
 

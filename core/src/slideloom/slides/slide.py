@@ -1,4 +1,4 @@
-"""The slide model: what a reader delivers, and how the core maps level-0 boxes to pixels."""
+"""The slide model: what a reader delivers, and how the core turns level-0 boxes into pixels."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from slideloom.base.geometry import Box, Point, Rgb, Size
 from slideloom.pixels.mosaic import Mosaic
 from slideloom.pixels.resampling import resample
 
-# One read of a level never asks for more than this, so that a slide without a pyramid fits in memory.
+# A single read is never larger than this, so that a slide without a pyramid fits in memory.
 MAX_READ_PX = 4096 * 4096
-# A level this much coarser than wanted is still used: scanners write 4.0003 where they mean 4.
+# A level up to this much coarser than requested is still used: scanners write 4.0003 when they mean 4.
 LEVEL_TOLERANCE = 0.01
 
 
@@ -59,7 +59,7 @@ class Resolution:
 
 @frozen
 class SlideInfo:
-    """What is known of a slide without reading pixels.
+    """Everything known about a slide without reading pixels.
 
     Attributes:
         path: the file.
@@ -71,8 +71,8 @@ class SlideInfo:
         objective_power: such as 20.0, or None.
         bounds: the scanned area in level-0 pixels, or None if it is the whole slide.
         vendor: as the reader names it, such as "aperio", or "".
-        background: colour (R, G, B) of places without an image.
-        properties: everything else the file says, as text.
+        background: colour (R, G, B) where there is no image.
+        properties: all other properties of the file, as text.
     """
 
     path: Path
@@ -113,10 +113,10 @@ def slide_name(path: Path) -> str:
 
 
 def levels_from_sizes(sizes: Sequence[Size]) -> tuple[Level, ...]:
-    """Levels whose downsample is the whole number the scanner meant, where rounding explains the stored size.
+    """Levels whose downsample is a whole number if rounding explains their stored size.
 
-    A level of 1009 pixels under a slide of 4035 is downsampled by 4, not by 3.999: taking the quotient would
-    shift the far side of the slide by up to a pixel.
+    A level of 1009 pixels of a slide of 4035 is downsampled by 4, not by 3.999: the quotient would shift the far side
+    of the slide by up to a pixel.
     """
 
     def meant(full: int, small: int) -> float:
@@ -129,9 +129,9 @@ def levels_from_sizes(sizes: Sequence[Size]) -> tuple[Level, ...]:
 
 
 class Slide(ABC):
-    """One open slide. Made by `Reader.open`; a subclass sets `info` and implements `read`.
+    """An open slide. Made by `Reader.open`; a subclass sets `info` and implements `read`.
 
-    `read` may be called from several threads at once, unless `thread_safe` is False: then the core holds a lock.
+    `read` may be called from several threads at once. If `thread_safe` is False, the core holds a lock instead.
     """
 
     thread_safe: ClassVar[bool] = True
@@ -155,9 +155,9 @@ class Slide(ABC):
         """
 
     def read_many(self, origins: Sequence[Point], level: int, size: Size) -> list[Rgb | SlideError]:
-        """`read` for many places; a place that cannot be read gives its error instead of pixels.
+        """`read` at many origins; if one cannot be read, its error is returned instead of pixels.
 
-        A reader that can share work between neighbours overrides this. Results may be views; nobody writes to them.
+        A reader that can share work between neighbours overrides this. Results may be read-only views.
         """
         results: list[Rgb | SlideError] = []
         for origin in origins:
@@ -168,19 +168,19 @@ class Slide(ABC):
         return results
 
     def read_each(self, origins: Sequence[Point], level: int, size: Size) -> Iterator[Rgb | Mosaic | SlideError]:
-        """`read_many`, one place after another: an image may be overwritten when the next one is asked for.
+        """`read_many`, one result at a time: an image may be overwritten when the next one is requested.
 
-        A reader that can use one piece of memory for all of them overrides this, or one that has tiles of one size:
-        it may give a `Mosaic`, whose window is what was asked for, and spare the copy.
+        A reader overrides this if it can reuse the same memory for all images. A reader whose tiles have one size may
+        return a `Mosaic` whose window is the requested area, which saves a copy.
         """
         yield from self.read_many(origins, level, size)
 
     def resample(self, rgb: Rgb, *, box: Box, size: Size) -> Rgb:
-        """`slideloom.pixels.resampling.resample`; readers with a native image library give its faster equal."""
+        """`slideloom.pixels.resampling.resample`; readers with a native image library return a faster equivalent."""
         return resample(rgb, box=box, size=size)
 
     def resample_into(self, source: Rgb | Mosaic, *, box: Box, out: Rgb) -> None:
-        """`resample` of an image, or of the window of a mosaic, to the size of `out`, and into it."""
+        """Resample an image, or the window of a mosaic, into `out` and to its size."""
         rgb = source.image() if isinstance(source, Mosaic) else source
         out[...] = self.resample(rgb, box=box, size=Size(out.shape[1], out.shape[0]))
 
@@ -201,7 +201,7 @@ class Slide(ABC):
         Args:
             box: in level-0 pixels; may reach outside the slide, which is `info.background` there.
             size: of the result in pixels.
-            level: the level to read; by default the coarsest that need not be enlarged.
+            level: the level to read; by default the coarsest that does not have to be enlarged.
 
         Returns:
             (size.height, size.width, 3) uint8.
@@ -247,27 +247,27 @@ class Slide(ABC):
         return results
 
     def try_read_boxes(self, boxes: Sequence[Box], size: Size, *, level: int) -> list[Rgb | SlideError]:
-        """`read_boxes`, where a box that cannot be read gives its error. All boxes have the same width and height."""
+        """`read_boxes`, but returns the error of an unreadable box. All boxes have the same width and height."""
         images = [np.empty((size.height, size.width, 3), np.uint8) for _ in boxes]
         errors = self.read_into(boxes, images, level=level)
         return [image if error is None else error for image, error in zip(images, errors, strict=True)]
 
     def read_into(self, boxes: Sequence[Box], images: Sequence[Rgb], *, level: int) -> list[SlideError | None]:
-        """`try_read_boxes` into memory that is there already.
+        """`try_read_boxes` into existing memory.
 
         Args:
             boxes: in level-0 pixels, all of the same width and height.
-            images: as many, each (h, w, 3) uint8 of one size; written to.
+            images: one per box, each (h, w, 3) uint8, all of one size; written to.
             level: the level to read.
 
         Returns:
-            For each box None, or why it cannot be read; its image is then left as it was, or half-written.
+            For each box None, or the error; its image is then unchanged or half-written.
         """
         if not boxes:
             return []
         stored = self.info.levels[level]
         here = [box.scaled(x=1 / stored.downsample_x, y=1 / stored.downsample_y) for box in boxes]
-        # Edges within 1e-6 of a whole pixel are on it: the quotient of two floats is not to cost a column.
+        # Edges within 1e-6 of a whole pixel count as on it: rounding of a quotient must not add a column.
         origins = [Point(floor(box.x + 1e-6), floor(box.y + 1e-6)) for box in here]
         reach = Size(
             max(ceil(box.right - 1e-6) - origin.x for box, origin in zip(here, origins, strict=True)),
@@ -284,7 +284,7 @@ class Slide(ABC):
         return errors
 
     def _checked(self, origins: Sequence[Point], level: int, size: Size) -> Iterator[Rgb | Mosaic | SlideError]:
-        """`read_each`, where a reader that breaks its contract is named."""
+        """`read_each`, with an error that names a reader which breaks its contract."""
         who, slide = f"reader '{self.info.reader}'", self.info.name
         shape, count = (size.height, size.width, 3), 0
         try:
@@ -310,11 +310,11 @@ class Slide(ABC):
             raise PluginError(f"{who} broke its contract on slide {slide}: {wanted}")
 
     def thumbnail(self, *, max_px: int | None = None, mpp: float | None = None) -> Rgb:
-        """The whole slide, small.
+        """The whole slide at low resolution.
 
         Args:
-            max_px: width and height at most; or
-            mpp: the resolution wanted, in microns per pixel, if the slide's own is known.
+            max_px: largest width and height; or
+            mpp: the resolution in microns per pixel, if the slide's own is known.
 
         Returns:
             (h, w, 3) uint8, at least 1 x 1 and never larger than level 0.
@@ -331,5 +331,5 @@ class Slide(ABC):
         return self.read_at(self.info.box, Size(width, height))
 
     def use_mpp(self, mpp: Resolution) -> None:
-        """Take `mpp` as the slide's resolution from now on."""
+        """Use `mpp` as the slide's resolution from now on."""
         self.info = evolve(self.info, mpp=mpp)

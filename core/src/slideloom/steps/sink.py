@@ -11,11 +11,11 @@ from slideloom.slides.slide import SlideInfo
 from slideloom.slides.tiles import TileBatch, Tiles
 from slideloom.steps.scene import Scene
 
-Encoded = tuple[bytes, ...]  # per tile, whatever the sink's writer expects
+Encoded = tuple[bytes, ...]  # per tile, in whatever form the sink's writer expects
 
 
 class Writer(ABC):
-    """Writes the tiles of one slide. Used by one thread; nothing appears under a final name before `commit`."""
+    """Writes the tiles of one slide. Used by one thread; no file gets its final name before `commit`."""
 
     @abstractmethod
     def write(self, tiles: Tiles, encoded: Sequence[Any]) -> None:
@@ -23,16 +23,16 @@ class Writer(ABC):
 
         Args:
             tiles: B tiles.
-            encoded: B values of `Sink.encode`.
+            encoded: B values from `Sink.encode`.
         """
 
     @abstractmethod
     def commit(self) -> Sequence[Path]:
-        """Finish and rename to the final names. Returns the files or folders made; none if no tile was written."""
+        """Finish, and give files their final names. Returns the files or folders made; none if no tile was written."""
 
     @abstractmethod
     def abort(self) -> None:
-        """Remove everything unfinished. Called instead of `commit` after an error; must not raise for missing files."""
+        """Remove unfinished files. Called instead of `commit` after an error; must not raise if files are missing."""
 
 
 class Sink(ABC):
