@@ -21,12 +21,12 @@ COLUMNS = (
 def write_tables(cohort: Cohort, *, stamp: str) -> list[Path]:
     """Write both tables next to the slides' TFRecords, or in the output folder if there are none.
 
-    In `extraction_report.csv` the rows of this run come first, then earlier rows of other slides. The last column
-    keeps its name for programs that expect it and holds `slideloom <version>`.
+    In `extraction_report.csv`, the rows of this run come first, then earlier rows of other slides. The last column
+    keeps its name for programs that expect it, and contains `slideloom <version>`.
 
     Args:
         cohort: a run.
-        stamp: of the time, as in the PDF's name.
+        stamp: time stamp, as in the PDF's name.
 
     Returns:
         The files written.
@@ -56,7 +56,7 @@ def _by_folder(cohort: Cohort) -> dict[Path, list[SlideReport]]:
         for output in slide.outputs
         if output.endswith(".tfrecords")
     }
-    # A slide without a single tile has no file; it belongs where the others are.
+    # A slide without a single tile has no file; its row belongs with the others.
     usual = next(iter(records.values()), cohort.out)
     folders: dict[Path, list[SlideReport]] = {}
     for slide in cohort.finished:
@@ -90,16 +90,16 @@ def _row(cohort: Cohort, slide: SlideReport) -> dict[str, Any]:
 
 
 def _earlier(path: Path, replaced: set[str]) -> list[dict[str, str]]:
-    """Rows of other slides; the file may have been saved by a spreadsheet program since.
+    """Rows of other slides; a spreadsheet program may have saved the file in the meantime.
 
     Raises:
-        OutputError: there is another table under its name.
+        OutputError: there is a different table with this name.
     """
     if not path.is_file() or not path.stat().st_size:
         return []
     with open_table(path, fits=lambda header: "slide" in header, error=OutputError) as table:
         if "slide" not in table.header:
-            raise table.mistake("is no earlier table of this kind; move it away, or write to another folder")
+            raise table.mistake("is not an earlier table of this kind; move it away, or write to another folder")
         found = [dict(zip(table.header, map(unguarded, cells), strict=True)) for _, cells in table.rows()]
     rows = [{name: row.get(name, "") for name in COLUMNS} for row in found]
     return [row for row in rows if row["slide"] not in replaced]
