@@ -1,4 +1,4 @@
-"""The sink that stores where the tiles of a slide are, and their pixels if wanted."""
+"""The sink that stores the coordinates of a slide's tiles and, optionally, their pixels."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ class HDF5Sink(Sink):
         )
 
     def encode(self, batch: TileBatch) -> Sequence[Rgb | None]:
-        """The tiles' pixels as they are, or nothing where only places are stored."""
+        """The tiles' pixels unchanged, or nothing if only coordinates are stored."""
         return list(batch.rgb) if self._settings.images else [None] * len(batch)
 
 
 class HDF5Writer(Writer):
-    """Collects places, and writes pixels as they come; `commit` adds the places and names the file."""
+    """Collects coordinates and writes pixels as they come; `commit` adds the coordinates and names the file."""
 
     def __init__(self, path: Path, *, attributes: Mapping[str, Attribute], tile_px: int | None) -> None:
         self._path = path
@@ -77,7 +77,7 @@ class HDF5Writer(Writer):
                 self._images.attrs["wsi_name"] = attributes["name"]
 
     def write(self, tiles: Tiles, encoded: Sequence[Rgb | None]) -> None:
-        """Remember places; store pixels."""
+        """Collect coordinates; store pixels."""
         self._coords.append(np.stack((tiles.x, tiles.y), axis=1))
         if self._images is None or self._stream is None:
             return
@@ -88,9 +88,9 @@ class HDF5Writer(Writer):
                 self._stream.check()
 
     def commit(self) -> Sequence[Path]:
-        """Store the places, make the file durable and give it its name.
+        """Store the coordinates, make the file durable and give it its name.
 
-        Where no tile was written, the file of an earlier run is removed as well.
+        If no tile was written, the file of an earlier run is removed as well.
         """
         try:
             with storing_in(self._path.parent):
@@ -122,6 +122,6 @@ class HDF5Writer(Writer):
 
     def abort(self) -> None:
         """Remove the unfinished file."""
-        with suppress(OSError):  # what is closed here is thrown away, so a full disk is no matter
+        with suppress(OSError):  # the file is discarded, so a full disk does not matter here
             self._close()
         discard_path(self._partial)

@@ -1,4 +1,4 @@
-"""Pixels of a slide at the model's resolution, and which of them a region covers."""
+"""The pixel grid of a slide at the model's resolution, and which pixels a region covers."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Edges = NDArray[np.float64]  # (E, 4): x0, y0, x1, y1 of every edge of every rin
 
 @frozen
 class Grid:
-    """The whole slide in a whole number of model pixels.
+    """The grid of a whole number of model pixels over a slide.
 
     Attributes:
         size: in model pixels.
-        scale_x, scale_y: level-0 pixels per model pixel: the wanted ones, but for half a model pixel per slide side.
+        scale_x, scale_y: level-0 pixels per model pixel; along a side of the slide, at most half a model pixel off.
         um2: area of a model pixel in square microns.
     """
 
@@ -58,18 +58,18 @@ def edges_of(shape: Polygon | MultiPolygon, *, scale_x: float, scale_y: float) -
 
 
 def fill(edges: Edges, *, x: float, y: float, size: Size) -> Mask:
-    """Which pixel centres lie inside the rings, by the even-odd rule, so that holes stay open.
+    """Which pixel centres are inside the rings, by the even-odd rule, so that holes remain.
 
     Args:
         edges: of one valid shape.
-        x, y: of the mask's top left, in the units of the edges.
+        x, y: top left of the mask, in the units of the edges.
         size: of the mask; its pixels are 1 wide.
 
     Returns:
         (size.height, size.width) bool.
     """
     x0, y0, x1, y1 = (edges - (x, y, x, y)).T
-    # An edge crosses the centre lines r + 0.5 of the rows from `first` up to but without `last`.
+    # An edge crosses the centre lines r + 0.5 of the rows from `first` up to, but not including, `last`.
     first = np.clip(np.ceil(np.minimum(y0, y1) - 0.5), 0, size.height).astype(np.int64)
     last = np.clip(np.ceil(np.maximum(y0, y1) - 0.5), 0, size.height).astype(np.int64)
     count = last - first

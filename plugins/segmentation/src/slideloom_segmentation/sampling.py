@@ -1,4 +1,4 @@
-"""Patches with their labels out of slides with regions: random ones to train on, fixed ones to validate with."""
+"""Patches with labels from slides with regions: random ones for training, fixed ones for validation."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from slideloom_segmentation.raster import Edges, Grid, edges_of, fill
 from slideloom_segmentation.settings import SegmentConfig
 
 LabelMap = NDArray[np.uint8]  # (H, W), class numbers
-_CELL = 8  # side of the coarse cells in which classes are looked up, in model pixels
+_CELL = 8  # side of the coarse cells used to look up classes, in model pixels
 
 
 @frozen
 class Window:
-    """Model pixels from x0, y0 up to but without x1, y1."""
+    """Model pixels from x0, y0 up to, but not including, x1, y1."""
 
     x0: int
     y0: int
@@ -29,13 +29,13 @@ class Window:
 
 @frozen(eq=False)
 class Plot:
-    """One slide, or one part of it, as a source of patches.
+    """A slide, or a part of it, as a source of patches.
 
     Attributes:
         slide: open.
         grid: of the slide at the model's resolution.
-        outlines: class number and edges of each region in model pixels; later ones lie on top.
-        window: where patches may lie.
+        outlines: class number and edges of each region in model pixels; later ones are on top.
+        window: the area in which patches may be.
         cells: per class number, (N, 2) x and y of the coarse cells with that class near the regions.
         picture: the slide at the model's resolution, or None if it is read patch by patch.
     """
@@ -52,7 +52,7 @@ class Plot:
         """All of a slide; it is read patch by patch.
 
         Raises:
-            ConfigError: no region of the slide is of use.
+            ConfigError: the slide has no usable region.
         """
         grid = Grid.of(slide.info, config.mpp)
         outlines = []
@@ -96,7 +96,7 @@ class Plot:
         return self.picture[y : y + side, x : x + side], labels
 
     def random_place(self, side: int, random: np.random.Generator) -> tuple[int, int]:
-        """Top left of a patch that holds a class chosen with equal chances; within the window if it fits."""
+        """Top left of a patch that contains a class, each with equal probability; within the window if it fits."""
         places = self.cells[int(random.choice(sorted(self.cells)))]
         x, y = places[random.integers(len(places))] * _CELL + _CELL // 2 - random.integers(0, side, 2)
         window = self.window
@@ -106,7 +106,7 @@ class Plot:
         )
 
     def fixed_places(self, side: int) -> list[tuple[int, int]]:
-        """Patches side by side over the window, those with a cell near the regions."""
+        """Adjacent patches over the window that have a cell near the regions."""
         window = self.window
         near = np.concatenate(list(self.cells.values())) * _CELL
         taken = {(int(x - window.x0) // side, int(y - window.y0) // side) for x, y in near}
@@ -114,7 +114,7 @@ class Plot:
 
 
 def _cells(outlines: Sequence[tuple[int, Edges]], window: Window, *, margin: int) -> dict[int, NDArray[np.int64]]:
-    """Per class, the coarse cells whose centre has it, within `margin` of any region's bounding box."""
+    """Per class, the coarse cells whose centre is in it, within `margin` of any region's bounding box."""
     size = Size(-(-window.x1 // _CELL), -(-window.y1 // _CELL))
     classes = np.zeros((size.height, size.width), np.uint8)
     near = np.zeros(classes.shape, bool)
@@ -139,7 +139,7 @@ def _cells(outlines: Sequence[tuple[int, Edges]], window: Window, *, margin: int
 
 @frozen
 class Split:
-    """What to train on and what to validate with; `text` says how they were told apart."""
+    """What to train on and what to validate on; `text` says how they were split."""
 
     train: tuple[Plot, ...]
     validation: tuple[Plot, ...]
@@ -147,10 +147,10 @@ class Split:
 
 
 def split(plots: Sequence[Plot], config: SegmentConfig) -> Split:
-    """Plots for training and validation: by slide, or of a single slide its two halves.
+    """Plots for training and validation: split by slide, or a single slide into two halves.
 
     Raises:
-        ConfigError: there is nothing to train on, or a label is nowhere in the training part.
+        ConfigError: there is nothing to train on, or a label is missing from the training part.
     """
     if not plots:
         raise ConfigError("segment: no slide to train on")
@@ -186,12 +186,12 @@ def _halves(plot: Plot) -> Split:
     if not validation.cells:
         raise ConfigError(f"{plot.slide.info.path.name}: too small to be split for validation; add a second slide")
     return Split(
-        (train,), (validation,), f"the other half of the only slide ({text}), so it says little of other slides"
+        (train,), (validation,), f"the other half of the only slide ({text}), so it says little about other slides"
     )
 
 
 def augmented(rgb: Rgb, labels: LabelMap, random: np.random.Generator) -> tuple[Rgb, LabelMap]:
-    """The patch turned and mirrored at random, with its colours and brightness changed by up to a tenth or two."""
+    """The patch rotated and flipped at random, with colours and brightness changed by up to 10% or 20%."""
     turns = int(random.integers(4))
     rgb, labels = np.rot90(rgb, turns), np.rot90(labels, turns)
     if random.random() < 0.5:

@@ -34,7 +34,7 @@ Encoded = tuple[bytes, str | None]  # the image file, the region's label
 
 
 class WebDatasetSink(Sink):
-    """Encodes tiles and writes shards, each slide into its own."""
+    """Encodes tiles and writes them to shards, separate for each slide."""
 
     keeps_pixels = False
 
@@ -55,7 +55,7 @@ class WebDatasetSink(Sink):
 class ShardWriter(Writer):
     """Writes shards into a hidden folder; `commit` moves them out of it.
 
-    Shard 000000 is moved last and an older one removed first, so whoever sees it sees a complete slide.
+    An old shard 000000 is removed first and the new one moved last, so if it exists, the slide is complete.
     """
 
     def __init__(self, home: Path, *, slide: str, mpp: float, settings: WebDataset) -> None:
@@ -84,7 +84,7 @@ class ShardWriter(Writer):
                 place = {"loc_x": loc_x, "loc_y": loc_y, "grid_x": grid_x, "grid_y": grid_y}
                 about = {"slide": self._slide, **place, "mpp": self._mpp, "label": label}
                 key = f"{self._safe}_{loc_x}_{loc_y}"
-                if (loc_x, loc_y) in self._places:  # two cells of one place: both are tiles
+                if (loc_x, loc_y) in self._places:  # two cells at one position: both are tiles
                     key += f"_{number}"
                 self._places.add((loc_x, loc_y))
                 self._add(key, {self._settings.format: image, "json": json.dumps(about).encode()})
@@ -120,7 +120,7 @@ class ShardWriter(Writer):
     def commit(self) -> Sequence[Path]:
         """Make the shards durable and give them their names.
 
-        Shards of an earlier run of this slide are removed, also where no tile was written.
+        Shards of an earlier run of this slide are removed, even if no tile was written.
         """
         try:
             with storing_in(self._home):
@@ -143,6 +143,6 @@ class ShardWriter(Writer):
 
     def abort(self) -> None:
         """Remove the unfinished shards."""
-        with suppress(OSError):  # what is closed here is thrown away, so a full disk is no matter
+        with suppress(OSError):  # the file is discarded, so a full disk does not matter here
             self._close()
         discard_path(self._partial)
