@@ -65,14 +65,14 @@ def _results(
     def submitted(count: int) -> list[Future]:
         futures = []
         for number, item in islice(numbered, count):
-            # Not pure: the same slide asked for again is to be run again.
+            # Not pure: the same slide must run again if it is submitted again.
             future = client.submit(function, item, pure=False, key=f"slideloom-{client.id}-{number}")
             numbers[future] = number
             futures.append(future)
         return futures
 
     def room() -> int:
-        """Free threads, at least one; workers come and go. None waits behind another, or it would share its death."""
+        """Free threads, at least one; workers come and go. No item queues behind another, or it could die with it."""
         threads = sum(int(count) for count in client.nthreads().values())
         return max(1, threads - len(numbers))
 

@@ -10,7 +10,7 @@ from slideloom import PluginError, Reader, Settings, in_range, option
 
 @frozen
 class OpenSlideReader(Settings[Reader]):
-    """Whole-slide formats (SVS, NDPI, MRXS, SCN, BIF, DICOM and others), by OpenSlide."""
+    """Whole-slide formats (SVS, NDPI, MRXS, SCN, BIF, DICOM and others), read with OpenSlide."""
 
     name: ClassVar[str] = "openslide"
     rank: ClassVar[int] = 10
@@ -26,11 +26,11 @@ class OpenSlideReader(Settings[Reader]):
         """The reader.
 
         Raises:
-            PluginError: the OpenSlide library or OpenCV does not load.
+            PluginError: the OpenSlide library or OpenCV cannot be loaded.
         """
         try:
             from slideloom_openslide.slide import OpenSlideFiles
-        except (ImportError, OSError) as error:  # OSError: the shared library itself does not load
+        except (ImportError, OSError) as error:  # OSError: the shared library itself cannot be loaded
             raise PluginError(
                 f"reader openslide: {error}; run: pip install openslide-python openslide-bin opencv-python-headless"
             ) from error

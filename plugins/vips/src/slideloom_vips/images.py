@@ -1,4 +1,4 @@
-"""libvips images: opening, conversion to RGB, and reads from several threads that survive damaged places."""
+"""libvips images: opening, conversion to RGB, and multi-threaded reads that survive damaged areas."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from slideloom import Rgb, SlideError
 
 from slideloom_vips.levels import Stored
 
-# Files are read for their own sake here, never twice in the same way: libvips' cache of operations would only hold
-# files open, and hand out pixels of a file that has been replaced or of a tile that could not be decoded.
+# No operation is repeated here: libvips' operation cache would only keep files open, and return pixels of a file that
+# has been replaced or of a tile that could not be decoded.
 pyvips.cache_set_max(0)
 pyvips.concurrency_set(1)  # the core runs the threads
 
-# An image that is not tiled is decoded whole, above 100 MB into a temporary file; more than this is refused.
+# An image that is not tiled is decoded whole, into a temporary file above 100 MB; larger images than this are refused.
 MAX_WHOLE_BYTES = 4 << 30
 MAX_TILE_BYTES = 256 << 20
 
@@ -26,7 +26,7 @@ REMEDY = "if it is a copy, copy it again from its source; else name another read
 
 
 def opened(path: Path, options: tuple[tuple[str, int], ...] = ()) -> Any:  # Any: pyvips has no types
-    """The image of `path` that `options` select, as libvips gives it, nothing decoded yet.
+    """The image of `path` that `options` select, as a libvips image that is not decoded yet.
 
     Raises:
         SlideError: libvips cannot open it.
@@ -43,10 +43,10 @@ def has(image: Any, field: str) -> bool:
 
 
 def as_rgb(image: Any, path: Path) -> Any:
-    """The image with three 8-bit sRGB channels: 16 bits cut to the upper 8, transparency over white.
+    """The image with three 8-bit sRGB channels: the upper 8 of 16 bits, and transparency over white.
 
     Raises:
-        SlideError: it holds something else than a picture, such as floating-point numbers or many channels.
+        SlideError: it is not a colour image, but has floating-point numbers or many channels, for example.
     """
     if image.format not in _BYTES_PER_CHANNEL:
         raise SlideError(
@@ -68,7 +68,7 @@ def check_cost(image: Any, path: Path) -> None:
     """Refuse an image whose decoding would need absurd memory.
 
     Raises:
-        SlideError: it does; the text names the remedy.
+        SlideError: it does; the message names the remedy.
     """
     per_pixel = image.bands * _BYTES_PER_CHANNEL.get(image.format, 8)
     if has(image, "tile-width"):
@@ -86,14 +86,14 @@ def check_cost(image: Any, path: Path) -> None:
 class Level:
     """Reads one level from several threads.
 
-    Tiles: libvips reports a tile that cannot be decoded once, and then hands out black pixels for it. So every read
-    in progress has an image of its own, and one that failed is thrown away. Without tiles there is one image,
+    For a tiled image, libvips reports a tile that cannot be decoded once, and then returns black pixels for it. So
+    every read in progress has its own image, which is discarded after an error. Without tiles there is one image,
     decoded whole at the first read; it keeps failing after an error.
 
     Args:
         path: of the file.
-        stored: which image of it.
-        reads_at_once: images at most; each holds 1.5 rows of decoded tiles.
+        stored: which image of the file.
+        reads_at_once: most images; each keeps 1.5 rows of decoded tiles.
     """
 
     def __init__(self, path: Path, stored: Stored, *, reads_at_once: int) -> None:
@@ -105,7 +105,7 @@ class Level:
         self._whole: Any = None
 
     def read(self, *, x: int, y: int, width: int, height: int) -> Rgb:
-        """(height, width, 3) uint8, read-only, of a place that lies wholly on the level.
+        """(height, width, 3) uint8, read-only, of an area that is entirely on the level.
 
         Raises:
             SlideError: it cannot be decoded.
@@ -123,7 +123,7 @@ class Level:
         return rgb
 
     def close(self) -> None:
-        """Let go of the images; reads that still run keep theirs."""
+        """Release the images; running reads keep theirs."""
         with self._lock:
             self._free.clear()
             self._whole = None
@@ -146,7 +146,7 @@ class Level:
 
 
 def one_line(error: Exception) -> str:
-    """libvips' message, which spreads over several lines, as one."""
+    """libvips' message, which has several lines, as one line."""
     detail = getattr(error, "detail", "") or str(error)
     if isinstance(detail, bytes):
         detail = detail.decode(errors="replace")

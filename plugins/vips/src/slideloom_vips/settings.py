@@ -10,7 +10,7 @@ from slideloom import PluginError, Reader, Settings, in_range, option
 
 @frozen
 class VipsReader(Settings[Reader]):
-    """Tiled TIFF, BigTIFF and OME-TIFF with or without a pyramid, JPEG and PNG, by libvips."""
+    """Tiled TIFF, BigTIFF and OME-TIFF with or without a pyramid, JPEG and PNG, read with libvips."""
 
     name: ClassVar[str] = "vips"
     rank: ClassVar[int] = 20
@@ -25,11 +25,11 @@ class VipsReader(Settings[Reader]):
         """The reader.
 
         Raises:
-            PluginError: libvips or OpenCV does not load.
+            PluginError: libvips or OpenCV cannot be loaded.
         """
         try:
             from slideloom_vips.slide import VipsFiles
-        except (ImportError, OSError) as error:  # OSError: the shared library itself does not load
+        except (ImportError, OSError) as error:  # OSError: the shared library itself cannot be loaded
             raise PluginError(
                 f"reader vips: {error}; run: pip install 'pyvips[binary]' opencv-python-headless"
             ) from error

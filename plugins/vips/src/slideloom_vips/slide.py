@@ -1,4 +1,4 @@
-"""Slides read by libvips."""
+"""Slides read with libvips."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ _resample = NativeResampler(cv2)
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _OTHERS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
-_MAX_PAGES = 256  # a pyramid has a dozen; a stack of planes may have thousands, and its first is enough
-# What libvips says of a file it knows but was not built to decode.
+_MAX_PAGES = 256  # a pyramid has a dozen; a stack of planes may have thousands, of which the first is enough
+# libvips' message for a format that it knows but was not built to decode.
 _CANNOT = ("built without", "not supported", "unsupported", "not configured")
 _WHITE = (255, 255, 255)
 
@@ -50,7 +50,7 @@ class VipsFiles(Reader):
         self._reads_at_once = reads_at_once
 
     def recognises(self, path: Path) -> bool:
-        """True for a TIFF, JPEG or PNG by its first bytes, unless it is compressed in a way libvips does not know."""
+        """True for a TIFF, JPEG or PNG by its first bytes, unless libvips does not support its compression."""
         try:
             with path.open("rb") as file:
                 head = file.read(8)
@@ -63,7 +63,7 @@ class VipsFiles(Reader):
             if has(image, "tile-width"):
                 Level(path, _stored(image, ()), reads_at_once=1).read(x=0, y=0, width=1, height=1)
         except SlideError as error:
-            # A damaged file is recognised, so that opening it says what is wrong with it.
+            # A damaged file is recognised, so that opening it says what is wrong.
             return not any(words in str(error) for words in _CANNOT)
         return True
 
@@ -73,12 +73,12 @@ class VipsFiles(Reader):
 
 
 class VipsSlide(Slide):
-    """One image file, open, with its pyramid if it has one."""
+    """An open image file, with its pyramid if it has one."""
 
     def __init__(self, path: Path, *, reads_at_once: int) -> None:
         if not path.is_file():
             raise SlideError(f"{path}: no such file; check the path")
-        fault = tiff_fault(path)  # libvips would show the levels before it, as if there were no others
+        fault = tiff_fault(path)  # libvips would list the levels before the damage, as if there were no others
         if fault is not None:
             raise SlideError(f"{path.name}: {fault}; the file is damaged or cut short: copy it again from its source")
         first = opened(path)
@@ -86,7 +86,7 @@ class VipsSlide(Slide):
         for level in stored:
             check_cost(opened(path, level.options), path)
         base = opened(path, stored[0].options)
-        as_rgb(base, path)  # says now what reads would run into
+        as_rgb(base, path)  # reports now the errors that reads would meet
         size = stored[0].size
         text = next((str(i.get("image-description")) for i in (base, first) if has(i, "image-description")), "")
         about = described(text, size=size)
@@ -132,16 +132,16 @@ class VipsSlide(Slide):
         return _resample(rgb, box=box, size=size)
 
     def close(self) -> None:
-        """Release the file, as soon as reads that still run are done."""
+        """Release the file as soon as running reads are done."""
         levels, self._levels = self._levels, None
         for level in levels or ():
             level.close()
 
 
 def _images_in(path: Path, first: Any) -> list[Stored]:
-    """Every image of the file that may be a level: the pages, or the sub-images of the first as OME-TIFF has it."""
+    """Every image of the file that may be a level: the pages, or as in OME-TIFF the sub-images of the first."""
     found = [_stored(first, ())]
-    # libvips shows sub-images only to who asks for one by number, so pages and sub-images are listed apart.
+    # libvips gives access to sub-images only by number, so pages and sub-images are listed separately.
     pages = int(first.get("n-pages")) if has(first, "n-pages") else 1
     subs = int(first.get("n-subifds")) if has(first, "n-subifds") else 0
     options = [(("subifd", i),) for i in range(subs)] or [(("page", i),) for i in range(1, min(pages, _MAX_PAGES))]
@@ -164,7 +164,7 @@ def _stored(image: Any, options: tuple[tuple[str, int], ...]) -> Stored:
 
 
 def _tiff_resolution(image: Any) -> Resolution | None:
-    """By the TIFF resolution tags; libvips converts to pixels per millimetre, and names the unit if there is one."""
+    """From the TIFF resolution tags; libvips converts to pixels per millimetre, and names the unit if there is one."""
     if str(image.get("vips-loader")) != "tiffload" or not has(image, "resolution-unit"):
         return None
     if image.get("resolution-unit") not in ("cm", "in") or image.xres <= 0 or image.yres <= 0:
