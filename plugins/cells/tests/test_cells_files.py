@@ -284,7 +284,7 @@ def test_cells_without_an_outline_are_left_out_and_counted(tmp_path: Path) -> No
     found = place(tmp_path)
 
     assert centres(found) == [(15, 15), (110, 100)]
-    assert found.notes == ("a.geojson.gz: cells left out for want of an outline: 3, the first is object 1",)
+    assert found.notes == ("a.geojson.gz: cells left out because they have no outline: 3, the first is object 1",)
 
 
 @pytest.mark.parametrize("kind", ["Polygon", "MultiPolygon"])
@@ -373,7 +373,7 @@ def test_edge_drop_leaves_out_tiles_over_the_side_and_counts_them() -> None:
     assert centres(dropped) == [(5, 5), (995, 795)]
     assert dropped.tiles.index.tolist() == dropped.tiles.grid_x.tolist() == [0, 1]
     assert dropped.metrics == {"cells": 4, "off_slide": 0, "over_edge": 2}
-    assert dropped.notes == ("2 of 4 cells get no tile, for it would reach over the slide's side (edge = 'drop')",)
+    assert dropped.notes == ("2 of 4 cells get no tile, because it would extend beyond the slide (edge = 'drop')",)
 
 
 def test_plain_csv_has_columns_units_and_slides_of_choice(tmp_path: Path) -> None:

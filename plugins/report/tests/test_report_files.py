@@ -76,7 +76,7 @@ def test_an_earlier_report_is_replaced(tmp_path: Path) -> None:
 def test_a_file_of_somebody_else_is_never_replaced(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "r.pdf").write_bytes(content)
 
-    with pytest.raises(OutputError, match=re.escape(f"{tmp_path / 'r.pdf'}: is there already")):
+    with pytest.raises(OutputError, match=re.escape(f"{tmp_path / 'r.pdf'}: already exists")):
         write_report(cohort("a"), tmp_path / "r.pdf")
 
     assert (tmp_path / "r.pdf").read_bytes() == content
@@ -100,7 +100,7 @@ def test_a_folder_or_a_link_to_nowhere_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "link.pdf").symlink_to(tmp_path / "nowhere")
 
     for name in ("folder.pdf", "link.pdf"):
-        with pytest.raises(OutputError, match="is there already"):
+        with pytest.raises(OutputError, match="already exists"):
             write_report(cohort("a"), tmp_path / name)
 
     assert names_in(tmp_path) == ["folder.pdf", "link.pdf"]

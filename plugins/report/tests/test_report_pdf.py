@@ -129,7 +129,7 @@ def test_a_folder_of_tfrecords_alone_is_reported(made: Any, tmp_path: Path) -> N
 
     text = text_of(path)
     assert "Stored tiles report" in text
-    assert "what was left out, and why, is not known" in text
+    assert "which tiles were left out, and why, is not known" in text
     assert f"{made.run.slides[0].written:,}" in text
     assert "as stored" in text
     assert "--slides" in text
@@ -185,7 +185,7 @@ def test_a_missing_slide_is_said_and_numbers_stay(made: Any, tmp_path: Path) -> 
 
     text = text_of(write_report(given, tmp_path / "r.pdf"))
 
-    assert "/nowhere/demo.svs is not there any more" in text
+    assert "/nowhere/demo.svs is no longer there" in text
     assert f"{gone.written:,}" in text
 
 

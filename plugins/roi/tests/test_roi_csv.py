@@ -178,7 +178,7 @@ def test_a_region_over_the_edge_is_kept_and_named(read) -> None:
         ("ROI_Name,X_base,Y_base\na,1,2\na,,4\n", "line 3, column x_base: '' is not a number"),
         ("ROI_Name,X_base,Y_base\na,1,2\na,nan,4\n", "line 3, column x_base: 'nan' is not a number"),
         ("ROI_Name,X_base,Y_base\na,1,2\na,1,-inf\n", "line 3, column y_base: '-inf' is not a number"),
-        ("ROI_Name,X_base,Y_base\na,1,1e300\n", "line 2, column y_base: '1e300' is no position"),
+        ("ROI_Name,X_base,Y_base\na,1,1e300\n", "line 2, column y_base: '1e300' is not a position"),
         ("ROI_Name,X_base,Y_base\na,1_0,2\n", "line 2, column x_base: '1_0' is not a number"),
         ('ROI_Name,X_base,Y_base\na,"1,000,000",2\n', "column x_base: '1,000,000' is not a number"),
         ("ROI_Name,X_base,Y_base\na,1,5,2,5\n", "line 2: 5 cells, the header has 3; if numbers have decimal commas"),

@@ -119,7 +119,7 @@ def test_a_negative_region_in_nothing_is_named(read) -> None:
     found = read(layers(region(), region([(600, 600), (700, 600), (700, 700)], negative="1")))
 
     assert found.items[0].shape.area == 90_000
-    assert found.notes == ("left out, a negative region that lies in no other of its layer: layer 1, region 1",)
+    assert found.notes == ("left out, a negative region that is in no other region of its layer: layer 1, region 1",)
 
 
 @pytest.mark.parametrize(("kind", "vertex"), [("1", "Vertex"), ("Rectangle", "V")])
@@ -179,11 +179,11 @@ def test_decimal_commas_and_a_declared_encoding_are_read(read) -> None:
     [
         ("<Annotations>", "not valid XML"),
         ('<!DOCTYPE a [<!ENTITY b "c">]><Annotations/>', "no document type"),
-        ("<Metadata/>", "is no annotation file of ASAP, ImageScope or HALO: its outermost element is 'Metadata'"),
+        ("<Metadata/>", "is not an annotation file of ASAP, ImageScope or HALO: its outermost element is 'Metadata'"),
         (layers(region([(1, 2), ("x", 3), (4, 5)])), "layer 1, region 1: X 'x' is not a number"),
         (layers(region([(1, 2), ("nan", 3), (4, 5)])), "layer 1, region 1: X 'nan' is not a number"),
         (asap(outline([(1, 2), (2, ""), (4, 5)])), "annotation 1, 'Annotation 0': Y '' is not a number"),
-        (asap(outline([(1, 2), (2, 1e12), (4, 5)])), "is no position on a slide"),
+        (asap(outline([(1, 2), (2, 1e12), (4, 5)])), "is not a position on a slide"),
         (layers(region(SQUARE[:2])), "fewer than 3 points"),
         ("", "the file is empty"),
     ],
@@ -211,6 +211,6 @@ def test_in_a_folder_of_any_format_the_xml_of_other_programs_is_left_alone(read)
     found = read("<ScannerMetadata/>", source=RoiFolder)
 
     assert found.items == ()
-    assert "s.xml was left alone: it is the XML of another program" in found.notes[0]
+    assert "s.xml was ignored: it is the XML of another program" in found.notes[0]
     assert len(read(layers(region()), source=RoiFolder).items) == 1
     assert len(read(asap(outline()).encode("utf-16"), source=RoiFolder).items) == 1

@@ -1,1 +1,1 @@
-"""A slide, its regions and its tiles in, something to look at out: PNG pictures, GeoJSON."""
+"""A slide, its regions and its tiles in, drawings out: PNG images and GeoJSON."""

@@ -1,4 +1,4 @@
-"""Tiles and regions as GeoJSON, in the form QuPath reads and writes."""
+"""Tiles and regions as GeoJSON, in the form that QuPath reads and writes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _STATUS_COLOURS = {
     "normalizer": (150, 60, 200),
     "max-tiles": (90, 120, 200),
 }
-# For reasons such as "qc:otsu": apart from each other, from green, and visible on pink.
+# For reasons such as "qc:otsu": distinct from each other and from green, and visible on pink.
 _PALETTE = (
     (230, 120, 20), (20, 110, 200), (220, 190, 30), (0, 170, 180), (200, 30, 60), (120, 80, 40), (250, 100, 180),
     (90, 90, 160),
@@ -110,8 +110,8 @@ def _number(value: float) -> float:
 
 
 def _write(path: Path, features: Sequence[Mapping[str, Any]], origin: tuple[float, float]) -> None:
-    """One feature per line, so that a text editor and a diff can cope."""
-    # A member of our own, which GeoJSON allows: shapes are final (nothing nested is a hole), and where they count from.
+    """One feature per line, so that text editors and diffs can handle the file."""
+    # Our own member, which GeoJSON allows: shapes are final (nested shapes are not holes), and their origin.
     about = {"origin": [_number(value) for value in origin], "nested": "keep"}
     lines = ",\n".join(json.dumps(feature, ensure_ascii=True, separators=(",", ":")) for feature in features)
     head = f'{{"type":"FeatureCollection","slideloom":{json.dumps(about)},"features":['

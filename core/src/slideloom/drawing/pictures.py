@@ -1,4 +1,4 @@
-"""Pictures of slides with tiles, regions and masks drawn on them, and PNG files, all without an image library."""
+"""Draws slides with their tiles, regions and masks, and writes PNG files, without an image library."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from slideloom.slides.tiles import Tiles
 
 Colour = tuple[int, int, int]
 
-# Colours that stay apart for colour-blind readers: Okabe and Ito, "Color universal design" (2008).
+# Colours that colour-blind readers can tell apart: Okabe and Ito, "Color universal design" (2008).
 LEGEND: Mapping[str, Colour] = {
     "kept": (0, 158, 115),  # bluish green
     "roi": (86, 180, 233),  # sky blue
@@ -46,7 +46,7 @@ _FILTER_UP = 2
 
 @frozen
 class Picture:
-    """An image that a notebook shows and `save` writes.
+    """An image that a notebook can display and `save` writes.
 
     Attributes:
         rgb: (h, w, 3) uint8.
@@ -71,7 +71,7 @@ class Picture:
         filtered = np.empty((height, 1 + width * 3), np.uint8)
         filtered[:, 0] = _FILTER_UP
         filtered[0, 1:] = rows[0]
-        np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])  # modulo 256, as the format says
+        np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])  # modulo 256, as the format requires
         return b"".join(
             [
                 _PNG_SIGNATURE,
@@ -83,7 +83,7 @@ class Picture:
         )
 
     def save(self, path: Path | str) -> None:
-        """Write it as PNG; the file appears whole or not at all.
+        """Write it as PNG; the file appears complete or not at all.
 
         Raises:
             OSError: it cannot be written.
@@ -104,15 +104,15 @@ def overview(
     kinds: Mapping[str, str] | None = None,
     max_px: int = 2048,
 ) -> Picture:
-    """The slide, small, with what was decided about it.
+    """The slide at low resolution, with the decisions about its tiles drawn on it.
 
     Args:
         slide: open.
         kept: outlined in green.
-        rejected: reason, such as "roi" or "qc:otsu", to tiles, outlined in the colour `colour_of(reason)`.
+        rejected: tiles by reason, such as "roi" or "qc:otsu"; outlined in the colour `colour_of(reason)`.
         regions: outlined in black.
-        masks: what quality control discards (True), each with the level-0 box it covers (None: the whole slide);
-            shaded in grey.
+        masks: QC masks (True is discarded), each with the level-0 box it covers (None: the whole slide); shaded in
+            grey.
         kinds: of QC steps, by reason: "background", "blur" or "artifact"; they give the colour where they are known.
         max_px: width and height at most.
 
@@ -126,7 +126,7 @@ def overview(
     for mask, extent in masks:
         discard |= stretched(mask, extent=extent or slide.info.box, whole=whole, size=size)
     tint(rgb, discard, colour=LEGEND["mask"], strength=_MASK_STRENGTH)
-    # Thick enough to tell colours apart, thin enough to see the tissue between.
+    # Thick enough to tell colours apart, thin enough to see the tissue in between.
     line = min(4, max(1, round(kept.footprint.width * scale_x / 16)))
     for reason in sorted(rejected):
         boxes = boxes_of(rejected[reason])
@@ -154,7 +154,7 @@ def outlined(picture: Picture, regions: Regions, *, whole: Size) -> Picture:
 
 
 def colour_of(reason: str) -> Colour:
-    """The colour of a reason of rejection, by its kind: "qc:otsu" has that of "qc"."""
+    """The colour of a reason for rejection, by its kind: "qc:otsu" has the colour of "qc"."""
     return LEGEND.get(reason.partition(":")[0], LEGEND["other"])
 
 
@@ -171,7 +171,7 @@ def draw_boxes(
 
     Args:
         rgb: (h, w, 3) uint8, changed.
-        boxes: (N, 4) left, top, width and height; may reach outside the image.
+        boxes: (N, 4) left, top, width and height; may extend beyond the image.
         scale_x: image pixels per unit of `boxes`, along x; `scale_y` along y.
         colour: of the lines.
         width: of the lines in pixels.
@@ -192,7 +192,7 @@ def draw_boxes(
 def _fill_rows(
     rgb: Rgb, rows: NDArray[np.int64], starts: NDArray[np.int64], stops: NDArray[np.int64], colour: Colour
 ) -> None:
-    """Fill, for each i, the pixels `starts[i]` to `stops[i]` of row `rows[i]`, as far as they are on the image."""
+    """For each i, fill the pixels `starts[i]` to `stops[i]` of row `rows[i]` that are on the image."""
     starts, stops = np.clip(starts, 0, rgb.shape[1]), np.clip(stops, 0, rgb.shape[1])
     seen = (rows >= 0) & (rows < rgb.shape[0]) & (stops > starts)
     rows, starts, lengths = rows[seen], starts[seen], (stops - starts)[seen]
@@ -200,7 +200,7 @@ def _fill_rows(
 
 
 def _counted(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    """0 to n - 1 for each length n, joined."""
+    """0 to n - 1 for each length n, concatenated."""
     ends = np.cumsum(lengths)
     total = int(ends[-1]) if len(ends) else 0
     return np.arange(total) - np.repeat(ends - lengths, lengths)
@@ -213,7 +213,7 @@ def draw_polygon(
 
     Args:
         rgb: (h, w, 3) uint8, changed.
-        shape: polygon or polygons; what lies outside the image is left out.
+        shape: polygon or polygons; parts outside the image are left out.
         scale_x: image pixels per unit of `shape`, along x; `scale_y` along y.
         colour: of the lines.
         width: of the lines in pixels.
@@ -250,7 +250,7 @@ def tint(rgb: Rgb, mask: Mask, *, colour: Colour, strength: float) -> None:
         rgb: (h, w, 3) uint8, changed.
         mask: (h, w) bool.
         colour: to blend in.
-        strength: 0 leaves the image, 1 paints it.
+        strength: 0 leaves the image unchanged, 1 paints the plain colour.
 
     Raises:
         ValueError: mask and image differ in size.
@@ -264,7 +264,7 @@ def tint(rgb: Rgb, mask: Mask, *, colour: Colour, strength: float) -> None:
 
 
 def stretched(mask: Mask, *, extent: Box, whole: Size, size: Size) -> Mask:
-    """A mask on the pixels of an image of the whole slide: each has the value at its centre.
+    """A mask sampled on an image of the whole slide: each pixel has the value at its centre.
 
     Args:
         mask: (h, w) bool over `extent`.

@@ -1,4 +1,4 @@
-"""Pipeline files: strict reading of TOML tables into a `Pipeline`, with every mistake reported at once."""
+"""Pipeline files: reads TOML tables strictly into a `Pipeline`, and reports every mistake at once."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _TABLES = ("slideloom", "slides", "tiles", "roi", "qc", "filter", "normalizer", 
 
 
 def load_pipeline(path: Path, *, plugins: Registry | None = None) -> Pipeline:
-    """The pipeline that a TOML file describes; relative paths start from the file's folder.
+    """The pipeline that a TOML file describes; relative paths are relative to the file's folder.
 
     Raises:
-        ConfigError: the file cannot be read or has mistakes; all of them are in the message, one line each.
+        ConfigError: the file cannot be read or has mistakes; the message lists all of them, one per line.
     """
     try:
         with path.open("rb") as file:
@@ -39,10 +39,10 @@ def load_pipeline(path: Path, *, plugins: Registry | None = None) -> Pipeline:
 def pipeline_from_table(
     table: Mapping[str, Any], *, where: str | Front, base: Path | None = None, plugins: Registry | None = None
 ) -> Pipeline:
-    """The pipeline that a table in the layout of a pipeline file describes.
+    """The pipeline described by a table with the layout of a pipeline file.
 
-    Without a `filter` table the default tile filter is on; `filter = []` turns it off. Without a `sink` table tiles go
-    to the default sink. Plugins offer both (`slideloom_defaults`).
+    Without a `filter` table, the default tile filter is on; `filter = []` turns it off. Without a `sink` table, tiles
+    go to the default sink. Plugins offer both (`slideloom_defaults`).
 
     Args:
         table: as TOML gives it; `use` may also be the settings of a step.
@@ -51,7 +51,7 @@ def pipeline_from_table(
         plugins: where steps are found.
 
     Raises:
-        ConfigError: with every mistake, one line each.
+        ConfigError: with every mistake, one per line.
     """
     front = FileFront(where) if isinstance(where, str) else where
     reader = _TableReader(front, base, plugins or registry())
@@ -62,7 +62,7 @@ def pipeline_from_table(
 
 
 class _TableReader:
-    """Reads the tables one after the other and collects mistakes."""
+    """Reads the tables one by one and collects mistakes."""
 
     def __init__(self, front: Front, base: Path | None, plugins: Registry) -> None:
         self.mistakes: list[str] = []
@@ -113,7 +113,7 @@ class _TableReader:
         self.mistakes.append(place.mistake(text))
 
     def _list(self, table: Mapping[str, Any], key: str, default: str | None = None) -> list[Mapping[str, Any]]:
-        """The entries of a list of tables; where there is none, the step that plugins offer as the default."""
+        """The entries of a list of tables; if there is none, the step that plugins offer as the default."""
         if key not in table:
             return [] if default is None else self._default(default)
         entries = table[key]
@@ -163,7 +163,7 @@ class _TableReader:
         return self._made(cls, options, self._front.step(kind, use))
 
     def _use(self, cls: type[T], member: str, kind: str, table: Mapping[str, Any]) -> T | None:
-        """A step with the core's own keys beside the step's options in one table."""
+        """A step whose table holds the core's own keys beside the step's options."""
         own = [key for key in options_of(cls) if key != member]
         mine = {key: value for key, value in table.items() if key in own}
         step = self._step(kind, {key: value for key, value in table.items() if key not in own})

@@ -1,1 +1,1 @@
-"""Source tiles in, output pixels out: where decoded tiles lie, and resampling with sub-pixel accuracy."""
+"""Source tiles in, output pixels out: mosaics of decoded tiles, and resampling with sub-pixel accuracy."""

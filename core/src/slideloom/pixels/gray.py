@@ -1,4 +1,4 @@
-"""Counting of pixels without colour, compiled where it can be."""
+"""Counts pixels without colour, in a compiled loop if there is one."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ except ImportError:  # no compiler at installation, or a processor for which the
     count_gray = None
 
 _MOST_BIAS = 255
-_FACTORS = 300  # to try: beyond, a table is no longer near its straight line
+_FACTORS = 300  # to try: beyond this, a table is no longer close to a straight line
 
 
 def gray_counter(least: NDArray[np.uint8]) -> Callable[[RgbBatch], IntArray] | None:
-    """A function that counts, in every image of a batch, the pixels whose lowest channel is at least `least[highest]`.
+    """A function that counts, per image of a batch, the pixels whose lowest channel is at least `least[highest]`.
 
     Args:
-        least: (256,) uint8, for each value of a pixel's highest channel; near a straight line through 0, such as
-            those of a limit of the HSV saturation.
+        least: (256,) uint8, for each value of a pixel's highest channel; close to a straight line through 0, as for a
+            limit of the HSV saturation.
 
     Returns:
-        A function of (B, H, W, 3) uint8 that gives (B,) int64. None where nothing was compiled, or where the
-        compiled loop, which computes the line in 16 bits, cannot follow the table exactly.
+        A function of (B, H, W, 3) uint8 that returns (B,) int64. None if nothing was compiled, or if the compiled loop,
+        which computes the line in 16 bits, cannot reproduce the table exactly.
     """
     compiled, line = count_gray, _line_of(least)
     if compiled is None or line is None:
@@ -47,7 +47,7 @@ def gray_counter(least: NDArray[np.uint8]) -> Callable[[RgbBatch], IntArray] | N
 
 
 def _line_of(least: NDArray[np.uint8]) -> tuple[int, int] | None:
-    """(factor, bias) with which lowest * 256 + bias > highest * factor / 256 exactly where the table says so."""
+    """(factor, bias) for which lowest * 256 + bias > highest * factor / 256 agrees with the whole table."""
     table = least.astype(np.int64)
     highest = np.arange(256)
     if (table > highest).any():

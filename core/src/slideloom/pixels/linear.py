@@ -1,8 +1,8 @@
-"""Linear interpolation of 8-bit images in whole numbers: compiled where it can be, and in numpy with the same result.
+"""Linear interpolation of 8-bit images in integer arithmetic: compiled, or in numpy with the same result.
 
-Positions between pixels are rounded to 1/2048, as in OpenCV's `resize`, whose results these are, bit by bit, where it
-can start at the same place: a row is interpolated to 1/128 grey level (rounded down), two rows to 1/4, and the result
-is rounded half up.
+Positions between pixels are rounded to 1/2048, as in OpenCV's `resize`. The results are bit for bit those of `resize`
+if it can start at the same position: a row is interpolated to 1/128 grey level (rounded down), two rows to 1/4, and the
+result is rounded half up.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from slideloom.pixels.mosaic import Mosaic
 
 try:
     from slideloom.pixels import _kernels
-except ImportError:  # installed where there is no compiler; `slideloom doctor` says so
+except ImportError:  # installed without a compiler; `slideloom doctor` says so
     COMPILED = False
 else:
     COMPILED = True
 
 _ONE = 2048  # the weight of a pixel that is not interpolated
-# Output pixels to go back at most to reach a whole source pixel, and how far from it is near enough.
+# Most output pixels to go back to reach a whole source pixel, and the largest distance from it that is accepted.
 _LONGEST_LEAD = 64
 _LEAD_ERROR = 1 / 128
 _CHANNELS = 3
@@ -32,11 +32,11 @@ _CHANNELS = 3
 
 @frozen
 class Taps:
-    """Which source pixels make every output pixel along one axis.
+    """The source pixels, with their weights, of every output pixel along one axis.
 
     Attributes:
         first: (n,) int32, the first of two neighbours.
-        weight: (n,) int32, of the second, 0 to 2047 in 1/2048; the first has the rest.
+        weight: (n,) int32, weight of the second in 1/2048, 0 to 2047; the first has the rest.
         limit: number of source pixels.
     """
 
@@ -46,16 +46,13 @@ class Taps:
 
     @property
     def second(self) -> NDArray[np.int32]:
-        """(n,) int32, the second neighbour; at the far side the first once more."""
+        """(n,) int32, the second neighbour; at the far side, the first again."""
         found: NDArray[np.int32] = np.minimum(self.first + 1, self.limit - 1)
         return found
 
     @cached_property
     def along(self) -> tuple[NDArray[np.int32], NDArray[np.int16], NDArray[np.int16]]:
-        """For the compiled loop, of columns: runs of samples that follow each other in the source too, and weights.
-
-        The weights are those of every sample, in 1/65536.
-        """
+        """Columns for the compiled loop: runs of samples that are consecutive in the source, and weights in 1/65536."""
         breaks = np.flatnonzero(np.diff(self.first) != 1) + 1
         starts = np.concatenate([[0], breaks])
         ends = np.concatenate([breaks, [len(self.first)]])
@@ -65,16 +62,16 @@ class Taps:
 
     @cached_property
     def across(self) -> tuple[NDArray[np.int32], NDArray[np.int16]]:
-        """For the compiled loop, of rows: both rows of every output row, and their weights in 1/2048."""
+        """Rows for the compiled loop: both source rows of every output row, and their weights in 1/2048."""
         rows = np.stack([self.first, self.second], axis=1).astype(np.int32)
         return rows, np.stack([_ONE - self.weight, self.weight], axis=1).astype(np.int16)
 
 
-@lru_cache(maxsize=2048)  # as many as a wide slide has columns and rows of tiles; 10 kB each at 299 pixels
+@lru_cache(maxsize=2048)  # as many as the tile columns and rows of a wide slide; 10 kB each at 299 pixels
 def taps(start: float, step: float, count: int, limit: int) -> Taps:
-    """The taps of `count` pixels of `step` source pixels each, from `start` on, of `limit` source pixels.
+    """The taps of `count` output pixels, each `step` source pixels wide, starting at `start`; `limit` source pixels.
 
-    Source pixels before the first and behind the last repeat these.
+    The first and last source pixels are repeated beyond the ends.
     """
     found = lead(start, step)
     if found is None:
@@ -83,7 +80,7 @@ def taps(start: float, step: float, count: int, limit: int) -> Taps:
         fraction = (position - first).astype(np.float32)
     else:
         skip, whole = found
-        # In the precision in which OpenCV does it.
+        # In the same precision as OpenCV.
         near = ((np.arange(skip, skip + count) + 0.5) * (1 / (1 / step)) - 0.5).astype(np.float32)
         first = np.floor(near)
         fraction = near - first
@@ -97,7 +94,7 @@ def taps(start: float, step: float, count: int, limit: int) -> Taps:
 
 @lru_cache(maxsize=2048)
 def lead(start: float, step: float) -> tuple[int, int] | None:
-    """How many output pixels before `start` lies a whole source pixel, and which; None if there is none near."""
+    """How many output pixels before `start` there is a whole source pixel, and which one; None if none is close."""
     if step < 1:
         return None
     for skip in range(_LONGEST_LEAD):
@@ -111,7 +108,7 @@ def linear(mosaic: Mosaic, *, x: Taps, y: Taps, out: Rgb) -> None:
     """The window of a mosaic, interpolated at the taps.
 
     Args:
-        mosaic: its window has as many columns and rows as the taps' limits say.
+        mosaic: its window has as many columns and rows as the limits of the taps.
         x: of the columns.
         y: of the rows.
         out: (n of y, n of x, 3) uint8; written to.

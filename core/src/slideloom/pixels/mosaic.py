@@ -1,4 +1,4 @@
-"""A window of an image that is stored as tiles of one size, without putting it together."""
+"""A window of an image that is stored as tiles of one size, without assembling it."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _WHITE = 255
 
 @frozen
 class Mosaic:
-    """Tiles side by side, and a window in them.
+    """A grid of adjacent tiles, and a window in it.
 
     Attributes:
         tiles: row by row, each (tile.height, tile.width, 3) uint8 and contiguous; None is background, which is white.
         columns: tiles in a row.
         tile: width and height of a tile in pixels.
-        left, top: where the window begins, in pixels of the mosaic.
+        left, top: top left corner of the window, in pixels of the mosaic.
         window: width and height of the window in pixels.
-        end: width and height of the mosaic's part that belongs to the image; what lies beyond is background.
+        end: width and height of the part of the mosaic that belongs to the image; the rest is background.
     """
 
     tiles: Sequence[Rgb | None] = field(eq=False)
@@ -35,18 +35,18 @@ class Mosaic:
 
     @classmethod
     def of(cls, rgb: Rgb) -> Mosaic:
-        """All of an image (H, W, 3) uint8."""
+        """A mosaic of one tile: a whole image (H, W, 3) uint8."""
         size = Size(rgb.shape[1], rgb.shape[0])
         whole = rgb if rgb.flags.c_contiguous else np.ascontiguousarray(rgb)
         return cls(tiles=[whole], columns=1, tile=size, left=0, top=0, window=size, end=size)
 
     def part(self, x: int, y: int, width: int, height: int) -> Mosaic:
-        """A smaller window: from (x, y) of this one."""
+        """A smaller window that starts at (x, y) of this one."""
         return evolve(self, left=self.left + x, top=self.top + y, window=Size(width, height))
 
     @property
     def in_one(self) -> Rgb | None:
-        """The window where it lies within one tile: a view, not to be written to. Else None."""
+        """The window if it lies within one tile, as a view that must not be written to; else None."""
         right, bottom = self.left + self.window.width, self.top + self.window.height
         tile = self.tiles[0]
         if len(self.tiles) > 1 or tile is None or right > self.end.width or bottom > self.end.height:
@@ -54,7 +54,7 @@ class Mosaic:
         return tile[self.top : bottom, self.left : right]
 
     def image(self) -> Rgb:
-        """The window (window.height, window.width, 3) uint8; not to be written to."""
+        """The window (window.height, window.width, 3) uint8; it must not be written to."""
         rgb = self.in_one
         if rgb is None:
             rgb = np.empty((self.window.height, self.window.width, 3), np.uint8)

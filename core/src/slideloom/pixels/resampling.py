@@ -14,13 +14,13 @@ from slideloom.base.scratch import Scratch
 from slideloom.pixels.linear import COMPILED, Taps, lead, linear, taps
 from slideloom.pixels.mosaic import Mosaic
 
-# A box edge this close to a whole pixel is on it: 1/256 pixel changes no 8-bit value by more than 1.
+# A box edge this close to a whole pixel counts as on it: 1/256 pixel changes no 8-bit value by more than 1.
 _ON_GRID = 1 / 256
-_NEAR_WHOLE = 1.03  # a shrink by this times a whole number is near enough to the whole number
+_NEAR_WHOLE = 1.03  # a ratio of at most this times a whole number is close enough to that number
 
 
 def resample(rgb: Rgb, *, box: Box, size: Size) -> Rgb:
-    """The image within `box`, resampled to `size`: the reference form, in numpy alone.
+    """The image within `box`, resampled to `size`: the reference form, in numpy only.
 
     Along an axis that shrinks, every output pixel is the mean of the source over its own footprint (exact area
     weights). Along an axis that grows, it is the linear interpolation at its centre. Source pixels beyond the
@@ -28,7 +28,7 @@ def resample(rgb: Rgb, *, box: Box, size: Size) -> Rgb:
 
     Args:
         rgb: (H, W, 3) uint8.
-        box: the wanted part, in pixels of `rgb`; edges need not be whole.
+        box: the part to resample, in pixels of `rgb`; edges need not be whole.
         size: of the result, in pixels.
 
     Returns:
@@ -79,9 +79,9 @@ def _apply(image: NDArray[np.float32], taps: _Taps, *, axis: int) -> NDArray[np.
 class NativeResampler:
     """`resample` at native speed, for readers that depend on OpenCV.
 
-    The core has no image library, so the reader hands its `cv2` module in. Agrees with `resample` within one grey
+    The core has no image library, so the reader passes in its `cv2` module. Agrees with `resample` within one grey
     level on band-limited images: boxes on whole pixels are averaged; others are interpolated linearly on a lattice
-    about as fine as the source, and that is averaged. May be called from several threads at once.
+    about as fine as the source, which is then averaged. May be called from several threads at once.
     """
 
     def __init__(self, cv2: Any) -> None:  # Any: OpenCV's stubs cannot be named here without importing it
@@ -95,7 +95,7 @@ class NativeResampler:
         return result
 
     def into(self, source: Rgb | Mosaic, *, box: Box, out: Rgb) -> None:
-        """`resample` of an image, or of the window of a mosaic, to the size of `out`, (h, w, 3) uint8, and into it."""
+        """Resample an image, or the window of a mosaic, into `out`, (h, w, 3) uint8, and to its size."""
         mosaic = source if isinstance(source, Mosaic) else Mosaic.of(source)
         height, width = out.shape[:2]
         aligned, (fine_x, fine_y) = _way(box, width, height, mosaic.window)
@@ -115,8 +115,8 @@ class NativeResampler:
     def _average(self, mosaic: Mosaic, out: Rgb) -> None:
         """The mean over each pixel's footprint.
 
-        Where the ratio is a little more than a whole number, the image is first brought to that multiple of `out`:
-        OpenCV averages whole blocks ten times as fast, and the result is the same within 2 grey levels (59 dB).
+        If the ratio is slightly above a whole number, the image is first resampled to that multiple of `out`: OpenCV
+        averages whole blocks ten times as fast, and the result is the same within 2 grey levels (59 dB).
         """
         height, width = out.shape[:2]
         window = mosaic.window
@@ -132,22 +132,22 @@ class NativeResampler:
     def _shrink(self, rgb: Rgb, out: Rgb) -> None:
         cv2 = self._cv2
         done = cv2.resize(rgb, (out.shape[1], out.shape[0]), dst=out, interpolation=cv2.INTER_AREA)
-        if done is not out:  # OpenCV writes to `dst` where it fits, which ours does; a copy makes sure of it
+        if done is not out:  # OpenCV writes to `dst` if it fits, as ours does; otherwise it is copied
             out[...] = done
 
     def _interpolate(self, mosaic: Mosaic, box: Box, out: Rgb) -> None:
-        """Linear interpolation at the centres of the pixels of `out`, spread over `box`."""
+        """Linear interpolation of `box` at the centres of the pixels of `out`."""
         if not COMPILED and self._shift_and_scale(mosaic, box, out):
             return
         x, y = _taps(box, out.shape[1], out.shape[0], mosaic.window)
         linear(mosaic, x=x, y=y, out=out)
 
     def _shift_and_scale(self, mosaic: Mosaic, box: Box, out: Rgb) -> bool:
-        """`_interpolate` without the compiled loop, with the same result, or False where that cannot be done.
+        """`_interpolate` without the compiled loop, with the same result; False if that is not possible.
 
-        OpenCV's `resize` is ten times as fast as numpy but starts on a whole source pixel. Where the box does not, it
-        is started some output pixels earlier, at a distance that brings it to a whole source pixel, and these are
-        thrown away.
+        OpenCV's `resize` is ten times as fast as numpy but must start on a whole source pixel. If the box does not,
+        `resize` is started some output pixels earlier, where they meet a whole source pixel, and these output pixels
+        are discarded.
         """
         cv2 = self._cv2
         height, width = out.shape[:2]
@@ -157,12 +157,12 @@ class NativeResampler:
         if lead_x is None or lead_y is None or window.height < box.bottom or window.width < box.right:
             return False
         (skip_x, first_x), (skip_y, first_y) = lead_x, lead_y
-        # The part of the source with what is thrown away before it; one pixel more than the last sample needs.
+        # The part of the source, including what is discarded before it, and one pixel more than the last sample needs.
         wide = math.ceil((skip_x + width) * step_x) + 1
         high = math.ceil((skip_y + height) * step_y) + 1
         scaled_high, scaled_wide = round(high * (1 / step_y)), round(wide * (1 / step_x))
         if (scaled_high, scaled_wide) == (high, wide) and (step_x, step_y) != (1, 1):
-            return False  # OpenCV takes equal sizes for a copy, whatever the factors
+            return False  # OpenCV only copies if the sizes are equal, whatever the factors
         rgb = self._image(mosaic)
         rows, columns = min(high + first_y, rgb.shape[0]), min(wide + first_x, rgb.shape[1])
         top, left = max(0, first_y), max(0, first_x)
@@ -180,7 +180,7 @@ class NativeResampler:
         return True
 
     def _image(self, mosaic: Mosaic) -> Rgb:
-        """The window of a mosaic, put together in memory of this thread unless it is in one piece."""
+        """The window of a mosaic, assembled in memory of this thread unless it is already in one piece."""
         if mosaic.in_one is not None:
             return mosaic.in_one
         rgb = self._memory("image", mosaic.window.height, mosaic.window.width)
@@ -191,23 +191,23 @@ class NativeResampler:
         return self._scratch.take(use, height, width, 3, dtype=np.uint8)
 
 
-@lru_cache(maxsize=1024)  # most tiles of a slide begin at one of a few places between pixels
+@lru_cache(maxsize=1024)  # most tiles of a slide start at one of a few sub-pixel offsets
 def _way(box: Box, width: int, height: int, window: Size) -> tuple[tuple[int, int, int, int] | None, tuple[int, int]]:
-    """The box in whole pixels, if it has such and can be averaged; and how fine the lattice has to be if not."""
+    """The box in whole pixels if it can be averaged; else how fine the lattice has to be."""
     ratios = box.width / width, box.height / height
     aligned = _whole(box)
     if aligned is not None and min(ratios) >= 1:
         x, y, across, down = aligned
         if x >= 0 and y >= 0 and x + across <= window.width and y + down <= window.height:
             return aligned, (1, 1)
-    # Up to a ratio of 1.25 one linear sample per pixel loses nothing that an average would keep.
+    # Up to a ratio of 1.25, one linear sample per pixel keeps as much as an average would.
     fine_x, fine_y = (max(1, math.ceil(ratio - 0.25)) for ratio in ratios)
     return None, (fine_x, fine_y)
 
 
 @lru_cache(maxsize=1024)
 def _taps(box: Box, width: int, height: int, window: Size) -> tuple[Taps, Taps]:
-    # Places that differ by the error of a subtraction are the same.
+    # Positions that differ only by the rounding error of a subtraction are the same.
     x = taps(round(box.x, 6), box.width / width, width, window.width)
     y = taps(round(box.y, 6), box.height / height, height, window.height)
     return x, y

@@ -1,4 +1,4 @@
-"""The regular grid: footprint, stride and level of tiles, and where each of them is."""
+"""The regular grid: footprint, stride and level of its tiles, and the position of each."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def tile_geometry(info: SlideInfo, tiling: Tiling) -> TileGeometry:
     """The footprint, stride and level of tiles on a slide whose mpp is known.
 
     Raises:
-        SlideError: no level is near the magnification, or a tile would be less than one pixel.
+        SlideError: no level is close to the magnification, or a tile would be smaller than one pixel.
     """
     mpp = info.mpp
     if mpp is None:
@@ -77,7 +77,7 @@ def _stored_level(info: SlideInfo, tiling: Tiling) -> tuple[int, Size]:
 
 
 class GridPlacement(Placement):
-    """All places of a regular grid; y is the outer loop."""
+    """All positions of a regular grid; y is the outer loop."""
 
     def __init__(self, settings: Grid) -> None:
         self._settings = settings
@@ -90,7 +90,7 @@ class GridPlacement(Placement):
 def plan_grid(info: SlideInfo, geometry: TileGeometry, settings: Grid) -> Tiles:
     """The tiles of a grid: origins start, start + stride, ... as long as the footprint fits.
 
-    With edge tiles, as long as the tile holds at least one pixel of the slide (or of its bounds).
+    With edge tiles, as long as the tile contains at least one pixel of the slide (or of its bounds).
     """
     area = info.bounds if settings.use_bounds and info.bounds is not None else info.box
     start_x, start_y = int(area.x), int(area.y)

@@ -36,18 +36,18 @@ def npz_bytes(mask: Mask) -> bytes:
 
 
 def mask_from_npz(content: bytes) -> Mask:
-    """The mask in what `npz_bytes` gave.
+    """The mask in the bytes from `npz_bytes`.
 
     Raises:
-        ValueError: it is not that.
+        ValueError: the bytes are not a packed mask.
     """
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             packed, (rows, columns) = arrays["packed"], arrays["shape"].tolist()
-        if len(packed) != -(-rows * columns // 8):  # numpy would fill up with zeros
+        if len(packed) != -(-rows * columns // 8):  # numpy would pad with zeros
             raise ValueError(f"{len(packed)} bytes for {rows} x {columns} pixels")
         bits = np.unpackbits(packed, count=rows * columns)
-    except Exception as error:  # on damaged bytes zipfile, zlib and numpy raise nearly anything
+    except Exception as error:  # zipfile, zlib and numpy raise almost any exception on damaged bytes
         raise ValueError(f"is not a packed mask ({error})") from error
     return cast("Mask", bits.reshape(rows, columns).astype(np.bool_))
 
@@ -56,7 +56,7 @@ def mask_from_npy(content: bytes) -> Mask:
     """The mask in the content of a .npy file.
 
     Raises:
-        ValueError: it is not a whole array of bool.
+        ValueError: it is not a complete array of bool.
     """
     stream = io.BytesIO(content)
     header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -67,7 +67,7 @@ def mask_from_npy(content: bytes) -> Mask:
     if dtype != np.bool_:
         raise ValueError(f"holds {dtype} instead of bool")
     stored = len(content) - stream.tell()
-    if math.prod(shape) != stored:  # seen before numpy asks for the memory that a damaged header speaks of
+    if math.prod(shape) != stored:  # checked before numpy allocates the memory that a damaged header asks for
         raise ValueError(f"{stored} bytes for {shape} pixels")
     return cast("Mask", np.load(io.BytesIO(content), allow_pickle=False))
 
@@ -75,10 +75,10 @@ def mask_from_npy(content: bytes) -> Mask:
 def save_mask(
     result: QcResult, path: Path, *, slide: SlideInfo, encode: Callable[[Mask], bytes] = npy_bytes
 ) -> tuple[Path, Path]:
-    """Store a result: the mask at `path`, and all else beside it in a .json of the same name.
+    """Store a result: the mask at `path`, and everything else beside it in a .json of the same name.
 
     The JSON holds slide name and level-0 size, kind, extent, mask shape, `scale` (level-0 pixels per mask pixel, x
-    and y), metrics, notes, and a checksum of the mask file. Each file appears whole or not at all, the JSON last.
+    and y), metrics, notes, and a checksum of the mask file. Each file appears complete or not at all, the JSON last.
 
     Args:
         result: what to store.
@@ -130,12 +130,12 @@ def load_mask(
     """The result that `save_mask` stored at `path`.
 
     Args:
-        path: of the mask file; its .json must lie beside it.
-        slide: if given, the slide that the mask is to fit.
-        decode: the mask out of the file's content; by default .npy.
+        path: of the mask file; its .json must be beside it.
+        slide: if given, the slide that the mask must fit.
+        decode: the mask from the file's content; by default .npy.
 
     Raises:
-        SlideError: a file is missing or damaged, the two do not belong together, or the mask is of a slide of
+        SlideError: a file is missing or damaged, the two do not belong together, or the mask was made for a slide of
             another size.
     """
     beside = path.with_suffix(".json")
@@ -162,9 +162,9 @@ def load_mask(
 def _from_record(record: Any, content: bytes, decode: Callable[[bytes], Mask]) -> tuple[QcResult, Size]:
     if record["slideloom_mask"] != _FORMAT:
         raise ValueError(f"format {record['slideloom_mask']!r} is not known")
-    # Whoever paints in a saved mask takes the checksum out of the JSON.
+    # A user who edits a saved mask removes the checksum from the JSON.
     if record.get("crc32") not in (None, zlib.crc32(content)):
-        raise ValueError("its .json belongs to other pixels; if you changed the mask by hand, remove 'crc32' there")
+        raise ValueError("its .json belongs to other pixels; if you edited the mask by hand, remove 'crc32' there")
     if record["kind"] not in get_args(QcKind):
         raise ValueError(f"kind {record['kind']!r} is not one of {', '.join(get_args(QcKind))}")
     mask = decode(content)
@@ -184,7 +184,7 @@ def _from_record(record: Any, content: bytes, decode: Callable[[bytes], Mask]) -
 
 
 def _extent_of(values: Any) -> Box:
-    """Any: out of a JSON file."""
+    """Any: from a JSON file."""
     x, y, width, height = (float(value) for value in values)
     if not (all(map(math.isfinite, (x, y, width, height))) and width > 0 and height > 0):
         raise ValueError(f"extent {values} covers nothing")

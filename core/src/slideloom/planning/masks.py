@@ -13,7 +13,7 @@ from slideloom.base.geometry import Box, Mask, Size
 from slideloom.slides.tiles import Tiles
 from slideloom.steps.slide_qc import QcResult
 
-# The blur burden compares masks of different sizes on one grid; finer than this changes no digit that is reported.
+# The blur burden compares masks of different sizes on one grid; a finer grid would not change any reported digit.
 MAX_GRID_PX = 8192
 # Longer side of the small masks that normalizers get and that pictures show.
 LOW_RESOLUTION_PX = 1024
@@ -25,13 +25,13 @@ Whole = NDArray[np.int64]
 def masked_share(mask: Mask, extent: Box | None, tiles: Tiles, slide_size: Size) -> Floats:
     """How much of each tile is masked.
 
-    The share is the masked area divided by the area of the footprint *inside the slide*, both exact: a mask pixel
-    that lies partly in the tile counts by its part. What lies outside `extent` counts as not masked. A tile wholly
-    outside the slide holds nothing to keep, and its share is 1.
+    The share is the masked area divided by the area of the footprint *inside the slide*, both exact: a mask pixel that
+    is partly in the tile counts in proportion. Area outside `extent` counts as not masked. A tile entirely outside the
+    slide has nothing to keep, and its share is 1.
 
     Args:
         mask: (h, w) bool, True = masked.
-        extent: the level-0 box that the mask covers, stretched along each axis on its own; None = the whole slide.
+        extent: the level-0 box that the mask covers, stretched independently along each axis; None = the whole slide.
         tiles: N tiles.
         slide_size: of level 0.
 
@@ -70,7 +70,7 @@ def _clipped(start: Whole, length: int, limit: int) -> tuple[Floats, Floats, Flo
 
 
 def _split(position: Floats, count: int) -> tuple[Whole, Floats]:
-    """A position in mask pixels, held inside the mask, as whole pixels and the fraction of the next one."""
+    """A position in mask pixels, clipped to the mask, as whole pixels and the fraction of the next one."""
     held = np.clip(position, 0, count)
     # Never the last edge itself, so that a next pixel always exists; its fraction is then 1.
     whole = np.minimum(np.floor(held), count - 1).astype(np.int64)
@@ -104,9 +104,9 @@ def _box_sums(
 
 
 def _integral(mask: Mask, rows: Whole) -> NDArray[np.integer[Any]]:
-    """(n, w + 1) number of masked pixels above each of n rows, which ascend, and left of each pixel corner.
+    """(n, w + 1) number of masked pixels above each of n ascending rows and left of each pixel corner.
 
-    Only the rows that tiles begin or end at: a table of all corners takes longer than the masks themselves.
+    Only for rows at which tiles start or end: a table of all corners takes longer than the masks themselves.
     """
     kind = np.int32 if mask.size < 2**31 else np.int64
     sums = np.zeros((len(rows), mask.shape[1] + 1), kind)
@@ -121,7 +121,7 @@ def _integral(mask: Mask, rows: Whole) -> NDArray[np.integer[Any]]:
 
 def _counted(mask: Mask) -> NDArray[np.integer[Any]]:
     """(w,) number of True in each column."""
-    # As bytes where they can hold it: four times as fast as with wider sums.
+    # In bytes if they are large enough: four times as fast as wider sums.
     kind = np.uint8 if len(mask) < 256 else np.int64
     count: NDArray[np.integer[Any]] = np.add.reduce(mask.view(np.uint8), axis=0, dtype=kind)
     return count
@@ -136,8 +136,8 @@ def low_resolution(slide_size: Size) -> tuple[int, int]:
 def union_mask(results: Sequence[QcResult], slide_size: Size, shape: tuple[int, int] | None = None) -> Mask:
     """What any of the results discards, on one grid over the whole slide.
 
-    A pixel is True if at least half of its area is masked by one and the same result; parts of different results do
-    not add up. Outside a result's extent nothing is masked by it.
+    A pixel is True if at least half of its area is masked by a single result; areas masked by different results do not
+    add up. A result masks nothing outside its extent.
 
     Args:
         results: of any kind, each with its own mask size and extent; their order does not matter.
@@ -160,7 +160,7 @@ def _coverage(result: QcResult, slide_size: Size, shape: tuple[int, int]) -> Flo
     rows, columns = result.mask.shape
     y = (np.linspace(0, slide_size.height, shape[0] + 1) - covered.y) * (rows / covered.height)
     x = (np.linspace(0, slide_size.width, shape[1] + 1) - covered.x) * (columns / covered.width)
-    # One axis after the other: the running sum, read off at the grid's edges, gives the exact area between them.
+    # One axis at a time: the running sum, interpolated at the grid's edges, gives the exact area between them.
     by_row = _between(result.mask, y)
     both = _between(np.ascontiguousarray(by_row.T), x).T
     pixel = (slide_size.height / shape[0] * rows / covered.height) * (
@@ -195,24 +195,24 @@ def blur_burden(
 ) -> float | None:
     """The share of tissue that is out of focus, from 0 to 1.
 
-    With G the union of all background masks, F the union of all blur masks, a tile t being its footprint inside the
+    Let G be the union of all background masks, F the union of all blur masks, t the footprint of a tile inside the
     slide, and T the tiles with |t and G| / |t| <= `filter_threshold`::
 
         blur burden = sum over T of |t and F and not G|  /  sum over T of |t and not G|
 
-    So only tiles that background QC leaves are looked at, and in them only tissue: flat glass looks out of focus to
-    a blur QC and is no burden. Unions do not depend on the order of the steps. Other kinds (pen) do not enter.
+    So only tiles that background QC keeps are considered, and in them only tissue: empty glass looks out of focus to a
+    blur QC but is not counted. Unions do not depend on the order of the steps. Other kinds (pen) are not included.
     Where tiles overlap, tissue counts once per tile.
 
-    Masks are compared on the finest of their grids (at most 8192 pixels along a side), each read at the centre of a
-    grid pixel; areas on that grid are exact.
+    Masks are compared on the finest of their grids (at most 8192 pixels along a side), each sampled at the centres of
+    the grid pixels; areas on that grid are exact.
 
     Args:
         blur: results of kind "blur".
         background: results of kind "background".
-        tiles_considered: the planned tiles that regions of interest leave.
+        tiles_considered: the planned tiles that the regions of interest select.
         slide_size: of level 0.
-        filter_threshold: a tile with more background than this is no tissue tile.
+        filter_threshold: a tile with more background than this is not a tissue tile.
 
     Returns:
         None if there is no blur result, no background result, or no tissue in any tile.
@@ -227,7 +227,7 @@ def blur_burden(
     area = width * height
     glass_share = masked_share(glass, None, tiles_considered, slide_size)
     kept = (glass_share <= filter_threshold) & (area > 0)
-    # Into the memory of `glass`, unless that is a mask of somebody else's.
+    # Into the memory of `glass`, unless that is the caller's mask.
     tissue_unsharp = np.greater(unsharp, glass, out=glass if glass.flags.owndata else None)  # unsharp and not glass
     unsharp_tissue = masked_share(tissue_unsharp, None, tiles_considered, slide_size)
     tissue = float((area * (1 - glass_share))[kept].sum())
@@ -246,7 +246,7 @@ def _finest_shape(results: Sequence[QcResult], slide_size: Size) -> tuple[int, i
 
 
 def _nearest_union(results: Sequence[QcResult], slide_size: Size, shape: tuple[int, int]) -> Mask:
-    """Union of the masks, each read at the centres of a grid over the whole slide; may be a view of the only one."""
+    """Union of the masks, each sampled at the centres of a grid over the whole slide; a view of a single mask."""
     union: Mask | None = None
     for result in results:
         covered = result.extent or Box(0, 0, slide_size.width, slide_size.height)
@@ -254,7 +254,7 @@ def _nearest_union(results: Sequence[QcResult], slide_size: Size, shape: tuple[i
         y = _centres(slide_size.height, shape[0], covered.y, rows / covered.height)
         x = _centres(slide_size.width, shape[1], covered.x, columns / covered.width)
         in_y, in_x = _held_by(y, rows), _held_by(x, columns)
-        # Column by column in the mask, which is often the smaller one, and then row by row in the grid.
+        # First the columns in the mask, which is often the smaller array, and then the rows in the grid.
         read = _columns(result.mask, x[in_x])
         if len(results) == 1 and (len(y[in_y]), read.shape[1]) == shape and _counts_by_one(y):
             return read[y[0] : y[-1] + 1]
@@ -264,12 +264,12 @@ def _nearest_union(results: Sequence[QcResult], slide_size: Size, shape: tuple[i
 
 
 def _columns(mask: Mask, index: Whole) -> Mask:
-    """Columns of a mask by an ascending index; a view where the index counts by one."""
+    """Columns of a mask by an ascending index; a view if the index is consecutive."""
     return mask[:, index[0] : index[-1] + 1] if _counts_by_one(index) else mask.take(index, axis=1)
 
 
 def _add_rows(target: Mask, mask: Mask, index: Whole, *, is_first: bool) -> None:
-    """Set what rows of a mask set, by an ascending index. Where the target is known to be empty, it is not read."""
+    """OR rows of a mask, by an ascending index, into a target. If the target is known to be empty, it is not read."""
     if _counts_by_one(index):
         parts = [(slice(None), mask[index[0] : index[-1] + 1])]
     else:

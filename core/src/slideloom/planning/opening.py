@@ -1,4 +1,4 @@
-"""Opening a slide: which reader, and which microns per pixel."""
+"""Opens a slide: chooses the reader, and settles the microns per pixel."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ log = logging.getLogger(__name__)
 
 
 def open_slide(path: Path | str, *, slides: Slides | None = None, mpp: float | None = None) -> Slide:
-    """The slide at `path`, with its microns per pixel settled.
+    """The slide at `path`, with its microns per pixel determined.
 
     Args:
-        path: of the file (or folder, for formats that are one).
+        path: of the file (or of the folder, for formats that use one).
         slides: reader and mpp rules; by default any reader, and what the slide records.
         mpp: microns per pixel, instead of what the slide records.
 
     Raises:
         UnsupportedSlide: no reader recognises it.
-        MissingResolution: nothing gives its mpp.
+        MissingResolution: no source gives its mpp.
         SlideError: it cannot be read.
-        ConfigError: the mpp file is wrong; the slide is not opened then.
+        ConfigError: the mpp file is wrong; the slide is then not opened.
     """
     rules = slides or Slides()
     by_slide = read_mpp_file(rules.mpp_file) if rules.mpp_file is not None else None
@@ -60,7 +60,7 @@ def load_regions(folder: Path, info: SlideInfo) -> Regions | None:
 
     Raises:
         PluginError: the ROI plugin is not installed.
-        RoiError: the slide's file cannot be understood.
+        RoiError: the slide's file cannot be parsed.
     """
     settings = folder_of_regions(folder)
     with blaming(settings, "roi", info.name):
@@ -73,7 +73,7 @@ def load_regions(folder: Path, info: SlideInfo) -> Regions | None:
 
 
 def open_without_mpp(path: Path, rules: Slides, plugins: Registry | None = None) -> Slide:
-    """The slide at `path`, by the reader that `rules` name or the first that recognises it."""
+    """The slide at `path`, opened by the reader that `rules` name, or by the first that recognises it."""
     found = plugins or registry()
     if not path.exists():
         raise SlideError(f"{path}: no such file")
@@ -99,8 +99,8 @@ def open_without_mpp(path: Path, rules: Slides, plugins: Registry | None = None)
         try:
             with blaming(settings, "reader", path.name):
                 recognised = settings.build().recognises(path)
-        except PluginError as error:  # whoever did not ask for this reader is not to suffer from it
-            log.warning("%s; other readers are asked", error)
+        except PluginError as error:  # a broken reader must not stop the others
+            log.warning("%s; trying other readers", error)
             failed.append(str(error))
             continue
         if recognised:

@@ -1,4 +1,4 @@
-"""Which tiles regions keep, and the same decision as a mask; exact geometry, no loop over tiles."""
+"""Which tiles the regions keep, and the same decision as a mask; exact geometry without a loop over tiles."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from slideloom.slides.outlines import Outlines
 from slideloom.slides.regions import Regions
 from slideloom.slides.tiles import Tiles
 
-Shapes = NDArray[Any]  # (N,) of shapely geometries; numpy knows them as objects only
+Shapes = NDArray[Any]  # (N,) of shapely geometries, which are plain objects to numpy
 Side = Literal["inside", "outside"]
 
-# Shares of a tile closer than this are the same: areas of clipped polygons carry rounding of about 1e-12.
+# Shares of a tile closer than this are equal: areas of clipped polygons have rounding errors of about 1e-12.
 SHARE_TOLERANCE = 1e-9
-# A polygon with more vertices than this is cut down to the neighbourhood of its tiles before each tile is cut out.
+# A polygon with more vertices than this is clipped to the neighbourhood of its tiles before it is clipped to each tile.
 _CUT_VERTICES = 256
 _CUT_TILES = 16
 
 
 @frozen
 class Selection:
-    """What regions decide about N tiles.
+    """The regions' decision on N tiles.
 
     Attributes:
         keep: (N,) bool.
-        roi: (N,) int64, index into `regions.items` of the region a tile was accepted by; -1 for tiles that are not
+        roi: (N,) int64, index into `regions.items` of the region that accepted the tile; -1 for tiles that are not
             kept, and for those kept because no region covers them.
     """
 
@@ -50,18 +50,18 @@ def select_tiles(
 ) -> Selection:
     """The tiles that lie inside (or outside) the regions.
 
-    Where regions overlap, each point of the slide belongs to the smallest region that holds it, whatever their order
-    and labels; of regions whose areas are equal to nine digits, to the one whose name sorts first.
+    Where regions overlap, each point of the slide belongs to the smallest region that contains it, whatever their order
+    and labels. If areas are equal to nine digits, it belongs to the region whose name sorts first.
 
-    By "center" a tile is judged by the point x + width / 2, y + height / 2 of its footprint, halves included; a point
-    on a boundary counts as inside. The tile belongs to the region that this point belongs to.
+    With "center", a tile is judged by the point x + width / 2, y + height / 2 of its footprint, halves included; a
+    point on a boundary counts as inside. The tile belongs to the region of this point.
 
-    By "proportion" a tile is kept if the share of its area that regions cover (outside: that none covers) is
-    *greater* than `threshold`, to within 1e-9. It belongs to the region that most of its area belongs to; of equals,
-    to the smallest.
+    With "proportion", a tile is kept if the share of its area that is covered by regions (outside: that is not covered)
+    is *greater* than `threshold`, to within 1e-9. It belongs to the region that covers most of it; of equals, to the
+    smallest.
 
-    Regions whose label is in `artifact_labels` are never accepted: a centre in one rejects the tile, and their area
-    counts neither as covered nor as uncovered. Where there is no other region, the whole slide counts as inside and
+    Regions whose label is in `artifact_labels` are never accepted: a tile with its centre in one is rejected, and their
+    area counts neither as covered nor as uncovered. If there is no other region, the whole slide counts as inside and
     as outside.
 
     Args:
@@ -69,7 +69,7 @@ def select_tiles(
         regions: valid shapes in level-0 pixels.
         method: keep what is inside or what is outside.
         by: the rule.
-        threshold: share of the tile, 0-1; for "proportion" only.
+        threshold: share of the tile, 0-1; only for "proportion".
         artifact_labels: labels to exclude.
 
     Raises:
@@ -92,7 +92,7 @@ def select_tiles(
         pieces = _without(pieces, _pieces(tiles, shapes[artifacts]), len(tiles))
         keep = _covers_more(pieces, tiles, threshold + SHARE_TOLERANCE)
         owner = _owner_of_areas(pieces.take(keep[pieces.tile]), tiles)
-    # `wanted` is in the order in which regions take what they hold, so the first that holds a point owns it.
+    # `wanted` is in order of priority, so the first region that contains a point owns it.
     found = keep & (owner >= 0) & (not everything)
     roi = np.full(len(tiles), -1, np.int64)
     roi[found] = wanted[owner[found]]
@@ -100,9 +100,9 @@ def select_tiles(
 
 
 def _split(regions: Regions, artifact_labels: Collection[str]) -> tuple[IntArray, IntArray]:
-    """Indices of the regions of interest, the smallest first, and of the artifacts."""
+    """Indices of the regions of interest, smallest first, and of the artifacts."""
     is_artifact = np.array([region.label in artifact_labels for region in regions.items], dtype=bool)
-    # Rounded, so that the vertex at which an outline starts does not decide between two of one shape.
+    # Rounded, so that the start vertex of an outline does not decide between two identical shapes.
     areas = [float(f"{region.shape.area:.9g}") for region in regions.items]
     wanted = np.flatnonzero(~is_artifact).tolist()
     wanted.sort(key=lambda i: (areas[i], regions.items[i].name))
@@ -110,11 +110,11 @@ def _split(regions: Regions, artifact_labels: Collection[str]) -> tuple[IntArray
 
 
 def _owner_of_centres(tiles: Tiles, shapes: Shapes) -> IntArray:
-    """(N,) index of the first shape that a tile's centre is in, or -1."""
+    """(N,) index of the first shape that contains the tile's centre, or -1."""
     owner = np.full(len(tiles), len(shapes), np.int64)
     if len(shapes) and len(tiles):
         centres = shapely.points(tiles.x + tiles.footprint.width / 2, tiles.y + tiles.footprint.height / 2)
-        # The polygons ask the tree of points, not the other way round: the asking side is prepared once.
+        # Polygons query a tree of points, not the other way round: the querying geometry is prepared only once.
         shape, tile = shapely.STRtree(centres).query(shapes, predicate="intersects")
         np.minimum.at(owner, tile, shape)
     return np.where(owner < len(shapes), owner, -1)
@@ -122,7 +122,7 @@ def _owner_of_centres(tiles: Tiles, shapes: Shapes) -> IntArray:
 
 @frozen
 class _Pieces:
-    """What shapes cover of tiles: one row per tile and shape that share area."""
+    """The parts of tiles that shapes cover: one row per pair of tile and shape that overlap."""
 
     tile: IntArray = field(eq=False)
     shape: IntArray = field(eq=False)
@@ -164,9 +164,10 @@ def _pieces(tiles: Tiles, shapes: Shapes) -> _Pieces:
 
 
 def _cut_large(shape: Any, part: Shapes, rows: IntArray) -> None:
-    """Replace the boxes `part[rows]` by what `shape` covers of them.
+    """Replace the boxes `part[rows]` by their parts that `shape` covers.
 
-    Halves the tiles and cuts the shape to each half, so a boundary of V vertices costs V log(tiles), not V * tiles.
+    Splits the tiles in half and clips the shape to each half, so a boundary of V vertices costs V log(tiles), not
+    V * tiles.
     """
     boxes = part[rows]
     if len(rows) <= _CUT_TILES or shapely.get_num_coordinates(shape) <= _CUT_VERTICES:
@@ -181,7 +182,7 @@ def _cut_large(shape: Any, part: Shapes, rows: IntArray) -> None:
 
 
 def _without(pieces: _Pieces, artifacts: _Pieces, count: int) -> _Pieces:
-    """`pieces` less what artifacts cover of the same tiles."""
+    """`pieces` without the area that artifacts cover in the same tiles."""
     if not len(artifacts.tile):
         return pieces
     artifact = np.full(count, None, dtype=object)
@@ -195,11 +196,11 @@ def _without(pieces: _Pieces, artifacts: _Pieces, count: int) -> _Pieces:
 
 
 def _joined(pieces: _Pieces) -> tuple[IntArray, Shapes]:
-    """The tiles that have pieces, and for each the union of its pieces."""
+    """The tiles that have pieces, and the union of the pieces of each."""
     order = np.argsort(pieces.tile, kind="stable")
     tile, first, counts = np.unique(pieces.tile[order], return_index=True, return_counts=True)
     joined = pieces.part[order][first]
-    # Tiles with a like number of pieces make one table, filled up with None, which a union leaves out.
+    # Tiles with similar numbers of pieces share one table, padded with None, which a union ignores.
     classes = np.ceil(np.log2(np.maximum(counts, 1))).astype(np.int64)
     for exponent in np.unique(classes[counts > 1]):
         rows = np.flatnonzero((classes == exponent) & (counts > 1))
@@ -216,7 +217,7 @@ def _covers_more(pieces: _Pieces, tiles: Tiles, share: float) -> NDArray[np.bool
     limit = share * tiles.footprint.area
     area = shapely.area(pieces.part)
     total = np.bincount(pieces.tile, weights=area, minlength=len(tiles))
-    # Pieces may overlap, but together cover no less than the largest and no more than their sum.
+    # Pieces may overlap, but together they cover at least the largest and at most their sum.
     more = np.zeros(len(tiles), bool)
     more[pieces.tile[area > limit]] = True
     unsure = (total > limit) & ~more
@@ -226,17 +227,17 @@ def _covers_more(pieces: _Pieces, tiles: Tiles, share: float) -> NDArray[np.bool
 
 
 def _owner_of_areas(pieces: _Pieces, tiles: Tiles) -> IntArray:
-    """(N,) shape that most of a tile belongs to, each point belonging to the first shape; of equals, the first."""
+    """(N,) shape to which most of a tile belongs, where each point belongs to the first shape; of equals, the first."""
     pieces = pieces.take(np.lexsort((pieces.shape, pieces.tile)))
     share = shapely.area(_less_earlier(pieces)) / tiles.footprint.area
     order = np.lexsort((-pieces.shape, np.round(share / SHARE_TOLERANCE), pieces.tile))
     owner = np.full(len(tiles), -1, np.int64)
-    owner[pieces.tile[order]] = pieces.shape[order]  # the last assignment to a tile stays
+    owner[pieces.tile[order]] = pieces.shape[order]  # the last assignment to a tile wins
     return owner
 
 
 def _less_earlier(pieces: _Pieces) -> Shapes:
-    """The part of each piece that no earlier piece of its tile covers; `pieces` are sorted by tile."""
+    """The part of each piece that no earlier piece of the same tile covers; `pieces` are sorted by tile."""
     part = pieces.part.copy()
     tile, joined = _joined(pieces)
     total = np.bincount(pieces.tile, weights=shapely.area(part))[tile]
@@ -259,17 +260,17 @@ def regions_mask(
     method: Side,
     artifact_labels: Collection[str] = (),
 ) -> Mask:
-    """The regions as a mask, True where the slide is to be discarded, judged by pixel centres.
+    """The regions as a mask, True where the slide should be discarded, judged by pixel centres.
 
-    A centre exactly on a boundary is inside if the region lies to its right, or below it for a level edge. As in
-    `select_tiles`, without regions other than artifacts everything else is kept.
+    A centre exactly on a boundary is inside if the region is to its right, or below it for a horizontal edge. As in
+    `select_tiles`, everything except artifacts is kept if there are no other regions.
 
     Args:
         regions: valid shapes in level-0 pixels.
         extent: the level-0 box the mask covers.
         shape: (h, w) of the mask.
         method: keep what is inside or what is outside.
-        artifact_labels: labels to discard in any case.
+        artifact_labels: labels that are always discarded.
 
     Returns:
         (h, w) bool.

@@ -1,4 +1,4 @@
-"""Errors of a step, as errors that name step, plugin and slide."""
+"""Turns errors in a step into errors that name step, plugin and slide."""
 
 from __future__ import annotations
 

@@ -21,15 +21,15 @@ class Grid(Settings[Placement]):
     name: ClassVar[str] = "grid"
     step: ClassVar[str] = "slideloom.planning.grid:GridPlacement"
 
-    edge_tiles: bool = option(False, help="also tiles that reach over the far sides")
-    random_origin: bool = option(False, help="start at a random place, drawn from the seed and the slide's name")
+    edge_tiles: bool = option(False, help="also plan tiles that extend beyond the right and bottom sides")
+    random_origin: bool = option(False, help="start at a random point, drawn from the seed and the slide's name")
     use_bounds: bool = option(False, help="start at, and stay within, the slide's scanned bounds")
     seed: int = option(0, help="of random_origin", validator=at_least(0))
 
 
 @frozen
 class InProcess(Settings[Executor]):
-    """Slides one after the other in this process."""
+    """Runs slides one after the other in this process."""
 
     name: ClassVar[str] = "in-process"
     step: ClassVar[str] = "slideloom.running.executors:in_process"
@@ -37,14 +37,14 @@ class InProcess(Settings[Executor]):
 
 @frozen
 class Processes(Settings[Executor]):
-    """Slides in parallel in processes of this machine."""
+    """Runs slides in parallel, in processes on this machine."""
 
     name: ClassVar[str] = "processes"
     step: ClassVar[str] = "slideloom.running.executors:processes"
 
     jobs: int = option(2, help="number of processes", validator=at_least(1), affects_output=False)
     timeout_s: float | None = option(
-        None, help="give a slide up after this time", unit="s", validator=positive, affects_output=False
+        None, help="give up on a slide after this time", unit="s", validator=positive, affects_output=False
     )
 
 
@@ -62,13 +62,13 @@ def slideloom_executors() -> Sequence[type[Settings[Executor]]]:
 
 @hookimpl
 def slideloom_libraries() -> Sequence[Library]:
-    """What the core stands on, and its compiled loops."""
+    """The libraries that the core depends on, and its compiled loops."""
     return [
         Library("numpy", "numpy", "arrays", reported=("numpy",)),
         Library("shapely", "shapely", "geometry"),
         Library(
             "slideloom.pixels._kernels",
-            "--force-reinstall slideloom-core where there is a C compiler; without, it is the same, slower",
+            "--force-reinstall slideloom-core with a C compiler; without it, results are the same but slower",
             "compiled loops",
             needed=False,
         ),

@@ -1,4 +1,4 @@
-"""Discovery of plugins: entry points are loaded one by one, and a broken one blocks only who asks for it."""
+"""Discovery of plugins: entry points are loaded one by one, and a broken one affects only runs that use it."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ KINDS: Mapping[str, str] = {
     "executor": "slideloom_executors",
     "store": "slideloom_tile_stores",
 }
-"""Kind of step, as pipeline files and messages name it, to its hook."""
+"""The hook for each kind of step, by the name used in pipeline files and messages."""
 
 _CORE = "core"
 
 
 @frozen
 class Plugin:
-    """One plugin as found.
+    """An installed plugin.
 
     Attributes:
         name: of the entry point.
-        dist: distribution that brought it, and its `version`.
+        dist: its distribution, and the `version` of that.
         module: where the entry point leads.
         file: of the loaded module, or "".
         steps: settings classes by kind.
         commands: sub-commands it adds to the command line.
-        defaults: its steps that are taken where nobody names one; see `hookspecs.DEFAULTS`.
-        libraries: what it stands on.
+        defaults: its steps that are used if none is named; see `hookspecs.DEFAULTS`.
+        libraries: the libraries it depends on.
         reporters: writers of reports.
         error: why it cannot be used, or "".
     """
@@ -68,14 +68,14 @@ class Plugin:
 
 
 class Registry:
-    """All plugins of this environment, and the hooks of those that work."""
+    """All installed plugins, and the hooks of those that work."""
 
     def __init__(self, plugins: Sequence[Plugin], manager: pluggy.PluginManager) -> None:
         self.plugins = tuple(plugins)
         self._manager = manager
 
     def names(self, kind: str) -> list[str]:
-        """Step names of a kind, sorted; `dist/name` where two plugins offer the same name."""
+        """Step names of a kind, sorted; `dist/name` if two plugins offer the same name."""
         return sorted(self._by_name(kind))
 
     def find(self, kind: str, name: str) -> type[Settings[Any]]:
@@ -86,7 +86,7 @@ class Registry:
             name: such as "otsu", "macenko_fast" or "slideloom-qc/otsu"; dashes and underscores are the same.
 
         Raises:
-            PluginError: there is none, or two; broken plugins that may have held it are named.
+            PluginError: there is none, or there are two; broken plugins that may contain it are named.
         """
         wanted = dashed(name)
         offers = [
@@ -107,13 +107,13 @@ class Registry:
         raise PluginError(f"no {kind} is named '{name}'{did_you_mean(name, self.names(kind))}{hint}")
 
     def default(self, use: str) -> str:
-        """Name of the step to take where a pipeline names none.
+        """Name of the step to use if a pipeline names none.
 
         Args:
             use: a key of `hookspecs.DEFAULTS`.
 
         Raises:
-            PluginError: no plugin offers one, or two do; the message says how to choose.
+            PluginError: no plugin offers one, or several do; the message says how to choose.
         """
         kind = hookspecs.DEFAULTS[use]
         offers = [(plugin, plugin.defaults[use]) for plugin in self.plugins if use in plugin.defaults]
@@ -130,7 +130,7 @@ class Registry:
         )
 
     def libraries(self) -> list[hookspecs.Library]:
-        """The libraries that plugins stand on, each module once."""
+        """The libraries that plugins depend on, each module once."""
         found: dict[str, hookspecs.Library] = {}
         for plugin in self.plugins:
             for library in plugin.libraries:
@@ -138,7 +138,7 @@ class Registry:
         return list(found.values())
 
     def reporter(self, suffix: str = ".pdf") -> hookspecs.Reporter | None:
-        """The first installed writer of reports of this form, or None."""
+        """The first installed writer of reports of this format, or None."""
         return next((item for plugin in self.plugins for item in plugin.reporters if item.suffix == suffix), None)
 
     def all(self, kind: str) -> list[type[Settings[Any]]]:
@@ -147,14 +147,14 @@ class Registry:
         return sorted(found, key=lambda cls: (cls.rank, cls.name))
 
     def owner(self, cls: type[Settings[Any]]) -> Plugin:
-        """The plugin that offers a settings class; for a class of no plugin, one made up from its module."""
+        """The plugin that offers a settings class; if none does, a plugin named after the module of the class."""
         for plugin in self.plugins:
             if any(cls in classes for classes in plugin.steps.values()):
                 return plugin
         return Plugin(name=cls.name, dist=cls.__module__.split(".")[0], version="", module=cls.__module__)
 
     def notify(self, hook: str, **arguments: Any) -> list[str]:
-        """Call an observer hook of every plugin; an error of one is logged, returned as text, and stops no other."""
+        """Call an observer hook of every plugin; an error in one is logged and returned as text, and stops no other."""
         problems = []
         for impl in getattr(self._manager.hook, hook).get_hookimpls():
             try:
@@ -181,7 +181,7 @@ def dashed(name: str) -> str:
 
 @cache
 def registry() -> Registry:
-    """The plugins of this environment, loaded at the first call."""
+    """The installed plugins, loaded at the first call."""
     return load_registry(_entry_points())
 
 
@@ -193,7 +193,7 @@ def _entry_points() -> list[EntryPoint]:
 
 
 def load_registry(points: Sequence[EntryPoint]) -> Registry:
-    """The registry of the core's own steps and these entry points, each loaded on its own."""
+    """The registry of the core's own steps and of these entry points, each loaded separately."""
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
     plugins = [_register(manager, builtin, name=_CORE, dist="slideloom-core", version=_core_version())]
@@ -273,7 +273,7 @@ def _classes(manager: pluggy.PluginManager, module: ModuleType, hook: str) -> tu
 
 
 def _listed(manager: pluggy.PluginManager, module: ModuleType, hook: str, kind: type[OfferedT]) -> tuple[OfferedT, ...]:
-    """What a hook that lists values of one kind offers."""
+    """The values that a hook returns, checked to be of one type."""
     function = _own_impl(manager, module, hook)
     offered = () if function is None else function()
     for item in offered:

@@ -1,4 +1,4 @@
-"""The hooks a plugin may implement. pluggy registers and observes; it never runs per tile."""
+"""The hooks that a plugin may implement. pluggy is used to register and observe, never per tile."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from slideloom.steps.store import TileStores
 from slideloom.steps.tile_filter import TileFilter
 
 PROJECT = "slideloom"
-ENTRY_POINT_GROUP = "slideloom.v1"  # carries the API version; a break is a new group
+ENTRY_POINT_GROUP = "slideloom.v1"  # contains the API version; a breaking change means a new group
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
@@ -49,15 +49,15 @@ class Command:
 
 @frozen
 class Library:
-    """A library that a plugin stands on, for `slideloom doctor` and for the versions in reports.
+    """A library that a plugin depends on, for `slideloom doctor` and for the versions in reports.
 
     Attributes:
         module: as imported, such as "cv2".
-        install: what to give to pip where it is missing, such as "slideloom-qc".
+        install: what to install with pip if it is missing, such as "slideloom-qc".
         gives: what it is for, in a few words.
-        needed: False if the plugin works without it, or only part of it needs it.
-        apart: True for a library whose import may end the process on some machines; doctor imports it in another.
-        reported: distributions whose versions belong into the report of a run, because they change pixels.
+        needed: False if the plugin works without it, or only part of the plugin needs it.
+        apart: True if importing it may kill the process on some machines; doctor then imports it in another process.
+        reported: distributions whose versions belong in the report of a run, because they affect pixels.
     """
 
     module: str
@@ -76,7 +76,7 @@ class Reporter:
         name: such as "pdf".
         suffix: of its files, such as ".pdf".
         write: called with a folder (the output folder of a run, or any folder of stored tiles), the file to write, and
-            slide files where they lie now (perhaps none); returns the file. It prints nothing.
+            the current paths of slide files (may be empty); returns the file. It prints nothing.
     """
 
     name: str
@@ -85,9 +85,9 @@ class Reporter:
 
 
 DEFAULTS: Mapping[str, str] = {"sink": "sink", "filter": "filter", "roi-folder": "roi", "store": "store"}
-"""What a pipeline may leave unsaid, to the kind of step that then does it.
+"""What a pipeline may leave out, and the kind of step that is then used.
 
-Where tiles go, which tile filter is on, what reads a folder of regions, and what reads stored tiles.
+This covers where tiles go, which tile filter is on, what reads a folder of regions, and what reads stored tiles.
 """
 
 
@@ -101,68 +101,68 @@ def slideloom_readers() -> Sequence[type[Settings[Reader]]]:  # type: ignore[emp
 
 @hookspec
 def slideloom_roi_sources() -> Sequence[type[Settings[RoiSource]]]:  # type: ignore[empty-body]
-    """Settings classes of ROI sources. Called and judged as `slideloom_readers`."""
+    """Settings classes of ROI sources. Called and checked like `slideloom_readers`."""
 
 
 @hookspec
 def slideloom_slide_qc() -> Sequence[type[Settings[SlideQc]]]:  # type: ignore[empty-body]
-    """Settings classes of slide QC steps. Called and judged as `slideloom_readers`."""
+    """Settings classes of slide QC steps. Called and checked like `slideloom_readers`."""
 
 
 @hookspec
 def slideloom_tile_filters() -> Sequence[type[Settings[TileFilter]]]:  # type: ignore[empty-body]
-    """Settings classes of tile filters. Called and judged as `slideloom_readers`."""
+    """Settings classes of tile filters. Called and checked like `slideloom_readers`."""
 
 
 @hookspec
 def slideloom_normalizers() -> Sequence[type[Settings[Normalizer]]]:  # type: ignore[empty-body]
-    """Settings classes of normalizers. Called and judged as `slideloom_readers`."""
+    """Settings classes of normalizers. Called and checked like `slideloom_readers`."""
 
 
 @hookspec
 def slideloom_sinks() -> Sequence[type[Settings[Sink]]]:  # type: ignore[empty-body]
-    """Settings classes of sinks. Called and judged as `slideloom_readers`."""
+    """Settings classes of sinks. Called and checked like `slideloom_readers`."""
 
 
 @hookspec
 def slideloom_placements() -> Sequence[type[Settings[Placement]]]:  # type: ignore[empty-body]
-    """Settings classes of placements. Called and judged as `slideloom_readers`."""
+    """Settings classes of placements. Called and checked like `slideloom_readers`."""
 
 
 @hookspec
 def slideloom_executors() -> Sequence[type[Settings[Executor]]]:  # type: ignore[empty-body]
-    """Settings classes of executors. Called and judged as `slideloom_readers`."""
+    """Settings classes of executors. Called and checked like `slideloom_readers`."""
 
 
 @hookspec
 def slideloom_tile_stores() -> Sequence[type[Settings[TileStores]]]:  # type: ignore[empty-body]
-    """Settings classes of formats that loaders read tiles from. Called and judged as `slideloom_readers`."""
+    """Settings classes of formats from which loaders read tiles. Called and checked like `slideloom_readers`."""
 
 
 @hookspec
 def slideloom_commands() -> Sequence[Command]:  # type: ignore[empty-body]
     """Sub-commands for the command line. Called once per process, when plugins are first asked for.
 
-    An error or a wrong value blocks only this plugin. A name that the core or an earlier plugin has is refused when
-    the command line starts.
+    An error or a wrong value blocks only this plugin. A name already used by the core or by an earlier plugin is
+    refused when the command line starts.
     """
 
 
 @hookspec
 def slideloom_defaults() -> Mapping[str, str]:  # type: ignore[empty-body]
-    """Steps of this plugin to take where nobody names one: a key of `DEFAULTS` to the step's name.
+    """Steps of this plugin that are used if none is named: a key of `DEFAULTS` to the step's name.
 
-    Called once per process, when plugins are first asked for; an error or a wrong value blocks only this plugin. Where
-    two plugins offer a default for the same thing, none is taken: whoever relies on it is asked to choose, so that
+    Called once per process, when plugins are first asked for; an error or a wrong value blocks only this plugin. If two
+    plugins offer a default for the same thing, neither is used: a pipeline that relies on it must name a step, so that
     installing a package never changes results.
     """
 
 
 @hookspec
 def slideloom_libraries() -> Sequence[Library]:  # type: ignore[empty-body]
-    """Libraries this plugin stands on. Called once per process, when plugins are first asked for.
+    """Libraries that this plugin depends on. Called once per process, when plugins are first asked for.
 
-    An error or a wrong value blocks only this plugin. Where two plugins name one module, the first is taken.
+    An error or a wrong value blocks only this plugin. If two plugins name the same module, the first entry is used.
     """
 
 
@@ -185,7 +185,7 @@ def slideloom_run_started(slides: Sequence[Path], out: Path) -> None:
 
 @hookspec
 def slideloom_slide_done(report: SlideReport) -> None:
-    """Look at a finished slide. Called once per slide, in the parent process, in input order, also when it failed.
+    """Look at a finished slide. Called once per slide, in the parent process, in input order, even if it failed.
 
     The return value is ignored. An error here is logged under the plugin's name and does not stop the run.
     """

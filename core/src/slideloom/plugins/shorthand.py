@@ -1,4 +1,4 @@
-"""Steps by name, and in one word as the command line takes them: `NAME:option=value,option=value`."""
+"""Steps by name, and in the short form of the command line: `NAME:option=value,option=value`."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from slideloom.settings.tables import Place, made_from_table
 def named_step(
     kind: str, text: str, *, plugins: Registry, given: Mapping[str, Any] | None = None
 ) -> Settings[Any]:  # Any: a step of that kind
-    """The settings that "NAME" or "NAME:option=value" stands for.
+    """The settings described by "NAME" or "NAME:option=value".
 
     Args:
         kind: of step, as messages name it.
         text: such as "tiff:dct_scale=true,cache_mb=64".
-        plugins: where the step is found.
-        given: values of options that the step may have or not; the text goes before.
+        plugins: where the step is looked up.
+        given: values for options that the step may or may not have; values in the text take precedence.
 
     Raises:
         ConfigError: an option is wrong or missing.
@@ -47,7 +47,7 @@ def step_settings(kind: str, text: str, options: Mapping[str, Any] | None = None
 
 
 def folder_of_regions(folder: Path) -> Settings[Any]:
-    """The settings of the usual reader of a folder of region files.
+    """The settings of the default reader for a folder of region files.
 
     Raises:
         PluginError: no installed plugin reads such folders.
@@ -83,7 +83,7 @@ def step_table(text: str) -> dict[str, Any]:
 
 
 def _split(text: str) -> list[str]:
-    """The parts between commas that are not within brackets or quotes."""
+    """The text split at commas that are not within brackets or quotes."""
     parts, start, depth, quote = [], 0, 0, ""
     for position, letter in enumerate(text):
         if quote:

@@ -1,1 +1,1 @@
-"""A file in, one slide as a reader delivers it out: levels, resolution, regions, and the columns that tiles are."""
+"""A file in, an open slide out: its levels, resolution and regions, and tiles as columns."""

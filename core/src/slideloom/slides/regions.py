@@ -1,4 +1,4 @@
-"""Regions of interest as values: what a ROI source delivers."""
+"""Regions of interest as values, as an ROI source delivers them."""
 
 from __future__ import annotations
 

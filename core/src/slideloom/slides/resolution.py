@@ -1,4 +1,4 @@
-"""Where a slide's microns per pixel come from, in a fixed order, and what to say when nothing gives them."""
+"""The sources of a slide's microns per pixel, in a fixed order, and the error if there is none."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from slideloom.slides.info import Resolution, SlideInfo
 
 log = logging.getLogger(__name__)
 
-# Files that were never near a scanner carry 72 or 300 dots per inch; no slide is scanned this coarsely or finely.
+# Files that do not come from a scanner have 72 or 300 dots per inch; no slide is scanned this coarsely or finely.
 PLAUSIBLE_MPP = (0.01, 20.0)
 
 
@@ -29,12 +29,12 @@ def find_resolution(
 ) -> Resolution:
     """Microns per pixel of level 0.
 
-    In this order: the user's value for this slide, the user's value for all, the slide's properties, TIFF resolution
-    tags, 10 / objective power if allowed.
+    Taken from, in this order: the user's value for this slide, the user's value for all slides, the slide's properties,
+    TIFF resolution tags, and 10 / objective power if allowed.
 
     Raises:
-        MissingResolution: none of them; the text names the remedies.
-        ConfigError: the user's value is none that a slide may have.
+        MissingResolution: none of them gives it; the message names the remedies.
+        ConfigError: the user's value is not plausible for a slide.
     """
     if mpp is not None and not is_plausible(mpp):
         raise ConfigError(f"mpp must be from {PLAUSIBLE_MPP[0]} to {PLAUSIBLE_MPP[1]} um per pixel, not {mpp!r}")
@@ -64,14 +64,14 @@ def find_resolution(
 
 
 def is_plausible(mpp: float) -> bool:
-    """True for a number of microns per pixel that a slide may have."""
+    """True for a plausible number of microns per pixel."""
     return math.isfinite(mpp) and PLAUSIBLE_MPP[0] <= mpp <= PLAUSIBLE_MPP[1]
 
 
 def finite_number(text: str | None) -> float | None:
-    """The number that a property of a slide holds as text; None for none, for words, infinity and "nan"."""
+    """The number in a slide property, which is text; None if it is missing or not a finite number."""
     try:
-        value = float(text) if text is not None and "_" not in text else math.nan  # 1_000 is a number in Python alone
+        value = float(text) if text is not None and "_" not in text else math.nan  # only Python reads 1_000 as a number
     except ValueError:
         return None
     return value if math.isfinite(value) else None
@@ -81,10 +81,10 @@ def read_mpp_file(path: Path) -> Mapping[str, Resolution]:
     """Microns per pixel by slide name or file name, from a table with the columns slide,mpp (or slide,mpp_x,mpp_y).
 
     Separators, decimals and encodings are those of `open_table`. Each slide of a run asks for the file; it is parsed
-    once per process as long as it stays as it is.
+    once per process unless it changes.
 
     Raises:
-        ConfigError: the file is missing or a line is wrong; the text names line, value and remedy.
+        ConfigError: the file is missing or a line is wrong; the message names line, value and remedy.
     """
     return _parsed(FileState.of(path))
 

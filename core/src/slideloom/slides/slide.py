@@ -1,4 +1,4 @@
-"""The slide model: what a reader delivers, and how the core maps level-0 boxes to pixels."""
+"""The slide model: what a reader delivers, and how the core turns level-0 boxes into pixels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from slideloom.pixels.resampling import resample
 from slideloom.slides.info import Resolution, SlideInfo
 from slideloom.slides.kept_images import KeptImages
 
-# One read of a level never asks for more than this, so that a slide without a pyramid fits in memory.
+# A single read is never larger than this, so that a slide without a pyramid fits in memory.
 MAX_READ_PX = 4096 * 4096
 # What is kept of pictures that show most of the slide, and of the level they were made of, until the slide is closed. A
 # picture of 3000 pixels along each side, the largest that slide QC looks at, has 27 MB.
@@ -27,9 +27,9 @@ KEPT_BYTES = 64_000_000
 
 
 class Slide(ABC):
-    """One open slide. Made by `Reader.open`; a subclass sets `info` and implements `read`.
+    """An open slide. Made by `Reader.open`; a subclass sets `info` and implements `read`.
 
-    `read` may be called from several threads at once, unless `thread_safe` is False: then the core holds a lock.
+    `read` may be called from several threads at once. If `thread_safe` is False, the core holds a lock instead.
     """
 
     thread_safe: ClassVar[bool] = True
@@ -60,9 +60,9 @@ class Slide(ABC):
         """
 
     def read_many(self, origins: Sequence[Point], level: int, size: Size) -> list[Rgb | SlideError]:
-        """`read` for many places; a place that cannot be read gives its error instead of pixels.
+        """`read` at many origins; if one cannot be read, its error is returned instead of pixels.
 
-        A reader that can share work between neighbours overrides this. Results may be views; nobody writes to them.
+        A reader that can share work between neighbours overrides this. Results may be read-only views.
         """
         results: list[Rgb | SlideError] = []
         for origin in origins:
@@ -73,19 +73,19 @@ class Slide(ABC):
         return results
 
     def read_each(self, origins: Sequence[Point], level: int, size: Size) -> Iterator[Rgb | Mosaic | SlideError]:
-        """`read_many`, one place after another: an image may be overwritten when the next one is asked for.
+        """`read_many`, one result at a time: an image may be overwritten when the next one is requested.
 
-        A reader that can use one piece of memory for all of them overrides this, or one that has tiles of one size:
-        it may give a `Mosaic`, whose window is what was asked for, and spare the copy.
+        A reader overrides this if it can reuse the same memory for all images. A reader whose tiles have one size may
+        return a `Mosaic` whose window is the requested area, which saves a copy.
         """
         yield from self.read_many(origins, level, size)
 
     def resample(self, rgb: Rgb, *, box: Box, size: Size) -> Rgb:
-        """`slideloom.pixels.resampling.resample`; readers with a native image library give its faster equal."""
+        """`slideloom.pixels.resampling.resample`; readers with a native image library return a faster equivalent."""
         return resample(rgb, box=box, size=size)
 
     def resample_into(self, source: Rgb | Mosaic, *, box: Box, out: Rgb) -> None:
-        """`resample` of an image, or of the window of a mosaic, to the size of `out`, and into it."""
+        """Resample an image, or the window of a mosaic, into `out` and to its size."""
         rgb = source.image() if isinstance(source, Mosaic) else source
         out[...] = self.resample(rgb, box=box, size=Size(out.shape[1], out.shape[0]))
 
@@ -112,7 +112,7 @@ class Slide(ABC):
         Args:
             box: in level-0 pixels; may reach outside the slide, which is `info.background` there.
             size: of the result in pixels.
-            level: the level to read; by default the coarsest that need not be enlarged.
+            level: the level to read; by default the coarsest that does not have to be enlarged.
 
         Returns:
             (size.height, size.width, 3) uint8.
@@ -198,21 +198,21 @@ class Slide(ABC):
         return results
 
     def try_read_boxes(self, boxes: Sequence[Box], size: Size, *, level: int) -> list[Rgb | SlideError]:
-        """`read_boxes`, where a box that cannot be read gives its error. All boxes have the same width and height."""
+        """`read_boxes`, but returns the error of an unreadable box. All boxes have the same width and height."""
         images = [np.empty((size.height, size.width, 3), np.uint8) for _ in boxes]
         errors = self.read_into(boxes, images, level=level)
         return [image if error is None else error for image, error in zip(images, errors, strict=True)]
 
     def read_into(self, boxes: Sequence[Box], images: Sequence[Rgb], *, level: int) -> list[SlideError | None]:
-        """`try_read_boxes` into memory that is there already.
+        """`try_read_boxes` into existing memory.
 
         Args:
             boxes: in level-0 pixels, all of the same width and height.
-            images: as many, each (h, w, 3) uint8 of one size; written to.
+            images: one per box, each (h, w, 3) uint8, all of one size; written to.
             level: the level to read.
 
         Returns:
-            For each box None, or why it cannot be read; its image is then left as it was, or half-written.
+            For each box None, or the error; its image is then unchanged or half-written.
         """
         if not boxes:
             return []
@@ -258,11 +258,11 @@ class Slide(ABC):
             raise PluginError(f"{who} broke its contract on slide {slide}: {wanted}")
 
     def thumbnail(self, *, max_px: int | None = None, mpp: float | None = None) -> Rgb:
-        """The whole slide, small.
+        """The whole slide at low resolution.
 
         Args:
-            max_px: width and height at most; or
-            mpp: the resolution wanted, in microns per pixel, if the slide's own is known.
+            max_px: largest width and height; or
+            mpp: the resolution in microns per pixel, if the slide's own is known.
 
         Returns:
             (h, w, 3) uint8, at least 1 x 1 and never larger than level 0.
@@ -279,7 +279,7 @@ class Slide(ABC):
         return self.read_at(self.info.box, Size(width, height))
 
     def use_mpp(self, mpp: Resolution) -> None:
-        """Take `mpp` as the slide's resolution from now on."""
+        """Use `mpp` as the slide's resolution from now on."""
         self.info = evolve(self.info, mpp=mpp)
 
 

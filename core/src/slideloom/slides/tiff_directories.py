@@ -1,7 +1,7 @@
 """The directories of a TIFF or BigTIFF file: which images it holds, and what their tags say.
 
-One walk for all who need it. It reads the tags it is asked for and no others, and believes no number that the file
-does not have room for: a few bytes can claim gigabytes, or a chain of directories that never ends.
+This is the only code that walks TIFF directories. It reads only the requested tags, and rejects every number for which
+the file has no room: a few bytes can claim gigabytes, or a chain of directories that never ends.
 
 Source: TIFF 6.0 (Adobe 1992); the BigTIFF design document; for NDPI, the files of Hamamatsu's scanners, whose links
 between directories take 64 bits where classic TIFF has 32.
@@ -24,13 +24,13 @@ from slideloom.base.errors import SlideError
 from slideloom.base.geometry import Size
 
 _MOST_DIRECTORIES = 10_000  # a slide has dozens
-_MOST_TAGS = 4096  # of a directory, which has dozens
+_MOST_TAGS = 4096  # per directory, which has dozens
 _MOST_TEXT = 1 << 20  # bytes of a text or table
-_MOST_BYTES = 32 << 20  # of all values that were asked for: the places of 180 gigapixel in tiles of 256
-_FIRST = 16  # values that are read of any other tag
+_MOST_BYTES = 32 << 20  # of all requested values: the tile offsets of 180 gigapixel in tiles of 256
+_FIRST = 16  # values read of any other tag
 _MOST_PX = 2**31 - 1  # along a side
 _MOST_INT64 = 2**63 - 1
-# Bytes of a value by TIFF's field type, and numpy's name of those that are whole numbers.
+# Bytes per value by TIFF field type, and numpy's name for the integer types.
 _BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _WHOLE = {
     1: "u1", 2: "u1", 3: "u2", 4: "u4", 6: "i1", 7: "u1", 8: "i2", 9: "i4", 13: "u4", 16: "u8", 17: "i8", 18: "u8",
@@ -56,7 +56,7 @@ _TURNS = {
 
 
 class TiffTag(IntEnum):
-    """Numbers of the tags that slides are understood by."""
+    """Numbers of the tags that are needed to read slides."""
 
     SUBFILE_TYPE = 254
     WIDTH = 256
@@ -90,15 +90,15 @@ _SIDES = (TiffTag.WIDTH, TiffTag.HEIGHT, TiffTag.TILE_WIDTH, TiffTag.TILE_HEIGHT
 
 
 class TiffError(ValueError):
-    """The bytes are no TIFF, or it is damaged; the text names place and value."""
+    """The bytes are not a TIFF, or it is damaged; the message names offset and value."""
 
 
 class NotTiff(TiffError):
-    """The file does not begin as a TIFF does."""
+    """The file does not start like a TIFF."""
 
 
 class CutTiff(TiffError):
-    """The file ends before a directory does."""
+    """The file ends within a directory."""
 
 
 @frozen
@@ -106,9 +106,9 @@ class TiffDirectory:
     """One image of the file.
 
     Attributes:
-        at: where the directory begins, in bytes.
+        at: offset of the directory, in bytes.
         next_at: where the link to the next directory is stored.
-        present: which of `TiffTag` it has, also those that were not read.
+        present: the tags of `TiffTag` that it has, including those that were not read.
         values: field type and bytes of the tags that were asked for, by number.
         order: "<" or ">", of the bytes of a number.
     """
@@ -132,11 +132,11 @@ class TiffDirectory:
         return int(found[0]) if len(found) else default
 
     def numbers(self, tag: int, *, most: int | None = None) -> NDArray[np.int64]:
-        """The values of a tag, (N,) int64, none if the tag is missing; those beyond 2^63 - 1 become that.
+        """The values of a tag, (N,) int64, empty if the tag is missing; values above 2^63 - 1 become that number.
 
         Args:
-            tag: which; of tags that have one value for each channel 16 are known at most.
-            most: how many are wanted; by default all.
+            tag: its number; of tags with one value per channel, at most 16 values are kept.
+            most: how many values to return; by default all.
 
         Raises:
             TiffError: they are not whole numbers.
@@ -155,10 +155,10 @@ class TiffDirectory:
         return np.frombuffer(raw, np.dtype(self.order + _WHOLE[kind]))
 
     def size(self, width: int = TiffTag.WIDTH, height: int = TiffTag.HEIGHT) -> Size | None:
-        """What two tags say is width and height; None if one is missing.
+        """Width and height according to two tags; None if one is missing.
 
         Raises:
-            TiffError: one of them is no number of pixels.
+            TiffError: one of them is not a possible number of pixels.
         """
         sides = [(name, self.number(tag)) for name, tag in (("wide", width), ("high", height))]
         found = []
@@ -174,12 +174,12 @@ class TiffDirectory:
         """Width and height of its tiles in pixels; None if it has none.
 
         Raises:
-            TiffError: one of them is no number of pixels.
+            TiffError: one of them is not a possible number of pixels.
         """
         return self.size(TiffTag.TILE_WIDTH, TiffTag.TILE_HEIGHT)
 
     def raw(self, tag: int) -> bytes:
-        """A tag's bytes, none if it is missing."""
+        """A tag's bytes, empty if it is missing."""
         return self.values[tag][1] if tag in self.values else b""
 
     def text(self, tag: int) -> str:
@@ -187,7 +187,7 @@ class TiffDirectory:
         return self.raw(tag).split(b"\0")[0].decode("utf-8", "replace")
 
     def rational(self, tag: int) -> float | None:
-        """A tag of two numbers as their quotient; None if it is missing, none, or divided by 0."""
+        """A rational tag as a number; None if it is missing, has no value, or its denominator is 0."""
         kind, raw = self.values.get(tag, (0, b""))
         if kind not in _RATIONAL or len(raw) < 8:
             return None
@@ -199,7 +199,7 @@ def read_tiff_directories(path: Path, tags: Collection[int] = ()) -> list[TiffDi
     """All directories of the chain, in file order, with the values of these tags.
 
     Raises:
-        TiffError: it is no TIFF, or a number in it cannot be true; the text does not name the file.
+        TiffError: it is not a TIFF, or a number in it is impossible; the message does not name the file.
         OSError: it cannot be read.
     """
     with path.open("rb") as file:
@@ -207,9 +207,9 @@ def read_tiff_directories(path: Path, tags: Collection[int] = ()) -> list[TiffDi
 
 
 def tiff_fault(path: Path) -> str | None:
-    """Why the directories of a TIFF cannot be followed.
+    """Why the directories of a TIFF cannot be followed; None if they can.
 
-    None for one that is in order, for any other file, and for one that cannot be read.
+    Also None for any other kind of file, and for a file that cannot be read.
     """
     try:
         for directory in read_tiff_directories(path, _SIDES):
@@ -252,7 +252,7 @@ def check_orientation(path: Path, orientation: int | None) -> None:
 
 
 class _Walk:
-    """Along the chain of directories of an open file."""
+    """Follows the chain of directories of an open file."""
 
     def __init__(self, file: Any, tags: frozenset[int]) -> None:  # Any: a binary file
         self._file = file
@@ -283,7 +283,7 @@ class _Walk:
         return int(struct.unpack_from(self._order + form, raw)[0])
 
     def _is_large_ndpi(self, first: int) -> bool:
-        """True if the directory that a 64-bit link leads to is one of Hamamatsu's, in a file of 4 GiB or more."""
+        """True if a 64-bit link leads to a directory written by Hamamatsu, in a file of 4 GiB or more."""
         if not 2**32 <= first < self._end:
             return False
         try:
@@ -312,12 +312,12 @@ class _Walk:
         for tag, kind, count, inline in entries:
             if tag in _KNOWN:
                 present.add(tag)
-            if tag in self._tags and kind in _BYTES:  # TIFF wants other types to be passed over
+            if tag in self._tags and kind in _BYTES:  # TIFF requires unknown types to be skipped
                 values[tag] = kind, self._value(f"tag {tag} of the directory at {at}", tag, kind, count, inline)
         return TiffDirectory(at=at, next_at=next_at, present=frozenset(present), values=values, order=self._order)
 
     def _entries(self, at: int) -> tuple[int, Iterator[tuple[int, int, int, bytes]]]:
-        """Where the directory's entries end; and of each its tag, field type, number of values, and value or place."""
+        """Where the entries end; and for each entry tag, field type, number of values, and value or offset."""
         entry = struct.Struct(f"{self._order}HH{self._word}{struct.calcsize(self._word)}s")
         start = at + struct.calcsize(self._count)
         count = self._number(self._count, self._bytes(at, start - at, CutTiff))
@@ -349,6 +349,6 @@ class _Walk:
             raise kind(f"the file ends at {self._end}, within what begins at {at}")
         self._file.seek(at)
         content: bytes = self._file.read(length)
-        if len(content) != length:  # it is being written, or the disk fails
+        if len(content) != length:  # the file is being written, or the disk fails
             raise kind(f"the file ends within what begins at {at}")
         return content

@@ -1,4 +1,4 @@
-"""Tiles as columns: the geometry they share, and where each one is."""
+"""Tiles as columns: their common geometry, and the position of each."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class TileGeometry:
 
     Attributes:
         tile_px: width and height of a tile image in pixels.
-        tile_um: its width in microns as asked for, or as the level gives it.
+        tile_um: its width in microns, as requested or as given by the level.
         footprint: size of a tile in level-0 pixels.
-        stride: distance of neighbouring tiles in level-0 pixels, along x (width) and y (height).
+        stride: distance between neighbouring tiles in level-0 pixels, along x (width) and y (height).
         level: the level tiles are read from.
         mpp: microns per pixel of a tile image (mean of x and y).
         label: `299px_302um` or `299px_10x`, as existing datasets name their folders.
@@ -75,10 +75,10 @@ class Tiles:
 
     Attributes:
         index: (N,) number of the tile in the slide's plan.
-        x, y: (N,) top left, level-0 pixels; may be negative or reach over the far side.
+        x, y: (N,) top left corner in level-0 pixels; a tile may extend beyond the slide.
         grid_x, grid_y: (N,) column and row in the grid (or running number and 0 for cell centroids).
         footprint: level-0 size of each tile.
-        roi: (N,) index of the region that a tile was accepted by, -1 if none.
+        roi: (N,) index of the region that accepted the tile, -1 if none.
     """
 
     index: IntArray = _column()

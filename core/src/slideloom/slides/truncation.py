@@ -1,4 +1,4 @@
-"""Files that end too early."""
+"""Detects truncated files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from slideloom.slides.tiff_directories import CutTiff, TiffError, read_tiff_dire
 def is_cut_tiff(path: Path) -> bool:
     """True for a TIFF or BigTIFF file that ends before one of its image directories, as after an aborted copy.
 
-    False for every other file, and for one that cannot be read.
+    False for any other file, and for a file that cannot be read.
     """
     try:
         read_tiff_directories(path)

@@ -19,7 +19,7 @@ Subsampling = Literal["420", "444"]
 
 @frozen
 class ImageOptions(Settings[Sink]):
-    """What the settings of every sink that stores encoded images begin with; a sink's settings subclass it."""
+    """Base class for the settings of every sink that stores encoded images."""
 
     format: ImageFormat = option("jpg", help="image format: small jpg, or png without loss")
     quality: int = option(95, help="JPEG quality", validator=in_range(1, 100))
@@ -30,10 +30,10 @@ class ImageOptions(Settings[Sink]):
 
 
 class ImageEncoder:
-    """Encodes tiles as `ImageOptions` say; may be called from several threads at once.
+    """Encodes tiles according to `ImageOptions`; may be called from several threads at once.
 
-    The core has no image library, so the sink hands its `cv2` module in. With the options' defaults the bytes are
-    those of `cv2.imencode(".jpg", ...)`.
+    The core has no image library, so the sink passes in its `cv2` module. With the default options, the bytes are those
+    of `cv2.imencode(".jpg", ...)`.
     """
 
     def __init__(self, cv2: Any, options: ImageOptions) -> None:  # Any: OpenCV cannot be named without importing it
@@ -49,7 +49,7 @@ class ImageEncoder:
             ]
 
     def _bgr(self, rgb: Rgb) -> Rgb:
-        """`rgb` in the order that OpenCV wants, in memory that this thread uses for every tile."""
+        """`rgb` in the channel order of OpenCV, in memory that this thread reuses for every tile."""
         memory = self._scratch.take("bgr", *rgb.shape, dtype=np.uint8)
         bgr: Rgb = self._cv2.cvtColor(rgb, self._cv2.COLOR_RGB2BGR, dst=memory)
         return bgr

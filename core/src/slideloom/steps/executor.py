@@ -16,7 +16,7 @@ class Executor(ABC):
 
     @abstractmethod
     def run(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[tuple[int, Any]]:
-        """Yields (number of the item, its result or the exception that lost it) in order of completion.
+        """Yields (number of the item, its result or the exception that it raised) in order of completion.
 
         `function` and the items can be pickled. Items are taken one by one when there is a worker for them, because
         making one may be work (copying a slide to a faster disk), and as many as there are workers: `next` never waits

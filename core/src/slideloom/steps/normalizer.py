@@ -1,4 +1,4 @@
-"""The contract of normalizers: a batch of tiles in, the same with their staining normalized out."""
+"""The contract of normalizers: a batch of tiles in, the same tiles with normalized staining out."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Normalized:
     Attributes:
         rgb: (B, H, W, 3) uint8.
         ok: (B,) bool, False where the tile could not be normalized and is rejected.
-        fallback: (B,) bool, True where the step's fallback was used (the original kept, or the slide's fit); counted in
-            the report. None means nowhere.
+        fallback: (B,) bool, True where the step's fallback was used (the original pixels, or the slide's fit); counted
+            in the report. None means nowhere.
     """
 
     rgb: RgbBatch = field(eq=False)
@@ -33,7 +33,7 @@ class Normalized:
 
 
 class Normalizer(ABC):
-    """Brings the staining of tiles to a target."""
+    """Matches the staining of tiles to a target."""
 
     thread_safe: ClassVar[bool] = True
     keeps_pixels: bool = True
@@ -44,33 +44,35 @@ class Normalizer(ABC):
         Args:
             slide: open, with known mpp.
             scene: regions and tile geometry.
-            discard: (h, w) bool over the whole slide, True where QC or regions discard; None if nothing does.
+            discard: (h, w) bool over the whole slide, True where QC or regions discard it; None if nothing is
+                discarded.
 
         Returns:
-            `self` unless the step takes statistics from the slide.
+            `self`, unless the step measures the slide.
         """
         return self
 
     @property
     def needs_slide(self) -> bool:
-        """True if `for_slide` measures the slide; what loads single tiles then has to prepare the slide first."""
+        """True if `for_slide` measures the slide; code that loads single tiles must then call it first."""
         return type(self).for_slide is not Normalizer.for_slide
 
     def fit_table(self) -> Mapping[str, Any] | None:
         """The target values as plain numbers and lists (`norm_fit` of a params.json); None if there are none.
 
-        A normalizer that gives them takes the path of that file as its option `target`, and is then the same again.
+        A normalizer that returns them accepts the path of that file as its option `target`, and then behaves
+        identically.
         """
         return None
 
     def tensorflow_form(self) -> Callable[[Any, Any], Any] | None:
-        """A function for `tf.data.Dataset.map`, made of TensorFlow's operations; None if there is none.
+        """A function for `tf.data.Dataset.map`, made of TensorFlow operations; None if there is none.
 
-        It takes images (B, H, W, 3) uint8 and the tiles' numbers (B,) int64, which random draws depend on, and returns
-        images of the same shape; those that cannot be normalized stay as they are. Any: TensorFlow has no types.
+        It takes images (B, H, W, 3) uint8 and the tiles' numbers (B,) int64, which determine random draws, and returns
+        images of the same shape; those that cannot be normalized are unchanged. Any: TensorFlow has no types.
         """
         return None
 
     @abstractmethod
     def apply(self, batch: TileBatch) -> Normalized:
-        """The batch with its staining normalized, each tile from its own pixels and the slide's statistics only."""
+        """The batch with its staining normalized, each tile only from its own pixels and the slide's statistics."""

@@ -1,4 +1,4 @@
-"""The contract of placements: a slide in, the places of its tiles out."""
+"""The contract of placements: a slide in, the positions of its tiles out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from slideloom.steps.scene import Scene
 
 @frozen
 class Placed:
-    """Tiles, and what a placement has to say about them.
+    """Planned tiles, with notes and metrics about them.
 
     Attributes:
         tiles: all planned tiles.
@@ -28,11 +28,12 @@ class Placed:
 
 
 class Placement(ABC):
-    """Decides where tiles are: a grid, or one tile per cell."""
+    """Decides where tiles are placed: on a grid, or one per cell."""
 
     @abstractmethod
     def place(self, slide: Slide, scene: Scene) -> Tiles | Placed:
         """All planned tiles of the slide, before regions and QC, with `index` 0..N-1 and `roi` -1.
 
-        What was asked for and gets no tile is counted, never left out without a word: in `notes` of a `Placed`.
+        Anything that gets no tile although it was requested is counted in `notes` of a `Placed`, never dropped
+        silently.
         """

@@ -9,13 +9,13 @@ from slideloom.slides.slide import Slide
 
 
 class Reader(ABC):
-    """Opens slides of one family of formats."""
+    """Opens slides of a family of formats."""
 
     @abstractmethod
     def recognises(self, path: Path) -> bool:
         """True if this reader can open the file, judged by content; the extension alone is not enough.
 
-        Called once per slide and reader. Must be quick and must not raise for a file of another format.
+        Called once per slide and reader. Must be fast and must not raise for a file of another format.
         """
 
     @abstractmethod
@@ -23,5 +23,5 @@ class Reader(ABC):
         """The slide, ready to read.
 
         Raises:
-            SlideError: the file is damaged or not a slide; the message names file and remedy.
+            SlideError: the file is damaged or not a slide; the message names the file and the remedy.
         """

@@ -1,4 +1,4 @@
-"""Reports as data: what became of every slide and every planned tile."""
+"""Reports as data: the outcome of every slide and every planned tile."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class OutputSize:
 
 @frozen
 class SlideReport:
-    """What became of one slide. Holds `planned == written + sum(rejected) + unreadable` whenever status is "done".
+    """The outcome of one slide. Ensures `planned == written + sum(rejected) + unreadable` whenever status is "done".
 
     Attributes:
         slide: name.
@@ -50,20 +50,20 @@ class SlideReport:
         unreadable: tiles whose pixels could not be read.
         rejected: tiles by the step that rejected them first: "roi", "qc:otsu", "filter:grayspace", "normalizer",
             "max-tiles".
-        fallback: tiles the normalizer used its fallback for; they are among `written`.
+        fallback: tiles for which the normalizer used its fallback; they are included in `written`.
         label: tile size label, such as `299px_302um`.
         tile_px, tile_um: size of a tile.
         footprint: level-0 pixels, width and height.
         stride: level-0 pixels, along x and y.
         level: the level read.
         mpp: microns per pixel of level 0, x and y; None if the slide failed before they were known.
-        mpp_source: where they come from.
+        mpp_source: where `mpp` comes from.
         size: level-0 width and height.
         reader: name of the reader.
         rois: number of regions used.
         roi_labels: tiles written by region label.
         metrics: numbers of the QC steps by "step.metric", such as "otsu.masked".
-        qc_kinds: what each QC step looks for, "background", "blur" or "artifact", by its name.
+        qc_kinds: what each QC step detects, "background", "blur" or "artifact", by step name.
         blur_burden: share of tissue area that is out of focus, 0-1, or None if not measured.
         warnings: sentences.
         outputs: files and folders made, relative to the output folder; of a failed slide, what an earlier run left.
@@ -206,7 +206,7 @@ def _is_of(kind: Any, value: Any) -> bool:
 
 @frozen
 class RunReport:
-    """What became of a run.
+    """The outcome of a run.
 
     Attributes:
         slides: one report per slide, in input order.
@@ -235,7 +235,7 @@ class RunReport:
 
     @property
     def empty(self) -> tuple[SlideReport, ...]:
-        """Slides that ended without a single tile."""
+        """Slides that were done without a single tile."""
         return tuple(slide for slide in self.slides if slide.status != "failed" and slide.written == 0)
 
     def as_table(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The contract of ROI sources: a slide's facts in, its regions of interest out."""
+"""The contract of ROI sources: a slide's metadata in, its regions of interest out."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ class RoiSource(ABC):
         """The slide's regions, or None if the source has nothing for this slide.
 
         Raises:
-            RoiError: there is a file for this slide, but it cannot be understood.
+            RoiError: there is a file for this slide, but it cannot be parsed.
         """

@@ -1,4 +1,4 @@
-"""What slide QC, normalizers, placements and sinks may want to know besides the slide."""
+"""Context for slide QC, normalizers, placements and sinks, in addition to the slide."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from slideloom.slides.tiles import TileGeometry
 
 @frozen
 class Scene:
-    """What a slide QC or a normalizer may want to know besides the slide.
+    """Context for a step, in addition to the slide.
 
     Attributes:
         geometry: of the tiles that will be read.
         regions: the slide's regions, or None.
-        threads: how many threads a step may use at once; the answer must not depend on it. They may not read a slide
-            at the same time that says `thread_safe = False`.
+        threads: how many threads a step may use at once; results must not depend on it. If the slide has `thread_safe =
+            False`, they must not read it at the same time.
     """
 
     geometry: TileGeometry

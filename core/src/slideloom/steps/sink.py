@@ -13,7 +13,7 @@ from slideloom.slides.info import SlideInfo
 from slideloom.slides.tiles import TileBatch, Tiles
 from slideloom.steps.scene import Scene
 
-Encoded = tuple[bytes, ...]  # per tile, whatever the sink's writer expects
+Encoded = tuple[bytes, ...]  # per tile, in whatever form the sink's writer expects
 
 
 @frozen
@@ -45,7 +45,7 @@ class Writer(ABC):
 
         Args:
             tiles: B tiles.
-            encoded: B values of `Sink.encode`.
+            encoded: B values from `Sink.encode`.
         """
 
     def targets(self) -> Sequence[Path]:
@@ -79,7 +79,7 @@ class Writer(ABC):
 
     @abstractmethod
     def abort(self) -> None:
-        """Remove everything unfinished. Called instead of `commit` after an error; must not raise for missing files."""
+        """Remove unfinished files. Called instead of `commit` after an error; must not raise if files are missing."""
 
     @property
     def has_phases(self) -> bool:

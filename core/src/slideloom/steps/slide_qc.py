@@ -20,7 +20,7 @@ class QcResult:
     """What a slide QC found.
 
     Attributes:
-        mask: (h, w) bool, True where the slide is to be discarded.
+        mask: (h, w) bool, True where the slide should be discarded.
         kind: "background" (no tissue), "blur" (out of focus) or "artifact" (pen, folds, anything else).
         extent: the level-0 box that the mask covers; None means the whole slide.
         metrics: named numbers for the report.
@@ -35,12 +35,12 @@ class QcResult:
 
 
 class SlideQc(ABC):
-    """Finds parts of a slide to discard, on low magnification."""
+    """Finds parts of a slide to discard, at low magnification."""
 
     @abstractmethod
     def assess(self, slide: Slide, scene: Scene) -> QcResult:
         """The mask of what to discard. Called once per slide; `slide.info.mpp` is known.
 
-        Memory must be bounded: read in blocks, not the whole of a large level. A step that takes long may work on
-        `scene.threads` blocks at a time; it starts its threads and ends them.
+        Memory must be bounded: read blocks, not a whole large level. A slow step may process `scene.threads` blocks at
+        a time; it starts and ends its own threads.
         """

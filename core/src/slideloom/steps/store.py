@@ -1,4 +1,4 @@
-"""The contract of tile stores: files of a sink in, tiles for loaders out."""
+"""The contract of tile stores: the files of a sink in, tiles for loaders out."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from slideloom.base.geometry import Rgb
 class TileStore(ABC):
     """The stored tiles of one slide, by number, for loaders.
 
-    Can be pickled, and read from several threads at once. Files are opened when first read.
+    Can be pickled, and read from several threads at once. Files are opened at the first read.
     """
 
     @abstractmethod
@@ -34,18 +34,18 @@ class TileStore(ABC):
         """Tile `number`, decoded: (tile_px, tile_px, 3) uint8.
 
         Raises:
-            SlideloomError: it is damaged; the message names file and number.
+            SlideloomError: it is damaged; the message names the file and the number.
         """
 
     def close(self) -> None:  # noqa: B027 - nothing to release is a valid answer
-        """Release the file; it is opened again if a tile is read again."""
+        """Close the file; reading another tile opens it again."""
 
 
 class TileStores(ABC):
-    """One format of stored tiles, with one file per slide.
+    """A format of stored tiles, with one file per slide.
 
     Attributes:
-        suffix: what file names end in after the slide's name, such as ".tfrecords".
+        suffix: ending of file names after the slide's name, such as ".tfrecords".
     """
 
     suffix: ClassVar[str]
@@ -73,7 +73,7 @@ class TileStores(ABC):
             tiles.close()
 
     def recompressed(self, rgb: Rgb, quality: int) -> Rgb:
-        """A tile (H, W, 3) uint8 as it is after JPEG of this quality, for augmentation.
+        """A tile (H, W, 3) uint8 after JPEG compression at this quality, for augmentation.
 
         Raises:
             PluginError: the format has no image library.
@@ -85,8 +85,8 @@ class TileStores(ABC):
 
         Args:
             paths: the files.
-            shuffle: number of tiles that wait to be drawn from, and files in random order; 0 keeps stored order.
-            seed: of the order, which differs from epoch to epoch.
+            shuffle: size of the buffer from which tiles are drawn, with files in random order; 0 keeps stored order.
+            seed: for the order, which differs from epoch to epoch.
 
         Returns:
             Elements {"image": (h, w, 3) uint8, "slide": text, "loc_x": int64, "loc_y": int64}; -1 for a location that

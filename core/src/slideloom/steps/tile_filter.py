@@ -18,7 +18,7 @@ class Verdict:
 
     Attributes:
         keep: (B,) bool, False where the tile is rejected.
-        score: (B,) float32, the number the decision rests on.
+        score: (B,) float32, the number on which the decision is based.
     """
 
     keep: NDArray[np.bool_] = field(eq=False)
@@ -33,4 +33,4 @@ class TileFilter(ABC):
 
     @abstractmethod
     def check(self, batch: TileBatch) -> Verdict:
-        """One decision per tile, each from its own pixels only."""
+        """One decision per tile, each only from the tile's own pixels."""

@@ -1,6 +1,6 @@
 """Placements that put one tile around each cell.
 
-`QuPathCells`, `CsvCells`, `Nuclei` and `Cellpose` are settings; `find_nuclei` and `placed_around` work on their own.
+`QuPathCells`, `CsvCells`, `Nuclei` and `Cellpose` are settings; `find_nuclei` and `placed_around` can be used alone.
 """
 
 from __future__ import annotations

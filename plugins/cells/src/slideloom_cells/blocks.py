@@ -1,4 +1,4 @@
-"""Blocks of a slide at a working resolution, on one lattice, so that what is found does not depend on them."""
+"""Blocks of a slide at a working resolution, on one lattice, so that results do not depend on the blocks."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Block:
 
 
 def lattice_of(slide: Slide, mpp: float) -> Lattice:
-    """The slide at `mpp` microns per pixel, or as it is if it is coarser.
+    """The slide at `mpp` microns per pixel, or at its own resolution if that is coarser.
 
     Raises:
         SlideError: the slide's microns per pixel are not known.
@@ -72,7 +72,7 @@ def blocks_of(lattice: Lattice, *, side: int, margin: int) -> Iterator[Block]:
 
 
 def read_block(slide: Slide, lattice: Lattice, block: Block) -> Rgb:
-    """The block with its margin, (h, w, 3) uint8; background where it reaches outside the slide."""
+    """The block with its margin, (h, w, 3) uint8; background outside the slide."""
     left, top = block.left - block.margin, block.top - block.margin
     size = Size(block.right - left + block.margin, block.bottom - top + block.margin)
     x, y = lattice.step_x, lattice.step_y
@@ -81,11 +81,11 @@ def read_block(slide: Slide, lattice: Lattice, block: Block) -> Rgb:
 
 @frozen
 class Tissue:
-    """Where something is on the glass, at low resolution.
+    """Where there is something on the glass, at low resolution.
 
     Attributes:
         mask: (h, w) bool over the whole slide.
-        lattice: that points are on.
+        lattice: the lattice of the points.
     """
 
     mask: Mask
@@ -109,7 +109,7 @@ class Tissue:
 
 
 def tissue_of(slide: Slide, lattice: Lattice) -> Tissue:
-    """Where the slide is darker than glass, by its smallest levels, with some room around it."""
+    """Where the slide is darker than glass, from its smallest levels, with a margin."""
     whole = slide.info.size
     um = max(_TISSUE_UM, max(whole.width, whole.height) * lattice.um / lattice.step_x / _TISSUE_MOST_PX)
     rgb = slide.thumbnail(mpp=um)

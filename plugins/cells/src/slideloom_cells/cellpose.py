@@ -1,4 +1,4 @@
-"""Cells by Cellpose (Stringer et al., Nature Methods 2021), through its own library."""
+"""Cells found by Cellpose (Stringer et al., Nature Methods 2021), with its own library."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MARGIN_DIAMETERS = 2.0
 
 
 class CellposePlacement(Placement):
-    """A tile around each cell; blocks overlap by more than a cell, and each cell counts where its centre is."""
+    """A tile around each cell; blocks overlap by more than a cell, and each cell belongs to the block of its centre."""
 
     def __init__(self, settings: Cellpose) -> None:
         self._settings = settings

@@ -20,7 +20,7 @@ _PACKED = ".gz"
 
 
 class QuPathPlacement(Placement):
-    """A tile around each cell of QuPath's exports.
+    """A tile around each cell in QuPath's exports.
 
     Raises:
         ConfigError: there is no such folder or file.
@@ -48,7 +48,7 @@ class QuPathPlacement(Placement):
 
 
 class CsvPlacement(Placement):
-    """A tile around each point of a CSV.
+    """A tile around each point in a CSV.
 
     Raises:
         ConfigError: there is no such folder or file.
@@ -80,10 +80,10 @@ def _with_notes(placed: Placed, notes: tuple[str, ...]) -> Placed:
 
 
 def _file_of(folder: Path, info: SlideInfo, suffixes: tuple[str, ...]) -> tuple[Path, bool]:
-    """The slide's file in a folder, and True if it is named as the slide; else the one table of all slides.
+    """The slide's file in a folder, and True if it has the slide's name; else the single table for all slides.
 
     Raises:
-        SlideError: there is none, or it is not clear which.
+        SlideError: there is none, or the choice is ambiguous.
     """
     if folder.is_file():
         return folder, _is_named(folder, info)
@@ -103,7 +103,7 @@ def _file_of(folder: Path, info: SlideInfo, suffixes: tuple[str, ...]) -> tuple[
 
 
 def _unpacked(path: Path) -> Path:
-    """The path without the `.gz` at its end."""
+    """The path without a `.gz` at its end."""
     return path.with_suffix("") if path.suffix.lower() == _PACKED else path
 
 
@@ -112,7 +112,7 @@ def _suffix_of(path: Path) -> str:
 
 
 def _is_named(path: Path, info: SlideInfo) -> bool:
-    """True if a file is called as the slide or as the slide's file; letters with accents may be stored in two ways."""
+    """True if a file has the name of the slide or of its file; letters with accents may be stored in two ways."""
     own = _unpacked(path)
     names = {normalize("NFC", name) for name in (info.name, info.path.name)}
     return normalize("NFC", slide_name(own)) in names or normalize("NFC", own.stem) in names
@@ -121,10 +121,10 @@ def _is_named(path: Path, info: SlideInfo) -> bool:
 def _checked_owner(
     table: CellTable, path: Path, folder: Path, info: SlideInfo, *, column: str, is_own: bool
 ) -> tuple[str, ...]:
-    """The table's notes, and one if nothing says that its cells are of this slide.
+    """The table's notes, plus one if nothing says that its cells belong to this slide.
 
     Raises:
-        SlideError: it was found in a folder, where it is as likely that of another slide.
+        SlideError: it was found in a folder, where it could as well belong to another slide.
     """
     if table.names_slides or is_own:
         return table.notes
@@ -148,7 +148,7 @@ def _in_pixels(table: CellTable, info: SlideInfo, pixel_um: float | None) -> Poi
 
 
 def _pixel_um(info: SlideInfo, given: float | None) -> tuple[float, float]:
-    """Microns per pixel that microns were made with: as given, as the file records, else as the run takes it."""
+    """Microns per pixel used to compute microns: as given, else as recorded in the file, else that of the run."""
     if given is not None:
         return given, given
     x, y = (finite_number(info.properties.get(f"openslide.mpp-{axis}")) for axis in "xy")
@@ -160,7 +160,7 @@ def _pixel_um(info: SlideInfo, given: float | None) -> tuple[float, float]:
 
 
 def _origin(info: SlideInfo, path: Path, *, must: bool) -> tuple[float, float]:
-    """Where QuPath's image starts: it crops slides to their scanned bounds."""
+    """Origin of QuPath's image, which is cropped to the scanned bounds."""
     if info.bounds is not None:
         return info.bounds.x, info.bounds.y
     if must:

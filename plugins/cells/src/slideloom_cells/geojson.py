@@ -17,7 +17,7 @@ import shapely
 from numpy.typing import NDArray
 from slideloom import SlideError
 
-# QuPath's names of objects since 0.3, and the ids that 0.2 gave in their place.
+# QuPath's names of objects since 0.3, and the ids that 0.2 wrote instead.
 _CELLS = frozenset({"cell", "detection"})
 _OLD_IDS = {"PathCellObject": "cell", "PathDetectionObject": "detection", "PathAnnotationObject": "annotation"}
 _AT_ONCE = 20_000
@@ -30,17 +30,17 @@ _DAMAGES = (
 
 
 def geojson_centroids(path: Path, *, classes: Sequence[str] = ()) -> tuple[NDArray[np.float64], tuple[str, ...]]:
-    """(N, 2) x and y of cells, in the pixels of the image that QuPath had open; and what was left out.
+    """(N, 2) x and y of cells, in pixels of the image that was open in QuPath; and what was left out.
 
-    Taken are cells (by their nucleus, if the file has it), detections and points; in files that do not say what an
-    object is, also polygons. Outlines count by the centroid of their area. An outline without a point is left out.
+    Cells (by their nucleus, if the file has it), detections and points are used; in files that do not say what an
+    object is, polygons too. An outline is represented by the centroid of its area; one without a point is left out.
 
     Args:
-        path: a FeatureCollection, a list of features, or one feature; perhaps packed by gzip.
-        classes: taken only; by default all.
+        path: a FeatureCollection, a list of features, or one feature; may be compressed with gzip.
+        classes: the only classes to use; by default all.
 
     Raises:
-        SlideError: it cannot be read, or holds no cells.
+        SlideError: it cannot be read, or has no cells.
     """
     collected = _Centroids()
     others = 0
@@ -63,12 +63,12 @@ def geojson_centroids(path: Path, *, classes: Sequence[str] = ()) -> tuple[NDArr
     if not empty:
         return points, ()
     return points, (
-        f"{path.name}: cells left out for want of an outline: {len(empty)}, the first is object {empty[0]}",
+        f"{path.name}: cells left out because they have no outline: {len(empty)}, the first is object {empty[0]}",
     )
 
 
 def _features(path: Path) -> Iterator[Mapping[str, Any]]:
-    """All features with their children, never more than one of the file's features in memory."""
+    """All features with their children, with at most one feature of the file in memory."""
     for prefix in _prefixes(path):
         found = False
         with _opened(path) as file:
@@ -80,7 +80,7 @@ def _features(path: Path) -> Iterator[Mapping[str, Any]]:
 
 
 def _prefixes(path: Path) -> tuple[str, ...]:
-    """Where features are: in a list, in a collection, or the file is one."""
+    """Where the features are: in a list, in a collection, or the file itself is one."""
     with _opened(path) as file:
         start = file.read(4096).lstrip()
     if start.startswith(b"["):
@@ -92,7 +92,7 @@ def _prefixes(path: Path) -> tuple[str, ...]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[IO[bytes]]:
-    """The file behind its byte order mark, unpacked if it is packed by gzip."""
+    """The file after its byte order mark, decompressed if it is gzip."""
     with path.open("rb") as raw:
         is_packed = raw.read(2) == b"\x1f\x8b"
         raw.seek(0)
@@ -123,7 +123,7 @@ def _classes(feature: Mapping[str, Any]) -> set[str]:
 
 
 def _cell_geometry(feature: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The outline or point that stands for the cell, or None for an object that is no cell."""
+    """The outline or point that represents the cell, or None for an object that is not a cell."""
     properties = feature.get("properties") or {}
     geometry: Mapping[str, Any] | None = feature.get("geometry")
     kind = properties.get("objectType") or properties.get("object_type") or _OLD_IDS.get(str(feature.get("id")), "")
@@ -137,7 +137,7 @@ def _cell_geometry(feature: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 class _Centroids:
-    """Centroids of many small outlines; rings without holes wait to be worked out together.
+    """Centroids of many small outlines; rings without holes are collected and processed together.
 
     Attributes:
         empty: numbers of the objects that have no point.
@@ -197,7 +197,7 @@ class _Centroids:
 
 
 def _centre(geometry: Mapping[str, Any]) -> tuple[float, float]:
-    """The centroid of one geometry; nan for one that has no point or too few for its kind."""
+    """The centroid of a geometry; nan if it has no points or too few for its kind."""
     try:
         with np.errstate(over="ignore", invalid="ignore"):
             centre = shapely.centroid(shapely.geometry.shape(geometry))

@@ -1,4 +1,4 @@
-"""Peaks of one nucleus made one: two whose connecting ridge hardly dips belong together."""
+"""Joins peaks of the same nucleus: two peaks belong together if the ridge between them hardly dips."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-# Of the lower of two peaks: a ridge that dips less joins them. Touching nuclei dip more, chromatin dips less.
+# As a share of the lower of two peaks: a ridge that dips less joins them. Touching nuclei dip more, chromatin less.
 RIDGE_SHARE = 0.85
 
 Numbers = NDArray[np.int64]
@@ -16,7 +16,7 @@ Numbers = NDArray[np.int64]
 
 @frozen(eq=False)
 class Peaks:
-    """Peaks and the pairs among them that may be one nucleus; places are whole working pixels of the slide.
+    """Peaks, and pairs of them that may be one nucleus; positions are whole working pixels of the slide.
 
     Attributes:
         x, y: (N,) of each peak.
@@ -46,10 +46,10 @@ class Peaks:
 
 
 def joined(peaks: Peaks, *, longest: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Centres x and y: the mean of peaks that are one nucleus.
+    """Centres x and y: the mean of the peaks of each nucleus.
 
-    The flattest ridges join first, and never to something longer than `longest`. Neither the order of peaks nor that
-    of pairs changes the result.
+    The flattest ridges are joined first, but never to a nucleus longer than `longest`. The result does not depend on
+    the order of peaks or pairs.
     """
     order = np.lexsort((peaks.x, peaks.y))
     x, y = peaks.x[order], peaks.y[order]
@@ -58,7 +58,7 @@ def joined(peaks: Peaks, *, longest: float) -> tuple[NDArray[np.float64], NDArra
     home = list(range(len(x)))
     ranked = np.lexsort((*peaks.pairs.T, -peaks.ridge))
     for x0, y0, x1, y1 in peaks.pairs[ranked].tolist():
-        # The second peak may be one that its own block does not know: then float rounding decided a tie there.
+        # The block of the second peak may not have found it, if float rounding decided a tie there.
         first, second = number.get((x0, y0)), number.get((x1, y1))
         if first is None or second is None or home[first] == home[second]:
             continue

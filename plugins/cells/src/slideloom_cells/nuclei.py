@@ -1,4 +1,4 @@
-"""Nuclei by their haematoxylin: dark bodies of nuclear size, parted where they narrow or lighten."""
+"""Finds nuclei by their haematoxylin: dark areas of nuclear size, split where they narrow or lighten."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from slideloom_cells.stain import Density, haematoxylin
 
 BLOCK_PX = 1536
 _SMOOTH_UM = 0.7
-_LONGEST_UM = 15.0  # a nucleus is no longer than this
-_HOLE_UM = 8.0  # lighter places within a nucleus are no wider
-_LEAST_BODY_UM = 0.6  # a body's score; what scores less is a speck
-# Microns of depth that count as much as one unit of the Laplacian's answer. On made tissue with known nuclei F1 within
-# 4 microns is 0.84 without it, 0.90 from 8 to 14.
+_LONGEST_UM = 15.0  # the largest length of a nucleus
+_HOLE_UM = 8.0  # the largest width of lighter areas within a nucleus
+_LEAST_BODY_UM = 0.6  # the lowest score of a nucleus; anything lower is a speck
+# Microns of depth that weigh as much as one unit of the Laplacian's response. On synthetic tissue with known nuclei, F1
+# within 4 microns is 0.84 without it, and 0.90 for values from 8 to 14.
 _BLOB_WEIGHT = 8.0
-_OTSU_SHARE = 0.85  # pale nuclei lie below the threshold that divides best
+_OTSU_SHARE = 0.85  # pale nuclei are below the threshold that divides best
 _AROUND_UM = 15.0
 _SHARE_OF_AROUND = 1.05
 _SAMPLES = 48
 _SAMPLE_PX = 256
-_LEAST_DENSITY = 0.12  # where a slide is hardly stained, Otsu would divide its noise
+_LEAST_DENSITY = 0.12  # on a hardly stained slide, Otsu's method would divide noise
 _RIDGE_POINTS = 9
 
 
@@ -39,7 +39,7 @@ def find_nuclei(slide: Slide, settings: Nuclei | None = None, *, block_px: int =
     Args:
         slide: open, with known microns per pixel.
         settings: what counts as a nucleus.
-        block_px: how much is worked on at a time; the result does not depend on it.
+        block_px: size of the blocks; the result does not depend on it.
 
     Returns:
         (N, 2) float64 x and y in level-0 pixels, from top to bottom.
@@ -59,7 +59,7 @@ def find_nuclei(slide: Slide, settings: Nuclei | None = None, *, block_px: int =
         if tissue.within(block):
             found = found.extended(finder.peaks(read_block(slide, lattice, block), block, tissue))
     x, y = joined(found, longest=_LONGEST_UM / lattice.um)
-    # The centre of pixel 0 is half a pixel from the slide's side.
+    # The centre of pixel 0 is half a pixel from the slide's edge.
     points = np.stack([(x + 0.5) * lattice.step_x - 0.5, (y + 0.5) * lattice.step_y - 0.5], axis=1)
     ordered: Points = points[np.lexsort((points[:, 0], points[:, 1]))]
     return ordered
@@ -78,23 +78,23 @@ class NucleiPlacement(Placement):
 
 
 class _Finder:
-    """Scores how much each pixel is the middle of a nucleus, and takes the peaks of the score."""
+    """Scores how likely each pixel is the centre of a nucleus, and finds the peaks of the score."""
 
     def __init__(self, options: Nuclei, um: float, level: float) -> None:
         self._um, self._level = um, level
-        # A disk of radius r answers most to the Laplacian of a Gaussian of r / sqrt(2) (Lindeberg 1998).
+        # A disk of radius r responds most to the Laplacian of a Gaussian of r / sqrt(2) (Lindeberg 1998).
         self._sigma = options.radius_um / um / sqrt(2)
         self._smooth = _SMOOTH_UM / um
         self._deepest_um = options.max_radius_um
         self._apart = max(1, round(options.min_distance_um / um))
         self._longest = _LONGEST_UM / um
         self._window = 2 * round(_AROUND_UM / um) + 1
-        # How far away pixels can change a score, and the longest pair on top.
+        # The distance from which pixels can affect a score, plus the longest pair.
         reach_um = 2 * self._deepest_um + _HOLE_UM + _LONGEST_UM + _AROUND_UM + 2
         self.margin = ceil(reach_um / um + 4 * (self._sigma + self._smooth))
 
     def peaks(self, rgb: NDArray[np.uint8], block: Block, tissue: Tissue) -> Peaks:
-        """Peaks in the block's core, and their ridges to all peaks near them."""
+        """Peaks in the block's core, and their ridges to all nearby peaks."""
         score = self._score(rgb)
         is_peak = (score >= _LEAST_BODY_UM) & (score >= cv2.dilate(score, _disk(self._apart)))
         row, column = np.nonzero(is_peak)
@@ -103,7 +103,7 @@ class _Finder:
         on_tissue = (x >= 0) & (y >= 0) & (x < width) & (y < height) & tissue.at(x, y)
         row, column, x, y = row[on_tissue], column[on_tissue], x[on_tissue], y[on_tissue]
         first, second, ridge = self._ridges(score, column, row)
-        # A pair belongs to the block that its first peak is in; both peaks lie within the margin of it.
+        # A pair belongs to the block of its first peak; both peaks are within the margin of that block.
         own = block.holds(x[first], y[first]) & (ridge >= RIDGE_SHARE)
         first, second = first[own], second[own]
         pairs = np.stack([x[first], y[first], x[second], y[second]], axis=1)
@@ -111,16 +111,16 @@ class _Finder:
         return Peaks(x[in_core], y[in_core], pairs, ridge[own])
 
     def _score(self, rgb: NDArray[np.uint8]) -> Density:
-        """(h, w) depth in microns within a dark body, more where it is a blob of nuclear size; -1 outside."""
+        """(h, w) depth in microns within a dark area, higher if it is a blob of nuclear size; -1 outside."""
         density = haematoxylin(rgb)
         smooth = cv2.GaussianBlur(density, (0, 0), self._smooth, borderType=cv2.BORDER_REPLICATE)
-        # In tissue that is dark all over, nuclei are what is darker than the tissue around them.
+        # In tissue that is dark everywhere, nuclei are darker than the tissue around them.
         around = cv2.blur(density, (self._window, self._window), borderType=cv2.BORDER_REPLICATE)
         is_dark = (smooth >= self._level) & (smooth >= np.float32(_SHARE_OF_AROUND) * around)
         body = _filled(is_dark.astype(np.uint8), _HOLE_UM / self._um)
         body = np.asarray(cv2.morphologyEx(body, cv2.MORPH_OPEN, _disk(max(1, round(0.5 / self._um)))), np.uint8)
         depth = cv2.distanceTransform(body, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) * np.float32(self._um)
-        # Ink, folds and pigment are far larger than a nucleus; neither they nor their rims hold any.
+        # Ink, folds and pigment are far larger than a nucleus; neither they nor their rims contain any.
         too_deep = (depth >= self._deepest_um).astype(np.uint8)
         if too_deep.any():
             body[cv2.dilate(too_deep, _disk(ceil(self._deepest_um / self._um))) > 0] = 0
@@ -133,12 +133,12 @@ class _Finder:
     def _ridges(
         self, score: Density, column: NDArray[np.int64], row: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-        """Pairs of near peaks, and the lowest point of the straight way between them as a share of the lower peak."""
+        """Pairs of nearby peaks, and the lowest point on the line between them as a share of the lower peak."""
         first, second = _near_pairs(column, row, self._longest)
         if not len(first):
             return first, second, np.zeros(0)
         share = np.linspace(0, 1, _RIDGE_POINTS)[1:-1, None]
-        # Not np.rint, which goes to even numbers: where the block starts would show.
+        # Not np.rint, which rounds half to even: the result would depend on where the block starts.
         xs = np.floor(column[first] + share * (column[second] - column[first]) + 0.5).astype(int)
         ys = np.floor(row[first] + share * (row[second] - row[first]) + 0.5).astype(int)
         lowest = score[ys, xs].min(axis=0)
@@ -152,10 +152,10 @@ def _disk(radius: int) -> NDArray[np.uint8]:
 
 
 def _filled(body: NDArray[np.uint8], widest: float) -> NDArray[np.uint8]:
-    """The body with its holes closed, as far as they are no wider and higher than `widest` pixels."""
+    """The mask with holes closed that are at most `widest` pixels wide and high."""
     _, labels, boxes, _ = cv2.connectedComponentsWithStats(1 - body, connectivity=4)
     is_hole = (boxes[:, cv2.CC_STAT_WIDTH] <= widest) & (boxes[:, cv2.CC_STAT_HEIGHT] <= widest)
-    is_hole[0] = False  # the body itself
+    is_hole[0] = False  # the dark area itself
     filled: NDArray[np.uint8] = body | is_hole[labels].astype(np.uint8)
     return filled
 
@@ -175,7 +175,7 @@ def _near_pairs(
 
 
 def _otsu_density(slide: Slide, lattice: Lattice, tissue: Tissue) -> float:
-    """The haematoxylin density that divides nuclei from the rest, from places spread over the tissue."""
+    """The haematoxylin density that separates nuclei from the rest, from samples spread over the tissue."""
     counts = np.zeros(256)
     top = 3.0
     for block in _sample_blocks(lattice, tissue):
@@ -194,7 +194,7 @@ def _sample_blocks(lattice: Lattice, tissue: Tissue) -> Iterator[Block]:
 
 
 def _otsu(counts: NDArray[np.float64]) -> float:
-    """The bin that divides a histogram best (Otsu, IEEE Trans SMC 1979)."""
+    """The bin that best divides a histogram (Otsu, IEEE Trans SMC 1979)."""
     bins = np.arange(len(counts)) + 0.5
     below, total = np.cumsum(counts), counts.sum()
     mass = np.cumsum(counts * bins)

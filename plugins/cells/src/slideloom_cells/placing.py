@@ -1,4 +1,4 @@
-"""From points to tiles."""
+"""Turns points into tiles."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ Points = NDArray[np.float64]  # (N, 2): x and y in level-0 pixels
 
 
 def placed_around(points: Points, info: SlideInfo, footprint: Size, *, edge: Literal["pad", "drop"] = "pad") -> Placed:
-    """One tile around each point on the slide, in the order of the points, and how many points have none.
+    """One tile around each point on the slide, in the order of the points, and how many points get none.
 
-    The top left is the point, rounded, less int(footprint / 2); so `loc_x` and `loc_y` are the rounded point. Points
-    outside the slide, which those that are no number count as, get no tile.
+    The top left of a tile is the rounded point minus int(footprint / 2), so `loc_x` and `loc_y` are the rounded point.
+    Points outside the slide get no tile; points that are not numbers count as outside.
 
     Args:
         points: (N, 2) x and y in level-0 pixels.
         info: the slide.
         footprint: of a tile in level-0 pixels.
-        edge: "drop" leaves out tiles that reach over a side.
+        edge: "drop" leaves out tiles that extend beyond the slide.
 
     Returns:
-        Tiles numbered from 0, with `grid_x` the same number and `grid_y` 0. Metrics: `cells` (N) is the number of
-        tiles, `off_slide` and `over_edge` together.
+        Tiles numbered from 0, with `grid_x` the same number and `grid_y` 0. Metrics: `cells` (N) is the sum of the
+        number of tiles, `off_slide` and `over_edge`.
 
     Raises:
         SlideError: there are points, but none is on the slide.
@@ -54,7 +54,7 @@ def placed_around(points: Points, info: SlideInfo, footprint: Size, *, edge: Lit
         fits = ((corners >= 0) & (far <= [size.width, size.height])).all(axis=1)
         corners, over = corners[fits], int(np.count_nonzero(~fits))
     if over:
-        notes.append(f"{over} of {count} cells get no tile, for it would reach over the slide's side (edge = 'drop')")
+        notes.append(f"{over} of {count} cells get no tile, because it would extend beyond the slide (edge = 'drop')")
     number = np.arange(len(corners))
     tiles = Tiles(
         number, corners[:, 0], corners[:, 1], number, np.zeros_like(number), np.full(len(corners), -1),

@@ -1,4 +1,4 @@
-"""How much haematoxylin a pixel holds."""
+"""The amount of haematoxylin in a pixel."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from slideloom import Rgb
 
 # Directions of optical density of haematoxylin and eosin: Ruifrok and Johnston, "Quantification of histochemical
-# staining by color deconvolution", Anal Quant Cytol Histol 23 (2001). The third is what neither explains.
+# staining by color deconvolution", Anal Quant Cytol Histol 23 (2001). The third is the residual.
 _HAEMATOXYLIN, _EOSIN = np.array([0.65, 0.70, 0.29]), np.array([0.07, 0.99, 0.11])
 _GLASS = 245.0
 
-Density = NDArray[np.float32]  # (h, w), optical density by natural log along a stain's direction
+Density = NDArray[np.float32]  # (h, w), optical density (natural log) along a stain's direction
 
 
 def _unmixing() -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""Tables of cells: QuPath's measurement exports and plain CSV, read row by row."""
+"""Cell tables: QuPath's measurement exports and plain CSV, read row by row."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from slideloom import SlideError, Table, open_table, slide_name
 Unit = Literal["px", "um"]
 _CENTROID = re.compile(r"centroid[\W_]*(?P<axis>[xy])(?![^\W\d_])(?P<unit>.*)", re.IGNORECASE)
 _PIXELS = re.compile(r"px|pixels?", re.IGNORECASE)
-# Whatever became of the letter µ on the way: U+00B5, U+03BC, "u", two bytes read as Latin-1, or a replacement.
+# Every form the letter µ may have taken: U+00B5, U+03BC, "u", two bytes read as Latin-1, or a replacement character.
 _MICRONS = re.compile(r"(u|[^\x00-\x7f]{1,3}|\?{1,2})m|microns?|micromet(er|re)s?", re.IGNORECASE)
 _AROUND_UNIT = ' \t:;.,_-^()[]{}/"'
 _CELLS = frozenset({"cell", "detection", "pathcellobject", "pathdetectionobject"})
@@ -34,7 +34,7 @@ class CellTable:
     Attributes:
         points: (N, 2) float64 x and y, in the table's unit.
         unit: "px" or "um".
-        names_slides: True if a column says which slide a cell is of; all rows were taken otherwise.
+        names_slides: True if a column says which slide a cell belongs to; otherwise all rows were used.
         notes: what had to be guessed.
     """
 
@@ -47,14 +47,14 @@ class CellTable:
 def qupath_points(path: Path, *, slide: str, classes: Sequence[str] = (), unit: Unit | None = None) -> CellTable:
     """Centroids in a measurement table of QuPath.
 
-    Where there is a column `Image`, rows of other slides are left out; where there is one `Object type`, only cells
-    and detections are taken.
+    If there is a column `Image`, rows of other slides are left out; if there is a column `Object type`, only cells and
+    detections are used.
 
     Args:
         path: of the table.
         slide: name of the slide.
-        classes: taken only; by default all.
-        unit: of the centroids, where the names of their columns hold none.
+        classes: the only classes to use; by default all.
+        unit: of the centroids, if the names of their columns do not give it.
 
     Raises:
         SlideError: it has no centroids, their unit is not known, a cell cannot be read, or no row is a cell of the
@@ -84,7 +84,7 @@ def csv_points(path: Path, *, slide: str, x: str, y: str, unit: Unit) -> CellTab
     """Points of a plain table; with a column `slide`, those of that slide.
 
     Raises:
-        SlideError: a column is missing or is named after another unit, or a number cannot be read.
+        SlideError: a column is missing or named after another unit, or a number cannot be read.
     """
     wanted = (x.strip().lower(), y.strip().lower())
 
@@ -120,7 +120,7 @@ def _has_centroids(header: Sequence[str]) -> bool:
 
 
 def _centroids(table: Table, unit: Unit | None) -> tuple[tuple[int, int], Unit]:
-    """Columns of x and y, and their unit: the first that both are there in."""
+    """Columns of x and y, and their unit: the first unit that both columns have."""
     places: dict[str, dict[str, int]] = {}
     for position, title in enumerate(table.header):
         if found := _CENTROID.fullmatch(title):
@@ -153,7 +153,7 @@ def _centroids(table: Table, unit: Unit | None) -> tuple[tuple[int, int], Unit]:
 
 
 def _unit_of(text: str) -> str:
-    """The unit that a text names: "px", "um", "" for none, or another one as it stands."""
+    """The unit that a text names: "px", "um", "" for none, or another one unchanged."""
     text = text.strip(_AROUND_UNIT)
     if _PIXELS.fullmatch(text):
         return "px"
@@ -161,7 +161,7 @@ def _unit_of(text: str) -> str:
 
 
 def _is_image_of(text: str, slide: str) -> bool:
-    """True if an image's name is the slide's: with or without extension, perhaps with the series after it."""
+    """True if an image's name is the slide's: with or without extension, and optionally followed by the series."""
     text = text.strip()
     name = slide_name(Path(text.replace("\\", "/").rpartition("/")[2]))
     return (
@@ -172,12 +172,12 @@ def _is_image_of(text: str, slide: str) -> bool:
 
 
 def _only(header: Sequence[str], names: Sequence[str], test: Callable[[str], bool]) -> Test | None:
-    """The test of a row by the first of these columns that there is, or None."""
+    """A test of a row by the first of these columns that exists, or None."""
     titles = [title.lower() for title in header]
     position = next((titles.index(name) for name in names if name in titles), None)
     if position is None:
         return None
-    known: dict[str, bool] = {}  # few texts, many rows
+    known: dict[str, bool] = {}  # few distinct texts, many rows
 
     def check(row: Sequence[str]) -> bool:
         text = row[position]
@@ -189,7 +189,7 @@ def _only(header: Sequence[str], names: Sequence[str], test: Callable[[str], boo
 
 
 def _collected(table: Table, columns: tuple[int, int], tests: Sequence[Test]) -> tuple[NDArray[np.float64], int]:
-    """(N, 2) points of the rows that pass, and the number of all rows; a few rows are held as text at a time."""
+    """(N, 2) points of the rows that pass, and the number of all rows; only a few rows are in memory as text."""
     numbers: tuple[Any, Any] = (array("d"), array("d"))
     texts: tuple[list[str], list[str]] = ([], [])
     lines: list[int] = []

@@ -1,6 +1,6 @@
 """H&E to Masson's trichrome and back with two CycleGAN generators, as a slideloom normalizer.
 
-Names are imported when they are first used; only building the step needs PyTorch.
+Names are imported at first use; only building the step needs PyTorch.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Source: Zhu et al., Unpaired image-to-image translation using cycle-consistent adversarial networks, ICCV 2017,
 appendix 7.2: c7s1-64, d128, d256, nine R256, u128, u64, c7s1-3, with instance normalization and reflection padding.
-Modules sit where the published weights name them (`model.1.weight`, `model.10.conv_block.1.weight`).
+Modules have the names in the published weights (`model.1.weight`, `model.10.conv_block.1.weight`).
 """
 
 from __future__ import annotations
@@ -75,6 +75,6 @@ class ResnetGenerator(nn.Module):
 
 
 def empty_generator() -> ResnetGenerator:
-    """A generator without memory behind its parameters, to be given a state dict with `assign=True`."""
+    """A generator without memory for its parameters, for loading a state dict with `assign=True`."""
     with torch.device("meta"):
         return ResnetGenerator()

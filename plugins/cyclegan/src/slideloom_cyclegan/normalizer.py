@@ -1,4 +1,4 @@
-"""The normalizer: uint8 tiles in, uint8 tiles out, by one or two generators."""
+"""The normalizer: uint8 tiles in, uint8 tiles out, through one or two generators."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from slideloom_cyclegan.settings import CycleGan
 from slideloom_cyclegan.weights import load_generator, published
 
 _MULTIPLE = 4  # two strided convolutions
-_SMALLEST = 8  # below it the residual blocks have nothing to reflect
+_SMALLEST = 8  # below this, the residual blocks have nothing to reflect
 
 _Pixels = TypeVar("_Pixels", RgbBatch, Tensor)
 
@@ -34,7 +34,7 @@ class Translator:
     def __call__(self, rgb: Tensor, *, half: bool) -> Tensor:
         """(B, H, W, 3) uint8 to the same, on the generator's device, rounded to the nearest value.
 
-        H and W may be anything: the image is continued by reflection to the right and below, and cut again.
+        H and W are arbitrary: the image is padded by reflection at the right and bottom, and cropped afterwards.
         """
         height, width = rgb.shape[1:3]
         padded = rgb.to(self._device)[:, _reflected(height)][:, :, _reflected(width)]
@@ -48,7 +48,7 @@ class Translator:
 
 
 class CycleGanNormalizer(Normalizer):
-    """See `CycleGan`. May be called from several threads; pickles as its settings."""
+    """See `CycleGan`. May be called from several threads; is pickled as its settings."""
 
     keeps_pixels = False
 
@@ -56,7 +56,7 @@ class CycleGanNormalizer(Normalizer):
         """Load the generators.
 
         Raises:
-            ConfigError: weights or device are missing or wrong.
+            ConfigError: weights or device are missing or invalid.
         """
         self.settings = settings
         self.device = torch_device(settings.device)
@@ -86,7 +86,7 @@ class CycleGanNormalizer(Normalizer):
             The same shape and type; a tensor stays on its device.
 
         Raises:
-            ValueError: `rgb` is of another shape or type.
+            ValueError: `rgb` has another shape or type.
         """
         given = torch.from_numpy(np.array(rgb, order="C")) if isinstance(rgb, np.ndarray) else rgb
         if given.dtype != torch.uint8 or given.ndim not in (3, 4) or given.shape[-1] != 3:
@@ -112,7 +112,7 @@ def _translator(weights: FileState, device: str) -> Translator:
 
 
 def _reflected(length: int) -> Tensor:
-    """(N,) index of the source pixel for each pixel of an axis continued by reflection to a size the network takes."""
+    """(N,) index of the source pixel for each pixel of an axis, padded by reflection to a size the network accepts."""
     wanted = max(_SMALLEST, -(-length // _MULTIPLE) * _MULTIPLE)
     if length == 1:
         return torch.zeros(wanted, dtype=torch.int64)

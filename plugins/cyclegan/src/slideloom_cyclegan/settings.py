@@ -18,10 +18,10 @@ _REMEDY = (
 
 @frozen
 class CycleGan(Settings[Normalizer]):
-    """Normalize H&E by way of Masson's trichrome with two CycleGAN generators, or translate one way.
+    """Normalize H&E via Masson's trichrome with two CycleGAN generators, or translate one way.
 
-    `he2mt2he` is the normalizer: every H&E tile becomes trichrome and comes back as H&E in the generators' own
-    staining. `he2mt` and `mt2he` are one-way virtual stainings.
+    `he2mt2he` is the normalizer: every H&E tile is translated to trichrome and back to H&E, with the staining on which
+    the generators were trained. `he2mt` and `mt2he` are virtual stains in one direction.
     """
 
     name: ClassVar[str] = "cyclegan"
@@ -36,14 +36,14 @@ class CycleGan(Settings[Normalizer]):
         None, help="the file of the mt2he generator, for direction he2mt2he with your own weights"
     )
     direction: Literal["he2mt2he", "he2mt", "mt2he"] = option(
-        "he2mt2he", help="H&E by way of trichrome to H&E, H&E to trichrome, or trichrome to H&E"
+        "he2mt2he", help="H&E via trichrome to H&E, H&E to trichrome, or trichrome to H&E"
     )
     device: str = option(
         "auto", help='"auto" (CUDA, then MPS, then CPU) or a PyTorch device such as "cuda:1"', affects_output=False
     )
-    half: bool = option(False, help="compute in half precision where the device is CUDA")
+    half: bool = option(False, help="compute in half precision if the device is CUDA")
     batch: int = option(
-        1, help="tiles per forward pass; at 1 a tile's bytes never depend on its neighbours", validator=at_least(1)
+        1, help="tiles per forward pass; at 1, a tile's bytes never depend on other tiles", validator=at_least(1)
     )
 
     def steps(self) -> tuple[Direction, ...]:
@@ -54,7 +54,7 @@ class CycleGan(Settings[Normalizer]):
         """One source of weights per step.
 
         Raises:
-            ConfigError: weights are missing, or there are more or fewer than the direction needs.
+            ConfigError: weights are missing, or there are too many or too few for the direction.
         """
         if self.weights is None:
             raise ConfigError(f"cyclegan: no weights given; {_REMEDY}")

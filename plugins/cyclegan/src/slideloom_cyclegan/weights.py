@@ -1,4 +1,4 @@
-"""State dicts of generators, from files or from the hub, read without running code out of them."""
+"""State dicts of generators, from files or from the hub, read without running any code in them."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def load_generator(path: Path) -> ResnetGenerator:
     """The generator with the weights of a file, on the CPU, float32, ready for inference.
 
     Args:
-        path: a .safetensors file, or a state dict saved by `torch.save` (old InstanceNorm buffers and a `module.`
-            prefix of data-parallel training may be there).
+        path: a .safetensors file, or a state dict saved by `torch.save` (old InstanceNorm buffers and the `module.`
+            prefix of data-parallel training are accepted).
 
     Raises:
-        ConfigError: the file is missing, unreadable, or holds another network.
+        ConfigError: the file is missing, unreadable, or for another network.
     """
     state = clean(read_tensors(path))
     generator = empty_generator()
@@ -63,7 +63,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a .safetensors file or of a state dict saved by `torch.save`.
 
     Raises:
-        ConfigError: the file is missing, unreadable, or holds anything but tensors.
+        ConfigError: the file is missing, unreadable, or contains anything other than tensors.
     """
     if not path.is_file():
         raise ConfigError(f"{path}: no such file; give the path of a generator's .pth or .safetensors file as weights")
@@ -94,7 +94,7 @@ def clean(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def published(direction: Direction) -> Path:
-    """The released weights of a direction, downloaded at first use into the hub's cache and checked ever after.
+    """The released weights of a direction, downloaded to the hub's cache at first use and checked from then on.
 
     Raises:
         ConfigError: they cannot be downloaded, or are not the bytes that were downloaded at first use.
@@ -109,7 +109,7 @@ def published(direction: Direction) -> Path:
     name = HUB_FILES[direction]
     try:
         path = Path(hf_hub_download(HUB_REPOSITORY, name))
-    except Exception as error:  # the hub's client raises its own, the HTTP library's and the system's errors
+    except Exception as error:  # the hub's client raises its own errors, and those of the HTTP library and the system
         raise ConfigError(
             f"cyclegan: cannot download {name} from huggingface.co/{HUB_REPOSITORY} ({_first_line(error)}); "
             "download it by hand (also at https://osf.io/byf27) and give its path as weights"
@@ -119,12 +119,12 @@ def published(direction: Direction) -> Path:
 
 
 def check_digest(path: Path, *, record: Path, key: str) -> str:
-    """The file's SHA-256, which is written into `record` at first use and must be the same from then on.
+    """The file's SHA-256, which is written to `record` at first use and must stay the same.
 
-    The hub names large files by their SHA-256, so a file's first digest is checked against that name, too.
+    The hub names large files by their SHA-256, so a file's first digest is also checked against that name.
 
     Raises:
-        ConfigError: it is not what was recorded.
+        ConfigError: it differs from the record.
     """
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""Slides on the workers of a Dask cluster."""
+"""Runs slides on the workers of a Dask cluster."""
 
 from __future__ import annotations
 

@@ -10,19 +10,19 @@ from slideloom import Executor, Settings, at_least, option, positive
 
 @frozen
 class Dask(Settings[Executor]):
-    """Slides on the workers of a Dask cluster."""
+    """Runs slides on the workers of a Dask cluster."""
 
     name: ClassVar[str] = "dask"
     step: ClassVar[str] = "slideloom_dask.executor:DaskExecutor"
     install: ClassVar[str] = "slideloom-dask"
     address: str | None = option(
         None,
-        help="of the scheduler, or its JSON file; by default as Dask is configured, else a cluster on this machine",
+        help="address of the scheduler, or its JSON file; default: Dask's configuration, else a local cluster",
         affects_output=False,
     )
     jobs: int = option(
         2, help="worker processes of the cluster on this machine", validator=at_least(1), affects_output=False
     )
     patience_s: float = option(
-        60.0, help="wait this long for the first worker", unit="s", validator=positive, affects_output=False
+        60.0, help="how long to wait for the first worker", unit="s", validator=positive, affects_output=False
     )

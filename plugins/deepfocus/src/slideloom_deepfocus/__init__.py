@@ -1,6 +1,6 @@
 """Any model as slide QC, and the DeepFocus network that finds tissue out of focus.
 
-Names are imported when they are first used; torch, TensorFlow and onnxruntime when a step is built.
+Names are imported at first use; torch, TensorFlow and onnxruntime when a step is built.
 """
 
 from __future__ import annotations

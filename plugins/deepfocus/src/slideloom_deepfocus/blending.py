@@ -1,4 +1,4 @@
-"""One map out of the predictions of tiles that may overlap."""
+"""One map from the predictions of tiles that may overlap."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 from slideloom_deepfocus.grid import Grid
 from slideloom_deepfocus.naming import ModelError
 
-# A model that predicts pixels is averaged down to at most so many values per step and axis.
+# The output of a model that predicts pixels is averaged to at most this many values per step and axis.
 _MAX_CELLS_PER_STEP = 16
 
 
 class Blend:
-    """Weighted mean of the predictions of all tiles that cover a cell, whatever the order they come in."""
+    """Weighted mean of the predictions of all tiles that cover a cell, whatever their order."""
 
     def __init__(self, grid: Grid) -> None:
         self._grid = grid
@@ -37,7 +37,7 @@ class Blend:
             self._weight[window] += taper
 
     def values(self) -> NDArray[np.float32]:
-        """(h, w) float32, NaN where no tile was."""
+        """(h, w) float32, NaN where there was no tile."""
         if self._total is None or self._weight is None:
             return np.full((self._grid.cells.height, self._grid.cells.width), np.nan, np.float32)
         with np.errstate(invalid="ignore"):
@@ -53,7 +53,7 @@ def _taper(side: int) -> NDArray[np.float64]:
 
 
 def _values_per_step(side: int, steps: int) -> int:
-    """How many values per step a model's own map of `side` gives, at most `_MAX_CELLS_PER_STEP`."""
+    """How many values per step a model's own map of `side` provides, at most `_MAX_CELLS_PER_STEP`."""
     if side % steps:
         return 1
     per_step = side // steps

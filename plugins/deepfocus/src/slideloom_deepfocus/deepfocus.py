@@ -26,7 +26,7 @@ PUBLISHED_MPP = 0.25  # the authors' 40x
 
 
 class DeepFocusQC(StridedModelQC):
-    """Tiles of 64 pixels through the network; what it calls out of focus is discarded."""
+    """Runs the network on tiles of 64 pixels and discards those that it finds out of focus."""
 
     def __init__(self, model: Predictor, options: StridedModelSettings, *, centre: str) -> None:
         super().__init__(model, options)
@@ -39,7 +39,7 @@ class DeepFocusQC(StridedModelQC):
         return DeepFocus.name
 
     def prepare(self, tiles: RgbBatch, *, block: Rgb) -> NDArray[np.generic]:
-        """0-1 less the mean of each tile, or of the block of 16 x 16 tiles, which no batch size changes."""
+        """0-1 minus the mean of each tile, or of a block of 16 x 16 tiles, which does not depend on the batch size."""
         unit = tiles.astype(np.float32) / np.float32(255)
         if self._centre == "tile":
             return centred(unit)
@@ -54,7 +54,7 @@ def deepfocus_step(settings: DeepFocus) -> DeepFocusQC:
         PluginError: neither torch nor TensorFlow is installed.
     """
     if settings.centre == "group" and settings.stride_div != 1:
-        raise ConfigError("deepfocus: centre = 'group' needs stride_div = 1, as groups are 16 x 16 tiles side by side")
+        raise ConfigError("deepfocus: centre = 'group' needs stride_div = 1, because groups are 16 x 16 adjacent tiles")
     kind = _framework(settings.framework)
     key = ("deepfocus", kind, settings.device if kind == "torch" else "", *_weights_key(settings))
     model = once(key, lambda: _network(settings, kind))
@@ -112,7 +112,7 @@ def _arrays(settings: DeepFocus) -> dict[str, NDArray[np.float32]]:
 
 
 def _trained_mpp(source: Any) -> float:
-    """What the weights were trained at; a safetensors file may say so, a checkpoint is taken as the authors'."""
+    """The training resolution: recorded in a safetensors file, or that of the authors for a checkpoint."""
     if source == "bundled":
         return BUNDLED_MPP
     if source != "published" and Path(source).suffix == ".safetensors":

@@ -1,4 +1,4 @@
-"""Where a strided model looks: tiles of a stated size in microns, cells between their steps, and which hold tissue."""
+"""The grid of a strided model: tiles of a given size in microns, cells of one step, and which tiles have tissue."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from attrs import frozen
 from numpy.typing import NDArray
 from slideloom import Box, ConfigError, Mask, MissingResolution, Size, Slide, SlideInfo
 
-# One read is about this wide, in pixels of the model's resolution: bounded memory, and few reads.
+# Approximate width of one read, in pixels of the model's resolution: few reads with bounded memory.
 _BLOCK_PX = 1024
 _SCOUT_PX = 4  # pixels per cell and axis when looking for tissue
 _SCOUT_CELLS = 64  # cells per read and axis
@@ -24,7 +24,7 @@ _MAX_GREY = 200
 
 @frozen
 class Grid:
-    """Tiles in rows and columns from the slide's corner, the last ones reaching beyond its far sides.
+    """Tiles in rows and columns from the slide's corner; the last ones extend beyond its right and bottom sides.
 
     Attributes:
         tile_px: width and height of a tile in pixels of the model's resolution.
@@ -46,7 +46,7 @@ class Grid:
 
     @property
     def stride_px(self) -> int:
-        """From one tile to the next, and the width of a cell, in pixels of the model's resolution."""
+        """The distance between tiles, and the width of a cell, in pixels of the model's resolution."""
         return self.tile_px // self.stride_div
 
     @property
@@ -56,13 +56,13 @@ class Grid:
 
     @property
     def extent(self) -> Box:
-        """What the cells cover, in level-0 pixels: at least the slide, at most a cell more."""
+        """The area of the cells, in level-0 pixels: at least the slide, at most one cell more."""
         return self.box(
             column=0, row=0, width_px=self.cells.width * self.stride_px, height_px=self.cells.height * self.stride_px
         )
 
     def box(self, *, column: int, row: int, width_px: int, height_px: int) -> Box:
-        """A level-0 box from the corner of a tile, of a size in pixels of the model's resolution."""
+        """A level-0 box at the corner of a tile, with a size in pixels of the model's resolution."""
         x, y = column * self.stride_px * self.step_x, row * self.stride_px * self.step_y
         return Box(x, y, width_px * self.step_x, height_px * self.step_y)
 
@@ -75,8 +75,8 @@ def grid_for(info: SlideInfo, *, tile_px: int, mpp: float, stride_div: int, tole
         tile_px: width and height of a tile in pixels of the model's resolution.
         mpp: microns per pixel of the model's resolution.
         stride_div: steps per tile.
-        tolerance: a resolution this close (relative) to a whole number of level-0 pixels is taken as that number, as
-            resampling by 1.002 would blur the picture here and there for nothing.
+        tolerance: a resolution this close (relative) to a whole number of level-0 pixels is rounded to it, because
+            resampling by 1.002 would blur parts of the image needlessly.
 
     Raises:
         MissingResolution: the slide's microns per pixel are not known.
@@ -112,7 +112,7 @@ def _snapped(step: float, tolerance: float) -> float:
 
 @frozen
 class Block:
-    """Neighbouring tiles that are read together."""
+    """Adjacent tiles that are read together."""
 
     column: int
     row: int
@@ -121,7 +121,7 @@ class Block:
 
 
 def blocks(grid: Grid) -> Iterator[Block]:
-    """The grid in blocks of full size, row by row; those at the far sides reach beyond the grid."""
+    """The grid in blocks of full size, row by row; the last ones extend beyond the grid."""
     side = max(1, _BLOCK_PX // grid.tile_px) * grid.stride_div
     for row in range(0, grid.rows, side):
         for column in range(0, grid.columns, side):
@@ -129,7 +129,7 @@ def blocks(grid: Grid) -> Iterator[Block]:
 
 
 def tissue_share(slide: Slide, grid: Grid) -> NDArray[np.float32]:
-    """(rows, columns) share of each tile, 0-1, that is coloured or dark; read from the lowest level that shows it."""
+    """(rows, columns) share of each tile, 0-1, that is coloured or dark; from the lowest level with enough detail."""
     cells = np.zeros((grid.cells.height, grid.cells.width), np.float32)
     for top in range(0, grid.cells.height, _SCOUT_CELLS):
         for left in range(0, grid.cells.width, _SCOUT_CELLS):
@@ -144,7 +144,7 @@ def tissue_share(slide: Slide, grid: Grid) -> NDArray[np.float32]:
 
 
 def is_tissue(rgb: NDArray[np.uint8]) -> Mask:
-    """(H, W), True where a small picture of a slide is coloured or dark."""
+    """(H, W), True where a low-resolution image of a slide is coloured or dark."""
     chroma = rgb.max(axis=-1) - rgb.min(axis=-1)
     mask: Mask = (chroma >= _MIN_CHROMA) | (rgb.mean(axis=-1) < _MAX_GREY)
     return mask

@@ -1,4 +1,4 @@
-"""What a model says of its input: shape, order of axes, and the processors that ONNX may use."""
+"""What a model declares about its input (shape, axis order), and the processors that ONNX may use."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CHANNELS = 3
 
 @frozen
 class InputShape:
-    """The shape of a model's input, as far as the model says it.
+    """The shape of a model's input, as far as the model declares it.
 
     Attributes:
         sizes: batch and three axes, None where a size may vary; empty if nothing is known.
@@ -28,25 +28,25 @@ class InputShape:
 
     @classmethod
     def of(cls, sizes: Any) -> Self:
-        """The shape out of a framework's own description; what is no whole number may vary. Any: each has its own."""
+        """The shape from a framework's own description; axes that are not integers may vary. Any: each has its own."""
         if not isinstance(sizes, Sequence) or len(sizes) != _AXES:
             return cls()
         return cls(tuple(size if isinstance(size, int) and size > 0 else None for size in sizes))
 
     @property
     def batch(self) -> int | None:
-        """The batch size that the model is tied to, or None."""
+        """The fixed batch size of the model, or None."""
         return self.sizes[0] if self.sizes else None
 
     def is_channels_last(self, layout: Layout, *, usual: bool) -> bool:
-        """True if the model is to get (B, H, W, 3), False for (B, 3, H, W).
+        """True if the model expects (B, H, W, 3), False for (B, 3, H, W).
 
         Args:
-            layout: as asked for; "auto" goes by the shape.
-            usual: the answer where the shape does not tell.
+            layout: as requested; "auto" depends on the shape.
+            usual: the result if the shape does not tell.
 
         Raises:
-            ConfigError: the shape says otherwise.
+            ConfigError: the shape contradicts `layout`.
         """
         first, last = (self.sizes[axis] == _CHANNELS for axis in (1, -1)) if self.sizes else (False, False)
         if layout == "auto":
@@ -60,10 +60,10 @@ class InputShape:
         return is_last
 
     def check_tile(self, tile_px: int, *, channels_last: bool) -> None:
-        """See that the model takes tiles of this size.
+        """Check that the model accepts tiles of this size.
 
         Raises:
-            ModelError: it says that it takes another size, or other channels.
+            ModelError: it declares another size or another number of channels.
         """
         if not self.sizes:
             return
@@ -83,10 +83,10 @@ class InputShape:
 
 
 def onnx_providers(device: str, available: Sequence[str]) -> list[str | tuple[str, dict[str, int]]]:
-    """What onnxruntime is to compute with.
+    """The providers that onnxruntime should use.
 
     Args:
-        device: "auto" (CUDA where there is one), "cpu", "cuda" or "cuda:1".
+        device: "auto" (CUDA if available), "cpu", "cuda" or "cuda:1".
         available: the providers of the installed onnxruntime.
 
     Raises:

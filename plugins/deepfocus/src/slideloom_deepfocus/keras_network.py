@@ -13,7 +13,7 @@ from slideloom_deepfocus.models import framework
 def network(arrays: Arrays) -> Any:  # Any: a keras.Model, which cannot be named without importing Keras
     """The network with these weights.
 
-    Input: (B, 64, 64, 3) float32, 0-1 less a mean. Output: (B, 2) float32 probabilities.
+    Input: (B, 64, 64, 3) float32, 0-1 minus a mean. Output: (B, 2) float32 probabilities.
     """
     keras = framework("keras", extra="tensorflow")
     layers = keras.layers

@@ -25,7 +25,7 @@ Arrays = Mapping[str, NDArray[np.float32]]  # by name, as in `shapes()`
 
 @frozen
 class Conv:
-    """A convolution (same padding, bias, ReLU), then batch normalization, then perhaps 2 x 2 max pooling."""
+    """A convolution (same padding, bias, ReLU), then batch normalization, then optional 2 x 2 max pooling."""
 
     name: str
     norm: str

@@ -1,4 +1,4 @@
-"""Models of every framework behind one call: (B, H, W, 3) in, an array out."""
+"""A common interface to models of every framework: (B, H, W, 3) in, an array out."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _kept_lock = threading.RLock()  # a model's `load` may build another
 
 
 def once(key: Hashable, make: Callable[[], T]) -> T:
-    """The value made for this key before in this process, else a new one; the oldest of many are forgotten."""
+    """The value made earlier in this process for this key, else a new one; the oldest values are dropped."""
     with _kept_lock:
         if key not in _kept:
             _kept[key] = make()
@@ -43,21 +43,21 @@ def framework(name: str, *, extra: str) -> Any:  # Any: a module that may not be
     """An optional package.
 
     Raises:
-        PluginError: it is not installed; the message names the extra that brings it.
+        PluginError: it is not installed; the message names the extra that installs it.
     """
     try:
         return import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and error.name.partition(".")[0] != name.partition(".")[0]:
-            raise  # it is there, but something it needs is not
+            raise  # it is installed, but something it needs is not
         raise PluginError(f"{name} is not installed; pip install slideloom-deepfocus[{extra}]") from error
 
 
 class Predictor(ABC):
-    """One model, called by one thread at a time.
+    """A model, called by one thread at a time.
 
     Attributes:
-        channels_last: True if the model wants (B, H, W, 3), False for (B, 3, H, W).
+        channels_last: True if the model expects (B, H, W, 3), False for (B, 3, H, W).
         shape: of the model's input, as far as it is known.
     """
 
@@ -69,14 +69,14 @@ class Predictor(ABC):
 
     @property
     def fixed_batch(self) -> int | None:
-        """The batch size the model is tied to, or None."""
+        """The fixed batch size of the model, or None."""
         return self.shape.batch
 
     def check_tile(self, tile_px: int) -> None:
-        """See that the model takes tiles of this size.
+        """Check that the model accepts tiles of this size.
 
         Raises:
-            ModelError: it says that it takes another.
+            ModelError: it declares another size.
         """
         self.shape.check_tile(tile_px, channels_last=self.channels_last)
 
@@ -84,7 +84,7 @@ class Predictor(ABC):
         """The model's output for (B, H, W, 3).
 
         Raises:
-            ModelError: it fails, or returns something else than an array of numbers.
+            ModelError: it fails, or returns something other than an array of numbers.
         """
         ordered = tiles if self.channels_last else np.ascontiguousarray(np.moveaxis(tiles, -1, 1))
         try:
@@ -92,7 +92,7 @@ class Predictor(ABC):
                 answer = self._run(ordered)
         except Exception as error:  # a model may raise anything
             lines = (str(error).strip() or type(error).__name__).splitlines()
-            # TorchScript tells where first, and what at last.
+            # TorchScript reports the location first and the error last.
             reason = lines[-1] if "TorchScript interpreter" in lines[0] else lines[0]
             order = "channels-last" if self.channels_last else "channels-first"
             raise ModelError(
@@ -161,7 +161,7 @@ class OnnxPredictor(Predictor):
         wanted = onnx_providers(device, runtime.get_available_providers())
         try:
             self._session = runtime.InferenceSession(str(path), options, providers=wanted)
-        except Exception as error:  # onnxruntime's own errors have no common base but Exception
+        except Exception as error:  # onnxruntime's own errors have no common base except Exception
             raise ConfigError(f"{path}: onnxruntime cannot load it ({error})") from error
         self._input = self._session.get_inputs()[0]
         self.shape = InputShape.of(self._input.shape)
@@ -177,19 +177,19 @@ def predictor(model: object, *, layout: Layout, device: Device, trust: bool = Fa
     Args:
         model: see `StridedModelQC`.
         layout: axis order of its input.
-        device: to compute on.
-        trust: load a file that can run code.
+        device: device to compute on.
+        trust: load a file even if it can run code.
 
     Raises:
-        ConfigError: the file is missing, unreadable, not trusted, or of a kind that is not supported; `model` cannot be
-            called; or layout or device do not go with it.
+        ConfigError: the file is missing, unreadable, not trusted, or of an unsupported kind; `model` is not callable;
+            or layout or device do not match it.
         PluginError: the framework it needs is not installed.
     """
     if isinstance(model, Predictor):
         return model
     if isinstance(model, str | Path):
         return _from_file(Path(model), layout=layout, device=device, trust=trust)
-    # A module object exists only if its framework is imported already, so nothing is imported to find out.
+    # A module object exists only if its framework is already imported, so checking imports nothing.
     torch, keras = sys.modules.get("torch"), sys.modules.get("keras")
     if torch is not None and isinstance(model, torch.nn.Module):
         return TorchPredictor(model.eval(), layout=layout, device=device)
@@ -205,7 +205,7 @@ def _from_file(path: Path, *, layout: Layout, device: Device, trust: bool) -> Pr
         raise ConfigError(f"{path}: no such model file")
     if path.suffix in CAN_RUN_CODE and not trust:
         raise ConfigError(
-            f"{path}: a {path.suffix} file can run code of whoever made it; set trust = true if you know where it is "
+            f"{path}: a {path.suffix} file can run its author's code; set trust = true if you know where it is "
             "from, or use the model as an .onnx file, which holds no code"
         )
     if path.suffix == ".onnx":
@@ -220,11 +220,11 @@ def _from_file(path: Path, *, layout: Layout, device: Device, trust: bool) -> Pr
 
 
 def _scripted(path: Path) -> Any:
-    """A TorchScript module. Its file is a program for torch's own interpreter, with operators that write files."""
+    """A TorchScript module. Its file is a program for torch's interpreter, which has operators that write files."""
     torch = framework("torch", extra="torch")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # torch prefers .pt2, but such files exist
+            warnings.simplefilter("ignore", DeprecationWarning)  # torch prefers .pt2, but .pt files exist
             return torch.jit.load(str(path), map_location="cpu").eval()
     except RuntimeError as error:
         reason = str(error).splitlines()[0]

@@ -1,4 +1,4 @@
-"""The error of a model that cannot be used, and how messages name the step it is in."""
+"""The error of an unusable model, and how messages name its step."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ _GROUP = "slideloom.v1"  # where plugins register
 
 
 class ModelError(Exception):
-    """A model fails, or its answer cannot be understood. The step turns it into a `PluginError` that names the step."""
+    """A model fails, or its output is invalid. The step turns this into a `PluginError` that names the step."""
 
 
 def named(cls: type, step: str) -> str:
-    """A step as messages name it, with plugin and version: `qc 'pen' of slideloom-green-pen 0.1.0`.
+    """A step as named in messages, with plugin and version: `qc 'pen' of slideloom-green-pen 0.1.0`.
 
     Args:
-        cls: its settings class; of a class that no installed plugin brought, the package is named.
+        cls: its settings class; if no installed plugin offers it, the package is named.
         step: its name.
     """
     package = cls.__module__.split(".")[0]

@@ -1,7 +1,7 @@
-"""Fetches the released DeepFocus checkpoint and remembers what it was.
+"""Downloads the released DeepFocus checkpoint and records its checksums.
 
-The checkpoint (TensorFlow, `ver5`, 5.2 MB, AGPL-3.0) is a port of the authors' release on Hugging Face. It is fetched
-once; the SHA-256 of each file is written beside the cache at first use and compared at every later one.
+The checkpoint (TensorFlow, `ver5`, 5.2 MB, AGPL-3.0) is a port of the authors' release on Hugging Face. It is
+downloaded once; the SHA-256 of each file is written beside the cache at first use and compared at every later use.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ def fetch(*, cache: Path | None = None, endpoint: str | None = None) -> Path:
 
     Args:
         cache: folder for the files; None is Hugging Face's own cache.
-        endpoint: another server with Hugging Face's address layout.
+        endpoint: another server with Hugging Face's URL layout.
 
     Raises:
-        ConfigError: it is not in the cache and cannot be fetched, or it is not what it was at first use.
+        ConfigError: it is not in the cache and cannot be downloaded, or it differs from the first use.
     """
     from huggingface_hub import constants
 
@@ -45,13 +45,13 @@ def _file(name: str, folder: Path, endpoint: str | None) -> Path:
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        # Without this, every job would ask the server whether there is something newer.
+        # Without this, every job would ask the server for a newer version.
         return Path(hf_hub_download(REPOSITORY, name, cache_dir=folder, endpoint=endpoint, local_files_only=True))
     except LocalEntryNotFoundError:
         pass
     try:
         return Path(hf_hub_download(REPOSITORY, name, cache_dir=folder, endpoint=endpoint))
-    except Exception as error:  # its HTTP library, and with it the base of the errors, has changed between versions
+    except Exception as error:  # its HTTP library, and so the base class of its errors, has changed between versions
         first = error.__cause__ or error  # the library wraps "404" into "check your connection"
         reason = str(first).strip().split("\n")[0] or type(first).__name__
         raise ConfigError(

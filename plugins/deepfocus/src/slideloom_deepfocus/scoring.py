@@ -1,4 +1,4 @@
-"""What a model's answer means: checked for its form, turned into one score, or one small map, per tile."""
+"""Turns a model's output, after checking its form, into one score or one small map per tile."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from slideloom_deepfocus.naming import ModelError
 
 Activation = Literal["none", "sigmoid", "softmax"]
-_ROUNDING = 1e-6  # by which a score may miss 0 or 1
+_ROUNDING = 1e-6  # by which a score may exceed 0 or 1
 
 
 def as_array(answer: Any) -> NDArray[np.generic]:
-    """A model's answer as an array of numbers.
+    """A model's output as an array of numbers.
 
     Raises:
-        ModelError: it is a dict, or holds no numbers.
+        ModelError: it is a dict, or does not consist of numbers.
     """
     if isinstance(answer, Mapping):
         raise ModelError(
@@ -32,11 +32,11 @@ def as_array(answer: Any) -> NDArray[np.generic]:
 
 
 def check_count(values: NDArray[np.generic], count: int) -> None:
-    """See that there is one value, row or map per tile.
+    """Check that there is one value, row or map per tile.
 
     Args:
         values: (B, ...).
-        count: tiles the model got.
+        count: number of tiles given to the model.
 
     Raises:
         ModelError: there are more or fewer.
@@ -51,19 +51,19 @@ def check_count(values: NDArray[np.generic], count: int) -> None:
 def scores_of(
     output: NDArray[np.generic], *, channels_last: bool, activation: Activation, index: int | None
 ) -> NDArray[np.float32]:
-    """One value, or one small map, per tile, out of what a model returned.
+    """One value, or one small map, per tile, from a model's output.
 
     Args:
         output: (B,), (B, classes), (B, h, w), or with classes first or last.
-        channels_last: where the classes of a map are.
+        channels_last: True if the classes of a map are the last axis.
         activation: turns an output into a score.
-        index: which class counts; of two, the second by default.
+        index: the class to use; of two, the second by default.
 
     Returns:
         (B,) or (B, h, w) float32.
 
     Raises:
-        ModelError: the shape is none of these, or does not go with the options.
+        ModelError: the shape is none of these, or does not match the options.
     """
     values: NDArray[np.float32] = np.asarray(output, dtype=np.float32)
     if values.ndim not in (1, 2, 3, 4):
@@ -84,7 +84,7 @@ def scores_of(
 
 
 def range_note(low: float, high: float, *, threshold: float) -> str:
-    """A sentence for the report if scores leave 0 to 1 and the threshold does not; else ""."""
+    """A sentence for the report if scores are outside 0 to 1 and the threshold is not; else ""."""
     if (low >= -_ROUNDING and high <= 1 + _ROUNDING) or not 0 <= threshold <= 1:
         return ""
     return (
@@ -95,10 +95,10 @@ def range_note(low: float, high: float, *, threshold: float) -> str:
 
 def _activated(values: NDArray[np.float32], activation: Activation) -> NDArray[np.float32]:
     if activation == "sigmoid":
-        with np.errstate(over="ignore"):  # far below 0 the power is infinite and the score 0
+        with np.errstate(over="ignore"):  # far below 0, the power is infinite and the score 0
             return (1 / (1 + np.exp(-values.astype(np.float64)))).astype(np.float32)
     if activation == "softmax":
-        with np.errstate(invalid="ignore"):  # what is infinite becomes NaN, which the step looks for
+        with np.errstate(invalid="ignore"):  # infinite values become NaN, which the step checks for
             powers = np.exp(values - values.max(axis=-1, keepdims=True))
         shares: NDArray[np.float32] = np.divide(powers, powers.sum(axis=-1, keepdims=True), dtype=np.float32)
         return shares
@@ -106,7 +106,7 @@ def _activated(values: NDArray[np.float32], activation: Activation) -> NDArray[n
 
 
 def _chosen(classes: int, index: int | None) -> int:
-    """Which class counts."""
+    """The class to use."""
     if index is None:
         if classes > 2:
             raise ModelError(f"the model returned {classes} values per tile; say which one with `index`")

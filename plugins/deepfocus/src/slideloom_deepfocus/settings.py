@@ -33,44 +33,43 @@ def _check_finite(_instance: object, attribute: attrs.Attribute[float], value: f
 
 @frozen
 class StridedModelSettings(Settings[SlideQc]):
-    """A model that judges a slide tile by tile. Subclass with a `name` and a `load`."""
+    """A model that scores a slide tile by tile. Subclass with a `name` and a `load`."""
 
     step: ClassVar[str] = "slideloom_deepfocus.strided:strided_step"
     install: ClassVar[str] = "slideloom-deepfocus"
 
-    tile_px: int = option(256, help="width and height of what the model gets", unit="px", validator=at_least(1))
+    tile_px: int = option(256, help="width and height of the model's input", unit="px", validator=at_least(1))
     tile_um: float | str = option(
         "10x", help="the same in microns, or a magnification such as '20x'", unit="um", validator=_check_tile_um
     )
-    index: int | None = option(None, help="which of the model's outputs counts; of two, the second by default")
-    threshold: float = option(0.5, help="the score that parts good from bad", validator=_check_finite)
+    index: int | None = option(None, help="which of the model's outputs is the score; of two, the second by default")
+    threshold: float = option(0.5, help="the score that separates good from bad", validator=_check_finite)
     bad: Literal["above", "below"] = option("above", help="which side of the threshold is discarded")
-    kind: Literal["background", "blur", "artifact"] = option("artifact", help="what the discarded places are")
+    kind: Literal["background", "blur", "artifact"] = option("artifact", help="kind of the discarded areas")
     activation: Literal["none", "sigmoid", "softmax"] = option("none", help="turns the model's output into a score")
     preprocess: Literal["unit", "symmetric", "imagenet", "centred", "uint8"] = option(
-        "unit", help="pixels as 0-1, -1-1, ImageNet's mean and deviation, 0-1 less each tile's mean, or as they are"
+        "unit", help="pixels as 0-1, -1-1, ImageNet's mean and deviation, 0-1 minus each tile's mean, or unchanged"
     )
     layout: Literal["auto", "channels-first", "channels-last"] = option(
-        "auto", help="axis order of the model's input; auto is first for torch, last for Keras and functions"
+        "auto",
+        help="position of the channel axis in the model's input; auto: first for torch, last for Keras and functions",
     )
     stride_div: int = option(
         1, help="steps per tile and axis; above 1, tiles overlap and are blended", validator=in_range(1, 16)
     )
     everywhere: bool = option(False, help="also where there is no tissue")
     min_tissue: float = option(0.1, help="share of a tile that must be coloured or dark", validator=in_range(0, 1))
-    discard_unvisited: bool = option(False, help="also discard what the model did not look at")
+    discard_unvisited: bool = option(False, help="also discard areas that the model did not score")
     on_nan: Literal["fail", "keep"] = option(
-        "fail", help="if the model returns no number for a tile: fail the slide, or keep the tile as one not looked at"
+        "fail", help="if the model returns no number for a tile: fail the slide, or keep the tile as not scored"
     )
-    trust: bool = option(
-        False, help="load a .pt or .pt2 file, which can run code of whoever made it", affects_output=False
-    )
+    trust: bool = option(False, help="load a .pt or .pt2 file, which can run its author's code", affects_output=False)
     batch: int = option(64, help="tiles per call of the model", validator=at_least(1), affects_output=False)
     device: str = option("auto", help="auto, cpu, cuda, cuda:1, mps (torch); Keras chooses", affects_output=False)
 
     @property
     def mpp(self) -> float:
-        """Microns per pixel of what the model gets."""
+        """Microns per pixel of the model's input."""
         if isinstance(self.tile_um, str):
             found = _MAGNIFICATION.fullmatch(self.tile_um)
             if found is None:
@@ -80,7 +79,7 @@ class StridedModelSettings(Settings[SlideQc]):
 
     @property
     def mpp_tolerance(self) -> float:
-        """How far the scale may be off: 1% if it is given in microns, 10% for a magnification, which is nominal."""
+        """How far the scale may be off: 1% if given in microns, 10% for a magnification, which is nominal."""
         return 0.1 if isinstance(self.tile_um, str) else 0.01
 
     def load(self) -> object:
@@ -94,7 +93,7 @@ class StridedModelSettings(Settings[SlideQc]):
 
 @frozen
 class StridedModel(StridedModelSettings):
-    """Discards where a model says so: TorchScript (.pt), torch.export (.pt2), ONNX (.onnx) or Keras (.keras)."""
+    """Discards what a model flags: TorchScript (.pt), torch.export (.pt2), ONNX (.onnx) or Keras (.keras)."""
 
     name: ClassVar[str] = "strided-model"
     model: Path = option(help="the model file; .pt and .pt2 can run code and need trust = true")
@@ -104,7 +103,7 @@ class StridedModel(StridedModelSettings):
         return self.model
 
     def model_key(self) -> Hashable:
-        """One model per file, as it is now, and device."""
+        """One model per device and present content of the file."""
         if not self.model.exists():
             raise ConfigError(f"{self.model}: no such model file")
         return (StridedModel, FileState.of(self.model), self.layout, self.device, self.trust)
@@ -112,7 +111,7 @@ class StridedModel(StridedModelSettings):
 
 @frozen
 class DeepFocus(Settings[SlideQc]):
-    """Discards tissue that is out of focus, judged by the DeepFocus network (Senaras et al. 2018)."""
+    """Discards out-of-focus tissue with the DeepFocus network (Senaras et al. 2018)."""
 
     name: ClassVar[str] = "deepfocus"
     step: ClassVar[str] = "slideloom_deepfocus.deepfocus:deepfocus_step"
@@ -121,21 +120,21 @@ class DeepFocus(Settings[SlideQc]):
         "bundled", help="'bundled', 'published' (fetched once) or a file of your own"
     )
     mpp: float | None = option(
-        None, help="microns per pixel the network sees; by default what its weights were trained at", unit="um/px",
+        None, help="microns per pixel of the network's input; by default those of its training", unit="um/px",
         validator=positive,
     )  # fmt: skip
     threshold: float = option(0.5, help="probability above which a tile is out of focus", validator=in_range(0, 1))
     centre: Literal["tile", "group"] = option(
-        "tile", help="mean taken off before the network: each tile's, as trained, or that of 16 x 16 tiles"
+        "tile", help="mean subtracted from the input: each tile's, as in training, or that of 16 x 16 tiles"
     )
     stride_div: int = option(
         1, help="steps per tile and axis; above 1, tiles overlap and are blended", validator=in_range(1, 16)
     )
     min_tissue: float = option(0.2, help="share of a tile that must be coloured or dark", validator=in_range(0, 1))
     everywhere: bool = option(False, help="also where there is no tissue")
-    discard_unvisited: bool = option(False, help="also discard what the network did not look at")
+    discard_unvisited: bool = option(False, help="also discard areas that the network did not score")
     framework: Literal["auto", "torch", "tensorflow"] = option(
-        "auto", help="what runs the network; auto prefers torch", affects_output=False
+        "auto", help="framework that runs the network; auto prefers torch", affects_output=False
     )
     batch: int = option(64, help="tiles per call of the network", validator=at_least(1), affects_output=False)
     device: str = option("auto", help="auto, cpu, cuda, cuda:1, mps (torch)", affects_output=False)

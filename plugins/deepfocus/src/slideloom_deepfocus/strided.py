@@ -1,4 +1,4 @@
-"""Any model as slide QC: tiles through the model, predictions to a map, the map to a mask."""
+"""Any model as slide QC: tiles to predictions, predictions to a map, the map to a mask."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from slideloom_deepfocus.scoring import check_count, scores_of
 from slideloom_deepfocus.settings import StridedModel, StridedModelSettings
 from slideloom_deepfocus.tally import Tally
 
-_PARTS = 8  # of a cell, where a mask is cut at the slide's far sides
-_ENLARGED = 0.9  # level-0 pixels per pixel of the model, below which the report says so
+_PARTS = 8  # fraction of a cell to which a mask is cut at the slide's right and bottom sides
+_ENLARGED = 0.9  # level-0 pixels per pixel of the model; below this, the report says so
 _IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 _IMAGENET_STD = np.array([0.229, 0.224, 0.225], np.float32)
 
@@ -37,11 +37,11 @@ class HasSlide(Protocol):
 
 @frozen
 class PredictionMap:
-    """What a model says of a slide, before any threshold.
+    """A model's scores for a slide, before any threshold.
 
     Attributes:
-        values: (h, w) float32; NaN where the model did not look.
-        extent: the level-0 box that `values` covers, exactly; its far sides may lie beyond the slide.
+        values: (h, w) float32; NaN where the model was not run.
+        extent: the level-0 box that `values` covers, exactly; it may extend beyond the slide at the right and bottom.
         slide: the slide's own level-0 box.
         cell_um: width of one value in microns.
         notes: sentences for the report.
@@ -55,15 +55,15 @@ class PredictionMap:
 
     @property
     def visited(self) -> Mask:
-        """(h, w), True where the model looked."""
+        """(h, w), True where the model was run."""
         return ~np.isnan(self.values)
 
 
 class StridedModelQC(SlideQc):
-    """A model drawn over a slide in strides, as a slide QC.
+    """Slide QC that runs a model over a slide in strides.
 
     Build it from settings, or directly: `StridedModelQC(model, StridedModelSettings(tile_px=256, tile_um="20x"))`.
-    A subclass may override `prepare` (what the model gets) and `scores` (what its output means).
+    A subclass may override `prepare` (the model's input) and `scores` (the meaning of its output).
     """
 
     def __init__(self, model: object, options: StridedModelSettings) -> None:
@@ -71,7 +71,7 @@ class StridedModelQC(SlideQc):
 
         Args:
             model: a callable from (B, H, W, 3) to scores, a torch module, a Keras model, or a path to a model file.
-            options: how it is used.
+            options: how to use it.
         """
         self.options = options
         self._model = predictor(model, layout=options.layout, device=options.device, trust=options.trust)
@@ -85,7 +85,7 @@ class StridedModelQC(SlideQc):
 
     @contextmanager
     def _blamed(self) -> Iterator[None]:
-        """Within it, an error of the model becomes one that names step, plugin and version."""
+        """Context in which an error of the model becomes one that names step, plugin and version."""
         try:
             yield
         except ModelError as error:
@@ -100,7 +100,7 @@ class StridedModelQC(SlideQc):
 
         Args:
             wsi: an open slide, or an object that has one.
-            threshold: False gives the map.
+            threshold: False returns the map.
         """
         slide = wsi if isinstance(wsi, Slide) else wsi.slide
         found = self.predict(slide)
@@ -111,10 +111,10 @@ class StridedModelQC(SlideQc):
         return self.judge(self.predict(slide, scene))
 
     def judge(self, found: PredictionMap) -> QcResult:
-        """The mask that a map of predictions leads to."""
+        """The mask from a map of predictions."""
         options, visited = self.options, found.visited
         beyond = found.values > options.threshold if options.bad == "above" else found.values < options.threshold
-        bad = beyond & visited  # a comparison with NaN is False already; this says so
+        bad = beyond & visited  # a comparison with NaN is already False; this makes it explicit
         mask = bad | ~visited if options.discard_unvisited else bad
         looked = int(visited.sum())
         share = float(bad.sum() / looked) if looked else 0.0
@@ -166,7 +166,7 @@ class StridedModelQC(SlideQc):
         return PredictionMap(blend.values(), grid.extent, slide.info.box, cell_um, tuple(notes))
 
     def scores_for(self, tiles: RgbBatch) -> NDArray[np.float32]:
-        """The scores of tiles that are cut out already, for tests and for looking at a model.
+        """The scores of tiles that are already cut, for tests and for trying out a model.
 
         Args:
             tiles: (B, tile_px, tile_px, 3) uint8.
@@ -181,7 +181,7 @@ class StridedModelQC(SlideQc):
             return self._predictions(self.prepare(tiles, block=tiles.reshape(-1, *tiles.shape[2:])))
 
     def prepare(self, tiles: RgbBatch, *, block: Rgb) -> NDArray[np.generic]:
-        """What the model gets for tiles.
+        """The model's input for tiles.
 
         Args:
             tiles: (B, H, W, 3) uint8.
@@ -200,7 +200,7 @@ class StridedModelQC(SlideQc):
         return unit
 
     def scores(self, output: NDArray[np.generic]) -> NDArray[np.float32]:
-        """One value, or one small map, per tile, out of what the model returned.
+        """One value, or one small map, per tile, from the model's output.
 
         Args:
             output: (B,), (B, classes), (B, h, w), or with classes first or last.
@@ -209,7 +209,7 @@ class StridedModelQC(SlideQc):
             (B,) or (B, h, w) float32.
 
         Raises:
-            ModelError: the shape is none of these; the step makes it a PluginError that names it.
+            ModelError: the shape is none of these; the step turns this into a PluginError that names the step.
         """
         return scores_of(
             output,
@@ -219,16 +219,16 @@ class StridedModelQC(SlideQc):
         )
 
     def _predictions(self, prepared: NDArray[np.generic]) -> NDArray[np.float32]:
-        """`scores` of all tiles, the model always seeing batches of one size."""
+        """`scores` of all tiles; the model always gets batches of one size."""
         size = self._model.fixed_batch or self.options.batch
         found = []
         for start in range(0, len(prepared), size):
             part = prepared[start : start + size]
             missing = size - len(part)
-            # Exported models are often tied to one batch size; a filled batch also keeps kernels the same.
+            # Exported models often have a fixed batch size; padding the batch also keeps kernels the same.
             full = np.concatenate([part, np.repeat(part[-1:], missing, axis=0)]) if missing else part
             output = self._model(full)
-            check_count(output, len(full))  # of all that was asked: a cut would hide what is too many
+            check_count(output, len(full))  # for the whole batch: truncating it would hide an excess of values
             scores = self.scores(output)
             check_count(scores, len(full))
             found.append(scores[: len(part)])
@@ -237,7 +237,7 @@ class StridedModelQC(SlideQc):
     def _batches(
         self, slide: Slide, grid: Grid, wanted: Mask
     ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.generic] | SlideError]]:
-        """(B, 2) rows and columns, with what the model gets for them; or the reason why a tile cannot be read."""
+        """(B, 2) rows and columns, with the model's input for them; or the reason why a tile cannot be read."""
         places: list[NDArray[np.int64]] = []
         pending: list[NDArray[np.generic]] = []
         size = self._model.fixed_batch or self.options.batch
@@ -260,13 +260,13 @@ class StridedModelQC(SlideQc):
         if sum(map(len, pending)):
             yield np.concatenate(places), np.concatenate(pending)
 
-    #: True if `prepare` needs all of a block, not only the part that holds wanted tiles.
+    #: True if `prepare` needs the whole block, not only the part with requested tiles.
     needs_whole_blocks = False
 
     def _tiles(
         self, slide: Slide, grid: Grid, block: Block, here: NDArray[np.int64]
     ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.generic] | SlideError]]:
-        """The wanted tiles of a block, prepared; one by one if the block cannot be read as a whole."""
+        """The requested tiles of a block, prepared; one by one if the block cannot be read as a whole."""
         if self.needs_whole_blocks:
             first, last = (
                 np.array([block.row, block.column]),
@@ -292,7 +292,7 @@ class StridedModelQC(SlideQc):
 
 
 def shared_model(settings: StridedModelSettings) -> Predictor:
-    """The model of these settings, loaded once per process; for a step of your own around it."""
+    """The model of these settings, loaded once per process; for use in your own step."""
 
     def load() -> Predictor:
         return predictor(settings.load(), layout=settings.layout, device=settings.device, trust=settings.trust)
@@ -306,7 +306,7 @@ def strided_step(settings: StridedModelSettings) -> StridedModelQC:
 
 
 def _within(mask: Mask, extent: Box, slide: Box) -> tuple[Mask, Box]:
-    """The part of a mask on the slide, to 1/8 of a cell: cells keep their place and size, nothing is stretched."""
+    """The part of a mask on the slide, to 1/8 of a cell: cells keep position and size, and nothing is stretched."""
     if extent.right <= slide.right and extent.bottom <= slide.bottom:
         return mask, extent
     fine_x, fine_y = extent.width / mask.shape[1] / _PARTS, extent.height / mask.shape[0] / _PARTS
@@ -319,6 +319,6 @@ def _within(mask: Mask, extent: Box, slide: Box) -> tuple[Mask, Box]:
 
 
 def centred(unit: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Each tile of (B, H, W, 3) less its own mean."""
+    """Each tile of (B, H, W, 3) minus its own mean."""
     result: NDArray[np.float32] = unit - unit.mean(axis=(1, 2, 3), keepdims=True, dtype=np.float64).astype(np.float32)
     return result

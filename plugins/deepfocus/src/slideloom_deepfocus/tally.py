@@ -1,4 +1,4 @@
-"""What became of the tiles that a model was to judge, for the report."""
+"""Counts the outcomes of tiles given to a model, for the report."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Tally:
     """Counts tiles and remembers the range of their scores.
 
     Attributes:
-        unreadable: tiles that the slide's file would not give.
+        unreadable: tiles that could not be read from the slide.
         judged: tiles with a score.
         unanswered: tiles for which the model returned no number.
     """
@@ -27,14 +27,14 @@ class Tally:
         self._lowest, self._highest = math.inf, -math.inf
 
     def counted(self, scores: NDArray[np.float32], *, may_miss: bool) -> NDArray[np.bool_]:
-        """(B,) True where a tile has numbers.
+        """(B,) True where a tile has a score that is a number.
 
         Args:
             scores: (B,) or (B, h, w).
-            may_miss: a tile may be without.
+            may_miss: True if scores may be missing.
 
         Raises:
-            ModelError: one is without and must not be.
+            ModelError: a score is missing and must not be.
         """
         good = np.asarray(np.isfinite(scores).reshape(len(scores), -1).all(axis=1), np.bool_)
         missed = int((~good).sum())
@@ -54,7 +54,7 @@ class Tally:
         """Sentences for the report.
 
         Raises:
-            ModelError: the model was asked and had no number for any tile.
+            ModelError: the model returned no number for any tile.
         """
         if self.unanswered and not self.judged:
             raise ModelError(f"the model returned no numbers (NaN or infinite) for any of {self.unanswered} tiles")

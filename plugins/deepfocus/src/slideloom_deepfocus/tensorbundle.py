@@ -1,8 +1,8 @@
 """Reads TensorFlow checkpoints (`NAME.index`, `NAME.data-00000-of-00001`) without TensorFlow.
 
 The index is a sorted string table as LevelDB writes it: blocks of prefix-compressed keys, a block of block handles, and
-a footer of 48 bytes. Each value is a BundleEntryProto that says where in the data file a tensor lies. Only what the
-format promises is used, every checksum is compared, and nothing in the file is executed.
+a footer of 48 bytes. Each value is a BundleEntryProto that says where a tensor is in the data file. Only documented
+parts of the format are used, every checksum is verified, and nothing in the file is executed.
 
 Source: LevelDB's table format; tensorflow/core/protobuf/tensor_bundle.proto.
 """
@@ -22,7 +22,7 @@ from slideloom import ConfigError
 
 _MAGIC = 0xDB4775248B80FB57
 _FOOTER = 48
-_TRAILER = 5  # one byte compression, four bytes checksum
+_TRAILER = 5  # one byte for compression, four bytes for the checksum
 _MASK_DELTA = 0xA282EAD8
 # DataType of tensorflow/core/framework/types.proto; others (strings, resources) hold no weights
 _DTYPES: Mapping[int, str] = {1: "<f4", 2: "<f8", 3: "<i4", 9: "<i8", 10: "|b1", 19: "<f2"}
@@ -31,7 +31,7 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 @frozen
 class Entry:
-    """Where one tensor lies, and how to check it."""
+    """Where a tensor is stored, and how to verify it."""
 
     dtype: int
     shape: tuple[int, ...]
@@ -43,7 +43,7 @@ class Entry:
 
 
 class _Damaged(Exception):
-    """The bytes are not what the format promises."""
+    """The bytes do not follow the format."""
 
 
 def read_checkpoint(prefix: Path) -> dict[str, NDArray[np.generic]]:

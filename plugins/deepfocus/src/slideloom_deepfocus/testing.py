@@ -13,10 +13,10 @@ from slideloom_deepfocus.strided import StridedModelQC
 
 
 class StridedModelContract(SlideQcContract):
-    """What a strided model must do besides what every slide QC must. Set `settings`.
+    """What a strided model must do in addition to every slide QC. Set `settings`.
 
     Attributes:
-        tolerance: by which a score may depend on the tiles beside it, as kernels round differently.
+        tolerance: by how much a score may depend on the other tiles, because kernels round differently.
     """
 
     tolerance = 1e-4
@@ -33,7 +33,7 @@ class StridedModelContract(SlideQcContract):
         return step
 
     def scores(self, tiles: RgbBatch) -> NDArray[np.float32]:
-        """What the step makes of tiles."""
+        """The step's scores for tiles."""
         return self.step().scores_for(tiles)
 
     def test_there_is_a_score_for_every_tile(self) -> None:
@@ -44,6 +44,6 @@ class StridedModelContract(SlideQcContract):
             assert np.isfinite(scores).all(), f"{int((~np.isfinite(scores)).sum())} scores are NaN or infinite"
 
     def test_a_score_is_that_of_its_own_tile(self) -> None:
-        """In another order of tiles the same tile has the same score."""
+        """A tile has the same score in any order of tiles."""
         tiles, order = self.tiles(5), np.array([3, 0, 4, 1, 2])
         np.testing.assert_allclose(self.scores(tiles[order]), self.scores(tiles)[order], atol=self.tolerance)

@@ -13,7 +13,7 @@ from slideloom_deepfocus.layout import CONVS, DENSES, DROPOUT, EPSILON, NORM_PAR
 class DeepFocusNet(nn.Module):
     """The published network.
 
-    Input: (B, 3, 64, 64) float32, 0-1 less a mean. Output: (B, 2) float32, logits, or their softmax in `eval()`.
+    Input: (B, 3, 64, 64) float32, 0-1 minus a mean. Output: (B, 2) float32, logits, or their softmax in `eval()`.
     """
 
     def __init__(self) -> None:
@@ -28,12 +28,14 @@ class DeepFocusNet(nn.Module):
 
     def forward(self, tiles: Tensor) -> Tensor:
         """Logits while training, probabilities otherwise."""
-        x = tiles.contiguous(memory_format=torch.channels_last)  # a third faster on a processor
+        x = tiles.contiguous(memory_format=torch.channels_last)  # a third faster on a CPU
         for layer, conv, norm in zip(CONVS, self.convs, self.conv_norms, strict=True):
             x = norm(torch.relu(conv(x)))
             if layer.is_pooled:
                 x = nn.functional.max_pool2d(x, 2)
-        x = x.permute(0, 2, 3, 1).flatten(1)  # height, width, channel: the order the dense weights were trained in
+        x = x.permute(0, 2, 3, 1).flatten(
+            1
+        )  # height, width, channel: the order in which the dense weights were trained
         for dense, norm in zip(self.denses, self.dense_norms, strict=False):
             x = self.dropout(norm(torch.relu(dense(x))))
         x = self.denses[-1](x)

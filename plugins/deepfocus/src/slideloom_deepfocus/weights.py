@@ -1,4 +1,4 @@
-"""DeepFocus weights from the package, from a file of the user's, or from the released checkpoint."""
+"""DeepFocus weights from the package, from the user's file, or from the released checkpoint."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def from_file(path: Path) -> dict[str, NDArray[np.float32]]:
     """Weights from a `.safetensors` file or a TensorFlow checkpoint (its prefix, or its `.index` file).
 
     Raises:
-        ConfigError: there is no such file, or it holds something else.
+        ConfigError: there is no such file, or it contains something else.
     """
     if path.suffix == ".safetensors":
         return from_safetensors(path)
@@ -49,10 +49,10 @@ def from_safetensors(path: Path) -> dict[str, NDArray[np.float32]]:
 
 
 def mpp_of(path: Path, *, default: float) -> float:
-    """Microns per pixel that a safetensors file says it was trained at, else `default`.
+    """The training resolution in microns per pixel recorded in a safetensors file, else `default`.
 
     Raises:
-        ConfigError: it says something that is not a number above 0.
+        ConfigError: the recorded value is not a number above 0.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -74,7 +74,7 @@ def from_checkpoint(prefix: Path) -> dict[str, NDArray[np.float32]]:
     """Weights from a TensorFlow checkpoint, under the released names (`Conv2D/W`) or those of a Keras object graph.
 
     Raises:
-        ConfigError: it cannot be read, or it holds another network.
+        ConfigError: it cannot be read, or it is for another network.
     """
     from slideloom_deepfocus.tensorbundle import read_checkpoint
 
@@ -89,15 +89,15 @@ def from_checkpoint(prefix: Path) -> dict[str, NDArray[np.float32]]:
 def _published_names(arrays: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
     """Published names for a checkpoint of a Keras object graph, by the order and kind of its layers.
 
-    Keras numbers layers (`layer_with_weights-3/gamma`, `_operations/4/gamma`) and nothing more; the wrong order would
-    show in the shapes, which the caller compares.
+    Keras only numbers layers (`layer_with_weights-3/gamma`, `_operations/4/gamma`); a wrong order would show in the
+    shapes, which the caller compares.
     """
     groups: dict[str, dict[str, NDArray[np.generic]]] = {}
     for name, array in arrays.items():
         path = name.removesuffix(_SUFFIX)
         layer, _, part = path.rpartition("/")
         part = _PARTS.get(part.lstrip("_"), "")
-        # Optimizer slots repeat a weight's name below it and end otherwise; the suffix above rules them out.
+        # Names of optimizer slots contain a weight's name but end differently; the suffix above excludes them.
         if name.endswith(_SUFFIX) and ".OPTIMIZER_SLOT" not in name and part:
             groups.setdefault(layer, {})[part] = array
     ordered = [groups[layer] for layer in sorted(groups, key=_natural)]

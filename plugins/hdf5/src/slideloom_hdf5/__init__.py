@@ -1,4 +1,4 @@
-"""Tile coordinates in HDF5, as TRIDENT and CLAM read them. `HDF5` are the sink's settings."""
+"""Tile coordinates in HDF5, as TRIDENT and CLAM read them. `HDF5` has the sink's settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where TRIDENT and CLAM look for coordinates, and what they want to be told about them.
+"""Where TRIDENT and CLAM look for coordinates, and which attributes they need.
 
 Sources: TRIDENT (Zhang et al.: Accelerating data processing and benchmarking of AI models for pathology, 2025,
 arXiv:2502.06750) and CLAM (Lu et al.: Data-efficient and weakly supervised computational pathology on whole-slide
@@ -17,19 +17,19 @@ from slideloom_hdf5.settings import Style
 
 Attribute = str | int | float | NDArray[np.float64] | NDArray[np.int64]
 
-# TRIDENT names a magnification by microns per pixel: below the first number it is the second.
+# TRIDENT derives magnification from microns per pixel: below the first number it is the second.
 _BUCKETS = ((0.16, 80), (0.2, 60), (0.3, 40), (0.6, 20), (1.2, 10), (2.4, 5))
 
 
 def nominal_magnification(mpp: float) -> int | float:
-    """The magnification that TRIDENT calls `mpp` microns per pixel by; 10 / mpp beyond its table."""
+    """TRIDENT's name for the magnification at `mpp` microns per pixel; 10 / mpp beyond its table."""
     return next((magnification for limit, magnification in _BUCKETS if mpp < limit), 10 / mpp)
 
 
 def target_magnification(geometry: TileGeometry, level0: float) -> int | float:
     """The magnification that makes TRIDENT read exactly the tile's footprint.
 
-    TRIDENT reads `round(patch_size * level0 / target)` level-0 pixels. A whole number is given where it says the
+    TRIDENT reads `round(patch_size * level0 / target)` level-0 pixels. This is a whole number if that gives the
     footprint exactly, else the quotient that does.
     """
     exact = level0 * geometry.tile_px / geometry.footprint.width
@@ -40,14 +40,14 @@ def target_magnification(geometry: TileGeometry, level0: float) -> int | float:
 
 
 def overlap_px(geometry: TileGeometry) -> int:
-    """Pixels of a tile image that its right neighbour has too."""
+    """Pixels that a tile image shares with its right neighbour."""
     return round((1 - geometry.stride.width / geometry.footprint.width) * geometry.tile_px)
 
 
 def job_folder(geometry: TileGeometry, style: Style) -> str:
     """The name that holds tile size and resolution: `10x_299px_0px_overlap` for TRIDENT, the label for CLAM.
 
-    It must be the same for all slides of a run, so its magnification is that of the tile size asked for.
+    It must be the same for all slides of a run, so its magnification is that of the requested tile size.
     """
     if style == "clam":
         return geometry.label
@@ -67,14 +67,13 @@ def coords_attributes(info: SlideInfo, geometry: TileGeometry, *, style: Style, 
     Args:
         info: the slide.
         geometry: of its tiles.
-        style: decides what `patch_size` counts, the one name that both tools use with a different meaning.
-        home: the folder that holds `patches`, relative to the output folder: an absolute path would make equal runs
-            differ.
+        style: decides the unit of `patch_size`, the only name to which the tools give different meanings.
+        home: the folder with `patches`, relative to the output folder: an absolute path would make equal runs differ.
     """
     level = info.levels[geometry.level]
     name = utf8(info.name).decode()
     own_mpp = info.mpp.x if info.mpp else geometry.mpp * geometry.tile_px / geometry.footprint.width
-    patch_px = round(geometry.footprint.width / level.downsample_x)  # of the level that is read
+    patch_px = round(geometry.footprint.width / level.downsample_x)  # in pixels of the level that is read
     level_size = np.array([level.size.width, level.size.height], np.int64)
     attributes: dict[str, Attribute] = {
         "name": name,
@@ -90,7 +89,7 @@ def coords_attributes(info: SlideInfo, geometry: TileGeometry, *, style: Style, 
         "target_mpp": geometry.mpp,
     }
     if style == "clam":
-        # Without magnifications TRIDENT falls back to CLAM's meaning, and reads the same squares.
+        # Without magnifications, TRIDENT falls back to CLAM's meaning and reads the same squares.
         return {**attributes, "patch_size": patch_px, "note": _note(geometry, patch_px, style)}
     level0 = nominal_magnification(own_mpp)
     return {

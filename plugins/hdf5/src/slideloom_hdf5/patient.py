@@ -1,4 +1,4 @@
-"""A file whose write errors wait until HDF5 is done."""
+"""A file that delays write errors until HDF5 is done."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 class PatientFile(io.RawIOBase):
     """A new file for HDF5 to write to, which keeps the first error of a write instead of raising it.
 
-    The HDF5 library cannot close a file whose last writes fail, and then takes the process down. So it is told that
-    all is well: what could not be written is held in memory (no more than its caches hold, as `check` is called
+    The HDF5 library cannot close a file whose last writes fail, and then crashes the process. So it is told that all is
+    well: data that could not be written is kept in memory (no more than its caches hold, because `check` is called
     after every tile), and the caller asks for the error.
     """
 
@@ -22,10 +22,10 @@ class PatientFile(io.RawIOBase):
         self._unwritten: list[tuple[int, bytes]] = []
 
     def check(self) -> None:
-        """Raise the error that a write met, if any.
+        """Raise the error of an earlier write, if any.
 
         Raises:
-            OSError: such as that of a full disk.
+            OSError: for example of a full disk.
         """
         if self._error is not None:
             raise self._error
@@ -57,7 +57,7 @@ class PatientFile(io.RawIOBase):
         return self._position
 
     def write(self, contents: bytes | bytearray | memoryview, /) -> int:  # type: ignore[override]  # h5py's buffers
-        """Write all, or remember why not."""
+        """Write everything, or remember the error."""
         part = bytes(contents)
         if self._error is None:
             try:
@@ -73,7 +73,7 @@ class PatientFile(io.RawIOBase):
         return len(part)
 
     def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override]
-        """Read what was written, also what the disk did not take."""
+        """Read what was written, including data that did not reach the disk."""
         view = memoryview(buffer).cast("B")
         start, count = self._position, min(len(view), max(0, self._end() - self._position))
         self._file.seek(start)
@@ -88,7 +88,7 @@ class PatientFile(io.RawIOBase):
         return count
 
     def truncate(self, size: int | None = None, /) -> int:
-        """Set the length of the file, or remember why not."""
+        """Set the length of the file, or remember the error."""
         wanted = self._position if size is None else size
         if self._error is None:
             try:

@@ -17,5 +17,5 @@ def slideloom_sinks() -> Sequence[type[Settings[Sink]]]:
 
 @hookimpl
 def slideloom_libraries() -> Sequence[Library]:
-    """What this package stands on."""
+    """The libraries that this package depends on."""
     return [Library("h5py", "slideloom-hdf5", "HDF5 output", needed=False)]

@@ -12,7 +12,7 @@ Style = Literal["trident", "clam"]
 
 @frozen
 class HDF5(Settings[Sink]):
-    """Tile coordinates in HDF5, so that TRIDENT or CLAM go on from there."""
+    """Tile coordinates in HDF5, as input for TRIDENT or CLAM."""
 
     name: ClassVar[str] = "hdf5"
     step: ClassVar[str] = "slideloom_hdf5.sink:HDF5Sink"
@@ -22,4 +22,4 @@ class HDF5(Settings[Sink]):
         "trident",
         help="names, and what patch_size counts: pixels of a tile (trident) or of the level it is read from (clam)",
     )
-    images: bool = option(False, help="store the pixels of the tiles too, not compressed")
+    images: bool = option(False, help="also store the tiles' pixels, uncompressed")

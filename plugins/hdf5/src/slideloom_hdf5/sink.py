@@ -1,4 +1,4 @@
-"""The sink that stores where the tiles of a slide are, and their pixels if wanted."""
+"""The sink that stores the coordinates of a slide's tiles and, optionally, their pixels."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class HDF5Sink(Sink):
         )
 
     def encode(self, batch: TileBatch) -> Sequence[Rgb | None]:
-        """The tiles' pixels as they are, or nothing where only places are stored."""
+        """The tiles' pixels unchanged, or nothing if only coordinates are stored."""
         return list(batch.rgb) if self._settings.images else [None] * len(batch)
 
 
@@ -77,7 +77,7 @@ class HDF5Writer(Writer):
                 self._images.attrs["wsi_name"] = attributes["name"]
 
     def write(self, tiles: Tiles, encoded: Sequence[Rgb | None]) -> None:
-        """Remember places; store pixels."""
+        """Collect coordinates; store pixels."""
         self._coords.append(np.stack((tiles.x, tiles.y), axis=1))
         if self._images is None or self._stream is None:
             return
@@ -100,7 +100,7 @@ class HDF5Writer(Writer):
     def commit(self) -> Sequence[Path]:
         """Give the file its name.
 
-        Where no tile was written, the file of an earlier run is removed as well.
+        If no tile was written, the file of an earlier run is removed as well.
         """
         try:
             with storing_in(self._path.parent):
@@ -150,6 +150,6 @@ class HDF5Writer(Writer):
 
     def abort(self) -> None:
         """Remove the unfinished file."""
-        with suppress(OSError):  # what is closed here is thrown away, so a full disk is no matter
+        with suppress(OSError):  # the file is discarded, so a full disk does not matter here
             self._close()
         self._draft.discard()

@@ -1,4 +1,4 @@
-"""Loose image files of tiles, one folder per slide. `Images` are the sink's settings."""
+"""Loose image files of tiles, one folder per slide. `Images` has the sink's settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sink that stores each tile as a file of its own."""
+"""The sink that stores each tile as a separate file."""
 
 from __future__ import annotations
 
@@ -48,9 +48,8 @@ class ImageSink(Sink):
 class ImageWriter(Writer):
     """Writes files into a hidden folder, which `commit` renames.
 
-    A finished folder of an earlier run is moved aside for the moment of the exchange. If that moment is the last
-    one before a crash, the next writer moves it back, so that the older result is never lost before the newer is in
-    place.
+    A finished folder of an earlier run is moved aside during the exchange. If the process crashes at that moment, the
+    next writer moves it back, so that the old result is never lost before the new one is in place.
     """
 
     def __init__(self, path: Path, *, slide: str, extension: str) -> None:
@@ -65,14 +64,14 @@ class ImageWriter(Writer):
             self._folder.partial.mkdir()
 
     def write(self, tiles: Tiles, encoded: Sequence[bytes]) -> None:
-        """One file per tile, named by the tile's centre."""
+        """One file per tile, named after the tile's centre."""
         places = zip(tiles.index.tolist(), tiles.loc_x.tolist(), tiles.loc_y.tolist(), strict=True)
         with storing_in(self._path.parent):
             for (number, loc_x, loc_y), contents in zip(places, encoded, strict=True):
                 name = f"{self._slide}-{loc_x}-{loc_y}"
                 try:
                     self._write_new(f"{name}.{self._extension}", contents)
-                except FileExistsError:  # two cells of one place: both are tiles
+                except FileExistsError:  # two cells at one position: both are tiles
                     self._write_new(f"{name}-{number}.{self._extension}", contents)
         self._count += len(encoded)
         self._bytes += sum(map(len, encoded))
@@ -94,7 +93,7 @@ class ImageWriter(Writer):
     def commit(self) -> Sequence[Path]:
         """Give the files' folder its name.
 
-        Where no tile was written, the folder of an earlier run is removed as well.
+        If no tile was written, the folder of an earlier run is removed as well.
         """
         try:
             with storing_in(self._path.parent):

@@ -1,4 +1,4 @@
-"""slideloom reader for whole-slide formats (SVS, NDPI, MRXS, SCN, BIF, DICOM and others), by OpenSlide."""
+"""slideloom reader for whole-slide formats (SVS, NDPI, MRXS, SCN, BIF, DICOM and others), using OpenSlide."""
 
 from slideloom_openslide.settings import OpenSlideReader
 

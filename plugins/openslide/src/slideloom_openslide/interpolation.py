@@ -1,4 +1,4 @@
-"""Undoing the interpolation of OpenSlide, which knows by how much a read is shifted but not how to avoid it."""
+"""Undoes OpenSlide's interpolation: the shift of a read is known but cannot be avoided."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ import numpy as np
 from numpy.typing import NDArray
 from slideloom import Rgb
 
-# OpenSlide draws with cairo, which rounds a shift to 1/256 pixel; less than half of that is none.
+# OpenSlide draws with cairo, which rounds a shift to 1/256 pixel; less than half of that is no shift.
 NO_SHIFT = 1 / 512
-# Pixels beside the wanted ones that a read needs: after as many, the kernel of the largest shift (1/4) is below 1/6000.
+# Extra pixels needed around a read: beyond this distance, the kernel of the largest shift (1/4) is below 1/6000.
 MARGIN_PX = 8
 _NEGLIGIBLE = 1 / 2048
 
 
 def without_interpolation(rgb: Rgb, *, shift_x: float, shift_y: float) -> Rgb:
-    """The pixels p that linear interpolation made `rgb` of.
+    """The pixels p from which linear interpolation made `rgb`.
 
-    `rgb` at i is (1 - s) p[i] + s p[i + 1] for a shift s above 0, and (1 - |s|) p[i] + |s| p[i - 1] below 0. That is
-    a filter with the inverse 1 / (1 - |s|) * sum of (-|s| / (1 - |s|))^k p[i ± k].
+    `rgb` at i is (1 - s) p[i] + s p[i + 1] for a shift s above 0, and (1 - |s|) p[i] + |s| p[i - 1] below 0. This is a
+    filter with the inverse 1 / (1 - |s|) * sum of (-|s| / (1 - |s|))^k p[i ± k].
 
     Args:
         rgb: (H, W, 3) uint8; its outer `MARGIN_PX` pixels are less exact, unless they are the end of the image.
         shift_x: along x in pixels, -0.25 to 0.25; `shift_y` along y.
 
     Returns:
-        (H, W, 3) uint8. Rounding to 8 bits before leaves an error of 0.17 grey levels on average and 3 at most.
+        (H, W, 3) uint8. The earlier rounding to 8 bits leaves an error of 0.17 grey levels on average and 3 at most.
     """
     kernel_x, anchor_x = _inverse(shift_x)
     kernel_y, anchor_y = _inverse(shift_y)
@@ -42,5 +42,5 @@ def _inverse(shift: float) -> tuple[NDArray[np.float64], int]:
     while taps <= MARGIN_PX and ratio**taps > _NEGLIGIBLE:
         taps += 1
     kernel: NDArray[np.float64] = np.power(-ratio, np.arange(taps), dtype=np.float64)
-    kernel /= kernel.sum()  # a plain area stays what it is
+    kernel /= kernel.sum()  # a uniform area stays unchanged
     return (kernel, 0) if shift >= 0 else (kernel[::-1].copy(), taps - 1)

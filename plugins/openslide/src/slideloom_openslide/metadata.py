@@ -1,4 +1,4 @@
-"""What OpenSlide's properties say, as checked values."""
+"""Checked values from OpenSlide's properties."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _WHITE = (255, 255, 255)
 
 
 def resolution(properties: Mapping[str, str]) -> Resolution | None:
-    """Microns per pixel of level 0 as OpenSlide gives them, or None if one is missing or no scanner's."""
+    """Microns per pixel of level 0 according to OpenSlide, or None if one is missing or implausible."""
     x = finite_number(properties.get("openslide.mpp-x"))
     y = finite_number(properties.get("openslide.mpp-y"))
     if x is None or y is None or not (is_plausible(x) and is_plausible(y)):
@@ -23,8 +23,8 @@ def resolution(properties: Mapping[str, str]) -> Resolution | None:
 def tiff_resolution(properties: Mapping[str, str]) -> Resolution | None:
     """Microns per pixel by the TIFF resolution tags, or None.
 
-    The unit inch means 25400 / resolution, centimetre 10000 / resolution, no unit tag means inch, and the unit
-    "none" or a resolution of 0 says nothing (TIFF 6.0, section 8, ResolutionUnit).
+    The unit inch means 25400 / resolution, centimetre 10000 / resolution, and no unit tag means inch. The unit "none"
+    or a resolution of 0 gives no value (TIFF 6.0, section 8, ResolutionUnit).
     """
     x = finite_number(properties.get("tiff.XResolution"))
     y = finite_number(properties.get("tiff.YResolution"))
@@ -51,7 +51,7 @@ def bounds(properties: Mapping[str, str]) -> Box | None:
 
 
 def background(properties: Mapping[str, str]) -> tuple[int, int, int]:
-    """Colour of places without an image; white unless the slide says otherwise."""
+    """Colour where there is no image; white unless the slide says otherwise."""
     text = properties.get("openslide.background-color", "")
     try:
         red, green, blue = bytes.fromhex(text)

@@ -17,7 +17,7 @@ def slideloom_readers() -> Sequence[type[Settings[Reader]]]:
 
 @hookimpl
 def slideloom_libraries() -> Sequence[Library]:
-    """What this package stands on."""
+    """The libraries that this package depends on."""
     return [
         Library(
             "openslide", "slideloom-openslide", "whole-slide formats", reported=("openslide-python", "openslide-bin")

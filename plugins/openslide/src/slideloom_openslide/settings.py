@@ -10,7 +10,7 @@ from slideloom import Reader, Settings, in_range, option
 
 @frozen
 class OpenSlideReader(Settings[Reader]):
-    """Whole-slide formats (SVS, NDPI, MRXS, SCN, BIF, DICOM and others), by OpenSlide."""
+    """Whole-slide formats (SVS, NDPI, MRXS, SCN, BIF, DICOM and others), read with OpenSlide."""
 
     name: ClassVar[str] = "openslide"
     step: ClassVar[str] = "slideloom_openslide.slide:OpenSlideFiles"

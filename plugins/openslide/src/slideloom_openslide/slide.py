@@ -1,4 +1,4 @@
-"""Slides read by OpenSlide."""
+"""Slides read with OpenSlide."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ cv2.setNumThreads(1)  # the core runs one thread per row of tiles; OpenCV's own 
 
 _resample = NativeResampler(cv2)
 
-# OpenSlide draws in parts of 4096 pixels and shifts each a little differently; ours, with margins, are smaller.
+# OpenSlide draws in parts of 4096 pixels and shifts each slightly differently; our reads, with margins, are smaller.
 _PART_PX = 2048
 _DAMAGED = "the file is damaged or cut short: copy it again from its source"
-# Rounding leaves an alpha of 254 in the seams of its tiles.
+# Rounding leaves an alpha of 254 at the seams between its tiles.
 _OPAQUE = 250
 
 
 class OpenSlideFiles(Reader):
-    """Opens what OpenSlide knows.
+    """Opens the formats that OpenSlide supports.
 
     Args:
         settings: how much memory to use.
@@ -51,7 +51,7 @@ class OpenSlideFiles(Reader):
         self._settings = settings
 
     def recognises(self, path: Path) -> bool:
-        """True if OpenSlide knows the format, or if the file is a TIFF cut short or damaged, so that `open` can say so.
+        """True if OpenSlide supports the format, or if the file is a truncated or damaged TIFF, so that `open` says so.
 
         False for a plain TIFF whose first tile OpenSlide cannot decode or whose first image is not the largest, and for
         OME-TIFF, which it takes for a plain TIFF without its pyramid.
@@ -78,11 +78,11 @@ class OpenSlideFiles(Reader):
 
 
 class OpenSlideSlide(Slide):
-    """One slide, open.
+    """An open slide.
 
-    OpenSlide maps a place by one downsample per level, an average of both axes such as 4.0003, and interpolates
-    between pixels where the whole level-0 place it was given is not whole on that level. Pixels are exact on levels
-    whose downsample is whole; elsewhere the interpolation is undone, to 0.2 grey levels on average and 3 at most.
+    OpenSlide maps positions with one downsample per level, an average of both axes such as 4.0003, and interpolates
+    between pixels if a whole level-0 position is not whole on that level. Pixels are exact on levels whose downsample
+    is whole; elsewhere the interpolation is undone, to within 0.2 grey levels on average and 3 at most.
     """
 
     def __init__(self, path: Path, *, cache_bytes: int) -> None:
@@ -117,7 +117,7 @@ class OpenSlideSlide(Slide):
         )
 
     def read(self, origin: Point, level: int, size: Size) -> Rgb:
-        """See `Slide.read`. Only what lies on the slide is asked of OpenSlide, the rest is background."""
+        """See `Slide.read`. Only the part on the slide is read with OpenSlide; the rest is background."""
         stored = self.info.levels[level].size
         left, top = max(0, origin.x), max(0, origin.y)
         right, bottom = min(stored.width, origin.x + size.width), min(stored.height, origin.y + size.height)
@@ -136,7 +136,7 @@ class OpenSlideSlide(Slide):
         return _resample(rgb, box=box, size=size)
 
     def close(self) -> None:
-        """Release the file, as soon as reads that still run are done."""
+        """Release the file as soon as running reads are done."""
         with self._lock:
             self._handle = None
 
@@ -144,7 +144,7 @@ class OpenSlideSlide(Slide):
         return np.full((size.height, size.width, 3), self.info.background, np.uint8)
 
     def _on_level(self, origin: Point, level: int, size: Size) -> Rgb:
-        """Pixels of a place that lies wholly on the level."""
+        """Pixels of an area that is entirely on the level."""
         if self._downsamples[level].is_integer():
             return flattened(self._region(origin, level, size), background=self.info.background)
         rgb = np.empty((size.height, size.width, 3), np.uint8)
@@ -156,7 +156,7 @@ class OpenSlideSlide(Slide):
         return rgb
 
     def _between_pixels(self, origin: Point, level: int, size: Size) -> Rgb:
-        """`_on_level` where OpenSlide interpolates."""
+        """`_on_level` for levels on which OpenSlide interpolates."""
         stored = self.info.levels[level].size
         left, top = max(0, origin.x - MARGIN_PX), max(0, origin.y - MARGIN_PX)
         right = min(stored.width, origin.x + size.width + MARGIN_PX)
@@ -164,7 +164,7 @@ class OpenSlideSlide(Slide):
         rgba = self._region(Point(left, top), level, Size(right - left, bottom - top))
         downsample = self._downsamples[level]
         shift_x, shift_y = (round(at * downsample) / downsample - at for at in (left, top))
-        # The far edge is mixed with nothing, but its colour is right: OpenSlide's pixels are not premultiplied.
+        # The far edge is mixed with transparency, but its colour is right: OpenSlide's pixels are not premultiplied.
         is_opaque = rgba[:-1, :-1, 3].min(initial=255) >= _OPAQUE
         if is_opaque and max(abs(shift_x), abs(shift_y)) > NO_SHIFT:
             opaque: Rgb = cv2.cvtColor(rgba, cv2.COLOR_RGBA2RGB).astype(np.uint8, copy=False)
@@ -175,10 +175,10 @@ class OpenSlideSlide(Slide):
         return rgb[y : y + size.height, x : x + size.width]
 
     def _region(self, origin: Point, level: int, size: Size) -> NDArray[np.uint8]:
-        """(h, w, 4) uint8, not premultiplied, of a place that lies wholly on the level.
+        """(h, w, 4) uint8, not premultiplied, of an area that is entirely on the level.
 
-        An OpenSlide handle fails for ever after its first error, and threads share it: another thread's damaged
-        place must not cost this one. So a failed read is repeated once with a handle of its own.
+        An OpenSlide handle fails for ever after its first error, and threads share it: damage read by another thread
+        must not fail this read. So a failed read is repeated once with a new handle.
         """
         downsample, number = self._downsamples[level], self._numbers[level]
         place = (round(origin.x * downsample), round(origin.y * downsample))
@@ -199,7 +199,7 @@ class OpenSlideSlide(Slide):
         return pixels
 
     def _replace(self, broken: openslide.OpenSlide, fresh: openslide.OpenSlide) -> None:
-        # Never close the broken handle here: another thread may be inside it. It closes with its last reference.
+        # Never close the broken handle here, because another thread may be using it. It closes with its last reference.
         with self._lock:
             if self._handle is broken:
                 self._handle = fresh
@@ -240,7 +240,7 @@ def flattened(rgba: NDArray[np.uint8], *, background: tuple[int, int, int]) -> R
         (H, W, 3) uint8: (colour * alpha + background * (255 - alpha)) / 255, rounded to nearest.
     """
     rgb: Rgb = cv2.cvtColor(rgba, cv2.COLOR_RGBA2RGB).astype(np.uint8, copy=False)
-    # Alpha is the highest byte of a little-endian pixel, so one minimum over whole pixels tells if all are opaque.
+    # Alpha is the highest byte of a little-endian pixel, so the minimum over whole pixels tells whether all are opaque.
     if int(rgba.view("<u4").min()) >= 0xFF000000:
         return rgb
     alpha = rgba[..., 3:].astype(np.uint32)

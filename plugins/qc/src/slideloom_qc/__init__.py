@@ -1,4 +1,4 @@
-"""Slide quality control: background (Otsu, tissue), blur (Gaussian), pen marks, and masks saved before."""
+"""Slide quality control: background (Otsu, tissue), blur (Gaussian), pen marks, and saved masks."""
 
 from __future__ import annotations
 

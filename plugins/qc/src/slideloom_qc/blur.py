@@ -24,19 +24,20 @@ Floats = NDArray[np.float64]
 Floats32 = NDArray[np.float32]
 
 # Luminance weights of R, G, B (ITU-R BT.709, four digits) as whole numbers, so that grey values are exact: all sums
-# stay below 2^24, also in float32.
+# stay below 2^24, even in float32.
 WEIGHTS = np.array([[2125, 7154, 721]], np.float32)
 WHITE = 255 * 10_000
-# No edge strength is above this: the Laplacian of a white pixel among black ones.
+# The largest possible edge strength: the Laplacian of a white pixel among black ones.
 STRONGEST = 4.0
-# The Gaussian is cut at this many sigmas.
+# The Gaussian is truncated at this many sigmas.
 TRUNCATE = 4.0
 # The Gaussian's weights are whole multiples of 2^-20, and its first pass is rounded to 2^-14 of that: all sums are
-# then whole numbers below 2^53, exact in float64 in any order. So a pixel does not depend on the block it lies in.
+# then whole numbers below 2^53, exact in float64 in any order. So a pixel does not depend on the block that contains
+# it.
 _WEIGHT_UNIT, _PASS_UNIT = 2.0**20, 2.0**14
 # Pixels are read in chunks of this side on one fixed lattice, for the same reason.
 CHUNK_PX = 256
-# What a pixel costs in a small crop, in pixels of a large picture.
+# The cost of a pixel in a small crop, relative to a pixel of a large image.
 _CROP_COST = 8
 
 
@@ -51,14 +52,14 @@ def gaussian_weights(sigma: float) -> Floats:
 
 
 def edge_strength(grey: Floats32 | Floats, *, sigma: float) -> Floats:
-    """|Laplace| of a picture, averaged by a Gaussian.
+    """|Laplace| of an image, averaged by a Gaussian.
 
-    The Laplace operator is 4 x centre - 4 neighbours. Both operators repeat the picture mirrored beyond its edge
+    The Laplace operator is 4 x centre - 4 neighbours. Both operators mirror the image at its edges
     (`d c b a | a b c d`).
 
     Args:
         grey: (h, w) float, whole numbers from 0 to 2,550,000 (white).
-        sigma: of the Gaussian in pixels, cut at 4 sigma.
+        sigma: of the Gaussian in pixels, truncated at 4 sigma.
 
     Returns:
         (h, w) float64, where 1 is a Laplacian as large as white.
@@ -75,7 +76,7 @@ def edge_strength(grey: Floats32 | Floats, *, sigma: float) -> Floats:
 
 
 def _edges(grey: Floats32 | Floats, out: Floats32 | None = None) -> Floats32:
-    """|4 x centre - 4 neighbours|: whole numbers up to 10,200,000, so float32 holds them and all sums on the way."""
+    """|4 x centre - 4 neighbours|: whole numbers up to 10,200,000, so that they and all partial sums fit in float32."""
     whole = grey.astype(np.float32, copy=False)
     # OpenCV's own sign and kernel: [[0, 1, 0], [1, -4, 1], [0, 1, 0]].
     edges = cv2.Laplacian(whole, cv2.CV_32F, dst=out, ksize=1, borderType=cv2.BORDER_REFLECT)
@@ -85,30 +86,30 @@ def _edges(grey: Floats32 | Floats, out: Floats32 | None = None) -> Floats32:
 def out_of_focus(
     grey: Floats32, inner: Window, *, sigma: float, threshold: float, memory: Scratch | None = None
 ) -> Mask:
-    """Where `edge_strength` is at most the threshold: the very same answer in a quarter of the time.
+    """Where `edge_strength` is at most the threshold: exactly the same mask in a quarter of the time.
 
-    The Gaussian is taken in float32, whose error is bounded, and `edge_strength` is asked for the few pixels that are
-    nearer to the threshold than that.
+    The Gaussian is computed in float32, whose error is bounded; `edge_strength` decides only the few pixels that are
+    closer to the threshold than that error.
 
     Args:
         grey: (h, w) float32 as for `edge_strength`.
-        inner: the part of it that is asked for.
+        inner: the part for which the mask is computed.
         sigma: of the Gaussian in pixels.
         threshold: edge strength, at least 0.
-        memory: to work in.
+        memory: buffers to work in.
 
     Returns:
         (inner height, inner width) bool.
     """
-    weights = gaussian_weights(sigma).astype(np.float32)  # at most 20 binary digits each, so still exact
+    weights = gaussian_weights(sigma).astype(np.float32)  # at most 20 bits each, so still exact
     memory = memory or Scratch()
     edges = _edges(grey, memory.take("edges", *grey.shape, dtype=np.float32))
     blurred = memory.take("blurred", *grey.shape, dtype=np.float32)
     smooth = cv2.sepFilter2D(edges, cv2.CV_32F, weights, weights, dst=blurred, borderType=cv2.BORDER_REFLECT)
     roughly = smooth[inner.within]
     level = min(threshold, 2 * STRONGEST) * WHITE
-    # Nothing is subtracted, so each multiplication and addition adds 2^-24 of the sum at most, of which there are two
-    # per weight and pass, here taken twice; and half a unit of the first pass that `edge_strength` rounds away.
+    # Nothing is subtracted, so each multiplication and addition adds an error of at most 2^-24 of the sum. There are
+    # two per weight and pass; the bound is doubled. `edge_strength` also rounds its first pass by up to half a unit.
     error = level * 8 * len(weights) * 2.0**-24 + _PASS_UNIT / _WEIGHT_UNIT
     mask = roughly <= level + error
     certain = roughly < level - error
@@ -135,26 +136,26 @@ class Window:
 
     @property
     def within(self) -> tuple[slice, slice]:
-        """Rows and columns, to take the window out of an array."""
+        """Rows and columns, to index the window in an array."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
     def moved(self, x: int, y: int) -> Window:
-        """The window x to the right and y below."""
+        """The window moved right by x and down by y."""
         return Window(self.left + x, self.top + y, self.right + x, self.bottom + y)
 
     def grown(self, by: int, size: Size) -> Window:
-        """The window with a margin, as far as a picture of `size` reaches."""
+        """The window with a margin, clipped to an image of `size`."""
         left, top = max(0, self.left - by), max(0, self.top - by)
         return Window(left, top, min(size.width, self.right + by), min(size.height, self.bottom + by))
 
 
 @frozen
 class Chunk:
-    """A chunk of the lattice that is read now or later, with others in one go: handing out each by itself is slower.
+    """A chunk of the lattice, read now or later together with others: submitting each separately is slower.
 
     Attributes:
         place: on the lattice.
-        row, number: grey values of chunks side by side, and which of them this one is.
+        row, number: grey values of adjacent chunks, and the number of this one among them.
     """
 
     place: Window
@@ -166,7 +167,7 @@ class GreyGrid:
     """The slide in grey on a lattice of square pixels of `mpp`, read chunk by chunk, each once.
 
     Attributes:
-        size: columns and rows; what is left over at the right and the bottom is less than a pixel.
+        size: columns and rows; less than a pixel is left over at the right and the bottom.
         extent: the level-0 box of the lattice.
     """
 
@@ -184,7 +185,7 @@ class GreyGrid:
         self._memory = Scratch()
 
     def chunks(self, window: Window, pool: Executor) -> list[Chunk]:
-        """The chunks that a window touches; those not asked for before are read in `pool`, a row at a time."""
+        """The chunks that a window touches; new ones are read in `pool`, a row at a time."""
         found = []
         columns = range(window.left // CHUNK_PX, (window.right - 1) // CHUNK_PX + 1)
         for row in range(window.top // CHUNK_PX, (window.bottom - 1) // CHUNK_PX + 1):
@@ -214,7 +215,7 @@ class GreyGrid:
         return np.asarray(cv2.transform(whole, WEIGHTS), np.float32)
 
     def forget(self, *, right: int, bottom: int) -> None:
-        """Drop the chunks that lie wholly left of `right` and above `bottom`: no later block reaches there."""
+        """Drop the chunks that are entirely left of `right` and above `bottom`: no later block needs them."""
         self._chunks = {
             (column, row): chunk
             for (column, row), chunk in self._chunks.items()
@@ -223,7 +224,7 @@ class GreyGrid:
 
 
 def pieced(chunks: list[Chunk], window: Window, memory: Scratch) -> Floats32:
-    """(h, w) float32, the grey values from 0 to 2,550,000 of a window, out of the chunks it touches."""
+    """(h, w) float32, the grey values from 0 to 2,550,000 of a window, from the chunks it touches."""
     grey = memory.take("grey", window.bottom - window.top, window.right - window.left, dtype=np.float32)
     for chunk in chunks:
         place = chunk.place
@@ -236,13 +237,13 @@ def pieced(chunks: list[Chunk], window: Window, memory: Scratch) -> Floats32:
 
 
 class BlurQc(SlideQc):
-    """Masks what is out of focus."""
+    """Masks out-of-focus areas."""
 
     def __init__(self, settings: Gaussian | GaussianV2) -> None:
         self._settings = settings
 
     def assess(self, slide: Slide, scene: Scene) -> QcResult:
-        """The mask: averaged edge strength at most the threshold. Glass has no edges and is masked too."""
+        """The mask, True where averaged edge strength is at most the threshold; glass, without edges, is masked too."""
         asked = self._settings.mpp
         wanted = asked if asked is not None else 4 * scene.geometry.mpp
         finest = resolution_of(slide).mean
@@ -281,7 +282,7 @@ class BlurQc(SlideQc):
 
 
 def _blocks(size: Size, side: int) -> Iterator[Window]:
-    """Block by block and row by row."""
+    """The blocks, row by row."""
     for top in range(0, size.height, side):
         for left in range(0, size.width, side):
             yield Window(left, top, min(left + side, size.width), min(top + side, size.height))

@@ -19,7 +19,7 @@ def save_mask_png(result: QcResult, path: Path, *, slide: SlideInfo) -> tuple[Pa
 
 
 def load_mask_png(path: Path, *, slide: SlideInfo | None = None) -> QcResult:
-    """`slideloom.load_mask` for `save_mask_png`'s files."""
+    """`slideloom.load_mask` for files written by `save_mask_png`."""
     return load_mask(path, slide=slide, decode=_mask_from_png)
 
 
@@ -33,7 +33,7 @@ def _png_bytes(mask: Mask) -> bytes:
 def _mask_from_png(content: bytes) -> Mask:
     try:
         grey = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE) if content else None
-    except cv2.error as error:  # such as for a size that no image has
+    except cv2.error as error:  # for example if no image can have that size
         raise ValueError(f"not a PNG image ({error.err})") from error
     if grey is None:
         raise ValueError("not a PNG image")

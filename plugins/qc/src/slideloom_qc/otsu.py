@@ -15,19 +15,19 @@ from slideloom import Box, Mask, QcResult, Regions, Rgb, Scene, Slide, SlideQc
 from slideloom_qc.pictures import low_level
 from slideloom_qc.settings import Otsu
 
-# Mean saturation (0-255) that the upper class has at least if it is tissue: 5%, as for grey pixels.
+# The lowest mean saturation (0-255) of the upper class if it is tissue: 5%, as for grey pixels.
 LEAST_TISSUE = 0.05 * 255
-# Mean saturation (0-255) that the lower class stays below if it is glass; pale tissue has more.
+# The highest mean saturation (0-255) of the lower class if it is glass; pale tissue has more.
 MOST_GLASS = 0.12 * 255
 
 
 @frozen
 class Split:
-    """Otsu's threshold of a histogram and how good it is.
+    """Otsu's threshold of a histogram, and how well it separates the classes.
 
     Attributes:
-        threshold: values up to here are the lower class.
-        low, high: mean of either class; `high` is NaN if all values are equal.
+        threshold: values up to and including it are the lower class.
+        low, high: means of the two classes; `high` is NaN if all values are equal.
         separability: between-class variance over total variance, 0-1; 0.64 for one normal distribution.
     """
 
@@ -38,7 +38,7 @@ class Split:
 
 
 def otsu(histogram: NDArray[np.int64]) -> Split:
-    """The threshold that makes the variance between both classes largest; the lowest one, if several do.
+    """The threshold that maximises the variance between both classes; the lowest one, if there are several.
 
     Args:
         histogram: (256,) counts, not all 0.
@@ -75,13 +75,13 @@ def inside_regions(regions: Regions, extent: Box, shape: tuple[int, int]) -> Mas
     for region in regions.items:
         for polygon in _polygons(region.shape):
             rings = [polygon.exterior, *polygon.interiors]
-            # cv2 takes pixel centres as whole numbers; 4 binary digits keep a sixteenth of a pixel.
+            # In cv2, pixel centres are whole numbers; 4 fractional bits give a precision of a sixteenth of a pixel.
             corners = [
                 np.rint(((np.asarray(ring.coords)[:, :2] - (extent.x, extent.y)) * scale - 0.5) * 16).astype(np.int32)
                 for ring in rings
             ]
             layer = np.zeros(shape, np.uint8)
-            cv2.fillPoly(layer, corners, 1, shift=4)  # even-odd, so interior rings stay open
+            cv2.fillPoly(layer, corners, 1, shift=4)  # even-odd, so interior rings remain holes
             inside |= layer
     return inside > 0
 
@@ -102,8 +102,8 @@ class OtsuQc(SlideQc):
     def assess(self, slide: Slide, scene: Scene) -> QcResult:
         """The mask, with threshold, class means and separability as metrics.
 
-        If even the more saturated class has the saturation of glass, there is no tissue to tell apart: everything is
-        masked, and a note says so. If the less saturated class is as saturated as tissue, a note says that too.
+        If even the more saturated class has the saturation of glass, there is no tissue: everything is masked, and a
+        note says so. If the less saturated class is as saturated as tissue, a note says that too.
         """
         picture = low_level(slide)
         values = saturation(picture.rgb)

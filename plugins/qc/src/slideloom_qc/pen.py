@@ -1,4 +1,4 @@
-"""Ink of marker pens, told from H&E stain by colour and by the size of a stroke."""
+"""Ink of marker pens, distinguished from H&E stain by colour and by the size of strokes."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ NOT_GLASS = 0.15
 FAINT_SIGMA = 3.0
 # ... and is sure ink from here on, each within the limits of its family.
 SURE_SIGMA = 6.0
-# Beyond this distance (um) from sure ink, tissue tells what staining reaches: 99% of it is not to look like ink.
+# Beyond this distance (um) from sure ink, tissue shows the range of the staining: 99% of it must not look like ink.
 NEAR_UM = 300.0
 TISSUE_PERCENTILE = 99.0
-# Fewer pixels than this say nothing about a slide's staining.
+# Fewer pixels than this are not enough to measure a slide's staining.
 ENOUGH_PX = 100
-# Rows that are worked on at a time.
+# Rows that are processed at a time.
 STRIP_PX = 128
 
 
 @frozen
 class InkRule:
-    """One family of inks, by the ratio of two optical densities.
+    """A family of inks, defined by the ratio of two optical densities.
 
     Attributes:
         faint: ratio below which a pixel is never ink.
-        sure_from, sure: the limit above which a pixel is ink by itself lies between these, by the slide's staining.
-        percentile: the tissue below it tells how the slide is stained; 50, or 30 where tissue varies so little that a
-            third of it suffices, so that ink on most of the slide does not pass for its staining.
+        sure_from, sure: the limit above which a pixel is ink on its own is between these, depending on the staining.
+        percentile: the tissue below it shows how the slide is stained; 50, or 30 if tissue varies so little that a
+            third of it is enough, so that ink on most of the slide is not taken for its staining.
     """
 
     faint: float
@@ -48,12 +48,12 @@ class InkRule:
     percentile: Literal[30, 50]
 
 
-# In H&E, green is absorbed most (Ruifrok & Johnston 2001: red to green 0.92 for haematoxylin, 0.07-0.27 for eosin).
+# H&E absorbs green most (Ruifrok & Johnston 2001: red to green 0.92 for haematoxylin, 0.07-0.27 for eosin).
 # Blue, cyan and green ink absorb red more than green.
 COOL = InkRule(faint=0.7, sure_from=0.95, sure=1.25, percentile=50)
-# Red ink absorbs blue nearly as much as green and leaves red; eosin's ratio blue to green is 0.11-0.7.
+# Red ink absorbs blue nearly as much as green, but not red; eosin's ratio of blue to green is 0.11-0.7.
 RED = InkRule(faint=0.65, sure_from=0.72, sure=0.8, percentile=30)
-# Black ink absorbs all alike.
+# Black ink absorbs all colours equally.
 BLACK = InkRule(faint=0.55, sure_from=0.7, sure=0.8, percentile=50)
 
 
@@ -65,18 +65,17 @@ def optical_density(rgb: Rgb) -> tuple[Floats, Floats, Floats]:
 
 
 def ink_mask(rgb: Rgb, *, pixel_um: float, min_area_um2: float, margin_um: float) -> Mask:
-    """Where marker ink lies on an H&E slide.
+    """Where there is marker ink on an H&E slide.
 
-    Each family of inks has a ratio of optical densities that stain does not reach. Pixels above its sure limit,
-    cleaned of specks, are seeds; a stroke is the connected area around a seed whose ratio is above what the
-    slide's tissue shows. So faint ink over tissue is followed from where it is plain, as far as the slide's own
-    staining permits.
+    Each family of inks has a ratio of optical densities that stain does not reach. Pixels above its sure limit, after
+    removing specks, are seeds. A stroke is the connected area around a seed whose ratio is above that of the slide's
+    tissue. So faint ink over tissue is followed from where it is clear, as far as the slide's staining permits.
 
     Args:
         rgb: (h, w, 3) uint8, a whole slide at low magnification.
         pixel_um: side of a pixel in um.
-        min_area_um2: smaller strokes are left alone.
-        margin_um: a stroke is widened by this much, as it fades out.
+        min_area_um2: smaller strokes are ignored.
+        margin_um: a stroke is widened by this much, because its edge fades out.
 
     Returns:
         (h, w) bool.
@@ -92,11 +91,11 @@ def ink_mask(rgb: Rgb, *, pixel_um: float, min_area_um2: float, margin_um: float
 
 @frozen
 class Looks:
-    """Pixels as one family of inks has them.
+    """Pixels as judged by the rule of one family of inks.
 
     Attributes:
-        ratio: (h, w) float32, of the rule.
-        sure: (h, w) bool, dense enough to be ink by itself.
+        ratio: (h, w) float32, the ratio of the rule.
+        sure: (h, w) bool, dense enough to be ink on its own.
         faint: (h, w) bool, tissue or ink of this colour, however pale.
     """
 
@@ -106,7 +105,7 @@ class Looks:
 
 
 def looks(rule: InkRule, rgb: Rgb) -> Looks:
-    """What a family's rule looks at; (h, w, 3) uint8, a part of the slide."""
+    """The inputs of a family's rule, for a part of the slide (h, w, 3) uint8."""
     red, green, blue = optical_density(rgb)
     densest = np.maximum(np.maximum(red, green), blue)
     tissue = densest > NOT_GLASS
@@ -128,7 +127,7 @@ class _Strokes:
     min_area_um2: float
 
     def found(self, rule: InkRule) -> Mask:
-        """Connected areas of faint ink that hold sure ink and are large enough."""
+        """Connected areas of faint ink that contain sure ink and are large enough."""
         candidates, seeds = self._candidates(rule)
         if seeds is None:
             return candidates
@@ -140,7 +139,7 @@ class _Strokes:
         return cast("Mask", keep[labels])
 
     def _candidates(self, rule: InkRule) -> tuple[Mask, NDArray[np.uint8] | None]:
-        """Where faint ink may be and, as 0 and 1, where sure ink is; nowhere and None if there is none."""
+        """Where faint ink may be and, as 0 and 1, where sure ink is; None for the second if there is none."""
         seen = self._looks(rule)
         ratio, tissue = seen.ratio, seen.faint
         faint_limit, sure_limit = _limits(rule, ratio[tissue])
@@ -156,7 +155,7 @@ class _Strokes:
         return (tissue & (ratio > faint_limit)) | (seeds > 0), np.asarray(seeds, np.uint8)
 
     def _looks(self, rule: InkRule) -> Looks:
-        """`looks` of the whole slide, strip by strip: all that is between needs many times the memory."""
+        """`looks` of the whole slide, strip by strip, because intermediate arrays need many times the memory."""
         shape = self.rgb.shape[:2]
         whole = Looks(np.empty(shape, np.float32), np.empty(shape, np.bool_), np.empty(shape, np.bool_))
         for top in range(0, shape[0], STRIP_PX):
@@ -169,7 +168,7 @@ class _Strokes:
 def _limits(rule: InkRule, tissue: Floats) -> tuple[float, float]:
     """The faint and the sure limit for this slide, from the ratios of its tissue.
 
-    The spread is taken from the lower side of the distribution, as ink itself sits in the upper tail. `tissue` is
+    The spread is measured on the lower side of the distribution, because ink is in the upper tail. `tissue` is
     reordered.
     """
     if tissue.size < ENOUGH_PX:
@@ -194,7 +193,7 @@ class PenQc(SlideQc):
         self._settings = settings
 
     def assess(self, slide: Slide, scene: Scene) -> QcResult:
-        """See `ink_mask`; the whole slide is looked at, whatever the regions."""
+        """See `ink_mask`; regions are ignored and the whole slide is used."""
         settings = self._settings
         picture = at_mpp(slide, settings.mpp)
         mask = ink_mask(

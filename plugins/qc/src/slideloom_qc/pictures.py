@@ -1,4 +1,4 @@
-"""The small pictures of a slide that QC looks at, of bounded size."""
+"""The low-resolution images of a slide that QC works on, with bounded size."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import math
 from attrs import field, frozen
 from slideloom import Box, Resolution, Rgb, Size, Slide, SlideError
 
-# No picture is larger along a side; a larger slide is looked at more coarsely.
+# The largest side of an image; larger slides are read at a coarser resolution.
 MAX_SIDE_PX = 3072
-# The picture for Otsu's method is the smallest level whose shorter side is longer than this.
+# The image for Otsu's method is the smallest level whose shorter side is longer than this.
 OTSU_SIDE_PX = 500
 
 
 @frozen
 class Picture:
-    """A slide, small.
+    """A slide at low resolution.
 
     Attributes:
         rgb: (h, w, 3) uint8.
@@ -51,14 +51,14 @@ def at_mpp(slide: Slide, mpp: float) -> Picture:
 
 
 def low_level(slide: Slide) -> Picture:
-    """The smallest level whose shorter side is above 500 pixels, as stored; more coarsely if it is above 3072."""
+    """The smallest level whose shorter side is above 500 pixels, as stored; reduced if a side is above 3072."""
     info = slide.info
     tall_enough = [i for i, level in enumerate(info.levels) if min(level.size.width, level.size.height) > OTSU_SIDE_PX]
     index = min(tall_enough, key=lambda i: info.levels[i].size.area, default=0)
     level = info.levels[index]
     mpp = info.mpp.mean if info.mpp else 1.0
     if max(level.size.width, level.size.height) <= MAX_SIDE_PX:
-        # A level may reach a part of a pixel beyond the slide; that last column or row is left out.
+        # A level may extend a fraction of a pixel beyond the slide; that last column or row is left out.
         size = Size(
             max(1, min(level.size.width, math.floor(info.size.width / level.downsample_x + 1e-6))),
             max(1, min(level.size.height, math.floor(info.size.height / level.downsample_y + 1e-6))),

@@ -17,7 +17,7 @@ def slideloom_slide_qc() -> Sequence[type[Settings[SlideQc]]]:
 
 @hookimpl
 def slideloom_libraries() -> Sequence[Library]:
-    """What this package stands on."""
+    """The libraries that this package depends on."""
     return [
         Library(
             "cv2",

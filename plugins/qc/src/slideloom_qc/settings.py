@@ -11,7 +11,7 @@ from slideloom import Settings, SlideQc, at_least, file_name, in_range, option, 
 
 
 def empty_or_file_name(instance: Any, attribute: attrs.Attribute[Any], value: str) -> None:
-    """A validator for nothing or one name that cannot lead out of a folder."""
+    """A validator for an empty text or a name that cannot lead outside a folder."""
     if value:
         file_name(instance, attribute, value)
 
@@ -23,7 +23,7 @@ class Otsu(Settings[SlideQc]):
     name: ClassVar[str] = "otsu"
     step: ClassVar[str] = "slideloom_qc.otsu:OtsuQc"
     install: ClassVar[str] = "slideloom-qc"
-    within_regions: bool = option(True, help="take the threshold from pixels inside the regions of interest only")
+    within_regions: bool = option(True, help="compute the threshold only from pixels inside the regions of interest")
 
 
 _BLOCK_PX = 512
@@ -31,7 +31,7 @@ _BLOCK_PX = 512
 
 @attrs.frozen
 class Gaussian(Settings[SlideQc]):
-    """Mask what is out of focus: gaussian-v2 under its older name, with the same mask."""
+    """Mask out-of-focus areas: gaussian-v2 under its older name, with the same mask."""
 
     name: ClassVar[str] = "gaussian"
     step: ClassVar[str] = "slideloom_qc.blur:BlurQc"
@@ -50,7 +50,7 @@ class Gaussian(Settings[SlideQc]):
 
 @attrs.frozen
 class GaussianV2(Settings[SlideQc]):
-    """Mask what is out of focus, block by block with bounded memory."""
+    """Mask out-of-focus areas, block by block with bounded memory."""
 
     name: ClassVar[str] = "gaussian-v2"
     step: ClassVar[str] = "slideloom_qc.blur:BlurQc"
@@ -81,15 +81,13 @@ class Pen(Settings[SlideQc]):
     step: ClassVar[str] = "slideloom_qc.pen:PenQc"
     install: ClassVar[str] = "slideloom-qc"
     mpp: float = option(8.0, help="resolution to look at", unit="um/px", validator=positive)
-    min_area_um2: float = option(
-        20_000.0, help="smaller patches of ink are left alone", unit="um2", validator=at_least(0)
-    )
+    min_area_um2: float = option(20_000.0, help="smaller patches of ink are ignored", unit="um2", validator=at_least(0))
     margin_um: float = option(8.0, help="strokes are widened by this much", unit="um", validator=at_least(0))
 
 
 @attrs.frozen
 class Tissue(Settings[SlideQc]):
-    """Mask background by a tissue mask that marker ink does not disturb."""
+    """Mask background with a tissue mask that is robust to marker ink."""
 
     name: ClassVar[str] = "tissue"
     step: ClassVar[str] = "slideloom_qc.tissue:TissueQc"
@@ -110,16 +108,16 @@ class SavedMask(Settings[SlideQc]):
     install: ClassVar[str] = "slideloom-qc"
     folder: Path = option(help="folder of the saved masks")
     of: str = option(
-        help="name of the QC step that was saved, such as 'otsu'; empty if files are named by slide alone",
+        help="name of the QC step that was saved, such as 'otsu'; empty if files have only the slide's name",
         validator=empty_or_file_name,
     )
 
     @property
     def label(self) -> str:
-        """Such as `saved-mask-otsu`, so that an account tells by which mask a tile went."""
+        """Such as `saved-mask-otsu`, so that the account says which mask rejected a tile."""
         return f"{self.name}-{self.of}" if self.of else self.name
 
     def files_for(self, slide: str) -> Sequence[Path]:
-        """The slide's mask, in the form that is there."""
+        """The slide's mask file, in whichever format exists."""
         stem = f"{slide}-{self.of}" if self.of else slide
         return [path for suffix in (".npy", ".png") if (path := self.folder / f"{stem}{suffix}").is_file()][:1]

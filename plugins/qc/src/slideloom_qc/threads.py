@@ -1,4 +1,4 @@
-"""Threads that a slide QC step may use, and none where it may use one."""
+"""Threads for a slide QC step, or none if it may use only one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ResultT = TypeVar("ResultT")
 
 
 class AtOnce(Executor):
-    """Does the work in the thread that submits it; what it raises comes from `submit`."""
+    """Does the work in the submitting thread; `submit` raises its exceptions."""
 
     def submit(
         self, function: Callable[ParametersT, ResultT], /, *args: ParametersT.args, **kwargs: ParametersT.kwargs
@@ -25,7 +25,7 @@ class AtOnce(Executor):
 
 @contextmanager
 def threads_of(count: int) -> Iterator[Executor]:
-    """An executor of `count` threads; with one, work is done at once. What waits when an error comes is given up."""
+    """An executor with `count` threads; with one, work is done at once. After an error, pending work is cancelled."""
     if count == 1:
         yield AtOnce()
         return

@@ -1,4 +1,4 @@
-"""A tissue mask that marker ink does not disturb."""
+"""A tissue mask that is robust to marker ink."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from slideloom_qc.pen import ink_mask
 from slideloom_qc.pictures import at_mpp
 from slideloom_qc.settings import Tissue
 
-# Otsu's threshold is held within these saturations (0-255): below 4% lies the tint of glass, above 12% there is
+# Otsu's threshold is kept within these saturations (0-255): below 4% is the tint of glass, and above 12% there is
 # tissue in every stain, so that a slide full of tissue is not split into dark and pale.
 LOWEST, HIGHEST = 0.04 * 255, 0.12 * 255
-# Pixels this bright in all channels may be glass, whose colour is taken as white.
+# Pixels this bright in all channels may be glass, whose colour is then set to white.
 BRIGHT = 200
-# The median that takes noise away spans about this much, and 3 to 7 pixels: more would take thin strands of tissue.
+# The median that removes noise is about this wide, and 3 to 7 pixels: a wider one would remove thin strands of tissue.
 MEDIAN_UM = 24.0
-# Strokes of ink as `Pen` finds them by default.
+# The default options of `Pen`.
 INK_AREA_UM2, INK_MARGIN_UM = 20_000.0, 8.0
 
 
@@ -42,10 +42,10 @@ def white_balanced(rgb: Rgb) -> Rgb:
 def tissue_mask(
     rgb: Rgb, *, ink: Mask, pixel_um: float, min_tissue_um2: float, max_hole_um2: float
 ) -> tuple[Mask, float]:
-    """Where tissue is that no ink covers, and the saturation threshold (0-255) used.
+    """Where there is tissue without ink, and the saturation threshold (0-255) that was used.
 
-    Tissue is what is more saturated than Otsu's threshold of the pixels without ink, held from 4% to 12%. Specks go,
-    small holes are filled, and ink is taken out last, so that filling does not bring it back.
+    Tissue is more saturated than Otsu's threshold of the pixels without ink, kept between 4% and 12%. Specks are
+    removed, small holes are filled, and ink is removed last, so that filling does not bring it back.
     """
     half = round((MEDIAN_UM / pixel_um - 1) / 2)
     values = saturation(white_balanced(rgb), median_px=2 * int(np.clip(half, 1, 3)) + 1)
@@ -57,7 +57,7 @@ def tissue_mask(
     tissue = (values > threshold) | ink
     tissue = _without_small(tissue, min_tissue_um2 / pixel_um**2)
     tissue = ~_without_small(~tissue, max_hole_um2 / pixel_um**2)
-    # What is left of a piece when ink is taken out is judged by its own size.
+    # The rest of a piece after removing ink is judged by its own size.
     return _without_small(tissue & ~ink, min_tissue_um2 / pixel_um**2), threshold
 
 
@@ -70,13 +70,13 @@ def _without_small(mask: Mask, least_px: float) -> Mask:
 
 
 class TissueQc(SlideQc):
-    """Masks everything but tissue free of ink."""
+    """Masks everything except tissue without ink."""
 
     def __init__(self, settings: Tissue) -> None:
         self._settings = settings
 
     def assess(self, slide: Slide, scene: Scene) -> QcResult:
-        """See `tissue_mask`; the whole slide is looked at, whatever the regions."""
+        """See `tissue_mask`; regions are ignored and the whole slide is used."""
         picture = at_mpp(slide, self._settings.mpp)
         ink = ink_mask(picture.rgb, pixel_um=picture.mpp, min_area_um2=INK_AREA_UM2, margin_um=INK_MARGIN_UM)
         tissue, threshold = tissue_mask(

@@ -1,6 +1,6 @@
 """PDF reports of runs, dry runs and folders of stored tiles.
 
-`write_report` makes one of a run, `write_stored_report` of a folder; `cohort_of` and `cohorts_in` say what it is about.
+`write_report` reports on a run, `write_stored_report` on a folder; `cohort_of` and `cohorts_in` give its subject.
 """
 
 from __future__ import annotations

@@ -22,14 +22,14 @@ _KEPT = {"run": "kept", "dry-run": "to be cut", "stored": "stored"}
 
 
 def nice_step(span: float, parts: int) -> float:
-    """The smallest 1, 2 or 5 times a power of ten of which at most `parts` make up `span`."""
+    """The smallest 1, 2 or 5 times a power of ten that divides `span` into at most `parts`."""
     raw = max(span / parts, 1e-12)
     power = 10.0 ** math.floor(math.log10(raw))
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw * (1 - 1e-9))
 
 
 def bar(share: float, ink: Color = style.GREEN, *, width: float = 70) -> Drawing:
-    """A bar, filled to a share from 0 to 1; what is not nothing is seen."""
+    """A bar, filled to a share from 0 to 1; any share above 0 is visible."""
     drawing = Drawing(width, 7, Rect(0, 0, width, 7, rx=1, ry=1, fillColor=style.TRACK, strokeColor=None))
     if share > 0:
         drawing.add(Rect(0, 0, max(1.0, width * share), 7, fillColor=ink, strokeColor=None))
@@ -37,7 +37,7 @@ def bar(share: float, ink: Color = style.GREEN, *, width: float = 70) -> Drawing
 
 
 def mark(kind: str, ink: Color) -> Drawing:
-    """What a kind of tile or area looks like in the picture: "outline", "dot", "line" or "area"."""
+    """How a kind of tile or area is drawn in the image: "outline", "dot", "line" or "area"."""
     shapes = {
         "outline": Rect(0.5, 0.5, 6.5, 6, fillColor=None, strokeColor=ink, strokeWidth=1.1),
         "dot": Rect(2, 1.5, 4, 4, fillColor=ink, strokeColor=None),
@@ -48,7 +48,7 @@ def mark(kind: str, ink: Color) -> Drawing:
 
 
 def scale_bar(width_um: float, width: float) -> Drawing:
-    """A length that is easy to read, as it is in a picture `width` points and `width_um` microns wide."""
+    """A scale bar with a round length, for an image `width` points and `width_um` microns wide."""
     length = nice_step(width_um, 4)  # at least a quarter of the width
     length /= 2 if length > width_um / 2 else 1
     end = width * length / width_um
@@ -65,11 +65,11 @@ def outcome_table(
     """Tiles that were kept and left out by reason: number, share and bar.
 
     Args:
-        cohort: that the slides are of.
+        cohort: the cohort of the slides.
         slides: whose tiles are counted.
         width: in points.
-        legend: marks that a picture shows by what they mean, "kept" among them. With it each row has its mark, and
-            marks that stand for no tiles have a row of their own.
+        legend: the marks in an image by meaning, including "kept". With it, each row shows its mark, and marks that do
+            not represent tiles have their own row.
     """
     counts = {reason: count for reason, count in cohort.outcomes(slides).items() if count or reason == "kept"}
     total, length = max(1, sum(counts.values())), (width - 90) * 0.35
@@ -89,12 +89,12 @@ def outcome_table(
 
 
 def histogram(values: Sequence[float], *, width: float, unit: str, limit: float | None = None) -> Drawing:
-    """How many slides have which value; a bar holds values above its left edge and up to its right one.
+    """A histogram of slides; a bar counts values above its left edge and up to and including its right edge.
 
     Args:
         values: at least one, none negative: counts, or shares where there is a `limit`.
         width: in points.
-        unit: what the values are, below the axis.
+        unit: label below the axis.
         limit: a share to mark with a dashed line; bars above it are red.
     """
     if limit is None:
@@ -102,7 +102,7 @@ def histogram(values: Sequence[float], *, width: float, unit: str, limit: float 
         step = max(1.0, nice_step(top, _MOST_BINS))
     else:
         top, form = max(*values, 2 * limit), "{:.0%}".format
-        step = limit / 5 if top <= 4 * limit else limit  # so that no bar holds both sides of the limit
+        step = limit / 5 if top <= 4 * limit else limit  # so that no bar spans the limit
     bins = max(1, math.ceil(top / step - 1e-9))
     # The small number keeps 0.07 / 0.01 = 7.000000000000001 out of the next bar.
     counts = np.bincount([max(0, math.ceil(value / step - 1e-9) - 1) for value in values], minlength=bins).tolist()
@@ -118,7 +118,7 @@ def histogram(values: Sequence[float], *, width: float, unit: str, limit: float 
         "valueAxis.valueMin": 0, "valueAxis.valueMax": math.ceil(max(counts) / tick) * tick,
         "valueAxis.valueStep": tick, "valueAxis.labelTextFormat": style.number, "valueAxis.visibleAxis": 0,
         "valueAxis.visibleGrid": 1, "valueAxis.gridStrokeColor": style.LINE, "valueAxis.gridStrokeWidth": 0.4,
-        # The left edge of every bar or of some.
+        # The left edges of all bars or of some.
         "categoryAxis.categoryNames": ["" if i % math.ceil(bins / 6) else form(i * step) for i in range(bins)],
         "categoryAxis.labels.dx": -room / bins / 2, "categoryAxis.strokeColor": style.GREY,
     })  # fmt: skip

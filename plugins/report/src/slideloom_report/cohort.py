@@ -1,4 +1,4 @@
-"""What a report is about: the slides of one run, of an output folder, or of a folder of stored tiles."""
+"""The subject of a report: the slides of a run, of an output folder, or of a folder of stored tiles."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from attrs import evolve, field, frozen
 
 from slideloom_report.tiles import opened_store, tile_stores
 
-BLUR_LIMIT = 0.05  # share of tissue out of focus that calls for a look, as in existing reports
+BLUR_LIMIT = 0.05  # share of tissue out of focus that should be checked, as in existing reports
 Kind = Literal["run", "dry-run", "stored"]
 _LABEL = re.compile(r"(?P<px>\d+)px_(?P<size>\d+(?:\.\d+)?)(?P<unit>um|x)")
 
@@ -24,16 +24,16 @@ class Cohort:
     """The slides of one report.
 
     Attributes:
-        out: folder that the reports' paths are relative to.
+        out: folder to which the reports' paths are relative.
         label: tile size label.
-        kind: of a "run", a "dry-run", or tiles found "stored" without a run's own files.
+        kind: "run", "dry-run", or "stored" for stored tiles without a run's own files.
         slides: one report each.
-        table: the pipeline as plain values; empty if it is not known.
-        pipeline: the pipeline itself, or None if it is not known here.
+        table: the pipeline as plain values; empty if unknown.
+        pipeline: the pipeline itself, or None if unknown.
         versions: distribution name to version.
         started: ISO 8601, or "".
         notes: sentences about the cohort.
-        files: where slides are now, by name; goes before the path in the report.
+        files: present paths of slides, by name; take precedence over the path in the report.
     """
 
     out: Path
@@ -64,15 +64,15 @@ class Cohort:
 
     @property
     def qc_kinds(self) -> Mapping[str, str]:
-        """What each slide QC step looks for: "background", "blur" or "artifact"."""
+        """What each slide QC step detects: "background", "blur" or "artifact"."""
         return {step: kind for slide in self.slides for step, kind in slide.qc_kinds.items()}
 
     def kept(self, slide: sl.SlideReport) -> int:
-        """Tiles of a slide that were written, or on a dry run would be tried."""
+        """Tiles of a slide that were written or, in a dry run, would be attempted."""
         return slide.written + slide.rejected.get("dry-run", 0)
 
     def outcomes(self, slides: Sequence[sl.SlideReport]) -> dict[str, int]:
-        """Number of tiles by what became of them: "kept" first, then reasons, most frequent first."""
+        """Number of tiles by outcome: "kept" first, then reasons, most frequent first."""
         counts: Counter[str] = Counter()
         for slide in slides:
             counts.update({**slide.rejected, "unreadable": slide.unreadable})
@@ -81,7 +81,7 @@ class Cohort:
         return {"kept": kept, **{reason: count for reason, count in counts.most_common() if count}}
 
     def at(self, files: Sequence[Path]) -> Cohort:
-        """The cohort with slides looked for among `files` first."""
+        """The cohort, with slides searched among `files` first."""
         return evolve(self, files={**self.files, **{sl.slide_name(path): path for path in files}})
 
 
@@ -101,24 +101,24 @@ def _cohort(
     kind: Kind = "run",
     notes: Sequence[str] = (),
 ) -> Cohort:
-    """Slides of a run, `about` which its report as plain values tells more."""
+    """Slides of a run; `about` is its report as plain values."""
     table, pipeline = about.get("pipeline", {}), None
     try:
         pipeline = sl.pipeline_from_table(table, where="report") if table else None
         more = [] if table else ["The settings of the run are not known."]
     except sl.SlideloomError as error:
-        more = [f"Regions and normalized samples may be missing, as the settings do not fit here: {error}"]
+        more = [f"Regions and normalized samples may be missing, because the settings cannot be used here: {error}"]
     told = {"versions": about.get("versions", {}), "started": about.get("started", "")}
     return Cohort(out, label, kind, tuple(slides), table, pipeline, notes=(*notes, *more), **told)
 
 
 def cohorts_in(folder: Path) -> list[Cohort]:
-    """What an output folder of runs, or any folder of stored tiles, holds: one cohort for each tile size.
+    """The cohorts in an output folder of runs, or in any folder of stored tiles: one for each tile size.
 
-    The folder of one tile size within an output folder, such as `out/tfrecords/299px_302um`, tells what its run tells.
+    For the folder of one tile size within an output folder, such as `out/tfrecords/299px_302um`, its run is used.
 
     Raises:
-        ConfigError: it is no folder, or holds neither.
+        ConfigError: it is not a folder, or has neither.
     """
     if not folder.is_dir():
         raise sl.ConfigError(f"{folder}: no such folder; name the output folder of a run, or a folder of TFRecords")
@@ -139,7 +139,7 @@ def cohorts_in(folder: Path) -> list[Cohort]:
 
 
 def _run_around(folder: Path) -> Cohort | None:
-    """The run whose sink made this folder of one tile size, if its own files are still beside it."""
+    """The run whose sink made this folder of one tile size, if the run's own files are still beside it."""
     root = sl.OutputFolder(folder.parent.parent, folder.name)
     return _of_state(root) if (root.state / "slides").is_dir() else None
 
@@ -160,13 +160,13 @@ def _of_state(folder: sl.OutputFolder) -> Cohort:
 def _read(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # the report then says less
+    except (OSError, ValueError):  # the report then has less information
         return {}
     return content if isinstance(content, dict) else {}
 
 
 def _stored(folder: Path) -> list[Cohort]:
-    """A cohort for each label of stored tiles, with what the files themselves say."""
+    """A cohort for each label of stored tiles, with information from the files themselves."""
     slides: dict[str, list[sl.SlideReport]] = {}
     for stores in tile_stores():
         for path in sorted(folder.rglob(f"*{stores.suffix}")):
@@ -175,7 +175,7 @@ def _stored(folder: Path) -> list[Cohort]:
                 label = next((part for part in reversed(home.parts) if _LABEL.fullmatch(part)), home.name)
                 name = path.name.removesuffix(stores.suffix)
                 slides.setdefault(label, []).append(_stored_slide(name, path, folder, label))
-    note = "Made from the stored tiles alone: what was left out, and why, is not known."
+    note = "Made only from the stored tiles: which tiles were left out, and why, is not known."
     return [Cohort(folder, label, "stored", tuple(found), notes=(note,)) for label, found in slides.items()]
 
 

@@ -1,4 +1,4 @@
-"""The first pages: what was done, how, and how it went, down to a row for each slide."""
+"""The first pages: what was done, with which settings and what result, and a row for each slide."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from slideloom_report.flowables import PageOf
 from slideloom_report.style import DASH, QUIET, RED, SMALL, SOFT, WIDTH, Flowable, number, paragraph, percent
 
 TITLES = {"run": "Tile extraction report", "dry-run": "Dry run report", "stored": "Stored tiles report"}
-_FAILURES_AT_ONCE = 4  # above the charts; the table of slides has all of them
+_FAILURES_AT_ONCE = 4  # above the charts; the table of slides lists all of them
 _GAP = 24.0
-# What is said elsewhere, and where a step keeps its things, which says nothing about what it does.
+# Settings that are shown elsewhere, or that only say where a step keeps its files.
 _SILENT_OPTIONS = (
     "use", "folder", "name", "device", "include", "exclude", "size_px", "size_um", "magnification", "mpp_file",
 )  # fmt: skip
@@ -29,7 +29,7 @@ _STEPS = (
 
 
 def cover(cohort: Cohort) -> list[Flowable]:
-    """Everything before the pages of slides."""
+    """Everything before the slides' pages."""
     return [
         *_title(cohort),
         _figures(cohort),
@@ -131,7 +131,7 @@ def _charts(cohort: Cohort) -> list[Flowable]:
     spread = f"from {number(kept[0])} to {number(kept[-1])}, median {number(middle)}"
     burdens = [slide.blur_burden for slide in cohort.finished if slide.blur_burden is not None]
     note = f"{len(cohort.blurred)} of {len(burdens)} slides above 5%" if burdens else ""
-    blur: Flowable = paragraph("Not measured: that takes a background and a blur step of slide QC.", QUIET)
+    blur: Flowable = paragraph("Not measured: this needs a background and a blur step of slide QC.", QUIET)
     if burdens:
         unit = "share of the tissue that is out of focus"
         blur = histogram(burdens, width=width, unit=unit, limit=BLUR_LIMIT)
@@ -148,7 +148,7 @@ def _charts(cohort: Cohort) -> list[Flowable]:
 
 
 def settings(cohort: Cohort) -> list[tuple[str, str, str]]:
-    """Name, value and small print of each setting."""
+    """Name, value and details of each setting."""
     table = cohort.table
     if not table:
         sizes = sorted({slide.tile_px for slide in cohort.finished if slide.tile_px})
@@ -186,7 +186,7 @@ def _value(value: Any) -> str:  # Any: a plain value
 
 
 def _slides(cohort: Cohort) -> list[Flowable]:
-    """A row for each of several slides, those that failed first, with links to their pages."""
+    """A row for each slide, failed ones first, with links to their pages."""
     if len(cohort.slides) < 2:
         return []
     rows: list[list[Any]] = [["slide", "µm/px", "regions", "planned", "kept", "", "blur", "page"]]

@@ -1,4 +1,4 @@
-"""The PDF: pages in order, their numbers, and a size that is bounded."""
+"""The PDF: its pages in order, their numbers, and its bounded size."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MAX_BYTES = 24_000_000
 _PAGE_BYTES = 8_000  # text, lines and bookkeeping of a slide's page
 _MOST_PER_SLIDE = 420_000
 _LEAST_PER_SLIDE = 6_000
-# A picture as wide as its place on paper at 250 dots per inch; half of that where many slides share the file.
+# An image as wide as its space on paper at 250 dots per inch; half of that if many slides share the file.
 _PICTURE_PX, _PICTURE_PX_OF_MANY = 1024, 512
 _MANY = 100
 _FOOT = 44.0
@@ -37,20 +37,20 @@ _FOOT = 44.0
 def write_report(source: Cohort | RunReport, path: Path | str, *, samples: int | None = None) -> Path:
     """Write the PDF report.
 
-    The file stays below 25 MB for up to some thousands of slides, and so does the memory it takes to make it, besides
-    the pixels of one slide's page.
+    The file stays below 25 MB for up to a few thousand slides, and so does the memory needed to make it, apart from the
+    pixels of one slide's page.
 
     Args:
-        source: what it is about.
-        path: of the file; it appears whole or not at all, and replaces nothing but an earlier report.
-        samples: sample tiles of each slide, from 0 to 16; by default 16, and 8 where there are many slides.
+        source: what the report is about.
+        path: of the file; it appears complete or not at all, and replaces nothing but an earlier report.
+        samples: sample tiles per slide, from 0 to 16; by default 16, or 8 if there are many slides.
 
     Returns:
         `path`.
 
     Raises:
         ConfigError: `samples` is out of range.
-        OutputError: the file cannot be written, or something else has its name.
+        OutputError: the file cannot be written, or another file has its name.
     """
     if samples is not None and not 0 <= samples <= 16:
         raise ConfigError(f"samples must be from 0 to 16, not {samples}")
@@ -59,14 +59,14 @@ def write_report(source: Cohort | RunReport, path: Path | str, *, samples: int |
     with _binary_streams():
         content = _pdf(cohort, samples if samples is not None else 16 if len(cohort.finished) <= _MANY else 8)
     with storing_in(path.parent):
-        refuse_to_replace(path)  # it may have come while the report was made
+        refuse_to_replace(path)  # it may have appeared while the report was made
         write_whole(path, content)
     return path
 
 
 @contextmanager
 def _binary_streams() -> Iterator[None]:
-    """Within it, reportlab writes bytes as they are; as text, which is its habit, they take a quarter more."""
+    """Context in which reportlab writes raw bytes; encoded as text, its default, they take a quarter more."""
     before = rl_config.useA85
     rl_config.useA85 = 0
     try:

@@ -1,4 +1,4 @@
-"""What a slide's page shows, gathered from the slide, its tile table and the stored tiles."""
+"""The content of a slide's page, collected from the slide, its tile table and the stored tiles."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _MASK_STRENGTH = 0.4
 
 @define
 class Evidence:
-    """What is shown of a slide.
+    """What the report shows of a slide.
 
     Attributes:
-        report: of the slide, with what opening it added (size, mpp).
+        report: of the slide, completed with size and mpp from opening it.
         picture: (h, w, 3) uint8 of the whole slide, or None if it cannot be read.
-        mask: (h, w) bool, what QC discards, on the picture's pixels, or None.
-        boxes: tiles by what became of them, "kept" first.
-        is_grid: False for tiles around cells, which lie over each other and are best drawn as points.
+        mask: (h, w) bool, True where QC discards the slide, on the picture's pixels, or None.
+        boxes: tiles by outcome, "kept" first.
+        is_grid: False for tiles around cells, which overlap and are best drawn as points.
         regions: outlines.
         samples: of kept tiles.
         notes: what is missing and why.
@@ -45,16 +45,16 @@ class Evidence:
 
 
 def gather(cohort: Cohort, report: sl.SlideReport, *, max_px: int, samples: int) -> Evidence:
-    """Everything a slide's page shows; what cannot be had becomes a note, never an error."""
+    """Everything that a slide's page shows; anything unavailable becomes a note, never an error."""
     found = Evidence(report, is_grid="placement" not in cohort.table)
     try:
         with _opened(cohort, report) as slide:
             _from_slide(found, cohort, slide, max_px=max_px, samples=samples)
     except sl.SlideloomError as error:
         found.notes.append(f"No picture of the slide: {error}")
-    except Exception as error:  # a plugin of somebody else's must not cost the report of a whole run
+    except Exception as error:  # a third-party plugin must not cost the report of a whole run
         found.notes.append(f"No picture of the slide: {type(error).__name__}: {error}")
-    if found.picture is None:  # its tiles may be known all the same
+    if found.picture is None:  # its tiles may still be known
         found.boxes = _boxes_of_tables(found, cohort)
         found.samples = samples_of(None, cohort, found.report, spread(found.boxes.get("kept"), samples), found.notes)
         if samples and not found.samples and report.written:
@@ -69,7 +69,7 @@ def _opened(cohort: Cohort, report: sl.SlideReport) -> Iterator[sl.Slide]:
     if path is None:
         raise sl.SlideError("the tiles do not say where their slide is; name it with --slides")
     if not path.exists():
-        raise sl.SlideError(f"{path} is not there any more; say with --slides where slides are now")
+        raise sl.SlideError(f"{path} is no longer there; give the slides' present location with --slides")
     if report.mpp is None:
         rules = cohort.pipeline.slides if cohort.pipeline is not None else sl.Slides()
         with sl.open_slide(path, slides=rules) as slide:
@@ -108,7 +108,7 @@ def _from_slide(found: Evidence, cohort: Cohort, slide: sl.Slide, *, max_px: int
 
 
 def _completed(report: sl.SlideReport, info: sl.SlideInfo) -> sl.SlideReport:
-    """The report of a slide that only its stored tiles are known of, with what the slide itself says."""
+    """The report of a slide of which only stored tiles are known, completed from the slide itself."""
     if report.mpp is not None or info.mpp is None:
         return report
     scale = report.tile_um / info.mpp.x, report.tile_um / info.mpp.y
@@ -126,7 +126,7 @@ def _completed(report: sl.SlideReport, info: sl.SlideInfo) -> sl.SlideReport:
 
 
 def _plan_again(found: Evidence, pipeline: sl.Pipeline, slide: sl.Slide) -> sl.QcResult | None:
-    """What a dry run decided, decided again: it leaves nothing behind that could be read."""
+    """The decisions of a dry run, made again, because a dry run stores nothing."""
     plan = sl.plan_slide(slide, pipeline)
     record = sl.apply_regions(plan)
     sl.assess_slide(plan, record)
@@ -139,15 +139,15 @@ def _plan_again(found: Evidence, pipeline: sl.Pipeline, slide: sl.Slide) -> sl.Q
 
 
 def _boxes_of_tables(found: Evidence, cohort: Cohort) -> dict[str, Boxes]:
-    """Tiles by what became of them, from the tile table, else the places that were stored."""
+    """Tiles by outcome, from the tile table, else the stored positions."""
     report = found.report
     if report.tile_table:
         try:
             with (cohort.out / report.tile_table).open(newline="", encoding="utf-8") as file:
                 rows = csv.DictReader(file)
                 table = [(row["status"], int(row["loc_x"]), int(row["loc_y"])) for row in rows]
-        except (OSError, ValueError, KeyError, csv.Error) as error:  # the stored tiles know their places too
-            found.notes.append(f"Tiles that were left out are not drawn: {report.tile_table} cannot be read: {error}")
+        except (OSError, ValueError, KeyError, csv.Error) as error:  # stored tiles have their positions too
+            found.notes.append(f"Rejected tiles are not drawn, because {report.tile_table} cannot be read: {error}")
             table = []
         if table:
             words = ["kept" if word == "written" else word for word, _, _ in table]
@@ -160,15 +160,15 @@ def _boxes_of_tables(found: Evidence, cohort: Cohort) -> dict[str, Boxes]:
 
 
 def _spacing(report: sl.SlideReport, centres: NDArray[np.int64]) -> tuple[int, int] | None:
-    """Distance of neighbouring tiles along x and y, or None for tiles that are on no grid."""
+    """Distance between neighbouring tiles along x and y, or None for tiles that are not on a grid."""
     gaps = [np.diff(np.unique(centres[:, axis])) for axis in (0, 1)]
     width, height = (int(gap.min()) if len(gap) else max(1, report.tile_px) for gap in gaps)
-    # Tiles of a grid are hardly ever this close to each other, cells by chance are.
+    # Tiles on a grid are hardly ever this close to each other, but cells can be by chance.
     return (width, height) if min(width, height) >= report.tile_px / 8 else None
 
 
 def _grouped(words: Sequence[str], centres: NDArray[np.int64], report: sl.SlideReport) -> dict[str, Boxes]:
-    """Tiles by word, "kept" first, also if there are none; of the reported size, else as wide as they are apart."""
+    """Tiles by outcome, "kept" always first; of the reported size, else as wide as their distance."""
     usual = (max(1, report.tile_px),) * 2
     size = np.array(report.footprint if min(report.footprint) > 0 else _spacing(report, centres) or usual)
     boxes = np.concatenate([centres - size // 2, np.broadcast_to(size, centres.shape)], axis=1)
@@ -199,5 +199,5 @@ def _saved_mask(found: Evidence, cohort: Cohort, info: sl.SlideInfo) -> sl.QcRes
     try:
         return sl.load_mask(path, slide=info, decode=sl.mask_from_npz)
     except sl.SlideError as error:
-        found.notes.append(f"What QC masks is not drawn: {error}")
+        found.notes.append(f"QC masks are not drawn: {error}")
         return None

@@ -1,4 +1,4 @@
-"""Which files a report may replace: none but a report that is as it was written."""
+"""Which files a report may replace: only a report that is unchanged since it was written."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 
 from slideloom import OutputError, storing_in
 
-# The last line of a report, behind the end of the PDF: the hash of all before it. Nobody else writes such a line, and a
-# report that somebody has edited, as with remarks, no longer agrees with it.
+# The last line of a report, after the end of the PDF: the hash of everything before it. No other program writes such a
+# line, and a report that somebody has edited, for example with remarks, no longer matches it.
 _SEAL = b"%slideloom-report sha256 "
 _LENGTH = len(_SEAL) + 64 + 1
 
@@ -23,32 +23,32 @@ def seal(file: io.BytesIO) -> bytes:
 
 
 def is_sealed(path: Path) -> bool:
-    """True for a report that is as it was written, to the last byte."""
+    """True for a report that is unchanged since it was written, to the last byte."""
     with path.open("rb") as file:
         size = file.seek(0, io.SEEK_END)
         file.seek(max(0, size - _LENGTH))
         line = file.read()
-        if not line.startswith(_SEAL):  # the usual answer, known without reading a file that may be huge
+        if not line.startswith(_SEAL):  # the usual case, decided without reading a file that may be huge
             return False
         file.seek(0)
         return hashlib.sha256(file.read(size - _LENGTH)).hexdigest().encode() == line[len(_SEAL) : -1]
 
 
 def refuse_to_replace(path: Path) -> None:
-    """Let a report be written to `path`.
+    """Check that a report may be written to `path`.
 
     Raises:
-        OutputError: there is something else.
+        OutputError: there is another file.
     """
     with storing_in(path.parent):
         if (path.exists() or path.is_symlink()) and not (path.is_file() and is_sealed(path)):
             raise OutputError(
-                f"{path}: is there already and is no report as slideloom wrote it; move it away or choose another name"
+                f"{path}: already exists and is not a report as slideloom wrote it; move it away or choose another name"
             )
 
 
 def unused(path: Path) -> Path:
-    """`path`, or where that is taken the first free name with -2, -3 and so on."""
+    """`path`, or if it is taken, the first free name with -2, -3 and so on."""
     free, number = path, 1
     while free.exists():
         number += 1

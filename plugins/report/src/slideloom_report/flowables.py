@@ -1,4 +1,4 @@
-"""What Platypus lacks: pages that are made late, and page numbers that are known later."""
+"""What Platypus lacks: pages that are made only when needed, and page numbers that are known only later."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ LAST = "last-page"
 
 
 class Later(Flowable):  # type: ignore[misc]  # reportlab has no types
-    """Flowables on a new page that are made when their turn comes, so that only one slide is in memory at a time."""
+    """Flowables on a new page, made when they are laid out, so that only one slide is in memory at a time."""
 
     def __init__(self, make: Callable[[], list[Flowable]]) -> None:
         super().__init__()
         self.make = make
 
     def wrap(self, width: float, height: float) -> tuple[float, float]:
-        """A little more than there is, so that Platypus asks for a split."""
+        """Slightly more than is available, so that Platypus asks for a split."""
         return width, height + 1
 
     def split(self, width: float, height: float) -> list[Flowable]:
@@ -28,7 +28,7 @@ class Later(Flowable):  # type: ignore[misc]  # reportlab has no types
 
 
 class Landmark(Flowable):  # type: ignore[misc]
-    """A place without size that links lead to; its page gets a bookmark if there is a `title`."""
+    """A link target without size; its page gets a bookmark if there is a `title`."""
 
     def __init__(self, name: str, title: str = "") -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class Landmark(Flowable):  # type: ignore[misc]
         return 0, 0
 
     def draw(self) -> None:
-        """Write this page's number where `PageOf` stands on other pages."""
+        """Write this page's number wherever other pages have a `PageOf` for it."""
         canvas, page = self.canv, self.canv.getPageNumber()
         canvas.bookmarkPage(self.name)
         if self.title:
@@ -52,14 +52,14 @@ class Landmark(Flowable):  # type: ignore[misc]
 
 
 class PageOf(Flowable):  # type: ignore[misc]
-    """The number of the page that a landmark is on, which may come later in the document but has to come."""
+    """The number of the page with a landmark, which may come later in the document but must exist."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
         self.name = name
 
     def wrap(self, width: float, height: float) -> tuple[float, float]:
-        """Room for four digits."""
+        """Space for four digits."""
         return 18, 7
 
     def draw(self) -> None:

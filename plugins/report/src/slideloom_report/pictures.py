@@ -1,4 +1,4 @@
-"""Pictures as JPEG files of a bounded size, and the slide with its tiles drawn over it."""
+"""Images as JPEG files of bounded size, and the slide with its tiles drawn over it."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from slideloom_report.style import colour, colour_of
 
 _QUALITY, _LOWER_QUALITY = 75, 60
 _SMALLEST_PX = 32
-_SAMPLE_PX, SAMPLE_GAP = 128, 0.125  # gaps as a share of a tile, so that they are blocks of the JPEG
-_POINT = 1.5  # side of a cell's mark, in points
-_DOT, _LARGEST_DOT = 0.3, 5.0  # side of a dropped tile's mark, as a share of the tile and in points
+_SAMPLE_PX, SAMPLE_GAP = 128, 0.125  # gaps as a share of a tile, so that they coincide with JPEG blocks
+_POINT = 1.5  # side of the mark for a cell, in points
+_DOT, _LARGEST_DOT = 0.3, 5.0  # side of the mark for a dropped tile, as a share of the tile and in points
 _SMALLEST_OUTLINED = 3.2  # points; outlines of smaller tiles would run into each other
 _TILE_LINE, _REGION_LINE = 0.7, 1.1  # points
-_VEIL = 0.45  # how much of what is below is hidden by tiles that are filled
-_BYTES_PER_TILE = 8  # that is drawn as lines
-_BLANK, _BLANK_PX = (245, 247, 249), 1024  # where there is no picture
+_VEIL = 0.45  # opacity of filled tiles
+_BYTES_PER_TILE = 8  # drawn as lines
+_BLANK, _BLANK_PX = (245, 247, 249), 1024  # if there is no image
 
 
 def jpeg(image: Image.Image, most_bytes: int) -> bytes:
-    """The picture as JPEG, made smaller until it takes at most `most_bytes`, but not below 32 pixels."""
+    """The image as JPEG, reduced until it takes at most `most_bytes`, but not below 32 pixels."""
     while True:
         file = io.BytesIO()
         quality = _QUALITY if min(image.size) > 256 else _LOWER_QUALITY
@@ -38,13 +38,13 @@ def jpeg(image: Image.Image, most_bytes: int) -> bytes:
         size = len(file.getvalue())
         if size <= most_bytes or min(image.size) <= _SMALLEST_PX:
             return file.getvalue()
-        # Bytes go about with the number of pixels; a little less than that hits the limit at once as a rule.
+        # Bytes are roughly proportional to the number of pixels; slightly fewer usually meet the limit at once.
         scale = min(0.9, 0.95 * (most_bytes / size) ** 0.5)
         image = image.resize([max(_SMALLEST_PX, round(side * scale)) for side in image.size], Image.Resampling.BOX)
 
 
 def contact_sheet(tiles: Sequence[Rgb | None], columns: int) -> Image.Image:
-    """Square tiles side by side on white, with gaps of an eighth of a tile; None leaves its place white."""
+    """Square tiles side by side on white, with gaps of an eighth of a tile; None leaves a white space."""
     side = min(_SAMPLE_PX, max((len(tile) for tile in tiles if tile is not None), default=_SAMPLE_PX))
     step = side + round(side * SAMPLE_GAP)
     sheet = Image.new("RGB", ((columns - 1) * step + side, side), "white")
@@ -55,13 +55,13 @@ def contact_sheet(tiles: Sequence[Rgb | None], columns: int) -> Image.Image:
 
 
 class SlidePicture(PlacedImage):  # type: ignore[misc]  # reportlab has no types
-    """The slide with its tiles and regions as lines over it, which stay sharp however small the picture is.
+    """The slide, with its tiles and regions as vector lines, which stay sharp however small the image is.
 
     Args:
-        found: with a picture, or with tiles at least.
-        qc_kinds: what QC steps look for, by name.
-        room: the picture fits into it, in points.
-        most_bytes: that it may take.
+        found: has an image, or at least tiles.
+        qc_kinds: what QC steps detect, by name.
+        room: largest size of the drawing, in points.
+        most_bytes: largest size of the image.
     """
 
     def __init__(self, found: Evidence, qc_kinds: Mapping[str, str], *, room: Size, most_bytes: int) -> None:
@@ -98,7 +98,7 @@ class SlidePicture(PlacedImage):  # type: ignore[misc]  # reportlab has no types
             self._draw(path, self._rgb(name), _TILE_LINE, alpha=alpha)
         path = canvas.beginPath()
         for region in self.found.regions:
-            shape = region.shape.simplify(0.5 / scale)  # half a point is finer than the line is wide
+            shape = region.shape.simplify(0.5 / scale)  # half a point is less than the line width
             for ring in shapely.get_rings(shapely.get_parts(shape)):
                 first, *others = shapely.get_coordinates(ring).round().astype(int).tolist()
                 path.moveTo(*first)
@@ -108,7 +108,7 @@ class SlidePicture(PlacedImage):  # type: ignore[misc]  # reportlab has no types
         canvas.restoreState()
 
     def _draw(self, path: Any, rgb: tuple[int, int, int], line: float, *, alpha: float = 0) -> None:
-        """Fill it, or draw it as a line where `alpha` is 0."""
+        """Fill it, or draw it as a line if `alpha` is 0."""
         self.canv.setFillColor(colour(rgb, alpha))
         self.canv.setStrokeColor(colour(rgb))
         self.canv.setLineWidth(line / self.scale)
@@ -118,7 +118,7 @@ class SlidePicture(PlacedImage):  # type: ignore[misc]  # reportlab has no types
         return colour_of(name, self.qc_kinds)
 
     def _marks(self, name: str, boxes: Boxes) -> tuple[Boxes, float]:
-        """What is drawn for tiles, and how much of it hides what is below; 0 for an outline."""
+        """What is drawn for tiles, and its opacity; 0 for an outline."""
         on_paper = boxes[0, 2] * self.scale
         if not self.found.is_grid:
             return _shrunk(boxes, _POINT / self.scale), 0.9
@@ -128,7 +128,7 @@ class SlidePicture(PlacedImage):  # type: ignore[misc]  # reportlab has no types
 
     @staticmethod
     def _paint(image: Image.Image, boxes: NDArray[np.floating], rgb: tuple[int, int, int], alpha: float) -> None:
-        """Tint boxes of the picture, given in its own pixels."""
+        """Tint boxes of the image, given in its own pixels."""
         veil = Image.new("L", image.size)
         draw = ImageDraw.Draw(veil)
         corners = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1).round().astype(int)
@@ -138,7 +138,7 @@ class SlidePicture(PlacedImage):  # type: ignore[misc]  # reportlab has no types
 
 
 def _shrunk(boxes: Boxes, side: float) -> Boxes:
-    """Small boxes in the middle of boxes."""
+    """Small boxes at the centres of boxes."""
     length = max(1, round(side))
     corners = boxes[:, :2] + (boxes[:, 2:] - length) // 2
     small: Boxes = np.concatenate([corners, np.full_like(corners, length)], axis=1)
@@ -146,10 +146,10 @@ def _shrunk(boxes: Boxes, side: float) -> Boxes:
 
 
 def _extent(found: Evidence) -> Size:
-    """Level-0 size of what the picture shows."""
+    """Level-0 size of the area shown."""
     if found.picture is not None:
         return Size(*found.report.size)
     every = np.concatenate([boxes for boxes in found.boxes.values() if len(boxes)])
-    # How far the slide reaches is not known; a tile's width more looks better than lines on the frame.
+    # The slide's size is not known; a margin of one tile looks better than lines on the frame.
     right, bottom = (every[:, :2] + 2 * every[:, 2:]).max(axis=0).tolist()
     return Size(max(right, found.report.size[0]), max(bottom, found.report.size[1]))

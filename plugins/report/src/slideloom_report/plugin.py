@@ -11,7 +11,7 @@ from slideloom import Command, Reporter, RunReport, hookimpl
 
 @hookimpl
 def slideloom_run_done(report: RunReport, out: Path) -> None:
-    """Write the PDF and its tables if `run.report` is on; without it nothing happens."""
+    """Write the PDF and its tables if `run.report` is on; otherwise do nothing."""
     if not report.pipeline.get("run", {}).get("report"):
         return
     from slideloom_report.stored import report_run  # reportlab and Pillow, so only when asked for
@@ -44,11 +44,11 @@ def _configure(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="PDF", help="the file to write (DIR/tile_extraction_report-TIME.pdf)"
     )
-    parser.add_argument("--label", metavar="LABEL", help="tile size such as 299px_302um, where a folder holds several")
+    parser.add_argument("--label", metavar="LABEL", help="tile size such as 299px_302um, if a folder has several")
     parser.add_argument(
         "--slides", nargs="+", default=[], metavar="SLIDES", help="where slides are now: files, folders or patterns"
     )
-    parser.add_argument("--samples", type=int, metavar="N", help="sample tiles of each slide (16, or 8 of many)")
+    parser.add_argument("--samples", type=int, metavar="N", help="sample tiles per slide (16, or 8 if there are many)")
 
 
 def _run(chosen: Namespace) -> int:

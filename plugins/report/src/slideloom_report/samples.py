@@ -33,15 +33,15 @@ def samples_of(
     *,
     discard: sl.Mask | None = None,
 ) -> list[Sample]:
-    """Tiles as on the slide, and as they were stored or would be.
+    """Tiles as they are on the slide, and as they were or would be stored.
 
     Args:
         slide: open, or None if it cannot be read.
-        cohort: that it is of.
+        cohort: the cohort of the slide.
         report: of the slide.
         kept: the tiles.
-        notes: gets a sentence if tiles are damaged or cannot be normalized.
-        discard: (h, w) bool over the whole slide, what QC discards, or None.
+        notes: a sentence is added if tiles are damaged or cannot be normalized.
+        discard: (h, w) bool over the whole slide, True where QC discards it, or None.
     """
     places = [(x + width // 2, y + height // 2) for x, y, width, height in kept.tolist()]
     before: list[sl.Rgb | None] = [None] * len(places)
@@ -81,7 +81,7 @@ def _normalized(
     kept: Boxes,
     before: Sequence[sl.Rgb | None],
 ) -> list[sl.Rgb | None]:
-    """The tiles normalized here, for sinks that keep no pictures and for dry runs."""
+    """The tiles, normalized here for sinks that store no images and for dry runs."""
     is_read = np.array([tile is not None for tile in before])
     results: list[sl.Rgb | None] = [None] * len(before)
     if pipeline.normalizer is None or not is_read.any() or report.mpp is None:

@@ -1,4 +1,4 @@
-"""The page of one slide: its picture with tiles, facts, reasons, sample tiles and warnings."""
+"""The page of one slide: its image with tiles, facts, reasons, sample tiles and warnings."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from slideloom_report.flowables import Landmark
 from slideloom_report.pictures import SAMPLE_GAP, SlidePicture, contact_sheet, jpeg
 from slideloom_report.style import TIMES, WIDTH, Flowable, number, paragraph
 
-_PICTURE = Size(300, 318)  # room for it, in points
+_PICTURE = Size(300, 318)  # its space, in points
 _GAP = 22.0
 _FACTS = WIDTH - _PICTURE.width - _GAP
-_MOST_REASONS = 10  # beside the picture
+_MOST_REASONS = 10  # beside the image
 _COLUMNS, _TITLES = 8, 46.0  # of sample tiles; width of their rows' titles
 
 
 def slide_page(cohort: Cohort, found: Evidence, *, key: str, most_bytes: int) -> list[Flowable]:
-    """A slide's page, and more of them where warnings are many.
+    """A slide's page, or several if there are many warnings.
 
     Args:
-        cohort: that it is of.
+        cohort: the cohort of the slide.
         found: what is shown.
-        key: of the landmark that links lead to.
-        most_bytes: of its pictures.
+        key: of the landmark for links.
+        most_bytes: largest size of its images.
     """
     report = found.report
     is_short = len(cohort.outcomes([report])) <= _MOST_REASONS
@@ -63,7 +63,7 @@ def _picture(cohort: Cohort, found: Evidence, most_bytes: int) -> list[Flowable]
 
 
 def _legend(found: Evidence) -> dict[str, Drawing]:
-    """Marks in the picture, of kept tiles and of what is no tile."""
+    """Marks in the image for kept tiles and for everything that is not a tile."""
     legend = {"kept": mark("outline" if found.is_grid else "dot", style.GREEN)}
     if found.mask is not None:
         legend["masked by QC"] = mark("area", style.colour(LEGEND["mask"]))
@@ -78,7 +78,7 @@ def _facts(cohort: Cohort, report: SlideReport) -> list[list[Flowable]]:
     mpp = f"{x:.4g}" if abs(x - y) <= 1e-4 * x else f"{x:.4g} {TIMES} {y:.4g}"
     tile = f"{report.footprint[0]} {TIMES} {report.footprint[1]} px of level 0"
     burden = report.blur_burden or 0.0
-    rows: list[tuple[str, Any, str]] = [  # what it is, whether it is known, and what is said
+    rows: list[tuple[str, Any, str]] = [  # name, whether it is known, and text
         ("Size", width, f"{number(width)} {TIMES} {number(height)} px"),
         ("", width and x, f"{width * x / 1000:.1f} {TIMES} {height * y / 1000:.1f} mm"),
         ("Resolution", x, f"{mpp} µm/px, from {report.mpp_source}"),
@@ -98,7 +98,7 @@ def _facts(cohort: Cohort, report: SlideReport) -> list[list[Flowable]]:
 
 
 def _more(report: SlideReport) -> list[Flowable]:
-    """Numbers of kept tiles by what else is known of them."""
+    """Numbers of kept tiles by fallback and region."""
     labels = ", ".join(f"{label} {number(count)}" for label, count in report.roi_labels.items())
     fallback = f"{number(report.fallback)} kept tiles with the normalizer's fallback" if report.fallback else ""
     texts = [f"Kept tiles by region: {labels}" if labels else "", fallback]
@@ -106,7 +106,7 @@ def _more(report: SlideReport) -> list[Flowable]:
 
 
 def _samples(cohort: Cohort, found: Evidence, most_bytes: int) -> list[Flowable]:
-    """Tiles as on the slide, below them as stored, and below both their places."""
+    """Tiles as on the slide, below them as stored, and below both their positions."""
     if not found.samples:
         return []
     is_normalized = cohort.pipeline is not None and cohort.pipeline.normalizer is not None

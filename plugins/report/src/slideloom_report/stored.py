@@ -1,4 +1,4 @@
-"""Reports by name: after a run, and of what is stored in a folder, for programs and for `slideloom report`."""
+"""Writes reports of runs and of stored tiles, for programs and for `slideloom report`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def write_stored_report(folder: Path, out: Path, slides: Sequence[Path] = ()) ->
     """Write the PDF of an output folder, or of any folder of TFRecords.
 
     Args:
-        folder: it holds tiles of one size.
+        folder: has tiles of one size.
         out: the PDF to write.
         slides: where slides are now: files, folders or patterns.
 
@@ -26,8 +26,8 @@ def write_stored_report(folder: Path, out: Path, slides: Sequence[Path] = ()) ->
         `out`.
 
     Raises:
-        ConfigError: the folder holds nothing to report or several tile sizes, or `slides` match nothing.
-        OutputError: the file cannot be written, or something else has its name.
+        ConfigError: the folder has nothing to report or several tile sizes, or `slides` match nothing.
+        OutputError: the file cannot be written, or another file has its name.
     """
     (path,) = stored_reports(folder, out=out, slides=slides)
     return path
@@ -41,12 +41,12 @@ def stored_reports(
     label: str | None = None,
     samples: int | None = None,
 ) -> Iterator[Path]:
-    """Write a PDF for each tile size in a folder, and tell its path; otherwise as `write_stored_report`.
+    """Write a PDF for each tile size in a folder, and yield its path; otherwise like `write_stored_report`.
 
     Args:
         out: the PDF, for one tile size; by default in the folder, named after the time.
         label: only this tile size, such as "299px_302um".
-        samples: sample tiles of each slide, from 0 to 16; by default 16, and 8 where there are many slides.
+        samples: sample tiles per slide, from 0 to 16; by default 16, or 8 if there are many slides.
     """
     files = find_slides([str(path) for path in slides])
     cohorts = cohorts_in(folder)
@@ -67,6 +67,6 @@ def report_run(report: RunReport, out: Path) -> None:
     """Write the tables of a run beside its tiles, and the PDF into its output folder."""
     cohort = cohort_of(report)
     stamp = f"{datetime.now():%Y%m%d-%H%M%S}"
-    if cohort.kind == "run":  # first, as they need nothing but the numbers
+    if cohort.kind == "run":  # first, because they need only the numbers
         write_tables(cohort, stamp=stamp)
     write_report(cohort, unused(out / f"tile_extraction_report-{stamp}.pdf"))

@@ -1,4 +1,4 @@
-"""Colours, type, and text that every viewer shows as it is meant."""
+"""Colours, fonts, and text that every viewer shows correctly."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from slideloom import LEGEND
 
 MARGIN = 46.0
 WIDTH = A4[0] - 2 * MARGIN
-PLAIN, BOLD = "Helvetica", "Helvetica-Bold"  # known to every viewer, so that nothing is embedded
+PLAIN, BOLD = "Helvetica", "Helvetica-Bold"  # built into every viewer, so that nothing is embedded
 DASH, TIMES = "\u2013", "\u00d7"
-# Fonts that reportlab finds on Linux, Windows and macOS and can embed, the one that it brings last.
+# Fonts that reportlab finds on Linux, Windows and macOS and can embed; the last one comes with it.
 _FONTS = (
     "DejaVuSans.ttf", "NotoSans-Regular.ttf", "LiberationSans-Regular.ttf", "arial.ttf", "Arial.ttf",
     "Arial Unicode.ttf", "DroidSansFallbackFull.ttf", "wqy-microhei.ttc", "msyh.ttc", "YuGothM.ttc", "malgun.ttf",
     "Vera.ttf",
 )  # fmt: skip
-_LONGEST_TEXT = 800  # letters: even the narrowest cell of a table has to fit on a page
+_LONGEST_TEXT = 800  # letters: even the narrowest table cell must fit on a page
 
 Flowable = Any  # of reportlab, which has no types
 
 
 def colour(rgb: tuple[int, int, int], alpha: float = 1) -> Color:
-    """The colour of a PDF for one of 0-255."""
+    """The PDF colour for a colour in 0-255."""
     red, green, blue = (round(value / 255, 3) for value in rgb)
     return Color(red, green, blue, alpha)
 
@@ -43,13 +43,13 @@ INK, SOFT, LINE, PANEL, TRACK = map(
     colour, [(26, 31, 38), (98, 108, 120), (216, 221, 227), (245, 247, 249), (236, 239, 242)]
 )
 BLUE, GREEN, GREY = (colour(LEGEND[name]) for name in ("max-tiles", "kept", "other"))
-RED = colour((213, 94, 0))  # the vermillion of Okabe and Ito, apart from green for every eye
+RED = colour((213, 94, 0))  # the vermillion of Okabe and Ito, distinct from green for every reader
 
 
 def type_of(
     size: float, ink: Color = INK, *, bold: bool = False, align: str = "left", before: float = 0, after: float = 0
 ) -> Any:
-    """A paragraph's type; `before` and `after` it some points are left."""
+    """A paragraph style, with `before` and `after` points of space around it."""
     return ParagraphStyle(
         "type",
         fontName=BOLD if bold else PLAIN,
@@ -66,25 +66,25 @@ BODY, QUIET, SMALL, ALARM = type_of(7.5), type_of(7.5, SOFT), type_of(6.5, SOFT)
 
 
 def colour_of(reason: str, qc_kinds: Mapping[str, str]) -> tuple[int, int, int]:
-    """The colour of a reason, the same everywhere, 0-255; slide QC is coloured by what it looks for."""
+    """The colour of a reason, the same everywhere, 0-255; slide QC is coloured by what it detects."""
     kind, _, step = reason.partition(":")
     return LEGEND.get(qc_kinds.get(step, kind) if kind == "qc" else kind, LEGEND["other"])
 
 
 def reason_name(reason: str) -> str:
-    """A reason of rejection as a person reads it: "QC otsu", "filter grayspace"."""
+    """A reason for rejection in readable form: "QC otsu", "filter grayspace"."""
     kind, _, step = reason.partition(":")
     names = {"roi": "outside regions", "qc": "QC", "max-tiles": "over the limit"}
     return f"{names.get(kind, kind)} {step}".strip()
 
 
 def number(value: float) -> str:
-    """A count with thousands apart: 12,345."""
+    """A count with thousands separators: 12,345."""
     return f"{value:,.0f}"
 
 
 def percent(share: float) -> str:
-    """A share as a percentage that is never rounded to 0 or 100 without being it."""
+    """A share as a percentage, shown as 0 or 100 only if it is exactly that."""
     if 0 < share < 0.001:
         return "<0.1%"
     if 0.999 < share < 1:
@@ -93,18 +93,18 @@ def percent(share: float) -> str:
 
 
 def paragraph(text: str, style: Any = BODY, *, link: str = "", most: int = _LONGEST_TEXT) -> Flowable:
-    """Text that wraps, up to `most` letters of it; a click on it leads to the landmark `link`."""
+    """Text that wraps, up to `most` letters of it; clicking it leads to the landmark `link`."""
     shown = markup(text, most)
     return Paragraph(f'<a href="#{link}">{shown}</a>' if link else shown, style)
 
 
 def heading(text: str, note: str = "", *, room: float = 70) -> list[Flowable]:
-    """A heading as wide as the page, on a new page if it and what follows do not have `room` points."""
+    """A heading as wide as the page, on a new page if fewer than `room` points are left."""
     return [CondPageBreak(room), ruled(text, note, WIDTH)]
 
 
 def ruled(text: str, note: str, width: float) -> Flowable:
-    """A heading over a hairline, with a note at its right."""
+    """A heading above a hairline, with a note on the right."""
     cells = [[paragraph(text, type_of(9.5, bold=True)), paragraph(note, type_of(7, SOFT, align="right"))]]
     line = [("LINEBELOW", (0, 0), (-1, 0), 0.6, LINE), ("VALIGN", (0, 0), (-1, -1), "BOTTOM")]
     return grid(cells, [width * 0.5, width * 0.5], line, spaceBefore=14, spaceAfter=5)
@@ -113,7 +113,7 @@ def ruled(text: str, note: str, width: float) -> Flowable:
 def grid(
     rows: Sequence[Sequence[Any]], widths: Sequence[float | None], styles: Iterable[tuple[Any, ...]] = (), **more: Any
 ) -> Flowable:
-    """A table without lines whose cells start at the left edge; `more` as reportlab's `Table` takes it."""
+    """A table without lines whose cells start at the left edge; `more` is passed to reportlab's `Table`."""
     plain = [
         ("LEFTPADDING", (0, 0), (-1, -1), 0), ("RIGHTPADDING", (0, 0), (-1, -1), 4),
         ("RIGHTPADDING", (-1, 0), (-1, -1), 0),
@@ -125,20 +125,20 @@ def grid(
 
 
 def clean(text: str) -> str:
-    """Text for a viewer's window; what is no Unicode, as in some file names, as its escape."""
+    """Text for a viewer's window; invalid Unicode, as in some file names, is escaped."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def markup(text: str, most: int = _LONGEST_TEXT) -> str:
-    r"""Text as a paragraph's markup in letters that are sure to be shown, up to `most` of them.
+    r"""Text as paragraph markup in letters that every viewer shows, up to `most` of them.
 
-    Letters that viewers' own type lacks are embedded from a font of this machine. Where none has the letter, or where
-    it would have to be joined with others or turned around (Arabic, Hebrew, marks), its escape such as \u5207 stands
-    for it, so that no two names look alike.
+    Letters missing from the viewers' own fonts are embedded from a font on this machine. If none has the letter, or if
+    it must be joined with others or reordered (Arabic, Hebrew, marks), its escape such as \u5207 is shown instead, so
+    that no two names look alike.
     """
     text = unicodedata.normalize("NFC", text).replace("\u03bc", "\u00b5")
     text = "".join(" " if unicodedata.category(letter) == "Cc" else letter for letter in text)
-    text = re.sub(" (?= )", "\u00a0", text)  # or several spaces would become one
+    text = re.sub(" (?= )", "\u00a0", text)  # otherwise several spaces would become one
     text = "".join(letter if _font_of(letter) is not None else ascii(letter)[1:-1] for letter in text)
     shown = text if len(text) <= most else text[: most - 1] + "…"
     runs = ((font, escape("".join(letters))) for font, letters in groupby(shown, key=_font_of))
@@ -147,7 +147,7 @@ def markup(text: str, most: int = _LONGEST_TEXT) -> str:
 
 @cache
 def _font_of(letter: str) -> str | None:
-    """Name of the font that has a letter: "" for the page's own, None if there is none."""
+    """Name of a font that has the letter: "" for the page's own, None if there is none."""
     try:
         letter.encode("cp1252")
     except UnicodeEncodeError:
@@ -158,7 +158,7 @@ def _font_of(letter: str) -> str | None:
 
 @cache
 def _letters(file: str) -> Container[int]:
-    """The letters of a font of this machine, which is made ready to be embedded; none if it is not there."""
+    """The letters of a font on this machine, which is registered for embedding; none if the font is missing."""
     try:
         font = TTFont(file, file)
     except TTFError:  # also for a kind of font that cannot be embedded

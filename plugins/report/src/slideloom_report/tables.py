@@ -39,7 +39,7 @@ def write_tables(cohort: Cohort, *, stamp: str) -> list[Path]:
 
     Args:
         cohort: a run.
-        stamp: of the time, as in the PDF's name.
+        stamp: time stamp, as in the PDF's name.
 
     Returns:
         The files written.
@@ -76,7 +76,7 @@ def _by_folder(cohort: Cohort) -> dict[Path, list[SlideReport]]:
         for output in slide.outputs
         if output.endswith(".tfrecords")
     }
-    # A slide without a single tile has no file; it belongs where the others are.
+    # A slide without a single tile has no file; its row belongs with the others.
     usual = next(iter(records.values()), cohort.out)
     folders: dict[Path, list[SlideReport]] = {}
     for slide in cohort.finished:
@@ -110,16 +110,16 @@ def _row(cohort: Cohort, slide: SlideReport) -> dict[str, Any]:
 
 
 def _earlier(path: Path, replaced: set[str]) -> list[dict[str, str]]:
-    """Rows of other slides; the file may have been saved by a spreadsheet program since.
+    """Rows of other slides; a spreadsheet program may have saved the file in the meantime.
 
     Raises:
-        OutputError: there is another table under its name.
+        OutputError: there is a different table with this name.
     """
     if not path.is_file() or not path.stat().st_size:
         return []
     with open_table(path, fits=lambda header: "slide" in header, error=OutputError) as table:
         if "slide" not in table.header:
-            raise table.mistake("is no earlier table of this kind; move it away, or write to another folder")
+            raise table.mistake("is not an earlier table of this kind; move it away, or write to another folder")
         found = [dict(zip(table.header, map(unguarded, cells), strict=True)) for _, cells in table.rows()]
     return [row for row in found if row["slide"] not in replaced]
 

@@ -1,4 +1,4 @@
-"""Tiles that sinks stored: where they are on the slide, and their pixels."""
+"""Tiles that sinks stored: their positions on the slide, and their pixels."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def opened_store(path: Path) -> Iterator[TileStore]:
 
 
 def stored_locations(out: Path, report: SlideReport, notes: list[str]) -> NDArray[np.int64] | None:
-    """(N, 2) centres of a slide's stored tiles, or None if no file tells; `notes` gets a sentence for a damaged one."""
+    """(N, 2) centres of a slide's stored tiles, or None if no file has them; a damaged file adds to `notes`."""
     for path in _files(out, report):
         if path.is_file():
             with _noted(notes), opened_store(path) as store:
@@ -46,7 +46,7 @@ def stored_locations(out: Path, report: SlideReport, notes: list[str]) -> NDArra
 def stored_tiles(
     out: Path, report: SlideReport, places: Sequence[tuple[int, int]], notes: list[str]
 ) -> list[Rgb | None]:
-    """The stored tiles at these centres, None for one that is not stored or, as `notes` then says, damaged."""
+    """The stored tiles at these centres; None for one that is not stored or is damaged, which adds to `notes`."""
     found: dict[tuple[int, int], Rgb] = {}
     for path in _files(out, report):
         missing = [place for place in places if place not in found]
@@ -65,7 +65,7 @@ def some_tiles(out: Path, report: SlideReport, count: int, notes: list[str]) -> 
 
 
 def _files(out: Path, report: SlideReport) -> list[Path]:
-    """A slide's outputs that hold tiles: folders of images, and files of formats that are read here."""
+    """A slide's outputs that contain tiles: folders of images, and files in formats that can be read."""
     suffixes = tuple(stores.suffix for stores in tile_stores())
     paths = [out / output for output in report.outputs]
     return [path for path in paths if path.is_dir() or (path.name.endswith(suffixes) and path.exists())]
@@ -73,7 +73,7 @@ def _files(out: Path, report: SlideReport) -> list[Path]:
 
 @contextmanager
 def _noted(notes: list[str]) -> Iterator[None]:
-    """Within it, an error of a store becomes a note."""
+    """Context in which an error of a store becomes a note."""
     try:
         yield
     except SlideloomError as error:
@@ -98,6 +98,6 @@ def _from_folder(folder: Path, report: SlideReport, places: Sequence[tuple[int, 
             try:
                 with Image.open(folder / f"{report.slide}-{x}-{y}{extension}") as image:
                     found[x, y] = np.asarray(image.convert("RGB"))
-            except OSError:  # not of this kind, or damaged
+            except OSError:  # another kind of file, or damaged
                 continue
     return found

@@ -1,4 +1,4 @@
-"""The bytes and the text of a file of regions."""
+"""The bytes and the text of a region file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _GZIP = b"\x1f\x8b"
 _MOST_BYTES = 1 << 30  # a small file can unpack to any size
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it starts with
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
@@ -28,11 +28,11 @@ _LEGACY = re.compile(
 
 
 def bytes_of(path: Path) -> bytes:
-    """What a file holds, unpacked if it is packed by gzip, which its content tells.
+    """A file's content, decompressed if it is gzip, judged by content.
 
     Raises:
         OSError: it cannot be read.
-        Mistake: it is empty, or damaged, or unpacks to more than a gigabyte.
+        Mistake: it is empty, or damaged, or decompresses to more than a gigabyte.
     """
     with path.open("rb") as file:
         raw = file.read()
@@ -72,7 +72,7 @@ def decoded(raw: bytes) -> tuple[str, tuple[str, ...]]:
 
 
 def _known(name: str) -> str | None:
-    """The encoding of one byte per letter, or of East Asia, that XML declares; others are told by their bytes."""
+    """The single-byte or East Asian encoding that XML declares; others are recognised by their bytes."""
     if not _LEGACY.fullmatch(name):
         return None
     try:

@@ -1,4 +1,4 @@
-"""QuPath CSV: one row per vertex, rows of a region under one name."""
+"""Reads QuPath CSV: one row per vertex; the rows of a region have the same name."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def parse_csv(path: Path, raw: bytes, *, label_column: str = "label") -> Parsed:
     Args:
         path: of the file, for messages.
         raw: its content.
-        label_column: the column that holds labels; it need not be there, unless it was named other than "label".
+        label_column: the column with labels; it may be missing, unless its name is not "label".
 
     Raises:
-        RoiError, Mistake: it cannot be understood.
+        RoiError, Mistake: it cannot be parsed.
     """
     with open_table(path, fits=_has_regions, error=RoiError, file=BytesIO(raw)) as table:
         rows = _rows(table, label_column)
@@ -46,7 +46,7 @@ def parse_csv(path: Path, raw: bytes, *, label_column: str = "label") -> Parsed:
 
 @frozen
 class _Rows:
-    """Columns by lower-case name, all of equal length, and the line each row ends on."""
+    """Columns by lower-case name, all of equal length, and the line on which each row ends."""
 
     table: Table
     columns: Mapping[str, Sequence[str]]
@@ -71,7 +71,7 @@ def _rows(table: Table, label_column: str) -> _Rows:
     doubled = [name for name in (*REQUIRED, label, *STRUCTURE) if names.count(name) > 1]
     if doubled:
         raise table.mistake(f"column {doubled[0]!r} is there twice; remove one", line=table.header_line)
-    # One long list: a million short ones would keep the garbage collector busy.
+    # One long list, because a million short ones would keep the garbage collector busy.
     values: list[str] = []
     lines: list[int] = []
     for line, cells in table.rows():
@@ -89,12 +89,12 @@ def _points(rows: _Rows) -> NDArray[np.float64]:
         beyond = np.flatnonzero(np.abs(points[:, axis]) > MAX_COORDINATE)
         if len(beyond):
             row = int(beyond[0])
-            raise rows.table.mistake(f"{cells[row]!r} is no position on a slide", line=rows.lines[row], column=name)
+            raise rows.table.mistake(f"{cells[row]!r} is not a position on a slide", line=rows.lines[row], column=name)
     return points
 
 
 def _codes(values: Sequence[Any]) -> tuple[NDArray[np.int64], list[Any]]:
-    """(N,) number of each value, counted in order of first appearance, and the values."""
+    """(N,) number of each value, in order of first appearance, and the values."""
     known: dict[Any, int] = {}
     codes = np.fromiter((known.setdefault(value, len(known)) for value in values), np.int64, len(values))
     return codes, list(known)
@@ -118,7 +118,7 @@ def _grouped(table: _Rows, points: NDArray[np.float64], notes: Notes) -> list[Dr
 
 
 def _merged_labels(keys: Sequence[tuple[str, str]], notes: Notes) -> tuple[NDArray[np.int64], list[tuple[str, str]]]:
-    """For each (name, label) its group, and the groups: rows without label go with the name's first label."""
+    """The group of each (name, label), and the groups; rows without a label belong to the name's first label."""
     first_label: dict[str, str] = {}
     for name, label in keys:
         if label and name not in first_label:
@@ -137,9 +137,9 @@ def _rows_by(group: NDArray[np.int64], count: int) -> list[NDArray[np.int64]]:
 def _split_runs(
     points: NDArray[np.float64], rows: NDArray[np.int64], name: str, notes: Notes
 ) -> list[NDArray[np.int64]]:
-    """The rows of one name, split where two regions were given the same name.
+    """The rows of one name, split if two regions were given the same name.
 
-    Rows of a region need not be adjacent. They are taken apart only if together they cross and apart they do not.
+    Rows of a region need not be adjacent. They are split only if they cross together but not when split.
     """
     if rows[-1] - rows[0] + 1 == len(rows):
         return [rows]
@@ -156,7 +156,7 @@ def _is_sound(points: NDArray[np.float64]) -> bool:
 
 
 def _structured(table: _Rows, points: NDArray[np.float64]) -> list[Draft]:
-    """Regions as `write_csv` stores them: nothing is guessed, and text is taken as it stands."""
+    """Regions as `write_csv` stores them: nothing is guessed, and text is used unchanged."""
     columns = table.columns
     ring, keys = _codes(list(zip(columns["region"], columns["part"], columns["ring"], strict=True)))
     parts: dict[str, dict[str, dict[str, NDArray[np.float64]]]] = {}

@@ -1,4 +1,4 @@
-"""Writes regions as CSV, readable by QuPath-CSV readers and without loss by ours."""
+"""Writes regions as CSV that QuPath-CSV readers can read, and ours without loss."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ COLUMNS = ("ROI_Name", "X_base", "Y_base", "label", "description", "region", "pa
 def write_csv(regions: Regions, path: Path) -> None:
     """Write regions with names, labels, descriptions, parts and holes.
 
-    A file has one row per vertex. `ROI_Name` is the region's name for its outline; further parts and holes are rings
-    with names of their own and the same label, so that readers which take nested rings for holes see the same shape.
+    A file has one row per vertex. For a region's outline, `ROI_Name` is the region's name. Further parts and holes are
+    rings with their own names and the same label, so that readers which treat nested rings as holes see the same shape.
     The columns region, part and ring say which ring belongs where; `qupath-csv` reads them back exactly.
 
     Args:
         regions: the regions.
-        path: the file; it is replaced whole or not at all.
+        path: the file; it is replaced completely or not at all.
 
     Raises:
         RoiError: two regions have the same name, a name is empty, or a text cannot be stored.
@@ -54,7 +54,7 @@ def _rings(shape: Any) -> Iterator[tuple[int, int, Any]]:
 
 
 def _vertices(ring: Any) -> list[list[float]]:
-    """The ring's points without the repeated first one, as the format has it."""
+    """The ring's points without the repeated first point, as in the format."""
     points: list[list[float]] = shapely.get_coordinates(ring)[:-1].tolist()
     return points
 

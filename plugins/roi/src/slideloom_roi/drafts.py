@@ -1,4 +1,4 @@
-"""What a parser finds in a file, before it is judged."""
+"""What a parser finds in a file, before it is checked."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from attrs import Factory, field, frozen
 from numpy.typing import ArrayLike, NDArray
 
 Shapes = NDArray[Any]  # (N,) of shapely geometries, None where there is none
-# No slide is larger; beyond it areas overflow.
+# No slide is larger; beyond this, areas overflow.
 MAX_COORDINATE = 1e9
 _NAMED_AT_MOST = 5
 
 
 class Mistake(ValueError):
-    """Something in the file that cannot be understood; the text says where and what. The source adds the file."""
+    """Something in the file that cannot be parsed; the message says where and what. The source adds the file."""
 
 
 @frozen
 class Draft:
-    """A region as the file says it.
+    """A region as read from the file.
 
     Attributes:
         name: as given, or None.
-        place: where in the file, such as "line 12".
+        place: position in the file, such as "line 12".
         shape: a polygon or multipolygon that need not be valid; None if there are not enough points.
         label: its class, or None.
         description: free text, or None.
@@ -46,10 +46,10 @@ class Parsed:
     Attributes:
         drafts: in file order.
         notes: what was converted or left out, one sentence each.
-        is_final: True if the file is one of ours, which says which rings are holes; none is ever taken for one.
-        has_holes: True if the format has holes of its own, so that none has to be guessed.
+        is_final: True if the file is one of ours, which says which rings are holes, so that none are guessed.
+        has_holes: True if the format can store holes, so that none have to be guessed.
         is_cropped: True if coordinates are those of a viewer that crops to the scanned area.
-        origin: what the file says must be added to its coordinates, or None.
+        origin: what must be added to the coordinates according to the file, or None.
     """
 
     drafts: Sequence[Draft]
@@ -62,7 +62,7 @@ class Parsed:
 
 @frozen
 class Notes:
-    """Collects what happened to which region, and says it in one sentence per kind."""
+    """Collects what was done to each region, and reports it in one sentence per kind."""
 
     _found: dict[str, list[str]] = field(init=False, default=Factory(dict))
 
@@ -80,7 +80,7 @@ class Notes:
 
 
 def points_of(values: ArrayLike, *, place: str) -> NDArray[np.float64]:
-    """(N, 2) points out of a list of lists; more than two numbers per point are cut.
+    """(N, 2) points from a list of lists; numbers after the first two of a point are ignored.
 
     Raises:
         Mistake: they are not numbers, not finite, or too large.
@@ -103,11 +103,11 @@ def check_range(points: NDArray[np.float64], *, place: str) -> None:
     if not np.isfinite(points).all():
         raise Mistake(f"{place}: a coordinate is missing or infinite")
     if np.abs(points).max() > MAX_COORDINATE:
-        raise Mistake(f"{place}: {np.abs(points).max():g} is no position on a slide")
+        raise Mistake(f"{place}: {np.abs(points).max():g} is not a position on a slide")
 
 
 def polygon_of(rings: Sequence[NDArray[np.float64]]) -> Any | None:
-    """A polygon with holes of (N, 2) rings, the first of them outside; None if that has too few points.
+    """A polygon with holes from (N, 2) rings, of which the first is the outline; None if that has too few points.
 
     Holes with too few points are left out. The result need not be valid.
     """

@@ -1,4 +1,4 @@
-"""Which file in a folder is a slide's, and which only looks as if it were meant to be."""
+"""Finds the file of a slide in a folder, and files that only look as if they were meant for it."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from unicodedata import normalize
 from slideloom import RoiError, SlideInfo, slide_name
 
 PACKED = ".gz"
-# What files of regions end in, whether or not they are read here.
+# Suffixes of region files, whether or not they are read here.
 _ENDINGS = (
     ".csv", ".tsv", ".txt", ".geojson", ".json", ".ndpa", ".xml", ".annotations", ".zip", ".kml", ".qpdata",
 )  # fmt: skip
-_LEAST_LETTERS = 3  # a shorter name begins too many others
+_LEAST_LETTERS = 3  # a shorter name is a prefix of too many others
 _NAMED_AT_MOST = 3
 
 
 def files_of(paths: Sequence[Path], info: SlideInfo, suffixes: Sequence[str]) -> list[Path]:
-    """The slide's files among `paths`: `<slide><suffix>`, or `<file name of the slide><suffix>` as QuPath has it.
+    """The slide's files among `paths`: `<slide><suffix>`, or `<file name of the slide><suffix>` as in QuPath.
 
-    Suffixes are found in capital letters too, and with `.gz` behind them.
+    Suffixes may be in capital letters, and may be followed by `.gz`.
 
     Raises:
-        RoiError: the slide's name is no file name.
+        RoiError: the slide's name is not a file name.
     """
     stems = [_normal(stem) for stem in dict.fromkeys((info.name, info.path.name))]
     if any(Path(stem).name != stem for stem in stems):
-        raise RoiError(f"{info.name!r} is no file name; rename the slide")
+        raise RoiError(f"{info.name!r} is not a file name; rename the slide")
     found = []
     for path in paths:
         for number, suffix in enumerate(suffixes):
@@ -42,7 +42,7 @@ def files_of(paths: Sequence[Path], info: SlideInfo, suffixes: Sequence[str]) ->
 
 
 def near_misses(paths: Sequence[Path], info: SlideInfo, suffixes: Sequence[str]) -> list[str]:
-    """A sentence for each file that looks meant for a slide, where `files_of` finds none."""
+    """A sentence for each file that looks as if it were meant for a slide for which `files_of` finds none."""
     names = [_normal(name) for name in (info.name, info.path.name)]
     found = []
     for path in paths:
@@ -69,7 +69,7 @@ def _told(path: Path, stem: str, wrong: str, info: SlideInfo, suffixes: Sequence
 
 
 def listed(folder: Path) -> list[Path]:
-    """What is in a folder, but hidden files: macOS leaves a `._a.csv` beside each `a.csv` that it copies.
+    """The files in a folder, except hidden ones: macOS leaves a `._a.csv` beside each `a.csv` that it copies.
 
     Raises:
         RoiError: it cannot be read.
@@ -81,12 +81,12 @@ def listed(folder: Path) -> list[Path]:
 
 
 def _normal(name: str) -> str:
-    """The name with letters and their accents as one, as not every file system has them."""
+    """The name with composed accents, because some file systems decompose them."""
     return normalize("NFC", name)
 
 
 def _before(name: str, suffix: str) -> str | None:
-    """What a file name has before a suffix, in any case and perhaps packed; None if it has another one."""
+    """The file name without a suffix, in any case and with or without `.gz`; None if it has another suffix."""
     if name[-len(PACKED) :].lower() == PACKED:
         name = name[: -len(PACKED)]
     if not suffix:
@@ -103,7 +103,7 @@ def _is_same_file(path: Path, stem: str, own: str) -> bool:
 
 
 def _almost(stem: str, names: Sequence[str]) -> str | None:
-    """What is wrong with a name, "" if nothing is, None if it is another one altogether."""
+    """What is wrong with a name; "" if nothing is, None if it is unrelated."""
     if stem in names:
         return ""
     if stem.casefold() in [name.casefold() for name in names]:
@@ -117,12 +117,12 @@ def _almost(stem: str, names: Sequence[str]) -> str | None:
 
 
 def _begins(longer: str, shorter: str) -> bool:
-    """True if a name begins with another, and not within a word: "slide-1" does not begin "slide-10"."""
+    """True if a name starts with another that ends at a word boundary: "slide-1" is not a prefix of "slide-10"."""
     return len(longer) > len(shorter) and longer.startswith(shorter) and not longer[len(shorter)].isalnum()
 
 
 def _slides_beside(info: SlideInfo) -> set[str]:
-    """Names of the other slides, as far as they are in one folder: a file named so is theirs."""
+    """Names of the other slides in the same folder: a file with such a name is theirs."""
     try:
         paths = [path for path in info.path.parent.iterdir() if not path.name.lower().endswith((*_ENDINGS, PACKED))]
     except OSError:

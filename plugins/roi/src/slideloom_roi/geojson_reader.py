@@ -10,7 +10,7 @@ import shapely
 
 from slideloom_roi.drafts import Draft, Mistake, Notes, Parsed, points_of, polygon_of
 
-# Objects of QuPath that are no regions, and the ids that 0.2 gave in place of `objectType`.
+# QuPath objects that are not regions, and the ids that 0.2 wrote instead of `objectType`.
 _NO_REGIONS = {"detection", "cell", "tile", "tmacore", "root"}
 _OLD_IDS = {
     "PathAnnotationObject": "annotation",
@@ -29,15 +29,15 @@ _MAX_DEPTH = 50
 def parse_geojson(text: str, *, label_property: str = "classification") -> Parsed:
     """The regions in the text of a JSON file.
 
-    Taken are a FeatureCollection, a list of features, one feature, a bare geometry, and LabelMe's `{"shapes": ...}`.
-    Of QuPath's objects annotations are regions; detections, cells, tiles and cores are not.
+    Accepts a FeatureCollection, a list of features, one feature, a bare geometry, and LabelMe's `{"shapes": ...}`. Of
+    QuPath's objects, annotations are regions; detections, cells, tiles and cores are not.
 
     Args:
         text: the whole file.
         label_property: the property that holds labels.
 
     Raises:
-        Mistake: it cannot be understood.
+        Mistake: it cannot be parsed.
     """
     try:
         content = json.loads(text)
@@ -50,7 +50,7 @@ def parse_geojson(text: str, *, label_property: str = "classification") -> Parse
     notes = Notes()
     drafts: list[Draft] = []
     is_from_qupath = False
-    # Taken from the end, so that children follow their parent and the order is that of the file.
+    # Popped from the end, so that children follow their parent and the order is that of the file.
     waiting = list(reversed(_features(content)))
     while waiting:
         place, feature = waiting.pop()
@@ -80,7 +80,7 @@ def parse_geojson(text: str, *, label_property: str = "classification") -> Parse
 
 
 def _origin(about: object) -> tuple[float, float] | None:
-    """What `write_geojson` noted in the file, if it did."""
+    """What `write_geojson` noted in the file, if anything."""
     if not isinstance(about, dict) or "origin" not in about:
         return None
     points = points_of([about["origin"]], place="slideloom.origin")
@@ -153,7 +153,7 @@ def _joined(polygons: Sequence[Any]) -> Any | None:
 
 
 def _polygons(geometry: Mapping[str, Any], place: str, depth: int) -> tuple[list[Any], list[str]]:
-    """The polygons of a geometry (None for one with too few points), and the types of what is no polygon."""
+    """The polygons of a geometry (None for one with too few points), and the types of its other parts."""
     kind = geometry.get("type")
     if kind == "GeometryCollection":
         members = geometry.get("geometries")
@@ -174,7 +174,7 @@ def _polygons(geometry: Mapping[str, Any], place: str, depth: int) -> tuple[list
         return [_polygon(part, place) for part in coordinates], []
     if isinstance(kind, str) and kind in _GEOMETRIES:
         return [], [kind]
-    raise Mistake(f"{place}: {str(kind)[:40]!r} is no type of geometry")
+    raise Mistake(f"{place}: {str(kind)[:40]!r} is not a type of geometry")
 
 
 def _polygon(rings: object, place: str) -> Any | None:
@@ -202,7 +202,7 @@ def _label(properties: Mapping[str, Any], label_property: str) -> str | None:
 
 
 def _is_deep(parent: Mapping[str, Any]) -> bool:
-    """True where classes are derived from each other further than anybody does."""
+    """True if classes are derived from each other more deeply than is plausible."""
     depth, above = 0, parent.get("parentClass")
     while isinstance(above, dict) and depth <= _MAX_DEPTH:
         depth, above = depth + 1, above.get("parentClass")

@@ -20,7 +20,7 @@ def parse_ndpa(text: str, info: SlideInfo) -> Parsed:
     A position is x_px = (x_nm - XOffsetFromSlideCentre) / (1000 * mpp_x) + width / 2, and y likewise.
 
     Raises:
-        Mistake: it cannot be understood, or the slide does not record its place on the glass.
+        Mistake: it cannot be parsed, or the slide does not record its position on the glass.
     """
     root = root_of(text)
     views = list(root.iter("ndpviewstate"))

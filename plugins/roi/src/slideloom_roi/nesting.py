@@ -1,4 +1,4 @@
-"""Which rings are holes of which."""
+"""Determines which rings are holes of which others."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from slideloom_roi.drafts import Shapes
 
-# Containers asked at once; bounds the number of pairs held where many rings are within many.
+# Containers queried at once; bounds the number of pairs in memory if many rings are within many others.
 _ASKED = 256
 
 
@@ -32,11 +32,11 @@ class Nested:
 
 
 def nest_rings(rings: Sequence[Any], labels: Sequence[str | None]) -> list[Nested]:
-    """The rings with those within them cut out as holes, in the order given.
+    """The outer rings, in the order given, with the rings within them cut out as holes.
 
-    Only rings of one label cut each other. The container of a ring is the smallest ring that contains it. A ring
-    without one is an outer ring; within an outer ring it is a hole; within a hole it is an outer ring again. So where
-    rings do not cross, depths alternate. Of rings that are the same, the first counts and the others are left out.
+    Only rings of the same label cut each other. The container of a ring is the smallest ring that contains it. A ring
+    without a container is an outer ring, a ring within an outer ring is a hole, and a ring within a hole is an outer
+    ring again. So if rings do not cross, depths alternate. Of identical rings, only the first is used.
 
     Args:
         rings: N valid polygons (or multipolygons), not empty.
@@ -93,7 +93,7 @@ def _containers(shapes: Shapes, labels: Sequence[str | None]) -> tuple[NDArray[n
         outer, inner = outer[fits], inner[fits]
         is_same = shapely.equals(shapes[outer], shapes[inner])
         is_double[inner[is_same]] = True
-        # Containers come from large to small, and the last one assigned stays. A repeated shape contains nothing.
+        # Containers are ordered from large to small, and the last assignment wins. A repeated shape contains nothing.
         lasting = ~is_same & ~is_double[outer]
         rows = np.flatnonzero(lasting)[np.argsort(rank[outer[lasting]], kind="stable")]
         parent[inner[rows]] = outer[rows]
@@ -103,7 +103,7 @@ def _containers(shapes: Shapes, labels: Sequence[str | None]) -> tuple[NDArray[n
 def _cut_out(outer: Any, holes: Shapes) -> Any:
     are_rings = shapely.get_type_id(outer) == 3 and (shapely.get_type_id(holes) == 3).all()
     if are_rings and not shapely.get_num_interior_rings(np.append(holes, outer)).any():
-        # Keeps every vertex where it was, which a difference need not.
+        # Unlike a difference, this keeps every vertex where it was.
         shape = shapely.polygons(shapely.get_exterior_ring(outer), shapely.get_exterior_ring(holes))
         if shapely.is_valid(shape):
             return shape

@@ -11,5 +11,5 @@ from slideloom_roi.settings import GeoJson, Ndpa, QuPathCsv, RoiFolder, Xml
 
 @hookimpl
 def slideloom_roi_sources() -> Sequence[type[Settings[RoiSource]]]:
-    """The file formats, and a folder of any of them."""
+    """A source for each file format, and one for a folder with any of them."""
     return [QuPathCsv, GeoJson, Ndpa, Xml, RoiFolder]

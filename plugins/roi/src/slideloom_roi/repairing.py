@@ -1,4 +1,4 @@
-"""Outlines that cross themselves and holes that leave theirs, made valid: shells are united, then holes cut."""
+"""Repairs outlines that cross themselves and holes that leave theirs: shells are united, then holes are cut."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import shapely
 from slideloom_roi.drafts import Mistake
 from slideloom_roi.nesting import polygons_only
 
-# Repair takes time by the number of crossings, some 50 microseconds each, and an outline of n sides can have n^2 / 2.
+# Repair takes about 50 microseconds per crossing, and an outline with n sides can have n^2 / 2 crossings.
 MAX_CROSSINGS = 250_000
 _PAIRS_AT_ONCE = 5_000_000
 
 
 def repaired(shape: Any) -> Any:
-    """The area of a polygon or multipolygon that need not be valid, as a valid one, which may be empty.
+    """A valid polygon or multipolygon, possibly empty, with the area of one that may be invalid.
 
-    A point is inside a ring if the ring goes around it, once or several times. A polygon is what is inside its
-    outline and in none of its holes, a multipolygon what is in any of its parts.
+    A point is inside a ring if the ring goes around it, once or several times. It is in a polygon if it is inside the
+    outline and in none of the holes, and in a multipolygon if it is in any of the parts.
 
     Raises:
         Mistake: an outline crosses itself more than `MAX_CROSSINGS` times, or GEOS gives up.
@@ -27,7 +27,7 @@ def repaired(shape: Any) -> Any:
     try:
         return polygons_only(shapely.union_all([_polygon(part) for part in shapely.get_parts(shape)]))
     except shapely.errors.GEOSException as error:
-        raise Mistake(f"the outline cannot be repaired ({error}); draw it anew") from error
+        raise Mistake(f"the outline cannot be repaired ({error}); draw it again") from error
 
 
 def _polygon(polygon: Any) -> Any:
@@ -42,12 +42,12 @@ def _inside(ring: Any) -> Any:
     if shapely.is_valid(polygon):
         return polygon
     if _crossings(ring) > MAX_CROSSINGS:
-        raise Mistake(f"the outline crosses itself more than {MAX_CROSSINGS} times; draw it anew")
+        raise Mistake(f"the outline crosses itself more than {MAX_CROSSINGS} times; draw it again")
     return polygons_only(shapely.make_valid(polygon, method="structure", keep_collapsed=False))
 
 
 def _crossings(ring: Any) -> int:
-    """How many pairs of sides meet, neighbours aside; counted until there are too many."""
+    """How many pairs of non-adjacent sides meet; counting stops when there are too many."""
     points = shapely.get_coordinates(ring)
     if len(points) ** 2 / 2 < MAX_CROSSINGS:
         return 0

@@ -14,16 +14,16 @@ NestedRule = Literal["auto", "holes", "keep"]
 
 @frozen
 class RegionFiles(Settings[RoiSource]):
-    """Options that all files of regions share."""
+    """Options that all region files share."""
 
-    folder: Path = option(help="folder with one file per slide, named as the slide")
+    folder: Path = option(help="folder with one file per slide, with the slide's name")
     nested: NestedRule = option(
         "auto",
-        help="a region within one of the same label is its hole (holes), a region of its own (keep), or a hole only in "
-        "formats that cannot say so themselves (auto)",
+        help="a region within another of the same label is its hole (holes), a separate region (keep), or a hole "
+        "only in formats that cannot store holes (auto)",
     )
     simplify_px: float = option(
-        0.0, help="drop vertices that move the outline less than this; 0 is off", unit="px", validator=at_least(0)
+        0.0, help="drop vertices that change the outline by less than this; 0 is off", unit="px", validator=at_least(0)
     )
     min_area_px: float = option(
         0.0, help="leave out regions smaller than this, in level-0 pixels", unit="px^2", validator=at_least(0)
@@ -32,13 +32,13 @@ class RegionFiles(Settings[RoiSource]):
 
 @frozen
 class QuPathCsv(RegionFiles):
-    """Regions from CSV files with the columns ROI_Name, X_base, Y_base and perhaps label."""
+    """Regions from CSV files with the columns ROI_Name, X_base, Y_base and, optionally, label."""
 
     name: ClassVar[str] = "qupath-csv"
     step: ClassVar[str] = "slideloom_roi.sources:qupath_csv"
 
-    suffix: str = option(".csv", help="what follows the slide's name in the file name")
-    label: str = option("label", help="column that holds the label")
+    suffix: str = option(".csv", help="ending that follows the slide's name in the file name")
+    label: str = option("label", help="column with the label")
     bounds: BoundsRule = option(
         "auto", help="coordinates count from the scanned area (add) or the whole slide (none; so does auto)"
     )
@@ -51,7 +51,7 @@ class GeoJson(RegionFiles):
     name: ClassVar[str] = "geojson"
     step: ClassVar[str] = "slideloom_roi.sources:geojson"
 
-    label: str = option("classification", help="property that holds the label")
+    label: str = option("classification", help="property with the label")
     bounds: BoundsRule = option(
         "auto", help="coordinates count from the scanned area (add), the whole slide (none), or as QuPath does (auto)"
     )
@@ -79,7 +79,7 @@ class Xml(RegionFiles):
 
 @frozen
 class RoiFolder(RegionFiles):
-    """Regions from a folder that holds files of any of these formats, one per slide."""
+    """Regions from a folder with files in any of these formats, one per slide."""
 
     name: ClassVar[str] = "roi-folder"
     step: ClassVar[str] = "slideloom_roi.sources:any_format"

@@ -1,4 +1,4 @@
-"""Finds the file of a slide in a folder, reads it, and says in which file and where a mistake is."""
+"""Finds the file of a slide in a folder, reads it, and adds file and position to errors."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ Parser = Callable[[Path, bytes, SlideInfo], Parsed]
 
 @frozen
 class Format:
-    """One form of files.
+    """A file format.
 
     Attributes:
-        suffixes: what follows the slide's name in a file's name.
-        parse: what a file holds, from its path, its content and the slide.
-        bounds: what coordinates count from.
-        is_own: True for content of this form; asked where other programs use the suffix too.
+        suffixes: endings that follow the slide's name in a file name.
+        parse: parses a file, from its path, its content and the slide.
+        bounds: the origin of coordinates.
+        is_own: True for content in this format; checked if other programs use the suffix too.
     """
 
     suffixes: tuple[str, ...]
@@ -105,10 +105,10 @@ class FolderOfRegions(RoiSource):
         self._formats = formats
 
     def regions(self, info: SlideInfo) -> Regions | None:
-        """The regions in the slide's file, or None if there is no file, nor one that looks meant to be it.
+        """The regions in the slide's file, or None if there is no file, and none that looks as if it were meant.
 
         Raises:
-            RoiError: there are several files for the slide, or its file cannot be understood.
+            RoiError: there are several files for the slide, or its file cannot be parsed.
         """
         folder = self._settings.folder
         found: list[tuple[Format, Path, bytes | None]] = []
@@ -120,7 +120,7 @@ class FolderOfRegions(RoiSource):
                 if raw is None or form.is_own is None or form.is_own(raw):
                     found.append((form, path, raw))
                 else:
-                    notes.append(f"{path} was left alone: it is the XML of another program")
+                    notes.append(f"{path} was ignored: it is the XML of another program")
         if len(found) > 1:
             names = ", ".join(path.name for _, path, _ in found)
             raise RoiError(

@@ -1,4 +1,4 @@
-"""From what a file says to regions that can be relied on: repaired, placed on the slide, nested, named."""
+"""Turns the content of a file into valid regions: repaired, placed on the slide, nested and named."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Rules:
 
 
 def tidy(parsed: Parsed, info: SlideInfo, rules: Rules, *, source: str) -> Regions:
-    """The regions of a slide, each valid and on the slide at least in part.
+    """The regions of a slide, each valid and at least partly on the slide.
 
     Raises:
         Mistake: the file has regions, but none of them can be used.
@@ -58,7 +58,7 @@ def _validity(drafts: Sequence[Draft]) -> list[tuple[Draft, bool]]:
 
 
 def _repaired(judged: tuple[Draft, bool], notes: Notes) -> Draft:
-    """The draft with a valid shape that has an area, or None for its shape."""
+    """The draft with a valid shape that has an area, or with None as its shape."""
     draft, is_valid = judged
     if draft.shape is None:
         notes.add("left out, fewer than 3 points", _called(draft))
@@ -151,7 +151,7 @@ def _nested(drafts: Sequence[Draft], notes: Notes) -> list[Draft]:
 
 
 def _named(drafts: Sequence[Draft], notes: Notes) -> tuple[Region, ...]:
-    """Regions with names that are there once: a second "a" becomes "a (2)", one without a name "ROI_<number>"."""
+    """Regions with unique names: a second "a" becomes "a (2)", one without a name "ROI_<number>"."""
     drafts = [evolve(draft, name=_storable(draft.name), label=_storable(draft.label)) for draft in drafts]
     taken = {draft.name for draft in drafts}
     seen: set[str] = set()
@@ -169,7 +169,7 @@ def _named(drafts: Sequence[Draft], notes: Notes) -> tuple[Region, ...]:
 
 
 def _storable(text: str | None) -> str | None:
-    """The text without halves of surrogate pairs, which JSON can hold and files cannot."""
+    """The text without lone surrogates, which JSON can contain but files cannot."""
     return None if text is None else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 

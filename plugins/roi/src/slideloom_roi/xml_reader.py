@@ -17,13 +17,13 @@ _POLYGONS = ("", "0", "polygon", "freehand")
 _RECTANGLES = ("1", "rectangle")
 _ELLIPSES = ("2", "ellipse")
 _ASAP_OUTLINES = ("polygon", "spline", "rectangle")
-_ARC_PX = 0.25  # how far the sides of a polygon may lie within its ellipse
+_ARC_PX = 0.25  # how far the sides of a polygon may be inside its ellipse
 _HEAD = 4096
 _ROOT = re.compile(rb"<\s*(ASAP_Annotations|Annotations)\b")
 
 
 def is_annotation_file(head: bytes) -> bool:
-    """True if a file that begins so is one of these, not the XML of a scanner or of another program."""
+    """True if a file that starts like this is in one of these formats, not the XML of a scanner or another program."""
     return _ROOT.search(head[:_HEAD].replace(b"\0", b"")) is not None
 
 
@@ -31,12 +31,12 @@ def root_of(text: str) -> ET.Element:
     """The outermost element.
 
     Raises:
-        Mistake: it is no XML, or declares a document type: entities are not expanded.
+        Mistake: it is not XML, or declares a document type: entities are not expanded.
     """
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise Mistake("an annotation file has no document type; export it again")
     try:
-        # Without the declaration, whose encoding no longer holds: the text is decoded.
+        # Without the declaration, whose encoding no longer applies: the text is already decoded.
         return ET.fromstring(text.partition("?>")[2] if text.lstrip().startswith("<?xml") else text)  # noqa: S314
     except (ET.ParseError, ValueError) as error:  # ValueError: halves of surrogate pairs
         raise Mistake(f"not valid XML ({error}); export the annotations again") from error
@@ -45,18 +45,18 @@ def root_of(text: str) -> ET.Element:
 def parse_xml(text: str) -> Parsed:
     """The regions in the text of an annotation file.
 
-    In ASAP's files the label is the group. In those of ImageScope and HALO it is the layer's name, or the region's
-    text where the layer has no name; negative regions are holes of the others in their layer.
+    In ASAP files, the label is the group. In ImageScope and HALO files, it is the layer's name, or the region's text if
+    the layer has no name; negative regions are holes in the other regions of their layer.
 
     Raises:
-        Mistake: it cannot be understood.
+        Mistake: it cannot be parsed.
     """
     root = root_of(text)
     if root.tag == "ASAP_Annotations":
         return _asap(root)
     if root.tag == "Annotations":
         return _layers(root)
-    raise Mistake(f"is no annotation file of ASAP, ImageScope or HALO: its outermost element is {root.tag[:40]!r}")
+    raise Mistake(f"is not an annotation file of ASAP, ImageScope or HALO: its outermost element is {root.tag[:40]!r}")
 
 
 def _asap(root: ET.Element) -> Parsed:
@@ -97,18 +97,18 @@ def _layers(root: ET.Element) -> Parsed:
             drafts.append(Draft(None, place, polygon_of([ring, *own]), name or text, text if name else None))
         for place, hole in holes:
             if not any(_meet(ring, hole) for *_, ring in outlines):
-                notes.add("left out, a negative region that lies in no other of its layer", place)
+                notes.add("left out, a negative region that is in no other region of its layer", place)
     return Parsed(drafts, notes.sentences(), has_holes=True)
 
 
 def _described(layer: ET.Element) -> str:
-    """What ImageScope's users write in place of a layer's name."""
+    """The attribute that ImageScope users fill in instead of a layer's name."""
     found = (a.get("Value") or "" for a in layer.findall("Attributes/Attribute") if a.get("Name") == "Description")
     return next((text.strip() for text in found if text.strip()), "")
 
 
 def _outline(region: ET.Element, place: str, notes: Notes) -> NDArray[np.float64] | None:
-    """(N, 2) points of a region; None for one without area, which is noted."""
+    """(N, 2) points of a region; None, with a note, if it has no area."""
     kind = region.get("Type", "").strip().lower()
     points = _positions([point for point in region.iter() if point.tag in ("Vertex", "V")], place)
     if kind in _POLYGONS or (kind in _RECTANGLES and len(points) != 2):
@@ -144,7 +144,7 @@ def _positions(points: Sequence[ET.Element], place: str) -> NDArray[np.float64]:
 
 
 def _meet(one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
-    """True if the boxes around two outlines share a point; what lies beside a region cuts nothing out of it."""
+    """True if the bounding boxes of two outlines share a point; otherwise one cannot cut the other."""
     if not len(one) or not len(other):
         return False
     return bool((one.min(axis=0) <= other.max(axis=0)).all() and (one.max(axis=0) >= other.min(axis=0)).all())

@@ -1,6 +1,6 @@
 """Tissue segmentation: train on slides with labelled regions, then use the model as slide QC or as an ROI source.
 
-Names are imported when they are first used; only training and prediction need PyTorch.
+Names are imported at first use; only training and prediction need PyTorch.
 """
 
 from __future__ import annotations

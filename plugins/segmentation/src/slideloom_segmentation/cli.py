@@ -29,15 +29,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the sub-commands and their options."""
     actions = parser.add_subparsers(dest="action", required=True)
     train = actions.add_parser("train", help="train a model on slides with labelled regions")
-    train.add_argument("slides", nargs="+", type=Path, help="slides to learn from")
+    train.add_argument("slides", nargs="+", type=Path, help="slides to train on")
     train.add_argument(
         "--regions", type=Path, required=True, help="folder of GeoJSON or CSV files named like the slides"
     )
     train.add_argument("--out", type=Path, required=True, help="folder for the model")
-    train.add_argument("--resume", action="store_true", help="go on with an interrupted training")
+    train.add_argument("--resume", action="store_true", help="resume an interrupted training")
     _add_slide_mpp(train)
     _add_options(train, SegmentConfig)
-    predict = actions.add_parser("predict", help="write the regions a model finds as GeoJSON")
+    predict = actions.add_parser("predict", help="write the regions that a model finds as GeoJSON")
     predict.add_argument("slides", nargs="+", type=Path, help="slides to segment")
     predict.add_argument("--out", type=Path, required=True, help="folder for one GeoJSON file per slide")
     _add_slide_mpp(predict)
@@ -45,10 +45,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do what was asked; progress goes to standard error.
+    """Run the sub-command; progress goes to standard error.
 
     Raises:
-        SlideloomError: it cannot be done; the message says why.
+        SlideloomError: it failed; the message says why.
     """
     _need_torch()
     return _train(args) if args.action == "train" else _predict(args)
@@ -98,7 +98,7 @@ def _predict(args: argparse.Namespace) -> int:
 
 
 def _need_torch() -> None:
-    """Say what to install; a step's settings do that for the step, and a command must do it for itself."""
+    """Say what to install; settings do that for a step, but a command must do it itself."""
     try:
         import safetensors  # noqa: F401 - only asks whether it is there
         import torch  # noqa: F401 - the same
@@ -125,7 +125,7 @@ def _tell(report: EpochReport) -> None:
 
 
 def _add_slide_mpp(parser: argparse.ArgumentParser) -> None:
-    text = "microns per pixel of the slides' level 0, instead of what they record"
+    text = "microns per pixel of the slides' level 0, instead of the recorded value"
     parser.add_argument("--slide-mpp", type=_positive, help=text)
 
 

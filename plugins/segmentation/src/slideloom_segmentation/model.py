@@ -1,4 +1,4 @@
-"""A trained model in its folder, and the whole slide through it in bands."""
+"""A trained model in its folder, and its predictions for a whole slide in bands."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from slideloom_segmentation.raster import Grid
 from slideloom_segmentation.settings import Arch
 
 PARAMS = "params.json"
-_KEY = "slideloom_segmentation"  # of the facts in the weights file's own metadata
+_KEY = "slideloom_segmentation"  # version of the facts in the metadata of the weights file
 _VERSION = 1
 
 
 @frozen
 class Facts:
-    """What must be known to use a network: stored with its weights.
+    """What must be known to use a network; stored with its weights.
 
     Attributes:
         arch, width: see `SegmentConfig`.
         classes: names; 0 is the background. A binary model has two and one output.
-        is_binary: one output by sigmoid instead of one per class by softmax.
+        is_binary: one output with sigmoid, instead of one per class with softmax.
         mpp: microns per pixel of its input.
         patch_px: side of the patches it was trained on.
     """
@@ -53,7 +53,7 @@ class Facts:
 
 
 class SegmentModel:
-    """A network with its facts, on a device. May be called from several threads, which take turns."""
+    """A network with its facts, on a device. Several threads may call it; they take turns."""
 
     def __init__(self, facts: Facts, network: nn.Module, device: torch.device) -> None:
         self.facts = facts
@@ -63,10 +63,10 @@ class SegmentModel:
 
     @classmethod
     def load(cls, path: Path, *, device: str = "auto") -> SegmentModel:
-        """The model of a folder or of a .safetensors file that `train` wrote.
+        """The model in a folder or .safetensors file that `train` wrote.
 
         Raises:
-            ConfigError: there is none, it is damaged, or the device is not there.
+            ConfigError: there is none, it is damaged, or the device does not exist.
         """
         file = path / "model.safetensors" if path.is_dir() else path
         if not file.is_file():
@@ -86,11 +86,11 @@ class SegmentModel:
     ) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """The probabilities of the whole slide, from top to bottom, in bands of the slide's width.
 
-        Patches overlap, and each counts less towards its edge. Memory holds one band, `patch_px` high.
+        Patches overlap, with weights that fall towards their edges. One band, `patch_px` high, is kept in memory.
 
         Args:
             slide: with known mpp.
-            overlap: share of a patch that neighbours have in common.
+            overlap: share of a patch that it has in common with its neighbour.
             batch: patches per forward pass.
 
         Yields:
@@ -123,8 +123,9 @@ class SegmentModel:
 
         Args:
             slide: with known mpp.
-            threshold: probability from which a binary model means foreground; the likeliest class otherwise.
-            overlap: share of a patch that neighbours have in common.
+            threshold: probability from which a pixel is foreground, for a binary model; else the most likely class
+                wins.
+            overlap: share of a patch that it has in common with its neighbour.
             batch: patches per forward pass.
         """
         size = Grid.of(slide.info, self.facts.mpp).size
@@ -136,7 +137,7 @@ class SegmentModel:
 
 
 def as_input(rgb: Tensor) -> Tensor:
-    """(B, H, W, 3) uint8 as the networks want it: (B, 3, H, W) float32, -1 to 1."""
+    """(B, H, W, 3) uint8 in the form that the networks expect: (B, 3, H, W) float32, -1 to 1."""
     # PyTorch 2.13 on CPU crashes in the backward pass of narrow convolutions over a permuted (channels last) input.
     return rgb.permute(0, 3, 1, 2).contiguous().float() / 127.5 - 1
 
@@ -145,8 +146,8 @@ def save_model(folder: Path, *, facts: Facts, state: Mapping[str, Tensor], train
     """Write weights with their facts, and `params.json` beside them, which also says how they were trained.
 
     Args:
-        folder: exists.
-        facts: go into both files; those in the weights file count.
+        folder: an existing folder.
+        facts: stored in both files; those in the weights file are used.
         state: of the network.
         training: plain values.
     """
@@ -200,7 +201,7 @@ def _loaded(weights: FileState, device: str) -> SegmentModel:
 
 
 def _starts(length: int, side: int, step: int) -> list[int]:
-    """Where patches begin along an axis, the last one reaching its end."""
+    """Start positions of patches along an axis; the last one reaches its end."""
     return list(range(0, max(1, length - (side - step)), step))
 
 

@@ -54,7 +54,7 @@ class Residual(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Features at a full, half, quarter, eighth and sixteenth of the image's size; `channels` of each."""
+    """Features at full, half, quarter, eighth and sixteenth of the image's size, with `channels` each."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class Encoder(nn.Module):
 
 
 class UNet(nn.Module):
-    """Features are enlarged step by step, each time joined with the encoder's of that size."""
+    """Enlarges features step by step, each time joined with the encoder's features of that size."""
 
     def __init__(self, *, width: int, outputs: int) -> None:
         super().__init__()
@@ -97,7 +97,7 @@ class UNet(nn.Module):
 
 
 class Fpn(nn.Module):
-    """A pyramid of equally wide features from coarse to fine, each brought to half the image's size and added."""
+    """Adds features of equal width from all scales, each enlarged to half the image's size."""
 
     def __init__(self, *, width: int, outputs: int) -> None:
         super().__init__()
@@ -121,7 +121,7 @@ class Fpn(nn.Module):
 class DeepLabV3Plus(nn.Module):
     """Convolutions of several dilations at a sixteenth, joined with features at a quarter of the image's size."""
 
-    # The paper's 6, 12, 18 are for images of 513 px; these reach as far into a patch of half that size.
+    # The paper's 6, 12, 18 are for images of 513 px; these have the same relative reach in a patch of half that size.
     DILATIONS: Sequence[int] = (3, 6, 9)
 
     def __init__(self, *, width: int, outputs: int) -> None:
@@ -131,7 +131,7 @@ class DeepLabV3Plus(nn.Module):
         self.branches = nn.ModuleList(
             [_conv(deep, wide, kernel=1), *(_conv(deep, wide, dilation=dilation) for dilation in self.DILATIONS)]
         )
-        # No normalization here: one value per image has no spread to normalize.
+        # No normalization here, because a single value per image has no spread.
         self.pooled = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(deep, wide, 1), nn.ReLU())
         self.project = _conv(wide * (len(self.branches) + 1), wide, kernel=1)
         self.low = _conv(self.encoder.channels[2], width, kernel=1)

@@ -1,4 +1,4 @@
-"""Polygons with holes out of a mask, along the edges of its pixels."""
+"""Polygons with holes from a mask, along the edges of its pixels."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from shapely.geometry.base import BaseGeometry
 from slideloom import Mask
 
 _TOP, _RIGHT, _BOTTOM, _LEFT = range(4)
-# Per side of a pixel, walking with the pixel on the right hand: where the walk starts as (dx, dy); the neighbour
-# ahead and the one ahead to the left as (dx, dy).
+# For each side of a pixel, walking with the pixel on the right: the start of the walk, the neighbour ahead, and the one
+# ahead to the left, each as (dx, dy).
 _START = np.array([(0, 0), (1, 0), (1, 1), (0, 1)])
 _AHEAD = np.array([(1, 0), (0, 1), (-1, 0), (0, -1)])
 _AHEAD_LEFT = np.array([(1, -1), (1, 1), (-1, 1), (-1, -1)])
@@ -48,17 +48,17 @@ def polygons_of(mask: Mask, *, min_px: float) -> list[Polygon]:
 
 
 def trace(mask: Mask) -> tuple[list[NDArray[np.int64]], list[tuple[int, int]]]:
-    """The closed outlines of a mask, and for each a pixel (row, column) that it belongs to.
+    """The closed outlines of a mask, and for each a pixel (row, column) to which it belongs.
 
     Returns:
-        Corners (N, 2) of every outline as x, y; clockwise on the screen around an area, the other way around a hole.
+        Corners (N, 2) of every outline as x, y; clockwise on screen around an area, counter-clockwise around a hole.
     """
     padded = np.pad(mask, 1)
     blank_beside = np.stack(
         [~padded[:-2, 1:-1], ~padded[1:-1, 2:], ~padded[2:, 1:-1], ~padded[1:-1, :-2]]
     )  # above, right, below, left
     side, row, column = np.nonzero(blank_beside & mask)
-    keys = (side * mask.shape[0] + row) * mask.shape[1] + column  # ascending, as nonzero goes
+    keys = (side * mask.shape[0] + row) * mask.shape[1] + column  # ascending, as returned by nonzero
     following = np.searchsorted(keys, _next_keys(padded, side, row, column)).tolist()
     start = np.stack([column, row], axis=1) + _START[side]
     sides = side.tolist()
@@ -74,7 +74,7 @@ def trace(mask: Mask) -> tuple[list[NDArray[np.int64]], list[tuple[int, int]]]:
                 corners.append(at)
             before, at = sides[at], following[at]
         if before == sides[first]:
-            corners.pop(0)  # the walk began in the middle of a straight line
+            corners.pop(0)  # the walk started in the middle of a straight line
         rings.append(start[corners].astype(np.int64))
         owners.append((int(row[first]), int(column[first])))
     return rings, owners
@@ -85,7 +85,7 @@ def _next_keys(
 ) -> NDArray[np.int64]:
     """The key of the edge after each edge: around the same pixel's corner, straight on, or around the next corner.
 
-    Staying with the same pixel first is what keeps areas apart that touch at a corner only.
+    Trying the same pixel first keeps areas apart that touch only at a corner.
     """
     ahead, left = _AHEAD[side], _AHEAD_LEFT[side]
     has_ahead = padded[row + 1 + ahead[:, 1], column + 1 + ahead[:, 0]]

@@ -1,4 +1,4 @@
-"""A trained model as slide QC, as ROI source, and writing GeoJSON."""
+"""A trained model as slide QC and as ROI source, and writing its regions as GeoJSON."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class ModelQc(SlideQc):
         self._discard = numbers_of(settings.discard, self._model, option="discard")
 
     def assess(self, slide: Slide, scene: Scene) -> QcResult:
-        """True where the model sees a class to discard, at the model's resolution."""
+        """True where the model predicts a class to discard, at the model's resolution."""
         settings = self._settings
         classes = self._model.class_map(
             slide, threshold=settings.threshold, overlap=settings.overlap, batch=settings.batch
@@ -61,7 +61,7 @@ class ModelRois(RoiSource):
             raise ConfigError(f"segment: labels: '{BACKGROUND}' makes no region; name the classes wanted")
 
     def regions(self, info: SlideInfo) -> Regions | None:
-        """The model's regions; None if the slide's file is not there. Opens the slide itself."""
+        """The model's regions; None if the slide's file does not exist. Opens the slide itself."""
         if not info.path.exists():
             return None
         with open_slide(info.path, mpp=None if info.mpp is None else info.mpp.mean) as slide:
@@ -82,7 +82,7 @@ class ModelRois(RoiSource):
         for number in self._labels:
             for polygon in polygons_of(classes == number, min_px=min_um2 / grid.um2):
                 stretched = _stretched(polygon, grid)
-                # Simplifying may cut a corner off an area that was just large enough: it stays.
+                # Simplifying may make an area smaller that was just large enough; it is kept.
                 for part in valid_parts(stretched.simplify(tolerance), min_area=0.5 * min_um2 / um2_per_px):
                     label = model.facts.classes[number]
                     found.append(Region(name=f"{label}_{len(found)}", shape=part, label=label))
@@ -104,8 +104,8 @@ def predict(
     Args:
         settings: of the model and its regions.
         slides: paths, or open slides with known mpp (which stay open).
-        out: folder; made if missing.
-        progress: called after each slide with the file and what is in it.
+        out: folder; created if missing.
+        progress: called after each slide with the file and its regions.
 
     Returns:
         The files, in the order of the slides.

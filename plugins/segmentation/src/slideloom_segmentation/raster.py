@@ -10,11 +10,11 @@ from slideloom import Box, MissingResolution, Size, SlideInfo
 
 @frozen
 class Grid:
-    """The whole slide in a whole number of model pixels.
+    """The grid of a whole number of model pixels over a slide.
 
     Attributes:
         size: in model pixels.
-        scale_x, scale_y: level-0 pixels per model pixel: the wanted ones, but for half a model pixel per slide side.
+        scale_x, scale_y: level-0 pixels per model pixel; along a side of the slide, at most half a model pixel off.
         um2: area of a model pixel in square microns.
     """
 

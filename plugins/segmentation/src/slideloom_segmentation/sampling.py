@@ -1,4 +1,4 @@
-"""Patches with their labels out of slides with regions: random ones to train on, fixed ones to validate with."""
+"""Patches with labels from slides with regions: random ones for training, fixed ones for validation."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from slideloom_segmentation.raster import Grid
 from slideloom_segmentation.settings import SegmentConfig
 
 LabelMap = NDArray[np.uint8]  # (H, W), class numbers
-_CELL = 8  # side of the coarse cells in which classes are looked up, in model pixels
+_CELL = 8  # side of the coarse cells used to look up classes, in model pixels
 
 
 @frozen
 class Window:
-    """Model pixels from x0, y0 up to but without x1, y1."""
+    """Model pixels from x0, y0 up to, but not including, x1, y1."""
 
     x0: int
     y0: int
@@ -29,7 +29,7 @@ class Window:
 
 @frozen(eq=False)
 class Plot:
-    """One slide, or one part of it, as a source of patches.
+    """A slide, or a part of it, as a source of patches.
 
     Attributes:
         slide: open.
@@ -52,7 +52,7 @@ class Plot:
         """All of a slide; it is read patch by patch.
 
         Raises:
-            ConfigError: no region of the slide is of use.
+            ConfigError: the slide has no usable region.
         """
         grid = Grid.of(slide.info, config.mpp)
         outlines = []
@@ -97,7 +97,7 @@ class Plot:
         return self.picture[y : y + side, x : x + side], labels
 
     def random_place(self, side: int, random: np.random.Generator) -> tuple[int, int]:
-        """Top left of a patch that holds a class chosen with equal chances; within the window if it fits."""
+        """Top left of a patch that contains a class, each with equal probability; within the window if it fits."""
         places = self.cells[int(random.choice(sorted(self.cells)))]
         x, y = places[random.integers(len(places))] * _CELL + _CELL // 2 - random.integers(0, side, 2)
         window = self.window
@@ -107,7 +107,7 @@ class Plot:
         )
 
     def fixed_places(self, side: int) -> list[tuple[int, int]]:
-        """Patches side by side over the window, those with a cell near the regions."""
+        """Adjacent patches over the window that have a cell near the regions."""
         window = self.window
         near = np.concatenate(list(self.cells.values())) * _CELL
         taken = {(int(x - window.x0) // side, int(y - window.y0) // side) for x, y in near}
@@ -140,7 +140,7 @@ def _cells(outlines: Sequence[tuple[int, Outlines]], grid: Grid, *, margin: int)
 
 @frozen
 class Split:
-    """What to train on and what to validate with; `text` says how they were told apart."""
+    """What to train on and what to validate on; `text` says how they were split."""
 
     train: tuple[Plot, ...]
     validation: tuple[Plot, ...]
@@ -148,10 +148,10 @@ class Split:
 
 
 def split(plots: Sequence[Plot], config: SegmentConfig) -> Split:
-    """Plots for training and validation: by slide, or of a single slide its two halves.
+    """Plots for training and validation: split by slide, or a single slide into two halves.
 
     Raises:
-        ConfigError: there is nothing to train on, or a label is nowhere in the training part.
+        ConfigError: there is nothing to train on, or a label is missing from the training part.
     """
     if not plots:
         raise ConfigError("segment: no slide to train on")
@@ -187,12 +187,12 @@ def _halves(plot: Plot) -> Split:
     if not validation.cells:
         raise ConfigError(f"{plot.slide.info.path.name}: too small to be split for validation; add a second slide")
     return Split(
-        (train,), (validation,), f"the other half of the only slide ({text}), so it says little of other slides"
+        (train,), (validation,), f"the other half of the only slide ({text}), so it says little about other slides"
     )
 
 
 def augmented(rgb: Rgb, labels: LabelMap, random: np.random.Generator) -> tuple[Rgb, LabelMap]:
-    """The patch turned and mirrored at random, with its colours and brightness changed by up to a tenth or two."""
+    """The patch rotated and flipped at random, with colours and brightness changed by up to 10% or 20%."""
     turns = int(random.integers(4))
     rgb, labels = np.rot90(rgb, turns), np.rot90(labels, turns)
     if random.random() < 0.5:

@@ -1,4 +1,4 @@
-"""Options: of training, and of a trained model as slide QC or ROI source."""
+"""Options of training, and of a trained model as slide QC or ROI source."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _tuple(value: Any) -> tuple[Any, ...]:  # Any: of names, or of names and num
 
 
 def _weights_file(value: str | Path) -> Path:
-    """The weights in a model folder. A file, not the folder, so that its content counts for the digest."""
+    """The weights in a model folder: a file, so that its content is part of the digest."""
     path = Path(value)
     return path if path.suffix == ".safetensors" else path / WEIGHTS
 
@@ -49,7 +49,7 @@ class SegmentConfig:
     """How to train a segmentation model."""
 
     mode: Literal["binary", "multiclass"] = option(
-        "binary", help="one foreground against the rest, or one class per label (0 is the background)"
+        "binary", help="one foreground class against the rest, or one class per label (0 is the background)"
     )
     labels: tuple[str, ...] = option(
         (),
@@ -59,25 +59,27 @@ class SegmentConfig:
     )
     arch: Arch = option("unet", help="network")
     width: int = option(
-        16, help="channels of the first layer; the widest has eight times as many", validator=at_least(2)
+        16, help="channels of the first layer; the widest layer has eight times as many", validator=at_least(2)
     )
     mpp: float = option(20.0, help="resolution to segment at", unit="um/px", validator=positive)
     patch_px: int = option(256, help="side of a patch, a multiple of 16", unit="px", validator=_patch_px)
-    epochs: int = option(20, help="passes of `patches` patches", validator=at_least(1))
+    epochs: int = option(20, help="number of passes, each over `patches` patches", validator=at_least(1))
     patches: int = option(256, help="random patches per epoch", validator=at_least(1))
     batch: int = option(8, help="patches per step", validator=at_least(1))
-    learning_rate: float = option(3e-3, help="of Adam at the start; it falls to 0 along a cosine", validator=positive)
-    dice_weight: float = option(1.0, help="weight of the dice loss beside the cross-entropy", validator=at_least(0))
-    augment: bool = option(True, help="flips, quarter turns and colour jitter")
+    learning_rate: float = option(
+        3e-3, help="initial learning rate of Adam; decays to 0 along a cosine", validator=positive
+    )
+    dice_weight: float = option(
+        1.0, help="weight of the dice loss relative to the cross-entropy", validator=at_least(0)
+    )
+    augment: bool = option(True, help="augment with flips, quarter turns and colour jitter")
     val_fraction: float = option(
         0.2, help="share of slides to validate on, at least one", validator=in_range(0.01, 0.9)
     )
     seed: int = option(
-        0, help="of the split, the start weights, the patches and the augmentation", validator=at_least(0)
+        0, help="seed of the split, the initial weights, the patches and the augmentation", validator=at_least(0)
     )
-    cache_mb: int = option(
-        1024, help="slides are kept in memory at `mpp` up to this size", unit="MB", affects_output=False
-    )
+    cache_mb: int = option(1024, help="most memory for slides kept at `mpp`", unit="MB", affects_output=False)
     device: str = option("auto", help='"auto" (CUDA, then MPS, then CPU) or a PyTorch device', affects_output=False)
 
     def __attrs_post_init__(self) -> None:
@@ -94,7 +96,7 @@ class SegmentConfig:
 
 @frozen
 class SegmentQc(Settings[SlideQc]):
-    """Discard the classes of a trained segmentation model, by default everything it takes for background."""
+    """Discard classes found by a trained segmentation model, by default the background."""
 
     name: ClassVar[str] = "segment"
     step: ClassVar[str] = "slideloom_segmentation.predicting:ModelQc"
@@ -104,7 +106,9 @@ class SegmentQc(Settings[SlideQc]):
     discard: tuple[str | int, ...] = option(
         (BACKGROUND,), help="classes to discard, by name or number (0 is the background)", converter=_tuple
     )
-    kind: Literal["background", "blur", "artifact"] = option("background", help="what the report calls the discarded")
+    kind: Literal["background", "blur", "artifact"] = option(
+        "background", help="name of the discarded areas in the report"
+    )
     threshold: float = option(
         0.5, help="probability from which a binary model means foreground", validator=in_range(0, 1)
     )
@@ -115,17 +119,19 @@ class SegmentQc(Settings[SlideQc]):
 
 @frozen
 class SegmentRoi(Settings[RoiSource]):
-    """Regions of interest as a trained segmentation model sees them."""
+    """Regions of interest found by a trained segmentation model."""
 
     name: ClassVar[str] = "segment"
     step: ClassVar[str] = "slideloom_segmentation.predicting:ModelRois"
     install: ClassVar[str] = "slideloom-segmentation[torch]"
 
     model: Path = option(help="folder of a trained model, or its .safetensors file", converter=_weights_file)
-    labels: tuple[str, ...] = option((), help="classes to make regions of; empty: all but background", converter=_tuple)
+    labels: tuple[str, ...] = option(
+        (), help="classes that become regions; empty: all but background", converter=_tuple
+    )
     min_area_mm2: float = option(0.01, help="smaller regions and holes are left out", unit="mm2", validator=at_least(0))
     simplify_um: float | None = option(
-        None, help="how far an outline may move when it is simplified; by default one pixel of the model", unit="um",
+        None, help="how far simplification may move an outline; by default one pixel of the model", unit="um",
         validator=at_least(0),
     )  # fmt: skip
     threshold: float = option(

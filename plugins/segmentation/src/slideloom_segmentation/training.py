@@ -25,16 +25,16 @@ from slideloom_segmentation.sampling import LabelMap, Plot, Split, augmented, sp
 from slideloom_segmentation.settings import SegmentConfig
 
 CHECKPOINT = "checkpoint.pt"
-_VALIDATION_PATCHES = 256  # at most; more would tell the same, slower
+_VALIDATION_PATCHES = 256  # at most; more would be slower without telling more
 
 
 @frozen
 class EpochReport:
-    """One epoch.
+    """The results of one epoch.
 
     Attributes:
-        epoch: from 1.
-        epochs: of the whole training.
+        epoch: its number, from 1.
+        epochs: number of epochs in the whole training.
         train_loss: mean over the epoch's steps.
         val_loss: mean over the validation patches.
         val_iou: intersection over union on the validation patches, mean over the classes except background.
@@ -60,14 +60,14 @@ def train(
 ) -> Path:
     """Train a model and write it to `out`: weights of the best epoch, params.json, and the checkpoint.
 
-    On a CPU with the same number of threads the same seed gives the same weights.
+    On a CPU with the same number of threads, the same seed gives the same weights.
 
     Args:
-        config: how.
+        config: how to train.
         slides: paths, or open slides with known mpp (which stay open).
-        regions: of each slide, with labels if the config names some.
-        out: a new or empty folder, or with `resume` that of an interrupted training.
-        resume: go on after the last finished epoch, as if never interrupted.
+        regions: of each slide, with labels if the config names any.
+        out: a new or empty folder or, with `resume`, the folder of an interrupted training.
+        resume: continue after the last finished epoch, as if never interrupted.
         progress: called after every epoch, when its checkpoint is on disk.
 
     Returns:
@@ -75,7 +75,7 @@ def train(
 
     Raises:
         ConfigError: slides, regions and config do not fit together.
-        OutputError: `out` holds another model or training.
+        OutputError: `out` has another model or training.
         SlideError: a slide cannot be read.
     """
     if len(slides) != len(regions):
@@ -107,7 +107,7 @@ def loss_of(logits: Tensor, labels: Tensor, *, dice_weight: float) -> Tensor:
         labels: (B, H, W) int64.
         dice_weight: at least 0.
 
-    Source: Milletari et al., V-Net, 3DV 2016, for dice; here over the batch, without squares.
+    Source: Milletari et al., V-Net, 3DV 2016, for dice; here summed over the batch, without squares.
     """
     if logits.shape[1] == 1:
         truth = labels[:, None].clamp(max=1).float()
@@ -119,12 +119,12 @@ def loss_of(logits: Tensor, labels: Tensor, *, dice_weight: float) -> Tensor:
         chances = torch.softmax(logits, dim=1)
     common = (chances * truth).sum(dim=(0, 2, 3))
     total = (chances + truth).sum(dim=(0, 2, 3))
-    dice = 1 - (2 * common + 1) / (total + 1)  # the 1 keeps a class that is not in the batch from deciding
+    dice = 1 - (2 * common + 1) / (total + 1)  # adding 1 keeps a class that is not in the batch from dominating
     return entropy + dice_weight * dice.mean()
 
 
 def iou_of(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Intersection over union per class from counts (truth, found); nan for a class that is nowhere."""
+    """Intersection over union per class from counts (truth, found); nan for a class that does not occur."""
     both = np.diag(confusion)
     either = confusion.sum(axis=0) + confusion.sum(axis=1) - both
     with np.errstate(invalid="ignore"):
@@ -133,7 +133,7 @@ def iou_of(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 class _Trainer:
-    """The state of a training, which a checkpoint holds all of."""
+    """The complete state of a training, as stored in a checkpoint."""
 
     def __init__(self, config: SegmentConfig, parts: Split, device: torch.device) -> None:
         self._config = config
@@ -147,7 +147,7 @@ class _Trainer:
             mpp=config.mpp,
             patch_px=config.patch_px,
         )
-        with torch.random.fork_rng(devices=[]):  # the caller's random state stays as it is
+        with torch.random.fork_rng(devices=[]):  # the caller's random state is not changed
             torch.manual_seed(config.seed)
             network = build_network(config.arch, width=config.width, outputs=self._facts.outputs)
         self._network = network.to(device)
@@ -156,12 +156,12 @@ class _Trainer:
         self._reports: list[EpochReport] = []
 
     def epochs(self) -> Iterator[EpochReport]:
-        """Runs the epochs that are left."""
+        """Runs the remaining epochs."""
         for epoch in range(len(self._reports), self._config.epochs):
             started = time.perf_counter()
             train_loss = self._train(epoch)
             val_loss, val_iou = self._validate()
-            # The later of two equally good ones has the smaller learning rate behind it.
+            # Of two equally good epochs, the later one was trained with a smaller learning rate.
             if val_iou >= max((report.val_iou for report in self._reports), default=0.0):
                 self._best = self._state()
             seconds = time.perf_counter() - started
@@ -182,7 +182,7 @@ class _Trainer:
         unfinished.replace(out / CHECKPOINT)
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take up a checkpoint's state. Random numbers depend on seed and epoch only, so none are stored."""
+        """Restore a checkpoint's state. Random numbers depend only on seed and epoch, so none are stored."""
         self._network.load_state_dict(state["network"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._best = state["best"]
@@ -239,7 +239,7 @@ class _Trainer:
             pairs = (labels * count + found).flatten().cpu().numpy()
             confusion += np.bincount(pairs, minlength=count * count).reshape(count, count)
         shares = iou_of(confusion)[1:]
-        # Without any foreground, to find none is perfect.
+        # If there is no foreground, finding none is perfect.
         return total / len(places), float(np.nanmean(shares)) if not np.isnan(shares).all() else 1.0
 
     def _random_patch(self, random: np.random.Generator) -> tuple[Rgb, LabelMap]:
@@ -258,7 +258,7 @@ class _Trainer:
 
 
 def _cached(plots: Sequence[Plot], budget: float) -> list[Plot]:
-    """The plots, as many of them in memory as fit into `budget` bytes, in order."""
+    """The plots in order, as many of them in memory as fit into `budget` bytes."""
     result = []
     for plot in plots:
         needed = 3 * plot.grid.size.area
@@ -269,7 +269,7 @@ def _cached(plots: Sequence[Plot], budget: float) -> list[Plot]:
 
 
 def _text(config: SegmentConfig) -> str:
-    """The config without what changes no weights."""
+    """The config without options that do not affect the weights."""
     table = {
         attribute.name: getattr(config, attribute.name)
         for attribute in attrs.fields(SegmentConfig)
@@ -289,7 +289,7 @@ def _checkpoint(config: SegmentConfig, out: Path, *, resume: bool) -> dict[str, 
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         stored = json.loads(state["config"])
-    except Exception as error:  # whatever unpickling a damaged file raises
+    except Exception as error:  # unpickling a damaged file may raise anything
         raise ConfigError(f"{path}: cannot be read as a checkpoint ({error}); train anew in another folder") from error
     wanted = json.loads(_text(config))
     if stored != wanted:

@@ -1,1 +1,1 @@
-"""What slideloom's PyTorch plugins share. `slideloom.torch_device` is the way to it."""
+"""Code shared by slideloom's PyTorch plugins. Use it through `slideloom.torch_device`."""

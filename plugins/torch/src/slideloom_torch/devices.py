@@ -1,4 +1,4 @@
-"""Where PyTorch computes."""
+"""Chooses the device for PyTorch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def torch_device(name: str) -> torch.device:
-    """The PyTorch device of this name, seen to hold a tensor; "auto" is CUDA, else MPS, else the CPU.
+    """The PyTorch device with this name, tested with a tensor; "auto" is CUDA, else MPS, else the CPU.
 
     Raises:
         ConfigError: PyTorch does not know it, it is not on this machine, or PyTorch is not installed.
@@ -20,7 +20,7 @@ def torch_device(name: str) -> torch.device:
         import torch
     except ModuleNotFoundError as error:
         if error.name != "torch":
-            raise  # it is there, but something it needs is not
+            raise  # it is installed, but something it needs is not
         raise ConfigError(f"device {name!r} needs PyTorch: pip install slideloom[torch]") from error
     if name == "auto":
         if torch.cuda.is_available():
@@ -31,7 +31,7 @@ def torch_device(name: str) -> torch.device:
     except RuntimeError as error:
         raise ConfigError(f'device {name!r} is unknown; use "auto", "cpu", "mps" or "cuda:0"') from error
     try:
-        # Only this tells that "cuda:7" is missing where there are four; "meta" holds no values at all.
+        # Only this detects that "cuda:7" is missing if there are four, and that "meta" cannot hold values.
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError, ImportError) as error:
         reason = str(error).splitlines()[0]

@@ -1,4 +1,4 @@
-"""slideloom reader for tiled TIFF, BigTIFF, OME-TIFF, JPEG and PNG, by libvips."""
+"""slideloom reader for tiled TIFF, BigTIFF, OME-TIFF, JPEG and PNG, using libvips."""
 
 from slideloom_vips.settings import VipsReader
 

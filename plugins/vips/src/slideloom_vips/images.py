@@ -1,4 +1,4 @@
-"""libvips images: opening, conversion to RGB, and reads from several threads that survive damaged places."""
+"""libvips images: opening, conversion to RGB, and multi-threaded reads that survive damaged areas."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from slideloom import Rgb, SlideError
 from slideloom_vips.decoding import Undecodable, one_line, reads
 from slideloom_vips.levels import Stored
 
-# Files are read for their own sake here, never twice in the same way: libvips' cache of operations would only hold
-# files open, and hand out pixels of a file that has been replaced or of a tile that could not be decoded.
+# No operation is repeated here: libvips' operation cache would only keep files open, and return pixels of a file that
+# has been replaced or of a tile that could not be decoded.
 pyvips.cache_set_max(0)
 pyvips.concurrency_set(1)  # the core runs the threads
 
-# An image that is not tiled is decoded whole, above 100 MB into a temporary file; more than this is refused.
+# An image that is not tiled is decoded whole, into a temporary file above 100 MB; larger images than this are refused.
 MAX_WHOLE_BYTES = 4 << 30
 MAX_TILE_BYTES = 256 << 20
 
@@ -61,10 +61,10 @@ def has(image: Any, field: str) -> bool:
 
 
 def as_rgb(image: Any, path: Path) -> Any:
-    """The image with three 8-bit sRGB channels: 16 bits cut to the upper 8, transparency over white.
+    """The image with three 8-bit sRGB channels: the upper 8 of 16 bits, and transparency over white.
 
     Raises:
-        SlideError: it holds something else than a picture, such as floating-point numbers or many channels.
+        SlideError: it is not a colour image, but has floating-point numbers or many channels, for example.
     """
     if image.format not in _BYTES_PER_CHANNEL:
         raise SlideError(
@@ -96,7 +96,7 @@ def check_cost(image: Any, path: Path) -> None:
     """Refuse an image whose decoding would need absurd memory.
 
     Raises:
-        SlideError: it does; the text names the remedy.
+        SlideError: it does; the message names the remedy.
     """
     per_pixel = image.bands * _BYTES_PER_CHANNEL.get(image.format, 8)
     if has(image, "tile-width"):
@@ -120,8 +120,8 @@ class Level:
 
     Args:
         path: of the file.
-        stored: which image of it.
-        reads_at_once: images at most; each holds 1.5 rows of decoded tiles.
+        stored: which image of the file.
+        reads_at_once: most images; each keeps 1.5 rows of decoded tiles.
     """
 
     def __init__(self, path: Path, stored: Stored, *, reads_at_once: int) -> None:
@@ -133,7 +133,7 @@ class Level:
         self._whole: Any = None  # an image, or the error that decoding it met
 
     def read(self, *, x: int, y: int, width: int, height: int) -> Rgb:
-        """(height, width, 3) uint8, read-only, of a place that lies wholly on the level.
+        """(height, width, 3) uint8, read-only, of an area that is entirely on the level.
 
         Raises:
             SlideError: it cannot be decoded.
@@ -167,7 +167,7 @@ class Level:
             ) from error
 
     def close(self) -> None:
-        """Let go of the images; reads that still run keep theirs."""
+        """Release the images; running reads keep theirs."""
         with self._lock:
             self._free.clear()
             self._whole = None

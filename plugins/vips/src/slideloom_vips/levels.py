@@ -1,4 +1,4 @@
-"""Which images of a file are the levels of one slide."""
+"""Determines which images of a file are levels of the slide."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Stored:
     """One image of a file.
 
     Attributes:
-        options: for libvips, what selects it: nothing, `page` or `subifd`.
+        options: how libvips selects it: nothing, `page` or `subifd`.
         size: in pixels.
         bands: channels.
         format: libvips band format, such as "uchar".
@@ -28,12 +28,14 @@ class Stored:
 
 
 def levels_among(images: Sequence[Stored]) -> list[Stored]:
-    """The largest image and those that are it made smaller, from large to small.
+    """The largest image and its reduced versions, from large to small.
 
-    A level has the channels, the storage and the proportions of the largest. So Aperio's thumbnail, stored in strips
-    beside tiled levels, is none, and neither are label and macro.
+    A level has the channels, the storage and the proportions of the largest image. So Aperio's thumbnail, stored in
+    strips beside tiled levels, is not a level, and neither are label and macro.
     """
-    base = max(images, key=lambda image: image.size.area)  # the first of equals: planes of a stack share one size
+    base = max(
+        images, key=lambda image: image.size.area
+    )  # the first of equals, because planes of a stack have one size
     found = [base]
     for image in sorted(images, key=lambda image: -image.size.area):
         alike = (image.bands, image.format, image.is_tiled) == (base.bands, base.format, base.is_tiled)

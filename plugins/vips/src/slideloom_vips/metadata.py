@@ -1,4 +1,4 @@
-"""What the headers of TIFF files say, as checked values."""
+"""Checked values from the headers of TIFF files."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _MICRONS = {
 
 @frozen
 class Described:
-    """What an image description tells.
+    """The information in an image description.
 
     Attributes:
         vendor: "aperio", "ome" or "".
         mpp: microns per pixel, or None.
         objective_power: such as 20.0, or None.
-        planes: number of single-channel images that belong together; above 1 the image is not RGB.
+        planes: number of single-channel images that belong together; above 1, the image is not RGB.
     """
 
     vendor: str = ""
@@ -33,7 +33,7 @@ class Described:
 
 
 def described(text: str, *, size: Size) -> Described:
-    """What the description of an image of this size tells; nothing if it is of no known kind."""
+    """The information in the description of an image of this size; empty if its kind is unknown."""
     if text.startswith("Aperio"):
         return _aperio(text)
     if "<OME" in text[:2000]:
@@ -50,8 +50,8 @@ def _aperio(text: str) -> Described:
 
 
 def _ome(text: str, size: Size) -> Described:
-    """The <Pixels> whose size is that of the image: an OME file may describe label and macro as well."""
-    if "<!DOCTYPE" in text or "<!ENTITY" in text:  # never part of OME-XML, and a way to make a parser explode
+    """The <Pixels> with the size of the image: an OME file may also describe label and macro."""
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:  # never part of OME-XML, and a way to exhaust a parser's memory
         return Described(vendor="ome")
     try:
         root = ElementTree.fromstring(text.strip().encode())  # noqa: S314 - without entities, see above

@@ -17,7 +17,7 @@ def slideloom_readers() -> Sequence[type[Settings[Reader]]]:
 
 @hookimpl
 def slideloom_libraries() -> Sequence[Library]:
-    """What this package stands on."""
+    """The libraries that this package depends on."""
     return [
         Library("pyvips", "slideloom-vips", "TIFF, JPEG and PNG", reported=("pyvips",)),
         Library(

@@ -10,7 +10,7 @@ from slideloom import Reader, Settings, in_range, option
 
 @frozen
 class VipsReader(Settings[Reader]):
-    """Tiled TIFF, BigTIFF and OME-TIFF with or without a pyramid, JPEG and PNG, by libvips."""
+    """Tiled TIFF, BigTIFF and OME-TIFF with or without a pyramid, JPEG and PNG, read with libvips."""
 
     name: ClassVar[str] = "vips"
     step: ClassVar[str] = "slideloom_vips.slide:VipsFiles"

@@ -1,4 +1,4 @@
-"""Slides read by libvips."""
+"""Slides read with libvips."""
 
 from __future__ import annotations
 
@@ -108,12 +108,12 @@ def _written_tiles(path: Path, stored: Stored) -> list[Point]:
 
 
 class VipsSlide(Slide):
-    """One image file, open, with its pyramid if it has one."""
+    """An open image file, with its pyramid if it has one."""
 
     def __init__(self, path: Path, *, reads_at_once: int) -> None:
         if not path.is_file():
             raise SlideError(f"{path}: no such file; check the path")
-        fault = tiff_fault(path)  # libvips would show the levels before it, as if there were no others
+        fault = tiff_fault(path)  # libvips would list the levels before the damage, as if there were no others
         if fault is not None:
             raise SlideError(f"{path.name}: {fault}; the file is damaged or cut short: copy it again from its source")
         first = opened(path)
@@ -169,16 +169,16 @@ class VipsSlide(Slide):
         return _resample(rgb, box=box, size=size)
 
     def close(self) -> None:
-        """Release the file, as soon as reads that still run are done."""
+        """Release the file as soon as running reads are done."""
         levels, self._levels = self._levels, None
         for level in levels or ():
             level.close()
 
 
 def _images_in(path: Path, first: Any) -> list[Stored]:
-    """Every image of the file that may be a level: the pages, or the sub-images of the first as OME-TIFF has it."""
+    """Every image of the file that may be a level: the pages, or as in OME-TIFF the sub-images of the first."""
     found = [_stored(first, ())]
-    # libvips shows sub-images only to who asks for one by number, so pages and sub-images are listed apart.
+    # libvips gives access to sub-images only by number, so pages and sub-images are listed separately.
     pages = int(first.get("n-pages")) if has(first, "n-pages") else 1
     subs = int(first.get("n-subifds")) if has(first, "n-subifds") else 0
     options = [(("subifd", i),) for i in range(subs)] or [(("page", i),) for i in range(1, min(pages, _MAX_PAGES))]
@@ -201,7 +201,7 @@ def _stored(image: Any, options: tuple[tuple[str, int], ...]) -> Stored:
 
 
 def _tiff_resolution(image: Any) -> Resolution | None:
-    """By the TIFF resolution tags; libvips converts to pixels per millimetre, and names the unit if there is one."""
+    """From the TIFF resolution tags; libvips converts to pixels per millimetre, and names the unit if there is one."""
     if str(image.get("vips-loader")) != "tiffload" or not has(image, "resolution-unit"):
         return None
     if image.get("resolution-unit") not in ("cm", "in") or image.xres <= 0 or image.yres <= 0:

@@ -1,4 +1,4 @@
-"""WebDataset shards of tiles. `WebDataset` are the sink's settings."""
+"""WebDataset shards of tiles. `WebDataset` has the sink's settings."""
 
 from __future__ import annotations
 

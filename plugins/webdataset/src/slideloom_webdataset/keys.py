@@ -11,8 +11,9 @@ _MAX_BYTES = 60  # with coordinates and extension, a name must fit into the 100 
 def safe_name(slide: str) -> str:
     """The slide's name in letters, digits, `_` and `-`.
 
-    A name that has to be changed or cut gets `-` and 8 hexadecimal digits of its SHA-256 at the end, so that different
-    slides keep different names. Names beginning with `__` would be metadata to a reader and are changed as well.
+    A name that has to be changed or truncated gets `-` and 8 hexadecimal digits of its SHA-256 at the end, so that
+    different slides keep different names. Names that begin with `__` would be metadata to a reader, so they are changed
+    as well.
     """
     safe = re.sub(r"[^\w-]", "_", slide)
     if safe.startswith("__"):

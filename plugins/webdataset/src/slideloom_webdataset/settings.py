@@ -16,4 +16,4 @@ class WebDataset(ImageOptions):
     step: ClassVar[str] = "slideloom_webdataset.sink:WebDatasetSink"
     install: ClassVar[str] = "slideloom-webdataset"
     folder: str = option("webdataset", help="sub-folder of the output folder", validator=file_name)
-    shard_tiles: int = option(10_000, help="tiles per shard at most", validator=in_range(1, 10_000_000))
+    shard_tiles: int = option(10_000, help="most tiles per shard", validator=in_range(1, 10_000_000))

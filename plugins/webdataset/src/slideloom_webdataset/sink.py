@@ -37,7 +37,7 @@ Encoded = tuple[bytes, str | None]  # the image file, the region's label
 
 
 class WebDatasetSink(Sink):
-    """Encodes tiles and writes shards, each slide into its own."""
+    """Encodes tiles and writes them to shards, separate for each slide."""
 
     keeps_pixels = False
 
@@ -93,7 +93,7 @@ class ShardWriter(Writer):
                 place = {"loc_x": loc_x, "loc_y": loc_y, "grid_x": grid_x, "grid_y": grid_y}
                 about = {"slide": self._slide, **place, "mpp": self._mpp, "label": label}
                 key = f"{self._safe}_{loc_x}_{loc_y}"
-                if (loc_x, loc_y) in self._places:  # two cells of one place: both are tiles
+                if (loc_x, loc_y) in self._places:  # two cells at one position: both are tiles
                     key += f"_{number}"
                 self._places.add((loc_x, loc_y))
                 self._add(key, {self._settings.format: image, "json": json.dumps(about).encode()})
@@ -143,7 +143,7 @@ class ShardWriter(Writer):
     def commit(self) -> Sequence[Path]:
         """Give the shards their names.
 
-        Shards of an earlier run of this slide are removed, also where no tile was written.
+        Shards of an earlier run of this slide are removed, even if no tile was written.
         """
         try:
             with storing_in(self._home):
@@ -190,7 +190,7 @@ class ShardWriter(Writer):
 
     def abort(self) -> None:
         """Remove the unfinished shards."""
-        with suppress(OSError):  # what is closed here is thrown away, so a full disk is no matter
+        with suppress(OSError):  # the file is discarded, so a full disk does not matter here
             self._close()
         for shard in self._shards:
             shard.discard()
