@@ -28,6 +28,7 @@ _HOMES = {
     "mask_files": ("load_mask", "mask_from_npz", "save_mask"),
     "masks": ("blur_burden", "masked_share", "union_mask"),
     "mosaic": ("Mosaic",),
+    "opencv_threads": ("opencv_in_one_thread",),
     "opening": ("load_regions", "open_slide"),
     "params": ("Params", "load_params", "save_params"),
     "pictures": ("LEGEND", "stretched", "tint"),
@@ -105,6 +106,7 @@ if TYPE_CHECKING:
         union_mask as union_mask,
     )
     from slideloom.mosaic import Mosaic as Mosaic
+    from slideloom.opencv_threads import opencv_in_one_thread as opencv_in_one_thread
     from slideloom.opening import load_regions as load_regions, open_slide as open_slide
     from slideloom.params import Params as Params, load_params as load_params, save_params as save_params
     from slideloom.pictures import LEGEND as LEGEND, stretched as stretched, tint as tint

@@ -18,6 +18,7 @@ from slideloom.errors import OutputError, SlideloomError
 from slideloom.geometry import IntArray
 from slideloom.layout import OutputFolder, write_json
 from slideloom.mask_files import npz_bytes, save_mask
+from slideloom.opencv_threads import opencv_in_one_thread
 from slideloom.opening import blaming, open_slide
 from slideloom.pipeline import Pipeline
 from slideloom.planning import (
@@ -67,7 +68,8 @@ def process_slide(task: SlideTask) -> SlideReport:
     name = slide_name(task.path)
     blank = SlideReport(slide=name, path=str(task.path), status="failed", label=task.pipeline.tiles.label)
     try:
-        report = _process(task)
+        with opencv_in_one_thread():
+            report = _process(task)
     except SlideloomError as error:
         return _failed(task, attrs.evolve(blank, error=str(error)))
     except MemoryError:

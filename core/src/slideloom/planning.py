@@ -18,6 +18,7 @@ from slideloom.errors import PluginError
 from slideloom.geometry import Mask
 from slideloom.ledger import Ledger
 from slideloom.masks import blur_burden, masked_share, union_mask
+from slideloom.opencv_threads import opencv_in_one_thread
 from slideloom.opening import blaming
 from slideloom.pipeline import Pipeline, QcUse, RoiUse
 from slideloom.regions import Region, Regions
@@ -200,7 +201,7 @@ def assess_step(plan: SlidePlan, use: QcUse) -> QcResult:
     Raises:
         PluginError: it fails, or returns something else than its contract says.
     """
-    with blaming(use.step, "qc", plan.slide.info.name):
+    with blaming(use.step, "qc", plan.slide.info.name), opencv_in_one_thread():
         result = use.step.build().assess(plan.slide, plan.scene)
     check_qc_result(result, f"qc '{use.step.name}' broke its contract on slide {plan.slide.info.name}")
     return result  # type: ignore[no-any-return]  # checked above
