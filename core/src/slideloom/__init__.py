@@ -21,6 +21,7 @@ _HOMES = {
     ),
     "slideloom.base.files": ("FileState",),
     "slideloom.base.geometry": ("Box", "Mask", "Point", "Rgb", "RgbBatch", "Size"),
+    "slideloom.base.opencv_threads": ("opencv_in_one_thread",),
     "slideloom.base.scratch": ("Scratch",),
     "slideloom.base.storing": (
         "file_name", "make_room", "path_inside", "storing_in", "sync_path", "utf8", "write_whole",
@@ -123,6 +124,7 @@ if TYPE_CHECKING:
         RgbBatch as RgbBatch,
         Size as Size,
     )
+    from slideloom.base.opencv_threads import opencv_in_one_thread as opencv_in_one_thread
     from slideloom.base.scratch import Scratch as Scratch
     from slideloom.base.storing import (
         file_name as file_name,

@@ -11,6 +11,7 @@ import attrs
 from attrs import field, frozen
 
 from slideloom.base.errors import OutputError, SlideError, SlideloomError
+from slideloom.base.opencv_threads import opencv_in_one_thread
 from slideloom.base.storing import utf8, write_json
 from slideloom.extraction.account import slide_report, tile_table_csv, versions_of
 from slideloom.extraction.extract import Extraction
@@ -57,7 +58,8 @@ def process_slide(task: SlideTask) -> SlideReport:
     name = slide_name(task.path)
     blank = SlideReport(slide=name, path=str(task.path), status="failed", label=task.pipeline.tiles.label)
     try:
-        report = _process(task)
+        with opencv_in_one_thread():
+            report = _process(task)
     except SlideloomError as error:
         return _failed(task, blank, error)
     except MemoryError:

@@ -10,6 +10,7 @@ import numpy as np
 
 from slideloom.base.errors import PluginError
 from slideloom.base.geometry import Box, Mask
+from slideloom.base.opencv_threads import opencv_in_one_thread
 from slideloom.pipeline.pipeline import QcUse
 from slideloom.planning.ledger import numbered
 from slideloom.planning.masks import blur_burden, low_resolution, masked_share, union_mask
@@ -110,7 +111,7 @@ def assess_step(plan: SlidePlan, use: QcUse) -> QcResult:
     slide, info = plan.slide, plan.slide.info
     owner = registry().owner(type(use.step))
     broke = f"qc '{use.step.name}' of {owner.dist} {owner.version} broke its contract on slide {info.name}"
-    with blaming(use.step, "qc", info.name):
+    with blaming(use.step, "qc", info.name), opencv_in_one_thread():
         result = use.step.build().assess(slide, plan.scene)
     if slide.is_closed or slide.info is not info:
         raise PluginError(f"{broke}: it {'closed' if slide.is_closed else 'changed the facts of'} the slide")

@@ -21,6 +21,8 @@ from slideloom.extraction.finished import difference, interrupted
 from slideloom.extraction.output_folder import OutputFolder
 from slideloom.steps.reports import SlideReport
 
+from slideloom_cohort.stores import tile_stores
+
 
 @lru_cache(maxsize=20_000)
 def _report(state: FileState) -> SlideReport | SlideloomError | None:
@@ -100,8 +102,6 @@ def _problem_of_other(path: Path, wanted: int | None) -> str:
 
 @lru_cache(maxsize=20_000)
 def _count(state: FileState) -> int | str:
-    from slideloom_cohort.stored import tile_stores
-
     try:
         return len(tile_stores().open(state.path))
     except SlideloomError as error:

@@ -8,11 +8,9 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from slideloom import Rgb, RgbBatch, Scratch, TileBatch, TileFilter, Verdict, gray_counter
+from slideloom import Rgb, RgbBatch, Scratch, TileBatch, TileFilter, Verdict, gray_counter, opencv_in_one_thread
 
 from slideloom_filters.settings import Grayspace, Whitespace
-
-cv2.setNumThreads(1)  # tiles are what runs in parallel
 
 
 class _ShareFilter(TileFilter):
@@ -26,7 +24,8 @@ class _ShareFilter(TileFilter):
 
     def check(self, batch: TileBatch) -> Verdict:
         """See `TileFilter.check`."""
-        shares = self._shares(batch.rgb)
+        with opencv_in_one_thread():
+            shares = self._shares(batch.rgb)
         return Verdict(keep=shares <= self._fraction, score=shares.astype(np.float32))
 
     def _shares(self, batch: RgbBatch) -> NDArray[np.float64]:

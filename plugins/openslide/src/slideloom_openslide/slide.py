@@ -20,6 +20,7 @@ from slideloom import (
     SlideError,
     SlideInfo,
     levels_from_sizes,
+    opencv_in_one_thread,
     slide_name,
     tiff_fault,
 )
@@ -28,8 +29,6 @@ from slideloom_openslide import metadata
 from slideloom_openslide.interpolation import MARGIN_PX, NO_SHIFT, without_interpolation
 from slideloom_openslide.plain_tiff import check_plain_tiff, is_first_largest, levels_of, unusual_tiles
 from slideloom_openslide.settings import OpenSlideReader
-
-cv2.setNumThreads(1)  # the core runs one thread per row of tiles; OpenCV's own would only compete
 
 _resample = NativeResampler(cv2)
 
@@ -123,7 +122,8 @@ class OpenSlideSlide(Slide):
         right, bottom = min(stored.width, origin.x + size.width), min(stored.height, origin.y + size.height)
         if right <= left or bottom <= top:
             return self._blank(size)
-        rgb = self._on_level(Point(left, top), level, Size(right - left, bottom - top))
+        with opencv_in_one_thread():
+            rgb = self._on_level(Point(left, top), level, Size(right - left, bottom - top))
         if rgb.shape[:2] == (size.height, size.width):
             return rgb
         padded = self._blank(size)
@@ -133,7 +133,8 @@ class OpenSlideSlide(Slide):
 
     def resample(self, rgb: Rgb, *, box: Box, size: Size) -> Rgb:
         """See `Slide.resample`."""
-        return _resample(rgb, box=box, size=size)
+        with opencv_in_one_thread():
+            return _resample(rgb, box=box, size=size)
 
     def close(self) -> None:
         """Release the file as soon as running reads are done."""

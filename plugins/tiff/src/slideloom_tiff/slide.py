@@ -24,6 +24,7 @@ from slideloom import (
     TiffTag,
     check_orientation,
     levels_from_sizes,
+    opencv_in_one_thread,
     read_tiff_directories,
     slide_name,
 )
@@ -33,8 +34,6 @@ from slideloom_tiff.cache import TileCache
 from slideloom_tiff.jpegs import ByteRanges, JpegTiles
 from slideloom_tiff.levels import TAGS, TiledLevel, is_aperio, slide_levels, with_scaled
 from slideloom_tiff.settings import TiffReader
-
-cv2.setNumThreads(1)  # the core's threads work on tiles of their own; OpenCV's would only compete
 
 _resample = NativeResampler(cv2)
 
@@ -114,11 +113,13 @@ class TiffSlide(Slide):
 
     def resample(self, rgb: Rgb, *, box: Box, size: Size) -> Rgb:
         """See `Slide.resample`."""
-        return _resample(rgb, box=box, size=size)
+        with opencv_in_one_thread():
+            return _resample(rgb, box=box, size=size)
 
     def resample_into(self, source: Rgb | Mosaic, *, box: Box, out: Rgb) -> None:
         """See `Slide.resample_into`."""
-        _resample.into(source, box=box, out=out)
+        with opencv_in_one_thread():
+            _resample.into(source, box=box, out=out)
 
     def read(self, origin: Point, level: int, size: Size) -> Rgb:
         """See `Slide.read`."""

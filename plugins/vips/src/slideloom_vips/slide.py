@@ -21,6 +21,7 @@ from slideloom import (
     TiffTag,
     check_orientation,
     levels_from_sizes,
+    opencv_in_one_thread,
     read_tiff_directories,
     slide_name,
     tiff_fault,
@@ -30,8 +31,6 @@ from slideloom_vips.images import Level, as_rgb, check_cost, has, is_readable, o
 from slideloom_vips.levels import Stored, levels_among
 from slideloom_vips.metadata import described
 from slideloom_vips.settings import VipsReader
-
-cv2.setNumThreads(1)  # the core runs one thread per row of tiles; OpenCV's own would only compete
 
 _resample = NativeResampler(cv2)
 
@@ -166,7 +165,8 @@ class VipsSlide(Slide):
 
     def resample(self, rgb: Rgb, *, box: Box, size: Size) -> Rgb:
         """See `Slide.resample`."""
-        return _resample(rgb, box=box, size=size)
+        with opencv_in_one_thread():
+            return _resample(rgb, box=box, size=size)
 
     def close(self) -> None:
         """Release the file as soon as running reads are done."""
