@@ -21,7 +21,7 @@ MOST_GLASS = 0.12 * 255
 
 
 @frozen
-class Split:
+class OtsuSplit:
     """Otsu's threshold of a histogram and how good it is.
 
     Attributes:
@@ -36,7 +36,7 @@ class Split:
     separability: float
 
 
-def otsu(histogram: NDArray[np.int64]) -> Split:
+def otsu(histogram: NDArray[np.int64]) -> OtsuSplit:
     """The threshold that makes the variance between both classes largest; the lowest one, if several do.
 
     Args:
@@ -51,10 +51,10 @@ def otsu(histogram: NDArray[np.int64]) -> Split:
     between = np.divide((mean * below - moment) ** 2, inner, out=np.zeros_like(inner), where=inner > 1e-12)
     if variance == 0 or not between.max() > 0:
         only = int(np.flatnonzero(histogram)[0])
-        return Split(only, float(only), float("nan"), 0.0)
+        return OtsuSplit(only, float(only), float("nan"), 0.0)
     threshold = int(between.argmax())
     low, high = moment[threshold] / below[threshold], (mean - moment[threshold]) / (1 - below[threshold])
-    return Split(threshold, float(low), float(high), float(between[threshold] / variance))
+    return OtsuSplit(threshold, float(low), float(high), float(between[threshold] / variance))
 
 
 def saturation(rgb: Rgb, *, median_px: int = 7) -> NDArray[np.uint8]:

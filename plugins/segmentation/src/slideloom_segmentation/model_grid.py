@@ -9,7 +9,7 @@ from slideloom import Box, MissingResolution, Size, SlideInfo
 
 
 @frozen
-class Grid:
+class ModelGrid:
     """The whole slide in a whole number of model pixels.
 
     Attributes:
