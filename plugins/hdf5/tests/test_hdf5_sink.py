@@ -11,7 +11,7 @@ import pytest
 from slideloom import OutputError, Resolution, Size, SlideInfo, TileBatch, TileGeometry, levels_from_sizes
 from slideloom.steps.scene import Scene
 from slideloom_hdf5 import HDF5
-from slideloom_hdf5.layout import nominal_magnification
+from slideloom_hdf5.conventions import nominal_magnification
 from slideloom_testing import batch_of, info_of, scene_of, stained, tiles_of
 from slideloom_testing.contracts import SinkContract
 from slideloom_testing.disks import full_disk, left_by_a_dead_process

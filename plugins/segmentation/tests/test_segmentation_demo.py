@@ -17,8 +17,8 @@ from shapely.geometry import shape as from_geojson
 from slideloom import ConfigError, MissingResolution, Regions, Slide, write_regions_geojson
 from slideloom.settings.tables import from_table
 from slideloom_segmentation import SegmentModel, SegmentQc, SegmentRoi
+from slideloom_segmentation.model_grid import ModelGrid
 from slideloom_segmentation.plugin import slideloom_commands
-from slideloom_segmentation.raster import Grid
 
 HOW_TO = Path(__file__).parents[3] / "docs" / "how-to" / "segment-tissue.md"
 
@@ -27,7 +27,7 @@ def test_tissue_is_found_on_demo_slides_never_seen(demo, demo_model: Path, true_
     model = SegmentModel.load(demo_model, device="cpu")
     for seed in (11, 12):
         slide, regions = demo(seed)
-        grid = Grid.of(slide.info, model.facts.mpp)
+        grid = ModelGrid.of(slide.info, model.facts.mpp)
         tissue = true_mask(regions, grid.size, scale=grid.scale_x)
 
         found = model.class_map(slide) == 1

@@ -20,8 +20,8 @@ from slideloom import ConfigError, Region, Regions, Size
 from slideloom.settings.digest import digest_of
 from slideloom_segmentation import SegmentModel, SegmentQc, SegmentRoi, predict
 from slideloom_segmentation.model import Facts
+from slideloom_segmentation.model_grid import ModelGrid
 from slideloom_segmentation.predicting import ModelRois
-from slideloom_segmentation.raster import Grid
 from slideloom_testing import AnalyticSlide, PixelsSlide, scene_of
 from slideloom_testing.contracts import RoiSourceContract, SlideQcContract
 from torch import Tensor, nn
@@ -75,7 +75,7 @@ def test_the_qc_discards_glass_and_keeps_tissue(trained: Path, section, truth) -
 
     result = SegmentQc(model=trained, device="cpu").build().assess(slide, scene_of())
 
-    grid = Grid.of(slide.info, 16.0)
+    grid = ModelGrid.of(slide.info, 16.0)
     glass = truth(regions, grid.size, scale=grid.scale_x) == 0
     assert result.mask.shape == (200, 300)  # 800 x 1200 pixels of 4 um at 16 um
     assert (result.mask & glass).sum() / (result.mask | glass).sum() > 0.95

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 from slideloom import ConfigError, OutputError, Region, Regions
 from slideloom_segmentation import EpochReport, SegmentConfig, SegmentModel, train
-from slideloom_segmentation.raster import Grid
+from slideloom_segmentation.model_grid import ModelGrid
 from slideloom_testing.contracts.base import global_random_state_untouched
 
 SMALL = SegmentConfig(
@@ -25,7 +25,7 @@ def ious(model: SegmentModel, section, truth, seed: int) -> list[float]:
     """Intersection over union of each class on the whole of a section."""
     slide, regions = section(seed)
     found = model.class_map(slide)
-    grid = Grid.of(slide.info, model.facts.mpp)
+    grid = ModelGrid.of(slide.info, model.facts.mpp)
     wanted = truth(regions, grid.size, scale=grid.scale_x)
     assert found.shape == wanted.shape
     return [((found == n) & (wanted == n)).sum() / ((found == n) | (wanted == n)).sum() for n in range(3)]
@@ -139,7 +139,7 @@ def test_binary_means_the_named_labels_against_everything_else(section, truth, t
     run(config, section, tmp_path / "a", seeds=(1, 2, 3), progress=reports.append)
     model = SegmentModel.load(tmp_path / "a")
     slide, regions = section(11)
-    grid = Grid.of(slide.info, 16.0)
+    grid = ModelGrid.of(slide.info, 16.0)
 
     found = model.class_map(slide)
 

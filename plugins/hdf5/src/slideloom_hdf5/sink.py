@@ -25,7 +25,7 @@ from slideloom import (
     sync_path,
 )
 
-from slideloom_hdf5.layout import Attribute, coords_attributes, file_name_of, job_folder
+from slideloom_hdf5.conventions import Attribute, coords_attributes, file_name_of, job_folder
 from slideloom_hdf5.patient import PatientFile
 from slideloom_hdf5.settings import HDF5
 

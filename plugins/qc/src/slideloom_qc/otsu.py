@@ -22,7 +22,7 @@ MOST_GLASS = 0.12 * 255
 
 
 @frozen
-class Split:
+class OtsuSplit:
     """Otsu's threshold of a histogram, and how well it separates the classes.
 
     Attributes:
@@ -37,7 +37,7 @@ class Split:
     separability: float
 
 
-def otsu(histogram: NDArray[np.int64]) -> Split:
+def otsu(histogram: NDArray[np.int64]) -> OtsuSplit:
     """The threshold that maximises the variance between both classes; the lowest one, if there are several.
 
     Args:
@@ -52,10 +52,10 @@ def otsu(histogram: NDArray[np.int64]) -> Split:
     between = np.divide((mean * below - moment) ** 2, inner, out=np.zeros_like(inner), where=inner > 1e-12)
     if variance == 0 or not between.max() > 0:
         only = int(np.flatnonzero(histogram)[0])
-        return Split(only, float(only), float("nan"), 0.0)
+        return OtsuSplit(only, float(only), float("nan"), 0.0)
     threshold = int(between.argmax())
     low, high = moment[threshold] / below[threshold], (mean - moment[threshold]) / (1 - below[threshold])
-    return Split(threshold, float(low), float(high), float(between[threshold] / variance))
+    return OtsuSplit(threshold, float(low), float(high), float(between[threshold] / variance))
 
 
 def saturation(rgb: Rgb, *, median_px: int = 7) -> NDArray[np.uint8]:

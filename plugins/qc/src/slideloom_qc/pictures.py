@@ -14,7 +14,7 @@ OTSU_SIDE_PX = 500
 
 
 @frozen
-class Picture:
+class SlidePicture:
     """A slide at low resolution.
 
     Attributes:
@@ -39,7 +39,7 @@ def resolution_of(slide: Slide) -> Resolution:
     return slide.info.mpp
 
 
-def at_mpp(slide: Slide, mpp: float) -> Picture:
+def at_mpp(slide: Slide, mpp: float) -> SlidePicture:
     """The whole slide at about `mpp` microns per pixel, never enlarged, at most 3072 pixels along a side."""
     stored = resolution_of(slide)
     whole = slide.info.size
@@ -47,10 +47,10 @@ def at_mpp(slide: Slide, mpp: float) -> Picture:
     shrink = min(1.0, MAX_SIDE_PX / max(wanted_x, wanted_y))
     size = Size(max(1, math.floor(wanted_x * shrink + 1e-6)), max(1, math.floor(wanted_y * shrink + 1e-6)))
     rgb = slide.read_at(slide.info.box, size)
-    return Picture(rgb, None, (whole.width * stored.x / size.width + whole.height * stored.y / size.height) / 2)
+    return SlidePicture(rgb, None, (whole.width * stored.x / size.width + whole.height * stored.y / size.height) / 2)
 
 
-def low_level(slide: Slide) -> Picture:
+def low_level(slide: Slide) -> SlidePicture:
     """The smallest level whose shorter side is above 500 pixels, as stored; reduced if a side is above 3072."""
     info = slide.info
     tall_enough = [i for i, level in enumerate(info.levels) if min(level.size.width, level.size.height) > OTSU_SIDE_PX]
@@ -64,6 +64,6 @@ def low_level(slide: Slide) -> Picture:
             max(1, min(level.size.height, math.floor(info.size.height / level.downsample_y + 1e-6))),
         )
         extent = Box(0, 0, size.width * level.downsample_x, size.height * level.downsample_y)
-        return Picture(slide.read_at(extent, size, level=index), extent, mpp * level.downsample)
+        return SlidePicture(slide.read_at(extent, size, level=index), extent, mpp * level.downsample)
     rgb = slide.thumbnail(max_px=MAX_SIDE_PX)
-    return Picture(rgb, None, mpp * info.size.width / rgb.shape[1])
+    return SlidePicture(rgb, None, mpp * info.size.width / rgb.shape[1])

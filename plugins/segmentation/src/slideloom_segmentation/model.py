@@ -18,8 +18,8 @@ from safetensors.torch import save_file
 from slideloom import ConfigError, FileState, Size, Slide, partial_path, torch_device, write_whole
 from torch import Tensor, nn
 
+from slideloom_segmentation.model_grid import ModelGrid
 from slideloom_segmentation.networks import build_network
-from slideloom_segmentation.raster import Grid
 from slideloom_segmentation.settings import Arch
 
 PARAMS = "params.json"
@@ -95,9 +95,9 @@ class SegmentModel:
 
         Yields:
             The band's first row, and (channels, rows, grid width) float32, 0 to 1; the rows of all bands together are
-            `Grid.of(slide.info, facts.mpp).size.height`.
+            `ModelGrid.of(slide.info, facts.mpp).size.height`.
         """
-        grid, side = Grid.of(slide.info, self.facts.mpp), self.facts.patch_px
+        grid, side = ModelGrid.of(slide.info, self.facts.mpp), self.facts.patch_px
         shared = round(side * overlap)
         tops, lefts = (_starts(length, side, side - shared) for length in (grid.size.height, grid.size.width))
         taper = _taper(side, shared)
@@ -128,7 +128,7 @@ class SegmentModel:
             overlap: share of a patch that it has in common with its neighbour.
             batch: patches per forward pass.
         """
-        size = Grid.of(slide.info, self.facts.mpp).size
+        size = ModelGrid.of(slide.info, self.facts.mpp).size
         classes = np.empty((size.height, size.width), np.uint8)
         for top, chances in self.bands(slide, overlap=overlap, batch=batch):
             found = chances[0] >= threshold if self.facts.is_binary else chances.argmax(axis=0)

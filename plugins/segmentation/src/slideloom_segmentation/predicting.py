@@ -24,8 +24,8 @@ from slideloom import (
 )
 
 from slideloom_segmentation.model import SegmentModel
+from slideloom_segmentation.model_grid import ModelGrid
 from slideloom_segmentation.polygons import polygons_of, valid_parts
-from slideloom_segmentation.raster import Grid
 from slideloom_segmentation.settings import BACKGROUND, SegmentQc, SegmentRoi
 
 
@@ -73,7 +73,7 @@ class ModelRois(RoiSource):
         """The model's regions of an open slide with known mpp."""
         settings, model = self._settings, self._model
         classes = model.class_map(slide, threshold=settings.threshold, overlap=settings.overlap, batch=settings.batch)
-        grid = Grid.of(slide.info, model.facts.mpp)
+        grid = ModelGrid.of(slide.info, model.facts.mpp)
         um2_per_px = grid.um2 / (grid.scale_x * grid.scale_y)  # of level 0
         min_um2 = settings.min_area_mm2 * 1e6
         tolerance_um = model.facts.mpp if settings.simplify_um is None else settings.simplify_um
@@ -149,5 +149,5 @@ def numbers_of(wanted: Iterable[str | int], model: SegmentModel, *, option: str)
     return numbers
 
 
-def _stretched(polygon: Polygon, grid: Grid) -> Polygon:
+def _stretched(polygon: Polygon, grid: ModelGrid) -> Polygon:
     return scale(polygon, xfact=grid.scale_x, yfact=grid.scale_y, origin=(0, 0))

@@ -10,7 +10,7 @@ from attrs import frozen
 from numpy.typing import NDArray
 from slideloom import ConfigError, Outlines, Regions, Rgb, Size, Slide
 
-from slideloom_segmentation.raster import Grid
+from slideloom_segmentation.model_grid import ModelGrid
 from slideloom_segmentation.settings import SegmentConfig
 
 LabelMap = NDArray[np.uint8]  # (H, W), class numbers
@@ -18,7 +18,7 @@ _CELL = 8  # side of the coarse cells used to look up classes, in model pixels
 
 
 @frozen
-class Window:
+class PatchArea:
     """Model pixels from x0, y0 up to, but not including, x1, y1."""
 
     x0: int
@@ -41,9 +41,9 @@ class Plot:
     """
 
     slide: Slide
-    grid: Grid
+    grid: ModelGrid
     outlines: tuple[tuple[int, Outlines], ...]
-    window: Window
+    window: PatchArea
     cells: dict[int, NDArray[np.int64]]
     picture: Rgb | None
 
@@ -54,7 +54,7 @@ class Plot:
         Raises:
             ConfigError: the slide has no usable region.
         """
-        grid = Grid.of(slide.info, config.mpp)
+        grid = ModelGrid.of(slide.info, config.mpp)
         outlines = []
         for region in regions.items:
             if config.mode == "multiclass":
@@ -64,11 +64,11 @@ class Plot:
             outlines.append((number, Outlines.of([region.shape])))
         if not outlines:
             raise ConfigError(f"{slide.info.path.name}: no region to learn from; leave the slide out or label it")
-        window = Window(0, 0, grid.size.width, grid.size.height)
+        window = PatchArea(0, 0, grid.size.width, grid.size.height)
         cells = _cells(outlines, grid, margin=config.patch_px)
         return cls(slide, grid, tuple(outlines), window, cells, None)
 
-    def within(self, window: Window) -> Plot:
+    def within(self, window: PatchArea) -> Plot:
         """The part of the plot in a window."""
         low, high = np.array([window.x0, window.y0]) / _CELL, np.array([window.x1, window.y1]) / _CELL
         cells = {
@@ -114,7 +114,7 @@ class Plot:
         return [(window.x0 + column * side, window.y0 + row * side) for column, row in sorted(taken)]
 
 
-def _cells(outlines: Sequence[tuple[int, Outlines]], grid: Grid, *, margin: int) -> dict[int, NDArray[np.int64]]:
+def _cells(outlines: Sequence[tuple[int, Outlines]], grid: ModelGrid, *, margin: int) -> dict[int, NDArray[np.int64]]:
     """Per class, the coarse cells whose centre has it, within `margin` of any region's bounding box."""
     size = Size(-(-grid.size.width // _CELL), -(-grid.size.height // _CELL))
     extent = grid.box(0, 0, Size(size.width * _CELL, size.height * _CELL))
@@ -139,7 +139,7 @@ def _cells(outlines: Sequence[tuple[int, Outlines]], grid: Grid, *, margin: int)
 
 
 @frozen
-class Split:
+class TrainingSplit:
     """What to train on and what to validate on; `text` says how they were split."""
 
     train: tuple[Plot, ...]
@@ -147,7 +147,7 @@ class Split:
     text: str
 
 
-def split(plots: Sequence[Plot], config: SegmentConfig) -> Split:
+def split(plots: Sequence[Plot], config: SegmentConfig) -> TrainingSplit:
     """Plots for training and validation: split by slide, or a single slide into two halves.
 
     Raises:
@@ -162,7 +162,7 @@ def split(plots: Sequence[Plot], config: SegmentConfig) -> Split:
         count = min(len(plots) - 1, max(1, round(config.val_fraction * len(plots))))
         chosen = sorted(order[:count])
         held_out = ", ".join(plots[i].slide.info.name for i in chosen)
-        result = Split(
+        result = TrainingSplit(
             tuple(plot for i, plot in enumerate(plots) if i not in chosen),
             tuple(plots[i] for i in chosen),
             f"by slide: {held_out}",
@@ -173,20 +173,20 @@ def split(plots: Sequence[Plot], config: SegmentConfig) -> Split:
     return result
 
 
-def _halves(plot: Plot) -> Split:
+def _halves(plot: Plot) -> TrainingSplit:
     whole = plot.window
     places = np.concatenate(list(plot.cells.values())) * _CELL
     span = places.max(axis=0) - places.min(axis=0)
     if span[0] >= span[1]:
         middle = int(np.median(places[:, 0]))
-        parts, text = (Window(0, 0, middle, whole.y1), Window(middle, 0, whole.x1, whole.y1)), "left and right"
+        parts, text = (PatchArea(0, 0, middle, whole.y1), PatchArea(middle, 0, whole.x1, whole.y1)), "left and right"
     else:
         middle = int(np.median(places[:, 1]))
-        parts, text = (Window(0, 0, whole.x1, middle), Window(0, middle, whole.x1, whole.y1)), "top and bottom"
+        parts, text = (PatchArea(0, 0, whole.x1, middle), PatchArea(0, middle, whole.x1, whole.y1)), "top and bottom"
     train, validation = (plot.within(part) for part in parts)
     if not validation.cells:
         raise ConfigError(f"{plot.slide.info.path.name}: too small to be split for validation; add a second slide")
-    return Split(
+    return TrainingSplit(
         (train,), (validation,), f"the other half of the only slide ({text}), so it says little about other slides"
     )
 

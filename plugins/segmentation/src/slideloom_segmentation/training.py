@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from slideloom_segmentation.model import Facts, as_input, save_model
 from slideloom_segmentation.networks import build_network
-from slideloom_segmentation.sampling import LabelMap, Plot, Split, augmented, split
+from slideloom_segmentation.sampling import LabelMap, Plot, TrainingSplit, augmented, split
 from slideloom_segmentation.settings import SegmentConfig
 
 CHECKPOINT = "checkpoint.pt"
@@ -135,7 +135,7 @@ def iou_of(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
 class _Trainer:
     """The complete state of a training, as stored in a checkpoint."""
 
-    def __init__(self, config: SegmentConfig, parts: Split, device: torch.device) -> None:
+    def __init__(self, config: SegmentConfig, parts: TrainingSplit, device: torch.device) -> None:
         self._config = config
         self._parts = parts
         self._device = device

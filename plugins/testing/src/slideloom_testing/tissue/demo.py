@@ -15,7 +15,7 @@ from slideloom.base.errors import ConfigError, OutputError
 from slideloom.base.geometry import Rgb, Size
 from slideloom.slides.regions import Region
 
-from slideloom_testing.tissue.layout import Layout, Shapes, plan
+from slideloom_testing.tissue.anatomy import Layout, Shapes, plan
 from slideloom_testing.tissue.nuclei import KINDS
 from slideloom_testing.tissue.pyramid import keep_levels
 from slideloom_testing.tissue.render import Renderer

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from slideloom.base.geometry import Rgb, Size
 
-from slideloom_testing.tissue.layout import GRID_UM, Layout
+from slideloom_testing.tissue.anatomy import GRID_UM, Layout
 from slideloom_testing.tissue.nuclei import Stamps
 from slideloom_testing.tissue.outlines import Field
 

@@ -8,8 +8,8 @@ import shapely
 from hypothesis import given, settings, strategies as st
 from shapely.geometry import Polygon, box
 from slideloom import MissingResolution, Size
+from slideloom_segmentation.model_grid import ModelGrid
 from slideloom_segmentation.polygons import polygons_of, valid_parts
-from slideloom_segmentation.raster import Grid
 from slideloom_testing import info_of
 
 
@@ -19,7 +19,7 @@ def centres_in(shape: Polygon, size: Size) -> np.ndarray:
 
 
 def test_the_grid_covers_the_slide_exactly() -> None:
-    grid = Grid.of(info_of(size=Size(2005, 1490), mpp=0.5), 16.0)
+    grid = ModelGrid.of(info_of(size=Size(2005, 1490), mpp=0.5), 16.0)
 
     assert grid.size == Size(63, 47)  # 2005 * 0.5 / 16 = 62.66, 1490 * 0.5 / 16 = 46.56
     assert grid.scale_x * 63 == pytest.approx(2005)
@@ -29,7 +29,7 @@ def test_the_grid_covers_the_slide_exactly() -> None:
 
 def test_a_slide_without_resolution_is_named() -> None:
     with pytest.raises(MissingResolution, match=r"slide\.svs"):
-        Grid.of(info_of(mpp=None), 16.0)
+        ModelGrid.of(info_of(mpp=None), 16.0)
 
 
 @settings(max_examples=60, deadline=None)

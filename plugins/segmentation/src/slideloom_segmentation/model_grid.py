@@ -9,7 +9,7 @@ from slideloom import Box, MissingResolution, Size, SlideInfo
 
 
 @frozen
-class Grid:
+class ModelGrid:
     """The grid of a whole number of model pixels over a slide.
 
     Attributes:
