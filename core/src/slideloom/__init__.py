@@ -26,6 +26,7 @@ _HOMES = {
     "slideloom.pixels.gray": ("gray_counter",),
     "slideloom.pixels.mosaic": ("Mosaic",),
     "slideloom.pixels.resampling": ("NativeResampler", "resample"),
+    "slideloom.settings.digest": ("file_digest",),
     "slideloom.settings.options": ("Settings", "at_least", "in_range", "option", "positive"),
     "slideloom.slides.regions": ("Region", "Regions"),
     "slideloom.slides.resolution": ("finite_number", "is_plausible"),
@@ -155,6 +156,7 @@ if TYPE_CHECKING:
     from slideloom.running.find_slides import find_slides as find_slides
     from slideloom.running.main_script import script_for_workers as script_for_workers
     from slideloom.running.run import run_pipeline as run_pipeline
+    from slideloom.settings.digest import file_digest as file_digest
     from slideloom.settings.options import (
         Settings as Settings,
         at_least as at_least,

@@ -32,6 +32,7 @@ from slideloom.planning.plan import (
     slide_digest,
 )
 from slideloom.plugins.blaming import blaming
+from slideloom.plugins.versions import step_versions
 from slideloom.slides.slide import slide_name
 from slideloom.steps.normalizer import Normalizer
 from slideloom.steps.reports import SlideReport
@@ -123,6 +124,7 @@ def _process(task: SlideTask) -> SlideReport:
             outputs=[folder.relative(path) for path in outputs],
             dry_run=task.dry_run,
         )
+        report = attrs.evolve(report, versions=step_versions(pipeline.steps, reader=report.reader))
         if not task.dry_run:
             report = _store(task, plan, folder, report)
         return report

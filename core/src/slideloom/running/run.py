@@ -235,7 +235,7 @@ def _finish(
         out=str(folder.root),
         pipeline=plain(pipeline.as_table()),
         digest=pipeline.digest(),
-        versions=versions(),
+        versions=versions(pipeline.steps),
         started=started,
         seconds=round(time.perf_counter() - clock, 3),
         dry_run=dry_run,

@@ -49,6 +49,7 @@ class SlideReport:
         outputs: files and folders made, relative to the output folder.
         tile_table: CSV with one row per planned tile, relative to the output folder, or "".
         seconds: wall time by stage ("open", "qc", "tiles", "commit").
+        versions: of the core and of each plugin that took part, by distribution; {} if the slide failed.
     """
 
     slide: str
@@ -80,6 +81,7 @@ class SlideReport:
     outputs: tuple[str, ...] = ()
     tile_table: str = ""
     seconds: Mapping[str, float] = field(factory=dict)
+    versions: Mapping[str, str] = field(factory=dict)
 
     @property
     def is_accounted(self) -> bool:
@@ -160,7 +162,7 @@ class RunReport:
         out: the output folder.
         pipeline: the pipeline as plain values.
         digest: of the pipeline.
-        versions: distribution name to version.
+        versions: of this run: distribution to version. Slides that it skipped were made by those of their own reports.
         started: ISO 8601 with zone.
         seconds: wall time.
         dry_run: True if nothing was written.
