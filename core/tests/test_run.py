@@ -12,12 +12,14 @@ from pathlib import Path
 import attrs
 import numpy as np
 import pytest
+import slideloom
 from hypothesis import HealthCheck, given, settings, strategies as st
 from slideloom.base.errors import ConfigError, OutputError
 from slideloom.base.geometry import Box
 from slideloom.extraction.output_folder import OutputFolder
 from slideloom.pipeline.file import pipeline_from_table
 from slideloom.pipeline.pipeline import Pipeline
+from slideloom.plugins.discovery import registry
 from slideloom.running.find_slides import find_slides
 from slideloom.running.run import run_pipeline
 from slideloom.steps.reports import SlideReport
@@ -614,6 +616,29 @@ def test_any_slide_and_grid_is_accounted_for(
 
     assert report.status == "done"
     assert report.is_accounted
+
+
+def test_a_slide_keeps_the_versions_that_made_it_when_a_later_run_skips_it(
+    steps: None, analytic: WriteSlide, tmp_path: Path
+) -> None:
+    chosen = pipeline(filter=[{"use": "bright"}])
+    made = {"slideloom-core": slideloom.__version__, "raw_plugin": "1.0", "steps_plugin": "1.0"}
+    out = tmp_path / "out"
+
+    first = run_pipeline(chosen, [analytic("a")], out)
+    metadata = tmp_path / "site" / "steps_plugin-1.0.dist-info" / "METADATA"
+    metadata.write_text(metadata.read_text().replace("Version: 1.0", "Version: 2.0"))
+    registry.cache_clear()
+    second = run_pipeline(chosen, [analytic("a"), analytic("b")], out)
+
+    assert first.slides[0].versions == made
+    assert [slide.status for slide in second.slides] == ["skipped", "done"]
+    assert second.slides[0].versions == made
+    assert second.slides[1].versions == {**made, "steps_plugin": "2.0"}
+    assert first.versions["steps_plugin"] == "1.0"
+    assert second.versions["steps_plugin"] == "2.0"
+    stored = json.loads(OutputFolder(out, "60px_75um").report("a").read_text())
+    assert stored["versions"] == made
 
 
 def test_a_step_used_twice_is_told_apart(steps: None, analytic: WriteSlide, tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ _HOMES = {
     "slideloom.pixels.gray": ("gray_counter",),
     "slideloom.pixels.mosaic": ("Mosaic",),
     "slideloom.pixels.resampling": ("NativeResampler", "resample"),
+    "slideloom.settings.digest": ("file_digest",),
     "slideloom.settings.options": ("Settings", "option"),
     "slideloom.settings.ranges": ("at_least", "in_range", "positive"),
     "slideloom.slides.info": (
@@ -177,6 +178,7 @@ if TYPE_CHECKING:
     from slideloom.running.find_slides import find_slides as find_slides
     from slideloom.running.main_script import script_for_workers as script_for_workers
     from slideloom.running.run import run_pipeline as run_pipeline
+    from slideloom.settings.digest import file_digest as file_digest
     from slideloom.settings.options import Settings as Settings, option as option
     from slideloom.settings.ranges import at_least as at_least, in_range as in_range, positive as positive
     from slideloom.slides.info import (

@@ -7,13 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from slideloom import __version__
 from slideloom.base.csv_tables import csv_text
 from slideloom.base.errors import SlideloomError
-from slideloom.pipeline.pipeline import Pipeline
 from slideloom.planning.plan import SlidePlan
 from slideloom.planning.record import SlideRecord
-from slideloom.plugins.discovery import registry
+from slideloom.plugins.versions import step_versions
 from slideloom.steps.reports import SlideReport
 
 
@@ -56,20 +54,9 @@ def slide_report(
         qc_kinds=record.qc_kinds,
         blur_burden=record.burden,
         warnings=tuple(record.warnings),
-        versions=versions_of(plan.pipeline, info.reader),
+        versions=step_versions(plan.pipeline.steps, reader=info.reader),
         seconds={stage: round(seconds, 4) for stage, seconds in record.seconds.items()},
     )
-
-
-def versions_of(pipeline: Pipeline, reader: str) -> dict[str, str]:
-    """Version of the core and of each distribution whose step takes part in a slide, by name."""
-    plugins = registry()
-    steps = [*(use.source for use in pipeline.roi), *(use.step for use in pipeline.qc), *pipeline.filters]
-    steps += [*pipeline.sinks, pipeline.places, *([] if pipeline.normalizer is None else [pipeline.normalizer])]
-    classes = [type(step) for step in steps] + [cls for cls in plugins.all("reader") if cls.name == reader]
-    owners = [plugins.owner(cls) for cls in classes]
-    found = {owner.dist: owner.version for owner in owners}
-    return dict(sorted({**found, "slideloom-core": __version__}.items()))
 
 
 def tile_table_csv(plan: SlidePlan, record: SlideRecord) -> str:

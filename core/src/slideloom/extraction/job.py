@@ -13,7 +13,7 @@ from attrs import field, frozen
 from slideloom.base.errors import OutputError, SlideError, SlideloomError
 from slideloom.base.opencv_threads import opencv_in_one_thread
 from slideloom.base.storing import utf8, write_json
-from slideloom.extraction.account import slide_report, tile_table_csv, versions_of
+from slideloom.extraction.account import slide_report, tile_table_csv
 from slideloom.extraction.extract import Extraction
 from slideloom.extraction.extras import completed, pictures_of
 from slideloom.extraction.finished import Earlier
@@ -23,6 +23,7 @@ from slideloom.pipeline.pipeline import Pipeline
 from slideloom.planning.opening import open_slide
 from slideloom.planning.plan import plan_slide, slide_digest
 from slideloom.planning.prepared import PreparedSlide
+from slideloom.plugins.versions import step_versions
 from slideloom.slides.info import slide_name
 from slideloom.steps.reports import SlideReport
 
@@ -121,7 +122,9 @@ def _process(task: SlideTask) -> SlideReport:
 def _finished(prepared: PreparedSlide, earlier: Earlier, digest: str) -> tuple[SlideReport | None, str]:
     """See `Earlier.finished`; versions count if the run says so."""
     pipeline = prepared.plan.pipeline
-    versions = versions_of(pipeline, prepared.plan.slide.info.reader) if pipeline.run.redo_updated else None
+    versions = (
+        step_versions(pipeline.steps, reader=prepared.plan.slide.info.reader) if pipeline.run.redo_updated else None
+    )
     return earlier.finished(digest, versions=versions)
 
 

@@ -148,6 +148,13 @@ class Pipeline:
             edge_tiles=tiles.edge_tiles, random_origin=tiles.random_origin, use_bounds=tiles.use_bounds, seed=tiles.seed
         )
 
+    @property
+    def steps(self) -> tuple[Settings[Any], ...]:
+        """The settings of every step that makes the output."""
+        sources, qc = [use.source for use in self.roi], [use.step for use in self.qc]
+        normalizer = () if self.normalizer is None else (self.normalizer,)
+        return (self.places, *sources, *qc, *self.filters, *normalizer, *self.sinks)
+
     def as_table(self) -> dict[str, Any]:
         """Plain values in the layout of a pipeline file, `run` included."""
         table: dict[str, Any] = {"slideloom": VERSION, "slides": plain(self.slides), "tiles": plain(self.tiles)}

@@ -14,7 +14,6 @@ from typing import Any
 from slideloom.base.errors import ConfigError, OutputError
 from slideloom.base.storing import write_json
 from slideloom.base.temporary import remove_abandoned
-from slideloom.extraction.account import versions_of
 from slideloom.extraction.finished import updates
 from slideloom.extraction.job import Progress, SlideTask, process_slide
 from slideloom.extraction.output_folder import OutputFolder
@@ -22,6 +21,7 @@ from slideloom.pipeline.pipeline import Pipeline, pipeline_differences
 from slideloom.plugins.builtin import InProcess, Processes
 from slideloom.plugins.discovery import registry
 from slideloom.plugins.shorthand import named_step
+from slideloom.plugins.versions import step_versions
 from slideloom.running.buffering import buffered
 from slideloom.running.executors import InProcessExecutor, ProcessExecutor
 from slideloom.running.main_script import end_copy
@@ -228,7 +228,7 @@ def _tell_updates(pipeline: Pipeline, reports: Sequence[SlideReport]) -> None:
     found: dict[str, list[str]] = {}
     for report in reports:
         if report.status == "skipped":
-            for name, (was, now) in updates(report, versions_of(pipeline, report.reader)).items():
+            for name, (was, now) in updates(report, step_versions(pipeline.steps, reader=report.reader)).items():
                 found.setdefault(f"{name} {was}, now {now}", []).append(report.slide)
     if found:
         told = "; ".join(f"{change} ({len(slides)} slides)" for change, slides in sorted(found.items()))
@@ -250,7 +250,7 @@ def _finish(
         out=str(folder.root),
         pipeline=plain(pipeline.as_table()),
         digest=pipeline.digest(),
-        versions=versions(),
+        versions=versions(pipeline.steps),
         started=started,
         seconds=round(time.perf_counter() - clock, 3),
         dry_run=dry_run,

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from slideloom import __version__
 from slideloom.plugins.discovery import registry
+from slideloom.plugins.versions import step_versions
+from slideloom.settings.options import Settings
 
 
-def versions() -> dict[str, str]:
-    """Version of every slideloom distribution and of the libraries that touch pixels."""
-    found = dict(_library_versions())
+def versions(steps: Iterable[Settings[Any]] = ()) -> dict[str, str]:
+    """Versions of all slideloom distributions, of what the steps come from, and of the libraries that touch pixels."""
+    found = {**_library_versions(), **step_versions(steps)}
     found.update({plugin.dist: plugin.version for plugin in registry().plugins if plugin.dist.startswith("slideloom")})
     return dict(sorted(found.items()))
 

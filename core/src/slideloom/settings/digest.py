@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
 import attrs
 
+from slideloom.base.files import FileState
 from slideloom.settings.options import Settings, options_of
+
+_TICK_NS = 10_000_000  # of the clock that times of files come from: within one, a second write does not show
 
 
 def digest_of(value: Any) -> str:
@@ -23,6 +28,26 @@ def digest_of(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def file_digest(path: Path) -> str:
+    """SHA-256 (hex) of a file's content; a process reads the file once as long as nothing is written to it.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    state = FileState.of(path)
+    if time.time_ns() - state.changed_ns < _TICK_NS:
+        return _digest_now(state)
+    return _digest_kept(state)
+
+
+def _digest_now(state: FileState) -> str:
+    with state.path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+_digest_kept = cache(_digest_now)  # for all slides: weights are large, and disks far away
+
+
 def _as_number(value: Any, wanted: Any) -> Any:
     """A whole number as a float where an option takes one: 2 and 2.0 are the same setting."""
     if isinstance(value, int) and not isinstance(value, bool) and float in (wanted, *get_args(wanted)):
@@ -33,8 +58,7 @@ def _as_number(value: Any, wanted: Any) -> Any:
 def _digestible(value: Any) -> Any:
     if isinstance(value, Path):
         if value.is_file():
-            with value.open("rb") as file:
-                return {"file": hashlib.file_digest(file, "sha256").hexdigest()}
+            return {"file": file_digest(value)}
         return {"path": value.name}
     if attrs.has(type(value)):
         infos = options_of(type(value))

@@ -71,8 +71,8 @@ class SlideReport:
         sizes: what each output and the tile table held when the slide was finished.
         left: what earlier runs made of the slide with other sinks, and what is still there.
         foreign: files of other programs that have this slide's names, and that were left alone.
-        versions: of the core and of each distribution that took part.
         seconds: wall time by stage ("open", "qc", "tiles", "commit").
+        versions: of the core and of each plugin that took part, by distribution; {} if the slide failed.
     """
 
     slide: str
@@ -106,8 +106,8 @@ class SlideReport:
     sizes: Mapping[str, OutputSize] = field(factory=dict)
     left: Mapping[str, OutputSize] = field(factory=dict)
     foreign: tuple[str, ...] = ()
-    versions: Mapping[str, str] = field(factory=dict)
     seconds: Mapping[str, float] = field(factory=dict)
+    versions: Mapping[str, str] = field(factory=dict)
 
     @property
     def is_accounted(self) -> bool:
@@ -213,7 +213,7 @@ class RunReport:
         out: the output folder.
         pipeline: the pipeline as plain values.
         digest: of the pipeline.
-        versions: distribution name to version.
+        versions: of this run: distribution to version. Slides that it skipped were made by those of their own reports.
         started: ISO 8601 with zone.
         seconds: wall time.
         dry_run: True if nothing was written.

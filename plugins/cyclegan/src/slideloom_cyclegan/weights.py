@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import pickle
 import re
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from slideloom import ConfigError, PluginError, write_whole
+from slideloom import ConfigError, PluginError, file_digest, write_whole
 from torch import Tensor
 
 from slideloom_cyclegan.generator import ResnetGenerator, empty_generator
@@ -126,8 +125,7 @@ def check_digest(path: Path, *, record: Path, key: str) -> str:
     Raises:
         ConfigError: it differs from the record.
     """
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = file_digest(path)
     known = _recorded(record)
     blob = path.resolve().name
     expected = known.get(key) or (blob if re.fullmatch(r"[0-9a-f]{64}", blob) else digest)
