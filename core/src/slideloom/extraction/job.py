@@ -145,7 +145,7 @@ def _made(task: SlideTask, prepared: PreparedSlide, publication: Publication, di
     left = publication.left()
     prepared.record.warnings.extend(publication.notes)
     prepared.record.warnings.extend(
-        f"an earlier run made it with other sinks, and it is still there: {name}" for name in left
+        f"an earlier run made it with other sinks, and it is still there: {output}" for output in left
     )
     report = attrs.evolve(
         slide_report(plan, prepared.record, path=task.path, digest=digest, fallback=extraction.fallback),
