@@ -176,16 +176,20 @@ def _converting(converter: Callable[[Any], Any] | None) -> Callable[[Any, Any, a
     """What makes a value the annotated type, or refuses it by the option's name."""
 
     def convert(value: Any, instance: Any, attribute: attrs.Attribute[Any]) -> Any:
-        is_default = value is attribute.default  # the author's, who may use what no user can write
         try:
             given = value if converter is None else converter(value)
-            return options_of(type(instance))[attribute.name].fitted(given, trust_unknown=True)
         except OptionError:
-            if is_default:
-                return given
             raise
         except (TypeError, ValueError) as error:
             raise OptionError(attribute.name, f"cannot be {shown(value)}: {error}") from error
+        try:
+            return options_of(type(instance))[attribute.name].fitted(given, trust_unknown=True)
+        except OptionError:
+            if value is attribute.default:  # the author's, who may use what no user can write
+                return given
+            raise
+        except PluginError:  # a class made by `exec` may stand in no module; a pipeline that it is put into says so
+            return given
 
     return convert
 
