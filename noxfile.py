@@ -34,7 +34,7 @@ BUILD_TOOLS = ["hatchling>=1.24", "editables>=0.5", "setuptools>=77"]
 TEST_TOOLS = ["pytest>=8", "pytest-cov>=5", "pytest-xdist>=3.5", "hypothesis>=6.100"]
 CHECK_TOOLS = [
     "ruff>=0.6",
-    "import-linter>=2.0",
+    "import-linter>=2.17",
     "mypy>=1.11",
     "pandas-stubs>=2.1",
     "mkdocs-material>=9.5",
@@ -79,7 +79,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def core_alone(session: nox.Session) -> None:
-    """The core imports, runs and passes its tests with its four libraries and the testing package."""
+    """The core imports, runs and passes its tests with its own libraries and the testing package."""
     session.install("./core", "./plugins/testing", *TEST_TOOLS)
     arguments = session.posargs or ["core/tests", "-q", *IN_PARALLEL]
     session.run("pytest", *arguments, "-p", "no:cacheprovider", env={"SLIDELOOM_CORE_ALONE": "1"})
