@@ -68,7 +68,7 @@ class Crew:
         before = {name: os.environ.get(name) for name in added}
         os.environ.update(added)  # a spawned process gets what is there at this moment
         try:
-            process = context.Process(target=_work, args=(theirs, self._campaign.name, self._folder))
+            process = context.Process(target=_work, args=(theirs, self._campaign.judge, self._folder))
             process.start()
         finally:
             for name, value in before.items():
@@ -111,19 +111,16 @@ def _show(tally: Tally) -> None:
         sys.stderr.flush()
 
 
-def _work(connection: Connection, name: str, folder: Path) -> None:
+def _work(connection: Connection, judge: Callable[[Path, str], Verdict], folder: Path) -> None:
     """The life of the child."""
-    from stress.campaigns import CAMPAIGNS
-
     _limit_memory()
-    campaign = CAMPAIGNS[name]
     while True:
         try:
             case = connection.recv()
         except EOFError:
             return
         try:
-            verdict = campaign.judge(folder, case)
+            verdict = judge(folder, case)
         except BaseException as error:  # of the harness, which is to be seen as well
             verdict = Verdict(Kind.OTHER, f"harness: {''.join(traceback.format_exception(error))[-800:]}")
         connection.send((verdict, _resident_mb()))

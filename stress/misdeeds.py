@@ -39,7 +39,10 @@ PLACES: dict[str, list[str]] = {
 }
 _IN_PARENT = {"import", "listing", "run_started", "slide_done", "run_done"}
 # Tiles that are elsewhere than those of the undisturbed run, or fewer, as their plugin wants them.
-_OWN_TILES = {"placement/one place", "placement/far away", "placement/unknown region", "placement/negative region"}
+_OWN_TILES = {
+    *("placement/one place", "placement/far away", "placement/unknown region", "placement/negative region"),
+    *(f"roi/{deed}" for deed in evil.OWN["roi"]),
+}
 
 
 def prepare(folder: Path) -> None:

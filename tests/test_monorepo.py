@@ -84,6 +84,12 @@ def test_a_plugin_names_what_it_imports_and_no_more_of_the_core(plugin: Path) ->
         assert not need.name.startswith("slideloom-") or need.name in (*SHARED, project["name"])
 
 
+def test_coverage_is_measured_of_every_package() -> None:
+    measured = table(ROOT)["tool"]["coverage"]["run"]["source_pkgs"]
+
+    assert set(measured) == {"slideloom", *(f"slideloom_{path.name}" for path in PLUGINS)}
+
+
 def test_all_distributions_have_one_version() -> None:
     versions = {table(folder)["project"]["version"] for folder in [*DISTS, ROOT]}
 
