@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,28 +10,16 @@ import numpy as np
 from attrs import frozen
 from slideloom.base.errors import ConfigError
 from slideloom.extraction.output_folder import OutputFolder
-from slideloom.plugins.discovery import registry
 from slideloom.steps.reports import SlideReport
-from slideloom.steps.store import TileStore, TileStores
+from slideloom.steps.store import TileStore
 
-from slideloom_cohort.serving import counted_in, record_problem, table_problem
+from slideloom_cohort.serving import counted_in, record_problem, table_problem, tile_stores
 from slideloom_cohort.sources import Source
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _TEXT = ("status", "roi_name", "roi_desc", "label")
-
-
-@cache
-def tile_stores() -> TileStores:
-    """The format of stored tiles that datasets read.
-
-    Raises:
-        PluginError: its plugin is not installed.
-    """
-    stores: TileStores = registry().find("store", registry().default("store"))().build()
-    return stores
 
 
 @frozen
