@@ -194,6 +194,19 @@ def test_a_step_that_says_its_results_changed_has_another_digest(monkeypatch: py
     assert chosen.digest() != before
 
 
+def test_a_finished_slide_whose_disk_is_away_stays_finished(analytic: WriteSlide, tmp_path: Path) -> None:
+    slide, out = analytic(), tmp_path / "out"
+    run(pipeline(), slide, out)
+    away = slide.rename(tmp_path / "away.json")
+
+    report = run(pipeline(), slide, out)
+
+    assert report.status == "failed"
+    assert "no such file; what an earlier run made of it stays finished: 36 tiles" in report.error
+    away.rename(slide)
+    assert run(pipeline(), slide, out).status == "skipped"
+
+
 @pytest.mark.parametrize(("width", "shown"), [(1.0, "width=0"), (-5.0, "width=-5.0"), (float("nan"), "width=nan")])
 def test_a_mask_without_an_extent_is_refused_by_step_plugin_and_value(
     analytic: WriteSlide, tmp_path: Path, width: float, shown: str

@@ -537,7 +537,8 @@ def test_a_folder_of_output_may_be_a_link_to_another_disk(raw: object, analytic:
     (tmp_path / "other disk").mkdir()
     (tmp_path / "out" / "raw").symlink_to(tmp_path / "other disk", target_is_directory=True)
 
-    reports = [run_pipeline(pipeline(), [analytic()], tmp_path / "out").slides[0] for _ in range(2)]
+    slide = analytic()
+    reports = [run_pipeline(pipeline(), [slide], tmp_path / "out").slides[0] for _ in range(2)]
 
     assert [report.status for report in reports] == ["done", "skipped"], reports[0].error
     assert reports[0].outputs == ("raw/a.raw",)

@@ -33,6 +33,7 @@ def slide_report(
         path=str(path),
         status="done",
         digest=digest,
+        pipeline_digest=plan.pipeline.digest(),
         planned=len(ledger),
         written=ledger.written,
         unreadable=ledger.unreadable,

@@ -25,6 +25,7 @@ from slideloom.planning.plan import plan_slide, slide_digest
 from slideloom.planning.prepared import PreparedSlide
 from slideloom.plugins.versions import step_versions
 from slideloom.slides.info import slide_name
+from slideloom.slides.slide import Slide
 from slideloom.steps.reports import SlideReport
 
 log = logging.getLogger(__name__)
@@ -59,8 +60,15 @@ def process_slide(task: SlideTask) -> SlideReport:
     name = slide_name(task.path)
     blank = SlideReport(slide=name, path=str(task.path), status="failed", label=task.pipeline.tiles.label)
     try:
-        with opencv_in_one_thread():
-            report = _process(task)
+        slide = open_slide(task.read_path or task.path, slides=task.pipeline.slides)
+    except SlideloomError as error:
+        return _not_opened(task, blank, error)
+    except (Exception, SystemExit) as error:
+        log.exception("slide %s cannot be opened", name)
+        return _not_opened(task, blank, SlideError(f"{name}: {type(error).__name__}: {error}"))
+    try:
+        with slide, opencv_in_one_thread():
+            report = _process(task, slide)
     except SlideloomError as error:
         return _failed(task, blank, error)
     except MemoryError:
@@ -69,6 +77,19 @@ def process_slide(task: SlideTask) -> SlideReport:
         log.exception("slide %s failed", name)
         return _failed(task, blank, SlideError(f"{name}: {type(error).__name__}: {error}"))
     return report
+
+
+def _not_opened(task: SlideTask, report: SlideReport, error: Exception) -> SlideReport:
+    """The report of a slide that is not at hand; what an earlier run finished with the same pipeline stays finished."""
+    folder = OutputFolder(task.out, report.label)
+    try:
+        done = None if task.dry_run else Earlier.of(folder, report.slide).report
+    except OutputError:  # a name that no file can have
+        done = None
+    if done is None or done.status == "failed" or done.pipeline_digest != task.pipeline.digest():
+        return _failed(task, report, error)
+    kept = f"; what an earlier run made of it stays finished: {done.written} tiles"
+    return attrs.evolve(report, error=f"{error}{kept}")
 
 
 def _failed(task: SlideTask, report: SlideReport, error: Exception) -> SlideReport:
@@ -95,28 +116,27 @@ def _failed(task: SlideTask, report: SlideReport, error: Exception) -> SlideRepo
     return report
 
 
-def _process(task: SlideTask) -> SlideReport:
+def _process(task: SlideTask, slide: Slide) -> SlideReport:
     pipeline = task.pipeline
     folder = OutputFolder(task.out, pipeline.tiles.label)
-    with open_slide(task.read_path or task.path, slides=pipeline.slides) as slide:
-        slide.info = attrs.evolve(slide.info, path=task.path, name=slide_name(task.path))
-        prepared = PreparedSlide(plan_slide(slide, pipeline, threads=task.threads))
-        digest = slide_digest(prepared.plan)
-        if task.dry_run:
-            prepared.decide()
-            return slide_report(prepared.plan, prepared.record, path=task.path, digest=digest, dry_run=True)
-        earlier = Earlier.of(folder, slide.info.name)
-        finished, why = (None, "") if pipeline.run.redo else _finished(prepared, earlier, digest)
-        if finished is not None:
-            return completed(prepared, folder, attrs.evolve(finished, status="skipped"))
-        with Publication(folder, earlier, redo=pipeline.run.redo) as publication:
-            # What cannot be written, or may not be replaced, is known before the first look at the slide.
-            publication.open(prepared)
-            prepared.decide()
-            if why:
-                log.info("%s is made again: %s", slide.info.name, why)
-                prepared.record.warnings.append(f"made again: {why}")
-            return _made(task, prepared, publication, digest)
+    slide.info = attrs.evolve(slide.info, path=task.path, name=slide_name(task.path))
+    prepared = PreparedSlide(plan_slide(slide, pipeline, threads=task.threads))
+    digest = slide_digest(prepared.plan)
+    if task.dry_run:
+        prepared.decide()
+        return slide_report(prepared.plan, prepared.record, path=task.path, digest=digest, dry_run=True)
+    earlier = Earlier.of(folder, slide.info.name)
+    finished, why = (None, "") if pipeline.run.redo else _finished(prepared, earlier, digest)
+    if finished is not None:
+        return completed(prepared, folder, attrs.evolve(finished, status="skipped"))
+    with Publication(folder, earlier, redo=pipeline.run.redo) as publication:
+        # What cannot be written, or may not be replaced, is known before the first look at the slide.
+        publication.open(prepared)
+        prepared.decide()
+        if why:
+            log.info("%s is made again: %s", slide.info.name, why)
+            prepared.record.warnings.append(f"made again: {why}")
+        return _made(task, prepared, publication, digest)
 
 
 def _finished(prepared: PreparedSlide, earlier: Earlier, digest: str) -> tuple[SlideReport | None, str]:

@@ -109,8 +109,7 @@ class Publication:
                 if not isinstance(writer, Writer):
                     raise TypeError(f"wanted a Writer, got {type(writer).__name__}")
                 self._opened.append((sink.settings, writer))
-                targets = [path for path in writer.targets() if path.exists()]
-            self._look_at(targets)
+                self._look_at([path for path in writer.targets() if path.exists()])
 
     @property
     def writers(self) -> list[Writer]:
@@ -161,10 +160,9 @@ class Publication:
             mine = [item.path for item in prepared] if writer.has_phases else []
             try:
                 with blaming(settings, "sink", self._earlier.slide):
-                    made = writer.commit()
+                    self._note_made(writer, writer.commit())
             finally:
                 self._published += [(path, waiting[path]) for path in mine if _is(path, waiting[path])]
-            self._note_made(writer, made)
         with storing_in(self.folder.root):
             for draft in self._drafts:
                 self._published.append((draft.path, FileState.of(draft.partial)))
@@ -194,10 +192,10 @@ class Publication:
         prepared: list[Prepared] = []
         for settings, writer in self._opened:
             with blaming(settings, "sink", self._earlier.slide):
-                prepared += writer.prepare()
+                for item in writer.prepare():
+                    self.sizes[self.folder.relative(item.path)] = measured(item.partial, tiles=item.tiles)
+                    prepared.append(item)
         with storing_in(self.folder.root):
-            for item in prepared:
-                self.sizes[self.folder.relative(item.path)] = measured(item.partial, tiles=item.tiles)
             for path, content in files.items():
                 draft = Draft(path)
                 self._drafts.append(draft)

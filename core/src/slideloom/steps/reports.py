@@ -45,6 +45,7 @@ class SlideReport:
         status: "done", "failed" (see `error`) or "skipped" (an earlier run finished it with the same digest).
         error: one message, or "".
         digest: of everything that affects the output.
+        pipeline_digest: of the pipeline alone, which is known before the slide is opened.
         planned: tiles of the grid or placement.
         written: tiles in every sink.
         unreadable: tiles whose pixels could not be read.
@@ -80,6 +81,7 @@ class SlideReport:
     status: SlideStatus
     error: str = ""
     digest: str = ""
+    pipeline_digest: str = ""
     planned: int = 0
     written: int = 0
     unreadable: int = 0

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,20 @@ from slideloom.base.errors import SlideloomError
 from slideloom.base.files import FileState
 from slideloom.extraction.finished import difference, interrupted
 from slideloom.extraction.output_folder import OutputFolder
+from slideloom.plugins.discovery import registry
 from slideloom.steps.reports import SlideReport
+from slideloom.steps.store import TileStores
 
-from slideloom_cohort.stores import tile_stores
+
+@cache
+def tile_stores() -> TileStores:
+    """The format of stored tiles that datasets read.
+
+    Raises:
+        PluginError: its plugin is not installed.
+    """
+    stores: TileStores = registry().find("store", registry().default("store"))().build()
+    return stores
 
 
 @lru_cache(maxsize=20_000)

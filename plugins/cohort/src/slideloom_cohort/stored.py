@@ -14,9 +14,8 @@ from slideloom.extraction.output_folder import OutputFolder
 from slideloom.steps.reports import SlideReport
 from slideloom.steps.store import TileStore
 
-from slideloom_cohort.serving import counted_in, record_problem, table_problem
+from slideloom_cohort.serving import counted_in, record_problem, table_problem, tile_stores
 from slideloom_cohort.sources import Source
-from slideloom_cohort.stores import tile_stores
 
 if TYPE_CHECKING:
     import pandas as pd

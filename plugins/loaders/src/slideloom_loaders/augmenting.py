@@ -10,7 +10,7 @@ from attrs import frozen
 from slideloom.base.errors import ConfigError
 from slideloom.base.geometry import Rgb
 from slideloom.settings.options import did_you_mean
-from slideloom_cohort.stores import tile_stores
+from slideloom_cohort.serving import tile_stores
 
 _WORDS = {"flip": "xy", "rotate": "r", "blur": "b", "jpeg": "j", "stain": "n"}
 _LETTERS = "xyrjbn"

@@ -10,8 +10,8 @@ import tensorflow as tf
 from slideloom.base.errors import ConfigError
 from slideloom.settings.options import Settings
 from slideloom.steps.normalizer import Normalizer
+from slideloom_cohort.serving import tile_stores
 from slideloom_cohort.slides import TiledSlides
-from slideloom_cohort.stores import tile_stores
 
 from slideloom_loaders.augmenting import BLUR_SIGMA, JPEG_QUALITY, Augmentation
 from slideloom_loaders.index import TileIndex
