@@ -1,4 +1,4 @@
-"""A full disk, for tests of what writes."""
+"""A full disk, for tests of code that writes files."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import pytest
 
 @contextmanager
 def full_disk(*, after_bytes: int) -> Iterator[None]:
-    """Within it, no file of this process grows beyond `after_bytes`: the kernel takes a part and refuses the rest.
+    """Context in which no file of this process grows beyond `after_bytes`: the kernel refuses the rest of a write.
 
-    The test is skipped where the system has no such limit (Windows).
+    The test is skipped on systems without such a limit (Windows).
     """
-    resource = pytest.importorskip("resource", reason="file sizes can be limited on POSIX systems only")
+    resource = pytest.importorskip("resource", reason="file sizes can be limited only on POSIX systems")
     import signal
 
     previous = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
