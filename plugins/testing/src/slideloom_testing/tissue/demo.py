@@ -159,7 +159,7 @@ def _truth_of(layout: Layout, size: Size, *, mpp: float, seed: int) -> DemoTruth
 
 
 def _labelled(shapes: Shapes, tissue: BaseGeometry, *, clear_um: float) -> dict[str, BaseGeometry]:
-    """Tumour as its outline; stroma where it is `clear_um` away from tumour, fat and glands, and half that from glass."""
+    """Tumour as its outline; stroma where it is `clear_um` from tumour, fat and glands, and half that from glass."""
     tumor = shapely.union_all([blob.polygon() for blob in shapes.tumors]).intersection(tissue)
     other = [blob.polygon() for blob in (*shapes.fat, *shapes.glands, *shapes.follicles)]
     stroma = tissue.buffer(-clear_um / 2).difference(shapely.union_all([tumor, *other]).buffer(clear_um))
