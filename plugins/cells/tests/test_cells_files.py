@@ -195,7 +195,7 @@ def test_a_table_without_rows_says_so(tmp_path: Path) -> None:
 
     found = place(tmp_path)
 
-    assert (len(found.tiles), found.notes) == (0, ("a.csv: holds no row",))
+    assert (len(found.tiles), found.notes) == (0, ("a.csv: has no rows",))
 
 
 def test_microns_count_by_the_calibration_of_the_file_not_of_the_run(tmp_path: Path) -> None:

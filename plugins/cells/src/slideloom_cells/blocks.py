@@ -57,7 +57,7 @@ def lattice_of(slide: Slide, mpp: float) -> Lattice:
     """
     info = slide.info
     if info.mpp is None:
-        raise SlideError(f"{info.path.name}: cells are looked for by their size, so microns per pixel must be known")
+        raise SlideError(f"{info.path.name}: cells are detected by size, so microns per pixel must be known")
     step_x, step_y = max(1.0, mpp / info.mpp.x), max(1.0, mpp / info.mpp.y)
     size = Size(max(1, ceil(info.size.width / step_x - 1e-6)), max(1, ceil(info.size.height / step_y - 1e-6)))
     return Lattice(size, step_x, step_y, info.mpp.mean * (step_x + step_y) / 2)

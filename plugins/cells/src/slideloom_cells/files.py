@@ -137,7 +137,7 @@ def _checked_owner(
 
 
 def _taken_whole(path: Path, info: SlideInfo) -> str:
-    return f"all cells in {path.name} were taken for {info.path.name}: nothing in the file says of which slide they are"
+    return f"all cells in {path.name} were taken for {info.path.name}: nothing in the file names their slide"
 
 
 def _in_pixels(table: CellTable, info: SlideInfo, pixel_um: float | None) -> Points:

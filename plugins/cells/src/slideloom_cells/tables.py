@@ -111,7 +111,7 @@ def csv_points(path: Path, *, slide: str, x: str, y: str, unit: Unit) -> CellTab
 
 
 def _notes(table: Table, count: int) -> tuple[str, ...]:
-    empty = [] if count else ["holds no row"]
+    empty = [] if count else ["has no rows"]
     return tuple(f"{table.path.name}: {note}" for note in (*table.notes, *empty))
 
 

@@ -146,7 +146,7 @@ def _recorded(record: Path) -> dict[str, str]:
     try:
         table = dict(json.loads(record.read_text(encoding="utf-8")))
     except (ValueError, TypeError, RecursionError) as error:
-        raise ConfigError(f"{record}: not a table of checksums ({error}); delete it to start anew") from error
+        raise ConfigError(f"{record}: not a table of checksums ({error}); delete it to start again") from error
     return {str(key): str(digest) for key, digest in table.items()}
 
 

@@ -82,7 +82,7 @@ def _known(record: Path) -> dict[str, str]:
     except FileNotFoundError:
         return {}
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ConfigError(f"{record}: not a table of checksums ({error}); delete it to start anew") from error
+        raise ConfigError(f"{record}: not a table of checksums ({error}); delete it to start again") from error
     return {str(name): str(value) for name, value in table.items()}
 
 

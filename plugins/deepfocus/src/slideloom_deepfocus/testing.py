@@ -29,7 +29,7 @@ class StridedModelContract(SlideQcContract):
     def step(self) -> StridedModelQC:
         """The step under test."""
         step = self.built()
-        assert isinstance(step, StridedModelQC), f"{type(step).__name__} is no StridedModelQC"
+        assert isinstance(step, StridedModelQC), f"{type(step).__name__} is not a StridedModelQC"
         return step
 
     def scores(self, tiles: RgbBatch) -> NDArray[np.float32]:

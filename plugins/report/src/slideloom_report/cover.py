@@ -143,7 +143,7 @@ def _charts(cohort: Cohort) -> list[Flowable]:
     both = style.grid([cells], [width, _GAP, width], [("RIGHTPADDING", (0, 0), (-1, -1), 0)], spaceBefore=12)
     if cohort.kind == "stored":
         return [both]
-    title = style.heading("What became of the planned tiles")
+    title = style.heading("Outcome of the planned tiles")
     return [both, *title, outcome_table(cohort, cohort.finished, width=WIDTH)]
 
 

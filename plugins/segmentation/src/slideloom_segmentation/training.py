@@ -290,7 +290,7 @@ def _checkpoint(config: SegmentConfig, out: Path, *, resume: bool) -> dict[str, 
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         stored = json.loads(state["config"])
     except Exception as error:  # unpickling a damaged file may raise anything
-        raise ConfigError(f"{path}: cannot be read as a checkpoint ({error}); train anew in another folder") from error
+        raise ConfigError(f"{path}: cannot be read as a checkpoint ({error}); train again in another folder") from error
     wanted = json.loads(_text(config))
     if stored != wanted:
         differing = [

@@ -1,7 +1,7 @@
-"""For plugin authors: contracts every step is held to, slides whose pixels are known, and a demo slide.
+"""For plugin authors: contracts that every step must pass, slides with known pixels, and a demo slide.
 
-Names are imported when they are first used. pytest is needed for the contracts and fixtures only, pyvips for writing
-the demo slide only.
+Names are imported at first use. pytest is needed only for the contracts and fixtures, and pyvips only to write the demo
+slide.
 """
 
 from __future__ import annotations

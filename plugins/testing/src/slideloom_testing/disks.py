@@ -14,11 +14,11 @@ from slideloom.base.temporary import aside_path, partial_path
 
 @contextmanager
 def full_disk(*, after_bytes: int) -> Iterator[None]:
-    """Within it, no file of this process grows beyond `after_bytes`: the kernel takes a part and refuses the rest.
+    """Context in which no file of this process grows beyond `after_bytes`: the kernel refuses the rest of a write.
 
-    The test is skipped where the system has no such limit (Windows).
+    The test is skipped on systems without such a limit (Windows).
     """
-    resource = pytest.importorskip("resource", reason="file sizes can be limited on POSIX systems only")
+    resource = pytest.importorskip("resource", reason="file sizes can be limited only on POSIX systems")
     import signal
 
     previous = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -1,6 +1,6 @@
 """pytest fixtures for plugin authors; enable them with `pytest_plugins = ["slideloom_testing.fixtures"]`.
 
-The top-level conftest.py is the place for that line.
+This line belongs in the top-level conftest.py.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class DemoFiles:
 
     Attributes:
         path: the SVS, 2000 x 1500 pixels of 1 micron.
-        truth: what is where.
+        truth: its ground truth.
         rois: folder with its regions as GeoJSON.
     """
 
@@ -39,7 +39,7 @@ class TileFactory:
     """Makes batches of equal tiles: `tile_of(white=0.49, count=2)`."""
 
     def __call__(self, *, white: float = 0.0, count: int = 1, tile_px: int = 100, seed: int = 0) -> TileBatch:
-        """`count` tiles of stained tissue; the top rows, this share of them, are pure white.
+        """`count` tiles of stained tissue whose top rows are pure white.
 
         Args:
             white: share of the tile's rows, rounded to whole rows.
@@ -54,7 +54,7 @@ class TileFactory:
 
 @pytest.fixture
 def tile_of() -> TileFactory:
-    """Makes batches of tiles; `slideloom_testing.join` puts several together."""
+    """Makes batches of tiles; `slideloom_testing.join` combines several."""
     return TileFactory()
 
 
@@ -72,7 +72,7 @@ def analytic_path(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def demo_slide(tmp_path_factory: pytest.TempPathFactory) -> DemoFiles:
-    """A small demo slide with its truth, made once per test session; skips where pyvips is missing."""
+    """A small demo slide with its truth, made once per test session; skips if pyvips is missing."""
     pytest.importorskip("pyvips", reason="the demo slide is written with pyvips: pip install slideloom-vips")
     folder = tmp_path_factory.mktemp("demo-slide")
     path = folder / "demo.svs"

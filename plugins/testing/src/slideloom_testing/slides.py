@@ -43,7 +43,7 @@ def _mpp_of(mpp: float | tuple[float, float] | None, source: str) -> Resolution 
 
 
 def _levels(size: Size, downsamples: Sequence[float]) -> tuple[Level, ...]:
-    """Levels that hold every pixel lying wholly on the slide, as scanners cut them."""
+    """Levels with every pixel that is entirely on the slide, cropped as by scanners."""
     if not downsamples or downsamples[0] != 1 or list(downsamples) != sorted(set(downsamples)):
         raise ValueError(f"downsamples must rise from 1, not {tuple(downsamples)}")
     return tuple(
@@ -55,18 +55,18 @@ def _levels(size: Size, downsamples: Sequence[float]) -> tuple[Level, ...]:
 class AnalyticSlide(Slide):
     """A slide of any size without pixels in memory: f(x, y) is a ramp and three slow waves per channel.
 
-    A pixel of any level is the area average of f over what it covers (rounded half up), so the average over *any* box
-    is known exactly: `expected`. f is continuous over x, y in level-0 pixels; pixel (i, j) covers i to i + 1.
+    A pixel of any level is the area average of f over its footprint (rounded half up), so the average over *any* box is
+    known exactly: `expected`. f is continuous over x, y in level-0 pixels; pixel (i, j) covers i to i + 1.
 
     Args:
         size: of level 0 in pixels.
         downsamples: of the levels, rising from 1; need not be whole, such as (1, 4.0003, 16.01).
         mpp: microns per pixel, one number or (x, y), or None as on slides that record none.
-        wavelength_px: of the shortest wave, in level-0 pixels; below about 4 the picture is not band-limited any more.
+        wavelength_px: of the shortest wave, in level-0 pixels; below about 4, the image is no longer band-limited.
         bounds: the scanned area; outside it is background.
-        background: colour of places without an image.
+        background: colour where there is no image.
         damaged: level-0 boxes; a read that touches one raises SlideError.
-        thread_safe: False makes a slide that fails loudly when two threads read it at once.
+        thread_safe: False makes a slide that raises an error when two threads read it at once.
         path: shown in `info`; the file need not exist.
         tiff_mpp, objective_power, vendor, properties: for `info`.
     """
@@ -110,7 +110,7 @@ class AnalyticSlide(Slide):
         """The exact area average of every pixel of `box` divided into `size`, background included.
 
         Args:
-            box: in level-0 pixels; need not be whole, may reach outside.
+            box: in level-0 pixels; may be fractional and extend beyond the slide.
             size: of the result.
 
         Returns:
@@ -234,7 +234,7 @@ class Analytic(Settings[Reader]):
 
 
 class AnalyticReader(Reader):
-    """Opens what `write_analytic` writes."""
+    """Opens files written by `write_analytic`."""
 
     def recognises(self, path: Path) -> bool:
         """True for a JSON file that says so at its start."""
@@ -281,7 +281,7 @@ def write_analytic(path: Path, size: Size, **options: Any) -> Path:  # Any: the 
     Returns:
         `path`.
     """
-    AnalyticSlide(size, path=path, **options)  # a mistake is to show here, not when the slide is opened
+    AnalyticSlide(size, path=path, **options)  # mistakes must show here, not when the slide is opened
     table = {MARK: 1, "width": size.width, "height": size.height}
     for name, value in options.items():
         if isinstance(value, Box):

@@ -1,4 +1,4 @@
-"""Tiles, batches and scenes out of nothing, for tests of steps."""
+"""Synthetic tiles, batches and scenes, for tests of steps."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def batch_of(
     slide: str = "slide",
     labels: Sequence[str | None] | None = None,
 ) -> TileBatch:
-    """A batch out of pixels (B, H, W, 3) uint8; the array is made read-only, as steps must not write to it."""
+    """A batch from pixels (B, H, W, 3) uint8; the array is made read-only, because steps must not write to it."""
     pixels = np.array(rgb, dtype=np.uint8, order="C")
     if pixels.ndim != 4 or pixels.shape[3] != 3:
         raise ValueError(f"rgb must be (B, H, W, 3), not {pixels.shape}")
@@ -56,7 +56,7 @@ def batch_of(
 
 
 def read_only(rgb: RgbBatch) -> RgbBatch:
-    """A view of the same memory that cannot be written to, as steps get it."""
+    """A read-only view of the same memory, as steps get it."""
     view = rgb.view()
     view.flags.writeable = False
     return view
@@ -74,7 +74,7 @@ def take(batch: TileBatch, which: NDArray[np.integer] | slice) -> TileBatch:
 
 
 def join(*batches: TileBatch) -> TileBatch:
-    """One batch of the same slide out of several; tiles are numbered anew."""
+    """One batch from several of the same slide; tiles are renumbered."""
     return batch_of(
         np.concatenate([batch.rgb for batch in batches]),
         slide=batches[0].slide,
@@ -106,7 +106,7 @@ def scene_of(
 
 
 def info_of(name: str = "slide", *, size: Size = SLIDE, mpp: float | None = 0.5, folder: Path = Path()) -> SlideInfo:
-    """The facts of a slide that does not exist."""
+    """The metadata of a slide that does not exist."""
     return SlideInfo(
         path=folder / f"{name}.svs",
         name=name,
@@ -144,7 +144,7 @@ def stained(size: Size, *, seed: int = 0, grain_px: float = 9.0, strength: float
 
 
 def varied_batch(tile_px: int = 96) -> TileBatch:
-    """Eight tiles as different as a slide has them: stained, pale, half glass, glass, grey, black, noise, pen."""
+    """Eight tiles as varied as on a slide: stained, pale, half glass, glass, grey, black, noise, pen."""
     size = Size(tile_px, tile_px)
     half = stained(size, seed=7)
     half[:, tile_px // 2 :] = 244

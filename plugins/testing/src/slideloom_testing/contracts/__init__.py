@@ -3,8 +3,8 @@
     class TestWhitespace(TileFilterContract):
         settings = Whitespace()
 
-That is a complete test file. Where settings need files, make them in an autouse fixture that assigns `self.settings`.
-Some attributes of a contract are there to be overridden, such as `tile_px`; each class lists its own.
+That is a complete test file. If settings need files, make them in an autouse fixture that assigns `self.settings`.
+Some attributes of a contract are meant to be overridden, such as `tile_px`; each class lists its own.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import pytest
 
 _MODULES = ("base", "batches", "readers", "sinks", "slides")
-# So that a failed assert shows its values, also in modules that are not test files themselves.
+# So that a failed assert shows its values, even in modules that are not test files.
 pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in _MODULES))
 
 from slideloom_testing.contracts.base import SettingsContract  # noqa: E402 - after the registration above

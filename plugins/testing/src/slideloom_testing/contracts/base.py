@@ -30,7 +30,7 @@ HEAVY = (
 )  # fmt: skip
 _KEBAB = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
-# Imports the modules, asks every hook without arguments for its settings classes, and says what heavy came along.
+# Imports the modules, asks every hook without arguments for its settings classes, and lists heavy imports.
 _PROBE = """
 import importlib, inspect, sys
 for name in sys.argv[2:]:
@@ -57,11 +57,11 @@ class SettingsContract:
     entry_module: ClassVar[str | None] = None
 
     def built(self) -> Any:  # Any: of `kind`, which each contract narrows
-        """A step, made anew."""
+        """A newly built step."""
         return self.settings.build()
 
     def test_settings_are_a_frozen_attrs_class(self) -> None:
-        """Settings travel between threads and processes: nobody may change them."""
+        """Settings are passed between threads and processes, so they must be immutable."""
         cls = type(self.settings)
         assert "__attrs_attrs__" in vars(cls), f"decorate {cls.__name__} with @attrs.frozen"
         for name in [*options_of(cls), "not_an_option"]:
@@ -75,11 +75,11 @@ class SettingsContract:
         assert hash(again) == hash(self.settings)
 
     def test_settings_survive_pickling(self) -> None:
-        """A job in another process gets the settings pickled."""
+        """A job in another process receives pickled settings."""
         assert pickle.loads(pickle.dumps(self.settings)) == self.settings  # noqa: S301 - our own bytes
 
     def test_settings_survive_the_pipeline_file(self) -> None:
-        """Written to TOML and read back they are equal."""
+        """Settings written to TOML and read back are equal."""
         table = to_table(self.settings)
         json.dumps(table)  # raises for a value that neither TOML nor JSON can hold
         again, mistakes = from_table(type(self.settings), table, where="contract")
@@ -87,7 +87,7 @@ class SettingsContract:
         assert again == self.settings
 
     def test_every_option_has_help_and_is_keyword_only(self) -> None:
-        """`slideloom plugins --verbose` and the reference show it."""
+        """`slideloom plugins --verbose` and the reference show the help."""
         cls = type(self.settings)
         for name, info in options_of(cls).items():
             assert info.help.strip(), f"{cls.__name__}.{name}: make it with option(..., help=...)"
@@ -109,7 +109,7 @@ class SettingsContract:
         assert _KEBAB.fullmatch(name), f"{name!r}: use lower-case words joined by hyphens"
 
     def test_the_settings_name_their_implementation(self) -> None:
-        """`step` is "package.module:Class"; a class without it has a `build` of its own."""
+        """`step` is "package.module:Class"; a class without it has its own `build`."""
         cls = type(self.settings)
         if not cls.step:
             assert cls.build is not Settings.build, f"{cls.__name__}: set `step` to 'package.module:Class'"
@@ -117,11 +117,11 @@ class SettingsContract:
         assert callable(implementation_of(cls))
 
     def test_build_makes_a_step_of_its_kind(self) -> None:
-        """`build` gives an object of the kind that the hook promises."""
+        """`build` returns an object of the kind that the hook promises."""
         assert isinstance(self.built(), self.kind)
 
     def test_the_entry_module_imports_nothing_heavy(self) -> None:
-        """Listing plugins is to take milliseconds; heavy imports belong into `build`."""
+        """Listing plugins must take milliseconds; heavy imports belong in `build`."""
         module = type(self.settings).__module__
         entry = self.entry_module or _entry_module_of(module.split(".")[0])
         modules = (entry,) if entry else (module,)
@@ -136,7 +136,7 @@ def _entry_module_of(package: str) -> str | None:
 
 @cache
 def heavy_imports(modules: tuple[str, ...]) -> list[str]:
-    """Which heavy packages come along when a fresh interpreter imports these modules and calls their hooks."""
+    """Heavy packages that are imported when a fresh interpreter imports these modules and calls their hooks."""
     path = os.pathsep.join(entry for entry in sys.path if entry)
     done = subprocess.run(  # noqa: S603 - this interpreter, with a fixed program
         [sys.executable, "-c", _PROBE, ",".join(HEAVY), *modules],
@@ -155,7 +155,7 @@ def global_random_state_untouched() -> Iterator[None]:
     before = (random.getstate(), pickle.dumps(np.random.get_state()))
     yield
     after = (random.getstate(), pickle.dumps(np.random.get_state()))
-    assert before == after, "the step uses global randomness; take a seed and make a generator of your own"
+    assert before == after, "the step uses global randomness; take a seed and make your own generator"
 
 
 def public_tests(contract: type) -> list[str]:

@@ -23,7 +23,7 @@ from slideloom_testing.tiles import read_only, scene_of, stained, take, varied_b
 
 
 class _BatchContract(SettingsContract):
-    """What filters and normalizers have in common: an answer of arrays with one row per tile.
+    """What filters and normalizers have in common: results are arrays with one row per tile.
 
     Attributes:
         tile_px: width and height of the tiles in the test.
@@ -34,15 +34,15 @@ class _BatchContract(SettingsContract):
     tolerance: ClassVar[float] = 0.0
 
     def batch(self) -> TileBatch:
-        """Eight very different tiles; override for a step that only works on others."""
+        """Eight very different tiles; override it for a step that works only on others."""
         return varied_batch(self.tile_px)
 
     def answer(self, step: Any, batch: TileBatch) -> list[np.ndarray[Any, Any]]:  # Any: each contract narrows it
-        """The step's answer as arrays of B rows."""
+        """The step's result as arrays of B rows."""
         raise NotImplementedError
 
     def same(self, one: list[np.ndarray[Any, Any]], other: list[np.ndarray[Any, Any]], what: str) -> None:
-        """Fails unless both answers agree: exactly for bool, within `tolerance` for numbers."""
+        """Fails unless both results agree: exactly for bool, within `tolerance` for numbers."""
         assert len(one) == len(other)
         for a, b in zip(one, other, strict=True):
             assert a.shape == b.shape, f"{what}: shape {a.shape} became {b.shape}"
@@ -51,7 +51,7 @@ class _BatchContract(SettingsContract):
             assert (gap <= limit).all(), f"{what}: tiles {np.flatnonzero(~(gap <= limit))} differ by {gap.max()}"
 
     def test_the_answer_does_not_depend_on_batch_size(self) -> None:
-        """One tile alone gives what it gives among others."""
+        """A tile alone gives the same result as among others."""
         step, batch = self.built(), self.batch()
         whole = self.answer(step, batch)
         for size in (1, 3):
@@ -60,7 +60,7 @@ class _BatchContract(SettingsContract):
             self.same(whole, split, f"in batches of {size}")
 
     def test_the_answer_does_not_depend_on_order(self) -> None:
-        """Tiles in reverse give the answers in reverse."""
+        """Tiles in reverse order give the results in reverse order."""
         step, batch = self.built(), self.batch()
         whole = self.answer(step, batch)
         reverse = self.answer(step, take(batch, np.arange(len(batch))[::-1]))
@@ -73,7 +73,7 @@ class _BatchContract(SettingsContract):
         self.same(first, self.answer(step, batch), "asked a second time")
 
     def test_built_twice_it_answers_the_same(self) -> None:
-        """Workers build their own step, from settings that were pickled."""
+        """Workers build their own step from pickled settings."""
         batch = self.batch()
         travelled = pickle.loads(pickle.dumps(self.settings))  # noqa: S301 - our own bytes
         self.same(self.answer(self.built(), batch), self.answer(travelled.build(), batch), "built anew")
@@ -110,7 +110,7 @@ class _BatchContract(SettingsContract):
         self.same(expected, self.answer(step, batch), "asked again after the memory of a batch was used again")
 
     def test_global_randomness_is_not_used(self) -> None:
-        """Whoever sets a seed must find the random state as they left it."""
+        """A caller who sets a seed must find the random state unchanged."""
         step, batch = self.built(), self.batch()
         with global_random_state_untouched():
             self.answer(step, batch)
@@ -154,11 +154,11 @@ class NormalizerContract(_BatchContract):
     kind: ClassVar[type] = Normalizer
 
     def slide(self) -> Slide:
-        """A stained slide of 2 microns per pixel for `for_slide`."""
+        """A stained slide at 2 microns per pixel for `for_slide`."""
         return PixelsSlide(stained(Size(600, 450), seed=3), mpp=2.0, downsamples=(1, 2))
 
     def scene(self) -> Scene:
-        """What the normalizer is told besides the slide."""
+        """The normalizer's context in addition to the slide."""
         return scene_of(tile_px=self.tile_px, footprint=Size(self.tile_px, self.tile_px), mpp=2.0)
 
     def answer(self, step: Any, batch: TileBatch) -> list[np.ndarray[Any, Any]]:
@@ -182,13 +182,13 @@ class NormalizerContract(_BatchContract):
                 assert column.dtype == np.bool_
 
     def test_a_stained_tile_can_be_normalized(self) -> None:
-        """A step that rejects everything passes every other test."""
+        """A step that rejects everything would pass every other test."""
         done = self.built().apply(self.batch())
         assert done.ok.any(), "no tile at all could be normalized"
 
     @pytest.mark.parametrize("with_mask", [False, True])
     def test_a_slide_can_be_prepared_for(self, with_mask: bool) -> None:
-        """`for_slide` gives the same normalizer each time, with and without a mask; the slide stays open."""
+        """`for_slide` returns the same normalizer each time, with and without a mask; the slide stays open."""
         slide, batch = self.slide(), self.batch()
         discard: Mask | None = None
         if with_mask:

@@ -16,7 +16,7 @@ from slideloom.steps.reader import Reader
 
 from slideloom_testing.contracts.base import SettingsContract
 
-_PLACES = 8  # along each axis; enough to meet the missing half of a truncated file
+_PLACES = 8  # along each axis; enough to hit the missing half of a truncated file
 
 
 class ReaderContract(SettingsContract):
@@ -32,12 +32,12 @@ class ReaderContract(SettingsContract):
     level_tolerance: ClassVar[float] = 12.0
 
     def opened(self) -> Slide:
-        """The slide, opened anew."""
+        """The newly opened slide."""
         slide: Slide = self.built().open(self.slide_path)
         return slide
 
     def test_the_slide_is_recognised(self) -> None:
-        """`recognises` is True for a slide of the reader's formats, also given a path with another working folder."""
+        """`recognises` is True for a slide in the reader's formats, even with a path relative to another folder."""
         assert self.built().recognises(self.slide_path.resolve()) is True
 
     @pytest.mark.parametrize("content", [b"", b"This is not a slide.\n" * 40], ids=["empty", "text"])
@@ -48,7 +48,7 @@ class ReaderContract(SettingsContract):
         assert self.built().recognises(impostor) is False
 
     def test_a_missing_file_is_a_slide_error_that_names_it(self, tmp_path: Path) -> None:
-        """Also `recognises` does not raise."""
+        """`recognises` does not raise either."""
         missing = tmp_path / f"missing{self.slide_path.suffix}"
         assert self.built().recognises(missing) is False
         with pytest.raises(SlideError, match="missing"):
@@ -56,7 +56,7 @@ class ReaderContract(SettingsContract):
 
     @pytest.mark.parametrize("share", [0.01, 0.5])
     def test_a_truncated_copy_is_a_slide_error_that_names_it(self, tmp_path: Path, share: float) -> None:
-        """On opening or, if the file's start is whole, on reading; never a crash, nor invented pixels."""
+        """On opening or, if the start of the file is intact, on reading; never a crash or invented pixels."""
         if not self.slide_path.is_file():
             pytest.skip("the slide is a folder: truncate one of its files in a test of your own")
         content = self.slide_path.read_bytes()
@@ -99,7 +99,7 @@ class ReaderContract(SettingsContract):
                 assert rgb.dtype == np.uint8
 
     def test_a_part_equals_the_crop_of_a_larger_read(self) -> None:
-        """At every level, also across the tiles of the file."""
+        """At every level, including across the tiles of the file."""
         with self.opened() as slide:
             for level, stored in enumerate(slide.info.levels):
                 middle = Point(max(stored.size.width // 2 - 150, 0), max(stored.size.height // 2 - 150, 0))
@@ -128,7 +128,7 @@ class ReaderContract(SettingsContract):
                 assert_background(slide, corner[:, 5:], f"level {level}, right")
 
     def test_many_places_at_once_are_as_good_as_one_by_one(self) -> None:
-        """`read_many` equals `read`, for neighbours, repeats and places outside."""
+        """`read_many` equals `read`, for neighbours, repeats and areas outside."""
         with self.opened() as slide:
             for level, stored in enumerate(slide.info.levels):
                 x, y = stored.size.width // 2, stored.size.height // 2
@@ -139,7 +139,7 @@ class ReaderContract(SettingsContract):
                     assert np.array_equal(rgb, slide.read(place, level, Size(50, 40))), f"level {level} at {place}"
 
     def test_levels_show_the_same_picture(self) -> None:
-        """A level is level 0 made smaller: not shifted, mirrored, or with other colours."""
+        """A level is a reduced level 0: not shifted, mirrored, or with other colours."""
         with self.opened() as slide:
             whole = slide.info.size
             side = min(whole.width, whole.height, 2048)
@@ -164,7 +164,7 @@ class ReaderContract(SettingsContract):
             assert np.array_equal(one, other), f"at {place}"
 
     def test_a_slide_can_be_opened_twice(self) -> None:
-        """Closing one leaves the other alone."""
+        """Closing one does not affect the other."""
         with self.opened() as first:
             with self.opened() as second:
                 pixels = second.read(Point(0, 0), 0, Size(20, 20))
@@ -178,7 +178,7 @@ def assert_background(slide: Slide, rgb: Rgb, where: str) -> None:
 
 
 def sample_places(slide: Slide, level: int) -> list[Point]:
-    """Places all over a level, the far corner among them."""
+    """Positions all over a level, including the far corner."""
     size = slide.info.levels[level].size
     xs = np.linspace(0, max(size.width - 128, 0), _PLACES).astype(int)
     ys = np.linspace(0, max(size.height - 128, 0), _PLACES).astype(int)
@@ -186,7 +186,7 @@ def sample_places(slide: Slide, level: int) -> list[Point]:
 
 
 def read_all_over(slide: Slide) -> None:
-    """Read places all over every level; raises the first SlideError."""
+    """Read at positions all over every level; raises the first SlideError."""
     for level in range(len(slide.info.levels)):
         for rgb in slide.read_many(sample_places(slide, level), level, Size(128, 128)):
             if isinstance(rgb, SlideError):

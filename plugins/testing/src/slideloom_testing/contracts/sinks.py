@@ -37,7 +37,7 @@ class SinkContract(SettingsContract):
     count: ClassVar[int] = 7
 
     def batch(self) -> TileBatch:
-        """Tiles with pixels, as a job would hand them over; some were rejected before, so numbers have gaps."""
+        """Tiles with pixels, as passed by a job; some were rejected before, so their numbers have gaps."""
         side, footprint = Size(self.tile_px, self.tile_px), Size(200, 200)
         tiles = tiles_of(2 * self.count, footprint=footprint).take(np.arange(self.count) * 2)
         return batch_of([stained(side, seed=seed) for seed in range(self.count)], tiles=tiles)
@@ -47,11 +47,11 @@ class SinkContract(SettingsContract):
         return scene_of(tile_px=self.tile_px, footprint=Size(200, 200), mpp=1.0)
 
     def info(self, name: str = "slide") -> SlideInfo:
-        """The slide that tiles come from."""
+        """The slide of the tiles."""
         return info_of(name)
 
     def writer(self, folder: Path, name: str = "slide") -> tuple[Sink, Writer]:
-        """A sink built anew and its writer for one slide."""
+        """A newly built sink and its writer for one slide."""
         folder.mkdir(exist_ok=True)
         sink: Sink = self.built()
         return sink, sink.open(self.info(name), self.scene(), folder)
@@ -67,7 +67,7 @@ class SinkContract(SettingsContract):
         return list(writer.commit())
 
     def test_every_tile_is_encoded(self) -> None:
-        """`encode` gives one value per tile, without touching its input or global randomness."""
+        """`encode` returns one value per tile, without changing its input or global random state."""
         batch = self.batch()
         before = batch.rgb.copy()
         with global_random_state_untouched():
@@ -84,7 +84,7 @@ class SinkContract(SettingsContract):
             assert path.resolve().is_relative_to((tmp_path / "out").resolve()), f"{path} is not in the output folder"
 
     def test_nothing_has_a_final_name_before_commit(self, tmp_path: Path) -> None:
-        """Whoever looks into the folder meanwhile must not take half a file for a whole one."""
+        """A program that looks into the folder in the meantime must not find half a file."""
         folder = tmp_path / "out"
         sink, writer = self.writer(folder)
         batch = self.batch()
@@ -128,7 +128,7 @@ class SinkContract(SettingsContract):
         writer.abort()
 
     def test_commit_leaves_nothing_but_what_it_returns(self, tmp_path: Path) -> None:
-        """No temporary file stays behind."""
+        """No temporary file is left behind."""
         folder = tmp_path / "out"
         made = self.stored(folder)
         stray = [name for name in contents(folder) if not any((folder / name).is_relative_to(path) for path in made)]
@@ -172,7 +172,7 @@ class SinkContract(SettingsContract):
 
     @pytest.mark.parametrize("sizes", [(3, 4), (1, 1, 1, 1, 1, 1, 1)], ids=["halves", "singles"])
     def test_batches_do_not_show_in_the_output(self, tmp_path: Path, sizes: tuple[int, ...]) -> None:
-        """Written in parts, the bytes are those of one write."""
+        """Tiles written in parts give the same bytes as in one write."""
         count = len(self.batch())
         sizes = sizes if sum(sizes) == count else (count // 2, count - count // 2)
         self.stored(tmp_path / "whole")
@@ -180,7 +180,7 @@ class SinkContract(SettingsContract):
         assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
 
     def test_a_second_run_replaces_the_first(self, tmp_path: Path) -> None:
-        """The same slide once more gives the same bytes under the same names."""
+        """Writing the same slide again gives the same bytes under the same names."""
         folder = tmp_path / "out"
         first, once = self.stored(folder), contents(folder)
         assert self.stored(folder) == first
@@ -222,7 +222,7 @@ class SinkContract(SettingsContract):
         assert contents(folder) == contents(alone)
 
     def test_slides_do_not_disturb_each_other(self, tmp_path: Path) -> None:
-        """Two writers open at once in one folder, as two jobs have them."""
+        """Two writers are open at once in one folder, as with two jobs."""
         alone, folder = tmp_path / "alone", tmp_path / "out"
         self.stored(alone, name="first")
         self.stored(alone, name="second")

@@ -1,5 +1,5 @@
 # ruff: noqa: S101 - asserts are what a contract is made of
-"""Contracts of the steps that look at a whole slide: ROI sources, slide QC and placements."""
+"""Contracts of the steps that work on a whole slide: ROI sources, slide QC and placements."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class RoiSourceContract(SettingsContract):
     """What every ROI source must do. Set `settings` and `slide_info`, in the class or in an autouse fixture.
 
     Attributes:
-        slide_info: a slide that the source has regions for.
+        slide_info: a slide for which the source has regions.
     """
 
     kind: ClassVar[type] = RoiSource
     slide_info: SlideInfo
 
     def test_a_known_slide_has_valid_regions(self) -> None:
-        """Shapes are valid, not empty polygons; names are there once."""
+        """Shapes are valid, non-empty polygons; names are unique."""
         found = self.built().regions(self.slide_info)
         assert isinstance(found, Regions)
         assert found.items, "no region; give the contract a slide that has some"
@@ -60,7 +60,7 @@ class RoiSourceContract(SettingsContract):
         assert self.built().regions(unknown) is None
 
     def test_regions_are_the_same_each_time(self) -> None:
-        """Same order, names, labels and shapes, from a step built anew."""
+        """Same order, names, labels and shapes from a newly built step."""
         one, other = self.built().regions(self.slide_info), self.built().regions(self.slide_info)
         assert [described(region) for region in one.items] == [described(region) for region in other.items]
         assert one.notes == other.notes
@@ -85,13 +85,13 @@ class SlideQcContract(SettingsContract):
         return scene_of(tile_px=200, footprint=Size(200, 200), mpp=1.0, regions=regions)
 
     def assess(self, slide: Slide, scene: Scene | None = None) -> QcResult:
-        """The answer of a step built anew, checked for its form."""
+        """The result of a newly built step, checked for its form."""
         result: QcResult = self.built().assess(slide, scene or self.scene())
         self.check_form(result, slide)
         return result
 
     def check_form(self, result: QcResult, slide: Slide) -> None:
-        """Fails unless the mask is bool with two axes, on the slide, and the rest is what the report needs."""
+        """Fails unless the mask is bool with two axes and on the slide, and the rest is as the report needs it."""
         assert isinstance(result, QcResult)
         assert isinstance(result.mask, np.ndarray)
         assert result.mask.ndim == 2, f"the mask has {result.mask.ndim} axes"
@@ -110,13 +110,13 @@ class SlideQcContract(SettingsContract):
         self.assess(self.slide(levels=levels))
 
     def test_the_answer_is_the_same_each_time(self) -> None:
-        """From a step built anew, on a slide opened anew."""
+        """From a newly built step, on a newly opened slide."""
         one, other = self.assess(self.slide()), self.assess(self.slide())
         assert np.array_equal(one.mask, other.mask)
         assert (one.kind, one.extent, dict(one.metrics)) == (other.kind, other.extent, dict(other.metrics))
 
     def test_the_answer_is_the_same_for_any_number_of_threads(self) -> None:
-        """`Scene.threads` is what the step may use, not what the answer depends on."""
+        """The step may use `Scene.threads` threads, but its result must not depend on them."""
         scene = self.scene()
         one, other = (self.assess(self.slide(), attrs.evolve(scene, threads=threads)) for threads in (1, 3))
         assert np.array_equal(one.mask, other.mask)
@@ -140,7 +140,7 @@ class SlideQcContract(SettingsContract):
         self.assess(PixelsSlide(np.full((1200, 1600, 3), 244, np.uint8), mpp=1.0, downsamples=(1, 4)))
 
     def test_regions_are_understood(self) -> None:
-        """A scene with regions gives an answer of the same form."""
+        """A scene with regions gives a result of the same form."""
         region = Region(name="ROI_0", shape=rectangle(300, 300, 1500, 1000), label="tumor")
         self.assess(self.slide(), self.scene(Regions(items=(region,))))
 
@@ -153,7 +153,7 @@ class SlideQcContract(SettingsContract):
         assert np.array_equal(slide.read(Point(900, 700), 0, Size(50, 50)), before)
 
     def test_global_randomness_is_not_used(self) -> None:
-        """Whoever sets a seed must find the random state as they left it."""
+        """A caller who sets a seed must find the random state unchanged."""
         step, slide, scene = self.built(), self.slide(), self.scene()
         with global_random_state_untouched():
             step.assess(slide, scene)
@@ -173,7 +173,7 @@ class PlacementContract(SettingsContract):
         return scene_of(tile_px=200, footprint=Size(200, 200), mpp=1.0)
 
     def place(self) -> Tiles:
-        """The tiles of a step built anew."""
+        """The tiles of a newly built step."""
         placed: Tiles | Placed = self.built().place(self.slide(), self.scene())
         return placed.tiles if isinstance(placed, Placed) else placed
 
@@ -202,7 +202,7 @@ class PlacementContract(SettingsContract):
             assert column.dtype == np.int64, name
 
     def test_tiles_have_the_footprint_asked_for(self) -> None:
-        """And each of them meets the slide."""
+        """And each of them overlaps the slide."""
         tiles, slide = self.place(), self.slide()
         assert tiles.footprint == self.scene().geometry.footprint
         outside = [place for place in tiles.boxes() if place.intersection(slide.info.box) is None]
@@ -215,7 +215,7 @@ class PlacementContract(SettingsContract):
         assert len(cells) == len(tiles)
 
     def test_tiles_are_the_same_each_time(self) -> None:
-        """From a step built anew; chance needs a seed among the options."""
+        """From a newly built step; randomness needs a seed among the options."""
         with global_random_state_untouched():
             one, other = self.place(), self.place()
         for name in _COLUMNS:
@@ -223,7 +223,7 @@ class PlacementContract(SettingsContract):
 
 
 def inside(part: Box, whole: Box) -> bool:
-    """True if `part` lies in `whole`, with a millionth of a pixel to spare."""
+    """True if `part` is in `whole`, within a millionth of a pixel."""
     common = part.intersection(whole)
     return common is not None and all(
         abs(a - b) < 1e-6
@@ -233,7 +233,7 @@ def inside(part: Box, whole: Box) -> bool:
 
 @cache
 def _section_slide(downsamples: tuple[int, ...]) -> PixelsSlide:
-    """Made once; a copy shares its pixels and may change its own facts."""
+    """Made once; a copy shares its pixels and may change its own metadata."""
     return PixelsSlide(section_on_glass(Size(1800, 1200)), mpp=1.0, downsamples=downsamples)
 
 

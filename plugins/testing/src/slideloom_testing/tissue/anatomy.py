@@ -39,14 +39,14 @@ class Layout:
     """Smooth fields every `GRID_UM` microns, (rows, columns) float32, and the nuclei.
 
     Attributes:
-        shapes: the outlines that the fields were made of.
+        shapes: the outlines from which the fields were made.
         tissue: microns inside a section; negative on glass.
         epithelium: microns inside tumour nests and glands.
         hole: microns inside lumina, fat cells and vessels.
         wall: 0-1, muscle of vessel walls.
         across, along: coordinates (microns) in which the fibres are straight.
         eosin, haematoxylin: factor of each stain, by section.
-        pen: 0-1, ink. blur: 0-1, out of focus. fold: 0-1, tissue lying double.
+        pen: 0-1, ink. blur: 0-1, out of focus. fold: 0-1, folded tissue.
         nuclei: all of them.
         blood: (N, 2) centres of red cells in microns.
     """
@@ -141,7 +141,7 @@ def plan(width: float, height: float, seed: int) -> Layout:
     depths = [section.depth(x, y) for section in shapes.sections]
     tissue = np.maximum.reduce(depths) + 2.0 * noise(45, 1)
     tumor = np.maximum.reduce([blob.depth(x, y) for blob in shapes.tumors])
-    # Nests thin out towards the outline and reach a little beyond, as an invading front does.
+    # Nests thin out towards the outline and extend slightly beyond it, like an invasive front.
     nests = np.minimum(26 * (noise(85, 2) + 0.66) + np.minimum(1.2 * tumor, 0), tumor + 25)
     lumina = np.minimum.reduce([15 * (noise(42, 3) - 1.28), nests - 9, tumor - 20])
     glands = _deepest(shapes.glands, x, y)
@@ -183,7 +183,7 @@ def _deepest(blobs: tuple[Blob, ...], x: Field, y: Field) -> Field:
 
 
 class _Planting:
-    """Plants nuclei where the tissue calls for them."""
+    """Places nuclei as the tissue requires."""
 
     def __init__(self, rng: np.random.Generator, shapes: Shapes, fields: dict[str, Field]) -> None:
         self.rng, self.shapes = rng, shapes
@@ -219,7 +219,7 @@ class _Planting:
         return [nuclei_at(self.rng, x[which], y[which], kind, angle[which]) for which, kind in kinds]
 
     def follicles(self, width: float, height: float) -> Nuclei:
-        """Lymphocytes in dense heaps."""
+        """Lymphocytes in dense clusters."""
         x, y = scattered(self.rng, width=width, height=height, spacing=7.6, jitter=0.12)
         depth = _deepest(self.shapes.follicles, x.astype(np.float32), y.astype(np.float32))
         keep = (self.rng.random(len(x)) < np.clip(0.5 + depth / 45, 0, 0.93)) & self.room(x, y, hole=3)
@@ -227,7 +227,7 @@ class _Planting:
         return nuclei_at(self.rng, x[keep], y[keep], "lymphocyte", self.rng.uniform(0, np.pi, int(keep.sum())))
 
     def ring(self, blob: Blob, frame: tuple[float, float], *, inset: float, step: float, kind: str) -> Nuclei:
-        """Nuclei along an outline: columns stand on it in a gland, lining cells lie on it in a vessel."""
+        """Nuclei along an outline: perpendicular to it in a gland (columnar), along it in a vessel (lining)."""
         ring = blob.outline(max(8, int(2 * np.pi * blob.radius_x / step)), inset=inset)
         ring += self.rng.normal(0, 0.7, ring.shape)
         ring = ring[(ring > 0).all(axis=1) & (ring < frame).all(axis=1)]

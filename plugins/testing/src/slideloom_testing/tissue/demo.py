@@ -1,4 +1,4 @@
-"""The demo slide: made from a seed, written as a pyramidal SVS, together with its truth."""
+"""The demo slide: made from a seed, and written as a pyramidal SVS together with its ground truth."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ _TIFF = {
 _BLOCK = Size(1024, 512)
 _SMALLEST_UM = 400.0
 _SIMPLER_UM = 0.5  # tolerance of simplified outlines
-_SMALLEST_REGION_UM2 = 150.0**2  # or 2% of a small slide
+_SMALLEST_REGION_UM2 = 150.0**2  # or 2% of the size of a small slide
 
 
 class DemoSlide:
     """A slide of H&E-stained tissue, made from a seed in blocks of any size.
 
-    Three sections of different staining on glass: fibrous stroma, a tumour in two of them, glands, fat, vessels,
-    lymphocytes; a marker's stroke, a patch out of focus and a fold.
+    Three sections with different staining on glass: fibrous stroma, a tumour in two of them, glands, fat, vessels and
+    lymphocytes; also a marker stroke, an out-of-focus patch and a fold.
 
     Args:
         size: of level 0 in pixels.
@@ -159,7 +159,7 @@ def _truth_of(layout: Layout, size: Size, *, mpp: float, seed: int) -> DemoTruth
 
 
 def _labelled(shapes: Shapes, tissue: BaseGeometry, *, clear_um: float) -> dict[str, BaseGeometry]:
-    """Tumour as its outline; stroma as what is `clear_um` away from tumour, fat, glands, and half that from glass."""
+    """Tumour as its outline; stroma where it is `clear_um` from tumour, fat and glands, and half that from glass."""
     tumor = shapely.union_all([blob.polygon() for blob in shapes.tumors]).intersection(tissue)
     other = [blob.polygon() for blob in (*shapes.fat, *shapes.glands, *shapes.follicles)]
     stroma = tissue.buffer(-clear_um / 2).difference(shapely.union_all([tumor, *other]).buffer(clear_um))

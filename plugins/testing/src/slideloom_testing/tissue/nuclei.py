@@ -1,4 +1,4 @@
-"""Nuclei: what they look like, as small pictures of haematoxylin density, and where they are."""
+"""Nuclei: their appearance, as small images of haematoxylin density, and their positions."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Nuclei:
 def nuclei_at(
     rng: np.random.Generator, x: NDArray[np.float64], y: NDArray[np.float64], kind: str, angle: NDArray[np.float64]
 ) -> Nuclei:
-    """Nuclei of one kind with shapes and strengths by chance."""
+    """Nuclei of one kind with random shapes and strengths."""
     count = len(x)
     strength = rng.normal(1.0, 0.11, count).clip(0.7, 1.35).astype(np.float32)
     return Nuclei(x, y, np.full(count, KINDS.index(kind)), angle, rng.integers(0, _SHAPES, count), strength)
@@ -92,7 +92,7 @@ def joined(groups: list[Nuclei]) -> Nuclei:
 def scattered(
     rng: np.random.Generator, *, width: float, height: float, spacing: float, jitter: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """x and y of points about `spacing` microns apart: a hexagonal lattice, shaken."""
+    """x and y of points about `spacing` microns apart: a hexagonal lattice with random shifts."""
     rows, columns = ceil(height / (spacing * 0.866)), ceil(width / spacing) + 1
     row, column = np.mgrid[0:rows, 0:columns]
     x = (column + 0.5 * (row % 2)) * spacing + rng.normal(0, jitter * spacing, row.shape)
@@ -102,7 +102,7 @@ def scattered(
 
 
 class Stamps:
-    """Pictures of nuclei in pixels, made once; (side, side) float32 haematoxylin density each."""
+    """Images of nuclei, made once; each (side, side) float32 haematoxylin density."""
 
     def __init__(self, mpp: float, seed: int) -> None:
         self._mpp = mpp
@@ -141,7 +141,7 @@ class Stamps:
         return pictures
 
     def draw(self, density: Field, nuclei: Nuclei, *, left: int, top: int) -> None:
-        """Draw nuclei into a plane whose first pixel is (left, top); the denser of both remains."""
+        """Draw nuclei into a plane whose first pixel is (left, top); the higher density is kept."""
         height, width = density.shape
         turns = np.floor(nuclei.angle / np.pi * _TURNS + 0.5).astype(int) % _TURNS
         xs = np.floor(nuclei.x / self._mpp).astype(int) - left

@@ -1,4 +1,4 @@
-"""Irregular outlines: closed curves that know how far a point is inside, and polygons of them."""
+"""Irregular outlines: closed curves with the depth of points inside them, and their polygons."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Blob:
         return np.asarray(np.exp(exponent))
 
     def depth(self, x: Field, y: Field) -> Field:
-        """About how many microns each point is inside; negative outside."""
+        """Approximate depth of each point inside, in microns; negative outside."""
         dx, dy = x - self.x, y - self.y
         u = (cos(self.turn) * dx + sin(self.turn) * dy) / self.radius_x
         v = (cos(self.turn) * dy - sin(self.turn) * dx) / self.radius_y
@@ -70,7 +70,7 @@ def ragged(
     rough: float = 0.16,
     orders: int = 28,
 ) -> Blob:
-    """A blob with wobble that falls with its order, as outlines in nature do."""
+    """A blob whose wobble decreases with its order, as in natural outlines."""
     order = np.arange(2, orders + 2, dtype=np.float64)
     amplitude = rough * rng.uniform(0.4, 1.0, orders) / (order - 1) ** 1.15
     wobble = np.stack([order, amplitude, rng.uniform(0, 2 * np.pi, orders)], axis=1)

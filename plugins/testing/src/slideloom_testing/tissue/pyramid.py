@@ -1,4 +1,4 @@
-"""Leaving out levels of a pyramidal BigTIFF, as scanners store 1, 4, 16 and not every power of two."""
+"""Removes levels from a pyramidal BigTIFF, because scanners store 1, 4, 16 and not every power of two."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 
 from slideloom.slides.tiff_directories import TiffError, read_tiff_directories
 
-_FIRST_LINK = 8  # where a BigTIFF stores the place of its first directory
+_FIRST_LINK = 8  # where a BigTIFF stores the offset of its first directory
 
 
 def keep_levels(path: Path, downsamples: Collection[int]) -> None:
-    """Unlink every directory but those of these downsamples from a BigTIFF whose directory i is downsampled by 2**i.
+    """Unlink all directories except these downsamples from a BigTIFF whose directory i is downsampled by 2**i.
 
-    The directories stay in the file, unreachable; a third more bytes at most.
+    The directories stay in the file, unreachable, which makes it at most a third larger.
 
     Raises:
         ValueError: the file is not a BigTIFF.

@@ -1,4 +1,4 @@
-"""From the layout to pixels: densities of two stains, mixed by the Beer-Lambert law, in blocks of any size."""
+"""Turns the layout into pixels: densities of two stains, mixed by the Beer-Lambert law, in blocks of any size."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _EOSIN = np.array([0.120, 0.890, 0.440], np.float32)
 _BLOOD = np.array([0.10, 0.80, 0.65], np.float32)
 _INK = np.array([1.25, 0.30, 0.72], np.float32)  # density of a green marker at full strength
 _TEXTURE_PX = 1024
-_MARGIN_UM = 12.0  # nuclei this far outside a block still reach into it
+_MARGIN_UM = 12.0  # nuclei up to this far outside a block still extend into it
 
 
 class Renderer:
@@ -27,7 +27,7 @@ class Renderer:
     Args:
         layout: what is where.
         mpp: microns per pixel.
-        blur_um: radius of the disk that a point becomes where the slide is out of focus.
+        blur_um: radius of the disk that a point becomes in out-of-focus areas.
         seed: of the textures.
     """
 
@@ -104,7 +104,7 @@ class Renderer:
         haematoxylin = np.asarray(0.055 + nest * (0.15 + 0.045 * grain), np.float32)
         depth = self._field(layout.hole, *where)
         hole = np.clip(depth / 1.3 + 0.5, 0, 1)
-        # What lines a lumen or a fat cell is a little denser than its surroundings.
+        # The lining of a lumen or a fat cell is slightly denser than its surroundings.
         eosin += 0.22 * np.exp(-(((depth + 1.0) / 1.5) ** 2))
         eosin += hole * (0.015 - eosin)
         haematoxylin += hole * (0.008 - haematoxylin)
@@ -168,7 +168,7 @@ class Renderer:
 
 
 def defocused(light: NDArray[np.float32], radius_px: float) -> NDArray[np.float32]:
-    """(C, H, W) light where every point has become a disk, as through a lens out of focus; edges wrap around."""
+    """(C, H, W) light with every point blurred to a disk, as by an out-of-focus lens; edges wrap around."""
     height, width = light.shape[1:]
     half = int(np.ceil(radius_px)) + 1
     y, x = np.mgrid[-half : half + 1, -half : half + 1]
@@ -182,7 +182,7 @@ def defocused(light: NDArray[np.float32], radius_px: float) -> NDArray[np.float3
 
 
 def _periodic_noise(grain_x_px: float, grain_y_px: float, seed: int) -> Field:
-    """(1024, 1024) noise of deviation 1 with spots of this width and height, without a seam when repeated."""
+    """(1024, 1024) noise with deviation 1 and spots of this width and height; it repeats without a seam."""
     side = _TEXTURE_PX
     white = np.random.default_rng(seed).standard_normal((side, side))
     fy, fx = np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None, :]

@@ -26,17 +26,17 @@ _COLORS = {"tumor": [200, 0, 0], "stroma": [150, 200, 150]}
 
 @frozen
 class DemoTruth:
-    """What is where on a demo slide, in level-0 pixels.
+    """The ground truth of a demo slide, in level-0 pixels.
 
     Attributes:
         size: of level 0.
         mpp: microns per pixel.
-        seed: that made it.
+        seed: the seed of the slide.
         tissue: outlines of the sections, holes and fat included.
         pen: the marker's stroke, over tissue and glass.
         blur: where the slide is out of focus.
         blur_radius_px: radius of the disk that a point became there, in level-0 pixels.
-        fold: where the tissue lies double.
+        fold: where the tissue is folded.
         regions: labelled "tumor" and "stroma"; they do not overlap.
         nuclei: (N, 2) float64 centres x, y.
         nuclei_kind: (N,) names, such as "tumor" or "lymphocyte".
@@ -108,10 +108,10 @@ def save_truth(truth: DemoTruth, folder: Path) -> list[Path]:
 
 
 def load_truth(folder: Path) -> DemoTruth:
-    """What `save_truth` wrote.
+    """The ground truth that `save_truth` wrote.
 
     Raises:
-        SlideError: the folder does not hold it.
+        SlideError: the folder does not have it.
     """
     try:
         facts = json.loads((folder / "truth.json").read_text(encoding="utf-8"))
