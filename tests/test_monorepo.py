@@ -223,3 +223,17 @@ def test_every_step_of_a_plugin_is_held_to_its_contract(plugin: Path) -> None:
     held = re.findall(r"^class Test\w+\(\w*Contract\):(.*?)(?=^\S|\Z)", text, re.DOTALL | re.MULTILINE)
 
     assert {step for step in steps if not any(re.search(rf"\b{step}\b", body) for body in held)} == set()
+
+
+def test_whatever_a_pipeline_may_leave_unsaid_has_a_default() -> None:
+    from slideloom.plugins.discovery import registry
+    from slideloom.plugins.hookspecs import DEFAULTS
+
+    defaults = {use: registry().default(use) for use in DEFAULTS}
+
+    assert defaults == {
+        "sink": "tfrecord",
+        "filter": "grayspace",
+        "roi-folder": "roi-folder",
+        "store": "tfrecord",
+    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from slideloom import RoiSource, Settings, hookimpl
 
@@ -13,3 +13,9 @@ from slideloom_roi.settings import GeoJson, Ndpa, QuPathCsv, RoiFolder, Xml
 def slideloom_roi_sources() -> Sequence[type[Settings[RoiSource]]]:
     """A source for each file format, and one for a folder with any of them."""
     return [QuPathCsv, GeoJson, Ndpa, Xml, RoiFolder]
+
+
+@hookimpl
+def slideloom_defaults() -> Mapping[str, str]:
+    """Taken where nobody names one."""
+    return {"roi-folder": "roi-folder"}
