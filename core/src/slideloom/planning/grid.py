@@ -67,7 +67,7 @@ def _stored_level(info: SlideInfo, tiling: Tiling) -> tuple[int, Size]:
         stored = ", ".join(f"{power:.3g}x" for power in powers)
         raise SlideError(
             f"{info.path.name}: no level near {tiling.magnification} (stored: {stored}); "
-            f"use size_um = {tiling.size_px * 10 / wanted:g} to resample instead"
+            f"give a width of {tiling.size_px * 10 / wanted:g} um instead to resample"
         )
     chosen = info.levels[level]
     footprint = Size(
