@@ -106,7 +106,7 @@ _SECOND = {("tiles", "magnification"), ("roi", "threshold")}
 @cache
 def _all_words() -> Mapping[str, Word]:
     found = [
-        _JOINED.get((table, name), lambda info, table=table: word_of(table, info))(info)
+        _JOINED[table, name](info) if (table, name) in _JOINED else word_of(table, info)
         for table, cls in TABLES.items()
         for name, info in options_of(cls).items()
         if (table, name) not in NO_WORD and (table, name) not in _SECOND
