@@ -24,13 +24,14 @@ from slideloom_segmentation.settings import SegmentQc
 from slideloom_stain.settings import Macenko
 from slideloom_tfrecord.settings import TFRecords
 
-# As they were before options were converted and checked wherever they come from.
+# As they were before options were converted and checked wherever they come from; those of regions and models since
+# regions are repaired by uniting shells and nesting is "auto", and since strided models have `trust` and `on_nan`.
 README = "a83431526fdc102ae3b874278bb37d5ca254b2a581174a5c5663d659b2ffdde2"
 EVERY_TILING_OPTION = "692bf06421518bbcca156952d26aa9eb80ac08d336db715b7f9cde718c90b82c"
-REGIONS = "f99d18beccd3858fdbd902c5ae1ef705327ed0ec0edf0188f149c2b2b02aab29"
-MODELS = "f500821b9ce749f3f17952911f78ea9448a61c914b28180edb292a23b413e06d"
+REGIONS = "b101814e4bc7f8ddc8b59241d5c71589301ee8cf0ba14df4ceaabd7b57542129"
+MODELS = "0f3cbd49f8e3cc5ac6ae8ba2d30b552ae9f6316a39599dca639bc7dc493d9e51"
 PYTHON = "44b23d2145bb2a9f51151332b5e8516c1e6d082a8d7e1a8d5426a426a7d93ae7"
-PYTHON_MODELS = "afdc57a8673b29f33fb487bbd57c8c7ef991b180fd37afb076b308b4e5eb1595"
+PYTHON_MODELS = "09c77d3759b499e29e8168bc0a96b547a883464ec10ec135f506525c3b4899c5"
 
 
 @pytest.mark.parametrize(

@@ -183,7 +183,7 @@ def reference() -> ModuleType:
 def test_the_reference_has_every_hook_with_its_arguments(reference: ModuleType) -> None:
     import inspect
 
-    from slideloom.plugins.discovery import hookspecs
+    from slideloom.plugins import hookspecs
 
     page = reference.hooks_page()
     specs = [name for name in vars(hookspecs) if name.startswith("slideloom_")]

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import slideloom as sl
 from packaging.requirements import Requirement
-from slideloom.plugins.discovery import discovery
+from slideloom.plugins import discovery
 from slideloom.plugins.hookspecs import DEFAULTS
 from slideloom_testing.fixtures import DemoFiles
 

@@ -528,7 +528,7 @@ def test_a_pipeline_of_another_form_is_told_as_other_settings(
     run_pipeline(pipeline(), [analytic()], tmp_path)
     OutputFolder(tmp_path, "60px_75um").pipeline.write_text('{"digest": "x", "pipeline": {"tiles": 3}}')
 
-    with pytest.raises(OutputError, match=r"(?s)other settings:.*tiles: 3 -> \{.*use --redo"):
+    with pytest.raises(OutputError, match=r"(?s)other settings:.*tiles: 3 -> \{.*run with redo"):
         run_pipeline(pipeline(), [analytic()], tmp_path)
 
 
@@ -624,13 +624,13 @@ def test_a_slide_keeps_the_versions_that_made_it_when_a_later_run_skips_it(
 ) -> None:
     chosen = pipeline(filter=[{"use": "bright"}])
     made = {"slideloom-core": slideloom.__version__, "raw_plugin": "1.0", "steps_plugin": "1.0"}
-    out = tmp_path / "out"
+    out, slide = tmp_path / "out", analytic("a")
 
-    first = run_pipeline(chosen, [analytic("a")], out)
+    first = run_pipeline(chosen, [slide], out)
     metadata = tmp_path / "site" / "steps_plugin-1.0.dist-info" / "METADATA"
     metadata.write_text(metadata.read_text().replace("Version: 1.0", "Version: 2.0"))
     registry.cache_clear()
-    second = run_pipeline(chosen, [analytic("a"), analytic("b")], out)
+    second = run_pipeline(chosen, [slide, analytic("b")], out)
 
     assert first.slides[0].versions == made
     assert [slide.status for slide in second.slides] == ["skipped", "done"]

@@ -214,6 +214,7 @@ class Project:
         overview: bool = False,
         report: bool = True,
         redo: bool = False,
+        redo_updated: bool = False,
         dry_run: bool = False,
         progress: Progress | None = None,
         on_slide: Callable[[SlideReport], Any] | None = None,
@@ -268,6 +269,7 @@ class Project:
             overview: store a picture of kept and rejected tiles of each slide.
             report: write a PDF report, if the report plugin is installed.
             redo: run again what is finished or was made with other settings.
+            redo_updated: run again what other versions of slideloom or of its plugins made.
             dry_run: decide all that needs no tile pixels, write no tile.
             progress: called with slide, tiles done and tiles in all.
             on_slide: called with each slide's report.

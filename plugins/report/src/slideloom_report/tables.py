@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -52,7 +51,6 @@ def write_tables(cohort: Cohort, *, stamp: str) -> list[Path]:
         table = folder / "extraction_report.csv"
         with storing_in(folder):
             rows = [_row(cohort, slide) for slide in slides]
-            make_room(table, _names_slides)
             write_whole(table, _text(rows, _earlier(table, {row["slide"] for row in rows})))
             paths.append(table)
             high = [slide for slide in slides if slide in cohort.blurred]
@@ -61,12 +59,6 @@ def write_tables(cohort: Cohort, *, stamp: str) -> list[Path]:
                 write_whole(warnings, utf8("".join(f"{s.path},{s.blur_burden}\n" for s in high)))
                 paths.append(warnings)
     return paths
-
-
-def _names_slides(content: bytes) -> bool:
-    """True for a table with a column `slide`, whichever program wrote it."""
-    header = content.removeprefix(b"\xef\xbb\xbf").splitlines()[:1]
-    return any(cell.strip(b" \"'") == b"slide" for line in header for cell in re.split(rb"[,;\t]", line))
 
 
 def _by_folder(cohort: Cohort) -> dict[Path, list[SlideReport]]:
