@@ -219,7 +219,7 @@ def test_two_runs_that_do_not_see_each_other_leave_one_whole_result_of_each_slid
     blind = [sys.executable, "-c", BLIND, *words]
 
     slow = subprocess.Popen(blind, stderr=subprocess.PIPE, text=True)
-    wait_until(here.exists)
+    wait_until(here.exists, by=slow)
     quick = subprocess.run(blind, capture_output=True, text=True, check=False)
     made = {name: content for name, content in content_of(out).items() if "/." not in name}
     until.touch()

@@ -267,6 +267,13 @@ class _Feed:
 
 def _work(connection: Connection, function: Callable[[Any], Any]) -> None:
     """The life of a worker."""
+    try:
+        _work_on(connection, function)
+    except _Leaving:
+        raise SystemExit(1) from None
+
+
+def _work_on(connection: Connection, function: Callable[[Any], Any]) -> None:
     # Ctrl-C reaches all processes of a terminal; the parent decides what becomes of its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _leave)
@@ -303,8 +310,12 @@ def _unread(error: Exception) -> str:
     )
 
 
+class _Leaving(KeyboardInterrupt):
+    """The parent ends this worker. It passes through all who remove temporary files; a step's `SystemExit` does not."""
+
+
 def _leave(_number: int, _frame: object) -> NoReturn:
-    raise SystemExit(1)  # passes through whoever removes temporary files
+    raise _Leaving
 
 
 def _die_with_parent() -> None:

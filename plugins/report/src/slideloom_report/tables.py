@@ -11,7 +11,6 @@ from slideloom import (
     OutputError,
     SlideReport,
     csv_text,
-    make_room,
     open_table,
     storing_in,
     unguarded,
