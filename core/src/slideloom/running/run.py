@@ -257,8 +257,9 @@ def _finish(
     )
     if not dry_run:
         _tell_updates(pipeline, reports)
-        for place in {(folder.root / output).parent for report in reports for output in report.outputs}:
-            remove_abandoned(place)  # of workers that died, or were given up, on their last slide
+        places = {(folder.root / output).parent for report in reports for output in report.outputs}
+        for place in {*places, *(path for path in folder.state.iterdir() if path.is_dir())}:
+            remove_abandoned(place)  # of runs and workers that died, or were given up, on their last slide
         write_run_report(folder.root / "extraction_report.json", run)
         write_errors(folder.root / "errors.csv", run)
         write_burden(folder.root, run)
