@@ -79,7 +79,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def core_alone(session: nox.Session) -> None:
-    """The core imports, runs and passes its tests with its own libraries and the testing package."""
+    """The core imports, runs and passes its tests with its five libraries and the testing package."""
     session.install("./core", "./plugins/testing", *TEST_TOOLS)
     arguments = session.posargs or ["core/tests", "-q", *IN_PARALLEL]
     session.run("pytest", *arguments, "-p", "no:cacheprovider", env={"SLIDELOOM_CORE_ALONE": "1"})

@@ -6,14 +6,27 @@ import errno
 import math
 import random
 import shutil
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
+from attrs import frozen
 from slideloom import Size
 from slideloom_testing import write_demo_slide
 
 from stress import faults
-from stress.judging import Done, account_of, command, content_of, judged, left_over, slides_of
+from stress.judging import (
+    Done,
+    account_of,
+    command,
+    content_of,
+    forget_ours,
+    fresh_folder,
+    judged,
+    left_over,
+    slides_of,
+)
 from stress.verdicts import Campaign, Kind, Verdict
 
 ERRORS = ("ENOSPC", "EIO", "EACCES")
@@ -52,6 +65,13 @@ def extract(folder: Path, out: Path) -> Done:
     return command("extract", folder / "slides", *OPTIONS, "--out", out)
 
 
+def anew(folder: Path, out: Path) -> Done:
+    """The same in a process of its own, as the next day's command is."""
+    command = [sys.executable, "-m", "slideloom", "extract", str(folder / "slides"), *OPTIONS, "--out", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
 @cache
 def wanted(folder: Path) -> dict[str, bytes]:
     """What a run leaves that nothing disturbs."""
@@ -77,22 +97,40 @@ def judge(folder: Path, case: str) -> Verdict:
     """The run is right or says what is wrong, and the next one puts all in order."""
     error, often, where, share = case.split("/")
     good, at = wanted(folder), math.ceil(float(share) * _calls(folder, where)) or 1
-    switch, out = faults.Switch(), folder / "out"
-    shutil.rmtree(out, ignore_errors=True)
+    with fresh_folder(folder) as place:
+        out = place / "out"
+        strike = _Strike(out if where == "out" else folder / "slides", at, getattr(errno, error), often == "on")
+        return _judge(folder, out, strike, good)
+
+
+@frozen
+class _Strike:
+    """An error from one call on."""
+
+    watched: Path
+    at: int
+    number: int
+    sticky: bool
+
+
+def _judge(folder: Path, out: Path, strike: _Strike, good: dict[str, bytes]) -> Verdict:
+    switch = faults.Switch()
 
     def disturbed() -> Done:
-        watched = out if where == "out" else folder / "slides"
-        with switch.failing(watched, at=at, number=getattr(errno, error), sticky=often == "on"):
+        with switch.failing(strike.watched, at=strike.at, number=strike.number, sticky=strike.sticky):
             return extract(folder, out)
 
     first = judged(disturbed, lambda: _wrong(out, good))
     words = f"{switch.failed}: " if switch.failed else ""
     if first.is_fault:
         return Verdict(first.kind, words + first.words)
+    # Where all that comes after fails as well, nothing can be taken back: readers believe reports.
+    can_undo = not (strike.sticky and strike.number in (errno.EIO, errno.EACCES))
     early = published_without_a_report(out)
-    if early:
+    if early and can_undo:
         return Verdict(Kind.WRONG, f"{words}left under their final names by a slide that failed: {early}")
-    again = judged(lambda: extract(folder, out), lambda: differs(out, good))
+    forget_ours(out)
+    again = judged(lambda: anew(folder, out), lambda: differs(out, good))
     if again.kind is not Kind.RIGHT:
         kind = again.kind if again.is_fault else Kind.WRONG
         return Verdict(kind, f"{words}{first.words[:150]}; and the next run: {again.words}")

@@ -23,7 +23,7 @@ static char folder[PATH_MAX];
 static long at, calls;
 static int failure, is_sticky, is_on;
 static char last[96];
-static unsigned char watched[65536];
+static unsigned char watched[65536]; /* 1 watched, 2 and written to */
 
 void stress_watch(const char *path) { snprintf(folder, sizeof folder, "%s", path); is_on = path[0] != 0; }
 void stress_arm(long n, int number, int sticky) { at = n; failure = number; is_sticky = sticky; calls = 0; last[0] = 0; }
@@ -101,7 +101,11 @@ OPENAT(openat)
 OPENAT(openat64)
 
 #define WITH_FD(type, name, needs, params, args)                          \
-    type name params { if (is_watched(fd) && fails(#name, needs)) return -1; return REAL(name) args; }
+    type name params {                                                    \
+        if (is_watched(fd) && fails(#name, needs)) return -1;             \
+        if (is_watched(fd) && needs == ROOM) watched[fd] = 2;             \
+        return REAL(name) args;                                           \
+    }
 WITH_FD(ssize_t, read, ANY, (int fd, void *to, size_t size), (fd, to, size))
 WITH_FD(ssize_t, pread, ANY, (int fd, void *to, size_t size, off_t from), (fd, to, size, from))
 WITH_FD(ssize_t, pread64, ANY, (int fd, void *to, size_t size, off64_t from), (fd, to, size, from))
@@ -117,7 +121,7 @@ WITH_FD(int, ftruncate, ROOM, (int fd, off_t size), (fd, size))
 WITH_FD(int, ftruncate64, ROOM, (int fd, off64_t size), (fd, size))
 
 int close(int fd) {
-    int is_in = is_watched(fd);
+    int is_in = is_watched(fd) && watched[fd] == 2; /* only what was written may be lost as late as here */
     if (fd >= 0 && fd < 65536) watched[fd] = 0;
     int result = REAL(close)(fd); /* the descriptor is gone even where closing fails */
     return is_in && fails("close", ROOM) ? -1 : result;

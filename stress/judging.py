@@ -6,9 +6,12 @@ import contextlib
 import io
 import json
 import logging
+import os
 import re
+import shutil
+import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +21,11 @@ from slideloom_cli.main import main
 
 from stress.verdicts import Kind, Verdict
 
-# What an error says of a step that raised something of its own.
-_RAW = re.compile(r"failed on slide .*?: \w+(?:Error|Exception|Exit)\b")
+# What an error says of a step, or of a slide, where something else than an error of ours came up.
+_RAW = re.compile(r"failed on slide .*?: \w+(?:Error|Exception|Exit)\b|^failed +\S+: \S+: \w+Error\b.*", re.MULTILINE)
+
+
+_KEPT_ASIDE = re.compile(r"\.(damaged|foreign)-\d{8}T\d{6}")
 
 
 @frozen
@@ -67,8 +73,8 @@ def judged(act: Callable[[], Done], is_right: Callable[[], str] = lambda: "") ->
         return Verdict(Kind.OTHER, words[:500])
     said = done.err + done.out
     raw = _RAW.search(said)
-    if "Traceback" in said or raw:
-        return Verdict(Kind.OTHER, (raw[0] if raw else said[-500:])[:500])
+    if raw:
+        return Verdict(Kind.OTHER, raw[0][:500])
     return Verdict(Kind.REFUSED, said.strip()[-300:])
 
 
@@ -84,16 +90,43 @@ def account_of(slide: dict[str, Any]) -> str:
     return "" if slide["planned"] == found else f"{slide['slide']}: {slide['planned']} planned, {found} accounted for"
 
 
+@contextlib.contextmanager
+def fresh_folder(folder: Path) -> Iterator[Path]:
+    """A folder that no case of this process has had: what a process knows of a folder it may remember."""
+    place = Path(tempfile.mkdtemp(dir=folder))
+    try:
+        yield place
+    finally:
+        shutil.rmtree(place)
+
+
 def content_of(out: Path) -> dict[str, bytes]:
-    """Every output file but those that tell times, by its path in the folder."""
+    """Every output file but those that tell times, by its path in the folder.
+
+    What a run found under a name that it needs, and kept aside as not its own, is left out.
+    """
     found = {}
     for path in sorted(out.rglob("*")):
         place = path.relative_to(out)
-        if path.is_file() and "slideloom" not in place.parts and path.name != "extraction_report.json":
+        is_ours = "slideloom" not in place.parts and path.name != "extraction_report.json"
+        if path.is_file() and is_ours and not _KEPT_ASIDE.search(path.name):
             found[place.as_posix()] = path.read_bytes()
     return found
 
 
 def left_over(out: Path) -> list[str]:
     """Temporary files that are still there."""
-    return sorted(path.name for path in out.rglob(".*") if path.is_file() and path.name.endswith((".partial", ".old")))
+    return sorted(path.name for path in out.rglob(".*") if path.is_file() and _is_temporary(path.name))
+
+
+def forget_ours(out: Path) -> None:
+    """Remove the temporary files of this process: a later run leaves them alone as long as this one lives."""
+    for path in [path for path in out.rglob(".*") if _is_temporary(path.name) and f"-{os.getpid()}-" in path.name]:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _is_temporary(name: str) -> bool:
+    return name.endswith((".partial", ".old"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 from slideloom_tfrecord import read_records
 
 from stress import disks, faults
-from stress.judging import judged
+from stress.judging import fresh_folder, judged
 from stress.verdicts import Campaign, Kind, Verdict
 
 _MOST_CALLS = 450  # about as many as a run of one process makes
@@ -38,15 +37,18 @@ def cases(folder: Path, seed: int) -> list[str]:
 def judge(folder: Path, case: str) -> Verdict:
     """What has its final name is whole at every moment, and the last run ends as one that nobody killed."""
     jobs, calls = case.split("/")
-    good, out = disks.wanted(folder), folder / "out"
-    shutil.rmtree(out, ignore_errors=True)
-    killed = 0
+    with fresh_folder(folder) as place:
+        return _judge(folder, place / "out", jobs, calls)
+
+
+def _judge(folder: Path, out: Path, jobs: str, calls: str) -> Verdict:
+    good, killed = disks.wanted(folder), 0
     for call in calls.split("-"):
         killed += _killed(folder, out, jobs, call)
         for path in out.glob("tfrecords/*/*.tfrecords"):
             if not path.name.startswith(".") and not any(True for _ in read_records(path)):
                 return Verdict(Kind.WRONG, f"{path.name} is empty after a kill at call {call}")
-    last = judged(lambda: disks.extract(folder, out), lambda: disks.differs(out, good))
+    last = judged(lambda: disks.anew(folder, out), lambda: disks.differs(out, good))
     if last.kind is Kind.REFUSED:
         return Verdict(Kind.WRONG, f"the run after the kills: {last.words}")
     return last if last.is_fault else Verdict(Kind.RIGHT, f"killed {killed} times")

@@ -114,8 +114,6 @@ def judge(folder: Path, case: str) -> Verdict:
         wrong += f"exit code {done.returncode} with {len(failed)} failed slides; "
     if wrong:
         return Verdict(Kind.WRONG, wrong)
-    if "Traceback" in said and place not in _IN_PARENT:
-        return Verdict(Kind.OTHER, said[-300:])
     return Verdict(Kind.REFUSED, slides["a"]["error"][:200]) if failed else Verdict(Kind.RIGHT)
 
 
