@@ -155,9 +155,6 @@ def _made(task: SlideTask, prepared: PreparedSlide, publication: Publication, di
     progress = partial(task.progress, name) if task.progress is not None else None
     extraction = Extraction(prepared, publication.writers, threads=task.threads, progress=progress)
     extraction.run()
-    counted = slide_report(plan, prepared.record, path=task.path, digest=digest)
-    if not counted.is_accounted:
-        raise SlideloomError(f"{name}: {_account(counted)}")
     table = folder.tile_table(name)
     with prepared.record.timed("commit"):
         files = {table: utf8(tile_table_csv(plan, prepared.record)), **pictures_of(prepared, folder)}
@@ -174,6 +171,8 @@ def _made(task: SlideTask, prepared: PreparedSlide, publication: Publication, di
         left=left,
         tile_table=folder.relative(table),
     )
+    if not report.is_accounted:  # what was published is taken back then
+        raise SlideloomError(f"{name}: {_account(report)}")
     publication.finish(report)
     return report
 
