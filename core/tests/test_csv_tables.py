@@ -13,8 +13,6 @@ from hypothesis import given, settings, strategies as st
 from slideloom import ConfigError, RoiError, csv_text, guarded, number_in, open_table, unguarded
 from slideloom.slides.resolution import read_mpp_file
 from slideloom.viewing.frames import frame_csv
-from slideloom_cohort.annotations import read_annotations
-from slideloom_cohort.stored import read_tile_table
 
 HEADER = ["slide", "note", "mpp"]
 ROWS = [["Fläche", "a, b; c\tand |", "0.25"], ["b", "", "0.5"]]
@@ -60,12 +58,10 @@ def test_a_compressed_table_is_known_by_its_content(tmp_path: Path) -> None:
     assert read(written(tmp_path, gzip.compress(text_of().encode())))[0] == ROWS
 
 
-def test_every_reader_of_the_core_takes_all_of_it(tmp_path: Path) -> None:
+def test_the_mpp_file_takes_all_of_it(tmp_path: Path) -> None:
     mpp = written(tmp_path, "sep=;\r\nSlide;MPP\r\nFläche;0,25\r\n", encoding="latin-1", name="mpp.csv")
-    labels = written(tmp_path, "patient\tslide\tage\np\ta\t1,5\n", encoding="utf-16", name="labels.csv")
 
     assert read_mpp_file(mpp)["Fläche"].x == 0.25
-    assert read_annotations(labels).slides({"age": 1.5}) == ["a"]
 
 
 def test_blank_rows_and_missing_or_spare_separators_at_the_end_do_not_matter(tmp_path: Path) -> None:
@@ -192,16 +188,6 @@ def test_a_frame_is_written_as_pandas_does_but_for_formulas() -> None:
     assert frame_csv(frame) == frame.to_csv(index=False, lineterminator="\n")
     assert frame_csv(pd.DataFrame({"label": ["=1+1"]})) == "label\n'=1+1\n"
     assert frame_csv(frame.iloc[:0]) == "x,score,label,ok\n"
-
-
-def test_labels_survive_the_tile_table(tmp_path: Path) -> None:
-    names = ["loc_x", "loc_y", "status", "roi_name", "roi_desc", "label"]
-    path = written(tmp_path, csv_text(names, [[1, 2, "written", "=a", "-b\rc", "'@d"], [-3, 4, "roi", "", "", "-1"]]))
-
-    frame = read_tile_table(path)
-
-    assert frame[["roi_name", "roi_desc", "label"]].to_numpy().tolist() == [["=a", "-b\rc", "'@d"], [None, None, "-1"]]
-    assert frame["loc_x"].tolist() == [1, -3]
 
 
 @settings(max_examples=2000, deadline=None)
