@@ -11,7 +11,8 @@ from slideloom.settings.options import Settings
 from slideloom_cohort.slides import TiledSlides
 
 from slideloom_loaders.augmenting import Augmentation
-from slideloom_loaders.index import Labels, tile_index
+from slideloom_loaders.index import tile_index
+from slideloom_loaders.labels import Labels
 from slideloom_loaders.preparing import Preparation, check_tile_based, with_stain
 from slideloom_loaders.sampling import balanced_weights
 
@@ -21,7 +22,8 @@ def torch_loader(
     *,
     batch_size: int = 32,
     labels: Labels = None,
-    classes: Sequence[str] | None = None,
+    classes: Sequence[Any] | None = None,
+    regression: bool | None = None,
     normalizer: str | Settings[Any] | None = None,
     augment: str | None = None,
     balance: str | Sequence[str] | None = None,
@@ -45,9 +47,12 @@ def torch_loader(
         dataset: whose tiles.
         batch_size: tiles per batch.
         labels: a column of the annotations; "roi" for the label of each tile's region (tiles without one are left
-            out); a value by slide; or None.
-        classes: names in the order of their numbers; tiles of others are left out. Give the training loader's to the
-            validation loader. By default all, sorted.
+            out); a value by slide, in a mapping or a pandas Series; or None. Whole numbers, text and bools are
+            classes, floats are targets, whether Python's, NumPy's or pandas'. A column of the annotations holds floats
+            where one value is written as one, such as "0.5".
+        classes: in the order of their numbers, as names, whole numbers or bools; tiles of others are left out. Give
+            the training loader's to the validation loader. By default all, sorted; whole numbers by size.
+        regression: True takes whole numbers as targets too, False floats as classes.
         normalizer: name or settings of a stain normalizer; a tile that cannot be normalized comes as it is.
         augment: in words, "flip, rotate, blur, jpeg, stain", or letters "xyrjbn". Stain augmentation draws around the
             normalizer's target, or shifts hue and saturation where there is none.
@@ -66,12 +71,13 @@ def torch_loader(
         options: any other of `torch.utils.data.DataLoader`, such as `pin_memory=True`.
 
     Raises:
-        ConfigError: there are no tiles, a slide lacks its tiles or has no label, or an option is wrong.
+        ConfigError: there are no tiles, a slide lacks its tiles or has no label (NaN is none), or an option is wrong.
     """
     preparation = _prepared(
         dataset,
         labels=labels,
         classes=classes,
+        regression=regression,
         normalizer=normalizer,
         augment=augment,
         seed=seed,
@@ -104,7 +110,8 @@ def tensorflow_loader(
     *,
     batch_size: int = 32,
     labels: Labels = None,
-    classes: Sequence[str] | None = None,
+    classes: Sequence[Any] | None = None,
+    regression: bool | None = None,
     normalizer: str | Settings[Any] | None = None,
     augment: str | None = None,
     balance: str | Sequence[str] | None = None,
@@ -123,7 +130,7 @@ def tensorflow_loader(
     numbers of classes or float32 values. The dataset has `classes` and `tiles`, the number of tiles, as attributes.
 
     Args:
-        dataset, batch_size, labels, classes, normalizer, augment, seed, infinite, info, drop_last,
+        dataset, batch_size, labels, classes, regression, normalizer, augment, seed, infinite, info, drop_last,
             allow_missing: as `torch_loader`.
         balance: as `torch_loader`; labels of regions cannot be balanced here.
         shuffle: files in a new order in each epoch, and tiles drawn out of `shuffle_tiles`.
@@ -132,12 +139,13 @@ def tensorflow_loader(
             machine. On processors the numpy form, which is called otherwise, is several times as fast.
 
     Raises:
-        ConfigError: there are no tiles, a slide lacks its tiles or has no label, or an option is wrong.
+        ConfigError: there are no tiles, a slide lacks its tiles or has no label (NaN is none), or an option is wrong.
     """
     preparation = _prepared(
         dataset,
         labels=labels,
         classes=classes,
+        regression=regression,
         normalizer=normalizer,
         augment=augment,
         seed=seed,
@@ -154,7 +162,7 @@ def tensorflow_loader(
         dataset,
         preparation,
         by=_balance(dataset, balance),
-        of_regions=labels == "roi",
+        of_regions=isinstance(labels, str) and labels == "roi",
         shuffle=shuffle_tiles if shuffle else 0,
         seed=seed,
         infinite=infinite,
@@ -169,7 +177,8 @@ def _prepared(
     dataset: TiledSlides,
     *,
     labels: Labels,
-    classes: Sequence[str] | None,
+    classes: Sequence[Any] | None,
+    regression: bool | None,
     normalizer: str | Settings[Any] | None,
     augment: str | None,
     seed: int,
@@ -181,7 +190,14 @@ def _prepared(
     check_tile_based(settings)
     if augmentation.stain:
         settings = with_stain(settings, step_settings("normalizer", "hsv-augment"))
-    index = tile_index(dataset, labels=labels, classes=classes, from_slides=from_slides, allow_missing=allow_missing)
+    index = tile_index(
+        dataset,
+        labels=labels,
+        classes=classes,
+        regression=regression,
+        from_slides=from_slides,
+        allow_missing=allow_missing,
+    )
     return Preparation(index, settings, augmentation, seed)
 
 
