@@ -20,7 +20,7 @@ from slideloom_stain.opencv import cv2
 from slideloom_stain.settings import Unfitting
 from slideloom_stain.step import HsvStep, StainStep
 from slideloom_stain.targets import decode_rgb, image_fit, read_rgb, target_fit
-from slideloom_stain.value_range import refuse_range
+from slideloom_stain.value_range import UNIT
 
 HSV = "hsv-augment"
 # What `transform` accepts and gives back: uint8 numpy arrays, torch tensors, tf tensors. Any: neither of the latter
@@ -35,8 +35,8 @@ class StainNormalizer:
         tile = normalizer.transform(tile)
 
     Without `fit` the method's default preset is the target. numpy arrays are (H, W, 3) or (B, H, W, 3) uint8; torch
-    tensors also (3, H, W) or (B, 3, H, W), and like tf tensors uint8 or floating with values 0-1. `torch` and
-    `tensorflow` give the forms themselves, for models and for `tf.data`.
+    and tf tensors also (3, H, W) or (B, 3, H, W), and uint8 or floating with values 0-1. `torch` and `tensorflow` give
+    the forms themselves, for models and for `tf.data`, and for floating values of another `value_range`.
 
     Args:
         name: "macenko", "macenko-fast", "reinhard", "reinhard-fast", "reinhard-mask", "reinhard-fast-mask",
@@ -217,17 +217,21 @@ class StainNormalizer:
         name, fit = load_fit(Path(path))
         return cls(name).fit(fit)
 
-    def torch(self, *, augment: bool = False, native: bool = False) -> Any:  # Any: torch need not be installed
+    def torch(
+        self, *, augment: bool = False, native: bool = False, value_range: tuple[float, float] = (0.0, 1.0)
+    ) -> Any:  # Any: torch need not be installed
         """This normalizer as a `torch.nn.Module`; see `slideloom_stain.torch_form`."""
         from slideloom_stain.torch_form import TorchNormalizer
 
-        return TorchNormalizer(self._stepped(augment), native=native)
+        return TorchNormalizer(self._stepped(augment), native=native, value_range=value_range)
 
-    def tensorflow(self, *, augment: bool = False) -> Any:  # Any: TensorFlow ships no types
+    def tensorflow(
+        self, *, augment: bool = False, value_range: tuple[float, float] = (0.0, 1.0)
+    ) -> Any:  # Any: TensorFlow ships no types
         """This normalizer as a function for `tf.data.Dataset.map`; see `slideloom_stain.tensorflow_form`."""
         from slideloom_stain.tensorflow_form import TensorflowNormalizer
 
-        return TensorflowNormalizer(self._stepped(augment))
+        return TensorflowNormalizer(self._stepped(augment), value_range=value_range)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_forms": {}}
@@ -306,7 +310,7 @@ def _as_rgb(image: Any) -> Rgb:
             raise ConfigError(f"not an image: {array.dtype}; give uint8, or a floating tensor with values 0-1")
         if np.isnan(array).any():
             raise ConfigError("not an image: it holds NaN")
-        refuse_range(float(array.min()), float(array.max()))
+        UNIT.refuse(float(array.min()), float(array.max()))
         array = np.clip(np.round(array * 255.0), 0, 255)
     return np.ascontiguousarray(array, np.uint8)
 
