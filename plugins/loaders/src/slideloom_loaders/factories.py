@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
+from pathlib import Path
 from typing import Any
 
 from slideloom.base.errors import ConfigError
-from slideloom.plugins.shorthand import step_settings
-from slideloom.settings.options import Settings
 from slideloom_cohort.slides import TiledSlides
 
 from slideloom_loaders.augmenting import Augmentation
 from slideloom_loaders.index import tile_index
 from slideloom_loaders.labels import Labels
-from slideloom_loaders.preparing import Preparation, check_tile_based, with_stain
+from slideloom_loaders.normalizing import Given, loader_normalizer
+from slideloom_loaders.passing import Plan
+from slideloom_loaders.preparing import Preparation
+from slideloom_loaders.ranks import share_of
 from slideloom_loaders.sampling import balanced_weights
+
+Augment = str | Sequence[str] | bool | None
 
 
 def torch_loader(
@@ -24,8 +29,9 @@ def torch_loader(
     labels: Labels = None,
     classes: Sequence[Any] | None = None,
     regression: bool | None = None,
-    normalizer: str | Settings[Any] | None = None,
-    augment: str | None = None,
+    normalizer: Given = None,
+    normalizer_source: str | Path | None = None,
+    augment: Augment = None,
     balance: str | Sequence[str] | None = None,
     shuffle: bool = True,
     seed: int = 0,
@@ -33,8 +39,12 @@ def torch_loader(
     iterable: bool = False,
     from_slides: bool = False,
     info: bool = False,
+    incl_slidenames: bool = False,
+    standardize: bool = False,
     drop_last: bool = False,
     allow_missing: bool = False,
+    rank: int | None = None,
+    world_size: int | None = None,
     num_workers: int = 0,
     **options: Any,
 ) -> Any:  # Any: torch is not imported before
@@ -42,6 +52,9 @@ def torch_loader(
 
     Batches are `images`, or with labels `(images, targets)`; images are (B, 3, tile_px, tile_px) uint8, targets int64
     numbers of classes (`loader.dataset.classes`) or float32 values. `loader.dataset[i]` is tile `i` by itself.
+
+    Each pass is the next epoch; `loader.set_epoch` says another. `loader.state_dict()` holds epoch and batch, and
+    `loader.load_state_dict` goes on with the batch after it.
 
     Args:
         dataset: whose tiles.
@@ -53,9 +66,11 @@ def torch_loader(
         classes: in the order of their numbers, as names, whole numbers or bools; tiles of others are left out. Give
             the training loader's to the validation loader. By default all, sorted; whole numbers by size.
         regression: True takes whole numbers as targets too, False floats as classes.
-        normalizer: name or settings of a stain normalizer; a tile that cannot be normalized comes as it is.
-        augment: in words, "flip, rotate, blur, jpeg, stain", or letters "xyrjbn". Stain augmentation draws around the
-            normalizer's target, or shifts hue and saturation where there is none.
+        normalizer: name or settings of a stain normalizer, or a fitted one (`slideloom.StainNormalizer`); a tile that
+            cannot be normalized comes as it is.
+        normalizer_source: target of a normalizer given by name: a preset, an image or a fit file.
+        augment: in words, "flip, rotate, blur, jpeg, stain", or letters "xyrjbn"; True is "xyrjb". Stain
+            augmentation draws around the normalizer's target, or shifts hue and saturation where there is none.
         balance: draw each "label", "patient" or "slide" alike, or several from the outside in; by default as
             `dataset.balance` said. Tiles are then drawn with repetition.
         shuffle: a new order in each epoch; False keeps the stored order, slide by slide.
@@ -64,9 +79,13 @@ def torch_loader(
         iterable: an iterable-style dataset; each worker then makes batches of its own share of the tiles.
         from_slides: read tiles from slides instead of TFRecords, with the pixels that were encoded, before JPEG.
         info: batches end with {"slide", "loc_x", "loc_y"}.
+        incl_slidenames: batches end with the names of the slides.
+        standardize: images are float32, -1 to 1.
         drop_last: leave out a last batch that is smaller.
         allow_missing: go on without slides whose stored tiles are gone, cut, or of a run that failed; by default they
             are an error that names them.
+        rank, world_size: of this process, where several train together: each has its own tiles, and as many batches.
+            By default those of `torch.distributed`, else of RANK and WORLD_SIZE in the environment.
         num_workers: processes that read, decode, normalize and augment.
         options: any other of `torch.utils.data.DataLoader`, such as `pin_memory=True`.
 
@@ -75,10 +94,12 @@ def torch_loader(
     """
     preparation = _prepared(
         dataset,
+        batch_size=batch_size,
         labels=labels,
         classes=classes,
         regression=regression,
         normalizer=normalizer,
+        normalizer_source=normalizer_source,
         augment=augment,
         seed=seed,
         from_slides=from_slides,
@@ -86,18 +107,25 @@ def torch_loader(
     )
     by = _balance(dataset, balance)
     weights = balanced_weights(preparation.index.groups(by)) if by else None
+    share_of(rank, world_size)  # a mistake in them is told here, not by the first pass
+    plan = Plan(
+        len(preparation.index),
+        weights,
+        shuffle=shuffle,
+        seed=seed,
+        infinite=infinite,
+        rank=rank,
+        world_size=world_size,
+    )
     try:
-        from slideloom_loaders.torch_form import make_loader
+        from slideloom_loaders.torch_form import Form, make_loader
     except ImportError as error:
         raise ConfigError(f"dataset.torch needs PyTorch ({error}): pip install slideloom[torch]") from error
     return make_loader(
         preparation,
-        weights=weights,
-        shuffle=shuffle,
-        seed=seed,
-        infinite=infinite,
+        plan,
+        Form(info=info, slidenames=incl_slidenames, standardize=standardize),
         iterable=iterable,
-        info=info,
         batch_size=batch_size,
         drop_last=drop_last,
         num_workers=num_workers,
@@ -112,14 +140,17 @@ def tensorflow_loader(
     labels: Labels = None,
     classes: Sequence[Any] | None = None,
     regression: bool | None = None,
-    normalizer: str | Settings[Any] | None = None,
-    augment: str | None = None,
+    normalizer: Given = None,
+    normalizer_source: str | Path | None = None,
+    augment: Augment = None,
     balance: str | Sequence[str] | None = None,
     shuffle: bool = True,
     shuffle_tiles: int = 2048,
     seed: int = 0,
     infinite: bool = False,
     info: bool = False,
+    incl_slidenames: bool = False,
+    standardize: bool = False,
     drop_last: bool = False,
     allow_missing: bool = False,
     in_graph: bool = False,
@@ -130,8 +161,9 @@ def tensorflow_loader(
     numbers of classes or float32 values. The dataset has `classes` and `tiles`, the number of tiles, as attributes.
 
     Args:
-        dataset, batch_size, labels, classes, regression, normalizer, augment, seed, infinite, info, drop_last,
-            allow_missing: as `torch_loader`.
+        dataset, batch_size, labels, classes, regression, normalizer, normalizer_source, augment, seed, infinite, info,
+            incl_slidenames, drop_last, allow_missing: as `torch_loader`.
+        standardize: images are float32, each with mean 0 and variance 1 (`tf.image.per_image_standardization`).
         balance: as `torch_loader`; labels of regions cannot be balanced here.
         shuffle: files in a new order in each epoch, and tiles drawn out of `shuffle_tiles`.
         shuffle_tiles: encoded tiles that wait to be drawn.
@@ -143,10 +175,12 @@ def tensorflow_loader(
     """
     preparation = _prepared(
         dataset,
+        batch_size=batch_size,
         labels=labels,
         classes=classes,
         regression=regression,
         normalizer=normalizer,
+        normalizer_source=normalizer_source,
         augment=augment,
         seed=seed,
         from_slides=False,
@@ -167,6 +201,8 @@ def tensorflow_loader(
         seed=seed,
         infinite=infinite,
         info=info,
+        slidenames=incl_slidenames,
+        standardize=standardize,
         in_graph=in_graph,
         batch_size=batch_size,
         drop_last=drop_last,
@@ -176,20 +212,22 @@ def tensorflow_loader(
 def _prepared(
     dataset: TiledSlides,
     *,
+    batch_size: int | None,
     labels: Labels,
     classes: Sequence[Any] | None,
     regression: bool | None,
-    normalizer: str | Settings[Any] | None,
-    augment: str | None,
+    normalizer: Given,
+    normalizer_source: str | Path | None,
+    augment: Augment,
     seed: int,
     from_slides: bool,
     allow_missing: bool,
 ) -> Preparation:
+    _check_number("seed", seed, least=0)
+    if batch_size is not None:
+        _check_number("batch_size", batch_size, least=1)
     augmentation = Augmentation.parse(augment)
-    settings = step_settings("normalizer", normalizer) if isinstance(normalizer, str) else normalizer
-    check_tile_based(settings)
-    if augmentation.stain:
-        settings = with_stain(settings, step_settings("normalizer", "hsv-augment"))
+    settings = loader_normalizer(normalizer, source=normalizer_source, augmentation=augmentation)
     index = tile_index(
         dataset,
         labels=labels,
@@ -198,7 +236,12 @@ def _prepared(
         from_slides=from_slides,
         allow_missing=allow_missing,
     )
-    return Preparation(index, settings, augmentation, seed)
+    return Preparation(index, settings, augmentation, int(seed))
+
+
+def _check_number(name: str, value: Any, *, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < least:
+        raise ConfigError(f"{name} must be a whole number of at least {least}, not {value!r}")
 
 
 def _balance(dataset: TiledSlides, balance: str | Sequence[str] | None) -> tuple[str, ...]:
