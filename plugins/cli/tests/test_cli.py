@@ -462,3 +462,12 @@ def test_importing_slideloom_imports_nothing_heavy() -> None:
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
 
     assert not {"numpy", "pandas", "shapely", "cv2", "torch", "tensorflow", "matplotlib", "reportlab"} & set(printed)
+
+
+def test_looking_at_all_plugins_imports_none_of_the_work() -> None:
+    code = "import sys; from slideloom.plugins.discovery import registry; registry(); print(*sorted(sys.modules))"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+
+    assert not {"pandas", "cv2", "torch", "tensorflow", "pyvips", "openslide", "reportlab", "PIL"} & set(printed)
+    late = ("slideloom.extraction", "slideloom.running", "slideloom.viewing", "slideloom_cohort.slides")
+    assert [name for name in printed if name.startswith(late)] == []

@@ -81,11 +81,11 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
             getattr(home, f"configure_{word}")(sub)
             sub.set_defaults(run_command=getattr(home, f"run_{word}"))
     if named not in _COMMANDS:
-        _add_plugin_commands(commands)
+        _add_plugin_commands(commands, named)
     return parser
 
 
-def _add_plugin_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_plugin_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser], named: str | None) -> None:
     from slideloom.plugins.discovery import registry
 
     taken = set(_COMMANDS)
@@ -99,8 +99,9 @@ def _add_plugin_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
                 continue
             taken.add(command.name)
             sub = commands.add_parser(command.name, help=command.help, description=command.help)
-            command.configure(sub)
-            sub.set_defaults(run_command=command.run)
+            if command.name == named:  # the options of the others are never asked for
+                command.configure(sub)
+                sub.set_defaults(run_command=command.run)
 
 
 if __name__ == "__main__":
