@@ -27,7 +27,7 @@ from slideloom.running.executors import InProcessExecutor, ProcessExecutor
 from slideloom.running.main_script import end_copy
 from slideloom.running.run_files import write_burden, write_errors, write_run_report
 from slideloom.running.versions import versions
-from slideloom.running.workers import report_progress
+from slideloom.running.worker_process import report_progress
 from slideloom.settings.options import options_of
 from slideloom.settings.tables import plain
 from slideloom.slides.info import slide_name

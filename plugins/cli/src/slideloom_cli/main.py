@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import io
-import logging
 import sys
+import traceback
 from collections.abc import Sequence
 from contextlib import nullcontext
 from importlib import import_module
@@ -13,6 +13,7 @@ from importlib import import_module
 from slideloom import __version__
 from slideloom.base.errors import SlideloomError
 
+from slideloom_cli.logs import configure_logging
 from slideloom_cli.output import end_output, standard_output_for_json
 
 _COMMANDS = {
@@ -36,13 +37,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         parser = _parser(words)
         parser.parse_args(words, chosen)
-        logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+        configure_logging(chosen)
         if not hasattr(chosen, "run_command"):
             parser.print_help()
             return USAGE
         with standard_output_for_json() if getattr(chosen, "json", False) else nullcontext():
             code: int = chosen.run_command(chosen)
     except SlideloomError as error:
+        if getattr(chosen, "debug", False):
+            traceback.print_exception(error)
         print(f"slideloom: {error}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
