@@ -64,7 +64,7 @@ def run_pipeline(
         OutputError: the folder is locked, not writable, or holds tiles made with other settings.
     """
     end_copy()
-    check_mpp_file(pipeline)
+    check_mpp_file(pipeline, slides)
     started = datetime.now(UTC).isoformat(timespec="seconds")
     clock = time.perf_counter()
     folder = OutputFolder(out, pipeline.tiles.label)
@@ -78,10 +78,16 @@ def run_pipeline(
         return _finish(pipeline, reports, folder, started, clock, dry_run=False)
 
 
-def check_mpp_file(pipeline: Pipeline) -> None:
+def check_mpp_file(pipeline: Pipeline, slides: Sequence[Path]) -> None:
     """Read the mpp file once, so that a mistake in it is one mistake and not one for each slide."""
-    if pipeline.slides.mpp_file is not None:
-        read_mpp_file(pipeline.slides.mpp_file)
+    if pipeline.slides.mpp_file is None:
+        return
+    here = {name for path in slides for name in (path.name, slide_name(path))}
+    others = [name for name in read_mpp_file(pipeline.slides.mpp_file) if name not in here]
+    if others:
+        some = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
+        count = "1 slide that is" if len(others) == 1 else f"{len(others)} slides that are"
+        log.warning("%s names %s not in this run: %s", pipeline.slides.mpp_file, count, some)
 
 
 def _without_run(pipeline: Pipeline) -> dict[str, Any]:

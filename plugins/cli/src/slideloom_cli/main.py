@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Sequence
 from contextlib import nullcontext
 from importlib import import_module
+from typing import Any
 
 from slideloom import __version__
 from slideloom.base.errors import SlideloomError
@@ -21,7 +22,7 @@ _COMMANDS = {
     "run": ("slideloom_cli.extract", "cut slides into tiles as a pipeline file says"),
     "check": ("slideloom_cli.check", "find every mistake in a pipeline file, or what is not whole in an output folder"),
     "tiles": ("slideloom_cli.tiles", "list the tiles of a slide as CSV, Parquet or GeoJSON"),
-    "info": ("slideloom_cli.inspect", "show what is known of a slide"),
+    "info": ("slideloom_cli.info", "show what is known of slides"),
     "plugins": ("slideloom_cli.inspect", "list plugins and their steps"),
     "doctor": ("slideloom_cli.inspect", "check this installation"),
     "demo": ("slideloom_cli.demo", "make a demo slide and run the whole job on it"),
@@ -78,6 +79,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     named = next((word for word in words if not word.startswith("-")), None)
     for name, (module, help_line) in _COMMANDS.items():
         sub = commands.add_parser(name, help=help_line, description=help_line[0].upper() + help_line[1:] + ".")
+        _tell_repetition(sub)
         if name == named:
             home = import_module(module)
             word = name.replace("-", "_")
@@ -86,6 +88,27 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     if named not in _COMMANDS:
         _add_plugin_commands(commands, named)
     return parser
+
+
+def _tell_repetition(parser: argparse.ArgumentParser) -> None:
+    """Of an option with one value that is given twice the last counts, and not without a word."""
+    for word in (None, "store"):
+        parser.register("action", word, _Store)
+
+
+class _Store(argparse.Action):
+    """Stores a value as argparse does by itself, and says so when it takes the place of another."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        given = vars(namespace).setdefault("given_once", {})
+        if option is not None:
+            if self.dest in given and given[self.dest] != values:
+                said = f"{option} is given twice; {values} counts, not {given[self.dest]}"
+                print(f"warning: {said}", file=sys.stderr)
+            given[self.dest] = values
+        setattr(namespace, self.dest, values)
 
 
 def _add_plugin_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser], named: str | None) -> None:
@@ -102,6 +125,7 @@ def _add_plugin_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
                 continue
             taken.add(command.name)
             sub = commands.add_parser(command.name, help=command.help, description=command.help)
+            _tell_repetition(sub)
             if command.name == named:  # the options of the others are never asked for
                 command.configure(sub)
                 sub.set_defaults(run_command=command.run)
