@@ -11,7 +11,7 @@ from slideloom_tiff.settings import TiffReader
 
 @hookimpl
 def slideloom_readers() -> Sequence[type[Settings[Reader]]]:
-    """The one reader."""
+    """The reader `tiff`."""
     return [TiffReader]
 
 
