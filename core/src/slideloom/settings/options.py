@@ -9,7 +9,7 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, Generic, TypeVar, cast, overload
+from typing import Any, ClassVar, Generic, TypedDict, TypeVar, Unpack, cast, overload
 
 import attrs
 from attrs import frozen
@@ -96,33 +96,23 @@ def _quoted(requirement: str) -> str:
     return f"'{requirement}'" if "[" in requirement else requirement
 
 
+class _Details(TypedDict, total=False):
+    """The keywords of `option` besides `help`; the function says what they mean."""
+
+    unit: str
+    validator: Any
+    converter: Any
+    affects_output: bool
+    finite: bool
+    flag: str
+    field: str
+    metavar: str
+
+
 @overload
-def option(
-    default: T,
-    *,
-    help: str,
-    unit: str = ...,
-    validator: Any = ...,
-    converter: Any = ...,
-    affects_output: bool = ...,
-    finite: bool = ...,
-    flag: str = ...,
-    field: str = ...,
-    metavar: str = ...,
-) -> T: ...
+def option(default: T, *, help: str, **details: Unpack[_Details]) -> T: ...
 @overload
-def option(
-    *,
-    help: str,
-    unit: str = ...,
-    validator: Any = ...,
-    converter: Any = ...,
-    affects_output: bool = ...,
-    finite: bool = ...,
-    flag: str = ...,
-    field: str = ...,
-    metavar: str = ...,
-) -> Any: ...
+def option(*, help: str, **details: Unpack[_Details]) -> Any: ...
 def option(
     default: Any = attrs.NOTHING,
     *,
