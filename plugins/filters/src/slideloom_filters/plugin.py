@@ -23,5 +23,5 @@ def slideloom_libraries() -> Sequence[Library]:
 
 @hookimpl
 def slideloom_defaults() -> Mapping[str, str]:
-    """What a pipeline uses if it names none."""
+    """The tile filter of a pipeline that names none."""
     return {"filter": "grayspace"}

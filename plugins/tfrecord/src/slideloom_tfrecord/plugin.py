@@ -1,4 +1,4 @@
-"""The TFRecord sink, the store that loaders read, and the count of tiles that follows a run."""
+"""The TFRecord sink, the store that loaders read, and the manifest that is written after a run."""
 
 from __future__ import annotations
 
@@ -46,5 +46,5 @@ def slideloom_libraries() -> Sequence[Library]:
 
 @hookimpl
 def slideloom_defaults() -> Mapping[str, str]:
-    """What a pipeline uses if it names none."""
+    """The sink of a pipeline that names none, and the store that loaders read."""
     return {"sink": "tfrecord", "store": "tfrecord"}
