@@ -243,7 +243,7 @@ def test_classes_keep_their_numbers_where_one_is_absent(project: Project) -> Non
 
     assert index.targets is not None
     assert set(index.targets.tolist()) == {1}
-    with pytest.raises(ConfigError, match="no tile has a label out of East"):
+    with pytest.raises(ConfigError, match="no tile has a label among East"):
         tile_index(south, labels="site", classes=["East"], from_slides=True)
 
 

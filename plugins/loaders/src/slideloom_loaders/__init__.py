@@ -1,6 +1,6 @@
-"""Loaders: tiles of a dataset as batches for PyTorch and TensorFlow, from TFRecords or straight from slides.
+"""Loaders: tiles of a dataset as batches for PyTorch and TensorFlow, from TFRecords or directly from slides.
 
-Neither torch nor TensorFlow is imported before a loader is made.
+Neither PyTorch nor TensorFlow is imported before a loader is made.
 """
 
 from __future__ import annotations
