@@ -78,7 +78,7 @@ def test_mistakes_in_the_file_are_named(tmp_path: Path, text: str, message: str)
 def test_no_project_two_projects_and_no_slides_are_errors(project: Project, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is not a project"):
         Project(tmp_path)
-    with pytest.raises(ConfigError, match="is a project already"):
+    with pytest.raises(ConfigError, match="is already a project"):
         Project.create(project.root)
     with pytest.raises(ConfigError, match="nothing' does not exist"):
         Project.create(tmp_path / "other", slides=tmp_path / "nothing")
