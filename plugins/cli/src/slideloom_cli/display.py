@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on and when it ends; nothing moves when the output is not a terminal."""
+"""The display of a run and its summary; without a terminal there are no progress bars."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from slideloom.steps.reports import RunReport, SlideReport
 
 
 def console() -> Console:
-    """Standard error, so that standard output stays free for what a program reads."""
+    """Standard error, so that standard output holds only results."""
     return Console(stderr=True, highlight=False)
 
 
 class RunDisplay:
-    """Progress bars for slides and for the tiles of each slide at work."""
+    """Progress bars: one for slides, and one for the tiles of each slide in progress."""
 
     def __init__(self, slides: int, *, quiet: bool) -> None:
         self._console = console()
@@ -37,12 +37,12 @@ class RunDisplay:
 
     @contextmanager
     def shown(self) -> Iterator[RunDisplay]:
-        """The bars are on screen within it."""
+        """Within it, the bars are on the screen."""
         with self._progress:
             yield self
 
     def tiles(self, slide: str, done: int, total: int) -> None:
-        """Tiles of a slide that are settled; each slide at work has a bar of its own."""
+        """Show how many tiles of a slide are done."""
         if slide not in self._at_work:
             self._at_work[slide] = self._progress.add_task(escape(slide), total=total, rate="")
         bar = self._at_work[slide]
@@ -50,7 +50,7 @@ class RunDisplay:
         self._progress.update(bar, completed=done, rate=f"{speed:.0f} tiles/s" if speed else "")
 
     def slide(self, report: SlideReport) -> None:
-        """A slide is done."""
+        """Show that a slide is done."""
         self._progress.advance(self._slides)
         if report.slide in self._at_work:
             self._progress.remove_task(self._at_work.pop(report.slide))
@@ -60,7 +60,7 @@ class RunDisplay:
 
 
 def slide_line(report: SlideReport) -> str:
-    """One slide in one line of rich markup."""
+    """One line about a slide, as rich markup."""
     name = escape(report.slide)
     if report.status == "failed":
         return f"[bold red]failed[/]   {name}: {escape(report.error)}"
@@ -74,7 +74,7 @@ def slide_line(report: SlideReport) -> str:
 
 
 def print_summary(run: RunReport) -> None:
-    """Totals, every failed slide with its reason, every slide without tiles, and every warning."""
+    """Print totals, every failed slide with its reason, every slide without tiles, and every warning."""
     out = console()
     table = Table(show_header=False, box=None, pad_edge=False)
     done = [report for report in run.slides if report.status != "failed"]
