@@ -22,7 +22,7 @@ class Scratch:
         self._local = threading.local()
 
     def take(self, use: str, *shape: int, dtype: type[ScalarT]) -> NDArray[ScalarT]:
-        """An uninitialised array, valid until this thread's next call with the same `use`. A `use` has one dtype only."""
+        """An uninitialised array, valid until this thread's next call with this `use`, which has one dtype only."""
         size = math.prod(shape)
         kept: NDArray[ScalarT] | None = getattr(self._local, use, None)
         if kept is None or kept.size < size:
