@@ -60,7 +60,7 @@ _HOMES = {
     "slideloom.steps.store": ("TileStore", "TileStores"),
     "slideloom.steps.tile_filter": ("TileFilter", "Verdict"),
     "slideloom.plugins.discovery": ("registry",),
-    "slideloom.plugins.hookspecs": ("Command", "Library", "Reporter", "hookimpl"),
+    "slideloom.plugins.hookspecs": ("OPENCV", "Command", "Library", "Reporter", "hookimpl"),
     "slideloom.pipeline.file": ("load_pipeline", "pipeline_from_table"),
     "slideloom.pipeline.pipeline": ("Pipeline", "Slides"),
     "slideloom.planning.deciding": ("apply_regions", "assess_slide"),
@@ -170,6 +170,7 @@ if TYPE_CHECKING:
     )
     from slideloom.plugins.discovery import registry as registry
     from slideloom.plugins.hookspecs import (
+        OPENCV as OPENCV,
         Command as Command,
         Library as Library,
         Reporter as Reporter,

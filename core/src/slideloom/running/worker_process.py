@@ -1,4 +1,4 @@
-"""The life of a worker process: it does one item at a time, tells its parent how that goes, and ends with it."""
+"""A worker process: it does one item at a time, reports to its parent, and ends when its parent ends."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from slideloom.base.errors import SlideError
 READY, UNREAD, RESULT, ERROR = "ready", "unread", "result", "error"
 MESSAGE, LOGGED = "message", "logged"
 
-# In a worker: where `report_progress` sends to.
+# In a worker: where `report_progress` sends its messages.
 _to_parent: list[Connection] = []
 _sending = threading.Lock()  # threads of a slide log too, and a connection carries one message at a time
 
 
 def report_progress(*message: Any) -> None:
-    """Tell the parent process something about the item at work; does nothing outside a worker."""
+    """Send the parent process a message about the item in progress. Does nothing outside a worker."""
     _say(MESSAGE, message)
 
 
@@ -36,7 +36,7 @@ def _say(kind: str, content: Any) -> None:
 
 
 def work(connection: Connection, function: Callable[[Any], Any], level: int) -> None:
-    """The life of a worker; what is logged in it from `level` on, the parent logs."""
+    """The main function of a worker. The parent logs what is logged here at `level` or above."""
     try:
         _log_to_parent(level)
         _work_on(connection, function)
@@ -45,7 +45,7 @@ def work(connection: Connection, function: Callable[[Any], Any], level: int) -> 
 
 
 def _work_on(connection: Connection, function: Callable[[Any], Any]) -> None:
-    # Ctrl-C reaches all processes of a terminal; the parent decides what becomes of its workers.
+    # Ctrl-C reaches all processes of a terminal; workers ignore it, and the parent ends them.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _leave)
     threading.Thread(target=_die_with_parent, name="slideloom-watch", daemon=True).start()
@@ -57,7 +57,7 @@ def _work_on(connection: Connection, function: Callable[[Any], Any]) -> None:
             item = connection.recv()
         except (EOFError, ConnectionError):
             return
-        except Exception as error:  # what unpickling calls is anybody's code
+        except Exception as error:  # unpickling calls third-party code
             with suppress(BrokenPipeError, ConnectionError):
                 connection.send((UNREAD, _unread(error)))
             continue
@@ -71,12 +71,12 @@ def _work_on(connection: Connection, function: Callable[[Any], Any]) -> None:
                 connection.send(answer)
         except (BrokenPipeError, ConnectionError):
             return
-        except Exception as error:  # what cannot be pickled is told in words
+        except Exception as error:  # an answer that cannot be pickled is sent as text
             connection.send((ERROR, SlideError(f"{type(answer[1]).__name__}: {answer[1]} (not sent: {error})")))
 
 
 class _ToParent(logging.Handler):
-    """Sends what is logged, in words: what a record is made of may be anything."""
+    """Sends log records to the parent as text, because their arguments may not pickle."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """See `logging.Handler.emit`."""
@@ -97,13 +97,13 @@ def _log_to_parent(level: int) -> None:
 
 def _unread(error: Exception) -> str:
     return (
-        f"a worker process cannot make the pipeline anew: {error}; what is defined in a notebook or typed in is not "
-        "known there: define it in a module (a .py file), and import it, or use jobs=1"
+        f"a worker process cannot unpickle the pipeline: {error}; classes and functions that are defined in a notebook "
+        "or at a prompt do not exist there: define them in a module (a .py file) and import it, or use jobs=1"
     )
 
 
 class _Leaving(KeyboardInterrupt):
-    """The parent ends this worker. It passes through all who remove temporary files; a step's `SystemExit` does not."""
+    """The parent ends this worker. Unlike a step's `SystemExit`, it passes through all code that cleans up."""
 
 
 def _leave(_number: int, _frame: object) -> NoReturn:
@@ -111,7 +111,7 @@ def _leave(_number: int, _frame: object) -> NoReturn:
 
 
 def _die_with_parent() -> None:
-    # A worker that wrote on would meet the next run in the same folder, whose lock the dead parent does not hold.
+    # The lock ends with the parent. A worker that went on writing would collide with the next run in the same folder.
     parent = parent_process()
     if parent is not None:
         wait([parent.sentinel])

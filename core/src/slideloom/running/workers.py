@@ -1,4 +1,4 @@
-"""Worker processes: each does one item at a time, may die or be killed alone, and never outlives its parent."""
+"""Worker processes. Each processes one item at a time, may die without harm to the others, and ends with its parent."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from slideloom.running.main_script import (
 )
 from slideloom.running.worker_process import LOGGED, MESSAGE, READY, RESULT, UNREAD, work
 
-_DEAD = "dead"  # what stands for the answer of a worker that gives none
-_SECONDS_TO_END = 5.0  # that a worker gets to remove its temporary files before it is killed
+_DEAD = "dead"  # stands for the answer of a worker that sends none
+_SECONDS_TO_END = 5.0  # time for a worker to remove its temporary files before it is killed
 
 
 @frozen
@@ -47,12 +47,12 @@ class _Worker:
 
 
 class Crew:
-    """A number of worker processes that call one function.
+    """A number of worker processes that call the same function.
 
     Args:
-        function: can be pickled; called with one item.
+        function: called with one item; must be picklable.
         jobs: number of processes.
-        timeout_s: for one item.
+        timeout_s: time limit for one item in seconds, or None.
         on_message: called with the arguments of `report_progress`.
     """
 
@@ -79,13 +79,13 @@ class Crew:
         for worker in self._workers:
             if worker.job is not None:
                 worker.process.terminate()
-            worker.connection.close()  # an idle worker ends by itself
+            worker.connection.close()  # an idle worker then ends by itself
         end = time.monotonic() + _SECONDS_TO_END
         for worker in self._workers:
             _end(worker.process, end - time.monotonic())
 
     def run(self, items: Iterator[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
-        """Index and result, exception or `Lost` of each item, in order of completion."""
+        """The index of each item with its result, its exception or `Lost`, in order of completion."""
         feed = _Feed(items)
         while True:
             busy = [worker for worker in self._workers if worker.job is not None]
@@ -98,7 +98,7 @@ class Crew:
             for worker in busy:
                 if worker.connection in ready:
                     yield from self._heard(worker)
-                # On Windows the connection of a process that ended before it took it is never closed.
+                # On Windows, the connection of a process that ended before it accepted it is never closed.
                 elif worker.process.sentinel in ready:
                     yield from self._lost(worker)
             yield from self._overdue()
@@ -119,12 +119,12 @@ class Crew:
         worker.job, worker.started, worker.last_message = item, time.monotonic(), ()
         try:
             worker.connection.send(item[1])
-        except (BrokenPipeError, ConnectionError):  # it died while idle: another one does it
+        except (BrokenPipeError, ConnectionError):  # it died while idle: another worker takes the item
             self._dismiss(worker)
             self._give(item)
 
     def _hire(self, item: Any) -> _Worker:
-        # Spawned, not forked: native libraries with threads of their own do not survive a fork.
+        # Spawned, not forked, because native libraries with their own threads do not survive a fork.
         context = get_context("spawn")
         ours, theirs = context.Pipe()
         level = logging.getLogger().getEffectiveLevel()
@@ -190,7 +190,7 @@ class Crew:
 
 
 def _answer_of(connection: Connection) -> tuple[str, Any]:
-    """What a worker says, by kind."""
+    """The kind and content of a message from a worker."""
     try:
         kind, content = connection.recv()
     except (EOFError, ConnectionError):
@@ -201,7 +201,7 @@ def _answer_of(connection: Connection) -> tuple[str, Any]:
 
 
 def _raise_if_never_began(worker: _Worker) -> None:
-    """Raise if a worker ended by itself before it could work: so would every other one."""
+    """Raise if a worker ended by itself before it was ready, because every other one would do the same."""
     code = worker.process.exitcode or 0
     if worker.is_ready or code <= 0:  # below 0: killed, perhaps for memory
         return
@@ -209,13 +209,13 @@ def _raise_if_never_began(worker: _Worker) -> None:
     if code == UNGUARDED:
         raise ConfigError(unguarded(script))
     raise ConfigError(
-        f"a worker process could not begin (exit code {code}; its own words are above). It runs {script} first, which "
-        "defines something that the pipeline uses; define that in a module, and import it, or use jobs=1"
+        f"a worker process could not start (exit code {code}; its own message is above). It first runs {script}, which "
+        "defines something that the pipeline uses; define that in a module and import it, or use jobs=1"
     )
 
 
 def _end(process: BaseProcess, seconds: float) -> None:
-    """Wait for a process that was told to end, and kill it if it does not."""
+    """Wait for a process that was told to end, and kill it if it does not end in time."""
     process.join(max(0.0, seconds))
     if process.is_alive():
         process.kill()
@@ -223,7 +223,7 @@ def _end(process: BaseProcess, seconds: float) -> None:
 
 
 class _Feed:
-    """Takes items from an iterator in a thread, because making one may wait until another is done."""
+    """Takes items from an iterator in a thread, because making an item may have to wait until another one is done."""
 
     def __init__(self, items: Iterator[tuple[int, Any]]) -> None:
         self._items = items
@@ -237,7 +237,7 @@ class _Feed:
         """Begin to make the next item, unless one is being made."""
         if not self._asked and not self.is_over:
             self._asked = True
-            # A daemon: where a run is broken off, nobody waits for an item that never comes.
+            # A daemon, so that a stopped run does not wait for an item that will never come.
             threading.Thread(target=self._make, name="slideloom-feed", daemon=True).start()
 
     def _make(self) -> None:

@@ -1,4 +1,4 @@
-"""Slides and runs in words, on standard error."""
+"""Slides and runs as text on standard error."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from slideloom.steps.reports import RunReport, SlideReport
 
 
 def console() -> Console:
-    """Standard error, so that standard output stays free for what a program reads."""
+    """Standard error, so that standard output holds only results."""
     return Console(stderr=True, highlight=False)
 
 
 def slide_line(report: SlideReport) -> str:
-    """One slide in one line of rich markup."""
+    """One line about a slide, as rich markup."""
     name = escape(report.slide)
     if report.status == "failed":
         return f"[bold red]failed[/]   {name}: {escape(report.error)}"
@@ -28,7 +28,7 @@ def slide_line(report: SlideReport) -> str:
 
 
 def print_summary(run: RunReport) -> None:
-    """Totals, every failed slide with its reason, every slide without tiles, and every warning."""
+    """Print totals, every failed slide with its reason, every slide without tiles, and every warning."""
     out = console()
     table = Table(show_header=False, box=None, pad_edge=False)
     done = [report for report in run.slides if report.status != "failed"]

@@ -32,7 +32,7 @@ def configure_extract(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_params(parser: argparse.ArgumentParser) -> None:
-    text = "params.json of a model, or its folder: refuse tiles that are not as it was trained on"
+    text = "params.json of a model, or its folder: refuse tiles unlike its training tiles"
     parser.add_argument("--params", type=Path, metavar="FILE", help=text)
 
 
@@ -52,7 +52,7 @@ def configure_run(parser: argparse.ArgumentParser) -> None:
 
 
 def run_run(chosen: argparse.Namespace) -> int:
-    """Cut slides into tiles as a pipeline file says."""
+    """Cut slides into tiles with a pipeline file."""
     pipeline = load_pipeline(chosen.pipeline)
     table = tables_of(given_flags(chosen, words("run")))["run"]
     given = made_from_table(RunOptions, table, where=FLAGS.table("run"), base=Path())
@@ -90,18 +90,18 @@ def _run(pipeline: Pipeline, *, base: Path | None, out: Path, chosen: argparse.N
 
 
 def kept_when_interrupted(*, redo: bool, dry_run: bool) -> str:
-    """What is true of a run that Ctrl-C stops."""
+    """What is kept of a run that Ctrl-C stops, and how to continue."""
     if dry_run:
         return "nothing was written"
     return f"finished slides are kept, run again {'without --redo ' if redo else ''}to go on"
 
 
 def print_report_path(pipeline: Pipeline, out: Path) -> None:
-    """Say where the PDF report is, if the run was to make one."""
+    """Print where the PDF report is, if the run was asked for one."""
     from slideloom_cli.display import console
 
     if pipeline.run.report:
-        # Their names hold the time, so the last one is this run's.
+        # Their names contain the time, so the last one is this run's.
         for path in sorted(out.glob("tile_extraction_report-*.pdf"))[-1:]:
             console().print(f"report   {path}", soft_wrap=True, markup=False)
 

@@ -1,4 +1,4 @@
-"""`slideloom info`: what is known of one slide, or a table of many."""
+"""`slideloom info`: the metadata of one slide, or a table of many."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def configure_info(parser: argparse.ArgumentParser) -> None:
     """Arguments of `slideloom info`."""
     parser.add_argument("slides", nargs="+", metavar="SLIDE", help="files, folders or patterns; several give a table")
     add_flags(parser, named("reader"))
-    parser.add_argument("--properties", action="store_true", help="also everything else the file says")
+    parser.add_argument("--properties", action="store_true", help="also all other properties in the file")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print JSON")
     form.add_argument("--csv", action="store_true", help="print a table as CSV, one row per slide")
 
 
 def run_info(chosen: argparse.Namespace) -> int:
-    """Show what is known of slides; 1 if one cannot be read."""
+    """Show the metadata of slides. The exit code is 1 if one cannot be read."""
     slides = find_slides(chosen.slides)
     require_slides(slides)
     rules = Slides(reader=chosen.reader)

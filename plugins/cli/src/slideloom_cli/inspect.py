@@ -23,12 +23,12 @@ from slideloom_cli.output import print_json
 
 def configure_plugins(parser: argparse.ArgumentParser) -> None:
     """Arguments of `slideloom plugins`."""
-    parser.add_argument("--verbose", "-v", action="store_true", help="with file, options, types, defaults and help")
+    parser.add_argument("--verbose", "-v", action="store_true", help="also file, options, types, defaults and help")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run_plugins(chosen: argparse.Namespace) -> int:
-    """List plugins and their steps; the exit code tells whether all of them load."""
+    """List plugins and their steps. The exit code says whether all of them load."""
     plugins = registry().plugins
     if chosen.json:
         print_json([_plugin_table(plugin) for plugin in plugins])
@@ -102,7 +102,7 @@ def configure_doctor(parser: argparse.ArgumentParser) -> None:
 
 
 def run_doctor(chosen: argparse.Namespace) -> int:
-    """Check what is installed, which native libraries answer, and what is missing."""
+    """Check which plugins and libraries are installed, which of them load, and what is missing."""
     rows = [_examine(library) for library in registry().libraries()]
     broken = [plugin for plugin in registry().plugins if plugin.error]
     missing_kinds = [kind for kind in ("reader", "sink") if not registry().names(kind)]
@@ -114,7 +114,7 @@ def run_doctor(chosen: argparse.Namespace) -> int:
     return 1 if unusable or broken or missing_kinds else 0
 
 
-# Where a processor is too old for their instructions, these libraries do not raise but end the process.
+# If the processor is too old for their instructions, these libraries do not raise an error but end the process.
 _ASK_APART = """
 import importlib, json, sys
 try:
@@ -123,7 +123,7 @@ except Exception as error:
     answer = ["", f"{type(error).__name__}: {error}"]
 print(json.dumps(answer))
 """
-# What TensorFlow says of itself at each start is no finding; its errors still come through.
+# The messages that TensorFlow prints at each start are not findings; its errors are still shown.
 _QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_ENABLE_ONEDNN_OPTS": "0"}
 
 
@@ -137,12 +137,12 @@ def _examine(library: Library) -> dict[str, Any]:
 
 
 def _ask(name: str) -> tuple[str, str]:
-    """Version and error of a library, one of them empty."""
+    """The version and the error of a library, one of them empty."""
     try:
         module = importlib.import_module(name)
     except Exception as error:
         return "", f"{type(error).__name__}: {error}"
-    native = getattr(module, "__library_version__", "")  # OpenSlide's own, beside that of its Python package
+    native = getattr(module, "__library_version__", "")  # that of OpenSlide itself, besides its Python package
     if name == "pyvips":
         native = ".".join(str(module.version(part)) for part in range(3))
     return str(getattr(module, "__version__", "")) + (f" (native {native})" if native else ""), ""

@@ -1,4 +1,4 @@
-"""The command line. Each command imports what it needs when it runs, so that starting costs little."""
+"""The command line. Each command imports what it needs when it runs, so that the command starts fast."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from slideloom_cli.output import end_output, standard_output_for_json
 
 _COMMANDS = {
     "extract": ("slideloom_cli.extract", "cut slides into tiles, with options on the command line"),
-    "run": ("slideloom_cli.extract", "cut slides into tiles as a pipeline file says"),
-    "check": ("slideloom_cli.check", "find every mistake in a pipeline file, or what is not whole in an output folder"),
+    "run": ("slideloom_cli.extract", "cut slides into tiles with a pipeline file"),
+    "check": ("slideloom_cli.check", "find every mistake in a pipeline file, or all damage in an output folder"),
     "tiles": ("slideloom_cli.tiles", "list the tiles of a slide as CSV, Parquet or GeoJSON"),
-    "info": ("slideloom_cli.info", "show what is known of slides"),
+    "info": ("slideloom_cli.info", "show the metadata of slides"),
     "plugins": ("slideloom_cli.inspect", "list plugins and their steps"),
     "doctor": ("slideloom_cli.inspect", "check this installation"),
-    "demo": ("slideloom_cli.demo", "make a demo slide and run the whole job on it"),
-    "new-plugin": ("slideloom_cli.new_plugin", "write a package for a step of your own"),
+    "demo": ("slideloom_cli.demo", "make a demo slide and run the whole pipeline on it"),
+    "new-plugin": ("slideloom_cli.new_plugin", "write a package for your own step"),
 }
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 0 only if all went well."""
+    """Run one command and return its exit code: 0 only if everything succeeded."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     chosen = argparse.Namespace()
     try:
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         said = getattr(chosen, "interrupted", "")
         print(f"slideloom: interrupted{said and f'; {said}'}", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of our output went away, as `head` does
+    except BrokenPipeError:  # the program that reads our output, such as `head`, has closed it
         sys.stderr.close()
         return FAILED
     return code
@@ -64,7 +64,7 @@ def entry() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(
             errors="backslashreplace"
-        )  # names of files may be no text, and a terminal may lack letters
+        )  # a file name may not be valid text, and a terminal may lack letters
     code = main()
     end_output()
     sys.exit(code)
@@ -119,7 +119,7 @@ def _add_plugin_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
         for command in plugin.commands:
             if command.name in taken:
                 print(
-                    f"slideloom: command '{command.name}' of {plugin.dist} is left out: the name is taken",
+                    f"slideloom: command '{command.name}' of {plugin.dist} is left out: its name is already used",
                     file=sys.stderr,
                 )
                 continue
