@@ -148,7 +148,7 @@ def test_a_column_of_floats_with_something_else_in_it_is_no_list_of_classes(
         ({"labels": {"one": "a", "two": 1, "three": 1}}, r"several kinds: text for slide one \('a'\); a whole number"),
         ({"labels": {"one": True, "two": 1, "three": 1}}, "several kinds: a bool for slide one"),
         ({"labels": {"one": [1], "two": 1, "three": 1}}, "label of slide one is of list"),
-        ({"labels": {"one": 0, "two": 1, "three": 1}, "classes": [2, 3]}, "out of 2, 3 .labels found: 0, 1."),
+        ({"labels": {"one": 0, "two": 1, "three": 1}, "classes": [2, 3]}, "among 2, 3 .labels found: 0, 1."),
         ({"labels": {"one": 0, "two": 1, "three": 1}, "classes": [0, "0"]}, "classes: 0 is named more than once"),
         ({"labels": {"one": 0, "two": 1, "three": 1}, "classes": "01"}, "classes must be a list of names, not '01'"),
         ({"labels": "site", "regression": True}, "regression: the label of slide one is no finite number: 'North'"),

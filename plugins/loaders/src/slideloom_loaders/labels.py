@@ -93,7 +93,7 @@ def _given(classes: Sequence[Any], values: Mapping[str, Any]) -> tuple[str, ...]
     present = {class_name(value) for value in values.values()}
     if not present & set(names):
         found = ", ".join(in_order(present)) or "none"
-        raise ConfigError(f"no tile has a label out of {', '.join(names) or 'any class'} (labels found: {found})")
+        raise ConfigError(f"no tile has a label among {', '.join(names) or 'any class'} (labels found: {found})")
     return names
 
 

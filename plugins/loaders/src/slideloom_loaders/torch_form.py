@@ -1,4 +1,4 @@
-"""The PyTorch form. Only imported when a loader is made."""
+"""The PyTorch loader. Imported only when a loader is made."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from slideloom_loaders.passing import Plan, Progress
 from slideloom_loaders.preparing import Key, Preparation
 from slideloom_loaders.ranks import Share
 
-Sample = Any  # a tensor, or a tuple of tensor, target and info as the loader was asked for
+Sample = Any  # an image tensor, or a tuple of image, target and info, depending on the loader's arguments
 
 
 @frozen
@@ -36,14 +36,14 @@ class Form:
 
 
 class TileDataset(Dataset[Sample]):
-    """Tiles by number, read at random.
+    """Tiles with random access, as a map-style dataset.
 
-    `dataset[i]` is tile `i` as in the epoch that `set_epoch` said, the first one until then; `dataset[epoch, i]` as in
-    another: augmentation depends on both.
+    `dataset[i]` is tile `i` of the epoch that `set_epoch` chose, at first epoch 0; `dataset[epoch, i]` of another:
+    augmentation depends on both.
 
     Attributes:
-        classes: names in the order of targets, () for values.
-        index: where each tile is from.
+        classes: names of classes in the order of their numbers, or () if targets are values.
+        index: slide, location and target of each tile.
     """
 
     def __init__(self, preparation: Preparation, form: Form) -> None:
@@ -94,11 +94,11 @@ class TileDataset(Dataset[Sample]):
 
 
 class TileStream(IterableDataset[Sample]):
-    """The same tiles one after another; each rank, and each of its workers, has its own share of every epoch.
+    """The same tiles as an iterable-style dataset; each rank and each worker has its own share of every epoch.
 
     Attributes:
-        tiles: the dataset that reads them.
-        classes: as there.
+        tiles: the dataset that reads the tiles.
+        classes: the classes of `tiles`.
         progress: what the next pass begins with.
     """
 
@@ -266,7 +266,7 @@ def make_loader(
     mine = {"dataset", "sampler", "batch_sampler"} & set(options)
     if mine:
         raise ConfigError(
-            f"dataset.torch makes {', '.join(sorted(mine))} itself; for your own, use loader.dataset in a DataLoader"
+            f"dataset.torch makes {', '.join(sorted(mine))} itself; for your own, pass loader.dataset to a DataLoader"
         )
     tiles = TileDataset(preparation, form)
     common = {"batch_size": batch_size, "drop_last": drop_last, "num_workers": num_workers, **options}

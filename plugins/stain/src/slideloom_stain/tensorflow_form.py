@@ -21,8 +21,9 @@ class TensorflowNormalizer:
     `value_range`.
 
     Args:
-        step: of `Macenko(...).build()` or any other setting of this package; context "slide" needs its `for_slide`.
-        value_range: what floating images say for black and white.
+        step: built from settings of this package, such as `Macenko(...).build()`; if its context is "slide", what
+            its `for_slide` returns.
+        value_range: values of black and white in floating images.
     """
 
     def __init__(self, step: Planned, *, value_range: tuple[float, float] = (UNIT.black, UNIT.white)) -> None:
@@ -31,7 +32,7 @@ class TensorflowNormalizer:
         self._tensors = TensorStep(OPS, step.plan())
 
     def __call__(self, x: Tensor, index: Tensor = None) -> Tensor:
-        """`normalize` without the verdicts.
+        """Normalized images; see `normalize`.
 
         Raises:
             tf.errors.InvalidArgumentError: a tile cannot be measured and the step's policy is "reject".
@@ -50,15 +51,15 @@ class TensorflowNormalizer:
 
         Args:
             x: see the class.
-            index: (B,) integer numbers of the tiles, or a scalar, which random draws depend on; without it they are
-                drawn from TensorFlow's generator.
+            index: (B,) integer numbers of the tiles, or a scalar; random draws depend on them. Without them,
+                TensorFlow's random generator gives the numbers.
 
         Returns:
-            As `x`, and (B,) bool. Where it is False the image is the original.
+            Images like `x`, and (B,) bool: False where the image is returned unchanged.
 
         Raises:
-            ConfigError: `x` is no image.
-            ValueError: floating values are not in their range; in a graph it is tf.errors.InvalidArgumentError.
+            ConfigError: `x` is not an image.
+            ValueError: floating values are not in their range; in a graph, tf.errors.InvalidArgumentError.
         """
         if _is_channels_first(x.shape):
             planes = [0, 2, 3, 1] if x.shape.rank == 4 else [1, 2, 0]
@@ -81,7 +82,7 @@ class TensorflowNormalizer:
             out, ok = self._tensors.values(values, index, constants, whole=True)
             out = tf.clip_by_value(tf.round(out), 0.0, 255.0)
         else:
-            # NaN would spread to the statistics, and from there to indices: such tiles are measured as black ones.
+            # NaN would spread to the statistics and from there to indices, so such tiles are measured as if black.
             usable = tf.reduce_all((flat_images >= span.least) & (flat_images <= span.most), axis=[1, 2])
             values = tf.where(usable[:, None, None], values, tf.zeros_like(values))
             out, ok = self._tensors.values(values, index, constants, whole=False)
@@ -108,7 +109,7 @@ def _is_channels_first(shape: Any) -> bool:  # Any: a tf.TensorShape
 
 
 def _checked(batch: Tensor, span: ValueRange) -> Tensor:
-    """The batch, if its values are uint8, or floating and in range or NaN; else an error, in a graph when it runs."""
+    """The batch if its values are uint8, or floating and in range or NaN. Else raises; a graph raises when it runs."""
     if not batch.dtype.is_floating:
         if batch.dtype != tf.uint8:
             refuse_kind(batch.dtype.name)

@@ -1,4 +1,4 @@
-"""Which values an image may have: uint8 0 to 255, floating 0 to 1 unless said. Others are refused, not guessed at."""
+"""Which values an image may have: uint8 0-255, floating 0-1 or a stated range. Others are refused, not guessed at."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import math
 from attrs import field, frozen
 from slideloom import ConfigError
 
-# How far floating values may leave their range, as a share of it: what resampling and rounding do, and far less than a
-# range of another kind.
+# How far floating values may lie outside their range, as a share of it: enough for resampling and rounding, far too
+# little for another range.
 _TOLERANCE = 0.01
 
 
 @frozen
 class ValueRange:
-    """What a floating image says for black and for white, such as 0 and 1.
+    """The values of black and white in a floating image, such as 0 and 1.
 
     Raises:
         ConfigError: black is not below white.
@@ -48,7 +48,7 @@ class ValueRange:
         return self.white + _TOLERANCE * (self.white - self.black)
 
     def refuse(self, low: float, high: float) -> None:
-        """Raise ValueError unless floating values from `low` to `high` can be an image; NaN passes."""
+        """Raise ValueError unless floating values from `low` to `high` can be an image; NaN is accepted."""
         if low < self.least or high > self.most:
             goal = "0-1" if self == UNIT else self.text
             is_bytes = self == UNIT and low >= 0 and high <= 255
@@ -63,5 +63,5 @@ UNIT = ValueRange()
 
 
 def refuse_kind(kind: str) -> None:
-    """Raise ConfigError: whole numbers other than uint8 have no range that is known."""
+    """Raise ConfigError: the range of whole numbers other than uint8 is not known."""
     raise ConfigError(f"not an image: values of type {kind}; give uint8 with 0-255, or floating values")
