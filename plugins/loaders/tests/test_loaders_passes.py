@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import slideloom as sl
+from slideloom.plugins.shorthand import step_settings
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.filterwarnings(
@@ -196,6 +197,19 @@ def test_a_normalizers_source_is_its_target(dataset: sl.Dataset) -> None:
 
     assert torch.equal(by_source, by_settings)
     assert not torch.equal(by_source, images_of(one, normalizer="reinhard-fast"))
+
+
+class InHand:
+    """A normalizer that somebody has fitted, as far as loaders know it."""
+
+    def to_settings(self) -> sl.Settings[Any]:
+        return step_settings("normalizer", "reinhard-fast", {"target": "v1"})
+
+
+def test_a_fitted_normalizer_is_taken_as_the_settings_that_make_it(dataset: sl.Dataset) -> None:
+    one = dataset.filter(slides=["one"])
+
+    assert torch.equal(images_of(one, normalizer=InHand()), images_of(one, normalizer="reinhard-fast:target=v1"))
 
 
 def test_mirrored_and_turned_tiles_are_the_stored_ones_in_one_copy(dataset: sl.Dataset) -> None:
