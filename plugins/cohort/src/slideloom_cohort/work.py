@@ -81,6 +81,7 @@ def do_work(
     root: Path,
     *,
     dry_run: bool = False,
+    plan_only: bool = False,
     progress: Progress | None = None,
     on_slide: Callable[[SlideReport], Any] | None = None,
 ) -> RunReport:
@@ -89,7 +90,7 @@ def do_work(
     Args:
         work: what to do, at least one source.
         root: the project's folder, for the report.
-        dry_run, progress, on_slide: as `Project.extract_tiles`.
+        dry_run, plan_only, progress, on_slide: as `Project.extract_tiles`.
 
     Raises:
         OutputError: a folder cannot be written, or holds tiles made with other settings.
@@ -97,10 +98,19 @@ def do_work(
     reports = []
     for part in work:
         out = part.source.out
-        with storing_in(out):
-            out.mkdir(parents=True, exist_ok=True)
+        if part.pipeline.run.report or not (dry_run or plan_only):
+            with storing_in(out):
+                out.mkdir(parents=True, exist_ok=True)
         reports.append(
-            run_pipeline(part.pipeline, part.slides, out, dry_run=dry_run, progress=progress, on_slide=on_slide)
+            run_pipeline(
+                part.pipeline,
+                part.slides,
+                out,
+                dry_run=dry_run,
+                plan_only=plan_only,
+                progress=progress,
+                on_slide=on_slide,
+            )
         )
     if len(reports) == 1:
         return reports[0]
