@@ -17,7 +17,7 @@ _MEASURED_HELP = (
 
 @frozen
 class Grayspace(Settings[TileFilter]):
-    """Drop tiles that are mostly without colour."""
+    """Drop tiles that are mostly gray."""
 
     name: ClassVar[str] = "grayspace"
     step: ClassVar[str] = "slideloom_filters.choosing:grayspace"

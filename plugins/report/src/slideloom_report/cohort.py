@@ -49,6 +49,11 @@ class Cohort:
     files: Mapping[str, Path] = field(factory=dict)
 
     @property
+    def kept_name(self) -> str:
+        """What the tiles that `kept` counts are."""
+        return {"dry-run": "tiles to be written", "plan-only": "tiles planned"}.get(self.kind, "tiles stored")
+
+    @property
     def finished(self) -> tuple[sl.SlideReport, ...]:
         """Slides that did not fail."""
         return tuple(slide for slide in self.slides if slide.status != "failed")
