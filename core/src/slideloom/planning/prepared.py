@@ -51,7 +51,7 @@ class TileSteps:
 class PreparedSlide:
     """A planned slide with what was decided about it; jobs write its tiles, and `WSI` shows them.
 
-    Regions and places are those of the plan: they are not asked for again, whatever is decided anew.
+    Regions and places are those of the plan: they are not read again when decisions are made again.
 
     Attributes:
         plan: of the slide, with its pipeline.
@@ -64,7 +64,7 @@ class PreparedSlide:
         self._sinks: tuple[BuiltStep, ...] | None = None
 
     def decide(self) -> None:
-        """Decide anew, by regions and by the slide QC of the pipeline."""
+        """Decide from scratch, by regions and by the slide QC of the pipeline."""
         self.record = apply_regions(self.plan)
         assess_slide(self.plan, self.record)
 
