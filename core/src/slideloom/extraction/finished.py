@@ -200,7 +200,7 @@ def _is_beginning(path: Path, size: int, whole: OutputSize) -> bool:
 
 
 def damage_within(root: Path, report: SlideReport) -> Iterator[str]:
-    """Which of a finished slide's outputs have changed since they were written, one sentence each; reads them all."""
+    """Which outputs of a finished slide have changed since they were written, one sentence each; reads all of them."""
     for output, wanted in report.sizes.items():
         if wanted.crc32 is None:
             continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -64,8 +65,7 @@ def process_slide(task: SlideTask) -> SlideReport:
     except SlideloomError as error:
         return _not_opened(task, blank, error)
     except (Exception, SystemExit) as error:
-        log.exception("slide %s cannot be opened", name)
-        return _not_opened(task, blank, SlideError(f"{name}: {type(error).__name__}: {error}"))
+        return _not_opened(task, blank, _unexpected(name, error))
     try:
         with slide, opencv_in_one_thread():
             report = _process(task, slide)
@@ -74,9 +74,20 @@ def process_slide(task: SlideTask) -> SlideReport:
     except MemoryError:
         return _failed(task, blank, SlideError(f"{name}: out of memory; use fewer jobs or threads"))
     except (Exception, SystemExit) as error:  # one slide's error must not stop the others
-        log.exception("slide %s failed", name)
-        return _failed(task, blank, SlideError(f"{name}: {type(error).__name__}: {error}"))
+        return _failed(task, blank, _unexpected(name, error))
     return report
+
+
+def _unexpected(name: str, error: BaseException) -> SlideError:
+    """Our error for one that is not ours, which stays its cause."""
+    found = SlideError(f"{name}: {type(error).__name__}: {error}")
+    found.__cause__ = error
+    return found
+
+
+def _traceback(error: Exception) -> str:
+    """Where an error came from that a plugin or a library raised; our own words need no traceback."""
+    return "" if error.__cause__ is None else "".join(traceback.format_exception(error.__cause__))
 
 
 def _not_opened(task: SlideTask, report: SlideReport, error: Exception) -> SlideReport:
@@ -89,12 +100,12 @@ def _not_opened(task: SlideTask, report: SlideReport, error: Exception) -> Slide
     if done is None or done.status == "failed" or done.pipeline_digest != task.pipeline.digest():
         return _failed(task, report, error)
     kept = f"; what an earlier run made of it stays finished: {done.written} tiles"
-    return attrs.evolve(report, error=f"{error}{kept}")
+    return attrs.evolve(report, error=f"{error}{kept}", traceback=_traceback(error))
 
 
 def _failed(task: SlideTask, report: SlideReport, error: Exception) -> SlideReport:
     """Store the report with its error and with the outputs of earlier runs that still exist."""
-    report = attrs.evolve(report, error=str(error))
+    report = attrs.evolve(report, error=str(error), traceback=_traceback(error))
     if task.dry_run:
         return report
     folder = OutputFolder(task.out, report.label)

@@ -27,7 +27,7 @@ from slideloom.running.executors import InProcessExecutor, ProcessExecutor
 from slideloom.running.main_script import end_copy
 from slideloom.running.run_files import write_burden, write_errors, write_run_report
 from slideloom.running.versions import versions
-from slideloom.running.workers import report_progress
+from slideloom.running.worker_process import report_progress
 from slideloom.settings.options import options_of
 from slideloom.settings.tables import plain
 from slideloom.slides.info import slide_name
@@ -64,7 +64,7 @@ def run_pipeline(
         OutputError: the folder is locked, not writable, or holds tiles made with other settings.
     """
     end_copy()
-    check_mpp_file(pipeline)
+    check_mpp_file(pipeline, slides)
     started = datetime.now(UTC).isoformat(timespec="seconds")
     clock = time.perf_counter()
     folder = OutputFolder(out, pipeline.tiles.label)
@@ -78,10 +78,16 @@ def run_pipeline(
         return _finish(pipeline, reports, folder, started, clock, dry_run=False)
 
 
-def check_mpp_file(pipeline: Pipeline) -> None:
+def check_mpp_file(pipeline: Pipeline, slides: Sequence[Path]) -> None:
     """Read the mpp file before the run, so that a mistake in it is reported once and not for each slide."""
-    if pipeline.slides.mpp_file is not None:
-        read_mpp_file(pipeline.slides.mpp_file)
+    if pipeline.slides.mpp_file is None:
+        return
+    here = {name for path in slides for name in (path.name, slide_name(path))}
+    others = [name for name in read_mpp_file(pipeline.slides.mpp_file) if name not in here]
+    if others:
+        some = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
+        count = "1 slide that is" if len(others) == 1 else f"{len(others)} slides that are"
+        log.warning("%s names %s not in this run: %s", pipeline.slides.mpp_file, count, some)
 
 
 def _without_run(pipeline: Pipeline) -> dict[str, Any]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import signal
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import Any, Self
 
 from attrs import define, field, frozen
 
@@ -25,13 +23,10 @@ from slideloom.running.main_script import (
     script_name,
     unguarded,
 )
+from slideloom.running.worker_process import LOGGED, MESSAGE, READY, RESULT, UNREAD, work
 
-# The kinds of messages from a worker; the last one is not sent by the worker itself.
-_READY, _UNREAD, _RESULT, _ERROR, _MESSAGE, _DEAD = "ready", "unread", "result", "error", "message", "dead"
+_DEAD = "dead"  # stands for the answer of a worker that sends none
 _SECONDS_TO_END = 5.0  # time for a worker to remove its temporary files before it is killed
-
-# In a worker: where `report_progress` sends its messages.
-_to_parent: list[Connection] = []
 
 
 @frozen
@@ -39,13 +34,6 @@ class Lost:
     """The result of an item whose worker died."""
 
     item: Any
-
-
-def report_progress(*message: Any) -> None:
-    """Send the parent process a message about the item in progress. Does nothing outside a worker."""
-    if _to_parent:
-        with suppress(BrokenPipeError, ConnectionError):  # the parent has ended, or is about to end this process
-            _to_parent[0].send((_MESSAGE, message))
 
 
 @define(eq=False)
@@ -139,7 +127,8 @@ class Crew:
         # Spawned, not forked, because native libraries with their own threads do not survive a fork.
         context = get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=_work, args=(theirs, self._function), name=WORKER)
+        level = logging.getLogger().getEffectiveLevel()
+        process = context.Process(target=work, args=(theirs, self._function, level), name=WORKER)
         with script_for_workers(is_needed=needs_script(self._function, item)):
             process.start()
         theirs.close()
@@ -161,12 +150,16 @@ class Crew:
         if kind == _DEAD:
             yield from self._lost(worker)
             return
-        if kind == _READY:
+        if kind == READY:
             worker.is_ready = True
             return
-        if kind == _UNREAD:
+        if kind == UNREAD:
             raise ConfigError(content)
-        if kind == _MESSAGE:
+        if kind == LOGGED:
+            name, level, text = content
+            logging.getLogger(name).log(level, "%s", text)
+            return
+        if kind == MESSAGE:
             worker.last_message = content
             if self._on_message is not None:
                 self._on_message(*content)
@@ -203,7 +196,7 @@ def _answer_of(connection: Connection) -> tuple[str, Any]:
     except (EOFError, ConnectionError):
         return _DEAD, None
     except Exception as error:  # an exception whose class cannot be pickled back
-        return _RESULT, SlideError(f"its worker's answer cannot be read: {type(error).__name__}: {error}")
+        return RESULT, SlideError(f"its worker's answer cannot be read: {type(error).__name__}: {error}")
     return kind, content
 
 
@@ -263,64 +256,3 @@ class _Feed:
         if self._error is not None:
             raise self._error
         return self._found.pop() if self._found else None
-
-
-def _work(connection: Connection, function: Callable[[Any], Any]) -> None:
-    """The main function of a worker."""
-    try:
-        _work_on(connection, function)
-    except _Leaving:
-        raise SystemExit(1) from None
-
-
-def _work_on(connection: Connection, function: Callable[[Any], Any]) -> None:
-    # Ctrl-C reaches all processes of a terminal; workers ignore it, and the parent ends them.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _leave)
-    threading.Thread(target=_die_with_parent, name="slideloom-watch", daemon=True).start()
-    _to_parent.append(connection)
-    with suppress(BrokenPipeError, ConnectionError):
-        connection.send((_READY, None))
-    while True:
-        try:
-            item = connection.recv()
-        except (EOFError, ConnectionError):
-            return
-        except Exception as error:  # unpickling calls third-party code
-            with suppress(BrokenPipeError, ConnectionError):
-                connection.send((_UNREAD, _unread(error)))
-            continue
-        answer: tuple[str, Any]
-        try:
-            answer = (_RESULT, function(item))
-        except Exception as error:
-            answer = (_ERROR, error)
-        try:
-            connection.send(answer)
-        except (BrokenPipeError, ConnectionError):
-            return
-        except Exception as error:  # an answer that cannot be pickled is sent as text
-            connection.send((_ERROR, SlideError(f"{type(answer[1]).__name__}: {answer[1]} (not sent: {error})")))
-
-
-def _unread(error: Exception) -> str:
-    return (
-        f"a worker process cannot unpickle the pipeline: {error}; classes and functions that are defined in a notebook "
-        "or at a prompt do not exist there: define them in a module (a .py file) and import it, or use jobs=1"
-    )
-
-
-class _Leaving(KeyboardInterrupt):
-    """The parent ends this worker. Unlike a step's `SystemExit`, it passes through all code that cleans up."""
-
-
-def _leave(_number: int, _frame: object) -> NoReturn:
-    raise _Leaving
-
-
-def _die_with_parent() -> None:
-    # The lock ends with the parent. A worker that went on writing would collide with the next run in the same folder.
-    parent = parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)

@@ -39,8 +39,8 @@ def _check_pipeline(path: Path) -> int:
     from slideloom.running.run import check_mpp_file
 
     pipeline = load_pipeline(path)
-    check_mpp_file(pipeline)
     slides = slides_of(pipeline, path.parent)
+    check_mpp_file(pipeline, slides)
     steps = [use.step.name for use in pipeline.qc] + [step.name for step in pipeline.filters]
     count = f"{len(slides)} slide{'' if len(slides) == 1 else 's'}"
     print(f"{path}: correct; {count}; {pipeline.tiles.label}; steps: {', '.join(steps) or 'none'}")

@@ -18,8 +18,9 @@ from slideloom.pipeline.words import named
 from slideloom.plugins.discovery import registry
 from slideloom.running.run import run_pipeline
 
-from slideloom_cli.display import RunDisplay, console, print_summary
+from slideloom_cli.display import console, print_summary
 from slideloom_cli.extract import exit_code, print_report_path
+from slideloom_cli.watching import RunDisplay
 
 # Pen before tissue, so that tiles under a pen mark are counted as such. One fifth of ink is too much to train on.
 _QC = ({"use": "pen", "filter_threshold": 0.2}, {"use": "tissue"}, {"use": "gaussian-v2"})
@@ -41,7 +42,7 @@ def run_demo(chosen: argparse.Namespace) -> int:
         out.mkdir(parents=True, exist_ok=True)
     slide = chosen.slide or _made_slide(out)
     pipeline = _pipeline(given_flags(chosen, named("mpp")))
-    display = RunDisplay(1, quiet=False)
+    display = RunDisplay(1)
     with display.shown():
         report = run_pipeline(pipeline, [slide], out, progress=display.tiles, on_slide=display.slide)
     print_summary(report)

@@ -1,13 +1,9 @@
-"""The display of a run and its summary; without a terminal there are no progress bars."""
+"""Slides and runs as text on standard error."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from slideloom.steps.reports import RunReport, SlideReport
 
@@ -15,48 +11,6 @@ from slideloom.steps.reports import RunReport, SlideReport
 def console() -> Console:
     """Standard error, so that standard output holds only results."""
     return Console(stderr=True, highlight=False)
-
-
-class RunDisplay:
-    """Progress bars: one for slides, and one for the tiles of each slide in progress."""
-
-    def __init__(self, slides: int, *, quiet: bool) -> None:
-        self._console = console()
-        self._live = self._console.is_terminal and not quiet
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
-            console=self._console,
-            disable=not self._live,
-        )
-        self._slides = self._progress.add_task("slides", total=slides, rate="")
-        self._at_work: dict[str, TaskID] = {}
-
-    @contextmanager
-    def shown(self) -> Iterator[RunDisplay]:
-        """Within it, the bars are on the screen."""
-        with self._progress:
-            yield self
-
-    def tiles(self, slide: str, done: int, total: int) -> None:
-        """Show how many tiles of a slide are done."""
-        if slide not in self._at_work:
-            self._at_work[slide] = self._progress.add_task(escape(slide), total=total, rate="")
-        bar = self._at_work[slide]
-        speed = next(task.speed for task in self._progress.tasks if task.id == bar)
-        self._progress.update(bar, completed=done, rate=f"{speed:.0f} tiles/s" if speed else "")
-
-    def slide(self, report: SlideReport) -> None:
-        """Show that a slide is done."""
-        self._progress.advance(self._slides)
-        if report.slide in self._at_work:
-            self._progress.remove_task(self._at_work.pop(report.slide))
-        if not self._live:
-            return
-        self._console.print(slide_line(report), soft_wrap=True)
 
 
 def slide_line(report: SlideReport) -> str:

@@ -1,4 +1,4 @@
-"""`slideloom info`, `slideloom plugins`, `slideloom doctor`."""
+"""`slideloom plugins`, `slideloom doctor`."""
 
 from __future__ import annotations
 
@@ -9,81 +9,16 @@ import os
 import platform
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
-import attrs
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 from slideloom import __version__
-from slideloom.base.errors import MissingResolution
-from slideloom.pipeline.flags import add_flags
-from slideloom.pipeline.pipeline import Slides
-from slideloom.pipeline.words import named
-from slideloom.planning.opening import open_without_mpp
 from slideloom.plugins.discovery import KINDS, Plugin, registry
 from slideloom.plugins.hookspecs import Library
 from slideloom.settings.options import OptionInfo, help_text, options_of
-from slideloom.slides.resolution import find_resolution
-from slideloom.slides.slide import Slide
 
 from slideloom_cli.output import print_json
-
-
-def configure_info(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `slideloom info`."""
-    parser.add_argument("slide", type=Path, metavar="SLIDE")
-    add_flags(parser, named("reader"))
-    parser.add_argument("--properties", action="store_true", help="also all other properties in the file")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-
-
-def run_info(chosen: argparse.Namespace) -> int:
-    """Show the metadata of a slide."""
-    with open_without_mpp(chosen.slide, Slides(reader=chosen.reader)) as slide:
-        facts = _facts(slide)
-    if not chosen.properties:
-        facts.pop("properties")
-    if chosen.json:
-        print_json(facts)
-        return 0
-    table = Table(show_header=False, box=None, pad_edge=False)
-    for key, value in facts.items():
-        table.add_row(key, escape(_lines(value)))
-    Console(highlight=False).print(table, soft_wrap=True)
-    return 0
-
-
-def _lines(value: Any) -> str:
-    if isinstance(value, dict):
-        return "\n".join(f"{key} = {item}" for key, item in value.items())
-    return "\n".join(str(item) for item in value) if isinstance(value, list) else str(value)
-
-
-def _facts(slide: Slide) -> dict[str, Any]:
-    info = slide.info
-    try:
-        mpp = find_resolution(info)
-        resolution = f"{mpp.x:g} x {mpp.y:g} um per pixel, from {mpp.source}"
-    except MissingResolution as error:
-        resolution = f"unknown: {error}"
-    levels = [
-        f"{i}: {level.size.width} x {level.size.height}, downsample {level.downsample_x:g} x {level.downsample_y:g}"
-        for i, level in enumerate(info.levels)
-    ]
-    return {
-        "slide": info.name,
-        "path": str(info.path),
-        "reader": info.reader,
-        "vendor": info.vendor or "unknown",
-        "size": f"{info.size.width} x {info.size.height}",
-        "levels": levels,
-        "mpp": resolution,
-        "objective power": info.objective_power or "unknown",
-        "bounds": "whole slide" if info.bounds is None else str(attrs.astuple(info.bounds)),
-        "properties": dict(sorted(info.properties.items())),
-    }
 
 
 def configure_plugins(parser: argparse.ArgumentParser) -> None:

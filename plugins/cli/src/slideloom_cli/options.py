@@ -16,6 +16,8 @@ from slideloom.pipeline.words import words
 from slideloom.plugins.discovery import registry
 from slideloom.plugins.shorthand import step_table
 
+from slideloom_cli.logs import add_log_options
+
 STEP = "each STEP as NAME or NAME:option=value,option=value"
 _SIZE = ("tile_px", "tile_um")
 
@@ -55,6 +57,7 @@ def add_run_options(parser: argparse.ArgumentParser, *, without: Mapping[str, st
     add_flags(run, words("run", without=without))
     run.add_argument("--dry-run", action="store_true", help="decide what needs no tile pixels, and write no tiles")
     run.add_argument("--quiet", action="store_true", help="print only the summary")
+    add_log_options(run)
     run.add_argument("--json", action="store_true", help="print the run's report as JSON on standard output")
 
 

@@ -107,9 +107,10 @@ def run_project(chosen: argparse.Namespace) -> int:
 
 
 def _extract(project: Project, chosen: argparse.Namespace) -> int:
-    from slideloom_cli.display import RunDisplay, print_summary
+    from slideloom_cli.display import print_summary
     from slideloom_cli.extract import exit_code, kept_when_interrupted
     from slideloom_cli.output import print_json
+    from slideloom_cli.watching import watched
 
     wanted = Extraction(
         options={"report": not chosen.no_report, **given_flags(chosen, (*words(), *step_words()))},
@@ -125,13 +126,14 @@ def _extract(project: Project, chosen: argparse.Namespace) -> int:
     )
     work = work_of(project, wanted, params=chosen.params, filters=_filters(chosen.filter), sources=chosen.source)
     chosen.interrupted = kept_when_interrupted(redo=chosen.redo, dry_run=chosen.dry_run)
-    display = RunDisplay(sum(len(part.slides) for part in work), quiet=chosen.quiet)
-    with display.shown():
-        report = do_work(work, project.root, dry_run=chosen.dry_run, progress=display.tiles, on_slide=display.slide)
+    slides = sum(len(part.slides) for part in work)
+    with watched(chosen, slides=slides, out=project.root) as watch:
+        report = do_work(work, project.root, dry_run=chosen.dry_run, progress=watch.tiles, on_slide=watch.slide)
+        watch.run(report)
     print_summary(report)
     if chosen.json:
         print_json(report.as_table())
-    return exit_code(report)
+    return exit_code(report, watch)
 
 
 def _summary(project: Project, chosen: argparse.Namespace) -> int:
