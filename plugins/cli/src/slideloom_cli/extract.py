@@ -97,13 +97,14 @@ def kept_when_interrupted(*, redo: bool, dry_run: bool) -> str:
 
 
 def print_report_path(pipeline: Pipeline, out: Path) -> None:
-    """Print where the PDF report is, if the run was asked for one."""
+    """Print where the report is, as PDF and as page, if the run was asked for one."""
     from slideloom_cli.display import console
 
     if pipeline.run.report:
-        # Their names contain the time, so the last one is this run's.
-        for path in sorted(out.glob("tile_extraction_report-*.pdf"))[-1:]:
-            console().print(f"report   {path}", soft_wrap=True, markup=False)
+        for kind in ("pdf", "html"):
+            # Their names contain the time, so the last one is this run's.
+            for path in sorted(out.glob(f"tile_extraction_report-*.{kind}"))[-1:]:
+                console().print(f"report   {path}", soft_wrap=True, markup=False)
 
 
 def exit_code(report: RunReport, watch: RunDisplay | None = None) -> int:
