@@ -115,7 +115,7 @@ def _failed(task: SlideTask, report: SlideReport, error: Exception) -> SlideRepo
         left = {}
     if left:
         first = next(iter(left))
-        word = f"; outputs of an earlier run with other settings or another file are still there: {first}"
+        word = f"; what an earlier run made of it, with other settings or of another file, is still there: {first}"
         sizes = {name: size for name, size in left.items() if size is not None}
         report = attrs.evolve(report, error=report.error + word, outputs=tuple(left), sizes=sizes)
     if isinstance(error, ForeignOutput):
@@ -187,7 +187,9 @@ def _made(task: SlideTask, prepared: PreparedSlide, publication: Publication, di
         publication.publish(files, kept=table)
     left = publication.left()
     prepared.record.warnings.extend(publication.notes)
-    prepared.record.warnings.extend(f"still there from an earlier run with other sinks: {output}" for output in left)
+    prepared.record.warnings.extend(
+        f"an earlier run made it with other sinks, and it is still there: {output}" for output in left
+    )
     report = attrs.evolve(
         slide_report(plan, prepared.record, path=task.path, digest=digest, fallback=extraction.fallback),
         outputs=tuple(publication.outputs),
