@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from slideloom.base.errors import ConfigError, OutputError
+from slideloom.base.parsing import parse_json
 from slideloom.base.storing import write_json
 from slideloom.base.temporary import remove_abandoned
 from slideloom.extraction.finished import updates
@@ -96,7 +97,7 @@ def _without_run(pipeline: Pipeline) -> dict[str, Any]:
 def _check_earlier(folder: OutputFolder, pipeline: Pipeline) -> None:
     """Refuse a folder that holds tiles made with other settings."""
     try:
-        earlier = json.loads(folder.pipeline.read_text(encoding="utf-8"))
+        earlier = parse_json(folder.pipeline.read_text(encoding="utf-8"))
         digest, table = earlier["digest"], dict(earlier["pipeline"])
     except FileNotFoundError:
         return

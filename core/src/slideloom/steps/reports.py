@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -11,6 +10,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import attrs
 from attrs import field, frozen
+
+from slideloom.base.parsing import parse_json
 
 SlideStatus = Literal["done", "failed", "skipped"]
 
@@ -156,7 +157,7 @@ class SlideReport:
             OSError: it cannot be read.
             ValueError: it is damaged.
         """
-        return cls.from_table(json.loads(path.read_text(encoding="utf-8")))
+        return cls.from_table(parse_json(path.read_text(encoding="utf-8")))
 
 
 def output_sizes(table: Any) -> dict[str, OutputSize]:  # Any: what JSON gave
