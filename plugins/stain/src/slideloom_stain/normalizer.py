@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
@@ -70,7 +69,7 @@ class StainNormalizer:
             self._step = StainStep(method(self.method), preset(self.method), unfit=unfit, seed=seed)
         else:
             raise ConfigError(f"no stain method is named '{name}' (known: {', '.join([*FAMILIES, HSV])})")
-        self._count = itertools.count()
+        self._augmented = 0
         self._forms: dict[Any, Any] = {}
 
     def fit(self, x: Any = "") -> Self:
@@ -274,7 +273,8 @@ class StainNormalizer:
             raise ConfigError(f"not an image: {told}; give (H, W, 3) or (B, H, W, 3) uint8, or a torch or tf tensor")
         batch = x if x.ndim == 4 else x[None]
         if index is None:
-            index = [next(self._count) if augment else 0 for _ in batch]
+            index = range(self._augmented, self._augmented + len(batch)) if augment else [0] * len(batch)
+            self._augmented += len(batch) if augment else 0
         numbers: NDArray[np.int64] = np.broadcast_to(np.asarray(index, np.int64).reshape(-1), (len(batch),))
         step = self._stepped(augment)
         done = step.normalize(batch, 0, numbers)
