@@ -13,6 +13,7 @@ from attrs import field, frozen
 from slideloom.base.errors import OutputError, SlideError, SlideloomError
 from slideloom.base.opencv_threads import opencv_in_one_thread
 from slideloom.base.storing import utf8, write_json
+from slideloom.base.system_errors import in_words
 from slideloom.extraction.account import slide_report, tile_table_csv
 from slideloom.extraction.extract import Extraction
 from slideloom.extraction.extras import completed, pictures_of
@@ -65,7 +66,7 @@ def process_slide(task: SlideTask) -> SlideReport:
         return _not_opened(task, blank, error)
     except (Exception, SystemExit) as error:
         log.exception("slide %s cannot be opened", name)
-        return _not_opened(task, blank, SlideError(f"{name}: {type(error).__name__}: {error}"))
+        return _not_opened(task, blank, SlideError(f"{name}: {in_words(error)}"))
     try:
         with slide, opencv_in_one_thread():
             report = _process(task, slide)
@@ -75,7 +76,7 @@ def process_slide(task: SlideTask) -> SlideReport:
         return _failed(task, blank, SlideError(f"{name}: out of memory; use fewer jobs or threads"))
     except (Exception, SystemExit) as error:  # one slide's error must not stop the others
         log.exception("slide %s failed", name)
-        return _failed(task, blank, SlideError(f"{name}: {type(error).__name__}: {error}"))
+        return _failed(task, blank, SlideError(f"{name}: {in_words(error)}"))
     return report
 
 

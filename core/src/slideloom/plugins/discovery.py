@@ -14,6 +14,7 @@ import pluggy
 from attrs import field, frozen
 
 from slideloom.base.errors import PluginError
+from slideloom.base.system_errors import in_words
 from slideloom.plugins import builtin, hookspecs
 from slideloom.settings.options import Settings, did_you_mean
 
@@ -163,7 +164,7 @@ class Registry:
                 raise
             except BaseException as error:  # a plugin that looks on must not end the run, by sys.exit neither
                 log.exception("plugin '%s' failed in %s", impl.plugin_name, hook)
-                problems.append(f"plugin '{impl.plugin_name}' failed in {hook}: {type(error).__name__}: {error}")
+                problems.append(f"plugin '{impl.plugin_name}' failed in {hook}: {in_words(error)}")
         return problems
 
     def _by_name(self, kind: str) -> dict[str, type[Settings[Any]]]:

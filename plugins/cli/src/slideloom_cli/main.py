@@ -12,6 +12,7 @@ from importlib import import_module
 
 from slideloom import __version__
 from slideloom.base.errors import SlideloomError
+from slideloom.base.system_errors import in_words
 
 from slideloom_cli.output import end_output, standard_output_for_json
 
@@ -51,6 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output went away, as `head` does
         sys.stderr.close()
+        return FAILED
+    except OSError as error:
+        if error.errno is None:
+            raise
+        print(f"slideloom: {in_words(error)}", file=sys.stderr)
         return FAILED
     return code
 
