@@ -257,3 +257,14 @@ def test_what_files_hold_is_parsed_where_every_fault_is_a_value_error() -> None:
     }
 
     assert found <= own
+
+
+def test_a_test_that_fails_leaves_no_process() -> None:
+    found = {
+        path.relative_to(ROOT).as_posix()
+        for folder in ("core/tests", "plugins", "tests")
+        for path in (ROOT / folder).rglob("test_*.py")
+        if re.search(r"\bPopen\(", path.read_text(encoding="utf-8"))
+    }
+
+    assert not found, "start processes by the fixture start_process, which kills them"

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -59,8 +60,10 @@ def test_what_a_dead_process_left_is_removed_be_it_file_or_folder(tmp_path: Path
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_living_processes_make_and_what_is_not_ours_stays(tmp_path: Path) -> None:
-    other = subprocess.Popen([sys.executable, "-c", STAY, str(tmp_path)], stdout=subprocess.PIPE)
+def test_what_living_processes_make_and_what_is_not_ours_stays(
+    tmp_path: Path, start_process: Callable[..., subprocess.Popen[bytes]]
+) -> None:
+    other = start_process([sys.executable, "-c", STAY, str(tmp_path)], stdout=subprocess.PIPE)
     assert other.stdout is not None
     other.stdout.readline()
     partial_path(tmp_path / "a").touch()
