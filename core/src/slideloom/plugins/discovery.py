@@ -13,7 +13,7 @@ import attrs
 import pluggy
 from attrs import field, frozen
 
-from slideloom.base.errors import PluginError
+from slideloom.base.errors import PluginError, SlideloomError
 from slideloom.base.system_errors import in_words
 from slideloom.plugins import builtin, hookspecs
 from slideloom.settings.options import Settings, did_you_mean
@@ -162,6 +162,10 @@ class Registry:
                 impl.function(*(arguments[name] for name in impl.argnames))
             except KeyboardInterrupt:
                 raise
+            except (SlideloomError, OSError) as error:
+                told = str(error) if isinstance(error, SlideloomError) else in_words(error)
+                problems.append(f"plugin '{impl.plugin_name}' failed in {hook}: {told}")
+                log.error("%s", problems[-1])
             except BaseException as error:  # a plugin that looks on must not end the run, by sys.exit neither
                 log.exception("plugin '%s' failed in %s", impl.plugin_name, hook)
                 problems.append(f"plugin '{impl.plugin_name}' failed in {hook}: {in_words(error)}")

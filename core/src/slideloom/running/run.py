@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import attrs
+
 from slideloom.base.errors import ConfigError, OutputError
 from slideloom.base.parsing import parse_json
 from slideloom.base.storing import write_json
@@ -69,14 +71,16 @@ def run_pipeline(
     started = datetime.now(UTC).isoformat(timespec="seconds")
     clock = time.perf_counter()
     folder = OutputFolder(out, pipeline.tiles.label)
+    problems: list[str] = []
+    told = {"problems": problems, "progress": progress, "on_slide": on_slide}
     if dry_run:
-        reports = _run_slides(pipeline, slides, out, dry_run=True, progress=progress, on_slide=on_slide)
-        return _finish(pipeline, reports, folder, started, clock, dry_run=True)
+        reports = _run_slides(pipeline, slides, out, dry_run=True, **told)
+        return _finish(pipeline, reports, folder, started, clock, dry_run=True, problems=problems)
     with folder.locked():
         _check_earlier(folder, pipeline)
         write_json(folder.pipeline, {"digest": pipeline.digest(), "pipeline": _without_run(pipeline)})
-        reports = _run_slides(pipeline, slides, out, dry_run=False, progress=progress, on_slide=on_slide)
-        return _finish(pipeline, reports, folder, started, clock, dry_run=False)
+        reports = _run_slides(pipeline, slides, out, dry_run=False, **told)
+        return _finish(pipeline, reports, folder, started, clock, dry_run=False, problems=problems)
 
 
 def check_mpp_file(pipeline: Pipeline) -> None:
@@ -127,12 +131,20 @@ def _holds_tiles(folder: OutputFolder) -> bool:
 
 
 def _run_slides(
-    pipeline: Pipeline, slides: Sequence[Path], out: Path, *, dry_run: bool, progress: Progress | None, on_slide: Any
+    pipeline: Pipeline,
+    slides: Sequence[Path],
+    out: Path,
+    *,
+    dry_run: bool,
+    problems: list[str],
+    progress: Progress | None,
+    on_slide: Any,
 ) -> list[SlideReport]:
+    """The reports of all slides; what observers of the run failed in is added to `problems`."""
     plugins = registry()
     if pipeline.run.report and plugins.reporter() is None:
         log.warning("no report will be written: no installed plugin writes one; pip install slideloom brings it")
-    plugins.notify("slideloom_run_started", slides=list(slides), out=out)
+    problems += plugins.notify("slideloom_run_started", slides=list(slides), out=out)
     jobs, threads = workers(pipeline, len(slides))
     executor = _executor(pipeline, jobs)
     told_by: Progress | None = progress if isinstance(executor, InProcessExecutor) else None
@@ -161,10 +173,10 @@ def _run_slides(
         if on_slide is not None:
             on_slide(report)
         while told in reports:
-            plugins.notify("slideloom_slide_done", report=reports[told])
+            problems += plugins.notify("slideloom_slide_done", report=reports[told])
             told += 1
     for index in range(told, len(slides)):
-        plugins.notify("slideloom_slide_done", report=reports[index])
+        problems += plugins.notify("slideloom_slide_done", report=reports[index])
     return [reports[index] for index in range(len(slides))]
 
 
@@ -245,6 +257,7 @@ def _finish(
     clock: float,
     *,
     dry_run: bool,
+    problems: Sequence[str],
 ) -> RunReport:
     run = RunReport(
         slides=tuple(reports),
@@ -255,6 +268,7 @@ def _finish(
         started=started,
         seconds=round(time.perf_counter() - clock, 3),
         dry_run=dry_run,
+        problems=tuple(problems),
     )
     if not dry_run:
         _tell_updates(pipeline, reports)
@@ -264,5 +278,9 @@ def _finish(
         write_run_report(folder.root / "extraction_report.json", run)
         write_errors(folder.root / "errors.csv", run)
         write_burden(folder.root, run)
-    registry().notify("slideloom_run_done", report=run, out=folder.root)
+    found = registry().notify("slideloom_run_done", report=run, out=folder.root)
+    if found:
+        run = attrs.evolve(run, problems=(*problems, *found))
+        if not dry_run:
+            write_run_report(folder.root / "extraction_report.json", run)
     return run

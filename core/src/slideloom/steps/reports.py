@@ -220,6 +220,8 @@ class RunReport:
         started: ISO 8601 with zone.
         seconds: wall time.
         dry_run: True if nothing was written.
+        problems: what went wrong besides slides: plugins that follow the run and failed, such as a count of tiles or a
+            report that could not be written.
     """
 
     slides: tuple[SlideReport, ...]
@@ -230,6 +232,12 @@ class RunReport:
     started: str
     seconds: float
     dry_run: bool = False
+    problems: tuple[str, ...] = ()
+
+    @property
+    def is_good(self) -> bool:
+        """True if no slide failed, and nothing else did."""
+        return not self.failed and not self.problems
 
     @property
     def failed(self) -> tuple[SlideReport, ...]:
