@@ -14,7 +14,7 @@ from slideloom import __version__
 from slideloom.base.errors import SlideloomError
 from slideloom.base.system_errors import in_words
 
-from slideloom_cli.output import end_output, standard_output_for_json
+from slideloom_cli.output import end_output_with_process, standard_output_for_json
 
 _COMMANDS = {
     "extract": ("slideloom_cli.extract", "cut slides into tiles, with options on the command line"),
@@ -68,7 +68,7 @@ def entry() -> None:
             errors="backslashreplace"
         )  # names of files may be no text, and a terminal may lack letters
     code = main()
-    end_output()
+    end_output_with_process()
     sys.exit(code)
 
 
