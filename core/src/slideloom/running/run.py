@@ -20,6 +20,7 @@ from slideloom.base.temporary import remove_abandoned
 from slideloom.extraction.finished import updates
 from slideloom.extraction.job import Progress, SlideTask, process_slide
 from slideloom.extraction.output_folder import OutputFolder
+from slideloom.extraction.undoing import take_back
 from slideloom.pipeline.pipeline import Pipeline, pipeline_differences
 from slideloom.plugins.builtin import InProcess, Processes
 from slideloom.plugins.discovery import registry
@@ -168,7 +169,7 @@ def _run_slides(
             progress=told_by,
         )
     told = 0
-    for index, report in _reports(executor, tasks, pipeline):
+    for index, report in _reports(executor, tasks, pipeline, out):
         reports[index] = report
         if on_slide is not None:
             on_slide(report)
@@ -180,14 +181,18 @@ def _run_slides(
     return [reports[index] for index in range(len(slides))]
 
 
-def _reports(executor: Executor, tasks: dict[int, SlideTask], pipeline: Pipeline) -> Iterator[tuple[int, SlideReport]]:
-    numbers = list(tasks)
+def _reports(
+    executor: Executor, tasks: dict[int, SlideTask], pipeline: Pipeline, out: Path
+) -> Iterator[tuple[int, SlideReport]]:
+    numbers, folder = list(tasks), OutputFolder(out, pipeline.tiles.label)
     with buffered(list(tasks.values()), pipeline.run) as (items, release):
 
         def let_go(position: int, _task: SlideTask) -> SlideTask:
-            """A slide that waits for its second try takes no room in the buffer meanwhile."""
+            """A slide that waits for its second try takes no room in the buffer meanwhile, and has no outputs."""
             release(position)
-            return tasks[numbers[position]]
+            task = tasks[numbers[position]]
+            take_back(folder, slide_name(task.path))
+            return task
 
         if isinstance(executor, ProcessExecutor):
             executor.on_lost = let_go
@@ -197,6 +202,8 @@ def _reports(executor: Executor, tasks: dict[int, SlideTask], pipeline: Pipeline
             if isinstance(result, SlideReport):
                 yield numbers[position], result
             elif isinstance(result, Exception):
+                if isinstance(executor, ProcessExecutor):  # whose worker is dead by now
+                    take_back(folder, slide_name(task.path))
                 yield numbers[position], _lost(pipeline, task.path, f"{task.path.name}: {result}")
             else:  # KeyboardInterrupt and the like end the run
                 raise result
