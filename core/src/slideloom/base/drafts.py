@@ -8,7 +8,7 @@ from pathlib import Path
 
 from slideloom.base.errors import OutputError
 from slideloom.base.files import FileState
-from slideloom.base.temporary import aside_path, discard_path, partial_path, remove_abandoned_once
+from slideloom.base.temporary import aside_path, discard_path, partial_path, remove_abandoned_at_times
 
 # What link says where a file system has no second names for files: FAT, some FUSE and network ones.
 _NO_LINKS = {errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK, errno.EINVAL}
@@ -34,7 +34,7 @@ class Draft:
     def __init__(self, path: Path) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        remove_abandoned_once(path.parent)
+        remove_abandoned_at_times(path.parent)
         self.partial = partial_path(path)
         self._aside = aside_path(path)
         self._before = FileState.of(path)

@@ -14,7 +14,7 @@ import attrs
 
 from slideloom.base.errors import OutputError
 from slideloom.base.system_errors import writing_trouble
-from slideloom.base.temporary import is_temporary, keep_aside, partial_path, remove_abandoned_once
+from slideloom.base.temporary import is_temporary, keep_aside, partial_path, remove_abandoned_at_times
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ def write_whole(path: Path, content: bytes) -> None:
         OSError: it cannot be written; nothing is left behind.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    remove_abandoned_once(path.parent)
+    remove_abandoned_at_times(path.parent)
     partial = partial_path(path)
     try:
         with partial.open("wb") as file:

@@ -16,7 +16,7 @@ import attrs
 from slideloom.base.errors import ConfigError, OutputError
 from slideloom.base.parsing import parse_json
 from slideloom.base.storing import write_json
-from slideloom.base.temporary import remove_abandoned
+from slideloom.base.temporary import forget_sweeps, remove_abandoned
 from slideloom.extraction.finished import updates
 from slideloom.extraction.job import Progress, SlideTask, process_slide
 from slideloom.extraction.output_folder import OutputFolder
@@ -68,6 +68,7 @@ def run_pipeline(
         OutputError: the folder is locked, not writable, or holds tiles made with other settings.
     """
     end_copy()
+    forget_sweeps()
     check_mpp_file(pipeline)
     started = datetime.now(UTC).isoformat(timespec="seconds")
     clock = time.perf_counter()
