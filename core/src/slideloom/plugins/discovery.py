@@ -221,7 +221,7 @@ def _load(manager: pluggy.PluginManager, point: EntryPoint) -> Plugin:
         reason = f"made for the plugin interface {point.group}; this slideloom offers {hookspecs.ENTRY_POINT_GROUP}"
         return attrs.evolve(blank, error=f"{reason}: update slideloom or install an older {dist}")
     try:
-        module = point.load()
+        module = _called(point.load)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
@@ -229,6 +229,26 @@ def _load(manager: pluggy.PluginManager, point: EntryPoint) -> Plugin:
     if not isinstance(module, ModuleType):
         return attrs.evolve(blank, error=f"{point.value} is not a module")
     return _register(manager, module, name=point.name, dist=dist, version=version)
+
+
+def _called(function: Callable[[], Any]) -> Any:  # Any: what a plugin gives
+    """What a plugin's function gives. `KeyboardInterrupt` is the user's, unless it comes again: then it is an error."""
+    try:
+        return function()
+    except KeyboardInterrupt:
+        if _interrupts(function):
+            raise PluginError("raises KeyboardInterrupt, though nobody interrupts") from None
+        raise
+
+
+def _interrupts(function: Callable[[], Any]) -> bool:
+    try:
+        function()
+    except KeyboardInterrupt:
+        return True
+    except BaseException:
+        return False
+    return False
 
 
 def _register(manager: pluggy.PluginManager, module: ModuleType, *, name: str, dist: str, version: str) -> Plugin:
@@ -264,7 +284,7 @@ def _classes(manager: pluggy.PluginManager, module: ModuleType, hook: str) -> tu
     function = _own_impl(manager, module, hook)
     if function is None:
         return ()
-    offered = function()
+    offered = _called(function)
     if not isinstance(offered, Sequence) or isinstance(offered, str):
         raise PluginError(f"{hook} must return a list of settings classes, not {offered!r}")
     for cls in offered:
@@ -280,7 +300,7 @@ def _classes(manager: pluggy.PluginManager, module: ModuleType, hook: str) -> tu
 def _listed(manager: pluggy.PluginManager, module: ModuleType, hook: str, kind: type[OfferedT]) -> tuple[OfferedT, ...]:
     """The values that a hook returns, checked to be of one type."""
     function = _own_impl(manager, module, hook)
-    offered = () if function is None else function()
+    offered = () if function is None else _called(function)
     for item in offered:
         if not isinstance(item, kind):
             raise PluginError(f"{hook} returned {item!r}, which is not a slideloom.{kind.__name__}")
@@ -291,7 +311,7 @@ def _defaults(
     manager: pluggy.PluginManager, module: ModuleType, steps: Mapping[str, Sequence[type[Settings[Any]]]]
 ) -> dict[str, str]:
     function = _own_impl(manager, module, "slideloom_defaults")
-    offered = {} if function is None else dict(function())
+    offered = {} if function is None else dict(_called(function))
     for use, name in offered.items():
         if use not in hookspecs.DEFAULTS:
             raise PluginError(f"slideloom_defaults: unknown key {use!r}{did_you_mean(use, list(hookspecs.DEFAULTS))}")
