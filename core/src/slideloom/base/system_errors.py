@@ -13,6 +13,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _TOO_MANY = {errno.EMFILE, errno.ENFILE}
 _GONE = {errno.ENOENT, errno.ENOTDIR}
+_IN_THE_WAY = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR}
 _MORE_FILES = "allow more open files (ulimit -n), or use fewer jobs or threads"
 
 
@@ -44,6 +45,11 @@ def _writing_trouble(error: OSError, at: Path | str) -> str:
     if error.errno in _TOO_MANY:
         return f"cannot be written ({reason}); {_MORE_FILES}"
     where = f" ({error.filename})" if _is_other(error.filename, Path(at)) else ""
+    if error.errno in _IN_THE_WAY:
+        return (
+            f"cannot be written: {reason}{where}; a file, a folder or a link to nowhere has its place: move that away, "
+            "or choose another output folder"
+        )
     return f"cannot be written: {reason}{where}; check the disk or choose another output folder"
 
 

@@ -16,7 +16,7 @@ from slideloom.base.storing import utf8, write_json
 from slideloom.base.system_errors import in_words
 from slideloom.extraction.account import slide_report, tile_table_csv
 from slideloom.extraction.extract import Extraction
-from slideloom.extraction.extras import completed, pictures_of
+from slideloom.extraction.extras import OtherThanReported, completed, pictures_of
 from slideloom.extraction.finished import Earlier
 from slideloom.extraction.output_folder import OutputFolder
 from slideloom.extraction.publishing import ForeignOutput, Publication
@@ -129,7 +129,10 @@ def _process(task: SlideTask, slide: Slide) -> SlideReport:
     earlier = Earlier.of(folder, slide.info.name)
     finished, why = (None, "") if pipeline.run.redo else _finished(prepared, earlier, digest)
     if finished is not None:
-        return completed(prepared, folder, attrs.evolve(finished, status="skipped"))
+        try:
+            return completed(prepared, folder, attrs.evolve(finished, status="skipped"))
+        except OtherThanReported as error:
+            why = str(error)
     with Publication(folder, earlier, redo=pipeline.run.redo) as publication:
         # What cannot be written, or may not be replaced, is known before the first look at the slide.
         publication.open(prepared)
