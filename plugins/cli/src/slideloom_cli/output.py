@@ -1,4 +1,4 @@
-"""Standard output, kept for one JSON document whatever else is printed."""
+"""Keeps standard output for one JSON document, whatever else is printed."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from typing import Any, TextIO
 
-_STDOUT, _STDERR = 1, 2  # as the operating system counts them
+_STDOUT, _STDERR = 1, 2  # the operating system's file descriptors
 
 Json = Mapping[str, Any] | list[Any]
 
-# Documents that wait until nobody else prints; None where nothing is kept apart.
+# Documents that wait until nothing else is printed; None outside `standard_output_for_json`.
 _waiting: list[Json] | None = None
 
 
 def print_json(value: Json) -> None:
-    """A value as JSON on standard output; within `standard_output_for_json`, when that ends."""
+    """Print a value as JSON on standard output; within `standard_output_for_json`, at its end."""
     if _waiting is None:
         _write(value, sys.stdout)
     else:
@@ -28,7 +28,7 @@ def print_json(value: Json) -> None:
 
 @contextmanager
 def standard_output_for_json() -> Iterator[None]:
-    """Within it, what steps and libraries print goes to standard error, in native code and in new processes too."""
+    """Within it, everything that steps and libraries print goes to standard error, even in native code and workers."""
     global _waiting  # noqa: PLW0603 - a process has one standard output
     stdout, _waiting = sys.stdout, []
     try:
@@ -59,7 +59,7 @@ def _descriptor_on_stderr() -> Iterator[None]:
         os.dup2(_STDERR, _STDOUT)
         yield
     finally:
-        _flush_stdout()  # what was printed by those who had kept the stream itself, and by native code
+        _flush_stdout()  # what was printed by native code, and by code that holds its own reference to the stream
         os.dup2(kept, _STDOUT)
         os.close(kept)
 
@@ -82,9 +82,9 @@ def end_output_with_process() -> None:
 
 
 def end_output() -> None:
-    """Standard output is standard error from now on."""
+    """Send standard output to standard error from now on."""
     try:
         _flush_stdout()
         os.dup2(_STDERR, _STDOUT)
-    except (OSError, ValueError):  # one of them is closed, or its reader went away
+    except (OSError, ValueError):  # one of them is closed, or its reader is gone
         return
