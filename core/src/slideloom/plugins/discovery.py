@@ -13,7 +13,8 @@ import attrs
 import pluggy
 from attrs import field, frozen
 
-from slideloom.base.errors import PluginError
+from slideloom.base.errors import PluginError, SlideloomError
+from slideloom.base.system_errors import in_words
 from slideloom.plugins import builtin, hookspecs
 from slideloom.settings.options import Settings, did_you_mean
 
@@ -161,9 +162,13 @@ class Registry:
                 impl.function(*(arguments[name] for name in impl.argnames))
             except KeyboardInterrupt:
                 raise
+            except (SlideloomError, OSError) as error:
+                told = str(error) if isinstance(error, SlideloomError) else in_words(error)
+                problems.append(f"plugin '{impl.plugin_name}' failed in {hook}: {told}")
+                log.error("%s", problems[-1])
             except BaseException as error:  # a plugin that looks on must not end the run, by sys.exit neither
                 log.exception("plugin '%s' failed in %s", impl.plugin_name, hook)
-                problems.append(f"plugin '{impl.plugin_name}' failed in {hook}: {type(error).__name__}: {error}")
+                problems.append(f"plugin '{impl.plugin_name}' failed in {hook}: {in_words(error)}")
         return problems
 
     def _by_name(self, kind: str) -> dict[str, type[Settings[Any]]]:
@@ -216,7 +221,7 @@ def _load(manager: pluggy.PluginManager, point: EntryPoint) -> Plugin:
         reason = f"made for the plugin interface {point.group}; this slideloom offers {hookspecs.ENTRY_POINT_GROUP}"
         return attrs.evolve(blank, error=f"{reason}: update slideloom or install an older {dist}")
     try:
-        module = point.load()
+        module = _called(point.load)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
@@ -224,6 +229,26 @@ def _load(manager: pluggy.PluginManager, point: EntryPoint) -> Plugin:
     if not isinstance(module, ModuleType):
         return attrs.evolve(blank, error=f"{point.value} is not a module")
     return _register(manager, module, name=point.name, dist=dist, version=version)
+
+
+def _called(function: Callable[[], Any]) -> Any:  # Any: what a plugin gives
+    """What a plugin's function gives. `KeyboardInterrupt` is the user's, unless it comes again: then it is an error."""
+    try:
+        return function()
+    except KeyboardInterrupt:
+        if _interrupts(function):
+            raise PluginError("raises KeyboardInterrupt, though nobody interrupts") from None
+        raise
+
+
+def _interrupts(function: Callable[[], Any]) -> bool:
+    try:
+        function()
+    except KeyboardInterrupt:
+        return True
+    except BaseException:
+        return False
+    return False
 
 
 def _register(manager: pluggy.PluginManager, module: ModuleType, *, name: str, dist: str, version: str) -> Plugin:
@@ -259,7 +284,7 @@ def _classes(manager: pluggy.PluginManager, module: ModuleType, hook: str) -> tu
     function = _own_impl(manager, module, hook)
     if function is None:
         return ()
-    offered = function()
+    offered = _called(function)
     if not isinstance(offered, Sequence) or isinstance(offered, str):
         raise PluginError(f"{hook} must return a list of settings classes, not {offered!r}")
     for cls in offered:
@@ -275,7 +300,7 @@ def _classes(manager: pluggy.PluginManager, module: ModuleType, hook: str) -> tu
 def _listed(manager: pluggy.PluginManager, module: ModuleType, hook: str, kind: type[OfferedT]) -> tuple[OfferedT, ...]:
     """The values that a hook returns, checked to be of one type."""
     function = _own_impl(manager, module, hook)
-    offered = () if function is None else function()
+    offered = () if function is None else _called(function)
     for item in offered:
         if not isinstance(item, kind):
             raise PluginError(f"{hook} returned {item!r}, which is not a slideloom.{kind.__name__}")
@@ -286,7 +311,7 @@ def _defaults(
     manager: pluggy.PluginManager, module: ModuleType, steps: Mapping[str, Sequence[type[Settings[Any]]]]
 ) -> dict[str, str]:
     function = _own_impl(manager, module, "slideloom_defaults")
-    offered = {} if function is None else dict(function())
+    offered = {} if function is None else dict(_called(function))
     for use, name in offered.items():
         if use not in hookspecs.DEFAULTS:
             raise PluginError(f"slideloom_defaults: unknown key {use!r}{did_you_mean(use, list(hookspecs.DEFAULTS))}")

@@ -11,12 +11,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import attrs
+
 from slideloom.base.errors import ConfigError, OutputError
+from slideloom.base.parsing import parse_json
 from slideloom.base.storing import write_json
-from slideloom.base.temporary import remove_abandoned
+from slideloom.base.temporary import forget_sweeps, remove_abandoned
 from slideloom.extraction.finished import updates
 from slideloom.extraction.job import Progress, SlideTask, process_slide
 from slideloom.extraction.output_folder import OutputFolder
+from slideloom.extraction.undoing import take_back
 from slideloom.pipeline.pipeline import Pipeline, pipeline_differences
 from slideloom.plugins.builtin import InProcess, Processes
 from slideloom.plugins.discovery import registry
@@ -66,19 +70,22 @@ def run_pipeline(
         OutputError: the folder is locked, not writable, or holds tiles made with other settings.
     """
     end_copy()
+    forget_sweeps()
     check_mpp_file(pipeline, slides)
     started = datetime.now(UTC).isoformat(timespec="seconds")
     clock = time.perf_counter()
     folder = OutputFolder(out, pipeline.tiles.label)
     trial: Trial = "plan-only" if plan_only else "dry-run" if dry_run else ""
+    problems: list[str] = []
+    told = {"problems": problems, "progress": progress, "on_slide": on_slide}
     if trial:
-        reports = _run_slides(pipeline, slides, out, trial=trial, progress=progress, on_slide=on_slide)
-        return _finish(pipeline, reports, folder, started, clock, trial=trial)
+        reports = _run_slides(pipeline, slides, out, trial=trial, **told)
+        return _finish(pipeline, reports, folder, started, clock, trial=trial, problems=problems)
     with folder.locked():
         _check_earlier(folder, pipeline)
         write_json(folder.pipeline, {"digest": pipeline.digest(), "pipeline": _without_run(pipeline)})
-        reports = _run_slides(pipeline, slides, out, trial=trial, progress=progress, on_slide=on_slide)
-        return _finish(pipeline, reports, folder, started, clock, trial=trial)
+        reports = _run_slides(pipeline, slides, out, trial=trial, **told)
+        return _finish(pipeline, reports, folder, started, clock, trial=trial, problems=problems)
 
 
 def check_mpp_file(pipeline: Pipeline, slides: Sequence[Path]) -> None:
@@ -105,7 +112,7 @@ def _without_run(pipeline: Pipeline) -> dict[str, Any]:
 def _check_earlier(folder: OutputFolder, pipeline: Pipeline) -> None:
     """Refuse a folder that holds tiles made with other settings."""
     try:
-        earlier = json.loads(folder.pipeline.read_text(encoding="utf-8"))
+        earlier = parse_json(folder.pipeline.read_text(encoding="utf-8"))
         digest, table = earlier["digest"], dict(earlier["pipeline"])
     except FileNotFoundError:
         return
@@ -135,12 +142,20 @@ def _holds_tiles(folder: OutputFolder) -> bool:
 
 
 def _run_slides(
-    pipeline: Pipeline, slides: Sequence[Path], out: Path, *, trial: Trial, progress: Progress | None, on_slide: Any
+    pipeline: Pipeline,
+    slides: Sequence[Path],
+    out: Path,
+    *,
+    trial: Trial,
+    problems: list[str],
+    progress: Progress | None,
+    on_slide: Any,
 ) -> list[SlideReport]:
+    """The reports of all slides; what observers of the run failed in is added to `problems`."""
     plugins = registry()
     if pipeline.run.report and plugins.reporter() is None:
         log.warning("no report will be written: no installed plugin writes one; pip install slideloom brings it")
-    plugins.notify("slideloom_run_started", slides=list(slides), out=out)
+    problems += plugins.notify("slideloom_run_started", slides=list(slides), out=out)
     jobs, threads = workers(pipeline, len(slides))
     executor = _executor(pipeline, jobs)
     told_by: Progress | None = progress if isinstance(executor, InProcessExecutor) else None
@@ -164,26 +179,30 @@ def _run_slides(
             progress=told_by,
         )
     told = 0
-    for index, report in _reports(executor, tasks, pipeline):
+    for index, report in _reports(executor, tasks, pipeline, out):
         reports[index] = report
         if on_slide is not None:
             on_slide(report)
         while told in reports:
-            plugins.notify("slideloom_slide_done", report=reports[told])
+            problems += plugins.notify("slideloom_slide_done", report=reports[told])
             told += 1
     for index in range(told, len(slides)):
-        plugins.notify("slideloom_slide_done", report=reports[index])
+        problems += plugins.notify("slideloom_slide_done", report=reports[index])
     return [reports[index] for index in range(len(slides))]
 
 
-def _reports(executor: Executor, tasks: dict[int, SlideTask], pipeline: Pipeline) -> Iterator[tuple[int, SlideReport]]:
-    numbers = list(tasks)
+def _reports(
+    executor: Executor, tasks: dict[int, SlideTask], pipeline: Pipeline, out: Path
+) -> Iterator[tuple[int, SlideReport]]:
+    numbers, folder = list(tasks), OutputFolder(out, pipeline.tiles.label)
     with buffered(list(tasks.values()), pipeline.run) as (items, release):
 
         def let_go(position: int, _task: SlideTask) -> SlideTask:
-            """Free the slide's copy in the buffer while it waits for its second try."""
+            """Free the slide's copy in the buffer while it waits for its second try, and take back its outputs."""
             release(position)
-            return tasks[numbers[position]]
+            task = tasks[numbers[position]]
+            take_back(folder, slide_name(task.path))
+            return task
 
         if isinstance(executor, ProcessExecutor):
             executor.on_lost = let_go
@@ -193,6 +212,8 @@ def _reports(executor: Executor, tasks: dict[int, SlideTask], pipeline: Pipeline
             if isinstance(result, SlideReport):
                 yield numbers[position], result
             elif isinstance(result, Exception):
+                if isinstance(executor, ProcessExecutor):  # whose worker is dead by now
+                    take_back(folder, slide_name(task.path))
                 yield numbers[position], _lost(pipeline, task.path, f"{task.path.name}: {result}")
             else:  # KeyboardInterrupt and the like stop the run
                 raise result
@@ -253,6 +274,7 @@ def _finish(
     clock: float,
     *,
     trial: Trial,
+    problems: Sequence[str],
 ) -> RunReport:
     run = RunReport(
         slides=tuple(reports),
@@ -264,6 +286,7 @@ def _finish(
         seconds=round(time.perf_counter() - clock, 3),
         dry_run=trial != "",
         plan_only=trial == "plan-only",
+        problems=tuple(problems),
     )
     if not trial:
         _tell_updates(pipeline, reports)
@@ -273,5 +296,9 @@ def _finish(
         write_run_report(folder.root / "extraction_report.json", run)
         write_errors(folder.root / "errors.csv", run)
         write_burden(folder.root, run)
-    registry().notify("slideloom_run_done", report=run, out=folder.root)
+    found = registry().notify("slideloom_run_done", report=run, out=folder.root)
+    if found:
+        run = attrs.evolve(run, problems=(*problems, *found))
+        if not trial:
+            write_run_report(folder.root / "extraction_report.json", run)
     return run
