@@ -20,7 +20,7 @@ from slideloom.pipeline.from_words import pipeline_from_words
 from slideloom.pipeline.fronts import FLAGS
 from slideloom.pipeline.pipeline import Pipeline
 from slideloom.pipeline.words import NO_WORD, TABLES, Word, named, words
-from slideloom.plugins.discovery import KINDS
+from slideloom.plugins.hookspecs import KINDS
 from slideloom.settings.options import OptionInfo, options_of
 from slideloom.viewing import wsi
 from slideloom_cli import main as cli, tiles

@@ -22,8 +22,6 @@ from slideloom.settings.tables import Called, Place, made_from_table
 from slideloom_cohort.params import Params
 from slideloom_cohort.sources import Source
 
-_OLD_QC = {"both": ("gaussian-v2", "otsu"), "blur": ("gaussian-v2",)}
-
 # Arguments that are options of steps, under the names that the field has for them: kind, steps and option.
 _OF_STEPS = {
     "grayspace_fraction": ("filter", ("grayspace",), "fraction"),
@@ -135,8 +133,9 @@ class Extraction:
         return [folder_of_regions(source.roi)]
 
     def _qc(self) -> list[Step]:
-        given = [] if self.qc is None else [self.qc] if isinstance(self.qc, str | Settings | Mapping) else self.qc
-        return [name for step in given for name in (_OLD_QC.get(step, (step,)) if isinstance(step, str) else (step,))]
+        if self.qc is None:
+            return []
+        return [self.qc] if isinstance(self.qc, str | Settings | Mapping) else list(self.qc)
 
     def _filters(self) -> list[Step]:
         usual = {"grayspace": None, "whitespace": 1}  # at 1 a filter is off
