@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import slideloom as sl
+from slideloom.pipeline.tiling import Tiling
 from slideloom_cli.main import main
 from slideloom_qc import GaussianV2, Otsu
 from slideloom_testing.fixtures import DemoFiles
@@ -60,3 +61,39 @@ class TestNamesOfSlideQc:
     def test_options_for_several_steps_under_one_name_are_refused(self, project: sl.Project) -> None:
         with pytest.raises(sl.ConfigError, match="qc both: takes no sigma: it stands for gaussian-v2 and otsu"):
             project.extract_tiles(100, 100, qc="both:sigma=2")
+
+
+class TestExtractionOfADataset:
+    def test_a_dataset_is_cut_as_its_project_is(self, project: sl.Project) -> None:
+        by_project = project.extract_tiles(100, 100)
+        (record,) = project.dataset(100, 100).tfrecords()
+        content = record.read_bytes()
+
+        again = project.dataset(100, 100).extract_tiles()
+        assert [slide.status for slide in again.slides] == ["skipped"]  # the same settings, so nothing is made again
+
+        redone = project.dataset(100, 100).extract_tiles(redo=True)
+        assert record.read_bytes() == content
+        assert redone.digest == by_project.digest
+        assert rejected_by(redone) == rejected_by(by_project)
+
+    def test_only_the_dataset_s_slides_are_cut_with_the_tiling_it_has(
+        self, demo_slide: DemoFiles, tmp_path: Path
+    ) -> None:
+        slides = tmp_path / "slides"
+        slides.mkdir()
+        for name in ("one", "two"):
+            (slides / f"{name}.svs").symlink_to(demo_slide.path)
+        project = sl.Project.create(tmp_path / "project", slides=slides)
+        whole = project.dataset_of(Tiling(size_px=100, magnification="10x", stride_div=2.0))
+
+        report = whole.filter(slides=["two"]).extract_tiles(report=False)
+
+        assert [slide.slide for slide in report.slides] == ["two"]
+        assert report.slides[0].label == "100px_10x"
+        assert report.slides[0].stride == (50, 50)
+
+    def test_an_argument_that_it_has_itself_or_that_nobody_knows_is_refused(self, project: sl.Project) -> None:
+        for name in ("tile_px", "filters", "nonsense"):
+            with pytest.raises(TypeError, match=f"unexpected keyword argument '{name}'"):
+                project.dataset(100, 100).extract_tiles(**{name: 1})  # type: ignore[arg-type]
