@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import attrs
-from slideloom import Settings, SlideQc, at_least, file_name, in_range, option, positive
+from slideloom import ConfigError, Settings, SlideQc, at_least, file_name, in_range, option, positive
 
 
 def empty_or_file_name(instance: Any, attribute: attrs.Attribute[Any], value: str) -> None:
@@ -111,6 +111,12 @@ class SavedMask(Settings[SlideQc]):
         help="name of the QC step that was saved, such as 'otsu'; empty if files have only the slide's name",
         validator=empty_or_file_name,
     )
+
+    def check(self) -> None:
+        """Look for the folder; a mask that a slide has not got is that slide's error."""
+        super().check()
+        if not self.folder.is_dir():
+            raise ConfigError(f"{self.folder}: no such folder of saved masks")
 
     @property
     def label(self) -> str:
