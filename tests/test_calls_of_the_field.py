@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 import slideloom as sl
 from slideloom.pipeline.tiling import Tiling
@@ -386,3 +387,15 @@ class TestWhatIsMissing:
     def test_everything_that_is_missing_is_told_at_once(self, project: sl.Project) -> None:
         with pytest.raises(sl.ConfigError, match=r"no-model(.|\n)*no\.png"):
             project.extract_tiles(100, 100, qc="segment:model=no-model", normalizer="macenko:target=no.png")
+
+
+def test_masks_that_slideflow_saved_drop_the_tiles_they_cover(
+    project: sl.Project, demo_slide: DemoFiles, tmp_path: Path
+) -> None:
+    mask = np.zeros((150, 200), bool)
+    mask[:, 100:] = True  # ten columns of tiles in fifteen rows
+    np.savez(tmp_path / f"{demo_slide.path.stem}_qc.npz", mask=mask)
+
+    report = project.extract_tiles(100, 100, qc=f"saved-mask:folder={tmp_path},of=qc", report=False)
+
+    assert rejected_by(report)["qc:saved-mask-qc"] == 150
