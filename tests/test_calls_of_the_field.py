@@ -23,6 +23,7 @@ from slideloom.settings.field_names import FIELD_NAMES
 from slideloom.settings.options import options_of
 from slideloom_cli.main import main
 from slideloom_qc import GaussianV2, Otsu
+from slideloom_report.files import put_beside
 from slideloom_testing.fixtures import DemoFiles
 
 SIZE = ["--tile-px", "100", "--tile-um", "100"]
@@ -472,3 +473,28 @@ class TestHints:
         nowhere = {name: set(there) - options - arguments for name, there in FIELD_NAMES.items()}
 
         assert {name: missing for name, missing in nowhere.items() if missing} == {}
+
+
+class TestTheReport:
+    def test_the_pdf_lies_beside_the_tfrecords_too(self, project: sl.Project) -> None:
+        project.extract_tiles(100, 100)
+        folder = project.sources["main"].tfrecords / "100px_100um"
+        (there,) = folder.glob("tile_extraction_report-*.pdf")
+        (at_root,) = project.root.glob("tile_extraction_report-*.pdf")
+        assert there.name == at_root.name
+        assert there.read_bytes() == at_root.read_bytes()
+        assert there.read_bytes().startswith(b"%PDF")
+        assert (folder / "extraction_report.csv").is_file()
+
+    def test_a_pdf_of_another_program_is_not_replaced(self, tmp_path: Path) -> None:
+        report = tmp_path / "tile_extraction_report-20260101-000000.pdf"
+        report.write_bytes(b"ours")
+        folder = tmp_path / "tfrecords"
+        folder.mkdir()
+        (folder / report.name).write_bytes(b"theirs")
+
+        placed = put_beside(report, folder)
+
+        assert placed.name == "tile_extraction_report-20260101-000000-2.pdf"
+        assert placed.read_bytes() == b"ours"
+        assert (folder / report.name).read_bytes() == b"theirs"
