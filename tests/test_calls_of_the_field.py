@@ -22,6 +22,7 @@ from slideloom.plugins.hookspecs import KINDS
 from slideloom.settings.field_names import FIELD_NAMES
 from slideloom.settings.options import options_of
 from slideloom_cli.main import main
+from slideloom_cyclegan.settings import CycleGan
 from slideloom_qc import GaussianV2, Otsu
 from slideloom_report.files import put_beside
 from slideloom_testing.fixtures import DemoFiles
@@ -498,3 +499,40 @@ class TestTheReport:
         assert placed.name == "tile_extraction_report-20260101-000000-2.pdf"
         assert placed.read_bytes() == b"ours"
         assert (folder / report.name).read_bytes() == b"theirs"
+
+
+class TestParams:
+    """`params.json` as Slideflow writes it."""
+
+    @staticmethod
+    def written(folder: Path, normalizer: str, fit: object) -> Path:
+        table = {"tile_px": 100, "tile_um": 100, "hp": {"normalizer": normalizer, "normalizer_source": None}}
+        (folder / "params.json").write_text(json.dumps({**table, "norm_fit": fit}))
+        return folder
+
+    @pytest.mark.parametrize("name", ["vahadane_spams", "vahadane_sklearn", "vahadane"])
+    def test_vahadane_by_either_library_is_ours_with_the_values_of_the_file(self, name: str, tmp_path: Path) -> None:
+        matrix = [[0.44, 0.75, 0.49], [0.28, 0.81, 0.52]]
+
+        params = sl.load_params(self.written(tmp_path, name, {"stain_matrix_target": matrix}))
+
+        assert params.normalizer is not None
+        assert params.normalizer.name == "vahadane"
+        assert params.normalizer.build().fit_table() == {"stain_matrix_target": matrix}
+        normalizer = params.stain_normalizer()
+        assert normalizer is not None
+        assert normalizer.fit_values == {"stain_matrix_target": matrix}
+
+    def test_cyclegan_has_its_weights(self, tmp_path: Path) -> None:
+        (tmp_path / "a.pth").touch()
+        (tmp_path / "b.pth").touch()
+        own = {"he2mt_weights": str(tmp_path / "a.pth"), "mt2he_weights": str(tmp_path / "b.pth")}
+        settings = sl.load_params(self.written(tmp_path, "cyclegan", own)).normalizer
+        assert settings == CycleGan(weights=tmp_path / "a.pth", second_weights=tmp_path / "b.pth")
+
+        for fit in (
+            {"he2mt_weights": "/gone/cyclegan_he2mt.pth", "mt2he_weights": "/gone/cyclegan_mt2he.pth"},
+            {"he2mt_weights": None, "mt2he_weights": None},
+        ):
+            settings = sl.load_params(self.written(tmp_path, "cyclegan", fit)).normalizer
+            assert settings == CycleGan(weights="published")
