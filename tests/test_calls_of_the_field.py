@@ -24,6 +24,7 @@ from slideloom.settings.options import options_of
 from slideloom_cli.main import main
 from slideloom_cyclegan.settings import CycleGan
 from slideloom_qc import GaussianV2, Otsu
+from slideloom_report.cohort import cohort_of
 from slideloom_report.files import put_beside
 from slideloom_testing.fixtures import DemoFiles
 
@@ -180,6 +181,18 @@ class TestSlideQcAsObjects:
         assert [slide.status for slide in again.slides] == ["skipped"]
         with pytest.raises(sl.OutputError, match=r"made with other settings(.|\n)*steps_of_a_lab\.LeftHalf"):
             project.extract_tiles(100, 100, qc=lab.LeftHalf(0.25), report=False)
+
+    def test_the_report_of_a_run_with_objects_has_its_regions_and_samples(
+        self, lab: ModuleType, project: sl.Project
+    ) -> None:
+        run = project.extract_tiles(100, 100, qc=lab.LeftHalf(0.5), normalizer=sl.StainNormalizer("macenko"))
+
+        cohort = cohort_of(run)
+
+        assert cohort.notes == ()
+        assert cohort.pipeline is not None
+        assert cohort.pipeline.normalizer == sl.StainNormalizer("macenko").to_settings()
+        assert list(project.root.glob("tile_extraction_report-*.pdf"))
 
     def test_slide_qc_needs_no_base_class(self, lab: ModuleType, project: sl.Project, demo_slide: DemoFiles) -> None:
         report = project.extract_tiles(100, 100, qc=lab.NoBaseClass(), report=False)
@@ -536,3 +549,14 @@ class TestParams:
         ):
             settings = sl.load_params(self.written(tmp_path, "cyclegan", fit)).normalizer
             assert settings == CycleGan(weights="published")
+
+
+def test_check_of_a_pipeline_file_tells_of_missing_weights(
+    demo_slide: DemoFiles, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "pipeline.toml"
+    slides = f'[slides]\ninclude = ["{demo_slide.path}"]\n[tiles]\nsize_px = 100\nsize_um = 100\n'
+    file.write_text(f'slideloom = 1\n{slides}[[qc]]\nuse = "segment"\nmodel = "no-model"\n')
+
+    assert main(["check", str(file)]) == 1
+    assert "no-model/model.safetensors: no such model" in capsys.readouterr().err
