@@ -208,7 +208,7 @@ class StainNormalizer:
         Raises:
             ConfigError: the normalizer has the statistics of a slide (`in_context`), which are no settings.
         """
-        return settings_of(self._step)
+        return settings_of(self.method, self._step)
 
     def save(self, path: str | Path) -> None:
         """Write the method's name and target to a JSON file."""
