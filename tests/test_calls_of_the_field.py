@@ -201,12 +201,21 @@ class TestSlideQcAsObjects:
             wsi.qc(lab.NoBaseClass())
             assert len(wsi) == 0
 
+    def test_an_object_that_fails_is_named_by_its_class(self, lab: ModuleType, project: sl.Project) -> None:
+        report = project.extract_tiles(100, 100, qc=lab.LeftHalf("half"), report=False)
+
+        said = r"qc 'left-half' \(steps_of_a_lab\.LeftHalf\) failed on slide demo: (Type|Value)Error"
+        assert re.match(said, report.slides[0].error)
+
     def test_an_object_that_cannot_be_made_again_is_refused(self, lab: ModuleType, project: sl.Project) -> None:
         class Here(lab.LeftHalf):  # type: ignore[misc, name-defined]
             pass
 
         with pytest.raises(sl.ConfigError, match="is defined within a function"):
             project.extract_tiles(100, 100, qc=Here(0.5))
+        with sl.WSI(project.sources["main"].slides[0], 100, 100) as wsi:  # which needs nobody to make it again
+            wsi.qc(Here(0.5))
+            assert len(wsi) == 150
         with_a_lock = lab.LeftHalf(0.5)
         with_a_lock.lock = threading.Lock()
         with pytest.raises(sl.ConfigError, match=r"LeftHalf: cannot be made again .*lock"):

@@ -8,6 +8,7 @@ from typing import Any
 
 from slideloom.base.errors import PluginError, SlideloomError
 from slideloom.plugins.discovery import registry
+from slideloom.plugins.given_steps import GivenStep
 from slideloom.settings.options import Settings
 
 
@@ -22,6 +23,12 @@ def blaming(step: Settings[Any], kind: str, slide: str) -> Iterator[None]:
     except (SlideloomError, KeyboardInterrupt):
         raise
     except BaseException as error:
-        owner = registry().owner(type(step))
-        name = f"{kind} '{step.name}' of {owner.dist} {owner.version}"
-        raise PluginError(f"{name} failed on slide {slide}: {type(error).__name__}: {error}") from error
+        raise PluginError(f"{called(step, kind)} failed on slide {slide}: {type(error).__name__}: {error}") from error
+
+
+def called(step: Settings[Any], kind: str) -> str:
+    """A step with where it comes from: "qc 'otsu' of slideloom-qc 0.1.0", or the class of an object."""
+    if isinstance(step, GivenStep):
+        return f"{kind} '{step.label}' ({step.given.told})"
+    owner = registry().owner(type(step))
+    return f"{kind} '{step.name}' of {owner.dist} {owner.version}"
