@@ -260,6 +260,20 @@ class TestNormalizers:
         with pytest.raises(sl.ConfigError, match="has the statistics of one slide, which hold for no other"):
             project.extract_tiles(100, 100, normalizer=fitted)
 
+    def test_augment_is_a_normalizer_of_extraction_and_differs_from_the_plain_tiles(self, project: sl.Project) -> None:
+        options = {"report": False, "redo": True, "shuffle": False, "img_format": "png"}
+        project.extract_tiles(100, 100, **options)
+        (record,) = project.dataset(100, 100).tfrecords()
+        plain = record.read_bytes()
+
+        by_name = project.extract_tiles(100, 100, normalizer="augment", **options)
+        varied = record.read_bytes()
+        assert varied != plain
+        assert by_name.slides[0].written > 20
+
+        project.extract_tiles(100, 100, normalizer=sl.StainNormalizer("augment"), **options)
+        assert record.read_bytes() == varied
+
     def test_the_slide_s_context_is_asked_for_in_three_ways(self, project: sl.Project) -> None:
         options = {"qc": "otsu", "report": False, "redo": True}
         in_words = project.extract_tiles(100, 100, normalizer="macenko:context=slide", **options)
@@ -544,6 +558,16 @@ class TestParams:
         normalizer = params.stain_normalizer()
         assert normalizer is not None
         assert normalizer.fit_values == {"stain_matrix_target": matrix}
+
+    @pytest.mark.parametrize("fit", [None, {}])
+    def test_augment_is_the_variation_of_each_image_s_own_staining(self, fit: object, tmp_path: Path) -> None:
+        params = sl.load_params(self.written(tmp_path, "augment", fit))
+
+        assert params.normalizer is not None
+        assert params.normalizer.name == "stain-augment"
+        normalizer = params.stain_normalizer()
+        assert normalizer is not None
+        assert normalizer.method == "stain-augment"
 
     def test_cyclegan_has_its_weights(self, tmp_path: Path) -> None:
         (tmp_path / "a.pth").touch()

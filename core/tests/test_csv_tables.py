@@ -84,7 +84,7 @@ def test_an_encoding_that_is_guessed_is_told(tmp_path: Path) -> None:
     [
         (b"", "is empty"),
         (b"\0\0", "is empty"),
-        (b"PK\x03\x04rest", "workbook of a spreadsheet program; save it as CSV"),
+        (b"PK\x03\x04rest", "spreadsheet workbook; save it as CSV"),
         (b"\x1f\x8b\x08\x00damaged", "compression is damaged"),
         (gzip.compress(b"slide,mpp\na,1\n" * 9999)[:-40], "compression is damaged"),
         (b"\xff\xfes\x00l", "cannot be read as text"),

@@ -46,13 +46,13 @@ def pipeline_from_table(
     go to the default sink. Plugins offer both (`slideloom_defaults`).
 
     Args:
-        table: as TOML gives it; `use` may also be the settings of a step.
-        where: the file to name in messages, or another front that the table was said through.
+        table: the tables of a TOML file; `use` may also be the settings of a step.
+        where: the file to name in messages, or how else messages name tables and options.
         base: the folder that relative paths start from.
-        plugins: where steps are found.
+        plugins: the registry in which steps are looked up.
 
     Raises:
-        ConfigError: with every mistake, one per line.
+        ConfigError: the table has mistakes; the message lists all of them, one per line.
     """
     front = FileFront(where) if isinstance(where, str) else where
     reader = _TableReader(front, base, plugins or registry())
@@ -102,7 +102,7 @@ class _TableReader:
             return None
 
     def _check_layout(self, table: Mapping[str, Any], path: str) -> None:
-        """What only a file can get wrong."""
+        """Find mistakes that are only possible in a file."""
         place = Place(path)
         for key in table:
             if key not in _TABLES:
@@ -184,7 +184,7 @@ class _TableReader:
         return self._made(cls, options, self._front.step(kind, use))
 
     def _use(self, cls: type[T], member: str, kind: str, table: Mapping[str, Any]) -> T | None:
-        """A step whose table holds the core's own keys beside the step's options."""
+        """A step whose table holds keys of the core besides the step's own options."""
         own = [key for key in options_of(cls) if key != member]
         mine = {key: value for key, value in table.items() if key in own}
         step = self._step(kind, {key: value for key, value in table.items() if key not in own})

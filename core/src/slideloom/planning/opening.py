@@ -1,4 +1,4 @@
-"""Opens a slide: chooses the reader, and settles the microns per pixel."""
+"""Opens a slide: chooses the reader and determines the microns per pixel."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def open_slide(path: Path | str, *, slides: Slides | None = None, mpp: float | N
 def load_regions(folder: Path, info: SlideInfo) -> Regions | None:
     """The regions that a folder of ROI files holds for a slide; None if it holds no file for it.
 
-    What is said of files that look meant for the slide is logged.
+    Warnings about files that seem to be meant for the slide but are not read are logged.
 
     Raises:
         PluginError: the ROI plugin is not installed.
@@ -109,7 +109,7 @@ def open_without_mpp(path: Path, rules: Slides, plugins: Registry | None = None)
     broken = "; ".join([*failed, *(f"{plugin.dist}: {plugin.error}" for plugin in found.plugins if plugin.error)])
     raise UnsupportedSlide(
         f"{path.name}: no reader recognises it as a slide (tried {', '.join(tried) or 'none: no reader is installed'})"
-        + (f"; it is a TIFF in {codec}: write it again in JPEG, or install a reader that takes it" if codec else "")
+        + (f"; it is a TIFF in {codec}: convert it to JPEG, or install a reader that supports it" if codec else "")
         + (f"; not loaded: {broken}" if broken else "")
         + "; is it complete, and an image? `slideloom doctor` shows what is installed"
     )

@@ -91,13 +91,13 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
 
 
 def _tell_repetition(parser: argparse.ArgumentParser) -> None:
-    """Of an option with one value that is given twice the last counts, and not without a word."""
+    """Make the parser warn if an option with one value is given twice; the last value counts."""
     for word in (None, "store"):
         parser.register("action", word, _Store)
 
 
 class _Store(argparse.Action):
-    """Stores a value as argparse does by itself, and says so when it takes the place of another."""
+    """Stores a value as argparse does by default, and warns if it replaces another one."""
 
     def __call__(
         self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
@@ -126,7 +126,7 @@ def _add_plugin_commands(commands: argparse._SubParsersAction[Parser], named: st
             taken.add(command.name)
             sub = commands.add_parser(command.name, help=command.help, description=command.help)
             _tell_repetition(sub)
-            if command.name == named:  # the options of the others are never asked for
+            if command.name == named:  # the options of the others are not needed
                 command.configure(sub)
                 sub.set_defaults(run_command=command.run)
 

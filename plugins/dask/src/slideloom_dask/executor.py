@@ -40,8 +40,8 @@ class DaskExecutor(Executor):
         settings = self._settings
         address = settings.address or dask.config.get("scheduler-address", None)
         if address is None:
-            # Dask itself carries what the script defines to its workers. Its web server cannot be left out: it gets any
-            # free port of this machine, and no dashboard.
+            # Dask itself sends what the script defines to its workers. Its web server cannot be turned off, so it gets
+            # any free port of this machine, and no dashboard.
             with script_for_workers(is_needed=False):
                 cluster = LocalCluster(
                     n_workers=settings.jobs,
@@ -71,7 +71,7 @@ class DaskExecutor(Executor):
 
 
 def _address_in(path: Path, patience_s: float) -> str:
-    """The address that a scheduler writes to its file; Dask would wait for the file for ever."""
+    """The address that a scheduler writes to its file, for which Dask itself would wait forever."""
     end = time.monotonic() + patience_s
     while True:
         try:
@@ -81,7 +81,7 @@ def _address_in(path: Path, patience_s: float) -> str:
             problem = f"its address is {address!r}"
         except FileNotFoundError:
             problem = "it is missing"
-        except (OSError, ValueError, KeyError, TypeError) as error:  # it may not be whole yet
+        except (OSError, ValueError, KeyError, TypeError) as error:  # it may not be complete yet
             problem = f"{type(error).__name__}: {error}"
         if time.monotonic() >= end:
             raise ConfigError(
@@ -130,7 +130,7 @@ def _wait_for_result(client: Client, waiting: as_completed, patience_s: float) -
     """Wait until an item is done, or until there has been no worker for too long.
 
     Raises:
-        ConfigError: all workers went away, and none came within `patience_s`.
+        ConfigError: all workers are gone, and no new one came within `patience_s`.
     """
     last_seen = looked = time.monotonic()
     is_told = False

@@ -26,7 +26,6 @@ class _TensorflowOps:
     where = staticmethod(tf.where)
     matmul = staticmethod(tf.matmul)
     stack = staticmethod(tf.stack)
-    concatenate = staticmethod(tf.concat)
     reshape = staticmethod(tf.reshape)
     xor = staticmethod(tf.bitwise.bitwise_xor)
 
@@ -100,6 +99,10 @@ class _TensorflowOps:
         return tf.while_loop(
             lambda done, _: done < rounds, lambda done, present: (done + 1, step(present)), (tf.constant(0), state)
         )[1]
+
+    @staticmethod
+    def still(x: Tensor) -> Tensor:
+        return tf.stop_gradient(x)
 
     @staticmethod
     def whole(x: Any) -> Any:
