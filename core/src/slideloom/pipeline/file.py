@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from slideloom.base.errors import ConfigError, PluginError
+from slideloom.base.parsing import parse_toml
 from slideloom.pipeline.fronts import FileFront, Front
 from slideloom.pipeline.pipeline import VERSION, Pipeline, QcUse, RoiUse, RunOptions, Slides
 from slideloom.pipeline.tiling import Tiling
@@ -28,11 +28,10 @@ def load_pipeline(path: Path, *, plugins: Registry | None = None) -> Pipeline:
         ConfigError: the file cannot be read or has mistakes; the message lists all of them, one per line.
     """
     try:
-        with path.open("rb") as file:
-            table = tomllib.load(file)
+        table = parse_toml(path.read_bytes().decode())
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise ConfigError(f"{path}: is not TOML: {error}") from error
     return pipeline_from_table(table, where=str(path), base=path.parent, plugins=plugins)
 

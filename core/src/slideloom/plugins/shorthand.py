@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from slideloom.base.errors import ConfigError
+from slideloom.base.parsing import parse_toml
 from slideloom.plugins.discovery import Registry, registry
 from slideloom.plugins.given_steps import Step, settings_of
 from slideloom.settings.options import Settings, options_of
@@ -131,6 +131,6 @@ def _split(text: str) -> list[str]:
 
 def _value(text: str) -> Any:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        return parse_toml(f"value = {text}")["value"]
+    except ValueError:
         return text

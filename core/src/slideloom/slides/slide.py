@@ -14,6 +14,7 @@ from attrs import evolve
 
 from slideloom.base.errors import PluginError, SlideError, SlideloomError
 from slideloom.base.geometry import Box, Point, Rgb, Size
+from slideloom.base.system_errors import in_words
 from slideloom.pixels.mosaic import Mosaic
 from slideloom.pixels.resampling import resample
 from slideloom.slides.info import Resolution, SlideInfo
@@ -252,7 +253,7 @@ class Slide(ABC):
         except (SlideloomError, MemoryError):
             raise
         except (Exception, SystemExit) as error:
-            raise PluginError(f"{who} failed on slide {slide}: {type(error).__name__}: {error}") from error
+            raise PluginError(f"{who} failed on slide {slide}: {in_words(error)}") from error
         if count != len(origins):
             wanted = f"wanted {len(origins)} images, got {count if count < len(origins) else 'more'}"
             raise PluginError(f"{who} broke its contract on slide {slide}: {wanted}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import zlib
 from array import array
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import attrs
 from attrs import field, frozen
+
+from slideloom.base.parsing import parse_json
 
 SlideStatus = Literal["done", "failed", "skipped"]
 # What a run was for: tiles, or to see what would become of them ("dry-run"), or which ones are left for filters and
@@ -196,7 +197,7 @@ class SlideReport:
             OSError: it cannot be read.
             ValueError: it is damaged.
         """
-        return cls.from_table(json.loads(path.read_text(encoding="utf-8")))
+        return cls.from_table(parse_json(path.read_text(encoding="utf-8")))
 
 
 def output_sizes(table: Any) -> dict[str, OutputSize]:  # Any: what JSON gave
@@ -260,6 +261,8 @@ class RunReport:
         seconds: wall time.
         dry_run: True if nothing was written.
         plan_only: True if tiles were not looked at either, so filters and normalizer decided nothing.
+        problems: what went wrong besides slides: plugins that follow the run and failed, such as a count of tiles or a
+            report that could not be written.
     """
 
     slides: tuple[SlideReport, ...]
@@ -271,6 +274,12 @@ class RunReport:
     seconds: float
     dry_run: bool = False
     plan_only: bool = False
+    problems: tuple[str, ...] = ()
+
+    @property
+    def is_good(self) -> bool:
+        """True if no slide failed, and nothing else did."""
+        return not self.failed and not self.problems
 
     @property
     def failed(self) -> tuple[SlideReport, ...]:

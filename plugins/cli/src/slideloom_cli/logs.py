@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from slideloom import __version__
 from slideloom.base.errors import OutputError
+from slideloom.base.parsing import parse_json
 from slideloom.base.storing import utf8
 
 if TYPE_CHECKING:
@@ -179,7 +180,7 @@ def _check_ours(path: Path) -> None:
     with path.open("rb") as file:
         first = file.readline(100_000)
     try:
-        is_ours = not first or "event" in dict(json.loads(first))
+        is_ours = not first or "event" in dict(parse_json(first))
     except (ValueError, TypeError):
         is_ours = False
     if not is_ours:

@@ -13,9 +13,10 @@ from typing import Any
 
 from slideloom import __version__
 from slideloom.base.errors import SlideloomError
+from slideloom.base.system_errors import in_words
 
 from slideloom_cli.logs import configure_logging
-from slideloom_cli.output import end_output, standard_output_for_json
+from slideloom_cli.output import end_output_with_process, standard_output_for_json
 from slideloom_cli.parsing import Parser
 
 _COMMANDS = {
@@ -58,6 +59,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the program that reads our output, such as `head`, has closed it
         sys.stderr.close()
         return FAILED
+    except OSError as error:
+        if error.errno is None:
+            raise
+        print(f"slideloom: {in_words(error)}", file=sys.stderr)
+        return FAILED
     return code
 
 
@@ -68,7 +74,7 @@ def entry() -> None:
             errors="backslashreplace"
         )  # a file name may not be valid text, and a terminal may lack letters
     code = main()
-    end_output()
+    end_output_with_process()
     sys.exit(code)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -12,7 +11,7 @@ from typing import Any
 
 import dask
 from distributed import Client, Future, LocalCluster, as_completed
-from slideloom import ConfigError, Executor, script_for_workers
+from slideloom import ConfigError, Executor, parse_json, script_for_workers
 
 from slideloom_dask.settings import Dask
 
@@ -75,7 +74,7 @@ def _address_in(path: Path, patience_s: float) -> str:
     end = time.monotonic() + patience_s
     while True:
         try:
-            address = json.loads(path.read_text(encoding="utf-8"))["address"]
+            address = parse_json(path.read_text(encoding="utf-8"))["address"]
             if isinstance(address, str):
                 return address
             problem = f"its address is {address!r}"

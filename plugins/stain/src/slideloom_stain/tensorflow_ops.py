@@ -26,6 +26,7 @@ class _TensorflowOps:
     where = staticmethod(tf.where)
     matmul = staticmethod(tf.matmul)
     stack = staticmethod(tf.stack)
+    concatenate = staticmethod(tf.concat)
     reshape = staticmethod(tf.reshape)
     xor = staticmethod(tf.bitwise.bitwise_xor)
 

@@ -13,7 +13,7 @@ class _TorchOps:
 
     exp, log, sqrt, cos, sin, floor = torch.exp, torch.log, torch.sqrt, torch.cos, torch.sin, torch.floor
     arctan2, minimum, maximum, where = torch.atan2, torch.minimum, torch.maximum, torch.where
-    matmul, stack, reshape = torch.matmul, torch.stack, torch.reshape
+    matmul, stack, concatenate, reshape = torch.matmul, torch.stack, torch.cat, torch.reshape
     xor = torch.bitwise_xor
 
     @staticmethod
