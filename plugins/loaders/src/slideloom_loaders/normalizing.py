@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import attrs
 from slideloom.base.errors import ConfigError
+from slideloom.plugins.given_steps import KnowsSettings
 from slideloom.plugins.shorthand import step_settings
 from slideloom.settings.options import Settings, options_of
 from slideloom.steps.normalizer import Normalizer
@@ -14,16 +15,7 @@ from slideloom.steps.normalizer import Normalizer
 from slideloom_loaders.augmenting import Augmentation
 from slideloom_loaders.preparing import check_tile_based, draws, with_stain
 
-
-@runtime_checkable
-class HasSettings(Protocol):
-    """A normalizer in hand, such as a fitted `slideloom.StainNormalizer`."""
-
-    def to_settings(self) -> Settings[Normalizer]:
-        """Settings that build the same."""
-
-
-Given = str | Settings[Any] | HasSettings | None  # what a loader takes as its normalizer
+Given = str | Settings[Any] | KnowsSettings | None  # what a loader takes as its normalizer
 
 
 def loader_normalizer(
@@ -49,7 +41,7 @@ def loader_normalizer(
         settings = step_settings("normalizer", given, {} if source is None else {"target": str(source)})
     elif given is None or isinstance(given, Settings):
         settings = given
-    elif isinstance(given, HasSettings):
+    elif isinstance(given, KnowsSettings):
         settings = given.to_settings()
     else:
         raise ConfigError(f"normalizer must be a name, settings or a fitted normalizer, not {type(given).__name__}")
