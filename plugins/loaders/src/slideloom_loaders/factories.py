@@ -68,10 +68,12 @@ def torch_loader(
             numbers by size.
         regression: True takes whole numbers as targets too, False floats as classes.
         normalizer: name or settings of a stain normalizer, or a fitted one (`slideloom.StainNormalizer`); a tile that
-            cannot be normalized stays unchanged.
+            cannot be normalized stays unchanged. One that draws by itself, such as "stain-augment", does so anew in
+            each epoch.
         normalizer_source: target of a normalizer given by name: a preset, an image or a fit file.
         augment: words, "flip, rotate, blur, jpeg, stain", or letters, "xyrjbn"; True is "xyrjb". Stain augmentation
-            draws around the normalizer's target; without a normalizer it shifts hue and saturation.
+            draws around the normalizer's target (with "macenko:around=own" around each tile's own staining); without a
+            normalizer it shifts hue and saturation.
         balance: draw each "label", "patient" or "slide" equally often; several are nested, the outermost first. By
             default as set by `dataset.balance`. Tiles are then drawn with replacement.
         shuffle: a new order in each epoch; False keeps the stored order, slide by slide.
@@ -229,7 +231,7 @@ def _prepared(
     if batch_size is not None:
         _check_number("batch_size", batch_size, least=1)
     augmentation = Augmentation.parse(augment)
-    settings = loader_normalizer(normalizer, source=normalizer_source, augmentation=augmentation)
+    settings, augmentation = loader_normalizer(normalizer, source=normalizer_source, augmentation=augmentation)
     index = tile_index(
         dataset,
         labels=labels,
