@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import slideloom as sl
-from slideloom.plugins.shorthand import step_settings
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.filterwarnings(
@@ -199,17 +198,23 @@ def test_a_normalizers_source_is_its_target(dataset: sl.Dataset) -> None:
     assert not torch.equal(by_source, images_of(one, normalizer="reinhard-fast"))
 
 
-class InHand:
-    """A normalizer that somebody has fitted, as far as loaders know it."""
-
-    def to_settings(self) -> sl.Settings[Any]:
-        return step_settings("normalizer", "reinhard-fast", {"target": "v1"})
-
-
-def test_a_fitted_normalizer_is_taken_as_the_settings_that_make_it(dataset: sl.Dataset) -> None:
+def test_a_fitted_normalizer_is_taken_as_it_is(dataset: sl.Dataset) -> None:
     one = dataset.filter(slides=["one"])
+    fitted = sl.StainNormalizer("reinhard-fast").fit("v1")
 
-    assert torch.equal(images_of(one, normalizer=InHand()), images_of(one, normalizer="reinhard-fast:target=v1"))
+    assert torch.equal(images_of(one, normalizer=fitted), images_of(one, normalizer="reinhard-fast:target=v1"))
+    own = fitted.fit(images_of(one)[:20].permute(0, 2, 3, 1).numpy())
+    image = images_of(one, normalizer=own)[0]
+    assert torch.equal(image, own.transform(images_of(one)[0]))
+
+
+def test_weights_that_are_missing_are_told_when_the_loader_is_made(dataset: sl.Dataset) -> None:
+    pytest.importorskip("slideloom_cyclegan")
+
+    with pytest.raises(sl.ConfigError, match="cyclegan: no weights given"):
+        dataset.torch(normalizer="cyclegan", num_workers=1)
+    with pytest.raises(sl.ConfigError, match=r"gone\.pth: no such file"):
+        dataset.torch(normalizer="cyclegan:direction=he2mt,weights=gone.pth")
 
 
 def test_mirrored_and_turned_tiles_are_the_stored_ones_in_one_copy(dataset: sl.Dataset) -> None:
