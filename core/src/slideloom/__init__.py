@@ -36,6 +36,7 @@ _HOMES = {
     "slideloom.slides.info": (
         "Level", "Resolution", "SlideInfo", "levels_from_sizes", "same_proportions", "slide_name",
     ),
+    "slideloom.slides.ome_xml": ("is_ome_xml", "ome_xml"),
     "slideloom.slides.outlines": ("Outlines",),
     "slideloom.slides.regions": ("Region", "Regions"),
     "slideloom.slides.resolution": ("finite_number", "is_plausible"),
@@ -43,6 +44,7 @@ _HOMES = {
     "slideloom.slides.tiff_directories": (
         "TiffDirectory", "TiffError", "TiffTag", "check_orientation", "read_tiff_directories", "tiff_fault",
     ),
+    "slideloom.slides.tiff_pictures": ("PICTURE_TAGS", "is_aside", "obstacle_in", "tiff_obstacle"),
     "slideloom.slides.tiles": ("TileBatch", "TileGeometry", "Tiles"),
     "slideloom.slides.truncation": ("is_cut_tiff",),
     "slideloom.drawing.geojson": ("colour_of", "write_regions_geojson", "write_tiles_geojson"),
@@ -189,6 +191,7 @@ if TYPE_CHECKING:
         same_proportions as same_proportions,
         slide_name as slide_name,
     )
+    from slideloom.slides.ome_xml import is_ome_xml as is_ome_xml, ome_xml as ome_xml
     from slideloom.slides.outlines import Outlines as Outlines
     from slideloom.slides.regions import Region as Region, Regions as Regions
     from slideloom.slides.resolution import finite_number as finite_number, is_plausible as is_plausible
@@ -200,6 +203,12 @@ if TYPE_CHECKING:
         check_orientation as check_orientation,
         read_tiff_directories as read_tiff_directories,
         tiff_fault as tiff_fault,
+    )
+    from slideloom.slides.tiff_pictures import (
+        PICTURE_TAGS as PICTURE_TAGS,
+        is_aside as is_aside,
+        obstacle_in as obstacle_in,
+        tiff_obstacle as tiff_obstacle,
     )
     from slideloom.slides.tiles import TileBatch as TileBatch, TileGeometry as TileGeometry, Tiles as Tiles
     from slideloom.slides.truncation import is_cut_tiff as is_cut_tiff

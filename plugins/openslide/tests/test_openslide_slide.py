@@ -270,6 +270,45 @@ def test_a_plain_tiff_whose_first_image_is_not_the_largest_is_left_to_other_read
         opened(path)
 
 
+WIDE = pattern(100, 70).astype(np.uint16) * 257
+OVER_WHITE = np.floor(pattern(100, 70) * 0.2 + 255 * 0.8 + 0.5)
+ALPHA = np.full((70, 100, 1), 51, np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "options"),
+    [
+        (WIDE, {}),
+        (WIDE[..., 0], {"photometric": "minisblack"}),
+        (np.concatenate([pattern(100, 70)[..., :1], ALPHA], -1), {"photometric": "minisblack", "extrasamples": [2]}),
+        (np.concatenate([pattern(100, 70), ALPHA], -1), {"photometric": "separated"}),
+    ],
+    ids=["16 bits", "16-bit grey", "grey with transparency", "CMYK"],
+)
+def test_samples_that_openslide_shows_in_wrong_colours_are_left_to_vips(
+    tmp_path: Path, pixels: np.ndarray, options: dict[str, Any]
+) -> None:
+    path = write_plain(tmp_path / "a.tif", [pixels], planarconfig="contig", **options)
+
+    assert not OpenSlideReader().build().recognises(path)
+    with pytest.raises(SlideError, match=r"a\.tif: .*take the reader vips"):
+        opened(path)
+
+
+def test_transparent_pixels_of_a_plain_tiff_lie_over_white(tmp_path: Path) -> None:
+    path = write_plain(tmp_path / "a.tif", [np.concatenate([pattern(100, 70), ALPHA], -1)], extrasamples=[2])
+
+    with opened(path) as slide:
+        assert np.abs(slide.read(Point(0, 0), 0, Size(100, 70)) - OVER_WHITE).max() <= 1
+
+
+def test_an_image_that_is_no_smaller_along_both_sides_is_no_level() -> None:
+    """1 x 1024 pixels under 2 x 1000 would be a level downsampled by 2 x 0.976."""
+    sizes = [Size(2, 1000), Size(1, 1024), Size(1, 500)]
+
+    assert levels_of(Path("a.tif"), sizes, {"openslide.vendor": "generic-tiff"}) == (0, 2)
+
+
 @pytest.mark.parametrize("orientation", range(2, 9))
 def test_an_image_to_be_shown_turned_is_refused_by_name(tmp_path: Path, orientation: int) -> None:
     extra = [(274, 3, 1, orientation, True)]
@@ -296,8 +335,8 @@ def test_levels_of_scanners_that_pad_them_are_all_kept(vendor: str) -> None:
     """Philips pads levels to whole tiles, so that small ones have other proportions."""
     sizes = [Size(5000, 4000), Size(2560, 2048), Size(1536, 1024)]
 
-    assert levels_of(sizes, {"openslide.vendor": vendor}) == (0, 1, 2)
-    assert levels_of(sizes, {"openslide.vendor": "generic-tiff"}) == (0, 1)
+    assert levels_of(Path("a.tif"), sizes, {"openslide.vendor": vendor}) == (0, 1, 2)
+    assert levels_of(Path("a.tif"), sizes, {"openslide.vendor": "generic-tiff"}) == (0, 1)
 
 
 def test_the_real_slides_are_read_as_openslide_reads_them(real_data: Path) -> None:

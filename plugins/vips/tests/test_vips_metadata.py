@@ -47,7 +47,7 @@ def test_an_ome_description_gives_the_resolution_of_the_image_of_this_size(value
 
     assert found.mpp is not None
     assert (found.mpp.x, found.mpp.y) == (pytest.approx(0.25), 0.5)
-    assert (found.vendor, found.objective_power, found.planes) == ("ome", 40, 3)
+    assert (found.vendor, found.objective_power) == ("ome", 40)
 
 
 def test_an_unknown_unit_gives_no_resolution() -> None:
@@ -58,7 +58,7 @@ def test_an_unknown_unit_gives_no_resolution() -> None:
 def test_another_description_gives_nothing(text: str) -> None:
     found = described(text, size=SIZE)
 
-    assert (found.mpp, found.objective_power, found.planes) == (None, None, 1)
+    assert (found.mpp, found.objective_power) == (None, None)
 
 
 def stored(width: int, height: int, *, page: int = 0, bands: int = 3, is_tiled: bool = True) -> Stored:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from slideloom.base.errors import PluginError, SlideError, UnsupportedSlide
@@ -16,6 +17,7 @@ from slideloom.slides.regions import Regions
 from slideloom.slides.resolution import find_resolution, read_mpp_file
 from slideloom.slides.slide import Slide
 from slideloom.slides.tiff_directories import tiff_codec
+from slideloom.slides.tiff_pictures import tiff_obstacle
 from slideloom.steps.reader import Reader
 
 log = logging.getLogger(__name__)
@@ -105,12 +107,20 @@ def open_without_mpp(path: Path, rules: Slides, plugins: Registry | None = None)
             continue
         if recognised:
             return _open(settings, path)
-    codec = tiff_codec(path)
     broken = "; ".join([*failed, *(f"{plugin.dist}: {plugin.error}" for plugin in found.plugins if plugin.error)])
-    raise UnsupportedSlide(
-        f"{path.name}: no reader recognises it as a slide (tried {', '.join(tried) or 'none: no reader is installed'})"
+    raise UnsupportedSlide(f"{path.name}: {_unsupported(path, tried)}" + (f"; not loaded: {broken}" if broken else ""))
+
+
+def _unsupported(path: Path, tried: Sequence[str]) -> str:
+    """Why no reader takes a file, as far as its content tells, and what to do."""
+    readers = f"tried {', '.join(tried) or 'none: no reader is installed'}"
+    obstacle = tiff_obstacle(path)
+    if obstacle is not None:
+        return f"{obstacle} (no reader takes it as it is; {readers})"
+    codec = tiff_codec(path)
+    return (
+        f"no reader recognises it as a slide ({readers})"
         + (f"; it is a TIFF in {codec}: write it again in JPEG, or install a reader that takes it" if codec else "")
-        + (f"; not loaded: {broken}" if broken else "")
         + "; is it complete, and an image? `slideloom doctor` shows what is installed"
     )
 

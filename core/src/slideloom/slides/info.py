@@ -124,12 +124,13 @@ def levels_from_sizes(sizes: Sequence[Size]) -> tuple[Level, ...]:
 def same_proportions(large: Size, small: Size) -> bool:
     """True if an image of the second size can be one of the first made smaller: a level, and no label or macro image.
 
-    Scanners crop or pad a level by some pixels, so width and height may differ by 1% or 1.5 pixels from what they
-    should be; labels and macro images never have the slide's proportions this exactly.
+    Scanners crop or pad a level by some pixels, so its shorter side may differ by 1% or 1.5 pixels from what it should
+    be by the longer one; labels and macro images never have the slide's proportions this exactly.
     """
-    height = large.height * small.width / large.width
-    width = large.width * small.height / large.height
-    return (
-        abs(height - small.height) <= max(_ROUNDING_PX, _PROPORTION_TOLERANCE * small.height)
-        or abs(width - small.width) <= _ROUNDING_PX
+    if small.width > large.width or small.height > large.height:
+        return False
+    (long, short), (small_long, small_short) = (
+        (size.width, size.height) if large.width >= large.height else (size.height, size.width)
+        for size in (large, small)
     )
+    return abs(short * small_long / long - small_short) <= max(_ROUNDING_PX, _PROPORTION_TOLERANCE * small_short)

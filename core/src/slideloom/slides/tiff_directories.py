@@ -78,6 +78,8 @@ class TiffTag(IntEnum):
     TILE_OFFSETS = 324
     TILE_BYTES = 325
     SUB_IFDS = 330
+    EXTRA_SAMPLES = 338
+    SAMPLE_FORMAT = 339
     JPEG_TABLES = 347
     XMP = 700
     NDPI_FORMAT = 65420

@@ -27,7 +27,13 @@ from slideloom import (
 
 from slideloom_openslide import metadata
 from slideloom_openslide.interpolation import MARGIN_PX, NO_SHIFT, without_interpolation
-from slideloom_openslide.plain_tiff import check_plain_tiff, is_first_largest, levels_of, unusual_tiles
+from slideloom_openslide.plain_tiff import (
+    check_plain_tiff,
+    is_first_largest,
+    is_one_picture,
+    levels_of,
+    unusual_tiles,
+)
 from slideloom_openslide.settings import OpenSlideReader
 
 _resample = NativeResampler(cv2)
@@ -52,8 +58,8 @@ class OpenSlideFiles(Reader):
     def recognises(self, path: Path) -> bool:
         """True if OpenSlide supports the format, or if the file is a truncated or damaged TIFF, so that `open` says so.
 
-        False for a plain TIFF whose first tile OpenSlide cannot decode or whose first image is not the largest, and for
-        OME-TIFF, which it takes for a plain TIFF without its pyramid.
+        False for a plain TIFF whose first tile OpenSlide cannot decode, whose first image is not the largest, or which
+        is not one RGB picture, and for OME-TIFF, which it takes for a plain TIFF without its pyramid.
         """
         if unusual_tiles(path) is not None:
             return True  # so that `open` can say so
@@ -63,7 +69,9 @@ class OpenSlideFiles(Reader):
                 with openslide.OpenSlide(path) as slide:
                     slide.read_region((0, 0), 0, (1, 1))
                     is_ome = "<OME" in slide.properties.get("tiff.ImageDescription", "")[:2000]
-                return not is_ome and is_first_largest(path)
+                return not is_ome and is_first_largest(path) and is_one_picture(path)
+            if vendor == "aperio":
+                return is_one_picture(path)
         except (openslide.OpenSlideError, OSError):
             vendor = None
         return vendor is not None or tiff_fault(path) is not None
@@ -97,7 +105,7 @@ class OpenSlideSlide(Slide):
             raise self._damaged("its levels cannot be listed", error) from error
         check_plain_tiff(path, properties)
         # OpenSlide's number of each level. It takes any smaller tiled image of such a file for one, labels too.
-        self._numbers = levels_of(sizes, properties)
+        self._numbers = levels_of(path, sizes, properties)
         self._downsamples = tuple(downsamples[number] for number in self._numbers)
         sizes = [sizes[number] for number in self._numbers]
         scanned = metadata.bounds(properties)

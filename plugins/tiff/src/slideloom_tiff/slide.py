@@ -24,6 +24,7 @@ from slideloom import (
     TiffTag,
     check_orientation,
     levels_from_sizes,
+    obstacle_in,
     opencv_in_one_thread,
     read_tiff_directories,
     slide_name,
@@ -50,7 +51,7 @@ class TiffFiles(Reader):
         self._settings = settings
 
     def recognises(self, path: Path) -> bool:
-        """True if every level of the file is a grid of JPEG tiles.
+        """True if every level of the file is a grid of JPEG tiles, and the file holds one picture only.
 
         False for DICOM files that are TIFFs too: as TIFF, each holds one level only.
         """
@@ -58,18 +59,19 @@ class TiffFiles(Reader):
             if not path.is_file() or _is_dicom(path):
                 return False
             images = read_tiff_directories(path, TAGS)
-            levels = slide_levels(images)
+            return slide_levels(images) is not None and obstacle_in(images) is None
         except (TiffError, OSError):  # another format, or damaged: the other readers say what is wrong
             return False
-        return levels is not None
 
     def open(self, path: Path) -> Slide:
         """See `Reader.open`."""
         try:
             images = read_tiff_directories(path, TAGS)
-            levels = slide_levels(images)
+            levels, obstacle = slide_levels(images), obstacle_in(images)
         except (TiffError, OSError) as error:
             raise SlideError(f"{path.name}: cannot be read as TIFF ({error}); copy it again from its source") from error
+        if obstacle is not None:
+            raise SlideError(f"{path.name}: {obstacle}")
         if levels is None:
             raise SlideError(f"{path.name}: is not a slide of JPEG tiles; let another reader open it")
         check_orientation(path, images[0].number(TiffTag.ORIENTATION))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pyvips
-from slideloom import Rgb, SlideError
+from slideloom import Point, Rgb, Size, SlideError
 
 from slideloom_vips.decoding import Undecodable, one_line, reads
 from slideloom_vips.levels import Stored
@@ -23,6 +23,8 @@ pyvips.concurrency_set(1)  # the core runs the threads
 # An image that is not tiled is decoded whole, into a temporary file above 100 MB; larger images than this are refused.
 MAX_WHOLE_BYTES = 4 << 30
 MAX_TILE_BYTES = 256 << 20
+
+_HALF_OF_16_BITS = 1 << 15  # bright glass is above this in any brightfield image that uses the whole range
 
 _BYTES_PER_CHANNEL = {"uchar": 1, "ushort": 2}
 REMEDY = "if it is a copy, copy it again from its source; else name another reader or convert it to tiled RGB TIFF"
@@ -108,6 +110,42 @@ def check_cost(image: Any, path: Path) -> None:
         raise SlideError(
             f"{path.name}: {image.width}x{image.height} px are not stored in tiles and decode to {gib:.0f} GiB; "
             "if the file is to be trusted, convert it: vips tiffsave IN OUT.tif --tile --pyramid --compression jpeg"
+        )
+
+
+def check_range(image: Any, path: Path, options: tuple[tuple[str, int], ...], tiles: Sequence[Point]) -> None:
+    """Refuse 16-bit samples that do not use all bits: 12 of 16, as cameras give them, would be nearly black.
+
+    Args:
+        image: as libvips opens it.
+        path: of the file.
+        options: that select the image.
+        tiles: where some of its tiles begin; one that is not in tiles is decoded whole.
+
+    Raises:
+        SlideError: the brightest of these samples is in the darker half of the range.
+    """
+    if image.format != "ushort":
+        return
+    colours = image.bands - image.hasalpha()
+    peak = 0
+    for place in tiles:
+        whole = Size(image.width, image.height)
+        size = whole
+        if has(image, "tile-width"):
+            size = Size(image.get("tile-width"), image.get("tile-height"))
+        width, height = min(size.width, whole.width - place.x), min(size.height, whole.height - place.y)
+        try:
+            raw = reads.fetched_alone(opened(path, options), place.x, place.y, width, height)
+        except Undecodable:  # reading it says so
+            continue
+        peak = max(peak, int(np.frombuffer(raw, np.uint16).reshape(-1, image.bands)[:, :colours].max()))
+    if 0 < peak < _HALF_OF_16_BITS:
+        bits = peak.bit_length()
+        scale = 255 / (2**bits - 1)
+        raise SlideError(
+            f"{path.name}: its 16-bit samples go up to {peak} only, as if they had {bits} bits, and would be shown "
+            f"nearly black; stretch them: vips linear {path.name} OUT.tif[tile,pyramid] {scale:.6g} 0 --uchar"
         )
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
 
 from attrs import frozen
-from slideloom import Resolution, Size, finite_number, is_plausible
+from slideloom import Resolution, Size, finite_number, is_ome_xml, is_plausible, ome_xml
 
 # OME schema 2016-06, UnitsLength; the micro sign exists twice in Unicode.
 _MICRONS = {
@@ -23,20 +23,18 @@ class Described:
         vendor: "aperio", "ome" or "".
         mpp: microns per pixel, or None.
         objective_power: such as 20.0, or None.
-        planes: number of single-channel images that belong together; above 1, the image is not RGB.
     """
 
     vendor: str = ""
     mpp: Resolution | None = None
     objective_power: float | None = None
-    planes: int = 1
 
 
 def described(text: str, *, size: Size) -> Described:
     """The information in the description of an image of this size; empty if its kind is unknown."""
     if text.startswith("Aperio"):
         return _aperio(text)
-    if "<OME" in text[:2000]:
+    if is_ome_xml(text):
         return _ome(text, size)
     return Described()
 
@@ -51,11 +49,8 @@ def _aperio(text: str) -> Described:
 
 def _ome(text: str, size: Size) -> Described:
     """The <Pixels> with the size of the image: an OME file may also describe label and macro."""
-    if "<!DOCTYPE" in text or "<!ENTITY" in text:  # never part of OME-XML, and a way to exhaust a parser's memory
-        return Described(vendor="ome")
-    try:
-        root = ElementTree.fromstring(text.strip().encode())  # noqa: S314 - without entities, see above
-    except (ElementTree.ParseError, ValueError):
+    root = ome_xml(text)
+    if root is None:  # damaged
         return Described(vendor="ome")
     for pixels in root.iterfind(".//{*}Pixels"):
         if (pixels.get("SizeX"), pixels.get("SizeY")) == (str(size.width), str(size.height)):
@@ -66,11 +61,11 @@ def _ome(text: str, size: Size) -> Described:
             power = next(
                 (finite_number(found.get("NominalMagnification")) for found in root.iterfind(".//{*}Objective")), None
             )
-            return Described(vendor="ome", mpp=mpp, objective_power=power, planes=int(pixels.get("SizeC") or 1))
+            return Described(vendor="ome", mpp=mpp, objective_power=power)
     return Described(vendor="ome")
 
 
-def _length(pixels: ElementTree.Element, axis: str) -> float | None:
+def _length(pixels: Element, axis: str) -> float | None:
     value = finite_number(pixels.get(f"PhysicalSize{axis}"))
     scale = _MICRONS.get(pixels.get(f"PhysicalSize{axis}Unit", "µm"))
     return value * scale if value is not None and scale is not None else None
