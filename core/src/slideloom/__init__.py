@@ -33,6 +33,7 @@ _HOMES = {
     "slideloom.settings.digest": ("file_digest",),
     "slideloom.settings.options": ("Settings", "option"),
     "slideloom.settings.ranges": ("at_least", "in_range", "positive"),
+    "slideloom.slides.dicom_files": ("dicom_obstacle",),
     "slideloom.slides.info": (
         "Level", "Resolution", "SlideInfo", "levels_from_sizes", "same_proportions", "slide_name",
     ),
@@ -41,6 +42,7 @@ _HOMES = {
     "slideloom.slides.regions": ("Region", "Regions"),
     "slideloom.slides.resolution": ("finite_number", "is_plausible"),
     "slideloom.slides.slide": ("Slide",),
+    "slideloom.slides.slide_files": ("missing_part",),
     "slideloom.slides.tiff_directories": (
         "TiffDirectory", "TiffError", "TiffTag", "check_orientation", "read_tiff_directories", "tiff_fault",
     ),
@@ -183,6 +185,7 @@ if TYPE_CHECKING:
     from slideloom.settings.digest import file_digest as file_digest
     from slideloom.settings.options import Settings as Settings, option as option
     from slideloom.settings.ranges import at_least as at_least, in_range as in_range, positive as positive
+    from slideloom.slides.dicom_files import dicom_obstacle as dicom_obstacle
     from slideloom.slides.info import (
         Level as Level,
         Resolution as Resolution,
@@ -196,6 +199,7 @@ if TYPE_CHECKING:
     from slideloom.slides.regions import Region as Region, Regions as Regions
     from slideloom.slides.resolution import finite_number as finite_number, is_plausible as is_plausible
     from slideloom.slides.slide import Slide as Slide
+    from slideloom.slides.slide_files import missing_part as missing_part
     from slideloom.slides.tiff_directories import (
         TiffDirectory as TiffDirectory,
         TiffError as TiffError,

@@ -12,10 +12,12 @@ from slideloom.plugins.blaming import blaming
 from slideloom.plugins.discovery import Registry, dashed, registry
 from slideloom.plugins.shorthand import folder_of_regions, named_step
 from slideloom.settings.options import Settings
+from slideloom.slides.dicom_files import dicom_obstacle
 from slideloom.slides.info import SlideInfo
 from slideloom.slides.regions import Regions
 from slideloom.slides.resolution import find_resolution, read_mpp_file
 from slideloom.slides.slide import Slide
+from slideloom.slides.slide_files import missing_part
 from slideloom.slides.tiff_directories import tiff_codec
 from slideloom.slides.tiff_pictures import tiff_obstacle
 from slideloom.steps.reader import Reader
@@ -114,7 +116,7 @@ def open_without_mpp(path: Path, rules: Slides, plugins: Registry | None = None)
 def _unsupported(path: Path, tried: Sequence[str]) -> str:
     """Why no reader takes a file, as far as its content tells, and what to do."""
     readers = f"tried {', '.join(tried) or 'none: no reader is installed'}"
-    obstacle = tiff_obstacle(path)
+    obstacle = missing_part(path) or dicom_obstacle(path) or tiff_obstacle(path)
     if obstacle is not None:
         return f"{obstacle} (no reader takes it as it is; {readers})"
     codec = tiff_codec(path)

@@ -11,14 +11,22 @@ from slideloom.pipeline.pipeline import Pipeline, Slides
 from slideloom.plugins.blaming import blaming
 from slideloom.plugins.discovery import registry
 from slideloom.running.run import log
+from slideloom.slides.dicom_files import read_dicom, stands_for_series
+from slideloom.slides.slide_files import files_of
 
 # Looked for in folders; a file named by itself is tried whatever its name.
 _EXTENSIONS = "svs tif tiff ndpi vms vmu scn mrxs svslide bif dcm czi jpg jpeg png"
 SLIDE_EXTENSIONS = frozenset(f".{extension}" for extension in _EXTENSIONS.split())
 
+_DICOM_EXTENSIONS = frozenset(("", ".dcm", ".dicom", ".ima"))
+_LISTS = (".vms", ".vmu")  # of the files that a slide is made of
+
 
 def find_slides(include: Sequence[str], exclude: Sequence[str] = (), *, base: Path | None = None) -> list[Path]:
     """The slides that files, folders and patterns name, sorted within each, without repetition.
+
+    The files of one DICOM series are one slide, and stand for it whichever of them is named. Files that a VMS slide is
+    made of are none.
 
     Raises:
         ConfigError: an entry matches nothing.
@@ -27,21 +35,51 @@ def find_slides(include: Sequence[str], exclude: Sequence[str] = (), *, base: Pa
     for entry in include:
         path = _resolved(entry, base)
         if path.is_dir() and not _is_slide_folder(path):
-            # Hidden files are no slides: macOS leaves a `._a.svs` beside each `a.svs` that it copies.
-            items = [item for item in path.iterdir() if not item.name.startswith(".")]
-            matches = sorted(
-                item
-                for item in items
-                if item.suffix.lower() in SLIDE_EXTENSIONS or (item.is_dir() and _is_slide_folder(item))
-            )
+            matches = _in_folder(path)
         elif glob.has_magic(entry) and not path.exists():
             matches = sorted(Path(name) for name in glob.glob(str(path), recursive=True))  # noqa: PTH207 - `**` and roots
         else:
             matches = [path]
         if not matches:
             raise ConfigError(f"slides: '{entry}' matches no file{' in ' + str(base) if base else ''}")
-        found.update(dict.fromkeys(matches))
-    return [path for path in found if not any(_matches(path, pattern, base) for pattern in exclude)]
+        found.update(dict.fromkeys(stands_for_series(match) or match for match in matches))
+    parts = {part for path in found if path.suffix.lower() in _LISTS for part in files_of(path)[1:]}
+    slides = [path for path in found if path not in parts]
+    return [path for path in slides if not any(_matches(path, pattern, base) for pattern in exclude)]
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    """The slides in a folder: files of known extensions, folders that a reader opens, and DICOM files.
+
+    The files of a DICOM slide often lie in a folder of their own, so that of a study, or of a patient, holds folders.
+    """
+    # Hidden files are no slides: macOS leaves a `._a.svs` beside each `a.svs` that it copies.
+    items = sorted(item for item in folder.iterdir() if not item.name.startswith("."))
+    found: list[Path] = []
+    for item in items:
+        if item.is_dir():
+            if _is_slide_folder(item):
+                found.append(item)
+            elif not item.with_name(f"{item.name}.mrxs").exists():
+                found += _dicom_below(item)
+        elif not _may_be_dicom(item) or read_dicom(item) is None:
+            if item.suffix.lower() in SLIDE_EXTENSIONS:
+                found.append(item)
+        elif (slide := stands_for_series(item)) is not None:
+            found.append(slide)
+    return list(dict.fromkeys(found))
+
+
+def _dicom_below(folder: Path) -> list[Path]:
+    """The DICOM slides in a folder and in those that it holds."""
+    files = (item for item in sorted(folder.rglob("*")) if not item.name.startswith(".") and _may_be_dicom(item))
+    slides = (stands_for_series(file) for file in files)
+    return list(dict.fromkeys(slide for slide in slides if slide is not None))
+
+
+def _may_be_dicom(path: Path) -> bool:
+    """True if DICOM files have such names: an extension of theirs, none, or a UID."""
+    return path.suffix.lower() in _DICOM_EXTENSIONS or path.suffix[1:].isdecimal()
 
 
 def _resolved(entry: str, base: Path | None) -> Path:

@@ -56,7 +56,7 @@ class SlideInfo:
 
     Attributes:
         path: the file.
-        name: the file name without its extension (`.ome.tif` and `.ome.tiff` count as one).
+        name: the file name without its extension, as `slide_name` gives it.
         reader: name of the reader that opened it.
         levels: from level 0, the largest, to the smallest.
         mpp: microns per pixel of level 0, or None if the slide records none.
@@ -97,12 +97,15 @@ class SlideInfo:
 
 
 def slide_name(path: Path) -> str:
-    """The slide's name: the file name without extension; `.ome.tif` and `.ome.tiff` count as one extension."""
+    """The slide's name: the file name without extension; `.ome.tif` and `.ome.tiff` count as one extension.
+
+    A number is no extension: the last part of a DICOM UID, such as `1.2.840.7`, belongs to the name.
+    """
     lower = path.name.lower()
     for extension in (".ome.tif", ".ome.tiff"):
         if lower.endswith(extension):
             return path.name[: -len(extension)]
-    return path.stem
+    return path.name if path.suffix[1:].isdecimal() else path.stem
 
 
 def levels_from_sizes(sizes: Sequence[Size]) -> tuple[Level, ...]:

@@ -121,7 +121,7 @@ def levels_of(path: Path, sizes: Sequence[Size], properties: Mapping[str, str]) 
         sizes: of OpenSlide's levels, level 0 first.
         properties: as OpenSlide gives them.
     """
-    if properties.get("openslide.vendor") not in _VENDORS:
+    if properties.get("openslide.vendor") not in (*_VENDORS, "dicom"):
         return tuple(range(len(sizes)))
     asides = _sizes_aside(path)
     found = [0]

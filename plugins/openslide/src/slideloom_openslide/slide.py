@@ -19,7 +19,9 @@ from slideloom import (
     Slide,
     SlideError,
     SlideInfo,
+    dicom_obstacle,
     levels_from_sizes,
+    missing_part,
     opencv_in_one_thread,
     slide_name,
     tiff_fault,
@@ -61,6 +63,8 @@ class OpenSlideFiles(Reader):
         False for a plain TIFF whose first tile OpenSlide cannot decode, whose first image is not the largest, or which
         is not one RGB picture, and for OME-TIFF, which it takes for a plain TIFF without its pyramid.
         """
+        if missing_part(path) is not None or dicom_obstacle(path) is not None:
+            return False
         if unusual_tiles(path) is not None:
             return True  # so that `open` can say so
         try:
@@ -78,6 +82,9 @@ class OpenSlideFiles(Reader):
 
     def open(self, path: Path) -> Slide:
         """See `Reader.open`."""
+        obstacle = missing_part(path) or dicom_obstacle(path)
+        if obstacle is not None:
+            raise SlideError(f"{path.name}: {obstacle}")
         unusual = unusual_tiles(path)
         if unusual is not None:
             raise SlideError(unusual)

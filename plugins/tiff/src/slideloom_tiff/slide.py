@@ -24,6 +24,7 @@ from slideloom import (
     TiffTag,
     check_orientation,
     levels_from_sizes,
+    missing_part,
     obstacle_in,
     opencv_in_one_thread,
     read_tiff_directories,
@@ -56,7 +57,7 @@ class TiffFiles(Reader):
         False for DICOM files that are TIFFs too: as TIFF, each holds one level only.
         """
         try:
-            if not path.is_file() or _is_dicom(path):
+            if not path.is_file() or _is_dicom(path) or missing_part(path) is not None:
                 return False
             images = read_tiff_directories(path, TAGS)
             return slide_levels(images) is not None and obstacle_in(images) is None
@@ -67,7 +68,7 @@ class TiffFiles(Reader):
         """See `Reader.open`."""
         try:
             images = read_tiff_directories(path, TAGS)
-            levels, obstacle = slide_levels(images), obstacle_in(images)
+            levels, obstacle = slide_levels(images), missing_part(path) or obstacle_in(images)
         except (TiffError, OSError) as error:
             raise SlideError(f"{path.name}: cannot be read as TIFF ({error}); copy it again from its source") from error
         if obstacle is not None:

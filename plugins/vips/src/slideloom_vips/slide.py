@@ -24,6 +24,7 @@ from slideloom import (
     check_orientation,
     is_aside,
     levels_from_sizes,
+    missing_part,
     opencv_in_one_thread,
     read_tiff_directories,
     slide_name,
@@ -71,6 +72,8 @@ class VipsFiles(Reader):
         except OSError:
             return False
         if not head.startswith((*_TIFF, *_OTHERS)) or len(head) < 8 or head[128:] == b"DICM":
+            return False
+        if missing_part(path) is not None:  # the small picture that is left of a slide
             return False
         if head.startswith(_OTHERS) or tiff_fault(path) is not None:
             return True
@@ -137,7 +140,7 @@ class VipsSlide(Slide):
         fault = tiff_fault(path)  # libvips would list the levels before the damage, as if there were no others
         if fault is not None:
             raise SlideError(f"{path.name}: {fault}; the file is damaged or cut short: copy it again from its source")
-        obstacle = tiff_obstacle(path) or _unconverted(path)
+        obstacle = missing_part(path) or tiff_obstacle(path) or _unconverted(path)
         if obstacle is not None:
             raise SlideError(f"{path.name}: {obstacle}")
         first = opened(path)
