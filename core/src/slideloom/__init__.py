@@ -43,8 +43,10 @@ _HOMES = {
     "slideloom.slides.resolution": ("finite_number", "is_plausible"),
     "slideloom.slides.slide": ("Slide",),
     "slideloom.slides.slide_files": ("missing_part",),
+    "slideloom.slides.stored_tiles": ("TILE_TAGS", "StoredTiles", "TileCheck", "deflate_check"),
     "slideloom.slides.tiff_directories": (
-        "TiffDirectory", "TiffError", "TiffTag", "check_orientation", "read_tiff_directories", "tiff_fault",
+        "TiffDirectory", "TiffError", "TiffTag", "check_orientation", "read_tiff_directories", "read_tiff_sub_images",
+        "tiff_fault",
     ),
     "slideloom.slides.tiff_pictures": ("PICTURE_TAGS", "is_aside", "obstacle_in", "tiff_obstacle"),
     "slideloom.slides.tiles": ("TileBatch", "TileGeometry", "Tiles"),
@@ -200,12 +202,19 @@ if TYPE_CHECKING:
     from slideloom.slides.resolution import finite_number as finite_number, is_plausible as is_plausible
     from slideloom.slides.slide import Slide as Slide
     from slideloom.slides.slide_files import missing_part as missing_part
+    from slideloom.slides.stored_tiles import (
+        TILE_TAGS as TILE_TAGS,
+        StoredTiles as StoredTiles,
+        TileCheck as TileCheck,
+        deflate_check as deflate_check,
+    )
     from slideloom.slides.tiff_directories import (
         TiffDirectory as TiffDirectory,
         TiffError as TiffError,
         TiffTag as TiffTag,
         check_orientation as check_orientation,
         read_tiff_directories as read_tiff_directories,
+        read_tiff_sub_images as read_tiff_sub_images,
         tiff_fault as tiff_fault,
     )
     from slideloom.slides.tiff_pictures import (

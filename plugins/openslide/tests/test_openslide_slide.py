@@ -191,6 +191,22 @@ def test_a_damaged_tile_does_not_reach_other_threads(tmp_path: Path) -> None:
     assert failed == [Point(256, 192)] * 3
 
 
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+def test_a_deflate_tile_that_ends_in_zeros_is_unreadable(tmp_path: Path, planar: str) -> None:
+    pixels = textured(300, 200) if planar == "contig" else textured(300, 200).transpose(2, 0, 1)
+    path = write_plain(tmp_path / "a.tif", [pixels], compression="zlib", planarconfig=planar)
+    with tifffile.TiffFile(path) as tiff:
+        offset, length = tiff.pages[0].dataoffsets[1], tiff.pages[0].databytecounts[1]
+    content = bytearray(path.read_bytes())
+    content[offset + length // 2 : offset + length] = bytes(length - length // 2)
+    path.write_bytes(bytes(content))
+
+    with opened(path) as slide:
+        assert np.array_equal(slide.read(Point(0, 0), 0, Size(64, 64)), textured(300, 200)[:64, :64])
+        with pytest.raises(SlideError, match=r"a\.tif.*tile 1: its deflate stream.*copy it again"):
+            slide.read(Point(70, 10), 0, Size(20, 20))
+
+
 def test_a_closed_slide_says_so(svs: Path) -> None:
     slide = opened(svs)
     slide.close()

@@ -7,12 +7,15 @@ from pathlib import Path
 
 from slideloom import (
     PICTURE_TAGS,
+    TILE_TAGS,
     Size,
     SlideError,
+    StoredTiles,
     TiffDirectory,
     TiffError,
     TiffTag,
     check_orientation,
+    deflate_check,
     is_aside,
     obstacle_in,
     read_tiff_directories,
@@ -140,3 +143,24 @@ def _sizes_aside(path: Path) -> set[Size]:
         return asides - {size for image in images if not is_aside(image) and (size := image.size()) is not None}
     except (TiffError, OSError):  # OpenSlide knows better
         return set()
+
+
+def checks_of(path: Path, sizes: Sequence[Size], properties: Mapping[str, str]) -> list[StoredTiles | None]:
+    """For each level, what knows of its damaged tiles that OpenSlide would show; None where nothing does.
+
+    Args:
+        path: of the slide.
+        sizes: of the levels.
+        properties: as OpenSlide gives them.
+    """
+    if properties.get("openslide.vendor") not in _VENDORS:
+        return [None] * len(sizes)
+    try:
+        images = {image.size(): image for image in read_tiff_directories(path, TILE_TAGS)}
+        found: list[StoredTiles | None] = []
+        for size in sizes:
+            check = deflate_check(images[size])
+            found.append(StoredTiles(path, images[size], check) if check is not None else None)
+    except (TiffError, OSError, KeyError):  # OpenSlide knows better
+        return [None] * len(sizes)
+    return found

@@ -19,6 +19,7 @@ from slideloom import (
     Slide,
     SlideError,
     SlideInfo,
+    StoredTiles,
     dicom_obstacle,
     levels_from_sizes,
     missing_part,
@@ -31,6 +32,7 @@ from slideloom_openslide import metadata
 from slideloom_openslide.interpolation import MARGIN_PX, NO_SHIFT, without_interpolation
 from slideloom_openslide.plain_tiff import (
     check_plain_tiff,
+    checks_of,
     is_first_largest,
     is_one_picture,
     levels_of,
@@ -115,6 +117,7 @@ class OpenSlideSlide(Slide):
         self._numbers = levels_of(path, sizes, properties)
         self._downsamples = tuple(downsamples[number] for number in self._numbers)
         sizes = [sizes[number] for number in self._numbers]
+        self._checks = checks_of(path, sizes, properties)
         scanned = metadata.bounds(properties)
         self.info = SlideInfo(
             path=path,
@@ -201,6 +204,9 @@ class OpenSlideSlide(Slide):
         handle = self._handle
         if handle is None:
             raise SlideError(f"{self._path.name}: the slide was closed; open it again before reading")
+        checks = self._checks[level]
+        if checks is not None:
+            self._check(checks, origin, level, size)
         try:
             return np.asarray(handle.read_region(place, number, (size.width, size.height)))
         except openslide.OpenSlideError:
@@ -213,6 +219,15 @@ class OpenSlideSlide(Slide):
             raise self._damaged(what, error) from error
         self._replace(handle, fresh)
         return pixels
+
+    def _check(self, checks: StoredTiles, origin: Point, level: int, size: Size) -> None:
+        what = f"level {level}, {size.width}x{size.height} px at ({origin.x}, {origin.y})"
+        try:
+            fault = checks.fault(x=origin.x, y=origin.y, width=size.width, height=size.height)
+        except OSError as error:
+            raise self._damaged(what, error) from error
+        if fault is not None:
+            raise SlideError(f"{self._path.name}: {what}: {fault}; {_DAMAGED}")
 
     def _replace(self, broken: openslide.OpenSlide, fresh: openslide.OpenSlide) -> None:
         # Never close the broken handle here, because another thread may be using it. It closes with its last reference.

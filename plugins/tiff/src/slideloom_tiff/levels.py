@@ -20,7 +20,10 @@ _NEARLY = 1.1  # a level to be made within this factor of a stored one is not wo
 _ADOBE_RGB = b"\xff\xee" + struct.pack(">H5sHHHB", 14, b"Adobe", 100, 0, 0, 0)
 
 
-TAGS = frozenset(TiffTag) - {TiffTag.SUB_IFDS, TiffTag.NDPI_FORMAT}  # these need not be read, but missing
+# Some need not be read, but missing; and nothing here is stored in strips.
+TAGS = frozenset(TiffTag) - {
+    TiffTag.SUB_IFDS, TiffTag.NDPI_FORMAT, TiffTag.STRIP_OFFSETS, TiffTag.STRIP_ROWS, TiffTag.STRIP_BYTES,
+}  # fmt: skip
 
 
 @frozen

@@ -12,6 +12,7 @@ import numpy as np
 import pyvips
 from slideloom import Point, Rgb, Size, SlideError
 
+from slideloom_vips.checks import checks_of, jpeg_fault
 from slideloom_vips.decoding import Undecodable, one_line, reads
 from slideloom_vips.levels import Stored
 
@@ -50,9 +51,17 @@ def opened(
 
 def is_png(path: Path) -> bool:
     """True for a PNG file by its first bytes."""
+    return _begins_with(path, b"\x89PNG")
+
+
+def _is_jpeg(path: Path) -> bool:
+    return _begins_with(path, b"\xff\xd8\xff")
+
+
+def _begins_with(path: Path, signature: bytes) -> bool:
     try:
         with path.open("rb") as file:
-            return file.read(4) == b"\x89PNG"
+            return file.read(len(signature)) == signature
     except OSError:  # which opening will say better
         return False
 
@@ -168,6 +177,7 @@ class Level:
         self._limit = threading.BoundedSemaphore(reads_at_once)
         self._lock = threading.Lock()
         self._free: list[Any] = []
+        self._checks = checks_of(path, stored.options)
         self._whole: Any = None  # an image, or the error that decoding it met
 
     def read(self, *, x: int, y: int, width: int, height: int) -> Rgb:
@@ -180,6 +190,7 @@ class Level:
         with self._undecodable_as_slide_error(*place):
             if not self._stored.is_tiled:
                 return _pixels(reads.fetched(self._decoded_whole(), *place)[0], width, height)
+            self._check(*place)
             with self._limit:
                 with self._lock:
                     image = self._free.pop() if self._free else None
@@ -191,6 +202,16 @@ class Level:
                 with self._lock:
                     self._free.append(image)
             return _pixels(found, width, height)
+
+    def _check(self, x: int, y: int, width: int, height: int) -> None:
+        if self._checks is None:
+            return
+        try:
+            fault = self._checks.fault(x=x, y=y, width=width, height=height)
+        except OSError as error:
+            raise Undecodable(error.strerror or str(error)) from error
+        if fault is not None:
+            raise Undecodable(fault)
 
     def _made(self) -> Any:
         return as_rgb(opened(self._path, self._stored.options), self._path)
@@ -222,6 +243,9 @@ class Level:
             return self._whole
 
     def _checked_whole(self) -> Any:
+        self._check(0, 0, self._stored.size.width, self._stored.size.height)
+        if _is_jpeg(self._path) and (fault := jpeg_fault(self._path.read_bytes())) is not None:
+            raise Undecodable(fault)
         image = self._made()
         _, is_good = reads.fetched(image, 0, 0, 1, 1)  # decodes all
         if not is_good and not is_png(self._path):
