@@ -13,7 +13,7 @@ from PIL import Image
 from slideloom import Point, Rgb, Size, SlideError
 from slideloom_vips import VipsReader
 
-JPEG = {"compression": "jpeg", "compressionargs": {"level": 90}}
+JPEG = {"compression": "jpeg"}
 ZLIB = {"compression": "zlib"}
 
 
