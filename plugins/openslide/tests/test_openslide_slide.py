@@ -245,6 +245,17 @@ def test_a_plain_tiff_that_openslide_cannot_decode_is_not_recognised(tmp_path: P
     assert not OpenSlideReader().build().recognises(path)
 
 
+def test_a_whole_slide_of_a_kind_that_openslide_does_not_read_is_not_called_damaged(tmp_path: Path) -> None:
+    path = write_svs(tmp_path / "a.svs", [pattern(600, 400)], compression="jpeg")
+    content = path.read_bytes()
+    entry = struct.pack("<HHIH", 259, 3, 1, 7)  # compression
+    assert entry in content
+    path.write_bytes(content.replace(entry, struct.pack("<HHIH", 259, 3, 1, 50002)))  # JPEG XL
+
+    with pytest.raises(SlideError, match=r"a\.svs: .*(Unsupported|not supported).*convert the slide"):
+        opened(path).read(Point(0, 0), 0, Size(10, 10))
+
+
 @pytest.mark.parametrize("share", [0.3, 0.9, 0.999])
 def test_a_slide_cut_short_is_named_with_the_remedy(real_data: Path, tmp_path: Path, share: float) -> None:
     content = (real_data / "cmu-1-small-region.svs").read_bytes()

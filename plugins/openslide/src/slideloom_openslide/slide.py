@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from pathlib import Path
 
@@ -45,6 +46,9 @@ _resample = NativeResampler(cv2)
 # OpenSlide draws in parts of 4096 pixels and shifts each slightly differently; our reads, with margins, are smaller.
 _PART_PX = 2048
 _DAMAGED = "the file is damaged or cut short: copy it again from its source"
+_CONVERT = "OpenSlide does not read slides of this kind: name another reader, or convert the slide (QuPath, bfconvert)"
+# What OpenSlide says of files that are whole, and of a kind that it does not read.
+_OTHER_KIND = re.compile(r"unsupported|not supported|unrecogni[sz]ed|attribute \w+ value|unexpected|can't handle", re.I)
 # Rounding leaves an alpha of 254 at the seams between its tiles.
 _OPAQUE = 250
 
@@ -257,7 +261,8 @@ class OpenSlideSlide(Slide):
         return self._damaged("it cannot be opened", error)
 
     def _damaged(self, what: str, error: Exception) -> SlideError:
-        return SlideError(f"{self._path.name}: {what}: {error}; {_DAMAGED}")
+        remedy = _CONVERT if _OTHER_KIND.search(str(error)) else _DAMAGED
+        return SlideError(f"{self._path.name}: {what}: {error}; {remedy}")
 
 
 def flattened(rgba: NDArray[np.uint8], *, background: tuple[int, int, int]) -> Rgb:

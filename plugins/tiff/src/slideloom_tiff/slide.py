@@ -29,6 +29,7 @@ from slideloom import (
     opencv_in_one_thread,
     read_tiff_directories,
     slide_name,
+    tiff_fault,
 )
 
 from slideloom_tiff import metadata
@@ -70,7 +71,8 @@ class TiffFiles(Reader):
             images = read_tiff_directories(path, TAGS)
             levels, obstacle = slide_levels(images), missing_part(path) or obstacle_in(images)
         except (TiffError, OSError) as error:
-            raise SlideError(f"{path.name}: cannot be read as TIFF ({error}); copy it again from its source") from error
+            remedy = "let another reader open it" if tiff_fault(path) is None else "copy it again from its source"
+            raise SlideError(f"{path.name}: cannot be read as TIFF ({error}); {remedy}") from error
         if obstacle is not None:
             raise SlideError(f"{path.name}: {obstacle}")
         if levels is None:
