@@ -40,7 +40,7 @@ _HOMES = {
     "slideloom.slides.ome_xml": ("is_ome_xml", "ome_xml"),
     "slideloom.slides.outlines": ("Outlines",),
     "slideloom.slides.regions": ("Region", "Regions"),
-    "slideloom.slides.resolution": ("finite_number", "is_plausible"),
+    "slideloom.slides.resolution": ("finite_number", "is_plausible", "odd_mpp"),
     "slideloom.slides.slide": ("Slide",),
     "slideloom.slides.slide_files": ("missing_part",),
     "slideloom.slides.stored_tiles": ("TILE_TAGS", "StoredTiles", "TileCheck", "deflate_check"),
@@ -199,7 +199,11 @@ if TYPE_CHECKING:
     from slideloom.slides.ome_xml import is_ome_xml as is_ome_xml, ome_xml as ome_xml
     from slideloom.slides.outlines import Outlines as Outlines
     from slideloom.slides.regions import Region as Region, Regions as Regions
-    from slideloom.slides.resolution import finite_number as finite_number, is_plausible as is_plausible
+    from slideloom.slides.resolution import (
+        finite_number as finite_number,
+        is_plausible as is_plausible,
+        odd_mpp as odd_mpp,
+    )
     from slideloom.slides.slide import Slide as Slide
     from slideloom.slides.slide_files import missing_part as missing_part
     from slideloom.slides.stored_tiles import (

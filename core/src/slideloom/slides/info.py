@@ -61,6 +61,7 @@ class SlideInfo:
         levels: from level 0, the largest, to the smallest.
         mpp: microns per pixel of level 0, or None if the slide records none.
         tiff_mpp: microns per pixel from the TIFF resolution tags, or None; used where `mpp` is None.
+        odd_mpp: what the file records as its resolution though it cannot be one, such as "aperio.MPP = 0"; or "".
         objective_power: such as 20.0, or None.
         bounds: the scanned area in level-0 pixels, or None if it is the whole slide.
         vendor: as the reader names it, such as "aperio", or "".
@@ -74,6 +75,7 @@ class SlideInfo:
     levels: tuple[Level, ...]
     mpp: Resolution | None = None
     tiff_mpp: Resolution | None = None
+    odd_mpp: str = ""
     objective_power: float | None = None
     bounds: Box | None = None
     vendor: str = ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from slideloom import Box, Resolution, finite_number, is_plausible
+from slideloom import Box, Resolution, finite_number, is_plausible, odd_mpp
 
 _MICRONS_PER_UNIT = {"inch": 25400.0, "centimeter": 10000.0}
 _PERSONAL = ("barcode", "patient", "accession")
@@ -18,6 +18,16 @@ def resolution(properties: Mapping[str, str]) -> Resolution | None:
     if x is None or y is None or not (is_plausible(x) and is_plausible(y)):
         return None
     return Resolution(x, y, "openslide.mpp-x/-y")
+
+
+def odd_resolution(properties: Mapping[str, str]) -> str:
+    """What is recorded as microns per pixel and cannot be that; see `odd_mpp`."""
+    # Of an Aperio slide, OpenSlide leaves out what it cannot read.
+    names = ["openslide.mpp-x", "openslide.mpp-y"]
+    return odd_mpp(
+        {name: properties.get(name) for name in names if name in properties}
+        or {"aperio.MPP": properties.get("aperio.MPP")}
+    )
 
 
 def tiff_resolution(properties: Mapping[str, str]) -> Resolution | None:

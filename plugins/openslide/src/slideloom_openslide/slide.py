@@ -130,6 +130,7 @@ class OpenSlideSlide(Slide):
             levels=levels_from_sizes(sizes),
             mpp=metadata.resolution(properties),
             tiff_mpp=metadata.tiff_resolution(properties),
+            odd_mpp=metadata.odd_resolution(properties),
             objective_power=metadata.objective_power(properties),
             bounds=scanned.intersection(Box(0, 0, sizes[0].width, sizes[0].height)) if scanned else None,
             vendor=properties.get("openslide.vendor", ""),

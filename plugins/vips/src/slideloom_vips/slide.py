@@ -34,7 +34,7 @@ from slideloom import (
 
 from slideloom_vips.images import Level, as_rgb, check_cost, check_range, has, is_readable, opened
 from slideloom_vips.levels import Stored, levels_among
-from slideloom_vips.metadata import described
+from slideloom_vips.metadata import described, imagej_resolution
 from slideloom_vips.settings import VipsReader
 
 _resample = NativeResampler(cv2)
@@ -165,8 +165,9 @@ class VipsSlide(Slide):
             name=slide_name(path),
             reader="vips",
             levels=levels_from_sizes([level.size for level in stored]),
-            mpp=about.mpp,
+            mpp=about.mpp or _imagej_resolution(path, text),
             tiff_mpp=_tiff_resolution(base),
+            odd_mpp=about.odd_mpp,
             objective_power=about.objective_power,
             vendor=about.vendor or loader,
             background=_WHITE,
@@ -237,6 +238,17 @@ def _stored(image: Any, options: tuple[tuple[str, int], ...]) -> Stored:
         format=image.format,
         is_tiled=has(image, "tile-width"),
     )
+
+
+def _imagej_resolution(path: Path, text: str) -> Resolution | None:
+    """By ImageJ's calibration; libvips takes its tags for pixels per inch, or leaves them out."""
+    if not text.startswith("ImageJ="):
+        return None
+    try:
+        first = read_tiff_directories(path, (TiffTag.X_RESOLUTION, TiffTag.Y_RESOLUTION))[0]
+    except (TiffError, OSError, IndexError):  # what opening it tells
+        return None
+    return imagej_resolution(text, first.rational(TiffTag.X_RESOLUTION), first.rational(TiffTag.Y_RESOLUTION))
 
 
 def _tiff_resolution(image: Any) -> Resolution | None:
