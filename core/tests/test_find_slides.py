@@ -56,6 +56,18 @@ def test_dicom_files_that_are_no_picture_of_a_slide_are_left_out_of_a_folder(tmp
     assert find_slides([str(tmp_path)]) == [tmp_path / "damaged.dcm"]
 
 
+def test_what_a_folder_holds_besides_slides_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("a.svs", "a.xml", "b.xml", "README", "more/b.ndpi", "tiles/1.png", "c.mrxs", "c/Data.tif", ".hidden"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+
+    assert find_slides([str(tmp_path)]) == [tmp_path / "a.svs", tmp_path / "c.mrxs"]
+
+    files, folders = (record.getMessage() for record in caplog.records)
+    assert files == f"{tmp_path}: 3 files are left out: 2 .xml, 1 without extension"
+    assert folders.startswith(f"{tmp_path}: slides in its subfolders are left out (more); name these folders")
+
+
 def test_jpegs_of_a_vms_slide_are_no_slides(tmp_path: Path) -> None:
     (tmp_path / "a.vms").write_text("ImageFile(0,0)=a(0,0).jpg\nMapFile=a_map.jpg\n")
     for name in ("a(0,0).jpg", "a_map.jpg", "photo.jpg"):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import glob
+from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from slideloom.base.errors import ConfigError, PluginError, SlideError
@@ -15,10 +17,12 @@ from slideloom.slides.dicom_files import read_dicom, stands_for_series
 from slideloom.slides.slide_files import files_of
 
 # Looked for in folders; a file named by itself is tried whatever its name.
-_EXTENSIONS = "svs tif tiff ndpi vms vmu scn mrxs svslide bif dcm czi jpg jpeg png"
+_EXTENSIONS = "svs tif tiff btf tf2 tf8 qptiff ndpi vms vmu scn mrxs svslide bif dcm czi vsi jpg jpeg png"
 SLIDE_EXTENSIONS = frozenset(f".{extension}" for extension in _EXTENSIONS.split())
 
 _DICOM_EXTENSIONS = frozenset(("", ".dcm", ".dicom", ".ima"))
+_SCANNERS = SLIDE_EXTENSIONS - {".jpg", ".jpeg", ".png"}  # pictures in a subfolder are as likely tiles
+_TOLD = 6  # kinds or folders, in a warning
 _LISTS = (".vms", ".vmu")  # of the files that a slide is made of
 
 
@@ -56,18 +60,59 @@ def _in_folder(folder: Path) -> list[Path]:
     # Hidden files are no slides: macOS leaves a `._a.svs` beside each `a.svs` that it copies.
     items = sorted(item for item in folder.iterdir() if not item.name.startswith("."))
     found: list[Path] = []
+    others: list[Path] = []
     for item in items:
-        if item.is_dir():
-            if _is_slide_folder(item):
-                found.append(item)
-            elif not item.with_name(f"{item.name}.mrxs").exists():
-                found += _dicom_below(item)
-        elif not _may_be_dicom(item) or read_dicom(item) is None:
-            if item.suffix.lower() in SLIDE_EXTENSIONS:
-                found.append(item)
-        elif (slide := stands_for_series(item)) is not None:
-            found.append(slide)
+        slides = _slides_of(item)
+        found += slides
+        if not slides:
+            others.append(item)
+    _tell_others(folder, others)
     return list(dict.fromkeys(found))
+
+
+def _slides_of(item: Path) -> list[Path]:
+    """The slides that an item of a folder stands for."""
+    if item.is_dir():
+        if _is_slide_folder(item):
+            return [item]
+        return [] if _is_mirax_data(item) else _dicom_below(item)
+    if _may_be_dicom(item) and read_dicom(item) is not None:
+        slide = stands_for_series(item)
+        return [] if slide is None else [slide]
+    return [item] if item.suffix.lower() in SLIDE_EXTENSIONS else []
+
+
+def _tell_others(folder: Path, others: Sequence[Path]) -> None:
+    """Say what is left out of a folder: files by kind, and subfolders that hold slides."""
+    kinds = Counter(item.suffix.lower() or "without extension" for item in others if item.is_file())
+    if kinds:
+        listed = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(_TOLD))
+        more = "" if len(kinds) <= _TOLD else " and others"
+        _tell_once(f"{folder}: {kinds.total()} files are left out: {listed}{more}")
+    holding = [item for item in others if item.is_dir() and not _is_mirax_data(item) and _holds_slides(item)]
+    if holding:
+        names = ", ".join(item.name for item in holding[:_TOLD]) + ("" if len(holding) <= _TOLD else ", ...")
+        _tell_once(
+            f"{folder}: slides in its subfolders are left out ({names}); name these folders, or a pattern such as "
+            f"'{folder / '**' / '*.svs'}'"
+        )
+
+
+@lru_cache
+def _tell_once(words: str) -> None:
+    """A warning that is given once per process: a project looks for its slides again and again."""
+    log.warning("%s", words)
+
+
+def _holds_slides(folder: Path) -> bool:
+    try:
+        return any(item.is_file() and item.suffix.lower() in _SCANNERS for item in folder.iterdir())
+    except OSError:  # somebody else's
+        return False
+
+
+def _is_mirax_data(folder: Path) -> bool:
+    return folder.with_name(f"{folder.name}.mrxs").exists()
 
 
 def _dicom_below(folder: Path) -> list[Path]:

@@ -22,12 +22,11 @@ def resolution(properties: Mapping[str, str]) -> Resolution | None:
 
 def odd_resolution(properties: Mapping[str, str]) -> str:
     """What is recorded as microns per pixel and cannot be that; see `odd_mpp`."""
+    if tiff_resolution(properties) is not None:  # which OpenSlide's own repeats
+        return odd_mpp({"aperio.MPP": properties.get("aperio.MPP")})
+    own = {name: properties.get(name) for name in ("openslide.mpp-x", "openslide.mpp-y")}
     # Of an Aperio slide, OpenSlide leaves out what it cannot read.
-    names = ["openslide.mpp-x", "openslide.mpp-y"]
-    return odd_mpp(
-        {name: properties.get(name) for name in names if name in properties}
-        or {"aperio.MPP": properties.get("aperio.MPP")}
-    )
+    return odd_mpp(own if any(own.values()) else {"aperio.MPP": properties.get("aperio.MPP")})
 
 
 def tiff_resolution(properties: Mapping[str, str]) -> Resolution | None:
