@@ -1,4 +1,4 @@
-"""Which slides a pipeline is about: files, folders and patterns in, paths out."""
+"""Finds the slides of a pipeline: files, folders and patterns in, paths out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from slideloom.running.run import log
 from slideloom.slides.dicom_files import read_dicom, stands_for_series
 from slideloom.slides.slide_files import files_of
 
-# Looked for in folders; a file named by itself is tried whatever its name.
+# Only these are looked for in folders; a file that is named directly is always tried.
 _EXTENSIONS = "svs tif tiff btf tf2 tf8 qptiff ndpi vms vmu scn mrxs svslide bif dcm czi vsi jpg jpeg png"
 SLIDE_EXTENSIONS = frozenset(f".{extension}" for extension in _EXTENSIONS.split())
 
@@ -27,7 +27,7 @@ _LISTS = (".vms", ".vmu")  # of the files that a slide is made of
 
 
 def find_slides(include: Sequence[str], exclude: Sequence[str] = (), *, base: Path | None = None) -> list[Path]:
-    """The slides that files, folders and patterns name, sorted within each, without repetition.
+    """The slides in the given files, folders and patterns, sorted within each entry and without duplicates.
 
     The files of one DICOM series are one slide, and stand for it whichever of them is named. Files that a VMS slide is
     made of are none.
@@ -57,7 +57,7 @@ def _in_folder(folder: Path) -> list[Path]:
 
     The files of a DICOM slide often lie in a folder of their own, so that of a study, or of a patient, holds folders.
     """
-    # Hidden files are no slides: macOS leaves a `._a.svs` beside each `a.svs` that it copies.
+    # Hidden files are not slides: macOS makes a `._a.svs` beside each `a.svs` that it copies.
     items = sorted(item for item in folder.iterdir() if not item.name.startswith("."))
     found: list[Path] = []
     others: list[Path] = []
@@ -145,7 +145,7 @@ def _is_slide_folder(path: Path) -> bool:
                 with blaming(settings, "reader", path.name):
                     if settings.build().recognises(path):
                         return True
-            except PluginError as error:  # other readers may know it, and the slides in it
+            except PluginError as error:  # another reader may recognise the folder, or the slides in it
                 log.warning("%s; other readers are asked", error)
     return False
 
@@ -157,6 +157,6 @@ def require_slides(slides: Sequence[Path]) -> None:
 
 
 def slides_of(pipeline: Pipeline, base: Path | None) -> list[Path]:
-    """The slides that a pipeline names."""
+    """The slides of a pipeline."""
     rules: Slides = pipeline.slides
     return find_slides(rules.include, rules.exclude, base=base)

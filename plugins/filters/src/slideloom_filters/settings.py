@@ -10,7 +10,7 @@ from slideloom import Settings, TileFilter, in_range, option
 
 @frozen
 class Grayspace(Settings[TileFilter]):
-    """Drop tiles that are mostly without colour."""
+    """Drop tiles that are mostly gray."""
 
     name: ClassVar[str] = "grayspace"
     step: ClassVar[str] = "slideloom_filters.pixels:GrayspaceFilter"

@@ -107,7 +107,7 @@ def _failures(cohort: Cohort) -> list[Flowable]:
         return []
     name = style.type_of(7.5, bold=True)
     rows = [
-        [paragraph(slide.slide, name, most=120), paragraph(_why(slide), most=400)]
+        [paragraph(slide.slide, name, most=120), paragraph(why_failed(slide), most=400)]
         for slide in cohort.failed[:_FAILURES_AT_ONCE]
     ]
     more = len(cohort.failed) - len(rows)
@@ -117,7 +117,7 @@ def _failures(cohort: Cohort) -> list[Flowable]:
     return [*style.heading("Slides that failed"), style.grid(rows, [160, WIDTH - 160], edge)]
 
 
-def _why(slide: SlideReport) -> str:
+def why_failed(slide: SlideReport) -> str:
     """Why a slide failed, without its name in front."""
     return slide.error.removeprefix(f"{Path(slide.path).name}: ").removeprefix(f"{slide.slide}: ")
 
@@ -199,7 +199,7 @@ def _slides(cohort: Cohort) -> list[Flowable]:
     for row, place in enumerate(places, 1):
         slide, key = cohort.slides[place], f"slide-{place}"
         if slide.status == "failed":
-            rows.append([paragraph(slide.slide), "failed", paragraph(_why(slide), QUIET)])
+            rows.append([paragraph(slide.slide), "failed", paragraph(why_failed(slide), QUIET)])
             look += [("SPAN", (2, row), (-1, row)), ("TEXTCOLOR", (1, row), (1, row), RED)]
             look.append(("LEFTPADDING", (2, row), (2, row), 8))
             continue

@@ -60,7 +60,7 @@ def stored_reports(
     for cohort in chosen:
         size = f"-{cohort.label}" if len(chosen) > 1 else ""
         path = out or unused(folder / f"tile_extraction_report-{stamp}{size}.pdf")
-        yield write_report(cohort.at(files), path, samples=samples)
+        yield write_report(cohort.at(files), path, html=path.with_suffix(".html"), samples=samples)
 
 
 def report_run(report: RunReport, out: Path) -> None:
@@ -69,4 +69,5 @@ def report_run(report: RunReport, out: Path) -> None:
     stamp = f"{datetime.now():%Y%m%d-%H%M%S}"
     if cohort.kind == "run":  # first, because they need only the numbers
         write_tables(cohort, stamp=stamp)
-    write_report(cohort, unused(out / f"tile_extraction_report-{stamp}.pdf"))
+    path = unused(out / f"tile_extraction_report-{stamp}.pdf")
+    write_report(cohort, path, html=path.with_suffix(".html"))
