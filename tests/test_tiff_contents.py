@@ -195,3 +195,24 @@ def test_lossless_pictures_are_byte_for_byte_those_that_were_written(tmp_path: P
 
     with open_slide(write(tmp_path / "a.tif", [(picture(), how)], **options), mpp=0.5) as slide:
         assert np.array_equal(whole(slide), picture())
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ({"compression": "jpeg2000"}, r"a TIFF in JPEG 2000 \(34712\): convert it to JPEG \(QuPath, bfconvert\)"),
+        ({"compression": "lzma"}, r"a TIFF in LZMA \(34925\): convert it"),
+        (
+            {"planarconfig": "separate", "compression": "jpegxl"},
+            r"JPEG XL \(50002\), with its colours in separate planes: convert it",
+        ),
+    ],
+    ids=["JPEG 2000", "LZMA", "planes"],
+)
+def test_a_compression_that_nobody_decodes_is_named_with_what_converts_it(
+    tmp_path: Path, how: dict[str, Any], words: str
+) -> None:
+    pixels = picture().transpose(2, 0, 1) if "planarconfig" in how else picture()
+
+    with pytest.raises(UnsupportedSlide, match=words):
+        open_slide(write(tmp_path / "a.tif", [(pixels, how)]), mpp=0.5)

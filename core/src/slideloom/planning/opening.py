@@ -122,7 +122,11 @@ def _unsupported(path: Path, tried: Sequence[str]) -> str:
     codec = tiff_codec(path)
     return (
         f"no reader recognises it as a slide ({readers})"
-        + (f"; it is a TIFF in {codec}: write it again in JPEG, or install a reader that takes it" if codec else "")
+        + (
+            f"; it is a TIFF in {codec}: convert it to JPEG (QuPath, bfconvert), or install a reader for it"
+            if codec
+            else ""
+        )
         + "; is it complete, and an image? `slideloom doctor` shows what is installed"
     )
 

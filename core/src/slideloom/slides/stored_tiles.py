@@ -5,6 +5,7 @@ libtiff stops where a tile is full: it neither compares the checksum of deflate 
 
 from __future__ import annotations
 
+import os
 import threading
 import zlib
 from collections.abc import Callable
@@ -78,11 +79,14 @@ class StoredTiles:
 
     def _look_at(self, numbers: list[int]) -> None:
         with self._path.open("rb") as file:
+            end = file.seek(0, os.SEEK_END)
             for number in numbers:
-                length = int(self._lengths[number])
+                offset, length = int(self._offsets[number]), int(self._lengths[number])
                 found = None
-                if length:  # else it was never written
-                    file.seek(int(self._offsets[number]))
+                if not 0 <= offset <= offset + length <= end:
+                    found = f"it claims {length} bytes from {offset} on, but the file ends at {end}"
+                elif length:  # else it was never written
+                    file.seek(offset)
                     found = self._check(file.read(length), self._needed(number))
                 with self._lock:
                     if found is not None:

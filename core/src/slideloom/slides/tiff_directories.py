@@ -243,13 +243,14 @@ def tiff_fault(path: Path) -> str | None:
 
 
 def tiff_codec(path: Path) -> str | None:
-    """How the first image of a TIFF is compressed, such as "JPEG XL (50002)"; None if it is no TIFF, or damaged."""
+    """How the first image of a TIFF is stored, such as "JPEG XL (50002)"; None if it is no TIFF, or damaged."""
     try:
-        images = read_tiff_directories(path, (TiffTag.COMPRESSION,))
+        images = read_tiff_directories(path, (TiffTag.COMPRESSION, TiffTag.PLANAR))
         number = images[0].number(TiffTag.COMPRESSION, 1) if images else None
+        planes = ", with its colours in separate planes" if images and images[0].number(TiffTag.PLANAR) == 2 else ""
     except (TiffError, OSError):
         return None
-    return None if number is None else f"{_CODECS.get(number, 'a compression of its own')} ({number})"
+    return None if number is None else f"{_CODECS.get(number, 'a compression of its own')} ({number}){planes}"
 
 
 def check_orientation(path: Path, orientation: int | None) -> None:
