@@ -76,6 +76,14 @@ def test_jpegs_of_a_vms_slide_are_no_slides(tmp_path: Path) -> None:
     assert find_slides([str(tmp_path)]) == [tmp_path / "a.vms", tmp_path / "photo.jpg"]
 
 
+def test_folders_of_output_are_not_searched(tmp_path: Path) -> None:
+    slide = write_series(tmp_path / "a/b/c/d", "1.2.3", *NAMES[0])
+    write_series(tmp_path / "out" / "tiles", "1.2.4", *NAMES[0])
+    (tmp_path / "out" / "extraction_report.json").touch()
+
+    assert find_slides([str(tmp_path)]) == [slide]
+
+
 def test_the_data_folder_of_a_mirax_slide_is_not_searched(tmp_path: Path) -> None:
     (tmp_path / "a.mrxs").touch()
     write_series(tmp_path / "a", "1.2.3", *NAMES[0])

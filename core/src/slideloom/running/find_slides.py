@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
@@ -22,6 +23,8 @@ SLIDE_EXTENSIONS = frozenset(f".{extension}" for extension in _EXTENSIONS.split(
 
 _DICOM_EXTENSIONS = frozenset(("", ".dcm", ".dicom", ".ima"))
 _SCANNERS = SLIDE_EXTENSIONS - {".jpg", ".jpeg", ".png"}  # pictures in a subfolder are as likely tiles
+_DEEPEST = 4  # folders below folders: those of a patient, a study and a series, and one more
+_REPORT = "extraction_report.json"  # of a run, in its output folder
 _TOLD = 6  # kinds or folders, in a warning
 _LISTS = (".vms", ".vmu")  # of the files that a slide is made of
 
@@ -116,10 +119,20 @@ def _is_mirax_data(folder: Path) -> bool:
 
 
 def _dicom_below(folder: Path) -> list[Path]:
-    """The DICOM slides in a folder and in those that it holds."""
-    files = (item for item in sorted(folder.rglob("*")) if not item.name.startswith(".") and _may_be_dicom(item))
-    slides = (stands_for_series(file) for file in files)
-    return list(dict.fromkeys(slide for slide in slides if slide is not None))
+    """The DICOM slides in a folder and in those that it holds, but for output folders, which hold millions of files."""
+    found: dict[Path, None] = {}
+    for home, folders, files in os.walk(folder):
+        place = Path(home)
+        if _REPORT in files:
+            folders.clear()
+            continue
+        if len(place.relative_to(folder).parts) == _DEEPEST:
+            folders.clear()
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and f"{name}.mrxs" not in files)
+        candidates = (place / name for name in sorted(files) if not name.startswith("."))
+        slides = (stands_for_series(path) for path in candidates if _may_be_dicom(path))
+        found.update(dict.fromkeys(slide for slide in slides if slide is not None))
+    return list(found)
 
 
 def _may_be_dicom(path: Path) -> bool:

@@ -88,9 +88,13 @@ def series_in(path: Path) -> list[Path]:
     own = read_dicom(path)
     if own is None or not own.series:
         return []
+    try:
+        beside = sorted(path.parent.iterdir())
+    except OSError:  # files may be opened there, and not listed
+        beside = [path]
     return [
         file
-        for file in sorted(path.parent.iterdir())
+        for file in beside
         if file == path or ((other := read_dicom(file)) is not None and other.series == own.series)
     ]
 
