@@ -120,8 +120,9 @@ def _imagej(text: str) -> str | None:
         name: int(value) for name, value in re.findall(r"^(channels|slices|frames|images)=(\d{1,9})\r?$", text, re.M)
     }
     named = [f"{counts[name]} {name}" for name in ("channels", "slices", "frames") if counts.get(name, 1) > 1]
-    if not named and counts.get("images", 1) > 1:
-        named = [f"{counts['images']} images"]
+    most = max(counts.values(), default=1)
+    if not named and most > 1:
+        named = [f"{most} pictures"]
     return f"it is an ImageJ stack of {' and '.join(named)}; {_TO_CHANNEL}" if named else None
 
 
