@@ -23,7 +23,8 @@ from slideloom.pipeline.pipeline import QcUse, RoiUse, RunOptions, Slides
 from slideloom.pipeline.tiling import Tiling
 from slideloom.pipeline.words import TABLES, words
 from slideloom.plugins import hookspecs
-from slideloom.plugins.discovery import KINDS, Plugin, registry
+from slideloom.plugins.discovery import Plugin, registry
+from slideloom.plugins.hookspecs import KINDS
 from slideloom.settings.options import OptionInfo, options_of
 from slideloom.slides.info import SlideInfo
 from slideloom.slides.slide import Slide
@@ -210,7 +211,7 @@ def _parser_of(words: Sequence[str]) -> argparse.ArgumentParser:
 
 
 def _widen(parser: argparse.ArgumentParser) -> None:
-    """Line breaks are not to depend on the terminal of whoever builds the pages."""
+    """Line breaks must not depend on the terminal in which the pages are built."""
     parser.formatter_class = lambda prog: argparse.HelpFormatter(prog, width=88, max_help_position=28)  # type: ignore[assignment, return-value]
     for sub in _subcommands(parser).values():
         _widen(sub)

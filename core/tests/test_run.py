@@ -383,9 +383,24 @@ def test_a_slide_without_tiles_says_why(steps: None, analytic: WriteSlide, tmp_p
 def test_a_dry_run_decides_but_writes_no_tile(steps: None, analytic: WriteSlide, tmp_path: Path) -> None:
     report = run_pipeline(pipeline(qc=[{"use": "left"}]), [analytic()], tmp_path / "out", dry_run=True)
 
+    assert (report.dry_run, report.plan_only) == (True, False)
     assert report.slides[0].rejected["dry-run"] > 0
     assert report.slides[0].is_accounted
+    assert report.empty == ()
     assert not (tmp_path / "out").exists()
+
+
+def test_the_plan_alone_reads_no_tile(steps: None, analytic: WriteSlide, tmp_path: Path) -> None:
+    path = analytic(damaged=[Box(2000, 1000, 1, 1)])
+    tried, planned = (
+        run_pipeline(pipeline(qc=[{"use": "left"}]), [path], tmp_path / "out", **{word: True})
+        for word in ("dry_run", "plan_only")
+    )
+
+    assert (planned.dry_run, planned.plan_only) == (True, True)
+    assert tried.slides[0].unreadable == 1
+    assert planned.slides[0].rejected["plan-only"] == tried.slides[0].kept + 1
+    assert json.loads(json.dumps(planned.as_table()))["plan_only"] is True
 
 
 THREADED = """
@@ -450,7 +465,33 @@ def test_an_observer_that_fails_does_not_stop_the_run(
     report = run_pipeline(pipeline(), [analytic()], tmp_path / "out")
 
     assert not report.failed
+    assert not report.is_good
+    assert report.problems == ("plugin 'watcher/watcher' failed in slideloom_slide_done: RuntimeError: cannot look",)
+    assert json.loads((tmp_path / "out/extraction_report.json").read_text())["problems"] == list(report.problems)
     assert "watcher" in caplog.text
+
+
+def test_what_fails_after_the_last_slide_is_in_the_stored_report(
+    raw: Callable[..., None], analytic: WriteSlide, tmp_path: Path
+) -> None:
+    raw(
+        "counter",
+        """
+        from slideloom import OutputError, hookimpl
+
+        @hookimpl
+        def slideloom_run_done(report, out):
+            raise OutputError("manifest.json: not writable")
+        """,
+    )
+
+    slide = analytic()
+
+    report = run_pipeline(pipeline(), [slide], tmp_path / "out")
+
+    assert report.problems == ("plugin 'counter/counter' failed in slideloom_run_done: manifest.json: not writable",)
+    assert json.loads((tmp_path / "out/extraction_report.json").read_text())["problems"] == list(report.problems)
+    assert run_pipeline(pipeline(), [slide], tmp_path / "out").slides[0].status == "skipped"
 
 
 def test_the_buffer_is_used_and_left_empty(raw: object, analytic: WriteSlide, tmp_path: Path) -> None:

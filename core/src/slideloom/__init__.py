@@ -22,6 +22,7 @@ _HOMES = {
     "slideloom.base.files": ("FileState",),
     "slideloom.base.geometry": ("Box", "Mask", "Point", "Rgb", "RgbBatch", "Size"),
     "slideloom.base.opencv_threads": ("opencv_in_one_thread",),
+    "slideloom.base.parsing": ("parse_json", "parse_toml"),
     "slideloom.base.scratch": ("Scratch",),
     "slideloom.base.storing": (
         "file_name", "make_room", "path_inside", "storing_in", "sync_path", "utf8", "write_whole",
@@ -90,6 +91,7 @@ _HOMES = {
     "slideloom_loaders.factories": ("tensorflow_loader", "torch_loader"),
     "slideloom_stain.library": ("StainNormalizer",),
     "slideloom_torch.devices": ("torch_device",),
+    "slideloom_torch.hub": ("hub_file",),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -105,6 +107,7 @@ if TYPE_CHECKING:
     from slideloom_loaders.factories import tensorflow_loader as tensorflow_loader, torch_loader as torch_loader
     from slideloom_stain.library import StainNormalizer as StainNormalizer
     from slideloom_torch.devices import torch_device as torch_device
+    from slideloom_torch.hub import hub_file as hub_file
 
     from slideloom.base.csv_tables import (
         Table as Table,
@@ -136,6 +139,7 @@ if TYPE_CHECKING:
         Size as Size,
     )
     from slideloom.base.opencv_threads import opencv_in_one_thread as opencv_in_one_thread
+    from slideloom.base.parsing import parse_json as parse_json, parse_toml as parse_toml
     from slideloom.base.scratch import Scratch as Scratch
     from slideloom.base.storing import (
         file_name as file_name,

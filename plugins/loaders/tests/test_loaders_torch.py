@@ -11,38 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 import slideloom as sl
-from slideloom_testing import write_demo_rois, write_demo_slide
 from slideloom_tfrecord import TFRecordFile
 
 torch = pytest.importorskip("torch")
 
 Place = tuple[str, int, int]
-
-NAMES = ("one", "two", "three")
-ANNOTATIONS = "patient,slide,site\np1,one,North\np1,two,North\np2,three,South\n"
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> sl.Project:
-    """Three demo slides, extracted within their regions, which are labelled tumor and stroma."""
-    folder = tmp_path_factory.mktemp("cohort")
-    (folder / "slides").mkdir()
-    (folder / "roi").mkdir()
-    for seed, name in enumerate(NAMES):
-        truth = write_demo_slide(folder / f"slides/{name}.svs", size=sl.Size(2000, 1500), mpp=1.0, seed=seed)
-        write_demo_rois(truth, folder / "roi", name)
-    (folder / "labels.csv").write_text(ANNOTATIONS)
-    made = sl.Project.create(
-        folder / "project", slides=folder / "slides", roi=folder / "roi", annotations=folder / "labels.csv"
-    )
-    report = made.extract_tiles(64, 64, jobs=1, threads=2, report=False)
-    assert not report.failed
-    return made
-
-
-@pytest.fixture
-def dataset(project: sl.Project) -> sl.Dataset:
-    return project.dataset(64, 64)
 
 
 def by_place(loader: Iterable[Any]) -> dict[Place, np.ndarray]:
@@ -195,6 +168,43 @@ def test_a_normalizer_in_the_loader_is_the_one_in_the_pipeline(dataset: sl.Datas
 
     for place in list(plain)[:10]:
         assert np.array_equal(done[place], normalizer.transform(plain[place]))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"normalizer": "reinhard-fast:around=own", "augment": "n"},
+        {"normalizer": "stain-augment"},
+        {"normalizer": "reinhard-fast", "augment": "n"},
+        {"normalizer": "macenko:augment=v2"},
+    ],
+    ids=str,
+)
+def test_staining_is_drawn_anew_in_each_epoch(dataset: sl.Dataset, options: dict[str, Any]) -> None:
+    loader = dataset.torch(16, info=True, seed=3, **options)
+
+    first, second, again = by_place(loader), by_place(loader), by_place(dataset.torch(16, info=True, seed=3, **options))
+
+    assert all(np.array_equal(first[place], again[place]) for place in first)
+    # A few tiles hold too little tissue to be measured, and come as they are.
+    assert np.mean([np.array_equal(first[place], second[place]) for place in first]) < 0.1
+
+
+def test_staining_varies_around_the_target_or_around_the_tiles_own(dataset: sl.Dataset) -> None:
+    plain = by_place(dataset.torch(16, info=True))
+    target, own = (
+        by_place(dataset.torch(16, info=True, augment="n", normalizer=name))
+        for name in ("reinhard-fast", "reinhard-fast:around=own")
+    )
+    goal = sl.StainNormalizer("reinhard-fast")
+
+    def apart(tiles: dict[Any, Any], others: dict[Any, Any]) -> float:
+        """How far the mean colours of tiles lie from each other, in grey levels."""
+        return float(np.mean([np.abs(tiles[p].mean((0, 1)) - others[p].mean((0, 1))).mean() for p in plain]))
+
+    normalized = {place: goal.transform(tile) for place, tile in plain.items()}
+    assert apart(own, plain) < 12 < apart(own, normalized)
+    assert apart(target, normalized) < 12 < apart(target, plain)
 
 
 def test_a_models_params_give_its_normalizer_back(dataset: sl.Dataset, project: sl.Project, tmp_path: Path) -> None:

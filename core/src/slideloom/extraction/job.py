@@ -14,9 +14,10 @@ from attrs import field, frozen
 from slideloom.base.errors import OutputError, SlideError, SlideloomError
 from slideloom.base.opencv_threads import opencv_in_one_thread
 from slideloom.base.storing import utf8, write_json
+from slideloom.base.system_errors import in_words
 from slideloom.extraction.account import slide_report, tile_table_csv
 from slideloom.extraction.extract import Extraction
-from slideloom.extraction.extras import completed, pictures_of
+from slideloom.extraction.extras import OtherThanReported, completed, pictures_of
 from slideloom.extraction.finished import Earlier
 from slideloom.extraction.output_folder import OutputFolder
 from slideloom.extraction.publishing import ForeignOutput, Publication
@@ -27,7 +28,7 @@ from slideloom.planning.prepared import PreparedSlide
 from slideloom.plugins.versions import step_versions
 from slideloom.slides.info import slide_name
 from slideloom.slides.slide import Slide
-from slideloom.steps.reports import SlideReport
+from slideloom.steps.reports import SlideReport, Trial
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ class SlideTask:
         path: the slide's file; `read_path` is a copy on a faster disk, or None.
         out: the output folder.
         threads: number of threads for the slide.
-        dry_run: decide everything that needs no tile pixels, and write nothing.
+        trial: "dry-run" decides everything and writes nothing; "plan-only" reads no tile either.
         progress: called from the thread that runs the task, or None.
     """
 
@@ -52,7 +53,7 @@ class SlideTask:
     out: Path
     read_path: Path | None = None
     threads: int = 1
-    dry_run: bool = False
+    trial: Trial = ""
     progress: Progress | None = field(default=None, eq=False)
 
 
@@ -80,7 +81,7 @@ def process_slide(task: SlideTask) -> SlideReport:
 
 def _unexpected(name: str, error: BaseException) -> SlideError:
     """Our error for one that is not ours, which stays its cause."""
-    found = SlideError(f"{name}: {type(error).__name__}: {error}")
+    found = SlideError(f"{name}: {in_words(error)}")
     found.__cause__ = error
     return found
 
@@ -94,7 +95,7 @@ def _not_opened(task: SlideTask, report: SlideReport, error: Exception) -> Slide
     """The report of a slide that cannot be opened; what an earlier run finished with this pipeline stays finished."""
     folder = OutputFolder(task.out, report.label)
     try:
-        done = None if task.dry_run else Earlier.of(folder, report.slide).report
+        done = None if task.trial else Earlier.of(folder, report.slide).report
     except OutputError:  # a name that no file can have
         done = None
     if done is None or done.status == "failed" or done.pipeline_digest != task.pipeline.digest():
@@ -106,7 +107,7 @@ def _not_opened(task: SlideTask, report: SlideReport, error: Exception) -> Slide
 def _failed(task: SlideTask, report: SlideReport, error: Exception) -> SlideReport:
     """Store the report with its error and with the outputs of earlier runs that still exist."""
     report = attrs.evolve(report, error=str(error), traceback=_traceback(error))
-    if task.dry_run:
+    if task.trial:
         return report
     folder = OutputFolder(task.out, report.label)
     try:
@@ -115,7 +116,7 @@ def _failed(task: SlideTask, report: SlideReport, error: Exception) -> SlideRepo
         left = {}
     if left:
         first = next(iter(left))
-        word = f"; outputs of an earlier run with other settings or another file are still there: {first}"
+        word = f"; what an earlier run made of it, with other settings or of another file, is still there: {first}"
         sizes = {name: size for name, size in left.items() if size is not None}
         report = attrs.evolve(report, error=report.error + word, outputs=tuple(left), sizes=sizes)
     if isinstance(error, ForeignOutput):
@@ -133,13 +134,15 @@ def _process(task: SlideTask, slide: Slide) -> SlideReport:
     slide.info = attrs.evolve(slide.info, path=task.path, name=slide_name(task.path))
     prepared = PreparedSlide(plan_slide(slide, pipeline, threads=task.threads))
     digest = slide_digest(prepared.plan)
-    if task.dry_run:
-        prepared.decide()
-        return slide_report(prepared.plan, prepared.record, path=task.path, digest=digest, dry_run=True)
+    if task.trial:
+        return _tried(task, prepared, digest)
     earlier = Earlier.of(folder, slide.info.name)
     finished, why = (None, "") if pipeline.run.redo else _finished(prepared, earlier, digest)
     if finished is not None:
-        return completed(prepared, folder, attrs.evolve(finished, status="skipped"))
+        try:
+            return completed(prepared, folder, attrs.evolve(finished, status="skipped"))
+        except OtherThanReported as error:
+            why = str(error)
     with Publication(folder, earlier, redo=pipeline.run.redo) as publication:
         # Outputs that cannot be written or may not be replaced are found before any pixel is read.
         publication.open(prepared)
@@ -148,6 +151,23 @@ def _process(task: SlideTask, slide: Slide) -> SlideReport:
             log.info("%s is made again: %s", slide.info.name, why)
             prepared.record.warnings.append(f"made again: {why}")
         return _made(task, prepared, publication, digest)
+
+
+def _tried(task: SlideTask, prepared: PreparedSlide, digest: str) -> SlideReport:
+    """The report of a slide of which nothing is written."""
+    prepared.decide()
+    fallback = 0
+    if task.trial == "dry-run":
+        extraction = Extraction(prepared, None, threads=task.threads, progress=_progress(task, prepared))
+        extraction.run()
+        fallback = extraction.fallback
+    return slide_report(
+        prepared.plan, prepared.record, path=task.path, digest=digest, fallback=fallback, trial=task.trial
+    )
+
+
+def _progress(task: SlideTask, prepared: PreparedSlide) -> Callable[[int, int], None] | None:
+    return partial(task.progress, prepared.plan.slide.info.name) if task.progress is not None else None
 
 
 def _finished(prepared: PreparedSlide, earlier: Earlier, digest: str) -> tuple[SlideReport | None, str]:
@@ -163,8 +183,7 @@ def _made(task: SlideTask, prepared: PreparedSlide, publication: Publication, di
     """Cut, store and publish the slide's tiles, and return its report."""
     plan, folder = prepared.plan, publication.folder
     name = plan.slide.info.name
-    progress = partial(task.progress, name) if task.progress is not None else None
-    extraction = Extraction(prepared, publication.writers, threads=task.threads, progress=progress)
+    extraction = Extraction(prepared, publication.writers, threads=task.threads, progress=_progress(task, prepared))
     extraction.run()
     table = folder.tile_table(name)
     with prepared.record.timed("commit"):
@@ -172,7 +191,9 @@ def _made(task: SlideTask, prepared: PreparedSlide, publication: Publication, di
         publication.publish(files, kept=table)
     left = publication.left()
     prepared.record.warnings.extend(publication.notes)
-    prepared.record.warnings.extend(f"still there from an earlier run with other sinks: {output}" for output in left)
+    prepared.record.warnings.extend(
+        f"an earlier run made it with other sinks, and it is still there: {output}" for output in left
+    )
     report = attrs.evolve(
         slide_report(plan, prepared.record, path=task.path, digest=digest, fallback=extraction.fallback),
         outputs=tuple(publication.outputs),

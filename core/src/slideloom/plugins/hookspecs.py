@@ -97,6 +97,20 @@ This covers where tiles go, which tile filter is on, what reads a folder of regi
 """
 
 
+KINDS: Mapping[str, str] = {
+    "reader": "slideloom_readers",
+    "roi": "slideloom_roi_sources",
+    "qc": "slideloom_slide_qc",
+    "filter": "slideloom_tile_filters",
+    "normalizer": "slideloom_normalizers",
+    "sink": "slideloom_sinks",
+    "placement": "slideloom_placements",
+    "executor": "slideloom_executors",
+    "store": "slideloom_tile_stores",
+}
+"""The hook for each kind of step, by the name used in pipeline files and messages."""
+
+
 @hookspec
 def slideloom_readers() -> Sequence[type[Settings[Reader]]]:  # type: ignore[empty-body]
     """Settings classes of readers. Called once per process, when plugins are first asked for.
@@ -165,6 +179,16 @@ def slideloom_defaults() -> Mapping[str, str]:  # type: ignore[empty-body]
 
 
 @hookspec
+def slideloom_synonyms() -> Mapping[str, Mapping[str, str | Sequence[str]]]:  # type: ignore[empty-body]
+    """Other names of this plugin's steps, as other programs call them: kind of step, other name, the step or steps.
+
+    A name that stands for several steps is written where a list of steps is, and takes no options. A step that has the
+    name itself comes first. Called once per process, when plugins are first asked for; an error or a wrong value blocks
+    only this plugin. A name that two plugins give to steps of theirs is refused where it is used.
+    """
+
+
+@hookspec
 def slideloom_libraries() -> Sequence[Library]:  # type: ignore[empty-body]
     """Libraries that this plugin depends on. Called once per process, when plugins are first asked for.
 
@@ -186,7 +210,8 @@ def slideloom_reporters() -> Sequence[Reporter]:  # type: ignore[empty-body]
 def slideloom_run_started(slides: Sequence[Path], out: Path) -> None:
     """Prepare for a run. Called once per run, in the parent process, before the first slide.
 
-    The return value is ignored. An error here is logged under the plugin's name and does not stop the run.
+    The return value is ignored. An error here does not stop the run; it is in the run's report under the plugin's name
+    (`RunReport.problems`), and the exit code is 1.
     """
 
 
@@ -194,7 +219,8 @@ def slideloom_run_started(slides: Sequence[Path], out: Path) -> None:
 def slideloom_slide_done(report: SlideReport) -> None:
     """Look at a finished slide. Called once per slide, in the parent process, in input order, even if it failed.
 
-    The return value is ignored. An error here is logged under the plugin's name and does not stop the run.
+    The return value is ignored. An error here does not stop the run; it is in the run's report under the plugin's name
+    (`RunReport.problems`), and the exit code is 1.
     """
 
 
@@ -202,5 +228,6 @@ def slideloom_slide_done(report: SlideReport) -> None:
 def slideloom_run_done(report: RunReport, out: Path) -> None:
     """Look at a finished run. Called once per run, in the parent process, after every slide and all files.
 
-    The return value is ignored. An error here is logged under the plugin's name and does not stop the run.
+    The return value is ignored. An error here does not stop the run; it is in the run's report under the plugin's name
+    (`RunReport.problems`), and the exit code is 1.
     """

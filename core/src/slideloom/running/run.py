@@ -8,15 +8,20 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from slideloom.base.errors import ConfigError, OutputError
+import attrs
+
+from slideloom.base.errors import ConfigError, OutputError, PluginError, SlideloomError
+from slideloom.base.parsing import parse_json
 from slideloom.base.storing import write_json
-from slideloom.base.temporary import remove_abandoned
+from slideloom.base.temporary import forget_sweeps, remove_abandoned
 from slideloom.extraction.finished import updates
 from slideloom.extraction.job import Progress, SlideTask, process_slide
 from slideloom.extraction.output_folder import OutputFolder
+from slideloom.extraction.undoing import take_back
 from slideloom.pipeline.pipeline import Pipeline, pipeline_differences
 from slideloom.plugins.builtin import InProcess, Processes
 from slideloom.plugins.discovery import registry
@@ -33,7 +38,7 @@ from slideloom.settings.tables import plain
 from slideloom.slides.info import slide_name
 from slideloom.slides.resolution import read_mpp_file
 from slideloom.steps.executor import Executor
-from slideloom.steps.reports import RunReport, SlideReport
+from slideloom.steps.reports import RunReport, SlideReport, Trial
 
 log = logging.getLogger(__name__)
 # With more threads than this, one slide gains little; another process gains more.
@@ -46,6 +51,7 @@ def run_pipeline(
     out: Path,
     *,
     dry_run: bool = False,
+    plan_only: bool = False,
     progress: Progress | None = None,
     on_slide: Any = None,  # Any: called as on_slide(report)
 ) -> RunReport:
@@ -55,7 +61,8 @@ def run_pipeline(
         pipeline: the pipeline.
         slides: slide files; each slide name may occur only once.
         out: output folder, made if missing.
-        dry_run: decide everything that needs no tile pixels, and write only the reports of plugins.
+        dry_run: decide on every tile as a run would, and write only the reports of plugins.
+        plan_only: a dry run that reads no tile: quick, but filters and normalizer decide nothing.
         progress: called in this process with the slide's name, the number of tiles done, and their total number.
         on_slide: called with each slide's report, in order of completion.
 
@@ -64,18 +71,27 @@ def run_pipeline(
         OutputError: the folder is locked, not writable, or holds tiles made with other settings.
     """
     end_copy()
+    forget_sweeps()
     check_mpp_file(pipeline, slides)
+    jobs, threads = workers(pipeline, len(slides))
+    executor = _executor(pipeline, jobs)
+    if isinstance(executor, InProcessExecutor | ProcessExecutor):  # others may run where other things are installed
+        check_steps(pipeline)
     started = datetime.now(UTC).isoformat(timespec="seconds")
     clock = time.perf_counter()
     folder = OutputFolder(out, pipeline.tiles.label)
-    if dry_run:
-        reports = _run_slides(pipeline, slides, out, dry_run=True, progress=progress, on_slide=on_slide)
-        return _finish(pipeline, reports, folder, started, clock, dry_run=True)
+    trial: Trial = "plan-only" if plan_only else "dry-run" if dry_run else ""
+    problems: list[str] = []
+    run = partial(
+        _run_slides, pipeline, slides, out, executor,
+        threads=threads, trial=trial, problems=problems, progress=progress, on_slide=on_slide,
+    )  # fmt: skip
+    if trial:
+        return _finish(pipeline, run(), folder, started, clock, trial=trial, problems=problems)
     with folder.locked():
         _check_earlier(folder, pipeline)
         write_json(folder.pipeline, {"digest": pipeline.digest(), "pipeline": _without_run(pipeline)})
-        reports = _run_slides(pipeline, slides, out, dry_run=False, progress=progress, on_slide=on_slide)
-        return _finish(pipeline, reports, folder, started, clock, dry_run=False)
+        return _finish(pipeline, run(), folder, started, clock, trial=trial, problems=problems)
 
 
 def check_mpp_file(pipeline: Pipeline, slides: Sequence[Path]) -> None:
@@ -90,6 +106,24 @@ def check_mpp_file(pipeline: Pipeline, slides: Sequence[Path]) -> None:
         log.warning("%s names %s not in this run: %s", pipeline.slides.mpp_file, count, some)
 
 
+def check_steps(pipeline: Pipeline) -> None:
+    """Look once for the libraries and files that the pipeline's steps need, so that what is missing is one error.
+
+    Raises:
+        PluginError, ConfigError: with everything that is missing, one line each.
+    """
+    mistakes: list[SlideloomError] = []
+    for step in pipeline.steps:
+        try:
+            step.check()
+        except SlideloomError as error:
+            mistakes.append(error)
+        except Exception as error:  # a plugin's own code
+            mistakes.append(PluginError(f"step '{step.name}' cannot be checked: {type(error).__name__}: {error}"))
+    if mistakes:
+        raise type(mistakes[0])("\n".join(dict.fromkeys(map(str, mistakes)))) from mistakes[0]
+
+
 def _without_run(pipeline: Pipeline) -> dict[str, Any]:
     """The pipeline as plain values, without options that do not affect the output."""
     table = pipeline.as_table()
@@ -102,7 +136,7 @@ def _without_run(pipeline: Pipeline) -> dict[str, Any]:
 def _check_earlier(folder: OutputFolder, pipeline: Pipeline) -> None:
     """Refuse a folder that holds tiles made with other settings."""
     try:
-        earlier = json.loads(folder.pipeline.read_text(encoding="utf-8"))
+        earlier = parse_json(folder.pipeline.read_text(encoding="utf-8"))
         digest, table = earlier["digest"], dict(earlier["pipeline"])
     except FileNotFoundError:
         return
@@ -132,14 +166,22 @@ def _holds_tiles(folder: OutputFolder) -> bool:
 
 
 def _run_slides(
-    pipeline: Pipeline, slides: Sequence[Path], out: Path, *, dry_run: bool, progress: Progress | None, on_slide: Any
+    pipeline: Pipeline,
+    slides: Sequence[Path],
+    out: Path,
+    executor: Executor,
+    *,
+    threads: int,
+    trial: Trial,
+    problems: list[str],
+    progress: Progress | None,
+    on_slide: Any,
 ) -> list[SlideReport]:
+    """The reports of all slides; what observers of the run failed in is added to `problems`."""
     plugins = registry()
     if pipeline.run.report and plugins.reporter() is None:
         log.warning("no report will be written: no installed plugin writes one; pip install slideloom brings it")
-    plugins.notify("slideloom_run_started", slides=list(slides), out=out)
-    jobs, threads = workers(pipeline, len(slides))
-    executor = _executor(pipeline, jobs)
+    problems += plugins.notify("slideloom_run_started", slides=list(slides), out=out)
     told_by: Progress | None = progress if isinstance(executor, InProcessExecutor) else None
     if isinstance(executor, ProcessExecutor):
         executor.on_message, told_by = progress, report_progress
@@ -157,30 +199,34 @@ def _run_slides(
             path=path,
             out=out,
             threads=threads,
-            dry_run=dry_run,
+            trial=trial,
             progress=told_by,
         )
     told = 0
-    for index, report in _reports(executor, tasks, pipeline):
+    for index, report in _reports(executor, tasks, pipeline, out):
         reports[index] = report
         if on_slide is not None:
             on_slide(report)
         while told in reports:
-            plugins.notify("slideloom_slide_done", report=reports[told])
+            problems += plugins.notify("slideloom_slide_done", report=reports[told])
             told += 1
     for index in range(told, len(slides)):
-        plugins.notify("slideloom_slide_done", report=reports[index])
+        problems += plugins.notify("slideloom_slide_done", report=reports[index])
     return [reports[index] for index in range(len(slides))]
 
 
-def _reports(executor: Executor, tasks: dict[int, SlideTask], pipeline: Pipeline) -> Iterator[tuple[int, SlideReport]]:
-    numbers = list(tasks)
+def _reports(
+    executor: Executor, tasks: dict[int, SlideTask], pipeline: Pipeline, out: Path
+) -> Iterator[tuple[int, SlideReport]]:
+    numbers, folder = list(tasks), OutputFolder(out, pipeline.tiles.label)
     with buffered(list(tasks.values()), pipeline.run) as (items, release):
 
         def let_go(position: int, _task: SlideTask) -> SlideTask:
-            """Free the slide's copy in the buffer while it waits for its second try."""
+            """Free the slide's copy in the buffer while it waits for its second try, and take back its outputs."""
             release(position)
-            return tasks[numbers[position]]
+            task = tasks[numbers[position]]
+            take_back(folder, slide_name(task.path))
+            return task
 
         if isinstance(executor, ProcessExecutor):
             executor.on_lost = let_go
@@ -190,6 +236,8 @@ def _reports(executor: Executor, tasks: dict[int, SlideTask], pipeline: Pipeline
             if isinstance(result, SlideReport):
                 yield numbers[position], result
             elif isinstance(result, Exception):
+                if isinstance(executor, ProcessExecutor):  # whose worker is dead by now
+                    take_back(folder, slide_name(task.path))
                 yield numbers[position], _lost(pipeline, task.path, f"{task.path.name}: {result}")
             else:  # KeyboardInterrupt and the like stop the run
                 raise result
@@ -249,7 +297,8 @@ def _finish(
     started: str,
     clock: float,
     *,
-    dry_run: bool,
+    trial: Trial,
+    problems: Sequence[str],
 ) -> RunReport:
     run = RunReport(
         slides=tuple(reports),
@@ -259,9 +308,11 @@ def _finish(
         versions=versions(pipeline.steps),
         started=started,
         seconds=round(time.perf_counter() - clock, 3),
-        dry_run=dry_run,
+        dry_run=trial != "",
+        plan_only=trial == "plan-only",
+        problems=tuple(problems),
     )
-    if not dry_run:
+    if not trial:
         _tell_updates(pipeline, reports)
         places = {(folder.root / output).parent for report in reports for output in report.outputs}
         for place in {*places, *(path for path in folder.state.iterdir() if path.is_dir())}:
@@ -269,5 +320,9 @@ def _finish(
         write_run_report(folder.root / "extraction_report.json", run)
         write_errors(folder.root / "errors.csv", run)
         write_burden(folder.root, run)
-    registry().notify("slideloom_run_done", report=run, out=folder.root)
+    found = registry().notify("slideloom_run_done", report=run, out=folder.root)
+    if found:
+        run = attrs.evolve(run, problems=(*problems, *found))
+        if not trial:
+            write_run_report(folder.root / "extraction_report.json", run)
     return run

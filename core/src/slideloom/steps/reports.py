@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+import zlib
+from array import array
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path, PurePosixPath
 from types import UnionType
@@ -12,20 +13,25 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import attrs
 from attrs import field, frozen
 
+from slideloom.base.parsing import parse_json
+
 SlideStatus = Literal["done", "failed", "skipped"]
+# What a run was for: tiles, or to see what would become of them ("dry-run"), or which ones are left for filters and
+# normalizer to decide on ("plan-only"). Tiles that would go on are counted under these words, as nothing was written.
+Trial = Literal["", "dry-run", "plan-only"]
 
 
 @frozen
 class OutputSize:
-    """What a file or folder held when it was finished: by it a later run, and loaders, know that it still does.
+    """Size and checksum of a file or folder when it was finished, so that later runs and loaders can check it.
 
     Attributes:
-        bytes: of the file, or of all files in the folder.
+        bytes: size of the file, or of all files in the folder.
         files: 1, or the number of files in the folder.
-        tiles: stored in it; 0 for what goes with tiles, such as an index.
-        crc32: of the file's content (zlib's); of a folder, the sum over its files of the CRC of name and content,
-            modulo 2**32. None if unknown.
-        head: CRC-32 of the first 4096 bytes of the file, by which a cut one is known; None for a folder.
+        tiles: number of tiles stored in it; 0 for companion files such as an index.
+        crc32: CRC-32 (zlib's) of the file's content; for a folder, the sum over its files of the CRC of name and
+            content, modulo 2**32. None if unknown.
+        head: CRC-32 of the first 4096 bytes of the file, to recognise a file that was cut short; None for a folder.
     """
 
     bytes: int
@@ -33,6 +39,31 @@ class OutputSize:
     tiles: int = 0
     crc32: int | None = None
     head: int | None = None
+
+
+@frozen
+class TileStatuses:
+    """What a dry run decided on each planned tile, packed: a cohort has millions of tiles.
+
+    Attributes:
+        words: that occur.
+        packed: the number of each tile's word, two bytes each, compressed by zlib.
+    """
+
+    words: tuple[str, ...]
+    packed: bytes = field(repr=False)
+
+    @classmethod
+    def of(cls, statuses: Sequence[str]) -> TileStatuses:
+        """Of one word per tile, in the order of the plan."""
+        numbers = {word: number for number, word in enumerate(dict.fromkeys(statuses))}
+        return cls(tuple(numbers), zlib.compress(array("H", [numbers[word] for word in statuses]).tobytes()))
+
+    def unpacked(self) -> list[str]:
+        """One word per tile, as in the tile table of a run."""
+        numbers = array("H")
+        numbers.frombytes(zlib.decompress(self.packed))
+        return [self.words[number] for number in numbers]
 
 
 @frozen
@@ -44,15 +75,16 @@ class SlideReport:
         path: the file, as given.
         status: "done", "failed" (see `error`) or "skipped" (an earlier run finished it with the same digest).
         error: one message, or "".
-        traceback: of an error that a plugin or a library raised, as Python prints it, or "".
+        traceback: the traceback of an error raised by a plugin or a library, or "".
         digest: of everything that affects the output.
         pipeline_digest: of the pipeline alone, which is known before the slide is opened.
         planned: tiles of the grid or placement.
         written: tiles in every sink.
         unreadable: tiles whose pixels could not be read.
         rejected: tiles by the step that rejected them first: "roi", "qc:otsu", "filter:grayspace", "normalizer",
-            "max-tiles".
-        fallback: tiles for which the normalizer used its fallback; they are included in `written`.
+            "max-tiles". Nothing is written by a dry run: tiles that a run would write are "dry-run", and those that a
+            look at the plan alone leaves undecided "plan-only".
+        fallback: tiles for which the normalizer used its fallback; they are included in `written` (or "dry-run").
         label: tile size label, such as `299px_302um`.
         tile_px, tile_um: size of a tile.
         footprint: level-0 pixels, width and height.
@@ -63,18 +95,19 @@ class SlideReport:
         size: level-0 width and height.
         reader: name of the reader.
         rois: number of regions used.
-        roi_labels: tiles written by region label.
+        roi_labels: tiles written by region label; on a dry run, tiles that would be.
         metrics: numbers of the QC steps by "step.metric", such as "otsu.masked".
         qc_kinds: what each QC step detects, "background", "blur" or "artifact", by step name.
         blur_burden: share of tissue area that is out of focus, 0-1, or None if not measured.
         warnings: sentences.
-        outputs: files and folders made, relative to the output folder; of a failed slide, what an earlier run left.
+        outputs: files and folders made, relative to the output folder; for a failed slide, those of an earlier run.
         tile_table: CSV with one row per planned tile, relative to the output folder, or "".
-        sizes: what each output and the tile table held when the slide was finished.
-        left: what earlier runs made of the slide with other sinks, and what is still there.
-        foreign: files of other programs that have this slide's names, and that were left alone.
+        sizes: size and checksum of each output and of the tile table when the slide was finished.
+        left: outputs of earlier runs with other sinks that still exist.
+        foreign: files of other programs with the names of this slide's outputs, which were left alone.
         seconds: wall time by stage ("open", "qc", "tiles", "commit").
-        versions: of the core and of each plugin that took part, by distribution; {} if the slide failed.
+        versions: versions of the core and of each plugin that took part, by distribution; {} if the slide failed.
+        statuses: of a dry run, the words that the tile table of a run would have; not in JSON. Else None.
     """
 
     slide: str
@@ -112,6 +145,12 @@ class SlideReport:
     foreign: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(factory=dict)
     versions: Mapping[str, str] = field(factory=dict)
+    statuses: TileStatuses | None = field(default=None, eq=False, repr=False)
+
+    @property
+    def kept(self) -> int:
+        """Tiles in every sink or, if nothing was to be written, those that would go on."""
+        return self.written + self.rejected.get("dry-run", 0) + self.rejected.get("plan-only", 0)
 
     @property
     def is_accounted(self) -> bool:
@@ -120,11 +159,11 @@ class SlideReport:
 
     def as_table(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return attrs.asdict(self)
+        return attrs.asdict(self, filter=lambda attribute, _: attribute.name != "statuses")
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> SlideReport:
-        """The report out of `as_table`'s values; keys of newer versions are left out.
+        """The report from the values of `as_table`; keys of newer versions are ignored.
 
         Raises:
             ValueError: they are no report: a value is missing or of another kind, or the counts do not add up.
@@ -158,11 +197,11 @@ class SlideReport:
             OSError: it cannot be read.
             ValueError: it is damaged.
         """
-        return cls.from_table(json.loads(path.read_text(encoding="utf-8")))
+        return cls.from_table(parse_json(path.read_text(encoding="utf-8")))
 
 
 def output_sizes(table: Any) -> dict[str, OutputSize]:  # Any: what JSON gave
-    """Sizes by output out of plain values.
+    """Sizes by output, from plain values.
 
     Raises:
         ValueError: they are not that.
@@ -192,7 +231,7 @@ def _kinds() -> Mapping[str, Any]:
 
 
 def _is_of(kind: Any, value: Any) -> bool:
-    """True if a value that JSON gave, with lists as tuples, is of the kind that an annotation names."""
+    """True if a value from JSON, with lists as tuples, has the type of an annotation."""
     base, inner = get_origin(kind), get_args(kind)
     if base is UnionType:
         return any(_is_of(each, value) for each in inner)
@@ -217,10 +256,13 @@ class RunReport:
         out: the output folder.
         pipeline: the pipeline as plain values.
         digest: of the pipeline.
-        versions: of this run: distribution to version. Slides that it skipped were made by those of their own reports.
+        versions: by distribution: versions in this run. Skipped slides have the versions in their own reports.
         started: ISO 8601 with zone.
         seconds: wall time.
         dry_run: True if nothing was written.
+        plan_only: True if tiles were not looked at either, so filters and normalizer decided nothing.
+        problems: what went wrong besides slides: plugins that follow the run and failed, such as a count of tiles or a
+            report that could not be written.
     """
 
     slides: tuple[SlideReport, ...]
@@ -231,6 +273,13 @@ class RunReport:
     started: str
     seconds: float
     dry_run: bool = False
+    plan_only: bool = False
+    problems: tuple[str, ...] = ()
+
+    @property
+    def is_good(self) -> bool:
+        """True if no slide failed, and nothing else did."""
+        return not self.failed and not self.problems
 
     @property
     def failed(self) -> tuple[SlideReport, ...]:
@@ -239,9 +288,9 @@ class RunReport:
 
     @property
     def empty(self) -> tuple[SlideReport, ...]:
-        """Slides that were done without a single tile."""
-        return tuple(slide for slide in self.slides if slide.status != "failed" and slide.written == 0)
+        """Slides that were done without a single tile; on a dry run, that would be."""
+        return tuple(slide for slide in self.slides if slide.status != "failed" and slide.kept == 0)
 
     def as_table(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return attrs.asdict(self)
+        return {**attrs.asdict(self, recurse=False), "slides": [slide.as_table() for slide in self.slides]}

@@ -76,11 +76,21 @@ def _run(pipeline: Pipeline, *, base: Path | None, out: Path, chosen: argparse.N
         load_params(chosen.params).check(pipeline)
     slides = slides_of(pipeline, base)
     require_slides(slides)
-    with storing_in(out):
-        out.mkdir(parents=True, exist_ok=True)
-    chosen.interrupted = kept_when_interrupted(redo=pipeline.run.redo, dry_run=chosen.dry_run)
+    is_trial = chosen.dry_run or chosen.plan_only
+    if pipeline.run.report or not is_trial:
+        with storing_in(out):
+            out.mkdir(parents=True, exist_ok=True)
+    chosen.interrupted = kept_when_interrupted(redo=pipeline.run.redo, dry_run=is_trial)
     with watched(chosen, slides=len(slides), out=out) as watch:
-        report = run_pipeline(pipeline, slides, out, dry_run=chosen.dry_run, progress=watch.tiles, on_slide=watch.slide)
+        report = run_pipeline(
+            pipeline,
+            slides,
+            out,
+            dry_run=chosen.dry_run,
+            plan_only=chosen.plan_only,
+            progress=watch.tiles,
+            on_slide=watch.slide,
+        )
         watch.run(report)
     print_summary(report)
     print_report_path(pipeline, out)
@@ -108,5 +118,5 @@ def print_report_path(pipeline: Pipeline, out: Path) -> None:
 
 
 def exit_code(report: RunReport, watch: RunDisplay | None = None) -> int:
-    """0 only if every slide succeeded, and the log, if there is one, holds everything."""
-    return 1 if report.failed or (watch is not None and not watch.is_logged) else 0
+    """0 only if every slide and all else in the run succeeded, and the log file, if there is one, is complete."""
+    return 0 if report.is_good and (watch is None or watch.is_logged) else 1

@@ -15,8 +15,8 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 from slideloom import __version__
-from slideloom.plugins.discovery import KINDS, Plugin, registry
-from slideloom.plugins.hookspecs import Library
+from slideloom.plugins.discovery import Plugin, registry
+from slideloom.plugins.hookspecs import KINDS, Library
 from slideloom.settings.options import OptionInfo, help_text, options_of
 
 from slideloom_cli.output import print_json

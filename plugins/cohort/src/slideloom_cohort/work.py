@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,14 +18,13 @@ from slideloom.running.run import run_pipeline
 from slideloom.slides.info import slide_name
 from slideloom.steps.reports import RunReport, SlideReport
 
-from slideloom_cohort.annotations import Filters
 from slideloom_cohort.extraction import Extraction
 from slideloom_cohort.params import load_params
 from slideloom_cohort.slides import named, source_slides
 from slideloom_cohort.sources import Source
 
 if TYPE_CHECKING:
-    from slideloom_cohort.project import Project
+    from slideloom_cohort.dataset import Dataset
 
 log = logging.getLogger(__name__)
 
@@ -42,16 +41,13 @@ class Work:
     slides: Sequence[Path]
 
 
-def work_of(
-    project: Project,
-    wanted: Extraction,
-    *,
-    params: Path | str | None = None,
-    filters: Filters | None = None,
-    filter_blank: str | Sequence[str] = (),
-    sources: str | Sequence[str] | None = None,
-) -> list[Work]:
-    """The work for each source that has slides; arguments as `extract_tiles`.
+def work_of(dataset: Dataset, wanted: Extraction, *, params: Path | str | None = None) -> list[Work]:
+    """The work for each source that has slides.
+
+    Args:
+        dataset: the slides, of any size of tiles.
+        wanted: what is done with each.
+        params: as `Project.extract_tiles`.
 
     Raises:
         ConfigError: an argument is wrong, or the tiles differ from those that the model was trained on.
@@ -59,7 +55,6 @@ def work_of(
     """
     model = None if params is None else load_params(params)
     wanted = wanted.with_model(model)
-    dataset = project.dataset_of(ANY_SIZE, filters=filters, filter_blank=filter_blank, sources=sources)
     pipelines = {source: wanted.pipeline(source) for source in dataset.sources}
     dataset = attrs.evolve(dataset, tiling=wanted.tiling())
     if model is not None:
@@ -76,11 +71,31 @@ def work_of(
     return [part for part in found if part.slides]
 
 
+def extract(dataset: Dataset, given: Mapping[str, Any], *, root: Path) -> RunReport:
+    """Cut the slides of a dataset into tiles.
+
+    Args:
+        dataset: the slides, of any size of tiles.
+        given: arguments of `Project.extract_tiles` by name.
+        root: the folder for the report of several sources.
+    """
+    work = work_of(dataset, Extraction.of(given), params=given.get("params"))
+    return do_work(
+        work,
+        root,
+        dry_run=given.get("dry_run", False),
+        plan_only=given.get("plan_only", False),
+        progress=given.get("progress"),
+        on_slide=given.get("on_slide"),
+    )
+
+
 def do_work(
     work: Sequence[Work],
     root: Path,
     *,
     dry_run: bool = False,
+    plan_only: bool = False,
     progress: Progress | None = None,
     on_slide: Callable[[SlideReport], Any] | None = None,
 ) -> RunReport:
@@ -89,7 +104,7 @@ def do_work(
     Args:
         work: the work, for at least one source.
         root: the project's folder, named in the report.
-        dry_run, progress, on_slide: as `Project.extract_tiles`.
+        dry_run, plan_only, progress, on_slide: as `Project.extract_tiles`.
 
     Raises:
         OutputError: a folder cannot be written, or holds tiles made with other settings.
@@ -97,10 +112,19 @@ def do_work(
     reports = []
     for part in work:
         out = part.source.out
-        with storing_in(out):
-            out.mkdir(parents=True, exist_ok=True)
+        if part.pipeline.run.report or not (dry_run or plan_only):
+            with storing_in(out):
+                out.mkdir(parents=True, exist_ok=True)
         reports.append(
-            run_pipeline(part.pipeline, part.slides, out, dry_run=dry_run, progress=progress, on_slide=on_slide)
+            run_pipeline(
+                part.pipeline,
+                part.slides,
+                out,
+                dry_run=dry_run,
+                plan_only=plan_only,
+                progress=progress,
+                on_slide=on_slide,
+            )
         )
     if len(reports) == 1:
         return reports[0]

@@ -53,7 +53,7 @@ class Preparation:
             setattr(self, name, value)
 
     def read(self, keys: Sequence[Key]) -> list[Rgb]:
-        """The tiles with these keys, each (tile_px, tile_px, 3) uint8 and contiguous.
+        """The tiles with these keys, each (tile_px, tile_px, 3) uint8; mirrored and turned ones are views.
 
         Raises:
             SlideloomError: a tile is damaged, or the normalizer failed.
@@ -61,7 +61,7 @@ class Preparation:
         tiles = [self._stored(number) for _, number in keys]
         tiles = self._normalized(tiles, keys)
         return [
-            np.ascontiguousarray(self.augmentation.apply(rgb, seed=self.seed, epoch=epoch, index=number))
+            self.augmentation.apply(rgb, seed=self.seed, epoch=epoch, index=number)
             for rgb, (epoch, number) in zip(tiles, keys, strict=True)
         ]
 
@@ -142,6 +142,15 @@ def with_stain(normalizer: Settings[Normalizer] | None, default: Settings[Normal
     if "augment" in options and getattr(normalizer, "augment") == "off":  # noqa: B009 - not every normalizer has it
         return attrs.evolve(normalizer, augment="v2")  # type: ignore[call-arg]  # it has the option
     return normalizer
+
+
+def draws(normalizer: Settings[Normalizer] | None) -> bool:
+    """True if the normalizer varies the staining by itself, such as "hsv-augment" or "macenko:augment=v2"."""
+    return (
+        normalizer is not None
+        and "seed" in options_of(type(normalizer))
+        and getattr(normalizer, "augment", "on") != "off"
+    )
 
 
 def check_tile_based(normalizer: Settings[Normalizer] | None) -> None:

@@ -15,12 +15,12 @@ from attrs import frozen
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from slideloom import ConfigError, FileState, Size, Slide, partial_path, torch_device, write_whole
+from slideloom import ConfigError, FileState, Size, Slide, parse_json, partial_path, torch_device, write_whole
 from torch import Tensor, nn
 
 from slideloom_segmentation.model_grid import ModelGrid
 from slideloom_segmentation.networks import build_network
-from slideloom_segmentation.settings import Arch
+from slideloom_segmentation.settings import Arch, check_model_file
 
 PARAMS = "params.json"
 _KEY = "slideloom_segmentation"  # version of the facts in the metadata of the weights file
@@ -69,8 +69,7 @@ class SegmentModel:
             ConfigError: there is none, it is damaged, or the device does not exist.
         """
         file = path / "model.safetensors" if path.is_dir() else path
-        if not file.is_file():
-            raise ConfigError(f"{file}: no such model; train one with `slideloom segment train`, or correct the path")
+        check_model_file(file)
         return _loaded(FileState.of(file), str(torch_device(device)))
 
     def probabilities(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -182,9 +181,9 @@ def _loaded(weights: FileState, device: str) -> SegmentModel:
     file = weights.path
     try:
         with safe_open(file, framework="pt") as stored:
-            table = dict(json.loads((stored.metadata() or {}).get(_KEY, "{}")))
+            table = dict(parse_json((stored.metadata() or {}).get(_KEY, "{}")))
             state = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - not a mapping
-    except (SafetensorError, OSError, ValueError, TypeError, RecursionError) as error:
+    except (SafetensorError, OSError, ValueError, TypeError) as error:
         raise ConfigError(f"{file}: cannot be read as a model: {error}") from error
     if table.get("version") != _VERSION:
         raise ConfigError(

@@ -13,7 +13,7 @@ import attrs
 import numpy as np
 from attrs import field, frozen
 from numpy.typing import NDArray
-from slideloom import ConfigError, SlideloomError
+from slideloom import ConfigError, SlideloomError, parse_json
 
 Values = NDArray[np.float64]
 
@@ -93,7 +93,7 @@ class Family:
     Attributes:
         name: its name in the presets.
         fit: class of its fits.
-        default: name of its default preset.
+        default: name of its default preset; "" if it has none.
     """
 
     name: str
@@ -112,6 +112,8 @@ FAMILIES = {
     "reinhard-fast": _REINHARD_FAST,
     "reinhard-mask": _REINHARD,
     "reinhard-fast-mask": _REINHARD_FAST,
+    "reinhard-tissue": Family("reinhard-tissue", ReinhardFit, ""),
+    "reinhard-fast-tissue": Family("reinhard-fast-tissue", ReinhardFit, ""),
     "vahadane": Family("vahadane", VahadaneFit, "v2"),
 }
 
@@ -134,11 +136,28 @@ def preset(method: str, name: str = "") -> StainFit:
         ConfigError: the method has no such preset.
     """
     family = FAMILIES[method]
-    known = published()["fit"][family.name]
+    known = published()["fit"].get(family.name)
+    if known is None:
+        raise ConfigError(
+            f"{method} has no presets: those published are statistics over all pixels; give an image of the staining "
+            "that is the goal, or a fit file made of one"
+        )
     chosen = name or family.default
     if chosen not in known:
         raise ConfigError(f"{method} has no preset '{chosen}' (known: {', '.join(known)})")
     return family.fit(**known[chosen])
+
+
+def fit_from(method: str, values: Mapping[str, Any]) -> StainFit:
+    """A fit out of its values, by the names of a `norm_fit`.
+
+    Raises:
+        ConfigError: they are not those of this method's fits.
+    """
+    try:
+        return FAMILIES[method].fit(**values)
+    except TypeError as error:
+        raise ConfigError(f"not the values of a fit of {method}: {error}") from error
 
 
 def save_fit(path: Path, method: str, fit: StainFit) -> None:
@@ -161,12 +180,12 @@ def load_fit(path: Path, method: str = "") -> tuple[str, StainFit]:
         ConfigError: the file is missing, is not a fit, or is a fit for another method.
     """
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
+        table = parse_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(
             f"{path}: cannot be read ({error.strerror}); target takes a preset, an image or a fit file"
         ) from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ConfigError(f"{path}: not a JSON file ({error})") from error
     try:
         return _fit_in(table, method)

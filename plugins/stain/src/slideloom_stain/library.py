@@ -46,9 +46,15 @@ class StainNormalizer:
         self.front.fit(x)
         return self
 
-    def transform(self, x: Image) -> Image:
-        """The image or images with normalized staining, in the same type, layout and range."""
-        return self.front.transform(x)
+    def transform(self, x: Image, *, augment: bool = False, index: Any = None) -> Image:
+        """The image or images with normalized staining, in the same type, layout and range.
+
+        Args:
+            x: the image or images.
+            augment: normalize to random targets around the fit; `index` and the seed decide the draw.
+            index: number of the image, or one per image; by default they are numbered as they come.
+        """
+        return self.front.transform(x, augment=True, index=index) if augment else self.front.transform(x)
 
     def normalize(self, x: Image) -> tuple[Image, Image]:
         """As `transform`, and a bool per image: False if it could not be normalized and is returned unchanged."""
@@ -56,13 +62,25 @@ class StainNormalizer:
         return images, ok
 
     def augment(self, x: Image, index: Any = None) -> Image:
-        """The image or images, normalized to random targets around the fit; `index` and the seed decide the draw."""
+        """The image or images with their own staining varied at random, not normalized; `index` and the seed decide."""
         return self.front.augment(x, index)
 
     def transform_bytes(self, encoded: bytes) -> bytes:
         """A JPEG or PNG image, normalized and encoded in the same format."""
         done: bytes = self.front.transform_bytes(encoded)
         return done
+
+    def to_settings(self) -> Settings[Normalizer]:
+        """Settings that make the same normalizer, so that pipelines take it and other processes can build it.
+
+        Raises:
+            ConfigError: it has a state that settings cannot say, or its plugin does not tell.
+        """
+        make = getattr(type(self.front), "to_settings", None)
+        if make is None:
+            raise ConfigError(f"{self.method}: its plugin does not say what settings make this object; give settings")
+        settings: Settings[Normalizer] = make(self.front)
+        return settings
 
     @property
     def fit_values(self) -> dict[str, Any]:
@@ -95,9 +113,13 @@ class _PlainFront:
     def __init__(self, settings: type[Settings[Normalizer]], options: dict[str, Any]) -> None:
         self.method = settings.name
         try:
-            self._step = settings(**options).build()
+            self._settings = settings(**options)
+            self._step = self._settings.build()
         except ValueError as error:
             raise ConfigError(f"{self.method}: {error.args[0] if error.args else error}") from error
+
+    def to_settings(self) -> Settings[Normalizer]:
+        return self._settings
 
     def normalize(self, x: Image) -> tuple[Image, Image]:
         if not isinstance(x, np.ndarray) or x.dtype != np.uint8 or x.ndim not in (3, 4) or x.shape[-1] != 3:
@@ -110,7 +132,9 @@ class _PlainFront:
         out = np.where(good, done.rgb, rgb)
         return (out if x.ndim == 4 else out[0]), done.ok
 
-    def transform(self, x: Image) -> Image:
+    def transform(self, x: Image, *, augment: bool = False, index: Any = None) -> Image:
+        if augment:
+            raise ConfigError(f"{self.method} cannot 'augment': it has no form for use as a library beyond transform")
         return self.normalize(x)[0]
 
     def __getattr__(self, name: str) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from slideloom import OPENCV, Library, Normalizer, Settings, hookimpl
 
@@ -13,7 +13,10 @@ from slideloom_stain.settings import (
     Reinhard,
     ReinhardFast,
     ReinhardFastMask,
+    ReinhardFastTissue,
     ReinhardMask,
+    ReinhardTissue,
+    StainAugment,
     Vahadane,
 )
 
@@ -21,7 +24,31 @@ from slideloom_stain.settings import (
 @hookimpl
 def slideloom_normalizers() -> Sequence[type[Settings[Normalizer]]]:
     """The normalizers of this plugin."""
-    return [Macenko, MacenkoFast, Reinhard, ReinhardFast, ReinhardMask, ReinhardFastMask, Vahadane, HsvAugment]
+    return [
+        Macenko,
+        MacenkoFast,
+        Reinhard,
+        ReinhardFast,
+        ReinhardMask,
+        ReinhardFastMask,
+        ReinhardTissue,
+        ReinhardFastTissue,
+        Vahadane,
+        HsvAugment,
+        StainAugment,
+    ]
+
+
+@hookimpl
+def slideloom_synonyms() -> Mapping[str, Mapping[str, str | Sequence[str]]]:
+    """What Slideflow calls them: its augmentation, and the two libraries that it factorises with."""
+    return {
+        "normalizer": {
+            "augment": StainAugment.name,
+            "vahadane-spams": Vahadane.name,
+            "vahadane-sklearn": Vahadane.name,
+        }
+    }
 
 
 @hookimpl
