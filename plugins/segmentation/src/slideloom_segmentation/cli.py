@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_or
 
 import attrs
 from slideloom import (
-    Command,
     ConfigError,
     MissingResolution,
     OptionError,
@@ -62,14 +61,6 @@ def run(args: argparse.Namespace) -> int:
     """
     _need_torch()
     return _train(args) if args.action == "train" else _predict(args)
-
-
-SEGMENT = Command(
-    name="segment",
-    help="train a segmentation model on labelled regions, or write the regions it finds",
-    configure=configure,
-    run=run,
-)
 
 
 def _train(args: argparse.Namespace) -> int:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 
 from slideloom import Command, RoiSource, Settings, SlideQc, hookimpl
 
-from slideloom_segmentation.cli import SEGMENT
 from slideloom_segmentation.settings import SegmentQc, SegmentRoi
 
 
@@ -25,4 +25,17 @@ def slideloom_roi_sources() -> Sequence[type[Settings[RoiSource]]]:
 @hookimpl
 def slideloom_commands() -> Sequence[Command]:
     """`slideloom segment train` and `slideloom segment predict`."""
-    return [SEGMENT]
+    text = "train a segmentation model on labelled regions, or write the regions it finds"
+    return [Command("segment", text, _configure, _run)]
+
+
+def _configure(parser: ArgumentParser) -> None:
+    from slideloom_segmentation.cli import configure
+
+    configure(parser)
+
+
+def _run(chosen: Namespace) -> int:
+    from slideloom_segmentation.cli import run
+
+    return run(chosen)
