@@ -99,7 +99,7 @@ def test_the_environment_of_a_launcher_says_the_rank(monkeypatch: pytest.MonkeyP
         ({"rank": -1, "world_size": 2}, "not -1 of 2"),
         ({"rank": 1}, "rank and world_size go together"),
         ({"rank": 0, "world_size": 10_000}, r"\d+ tiles cannot be shared by 10000 processes"),
-        ({"batch_size": 500, "drop_last": True}, r"no batch: drop_last leaves none of \d+ tiles with batch_size=500"),
+        ({"batch_size": 5000, "drop_last": True}, r"no batch: drop_last leaves none of \d+ tiles with batch_size=5000"),
     ],
 )
 def test_a_rank_without_a_batch_is_an_error(dataset: sl.Dataset, options: dict[str, Any], message: str) -> None:
