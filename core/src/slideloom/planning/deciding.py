@@ -17,8 +17,7 @@ from slideloom.planning.masks import blur_burden, low_resolution, masked_share, 
 from slideloom.planning.plan import SlidePlan
 from slideloom.planning.record import QcFinding, SlideRecord
 from slideloom.planning.selection import regions_mask, select_tiles
-from slideloom.plugins.blaming import blaming
-from slideloom.plugins.discovery import registry
+from slideloom.plugins.blaming import blaming, called
 from slideloom.slides.tiles import Tiles
 from slideloom.steps.slide_qc import QcKind, QcResult
 
@@ -110,8 +109,7 @@ def assess_step(plan: SlidePlan, use: QcUse) -> QcResult:
         PluginError: the step fails or breaks its contract.
     """
     slide, info = plan.slide, plan.slide.info
-    owner = registry().owner(type(use.step))
-    broke = f"qc '{use.step.name}' of {owner.dist} {owner.version} broke its contract on slide {info.name}"
+    broke = f"{called(use.step, 'qc')} broke its contract on slide {info.name}"
     with blaming(use.step, "qc", info.name), opencv_in_one_thread():
         result = use.step.build().assess(slide, plan.scene)
     if slide.is_closed or slide.info is not info:

@@ -9,6 +9,7 @@ from typing import Any
 from slideloom.base.errors import OutputError, PluginError, SlideloomError
 from slideloom.base.system_errors import in_words, writing_trouble
 from slideloom.plugins.discovery import registry
+from slideloom.plugins.given_steps import GivenStep
 from slideloom.settings.options import Settings
 
 
@@ -24,8 +25,15 @@ def blaming(step: Settings[Any], kind: str, slide: str) -> Iterator[None]:
     except (SlideloomError, KeyboardInterrupt):
         raise
     except BaseException as error:
-        owner = registry().owner(type(step))
-        said = f"{kind} '{step.name}' of {owner.dist} {owner.version} failed on slide {slide}"
+        said = f"{called(step, kind)} failed on slide {slide}"
         if kind == "sink" and isinstance(error, OSError) and error.errno is not None:
             raise OutputError(f"{said}: {writing_trouble(error, at=error.filename or 'its output')}") from error
         raise PluginError(f"{said}: {in_words(error)}") from error
+
+
+def called(step: Settings[Any], kind: str) -> str:
+    """A step with where it comes from: "qc 'otsu' of slideloom-qc 0.1.0", or the class of an object."""
+    if isinstance(step, GivenStep):
+        return f"{kind} '{step.label}' ({step.given.told})"
+    owner = registry().owner(type(step))
+    return f"{kind} '{step.name}' of {owner.dist} {owner.version}"

@@ -8,12 +8,13 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-from slideloom.base.errors import ConfigError, OutputError
+from slideloom.base.errors import ConfigError, OutputError, PluginError, SlideloomError
 from slideloom.base.parsing import parse_json
 from slideloom.base.storing import write_json
 from slideloom.base.temporary import forget_sweeps, remove_abandoned
@@ -72,20 +73,25 @@ def run_pipeline(
     end_copy()
     forget_sweeps()
     check_mpp_file(pipeline, slides)
+    jobs, threads = workers(pipeline, len(slides))
+    executor = _executor(pipeline, jobs)
+    if isinstance(executor, InProcessExecutor | ProcessExecutor):  # others may run where other things are installed
+        check_steps(pipeline)
     started = datetime.now(UTC).isoformat(timespec="seconds")
     clock = time.perf_counter()
     folder = OutputFolder(out, pipeline.tiles.label)
     trial: Trial = "plan-only" if plan_only else "dry-run" if dry_run else ""
     problems: list[str] = []
-    told = {"problems": problems, "progress": progress, "on_slide": on_slide}
+    run = partial(
+        _run_slides, pipeline, slides, out, executor,
+        threads=threads, trial=trial, problems=problems, progress=progress, on_slide=on_slide,
+    )  # fmt: skip
     if trial:
-        reports = _run_slides(pipeline, slides, out, trial=trial, **told)
-        return _finish(pipeline, reports, folder, started, clock, trial=trial, problems=problems)
+        return _finish(pipeline, run(), folder, started, clock, trial=trial, problems=problems)
     with folder.locked():
         _check_earlier(folder, pipeline)
         write_json(folder.pipeline, {"digest": pipeline.digest(), "pipeline": _without_run(pipeline)})
-        reports = _run_slides(pipeline, slides, out, trial=trial, **told)
-        return _finish(pipeline, reports, folder, started, clock, trial=trial, problems=problems)
+        return _finish(pipeline, run(), folder, started, clock, trial=trial, problems=problems)
 
 
 def check_mpp_file(pipeline: Pipeline, slides: Sequence[Path]) -> None:
@@ -98,6 +104,24 @@ def check_mpp_file(pipeline: Pipeline, slides: Sequence[Path]) -> None:
         some = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
         count = "1 slide that is" if len(others) == 1 else f"{len(others)} slides that are"
         log.warning("%s names %s not in this run: %s", pipeline.slides.mpp_file, count, some)
+
+
+def check_steps(pipeline: Pipeline) -> None:
+    """Look once for the libraries and files that the pipeline's steps need, so that what is missing is one error.
+
+    Raises:
+        PluginError, ConfigError: with everything that is missing, one line each.
+    """
+    mistakes: list[SlideloomError] = []
+    for step in pipeline.steps:
+        try:
+            step.check()
+        except SlideloomError as error:
+            mistakes.append(error)
+        except Exception as error:  # a plugin's own code
+            mistakes.append(PluginError(f"step '{step.name}' cannot be checked: {type(error).__name__}: {error}"))
+    if mistakes:
+        raise type(mistakes[0])("\n".join(dict.fromkeys(map(str, mistakes)))) from mistakes[0]
 
 
 def _without_run(pipeline: Pipeline) -> dict[str, Any]:
@@ -145,7 +169,9 @@ def _run_slides(
     pipeline: Pipeline,
     slides: Sequence[Path],
     out: Path,
+    executor: Executor,
     *,
+    threads: int,
     trial: Trial,
     problems: list[str],
     progress: Progress | None,
@@ -156,8 +182,6 @@ def _run_slides(
     if pipeline.run.report and plugins.reporter() is None:
         log.warning("no report will be written: no installed plugin writes one; pip install slideloom brings it")
     problems += plugins.notify("slideloom_run_started", slides=list(slides), out=out)
-    jobs, threads = workers(pipeline, len(slides))
-    executor = _executor(pipeline, jobs)
     told_by: Progress | None = progress if isinstance(executor, InProcessExecutor) else None
     if isinstance(executor, ProcessExecutor):
         executor.on_message, told_by = progress, report_progress

@@ -13,6 +13,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from attrs import frozen
 
+from slideloom.settings.frozen_tables import FrozenTable
+
 _SHOWN = 100  # characters of a wrong value that a message repeats
 
 
@@ -21,8 +23,8 @@ def as_type(
 ) -> Any:
     """`value` as the type `wanted`.
 
-    Text becomes a path, a whole number a float, a list a tuple, and a NumPy scalar the number it holds, where that
-    type is wanted. Nothing else is converted: neither text nor `true` is a number.
+    Text becomes a path, a whole number a float, a list a tuple, a table a `FrozenTable`, and a NumPy scalar the number
+    it holds, where that type is wanted. Nothing else is converted: neither text nor `true` is a number.
 
     Args:
         value: a value from TOML, JSON or Python.
@@ -65,7 +67,8 @@ class _Fitting:
         if origin in (tuple, list, Sequence):
             return self._sequence(value, arguments, origin)
         if origin in (dict, Mapping) and isinstance(value, Mapping):
-            return {self.fit(key, arguments[0]): self.fit(item, arguments[1]) for key, item in value.items()}
+            table = {self.fit(key, arguments[0]): self.fit(item, arguments[1]) for key, item in value.items()}
+            return table if origin is dict else FrozenTable(table)
         return self._plain(value, origin or wanted)
 
     def _any_of(self, value: Any, kinds: Sequence[Any]) -> Any:

@@ -13,6 +13,7 @@ from typing import Any, get_args
 import attrs
 
 from slideloom.base.files import FileState
+from slideloom.settings.given import Given
 from slideloom.settings.options import Settings, options_of
 
 _TICK_NS = 10_000_000  # tick of the file system's clock; a second write within one tick is not visible
@@ -60,6 +61,8 @@ def _digestible(value: Any) -> Any:
         if value.is_file():
             return {"file": file_digest(value)}
         return {"path": value.name}
+    if isinstance(value, Given):
+        return {"given": value.digest or Given.of(value.value).digest}
     if attrs.has(type(value)):
         infos = options_of(type(value))
         items = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -25,19 +25,22 @@ from slideloom.planning.ledger import Ledger
 from slideloom.planning.opening import open_slide
 from slideloom.planning.plan import plan_slide
 from slideloom.planning.prepared import PreparedSlide
-from slideloom.plugins.shorthand import folder_of_regions, step_settings
+from slideloom.plugins.given_steps import Step, steps_in
+from slideloom.plugins.shorthand import folder_of_regions, steps_settings
+from slideloom.settings.field_names import hinted
 from slideloom.settings.options import Settings
 from slideloom.slides.info import SlideInfo
 from slideloom.slides.regions import Regions, RoiMethod
 from slideloom.slides.slide import Slide
 from slideloom.slides.tiles import TileGeometry, Tiles
-from slideloom.steps.slide_qc import QcResult, SlideQc
-from slideloom.viewing.frames import tile_frame
+from slideloom.steps.slide_qc import QcResult
+from slideloom.viewing.frames import named_by_place, tile_frame
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _READ_AT_ONCE = 16
+_OWN_MASK = "own"  # how accounts call a mask that the caller made
 NO_ARGUMENT = {
     "max_tiles": "chosen from the tiles that filters keep, and no filter runs",
     "exclude": "it is one slide",
@@ -93,6 +96,7 @@ class WSI:
         ConfigError: an argument is wrong.
     """
 
+    @hinted
     def __init__(
         self,
         path: Path | str,
@@ -233,7 +237,7 @@ class WSI:
 
     def qc(
         self,
-        steps: str | Settings[Any] | SlideQc | Sequence[str | Settings[Any] | SlideQc],
+        steps: Step | Sequence[Step],
         *,
         filter_threshold: float = 0.6,
         **options: Any,
@@ -241,40 +245,35 @@ class WSI:
         """Run slide QC and drop the tiles that it masks. The results of earlier QC stay.
 
         Args:
-            steps: a name such as "otsu", settings such as `Otsu()`, your own step, or a list of these.
+            steps: a name such as "otsu", settings such as `Otsu()`, your own step, or a list of these. A name may stand
+                for several steps: "both" is blur and Otsu.
             filter_threshold: drop a tile if more than this share of it is masked.
             options: options for a single step that is given by name.
 
         Returns:
-            The result, or a list of results for a list.
+            The result, or a list of results for a list or a name that stands for several steps.
 
         Raises:
             ConfigError: a name or an option is wrong.
         """
-        if isinstance(steps, str | Settings | SlideQc):
-            return self._run_qc(steps, filter_threshold, options)
-        if options:
+        given = steps_in(steps)
+        is_one = not isinstance(steps, Sequence) or isinstance(steps, str)
+        if options and not is_one:
             raise ConfigError(
                 f"options {', '.join(options)} need a single step; pass settings objects in the list instead"
             )
-        return [self._run_qc(step, filter_threshold, {}) for step in steps]
-
-    def _run_qc(
-        self, step: str | Settings[Any] | SlideQc, filter_threshold: float, options: Mapping[str, Any]
-    ) -> QcResult:
-        settings = step_settings("qc", step, options) if isinstance(step, str) else step
-        if isinstance(settings, SlideQc):
-            settings = _Given(settings)
+        found = [settings for step in given for settings in steps_settings("qc", step, options)]
         with _refusing():
-            use = QcUse(step=settings, filter_threshold=filter_threshold)
-        return self._prepared.assess(use)
+            uses = [QcUse(step=settings, filter_threshold=filter_threshold) for settings in found]
+        results = [self._prepared.assess(use) for use in uses]
+        return results[0] if is_one and len(results) == 1 else results
 
     def apply_mask(self, result: QcResult, *, filter_threshold: float = 0.6) -> None:
         """Drop the tiles of which more than `filter_threshold` is covered by your own mask."""
         check_qc_result(result, "mask")
         if not 0 <= filter_threshold <= 1:
             raise ConfigError(f"filter_threshold must be from 0 to 1, not {filter_threshold!r}")
-        self._prepared.add(_Given.name, result, filter_threshold=filter_threshold)
+        self._prepared.add(_OWN_MASK, result, filter_threshold=filter_threshold)
 
     def remove_qc(self) -> None:
         """Remove all QC results; the tiles that QC dropped are kept again."""
@@ -287,6 +286,10 @@ class WSI:
             every: include dropped tiles, with a column `status` ("kept", or the step that dropped the tile).
         """
         return tile_frame(self._prepared.plan, self._prepared.record, every=every)
+
+    def get_tile_dataframe(self) -> pd.DataFrame:
+        """`tile_dataframe` with an index of text, "SLIDE-LOC_X-LOC_Y", as scripts of the field know it."""
+        return named_by_place(self.tile_dataframe(), slide=self.name)
 
     def thumb(self, *, max_px: int = 1024, mpp: float | None = None, rois: bool = False) -> Picture:
         """A thumbnail of the slide.
@@ -341,14 +344,3 @@ def _refusing() -> Iterator[None]:
         yield
     except ValueError as error:
         raise ConfigError(str(error)) from error
-
-
-@frozen
-class _Given(Settings[SlideQc]):
-    """Settings around a step that the caller made."""
-
-    given: SlideQc = field(eq=False)
-    name = "own"
-
-    def build(self) -> SlideQc:
-        return self.given

@@ -36,11 +36,12 @@ def run_check(chosen: argparse.Namespace) -> int:
 def _check_pipeline(path: Path) -> int:
     """Find every mistake in a pipeline file, and count its slides."""
     from slideloom.running.find_slides import slides_of
-    from slideloom.running.run import check_mpp_file
+    from slideloom.running.run import check_mpp_file, check_steps
 
     pipeline = load_pipeline(path)
     slides = slides_of(pipeline, path.parent)
     check_mpp_file(pipeline, slides)
+    check_steps(pipeline)
     steps = [use.step.name for use in pipeline.qc] + [step.name for step in pipeline.filters]
     count = f"{len(slides)} slide{'' if len(slides) == 1 else 's'}"
     print(f"{path}: correct; {count}; {pipeline.tiles.label}; steps: {', '.join(steps) or 'none'}")

@@ -17,6 +17,7 @@ from slideloom.base.system_errors import in_words
 
 from slideloom_cli.logs import configure_logging
 from slideloom_cli.output import end_output_with_process, standard_output_for_json
+from slideloom_cli.parsing import Parser
 
 _COMMANDS = {
     "extract": ("slideloom_cli.extract", "cut slides into tiles, with options on the command line"),
@@ -78,9 +79,7 @@ def entry() -> None:
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="slideloom", description="Pathology slides in, machine-learning-ready tiles out."
-    )
+    parser = Parser(prog="slideloom", description="Pathology slides in, machine-learning-ready tiles out.")
     parser.add_argument("--version", action="version", version=f"slideloom {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     named = next((word for word in words if not word.startswith("-")), None)
@@ -118,7 +117,7 @@ class _Store(argparse.Action):
         setattr(namespace, self.dest, values)
 
 
-def _add_plugin_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser], named: str | None) -> None:
+def _add_plugin_commands(commands: argparse._SubParsersAction[Parser], named: str | None) -> None:
     from slideloom.plugins.discovery import registry
 
     taken = set(_COMMANDS)

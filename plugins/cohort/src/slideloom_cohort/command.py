@@ -85,6 +85,9 @@ def _add_extract_options(parser: argparse.ArgumentParser) -> None:
     images.add_argument(
         "--normalizer-source", metavar="X", help="target of the normalizer: a preset, an image or a fit file"
     )
+    images.add_argument(
+        "--context-normalize", action="store_true", help="take its statistics from the slide, not from each tile"
+    )
     images.add_argument("--sink", action="append", default=[], metavar="STEP", help="more sinks for tiles")
     images.add_argument("--save-tiles", action="store_true", help="also store tiles as image files")
     images.add_argument("--no-tfrecords", action="store_true", help="store no TFRecords")
@@ -120,11 +123,13 @@ def _extract(project: Project, chosen: argparse.Namespace) -> int:
         normalizer=chosen.normalizer,
         placement=chosen.placement,
         normalizer_source=chosen.normalizer_source,
+        context_normalize=chosen.context_normalize,
         save_tiles=chosen.save_tiles,
         save_tfrecords=not chosen.no_tfrecords,
         front=_FRONT,
     )
-    work = work_of(project, wanted, params=chosen.params, filters=_filters(chosen.filter), sources=chosen.source)
+    dataset = project.dataset_of(ANY_SIZE, filters=_filters(chosen.filter), sources=chosen.source)
+    work = work_of(dataset, wanted, params=chosen.params)
     chosen.interrupted = kept_when_interrupted(redo=chosen.redo, dry_run=chosen.dry_run or chosen.plan_only)
     slides = sum(len(part.slides) for part in work)
     with watched(chosen, slides=slides, out=project.root) as watch:

@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import attrs
 import slideloom
 from attrs import field, frozen
 from slideloom.base.errors import ConfigError, SlideloomError
 from slideloom.pipeline.tiling import Tiling
+from slideloom.settings.field_names import refuse_argument
 from slideloom.settings.options import Settings
 from slideloom.slides.info import slide_name
+from slideloom.steps.reports import RunReport
+from slideloom.viewing.frames import named_by_place
 
 from slideloom_cohort.annotations import Annotations, Filters
+from slideloom_cohort.arguments import ExtractOptions, sizes_of
 from slideloom_cohort.params import FittedNormalizer, save_params
-from slideloom_cohort.slides import DatasetSummary, named, planned_tiles, source_slides, write_report, write_thumbnails
+from slideloom_cohort.slides import (
+    DatasetSummary,
+    named,
+    planned_tiles,
+    source_slides,
+    with_places,
+    write_report,
+    write_thumbnails,
+)
 from slideloom_cohort.sources import Source
 from slideloom_cohort.splitting import folds, in_drawn_order, patient_labels, share
 from slideloom_cohort.stored import StoredSlide, stored_slides
+from slideloom_cohort.work import extract
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -219,6 +233,8 @@ class Dataset:
     def tile_dataframe(self, *, every: bool = False, planned: bool = False) -> pd.DataFrame:
         """One row per tile of all slides: slide, loc_x, loc_y, grid_x, grid_y, roi_name, roi_desc, label, and scores.
 
+        Of tiles that another program stored, column, row and region come from the slide, where that is at hand.
+
         Args:
             every: include dropped tiles, with a column `status` ("written", or the step that dropped the tile).
             planned: plan the grid on the slides and list the tiles that regions keep; no run is needed.
@@ -237,10 +253,19 @@ class Dataset:
                 if self._has(slide_name(path))
             ]
         else:
-            frames = [stored.table(every=every) for stored in self.stored()]
+            paths = self.slide_paths()
+            frames = [self._table(stored, paths.get(stored.slide), every=every) for stored in self.stored()]
         if not frames:
             raise ConfigError(f"no tiles of {self.label} in {self._places()}; run extract_tiles first")
         return pd.concat(frames, ignore_index=True)
+
+    def _table(self, stored: StoredSlide, path: Path | None, *, every: bool) -> pd.DataFrame:
+        frame = stored.table(every=every)
+        return frame if stored.tile_table else with_places(frame, stored.source, self.tiling, path)
+
+    def get_tile_dataframe(self) -> pd.DataFrame:
+        """The stored tiles as `tile_dataframe`, with an index of text, "SLIDE-LOC_X-LOC_Y", as the field knows it."""
+        return named_by_place(self.tile_dataframe())
 
     def _places(self) -> str:
         return ", ".join(str(source.out) for source in self.sources)
@@ -295,6 +320,25 @@ class Dataset:
     ) -> Path:
         """Write `params.json` beside a model trained on this dataset; see `slideloom.save_params`."""
         return save_params(path, tiling=self.tiling, normalizer=normalizer, **more)
+
+    def extract_tiles(self, **options: Unpack[ExtractOptions]) -> RunReport:
+        """Cut the dataset's slides into tiles of its size. Finished slides are skipped; an interrupted run goes on.
+
+        Args:
+            options: those of `Project.extract_tiles`, apart from the size of tiles and the choice of slides, which the
+                dataset has.
+
+        Returns:
+            The report of all slides of all sources.
+
+        Raises:
+            TypeError: there is no such argument.
+            ConfigError, OutputError: as `Project.extract_tiles`.
+        """
+        for name in options:
+            refuse_argument(name, ExtractOptions.__annotations__, of="Dataset.extract_tiles")
+        home = os.path.commonpath([source.out.absolute() for source in self.sources])
+        return extract(self, {**sizes_of(self.tiling), **options}, root=Path(home))
 
     def torch(self, batch_size: int = 32, **options: Any) -> Any:  # Any: torch is not imported before
         """A `torch.utils.data.DataLoader` of this dataset's tiles; options as `slideloom.torch_loader`."""

@@ -7,6 +7,7 @@ values. We add a table `slideloom` with all options of the normalizer.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -21,12 +22,15 @@ from slideloom.pipeline.from_words import tiling_from_words
 from slideloom.pipeline.fronts import PYTHON, WordFront
 from slideloom.pipeline.pipeline import Pipeline
 from slideloom.pipeline.tiling import Tiling
+from slideloom.plugins.discovery import registry
 from slideloom.plugins.shorthand import step_settings
 from slideloom.settings.options import Settings, options_of
 from slideloom.settings.tables import to_table
 
 if TYPE_CHECKING:
     from slideloom import StainNormalizer
+
+log = logging.getLogger(__name__)
 
 PARAMS_FILE = "params.json"
 _TOLERANCE = 1e-9  # JSON keeps every digit of a float64, but other programs may round
@@ -41,6 +45,15 @@ class FittedNormalizer(Protocol):
     @property
     def fit_values(self) -> dict[str, Any]:
         """The target's values as lists."""
+
+
+@runtime_checkable
+class ReadsFits(Protocol):
+    """Settings of a normalizer without an option `target` that take the values of a `norm_fit` otherwise."""
+
+    @classmethod
+    def options_of_fit(cls, fit: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The options that make the fitted normalizer again."""
 
 
 @frozen
@@ -70,6 +83,8 @@ class Params:
         """The normalizer for images and tensors, which uses each image's own statistics; None if there is none."""
         if self.normalizer is None:
             return None
+        if "target" not in options_of(type(self.normalizer)):
+            return slideloom.StainNormalizer(self.normalizer.name, **_told(self.normalizer))
         made = slideloom.StainNormalizer(self.normalizer.name)
         return made.fit(self.path) if self.table.get("norm_fit") else made
 
@@ -190,7 +205,8 @@ def _described(
     if isinstance(normalizer, FittedNormalizer):
         return normalizer.method, None, normalizer.fit_values, None
     settings = step_settings("normalizer", normalizer) if isinstance(normalizer, str) else normalizer
-    source = str(getattr(settings, "target", "") or "") or None
+    target = getattr(settings, "target", None)
+    source = None if target is None or isinstance(target, Mapping) else str(target) or None
     return settings.name, source, settings.build().fit_table(), {"use": settings.name, **to_table(settings)}
 
 
@@ -226,11 +242,28 @@ def _rebuilt(file: Path, table: Mapping[str, Any], hp: Mapping[str, Any]) -> Set
     if not name:
         return None
     options = {key: value for key, value in own.items() if key != "use"}
-    if table.get("norm_fit"):
-        options["target"] = str(file.absolute())  # the fit in this file, whatever it was made from
-    elif not own and hp.get("normalizer_source"):
-        options["target"] = hp["normalizer_source"]
     try:
-        return step_settings("normalizer", str(name), options)
+        cls = registry().find("normalizer", str(name))
+        if table.get("norm_fit"):
+            options |= _options_of_fit(cls, file, table["norm_fit"])
+        elif not own and hp.get("normalizer_source"):
+            options["target"] = hp["normalizer_source"]
+        return step_settings("normalizer", cls.name, options)
     except SlideloomError as error:
         raise ConfigError(f"{file}: its normalizer cannot be made again: {error}") from error
+
+
+def _options_of_fit(cls: type[Settings[Any]], file: Path, fit: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a fitted normalizer's values are as options: the file is the target, or what the class makes of them."""
+    if "target" in options_of(cls):
+        return {"target": str(file.absolute())}  # the fit in this file, whatever it was made from
+    if issubclass(cls, ReadsFits):
+        return cls.options_of_fit(fit)
+    log.warning("%s: norm_fit is not used, because %s has no target", file, cls.name)
+    return {}
+
+
+def _told(settings: Settings[Any]) -> dict[str, Any]:
+    """The options that are not at their defaults."""
+    infos = options_of(type(settings))
+    return {name: value for name in infos if (value := getattr(settings, name)) != infos[name].default}

@@ -10,19 +10,18 @@ import attrs
 from slideloom.base.errors import ConfigError
 from slideloom.base.storing import storing_in
 from slideloom.extraction.job import Progress
-from slideloom.pipeline.from_words import Step
 from slideloom.pipeline.tiling import Tiling
-from slideloom.pipeline.words import words
+from slideloom.plugins.given_steps import Step
 from slideloom.running.find_slides import find_slides
+from slideloom.settings.field_names import hinted
 from slideloom.slides.regions import RoiMethod
 from slideloom.steps.reports import RunReport, SlideReport
 
 from slideloom_cohort.annotations import Annotations, Filters, read_annotations
 from slideloom_cohort.dataset import Dataset
-from slideloom_cohort.extraction import Extraction, step_words
 from slideloom_cohort.params import tiling_of
 from slideloom_cohort.sources import PROJECT_FILE, ProjectFile, Source, read_project_file, with_base, write_project_file
-from slideloom_cohort.work import do_work, work_of
+from slideloom_cohort.work import ANY_SIZE, extract
 
 _MAIN = "main"
 
@@ -121,6 +120,7 @@ class Project:
         write_project_file(self.root, self._file)
         return source
 
+    @hinted
     def dataset(
         self,
         tile_px: int,
@@ -164,6 +164,7 @@ class Project:
                 raise ConfigError(f"{self.root / PROJECT_FILE}: no source '{name}' (known: {', '.join(known)})")
         return tuple(known[name] for name in wanted)
 
+    @hinted
     def extract_tiles(
         self,
         tile_px: int | None = None,
@@ -176,6 +177,7 @@ class Project:
         artifact_labels: Sequence[str] = (),
         normalizer: Step | None = None,
         normalizer_source: str | Path | None = None,
+        context_normalize: bool = False,
         save_tiles: bool = False,
         save_tfrecords: bool = True,
         img_format: Literal["jpg", "png"] = "jpg",
@@ -226,13 +228,15 @@ class Project:
         Args:
             tile_px: width and height of a tile in pixels; by default that of `params`.
             tile_um: width of a tile in microns, or a magnification such as "10x"; by default that of `params`.
-            qc: slide QC by name or settings, one or several in order; "both" is blur and Otsu, "blur" is blur alone.
+            qc: slide QC by name, as settings or as an object that can `assess`, one or several in order; "both" is
+                blur and Otsu, "blur" is blur alone.
             filter_threshold: drop a tile if QC masks more than this share of it.
             roi_method: "auto" (inside if a slide has regions), "inside", "outside" or "ignore".
             roi_filter_method: "center", or the share of a tile's area that regions must cover.
             artifact_labels: labels of regions to cut out.
-            normalizer: stain normalizer by name or settings.
+            normalizer: stain normalizer by name, as settings, or as a fitted `StainNormalizer`.
             normalizer_source: its target: a preset, an image or a fit file.
+            context_normalize: measure the slide's thumbnail, excluding what QC and regions discard, not each tile.
             save_tiles: store image files in the source's folder of tiles.
             save_tfrecords: store TFRecords. If neither is stored, a run only decides which tiles to keep, and
                 `dataset.torch(from_slides=True)` reads them from the slides.
@@ -285,19 +289,8 @@ class Project:
             OutputError: a folder cannot be written, or holds tiles made with other settings.
         """
         given = dict(locals())  # arguments have the names of the options
-        wanted = Extraction(
-            options={word.name: given[word.name] for word in (*words(), *step_words())},
-            qc=qc,
-            filters=tile_filters,
-            sinks=sinks,
-            normalizer=normalizer,
-            placement=placement,
-            normalizer_source=normalizer_source,
-            save_tiles=save_tiles,
-            save_tfrecords=save_tfrecords,
-        )
-        work = work_of(self, wanted, params=params, filters=filters, filter_blank=filter_blank, sources=sources)
-        return do_work(work, self.root, dry_run=dry_run, plan_only=plan_only, progress=progress, on_slide=on_slide)
+        dataset = self.dataset_of(ANY_SIZE, filters=filters, filter_blank=filter_blank, sources=sources)
+        return extract(dataset, given, root=self.root)
 
 
 def _source(name: str, root: Path, slides: Path | str | Sequence[Path | str], roi: Path | str | None) -> Source:

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from slideloom import ConfigError, PluginError, file_digest, parse_json, write_whole
+from slideloom import ConfigError, PluginError, file_digest, hub_file, parse_json, write_whole
 from torch import Tensor
 
 from slideloom_cyclegan.generator import ResnetGenerator, empty_generator
-from slideloom_cyclegan.settings import Direction
+from slideloom_cyclegan.settings import PUBLISHED, CycleGan, Direction
 
 # The weights of Zingman et al. (MIDL 2023), first published at https://osf.io/byf27, here as single files.
 HUB_REPOSITORY = "jamesdolezal/stain-transfer"
-HUB_FILES: Mapping[Direction, str] = {"he2mt": "cyclegan_he2mt.pth", "mt2he": "cyclegan_mt2he.pth"}
+HUB_FILES: Mapping[Direction, str] = {"he2mt": PUBLISHED[0], "mt2he": PUBLISHED[1]}
 RECORD = "slideloom-checksums.json"
 
 # PyTorch before 0.4 stored these for instance norm, which has never used them here.
@@ -58,6 +58,23 @@ def load_generator(path: Path) -> ResnetGenerator:
     return generator.eval().requires_grad_(requires_grad=False)
 
 
+def check_weights(settings: CycleGan) -> None:
+    """Look for the files of all generators; published ones are downloaded if they are not there.
+
+    Raises:
+        ConfigError: one is missing.
+    """
+    for direction, file in zip(settings.steps(), settings.files(), strict=True):
+        if file == "published":
+            published(direction)
+        elif not file.is_file():
+            raise _no_file(file)
+
+
+def _no_file(path: Path) -> ConfigError:
+    return ConfigError(f"{path}: no such file; give the path of a generator's .pth or .safetensors file as weights")
+
+
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a .safetensors file or of a state dict saved by `torch.save`.
 
@@ -65,7 +82,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         ConfigError: the file is missing, unreadable, or contains anything other than tensors.
     """
     if not path.is_file():
-        raise ConfigError(f"{path}: no such file; give the path of a generator's .pth or .safetensors file as weights")
+        raise _no_file(path)
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -100,14 +117,14 @@ def published(direction: Direction) -> Path:
         PluginError: huggingface_hub is not installed.
     """
     try:
-        from huggingface_hub import constants, hf_hub_download
+        from huggingface_hub import constants
     except ImportError as error:
         raise PluginError(
             'cyclegan: weights = "published" needs huggingface_hub: pip install "slideloom-cyclegan[torch]"'
         ) from error
     name = HUB_FILES[direction]
     try:
-        path = Path(hf_hub_download(HUB_REPOSITORY, name))
+        path = hub_file(HUB_REPOSITORY, name)
     except Exception as error:  # the hub's client raises its own errors, and those of the HTTP library and the system
         raise ConfigError(
             f"cyclegan: cannot download {name} from huggingface.co/{HUB_REPOSITORY} ({_first_line(error)}); "

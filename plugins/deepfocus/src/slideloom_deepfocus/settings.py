@@ -16,7 +16,9 @@ _MAGNIFICATION = re.compile(r"(\d+(?:\.\d+)?)x", re.IGNORECASE)
 _MICRONS_AT_1X = 10.0  # a 10x objective is taken as 1 micron per pixel, as everywhere in slideloom
 
 
-def _check_tile_um(_instance: object, _attribute: object, value: float | str) -> None:
+def _check_tile_um(_instance: object, _attribute: object, value: float | str | None) -> None:
+    if value is None:
+        return
     if isinstance(value, str):
         found = _MAGNIFICATION.fullmatch(value)
         if found is None or not float(found[1]) > 0:
@@ -96,6 +98,7 @@ class StridedModel(StridedModelSettings):
     """Discards what a model flags: TorchScript (.pt), torch.export (.pt2), ONNX (.onnx) or Keras (.keras)."""
 
     name: ClassVar[str] = "strided-model"
+    checked_by: ClassVar[str] = "slideloom_deepfocus.strided:check_strided_model"
     model: Path = option(help="the model file; .pt and .pt2 can run code and need trust = true")
 
     def load(self) -> Path:
@@ -115,6 +118,7 @@ class DeepFocus(Settings[SlideQc]):
 
     name: ClassVar[str] = "deepfocus"
     step: ClassVar[str] = "slideloom_deepfocus.deepfocus:deepfocus_step"
+    checked_by: ClassVar[str] = "slideloom_deepfocus.deepfocus:check_deepfocus"
     install: ClassVar[str] = "slideloom-deepfocus"
     weights: Literal["bundled", "published"] | Path = option(
         "bundled", help="'bundled', 'published' (fetched once) or a file of your own"
@@ -123,6 +127,12 @@ class DeepFocus(Settings[SlideQc]):
         None, help="microns per pixel of the network's input; by default those of its training", unit="um/px",
         validator=positive,
     )  # fmt: skip
+    tile_um: float | str | None = option(
+        None,
+        help="the same as a magnification such as '20x', or as the width of the network's 64 pixels",
+        unit="um",
+        validator=_check_tile_um,
+    )
     threshold: float = option(0.5, help="probability above which a tile is out of focus", validator=in_range(0, 1))
     centre: Literal["tile", "group"] = option(
         "tile", help="mean subtracted from the input: each tile's, as in training, or that of 16 x 16 tiles"

@@ -6,7 +6,7 @@ import hashlib
 import io
 from pathlib import Path
 
-from slideloom import OutputError, storing_in
+from slideloom import OutputError, storing_in, write_whole
 
 # The last line of a report, after the end of the PDF or page: the hash of everything before it. No other program writes
 # such a line, and a report that somebody has edited, for example with remarks, no longer matches it.
@@ -47,6 +47,26 @@ def refuse_to_replace(path: Path) -> None:
             raise OutputError(
                 f"{path}: already exists and is not a report as slideloom wrote it; move it away or choose another name"
             )
+
+
+def put_beside(path: Path, folder: Path) -> Path:
+    """The report also in another folder: the same file by another name, or a copy where that cannot be.
+
+    Nothing is replaced: where its name is taken, it gets a number.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    with storing_in(folder):
+        while True:
+            target = unused(folder / path.name)
+            try:
+                target.hardlink_to(path)
+            except FileExistsError:  # another run was faster
+                continue
+            except OSError:  # a file system without links
+                write_whole(target, path.read_bytes())
+            return target
 
 
 def unused(path: Path) -> Path:

@@ -9,17 +9,18 @@ from typing import Any, Literal, Self, get_args
 import numpy as np
 from attrs import evolve
 from numpy.typing import NDArray
-from slideloom import ConfigError, Mask, Rgb, Slide
+from slideloom import ConfigError, Mask, Normalizer, Rgb, Settings, Slide
 
+from slideloom_stain.carrying import settings_of
 from slideloom_stain.context import slide_statistics, thumbnail_statistics
 from slideloom_stain.draws import flat, refilled, spread_of
-from slideloom_stain.fits import FAMILIES, StainFit, Unfit, load_fit, preset, save_fit
+from slideloom_stain.fits import FAMILIES, StainFit, Unfit, fit_from, load_fit, preset, save_fit
 from slideloom_stain.methods import method
 from slideloom_stain.opencv import cv2
 from slideloom_stain.settings import Around, StainAugment, Unfitting
 from slideloom_stain.step import HsvStep, StainStep, augment_step
 from slideloom_stain.targets import decode_rgb, image_fit, read_rgb, target_fit
-from slideloom_stain.value_range import refuse_range
+from slideloom_stain.value_range import UNIT
 
 HSV, OWN = "hsv-augment", "stain-augment"
 # What `transform` takes and returns: uint8 numpy arrays, torch tensors, tf tensors. Any: tensor types cannot be named
@@ -34,8 +35,8 @@ class StainNormalizer:
         tile = normalizer.transform(tile)
 
     Without `fit`, the target is the method's default preset. numpy arrays are (H, W, 3) or (B, H, W, 3) uint8. Tensors
-    are uint8, or floating with values 0-1; torch tensors may also be (3, H, W) or (B, 3, H, W). `torch` and
-    `tensorflow` give a module for models and a function for `tf.data`.
+    are uint8, or floating with values 0-1, and may also be (3, H, W) or (B, 3, H, W). `torch` and `tensorflow` give a
+    module for models and a function for `tf.data`, also for floating values of another range.
 
     `transform(x, augment=True)` normalizes to a target drawn around the fit; `augment(x)` varies the staining that the
     image has.
@@ -103,10 +104,7 @@ class StainNormalizer:
         elif isinstance(x, str | Path):
             fit = target_fit(self.method, Path(x))
         elif isinstance(x, Mapping):
-            try:
-                fit = step.method.family.fit(**x)
-            except TypeError as error:
-                raise ConfigError(f"not the values of a fit of {self.method}: {error}") from error
+            fit = fit_from(self.method, x)
         elif getattr(x, "ndim", None) == 3:
             fit = image_fit(step.method, _as_rgb(x), source="the image")
         else:
@@ -220,6 +218,14 @@ class StainNormalizer:
         """The target's values as lists, under the names that existing projects use (`norm_fit` in a params.json)."""
         return self._fitted().fit.as_table()
 
+    def to_settings(self) -> Settings[Normalizer]:
+        """The settings of the step that does what `transform` does, with the target's values in them.
+
+        Raises:
+            ConfigError: the normalizer has the statistics of a slide (`in_context`), which are no settings.
+        """
+        return settings_of(self.method, self._step)
+
     def save(self, path: str | Path) -> None:
         """Write the method's name and target to a JSON file."""
         save_fit(Path(path), self.method, self._fitted().fit)
@@ -234,26 +240,35 @@ class StainNormalizer:
         name, fit = load_fit(Path(path))
         return cls(name).fit(fit)
 
-    def torch(self, *, augment: bool | Around = False, native: bool = False) -> Any:  # Any: torch need not be installed
+    def torch(
+        self,
+        *,
+        augment: bool | Around = False,
+        native: bool = False,
+        value_range: tuple[float, float] = (0.0, 1.0),
+    ) -> Any:  # Any: torch need not be installed
         """This normalizer as a `torch.nn.Module`; see `slideloom_stain.torch_form`.
 
         Args:
             augment: draw targets around the fit ("target" or True), or around images' "own" staining.
             native: never by numpy.
+            value_range: of floating images.
         """
         from slideloom_stain.torch_form import TorchNormalizer
 
-        return TorchNormalizer(self._stepped(augment), native=native)
+        return TorchNormalizer(self._stepped(augment), native=native, value_range=value_range)
 
-    def tensorflow(self, *, augment: bool | Around = False) -> Any:  # Any: TensorFlow ships no types
+    def tensorflow(
+        self, *, augment: bool | Around = False, value_range: tuple[float, float] = (0.0, 1.0)
+    ) -> Any:  # Any: TensorFlow ships no types
         """This normalizer as a function for `tf.data.Dataset.map`; see `slideloom_stain.tensorflow_form`.
 
         Args:
-            augment: as for `torch`.
+            augment, value_range: as for `torch`.
         """
         from slideloom_stain.tensorflow_form import TensorflowNormalizer
 
-        return TensorflowNormalizer(self._stepped(augment))
+        return TensorflowNormalizer(self._stepped(augment), value_range=value_range)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_forms": {}}
@@ -350,7 +365,7 @@ def _as_rgb(image: Any) -> Rgb:
             raise ConfigError(f"not an image: {array.dtype}; give uint8, or a floating tensor with values 0-1")
         if np.isnan(array).any():
             raise ConfigError("not an image: it holds NaN")
-        refuse_range(float(array.min()), float(array.max()))
+        UNIT.refuse(float(array.min()), float(array.max()))
         array = np.clip(np.round(array * 255.0), 0, 255)
     return np.ascontiguousarray(array, np.uint8)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from slideloom import OPENCV, Library, Normalizer, Settings, hookimpl
 
@@ -37,6 +37,18 @@ def slideloom_normalizers() -> Sequence[type[Settings[Normalizer]]]:
         HsvAugment,
         StainAugment,
     ]
+
+
+@hookimpl
+def slideloom_synonyms() -> Mapping[str, Mapping[str, str | Sequence[str]]]:
+    """What Slideflow calls them: its augmentation, and the two libraries that it factorises with."""
+    return {
+        "normalizer": {
+            "augment": StainAugment.name,
+            "vahadane-spams": Vahadane.name,
+            "vahadane-sklearn": Vahadane.name,
+        }
+    }
 
 
 @hookimpl

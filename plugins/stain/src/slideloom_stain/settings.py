@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -14,7 +15,7 @@ Context = Literal["tile", "slide"]
 Spread = Literal["off", "v1", "v2"]
 Around = Literal["target", "own"]
 
-_TARGET_HELP = "preset, image, or fit file (JSON) whose staining is the target"
+_TARGET_HELP = "preset, image, fit file (JSON), or table of a fit's values, whose staining is the target"
 _CONTEXT_HELP = "measure each tile, or once the slide's thumbnail, excluding what QC and regions discard"
 _UNFIT_HELP = "what happens to a tile whose stains cannot be estimated"
 _AUGMENT_HELP = "draw a random target for each tile, with the spread of this preset"
@@ -40,6 +41,7 @@ class TargetSettings(_LibraryFront, Settings[Normalizer]):
     """Options of every method with a target."""
 
     step: ClassVar[str] = "slideloom_stain.step:stain_step"
+    checked_by: ClassVar[str] = "slideloom_stain.step:stain_step"  # which reads the target, at little cost
     install: ClassVar[str] = "slideloom-stain"
     context: Context = option("tile", help=_CONTEXT_HELP)
     unfit: Unfitting = option("reject", help=_UNFIT_HELP)
@@ -49,7 +51,7 @@ class TargetSettings(_LibraryFront, Settings[Normalizer]):
 class StainSettings(TargetSettings):
     """Options of every method with a target and augmentation."""
 
-    target: Literal["v1", "v2", "v3"] | Path = option("v3", help=_TARGET_HELP)
+    target: Literal["v1", "v2", "v3"] | Path | Mapping[str, Any] = option("v3", help=_TARGET_HELP)
     augment: Spread = option("off", help=_AUGMENT_HELP)
     around: Around = option("target", help=_AROUND_HELP)
     seed: int = option(0, help=_SEED_HELP)
@@ -104,7 +106,7 @@ class ReinhardTissue(TargetSettings):
     """Reinhard on tissue only: white pixels stay as they are and do not count. The presets do not fit it."""
 
     name: ClassVar[str] = "reinhard-tissue"
-    target: Path = option(help=_IMAGE_HELP)
+    target: Path | Mapping[str, Any] = option(help=_IMAGE_HELP)
 
 
 @frozen
@@ -112,7 +114,7 @@ class ReinhardFastTissue(TargetSettings):
     """Reinhard-tissue without the brightness step."""
 
     name: ClassVar[str] = "reinhard-fast-tissue"
-    target: Path = option(help=_IMAGE_HELP)
+    target: Path | Mapping[str, Any] = option(help=_IMAGE_HELP)
 
 
 @frozen
@@ -120,7 +122,7 @@ class Vahadane(TargetSettings):
     """Match the stain colours found by sparse non-negative factorisation to a target (Vahadane 2016)."""
 
     name: ClassVar[str] = "vahadane"
-    target: Literal["v1", "v2"] | Path = option("v2", help=_TARGET_HELP)
+    target: Literal["v1", "v2"] | Path | Mapping[str, Any] = option("v2", help=_TARGET_HELP)
 
 
 @frozen
