@@ -6,7 +6,7 @@ import json
 import logging
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -135,10 +135,13 @@ def test_a_sampler_of_torch_over_the_dataset_augments_anew_in_each_epoch(dataset
 
 
 def test_two_processes_train_one_classifier_on_tiles_that_only_one_of_them_sees(
-    project: sl.Project, dataset: sl.Dataset, tmp_path: Path
+    project: sl.Project,
+    dataset: sl.Dataset,
+    tmp_path: Path,
+    start_process: Callable[..., subprocess.Popen[str]],
 ) -> None:
     words = [[sys.executable, GLOO, project.root, tmp_path, str(rank)] for rank in range(2)]
-    processes = [subprocess.Popen(list(map(str, line)), stderr=subprocess.PIPE, text=True) for line in words]
+    processes = [start_process(list(map(str, line)), stderr=subprocess.PIPE, text=True) for line in words]
     errors = [process.communicate()[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], errors
 
