@@ -364,7 +364,7 @@ def test_outputs_of_sinks_that_a_redo_leaves_out_stay_and_are_named(analytic: Wr
 
     assert report.outputs == ("raw/a.raw",)
     assert list(report.left) == ["phased/a.bin"]
-    assert any("other sinks: phased/a.bin" in warning for warning in report.warnings)
+    assert any("still there: phased/a.bin" in warning for warning in report.warnings)
     # And are still known to be ours.
     assert run(redone(pipeline()), slide, out).status == "done"
 

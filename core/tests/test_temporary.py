@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 from slideloom import partial_path, path_inside
 from slideloom.base.errors import OutputError
 from slideloom.base.storing import write_whole
-from slideloom.base.temporary import aside_path, forget_sweeps, remove_abandoned
+from slideloom.base.temporary import aside_path, discard_path, forget_sweeps, remove_abandoned
 from slideloom_testing.disks import left_by_a_dead_process
 
 DAY = 24 * 3600
@@ -153,3 +154,28 @@ def test_a_run_looks_for_what_others_left_whatever_the_process_has_seen(tmp_path
     write_whole(tmp_path / "a", b"")
 
     assert not left.exists()
+
+
+@pytest.mark.parametrize("is_aside", [False, True], ids=["under its name", "moved aside"])
+def test_half_a_folder_is_never_taken_for_the_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_aside: bool
+) -> None:
+    folder = tmp_path / "a"
+    if is_aside:
+        folder = left_by_a_dead_process(folder, aside=True)
+    folder.mkdir()
+    (folder / "1.jpg").touch()
+    (folder / "2.jpg").touch()
+
+    def die_on_the_way(path: Path) -> None:
+        (path / "1.jpg").unlink()
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr("shutil.rmtree", die_on_the_way)
+    with pytest.raises(OSError, match="Input/output"):
+        discard_path(folder)
+    monkeypatch.undo()
+    remove_abandoned(tmp_path)
+
+    assert not (tmp_path / "a").exists()
+    assert all(left.name.endswith(".partial") for left in tmp_path.iterdir())

@@ -69,11 +69,19 @@ def is_temporary(name: str) -> bool:
 
 
 def discard_path(path: Path) -> None:
-    """Remove a file, or a folder with its content, if it exists."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
+    """Remove a file or a folder with all it holds, if it is there.
+
+    A folder loses its name first: a process that dies on the way leaves nothing that could be taken for the whole.
+    """
+    if not path.is_dir() or path.is_symlink():
         path.unlink(missing_ok=True)
+        return
+    found = _TEMPORARY.fullmatch(path.name)
+    if found is None:
+        path = path.rename(partial_path(path))
+    elif found["kind"] == "old":  # it would come back
+        path = path.rename(path.with_name(f"{path.name.removesuffix('old')}partial"))
+    shutil.rmtree(path)
 
 
 def remove_abandoned(folder: Path) -> None:
