@@ -23,7 +23,8 @@ from slideloom.pipeline.pipeline import QcUse, RoiUse, RunOptions, Slides
 from slideloom.pipeline.tiling import Tiling
 from slideloom.pipeline.words import TABLES, words
 from slideloom.plugins import hookspecs
-from slideloom.plugins.discovery import KINDS, Plugin, registry
+from slideloom.plugins.discovery import Plugin, registry
+from slideloom.plugins.hookspecs import KINDS
 from slideloom.settings.options import OptionInfo, options_of
 from slideloom.slides.info import SlideInfo
 from slideloom.slides.slide import Slide

@@ -198,7 +198,8 @@ def test_the_reference_has_every_hook_with_its_arguments(reference: ModuleType) 
 
 
 def test_the_reference_has_every_step_with_its_options(reference: ModuleType) -> None:
-    from slideloom.plugins.discovery import KINDS, registry
+    from slideloom.plugins.discovery import registry
+    from slideloom.plugins.hookspecs import KINDS
     from slideloom.settings.options import options_of
 
     page = reference.settings_page()

@@ -20,11 +20,12 @@ from slideloom.pipeline.from_words import pipeline_from_words
 from slideloom.pipeline.fronts import FLAGS
 from slideloom.pipeline.pipeline import Pipeline
 from slideloom.pipeline.words import NO_WORD, TABLES, Word, named, words
-from slideloom.plugins.discovery import KINDS
+from slideloom.plugins.hookspecs import KINDS
 from slideloom.settings.options import OptionInfo, options_of
 from slideloom.viewing import wsi
 from slideloom_cli import main as cli, tiles
 from slideloom_cohort import command
+from slideloom_cohort.arguments import OF_DATASET, ExtractOptions
 from slideloom_cohort.extraction import step_words
 
 RUN = {word.name: "nothing is run" for word in words("run")}
@@ -68,6 +69,12 @@ def test_every_front_reaches_every_option_or_says_why_not(
 
     assert {name for name in every if name in reached} == every - set(left_out), front
     assert all(left_out.values())
+
+
+def test_a_dataset_takes_every_argument_of_a_project_but_what_it_has_itself() -> None:
+    of_project = set(inspect.signature(Project.extract_tiles).parameters) - {"self"}
+
+    assert set(ExtractOptions.__annotations__) == of_project - set(OF_DATASET)
 
 
 # What a project does by itself, unlike a run of a file: it writes its report, and may take sizes from a model.

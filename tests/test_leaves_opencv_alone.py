@@ -25,7 +25,8 @@ for package in ["slideloom", *sorted({entry.value.split(".")[0] for entry in ent
         modules += 1
         assert cv2.getNumThreads() == 3, module.name
 from slideloom import SlideloomError
-from slideloom.plugins.discovery import KINDS, registry
+from slideloom.plugins.discovery import registry
+from slideloom.plugins.hookspecs import KINDS
 for kind in KINDS:
     for cls in registry().all(kind):
         needed = [field for field in attrs.fields(cls) if field.default is attrs.NOTHING]

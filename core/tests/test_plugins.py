@@ -117,3 +117,39 @@ def test_a_plugin_that_looks_on_and_exits_is_named_and_ends_nothing(install_plug
 
     assert problems == ["plugin 'one_plugin/one_plugin' failed in slideloom_slide_done: SystemExit: 2"]
     assert seen == ["seen"]
+
+
+SYNONYMS = """
+@hookimpl
+def slideloom_synonyms():
+    return {"filter": {names}}
+"""
+
+
+def test_a_step_is_found_by_another_name_unless_a_step_has_it(install_plugin: Install) -> None:
+    install_plugin("one_plugin", GOOD + SYNONYMS.replace("{names}", '{"old_mine": "mine", "two": ("mine", "mine")}'))
+
+    assert registry().find("filter", "old-mine").name == "mine"
+    assert registry().meant("filter", "two") == ("mine", "mine")
+    with pytest.raises(PluginError, match="'two' stands for mine and mine"):
+        registry().find("filter", "two")
+
+    install_plugin("two_plugin", GOOD.replace('"mine"', '"old-mine"'))
+    assert registry().find("filter", "old_mine").__module__ == "two_plugin"
+
+
+def test_another_name_that_two_plugins_give_is_refused(install_plugin: Install) -> None:
+    for name in ("one", "two"):
+        step = GOOD.replace('"mine"', f'"{name}"')
+        install_plugin(f"{name}_plugin", step + SYNONYMS.replace("{names}", f'{{"shared": "{name}"}}'))
+
+    with pytest.raises(PluginError, match="'shared' may stand for one of one_plugin or two of two_plugin"):
+        registry().find("filter", "shared")
+
+
+def test_a_plugin_whose_other_names_lead_nowhere_is_refused(install_plugin: Install) -> None:
+    install_plugin("good_plugin", GOOD + SYNONYMS.replace("{names}", '{"other": "their"}'))
+
+    (plugin,) = [plugin for plugin in registry().plugins if plugin.dist == "good_plugin"]
+
+    assert "this plugin has no filter named their" in plugin.error

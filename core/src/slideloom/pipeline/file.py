@@ -17,6 +17,7 @@ from slideloom.settings.tables import Place, checked, from_table
 
 T = TypeVar("T")
 
+_USES: Mapping[str, type[Any]] = {"roi": RoiUse, "qc": QcUse}
 _TABLES = ("slideloom", "slides", "tiles", "roi", "qc", "filter", "normalizer", "placement", "sink", "run")
 
 
@@ -120,7 +121,27 @@ class _TableReader:
         if not isinstance(entries, list) or not all(isinstance(entry, Mapping) for entry in entries):
             self._note(self._front.step(key), f"'{key}' is a list of tables: write [[{key}]]")
             return []
-        return entries
+        return [each for entry in entries for each in self._meant(key, entry)]
+
+    def _meant(self, kind: str, entry: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        """The entry, or one for each step where its name stands for several."""
+        use = entry.get("use")
+        try:
+            names = self._plugins.meant(kind, use) if isinstance(use, str) else ()
+        except PluginError as error:
+            self._note(self._front.step(kind), str(error))
+            return []
+        if len(names) < 2:
+            return [entry]
+        rules = options_of(_USES[kind]) if kind in _USES else {}
+        options = [key for key in entry if key != "use" and key not in rules]
+        if options:
+            steps = " and ".join(names)
+            self._note(
+                self._front.step(kind, str(use)), f"takes no {', '.join(options)}: it stands for {steps}; name these"
+            )
+            return []
+        return [{**entry, "use": name} for name in names]
 
     def _default(self, use: str) -> list[Mapping[str, Any]]:
         try:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
 import pluggy
@@ -15,24 +15,10 @@ from attrs import field, frozen
 
 from slideloom.base.errors import PluginError
 from slideloom.plugins import builtin, hookspecs
+from slideloom.plugins.offers import classes_of, defaults_of, listed, synonyms_of
 from slideloom.settings.options import Settings, did_you_mean
 
 log = logging.getLogger(__name__)
-
-OfferedT = TypeVar("OfferedT")
-
-KINDS: Mapping[str, str] = {
-    "reader": "slideloom_readers",
-    "roi": "slideloom_roi_sources",
-    "qc": "slideloom_slide_qc",
-    "filter": "slideloom_tile_filters",
-    "normalizer": "slideloom_normalizers",
-    "sink": "slideloom_sinks",
-    "placement": "slideloom_placements",
-    "executor": "slideloom_executors",
-    "store": "slideloom_tile_stores",
-}
-"""The hook for each kind of step, by the name used in pipeline files and messages."""
 
 _CORE = "core"
 
@@ -49,6 +35,7 @@ class Plugin:
         steps: settings classes by kind.
         commands: sub-commands it adds to the command line.
         defaults: its steps that are used if none is named; see `hookspecs.DEFAULTS`.
+        synonyms: other names of its steps, by kind, to the names of the steps.
         libraries: the libraries it depends on.
         reporters: writers of reports.
         error: why it cannot be used, or "".
@@ -62,6 +49,7 @@ class Plugin:
     steps: Mapping[str, Sequence[type[Settings[Any]]]] = field(factory=dict, hash=False)
     commands: Sequence[hookspecs.Command] = ()
     defaults: Mapping[str, str] = field(factory=dict, hash=False)
+    synonyms: Mapping[str, Mapping[str, tuple[str, ...]]] = field(factory=dict, hash=False)
     libraries: Sequence[hookspecs.Library] = ()
     reporters: Sequence[hookspecs.Reporter] = ()
     error: str = ""
@@ -82,12 +70,35 @@ class Registry:
         """The settings class of a step.
 
         Args:
-            kind: a key of `KINDS`.
-            name: such as "otsu", "macenko_fast" or "slideloom-qc/otsu"; dashes and underscores are the same.
+            kind: a key of `hookspecs.KINDS`.
+            name: such as "otsu", "macenko_fast" or "slideloom-qc/otsu", or another name of one step; dashes and
+                underscores are the same.
 
         Raises:
             PluginError: there is none, or there are two; broken plugins that may contain it are named.
         """
+        known = self._offered(kind, name)
+        if known is not None:
+            return known
+        meant = self._synonym(kind, name)
+        if len(meant) > 1:
+            raise PluginError(f"{kind} '{name}' stands for {' and '.join(meant)}; name one of them here")
+        if meant:
+            return self.find(kind, meant[0])
+        broken = [f"{plugin.dist} ({plugin.error})" for plugin in self.plugins if plugin.error]
+        hint = f"; not loaded: {'; '.join(broken)}" if broken else ""
+        raise PluginError(f"no {kind} is named '{name}'{did_you_mean(name, self.names(kind))}{hint}")
+
+    def meant(self, kind: str, name: str) -> tuple[str, ...]:
+        """The names of the steps that a name stands for: the name itself, unless it is another name of some.
+
+        Raises:
+            PluginError: two plugins give the name to steps of theirs.
+        """
+        return (name,) if self._offered(kind, name) is not None else self._synonym(kind, name) or (name,)
+
+    def _offered(self, kind: str, name: str) -> type[Settings[Any]] | None:
+        """The settings class that has this name itself."""
         wanted = dashed(name)
         offers = [
             (plugin, cls)
@@ -102,9 +113,21 @@ class Registry:
         if offers:
             choices = " or ".join(f"'{plugin.dist}/{cls.name}'" for plugin, cls in offers)
             raise PluginError(f"{kind} '{name}' is offered by more than one plugin; write {choices}")
-        broken = [f"{plugin.dist} ({plugin.error})" for plugin in self.plugins if plugin.error]
-        hint = f"; not loaded: {'; '.join(broken)}" if broken else ""
-        raise PluginError(f"no {kind} is named '{name}'{did_you_mean(name, self.names(kind))}{hint}")
+        return None
+
+    def _synonym(self, kind: str, name: str) -> tuple[str, ...]:
+        """The steps that a plugin gives this other name to; none if none does."""
+        found = [
+            (plugin, steps)
+            for plugin in self.plugins
+            for other, steps in plugin.synonyms.get(kind, {}).items()
+            if dashed(other) == dashed(name)
+        ]
+        if len(found) > 1:
+            choices = " or ".join(f"{' and '.join(steps)} of {plugin.dist}" for plugin, steps in found)
+            raise PluginError(f"{kind} '{name}' may stand for {choices}; name the steps themselves")
+        known = self._by_name(kind)
+        return tuple(step if step in known else f"{plugin.dist}/{step}" for plugin, steps in found for step in steps)
 
     def default(self, use: str) -> str:
         """Name of the step to use if a pipeline names none.
@@ -231,65 +254,18 @@ def _register(manager: pluggy.PluginManager, module: ModuleType, *, name: str, d
     unique = name if dist == "slideloom-core" else f"{dist}/{name}"
     try:
         manager.register(module, name=unique)
-        steps = {kind: _classes(manager, module, hook) for kind, hook in KINDS.items()}
+        steps = {kind: classes_of(manager, module, hook) for kind, hook in hookspecs.KINDS.items()}
         return attrs.evolve(
             found,
             steps={kind: classes for kind, classes in steps.items() if classes},
-            commands=_listed(manager, module, "slideloom_commands", hookspecs.Command),
-            libraries=_listed(manager, module, "slideloom_libraries", hookspecs.Library),
-            reporters=_listed(manager, module, "slideloom_reporters", hookspecs.Reporter),
-            defaults=_defaults(manager, module, steps),
+            commands=listed(manager, module, "slideloom_commands", hookspecs.Command),
+            libraries=listed(manager, module, "slideloom_libraries", hookspecs.Library),
+            reporters=listed(manager, module, "slideloom_reporters", hookspecs.Reporter),
+            defaults=defaults_of(manager, module, steps),
+            synonyms=synonyms_of(manager, module, steps),
         )
     except KeyboardInterrupt:
         raise
     except BaseException as error:
         manager.unregister(name=unique)
         return attrs.evolve(found, error=f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
-
-
-def _own_impl(manager: pluggy.PluginManager, module: ModuleType, hook: str) -> Callable[[], Any] | None:
-    for impl in getattr(manager.hook, hook).get_hookimpls():
-        if impl.plugin is module:
-            function: Callable[[], Any] = impl.function
-            return function
-    return None
-
-
-def _classes(manager: pluggy.PluginManager, module: ModuleType, hook: str) -> tuple[type[Settings[Any]], ...]:
-    function = _own_impl(manager, module, hook)
-    if function is None:
-        return ()
-    offered = function()
-    if not isinstance(offered, Sequence) or isinstance(offered, str):
-        raise PluginError(f"{hook} must return a list of settings classes, not {offered!r}")
-    for cls in offered:
-        if not (isinstance(cls, type) and issubclass(cls, Settings) and attrs.has(cls)):
-            raise PluginError(
-                f"{hook} returned {cls!r}, which is not a frozen attrs class derived from slideloom.Settings"
-            )
-        if not isinstance(getattr(cls, "name", None), str):
-            raise PluginError(f"{hook} returned {cls.__name__}, which has no `name`")
-    return tuple(offered)
-
-
-def _listed(manager: pluggy.PluginManager, module: ModuleType, hook: str, kind: type[OfferedT]) -> tuple[OfferedT, ...]:
-    """The values that a hook returns, checked to be of one type."""
-    function = _own_impl(manager, module, hook)
-    offered = () if function is None else function()
-    for item in offered:
-        if not isinstance(item, kind):
-            raise PluginError(f"{hook} returned {item!r}, which is not a slideloom.{kind.__name__}")
-    return tuple(offered)
-
-
-def _defaults(
-    manager: pluggy.PluginManager, module: ModuleType, steps: Mapping[str, Sequence[type[Settings[Any]]]]
-) -> dict[str, str]:
-    function = _own_impl(manager, module, "slideloom_defaults")
-    offered = {} if function is None else dict(function())
-    for use, name in offered.items():
-        if use not in hookspecs.DEFAULTS:
-            raise PluginError(f"slideloom_defaults: unknown key {use!r}{did_you_mean(use, list(hookspecs.DEFAULTS))}")
-        if name not in [cls.name for cls in steps[hookspecs.DEFAULTS[use]]]:
-            raise PluginError(f"slideloom_defaults: this plugin has no {hookspecs.DEFAULTS[use]} named {name!r}")
-    return offered

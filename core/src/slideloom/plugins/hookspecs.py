@@ -91,6 +91,20 @@ This covers where tiles go, which tile filter is on, what reads a folder of regi
 """
 
 
+KINDS: Mapping[str, str] = {
+    "reader": "slideloom_readers",
+    "roi": "slideloom_roi_sources",
+    "qc": "slideloom_slide_qc",
+    "filter": "slideloom_tile_filters",
+    "normalizer": "slideloom_normalizers",
+    "sink": "slideloom_sinks",
+    "placement": "slideloom_placements",
+    "executor": "slideloom_executors",
+    "store": "slideloom_tile_stores",
+}
+"""The hook for each kind of step, by the name used in pipeline files and messages."""
+
+
 @hookspec
 def slideloom_readers() -> Sequence[type[Settings[Reader]]]:  # type: ignore[empty-body]
     """Settings classes of readers. Called once per process, when plugins are first asked for.
@@ -155,6 +169,16 @@ def slideloom_defaults() -> Mapping[str, str]:  # type: ignore[empty-body]
     Called once per process, when plugins are first asked for; an error or a wrong value blocks only this plugin. If two
     plugins offer a default for the same thing, neither is used: a pipeline that relies on it must name a step, so that
     installing a package never changes results.
+    """
+
+
+@hookspec
+def slideloom_synonyms() -> Mapping[str, Mapping[str, str | Sequence[str]]]:  # type: ignore[empty-body]
+    """Other names of this plugin's steps, as other programs call them: kind of step, other name, the step or steps.
+
+    A name that stands for several steps is written where a list of steps is, and takes no options. A step that has the
+    name itself comes first. Called once per process, when plugins are first asked for; an error or a wrong value blocks
+    only this plugin. A name that two plugins give to steps of theirs is refused where it is used.
     """
 
 

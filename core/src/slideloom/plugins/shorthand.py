@@ -46,6 +46,21 @@ def step_settings(kind: str, text: str, options: Mapping[str, Any] | None = None
     )
 
 
+def steps_settings(kind: str, text: str, options: Mapping[str, Any] | None = None) -> list[Settings[Any]]:
+    """The settings of each step that a name stands for; several only where it is another name of several.
+
+    Raises:
+        ConfigError: an option is wrong, or is given to several. PluginError: there is no such step.
+    """
+    table = {**step_table(text), **(options or {})}
+    names = registry().meant(kind, table["use"])
+    if len(names) == 1:
+        return [step_settings(kind, text, options)]
+    if len(table) > 1:
+        raise ConfigError(f"{table['use']} takes no options: it stands for {' and '.join(names)}; name these")
+    return [step_settings(kind, name) for name in names]
+
+
 def folder_of_regions(folder: Path) -> Settings[Any]:
     """The settings of the default reader for a folder of region files.
 

@@ -25,7 +25,7 @@ from slideloom.planning.ledger import Ledger
 from slideloom.planning.opening import open_slide
 from slideloom.planning.plan import plan_slide
 from slideloom.planning.prepared import PreparedSlide
-from slideloom.plugins.shorthand import folder_of_regions, step_settings
+from slideloom.plugins.shorthand import folder_of_regions, steps_settings
 from slideloom.settings.options import Settings
 from slideloom.slides.info import SlideInfo
 from slideloom.slides.regions import Regions, RoiMethod
@@ -241,33 +241,28 @@ class WSI:
         """Run slide QC and drop the tiles it masks; earlier QC stays.
 
         Args:
-            steps: a name such as "otsu", settings such as `Otsu()`, a step of your own, or a list of these.
+            steps: a name such as "otsu", settings such as `Otsu()`, a step of your own, or a list of these; a name
+                may stand for several, as "both" does for blur and Otsu.
             filter_threshold: drop a tile if more of it is masked.
             options: of a single step given by name.
 
         Returns:
-            The result, or a list of results for a list.
+            The result, or a list of results for a list or a name that stands for several steps.
 
         Raises:
             ConfigError: a name or an option is wrong.
         """
-        if isinstance(steps, str | Settings | SlideQc):
-            return self._run_qc(steps, filter_threshold, options)
-        if options:
+        is_one = isinstance(steps, str | Settings | SlideQc)
+        given = [steps] if isinstance(steps, str | Settings | SlideQc) else steps
+        if options and not is_one:
             raise ConfigError(
                 f"options {', '.join(options)} need a single step; give settings objects in the list instead"
             )
-        return [self._run_qc(step, filter_threshold, {}) for step in steps]
-
-    def _run_qc(
-        self, step: str | Settings[Any] | SlideQc, filter_threshold: float, options: Mapping[str, Any]
-    ) -> QcResult:
-        settings = step_settings("qc", step, options) if isinstance(step, str) else step
-        if isinstance(settings, SlideQc):
-            settings = _Given(settings)
+        found = [settings for step in given for settings in _settings_of(step, options)]
         with _refusing():
-            use = QcUse(step=settings, filter_threshold=filter_threshold)
-        return self._prepared.assess(use)
+            uses = [QcUse(step=settings, filter_threshold=filter_threshold) for settings in found]
+        results = [self._prepared.assess(use) for use in uses]
+        return results[0] if is_one and len(results) == 1 else results
 
     def apply_mask(self, result: QcResult, *, filter_threshold: float = 0.6) -> None:
         """Drop the tiles that a mask of your own covers."""
@@ -332,6 +327,13 @@ class WSI:
     def _read(self, tiles: Tiles) -> list[Rgb]:
         size = Size(self.geometry.tile_px, self.geometry.tile_px)
         return self.slide.read_boxes(tiles.boxes(), size, level=self.geometry.level)
+
+
+def _settings_of(step: str | Settings[Any] | SlideQc, options: Mapping[str, Any]) -> list[Settings[Any]]:
+    """The settings that one entry of `WSI.qc` stands for."""
+    if isinstance(step, str):
+        return steps_settings("qc", step, options)
+    return [_Given(step) if isinstance(step, SlideQc) else step]
 
 
 @contextmanager

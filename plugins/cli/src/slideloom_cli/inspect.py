@@ -22,8 +22,8 @@ from slideloom.pipeline.flags import add_flags
 from slideloom.pipeline.pipeline import Slides
 from slideloom.pipeline.words import named
 from slideloom.planning.opening import open_without_mpp
-from slideloom.plugins.discovery import KINDS, Plugin, registry
-from slideloom.plugins.hookspecs import Library
+from slideloom.plugins.discovery import Plugin, registry
+from slideloom.plugins.hookspecs import KINDS, Library
 from slideloom.settings.options import OptionInfo, help_text, options_of
 from slideloom.slides.resolution import find_resolution
 from slideloom.slides.slide import Slide

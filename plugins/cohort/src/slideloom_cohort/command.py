@@ -123,7 +123,8 @@ def _extract(project: Project, chosen: argparse.Namespace) -> int:
         save_tfrecords=not chosen.no_tfrecords,
         front=_FRONT,
     )
-    work = work_of(project, wanted, params=chosen.params, filters=_filters(chosen.filter), sources=chosen.source)
+    dataset = project.dataset_of(ANY_SIZE, filters=_filters(chosen.filter), sources=chosen.source)
+    work = work_of(dataset, wanted, params=chosen.params)
     chosen.interrupted = kept_when_interrupted(redo=chosen.redo, dry_run=chosen.dry_run)
     display = RunDisplay(sum(len(part.slides) for part in work), quiet=chosen.quiet)
     with display.shown():

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import attrs
 import slideloom
@@ -13,13 +14,16 @@ from slideloom.base.errors import ConfigError, SlideloomError
 from slideloom.pipeline.tiling import Tiling
 from slideloom.settings.options import Settings
 from slideloom.slides.info import slide_name
+from slideloom.steps.reports import RunReport
 
 from slideloom_cohort.annotations import Annotations, Filters
+from slideloom_cohort.arguments import ExtractOptions, sizes_of
 from slideloom_cohort.params import FittedNormalizer, save_params
 from slideloom_cohort.slides import DatasetSummary, named, planned_tiles, source_slides, write_report, write_thumbnails
 from slideloom_cohort.sources import Source
 from slideloom_cohort.splitting import folds, in_drawn_order, patient_labels, share
 from slideloom_cohort.stored import StoredSlide, stored_slides
+from slideloom_cohort.work import extract
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -293,6 +297,26 @@ class Dataset:
     ) -> Path:
         """Write `params.json` beside a model trained on this dataset; see `slideloom.save_params`."""
         return save_params(path, tiling=self.tiling, normalizer=normalizer, **more)
+
+    def extract_tiles(self, **options: Unpack[ExtractOptions]) -> RunReport:
+        """Cut the dataset's slides into tiles of its size. Finished slides are skipped; an interrupted run goes on.
+
+        Args:
+            options: those of `Project.extract_tiles`, apart from the size of tiles and the choice of slides, which the
+                dataset has.
+
+        Returns:
+            The report of all slides of all sources.
+
+        Raises:
+            TypeError: there is no such argument.
+            ConfigError, OutputError: as `Project.extract_tiles`.
+        """
+        for name in options:
+            if name not in ExtractOptions.__annotations__:
+                raise TypeError(f"Dataset.extract_tiles() got an unexpected keyword argument '{name}'")
+        home = os.path.commonpath([source.out.absolute() for source in self.sources])
+        return extract(self, {**sizes_of(self.tiling), **options}, root=Path(home))
 
     def torch(self, batch_size: int = 32, **options: Any) -> Any:  # Any: torch is not imported before
         """A `torch.utils.data.DataLoader` of this dataset's tiles; options as `slideloom.torch_loader`."""

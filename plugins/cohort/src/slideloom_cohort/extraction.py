@@ -13,7 +13,7 @@ from slideloom.pipeline.from_words import Step, pipeline_from_words, tiling_from
 from slideloom.pipeline.fronts import PYTHON, WordFront
 from slideloom.pipeline.pipeline import Pipeline
 from slideloom.pipeline.tiling import Tiling
-from slideloom.pipeline.words import Word, word_of
+from slideloom.pipeline.words import Word, word_of, words
 from slideloom.plugins.discovery import registry
 from slideloom.plugins.shorthand import folder_of_regions, step_table
 from slideloom.settings.options import OptionInfo, Settings, options_of
@@ -22,7 +22,8 @@ from slideloom.settings.tables import Called, Place, made_from_table
 from slideloom_cohort.params import Params
 from slideloom_cohort.sources import Source
 
-_OLD_QC = {"both": ("gaussian-v2", "otsu"), "blur": ("gaussian-v2",)}
+# Arguments of `Project.extract_tiles` that an `Extraction` has under the same name.
+_STEPS = ("qc", "sinks", "normalizer", "placement", "normalizer_source", "save_tiles", "save_tfrecords")
 
 # Arguments that are options of steps, under the names that the field has for them: kind, steps and option.
 _OF_STEPS = {
@@ -81,6 +82,16 @@ class Extraction:
     save_tfrecords: bool = True
     front: WordFront = field(default=PYTHON)
 
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Extraction:
+        """What arguments of `Project.extract_tiles` ask for; those that are not given have their defaults."""
+        told = {name: given.get(name) for name in (word.name for word in (*words(), *step_words()))}
+        return cls(
+            options={**told, "report": given.get("report", True)},
+            filters=given.get("tile_filters", ()),
+            **{name: given[name] for name in _STEPS if name in given},
+        )
+
     def with_model(self, model: Params | None) -> Extraction:
         """With the size of tiles and the normalizer of a model where none is given.
 
@@ -135,8 +146,9 @@ class Extraction:
         return [folder_of_regions(source.roi)]
 
     def _qc(self) -> list[Step]:
-        given = [] if self.qc is None else [self.qc] if isinstance(self.qc, str | Settings | Mapping) else self.qc
-        return [name for step in given for name in (_OLD_QC.get(step, (step,)) if isinstance(step, str) else (step,))]
+        if self.qc is None:
+            return []
+        return [self.qc] if isinstance(self.qc, str | Settings | Mapping) else list(self.qc)
 
     def _filters(self) -> list[Step]:
         usual = {"grayspace": None, "whitespace": 1}  # at 1 a filter is off

@@ -12,17 +12,15 @@ from slideloom.base.storing import storing_in
 from slideloom.extraction.job import Progress
 from slideloom.pipeline.from_words import Step
 from slideloom.pipeline.tiling import Tiling
-from slideloom.pipeline.words import words
 from slideloom.running.find_slides import find_slides
 from slideloom.slides.regions import RoiMethod
 from slideloom.steps.reports import RunReport, SlideReport
 
 from slideloom_cohort.annotations import Annotations, Filters, read_annotations
 from slideloom_cohort.dataset import Dataset
-from slideloom_cohort.extraction import Extraction, step_words
 from slideloom_cohort.params import tiling_of
 from slideloom_cohort.sources import PROJECT_FILE, ProjectFile, Source, read_project_file, with_base, write_project_file
-from slideloom_cohort.work import do_work, work_of
+from slideloom_cohort.work import ANY_SIZE, extract
 
 _MAIN = "main"
 
@@ -282,19 +280,8 @@ class Project:
             OutputError: a folder cannot be written, or holds tiles made with other settings.
         """
         given = dict(locals())  # every argument that is an option goes by its own name into the table of options
-        wanted = Extraction(
-            options={word.name: given[word.name] for word in (*words(), *step_words())},
-            qc=qc,
-            filters=tile_filters,
-            sinks=sinks,
-            normalizer=normalizer,
-            placement=placement,
-            normalizer_source=normalizer_source,
-            save_tiles=save_tiles,
-            save_tfrecords=save_tfrecords,
-        )
-        work = work_of(self, wanted, params=params, filters=filters, filter_blank=filter_blank, sources=sources)
-        return do_work(work, self.root, dry_run=dry_run, progress=progress, on_slide=on_slide)
+        dataset = self.dataset_of(ANY_SIZE, filters=filters, filter_blank=filter_blank, sources=sources)
+        return extract(dataset, given, root=self.root)
 
 
 def _source(name: str, root: Path, slides: Path | str | Sequence[Path | str], roi: Path | str | None) -> Source:

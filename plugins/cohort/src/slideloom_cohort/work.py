@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,14 +18,13 @@ from slideloom.running.run import run_pipeline
 from slideloom.slides.info import slide_name
 from slideloom.steps.reports import RunReport, SlideReport
 
-from slideloom_cohort.annotations import Filters
 from slideloom_cohort.extraction import Extraction
 from slideloom_cohort.params import load_params
 from slideloom_cohort.slides import named, source_slides
 from slideloom_cohort.sources import Source
 
 if TYPE_CHECKING:
-    from slideloom_cohort.project import Project
+    from slideloom_cohort.dataset import Dataset
 
 log = logging.getLogger(__name__)
 
@@ -42,16 +41,13 @@ class Work:
     slides: Sequence[Path]
 
 
-def work_of(
-    project: Project,
-    wanted: Extraction,
-    *,
-    params: Path | str | None = None,
-    filters: Filters | None = None,
-    filter_blank: str | Sequence[str] = (),
-    sources: str | Sequence[str] | None = None,
-) -> list[Work]:
-    """What there is to do, source by source; a source without slides is left out. Arguments as `extract_tiles`.
+def work_of(dataset: Dataset, wanted: Extraction, *, params: Path | str | None = None) -> list[Work]:
+    """What there is to do, source by source; a source without slides is left out.
+
+    Args:
+        dataset: the slides, of any size of tiles.
+        wanted: what is done with each.
+        params: as `Project.extract_tiles`.
 
     Raises:
         ConfigError: an argument is wrong, or the tiles are not as the model was trained on.
@@ -59,7 +55,6 @@ def work_of(
     """
     model = None if params is None else load_params(params)
     wanted = wanted.with_model(model)
-    dataset = project.dataset_of(ANY_SIZE, filters=filters, filter_blank=filter_blank, sources=sources)
     pipelines = {source: wanted.pipeline(source) for source in dataset.sources}
     dataset = attrs.evolve(dataset, tiling=wanted.tiling())
     if model is not None:
@@ -74,6 +69,24 @@ def work_of(
         found.append(Work(source, pipeline, find_slides(slides, pipeline.slides.exclude)))
     require_slides([path for part in found for path in part.slides])
     return [part for part in found if part.slides]
+
+
+def extract(dataset: Dataset, given: Mapping[str, Any], *, root: Path) -> RunReport:
+    """Cut the slides of a dataset into tiles.
+
+    Args:
+        dataset: the slides, of any size of tiles.
+        given: arguments of `Project.extract_tiles` by name.
+        root: the folder for the report of several sources.
+    """
+    work = work_of(dataset, Extraction.of(given), params=given.get("params"))
+    return do_work(
+        work,
+        root,
+        dry_run=given.get("dry_run", False),
+        progress=given.get("progress"),
+        on_slide=given.get("on_slide"),
+    )
 
 
 def do_work(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from slideloom import Library, Settings, SlideQc, hookimpl
 
@@ -13,6 +13,12 @@ from slideloom_qc.settings import Gaussian, GaussianV2, Otsu, Pen, SavedMask, Ti
 def slideloom_slide_qc() -> Sequence[type[Settings[SlideQc]]]:
     """The slide QC steps of this plugin."""
     return [Otsu, Gaussian, GaussianV2, Pen, Tissue, SavedMask]
+
+
+@hookimpl
+def slideloom_synonyms() -> Mapping[str, Mapping[str, str | Sequence[str]]]:
+    """What Slideflow calls them: "blur" is its second Gaussian, "both" that and then Otsu."""
+    return {"qc": {"blur": GaussianV2.name, "both": (GaussianV2.name, Otsu.name)}}
 
 
 @hookimpl

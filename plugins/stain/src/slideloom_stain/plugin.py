@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from slideloom import Library, Normalizer, Settings, hookimpl
 
@@ -22,6 +22,15 @@ from slideloom_stain.settings import (
 def slideloom_normalizers() -> Sequence[type[Settings[Normalizer]]]:
     """The normalizers of this plugin."""
     return [Macenko, MacenkoFast, Reinhard, ReinhardFast, ReinhardMask, ReinhardFastMask, Vahadane, HsvAugment]
+
+
+@hookimpl
+def slideloom_synonyms() -> Mapping[str, Mapping[str, str | Sequence[str]]]:
+    """What Slideflow calls them: its random colours, and the two libraries that it factorises with."""
+    vahadane = Vahadane.name
+    return {
+        "normalizer": {"augment": HsvAugment.name, "vahadane-spams": vahadane, "vahadane-sklearn": vahadane},
+    }
 
 
 @hookimpl

@@ -13,7 +13,8 @@ from string import Template
 from attrs import frozen
 from slideloom.base.errors import ConfigError
 from slideloom.base.storing import storing_in
-from slideloom.plugins.discovery import KINDS, registry
+from slideloom.plugins.discovery import registry
+from slideloom.plugins.hookspecs import KINDS
 
 
 @frozen
