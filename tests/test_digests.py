@@ -25,12 +25,13 @@ from slideloom_stain.settings import Macenko
 from slideloom_tfrecord.settings import TFRecords
 
 # As they were before options were converted and checked wherever they come from; those of regions and models since
-# regions are repaired by uniting shells and nesting is "auto", and since strided models have `trust` and `on_nan`.
-README = "a83431526fdc102ae3b874278bb37d5ca254b2a581174a5c5663d659b2ffdde2"
+# regions are repaired by uniting shells and nesting is "auto", and since strided models have `trust` and `on_nan`; those
+# with a stain normalizer since these have `around`.
+README = "9503a86ec2f8c0f06cdf0ab22ec9dc7505bf7f6f9d73bf2ed7656c692c6b8dfc"
 EVERY_TILING_OPTION = "692bf06421518bbcca156952d26aa9eb80ac08d336db715b7f9cde718c90b82c"
-REGIONS = "b101814e4bc7f8ddc8b59241d5c71589301ee8cf0ba14df4ceaabd7b57542129"
+REGIONS = "b4402c04647d4b15626596045f388b541402f5c11e3936ba928ac1fc3c95dd6c"
 MODELS = "0f3cbd49f8e3cc5ac6ae8ba2d30b552ae9f6316a39599dca639bc7dc493d9e51"
-PYTHON = "44b23d2145bb2a9f51151332b5e8516c1e6d082a8d7e1a8d5426a426a7d93ae7"
+PYTHON = "37812c11ee1f7fa696f319d5303272be2df2135da9a369f418ca69bac659f196"
 PYTHON_MODELS = "09c77d3759b499e29e8168bc0a96b547a883464ec10ec135f506525c3b4899c5"
 
 

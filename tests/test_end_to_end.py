@@ -138,6 +138,34 @@ def test_rois_label_their_tiles_in_both_modes(demo_slide: DemoFiles, tmp_path: P
         assert sum(report["roi_labels"].values()) == report["written"]  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("method", ["inside", "outside"])
+def test_a_slide_without_regions_is_skipped_with_its_reason_by_every_front(
+    demo_slide: DemoFiles, tmp_path: Path, capsys: pytest.CaptureFixture[str], method: str
+) -> None:
+    (rois := tmp_path / "rois").mkdir()
+    said = f"roi 'roi-folder' has no regions for this slide, and method is '{method}'"
+    words = [*TILES, "--roi", str(rois), "--roi-method", method]
+
+    for name, more in (("run", []), ("dry", ["--dry-run"])):
+        assert extract(demo_slide.path, *words, *more, "--json", "--out", tmp_path / name) == 0
+        shown = capsys.readouterr()
+        (slide,) = json.loads(shown.out)["slides"]
+        assert slide["rejected"] == {"roi": slide["planned"]}
+        assert slide["warnings"] == [said]
+        assert said in shown.err
+        assert f"NO TILES demo: all {slide['planned']} tiles were dropped: {slide['planned']} by roi" in shown.err
+    assert main(["tiles", str(demo_slide.path), *words]) == 0
+    shown = capsys.readouterr()
+    assert {row["status"] for row in csv.DictReader(io.StringIO(shown.out))} == {"roi"}
+    assert said in shown.err
+    with sl.WSI(demo_slide.path, tile_px=100, tile_um=100, roi=rois, roi_method=method) as wsi:  # type: ignore[arg-type]
+        assert len(wsi) == 0
+        assert wsi.warnings == (said,)
+    project = sl.Project.create(tmp_path / "project", slides=demo_slide.path.parent, roi=rois)
+    report = project.extract_tiles(tile_px=100, tile_um=100, roi_method=method)
+    assert [slide.warnings for slide in report.empty] == [(said,)]
+
+
 def test_the_tiles_command_keeps_what_extract_keeps(
     demo_slide: DemoFiles, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

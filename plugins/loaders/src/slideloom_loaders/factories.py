@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import attrs
 from slideloom.base.errors import ConfigError
 from slideloom.plugins.shorthand import step_settings
 from slideloom.settings.options import Settings
@@ -12,7 +13,7 @@ from slideloom_cohort.slides import TiledSlides
 
 from slideloom_loaders.augmenting import Augmentation
 from slideloom_loaders.index import Labels, tile_index
-from slideloom_loaders.preparing import Preparation, check_tile_based, with_stain
+from slideloom_loaders.preparing import Preparation, check_tile_based, draws, with_stain
 from slideloom_loaders.sampling import balanced_weights
 
 
@@ -50,7 +51,8 @@ def torch_loader(
             validation loader. By default all, sorted.
         normalizer: name or settings of a stain normalizer; a tile that cannot be normalized comes as it is.
         augment: in words, "flip, rotate, blur, jpeg, stain", or letters "xyrjbn". Stain augmentation draws around the
-            normalizer's target, or shifts hue and saturation where there is none.
+            normalizer's target (with "macenko:around=own" around each tile's own staining), or shifts hue and
+            saturation where there is none. A normalizer that draws by itself does so anew in each epoch.
         balance: draw each "label", "patient" or "slide" alike, or several from the outside in; by default as
             `dataset.balance` said. Tiles are then drawn with repetition.
         shuffle: a new order in each epoch; False keeps the stored order, slide by slide.
@@ -179,6 +181,7 @@ def _prepared(
     augmentation = Augmentation.parse(augment)
     settings = step_settings("normalizer", normalizer) if isinstance(normalizer, str) else normalizer
     check_tile_based(settings)
+    augmentation = attrs.evolve(augmentation, stain=augmentation.stain or draws(settings))
     if augmentation.stain:
         settings = with_stain(settings, step_settings("normalizer", "hsv-augment"))
     index = tile_index(dataset, labels=labels, classes=classes, from_slides=from_slides, allow_missing=allow_missing)

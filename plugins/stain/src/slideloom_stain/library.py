@@ -45,9 +45,15 @@ class StainNormalizer:
         self.front.fit(x)
         return self
 
-    def transform(self, x: Image) -> Image:
-        """The image or images with their staining normalized; type, layout and range stay."""
-        return self.front.transform(x)
+    def transform(self, x: Image, *, augment: bool = False, index: Any = None) -> Image:
+        """The image or images with their staining normalized; type, layout and range stay.
+
+        Args:
+            x: the image or images.
+            augment: to targets drawn at random around the fit, by seed and `index`.
+            index: number of the image, or one per image; by default they are numbered as they come.
+        """
+        return self.front.transform(x, augment=True, index=index) if augment else self.front.transform(x)
 
     def normalize(self, x: Image) -> tuple[Image, Image]:
         """As `transform`, and per image False where it could not be normalized and is the original."""
@@ -55,7 +61,7 @@ class StainNormalizer:
         return images, ok
 
     def augment(self, x: Image, index: Any = None) -> Image:
-        """The image or images normalized to targets drawn at random around the fit, by seed and `index`."""
+        """The image or images with the staining they have varied at random, by seed and `index`; not normalized."""
         return self.front.augment(x, index)
 
     def transform_bytes(self, encoded: bytes) -> bytes:
@@ -109,7 +115,9 @@ class _PlainFront:
         out = np.where(good, done.rgb, rgb)
         return (out if x.ndim == 4 else out[0]), done.ok
 
-    def transform(self, x: Image) -> Image:
+    def transform(self, x: Image, *, augment: bool = False, index: Any = None) -> Image:
+        if augment:
+            raise ConfigError(f"{self.method} cannot 'augment': it has no form for use as a library beyond transform")
         return self.normalize(x)[0]
 
     def __getattr__(self, name: str) -> Any:
