@@ -28,6 +28,7 @@ class Row:
         ours: what does the same in slideloom without the drop-in.
         note: the difference, or what to use.
         since: release of slideloom that has it.
+        called: what slideloom calls an argument, where it has another name there.
         arguments: what becomes of each: "same" (honoured, with the same meaning), "differs" (honoured, with the
             difference), "warned" (it has no effect, and a warning says so) or "refused"; and the words for it.
     """
@@ -38,6 +39,7 @@ class Row:
     ours: str = ""
     note: str = ""
     since: str = "0.1.0"
+    called: Mapping[str, str] = field(factory=dict)
     arguments: Mapping[str, tuple[Fate, str]] = field(factory=dict)
 
     def named(self, *fates: Fate) -> dict[str, str]:
