@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import sys
+import threading
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import slideloom as sl
@@ -97,3 +101,149 @@ class TestExtractionOfADataset:
         for name in ("tile_px", "filters", "nonsense"):
             with pytest.raises(TypeError, match=f"unexpected keyword argument '{name}'"):
                 project.dataset(100, 100).extract_tiles(**{name: 1})  # type: ignore[arg-type]
+
+
+STEPS_OF_A_LAB = '''
+import numpy as np
+from slideloom import QcResult, SlideQc
+
+class LeftHalf(SlideQc):
+    """Discards the left part of a slide."""
+
+    def __init__(self, share):
+        self.share = share
+
+    def assess(self, slide, scene):
+        mask = np.zeros((10, 100), bool)
+        mask[:, : int(100 * self.share)] = True
+        return QcResult(mask=mask, kind="artifact")
+
+class NoBaseClass:
+    label = "their-qc"
+
+    def assess(self, slide, scene):
+        return QcResult(mask=np.ones((1, 1), bool), kind="background")
+'''
+
+
+@pytest.fixture
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """A module that a lab has beside its scripts."""
+    folder = tmp_path / "lab"
+    folder.mkdir()
+    (folder / "steps_of_a_lab.py").write_text(STEPS_OF_A_LAB)
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    monkeypatch.delitem(sys.modules, "steps_of_a_lab", raising=False)
+    return importlib.import_module("steps_of_a_lab")
+
+
+class TestSlideQcAsObjects:
+    def test_a_built_step_drops_the_tiles_that_its_settings_drop(self, project: sl.Project) -> None:
+        by_settings = project.extract_tiles(100, 100, qc=Otsu(), report=False)
+        by_object = project.extract_tiles(100, 100, qc=Otsu().build(), report=False, redo=True)
+
+        assert rejected_by(by_object)["qc:otsu-qc"] == rejected_by(by_settings)["qc:otsu"] > 0
+
+    def test_an_object_of_a_third_party_reaches_worker_processes(
+        self, lab: ModuleType, demo_slide: DemoFiles, tmp_path: Path
+    ) -> None:
+        slides = tmp_path / "slides"
+        slides.mkdir()
+        for name in ("one", "two"):
+            (slides / f"{name}.svs").symlink_to(demo_slide.path)
+        project = sl.Project.create(tmp_path / "project", slides=slides)
+
+        report = project.extract_tiles(100, 100, qc=[lab.LeftHalf(0.5), "otsu"], jobs=2, report=False)
+
+        # 2000 x 1500 pixels in tiles of 100: half of 20 columns in 15 rows.
+        assert [slide.rejected["qc:left-half"] for slide in report.slides] == [150, 150]
+        assert report.pipeline["qc"][0]["given"].startswith("steps_of_a_lab.LeftHalf ")
+
+    def test_another_state_of_an_object_is_another_pipeline_and_the_same_state_the_same(
+        self, lab: ModuleType, project: sl.Project
+    ) -> None:
+        project.extract_tiles(100, 100, qc=lab.LeftHalf(0.5), report=False)
+
+        again = project.extract_tiles(100, 100, qc=lab.LeftHalf(0.5), report=False)
+        assert [slide.status for slide in again.slides] == ["skipped"]
+        with pytest.raises(sl.OutputError, match=r"made with other settings(.|\n)*steps_of_a_lab\.LeftHalf"):
+            project.extract_tiles(100, 100, qc=lab.LeftHalf(0.25), report=False)
+
+    def test_slide_qc_needs_no_base_class(self, lab: ModuleType, project: sl.Project, demo_slide: DemoFiles) -> None:
+        report = project.extract_tiles(100, 100, qc=lab.NoBaseClass(), report=False)
+        assert rejected_by(report) == {"qc:their-qc": 300}
+        with sl.WSI(demo_slide.path, 100, 100) as wsi:
+            wsi.qc(lab.NoBaseClass())
+            assert len(wsi) == 0
+
+    def test_an_object_that_cannot_be_made_again_is_refused(self, lab: ModuleType, project: sl.Project) -> None:
+        class Here(lab.LeftHalf):  # type: ignore[misc, name-defined]
+            pass
+
+        with pytest.raises(sl.ConfigError, match="is defined within a function"):
+            project.extract_tiles(100, 100, qc=Here(0.5))
+        with_a_lock = lab.LeftHalf(0.5)
+        with_a_lock.lock = threading.Lock()
+        with pytest.raises(sl.ConfigError, match=r"LeftHalf: cannot be made again .*lock"):
+            project.extract_tiles(100, 100, qc=with_a_lock)
+        with pytest.raises(sl.ConfigError, match="the class LeftHalf; make an object of it"):
+            project.extract_tiles(100, 100, qc=lab.LeftHalf)
+
+
+class TestNormalizers:
+    def test_a_fitted_normalizer_makes_the_tiles_that_its_fit_file_makes(
+        self, demo_slide: DemoFiles, tmp_path: Path
+    ) -> None:
+        slides = tmp_path / "slides"
+        slides.mkdir()
+        for name in ("one", "two"):
+            (slides / f"{name}.svs").symlink_to(demo_slide.path)
+        project = sl.Project.create(tmp_path / "project", slides=slides)
+        fitted = sl.StainNormalizer("reinhard_fast", unfit="reject").fit("v2")
+        fitted.save(tmp_path / "fit.json")
+        options = {"report": False, "shuffle": False, "redo": True}
+
+        def stored() -> list[bytes]:
+            return [path.read_bytes() for path in project.dataset(100, 100).tfrecords()]
+
+        project.extract_tiles(100, 100, normalizer="reinhard-fast", normalizer_source=tmp_path / "fit.json", **options)
+        by_file = stored()
+        report = project.extract_tiles(100, 100, normalizer=fitted, jobs=2, **options)
+        assert stored() == by_file
+        assert len(by_file) == 2
+        assert report.pipeline["normalizer"]["target"]["target_stds"] == list(fitted.fit_values["target_stds"])
+
+        with pytest.raises(sl.OutputError, match=r"normalizer\.target"):  # another fit is another pipeline
+            project.extract_tiles(100, 100, normalizer=sl.StainNormalizer("reinhard-fast").fit("v1"), report=False)
+
+    def test_a_normalizer_that_holds_one_slide_s_statistics_is_refused(
+        self, project: sl.Project, demo_slide: DemoFiles
+    ) -> None:
+        fitted = sl.StainNormalizer("macenko")
+        with sl.open_slide(demo_slide.path) as slide:
+            fitted.in_context(slide)
+
+        with pytest.raises(sl.ConfigError, match="has the statistics of one slide, which hold for no other"):
+            project.extract_tiles(100, 100, normalizer=fitted)
+
+    def test_the_slide_s_context_is_asked_for_in_three_ways(self, project: sl.Project) -> None:
+        options = {"qc": "otsu", "report": False, "redo": True}
+        in_words = project.extract_tiles(100, 100, normalizer="macenko:context=slide", **options)
+        (record,) = project.dataset(100, 100).tfrecords()
+        content = record.read_bytes()
+
+        for normalizer in ("macenko", sl.StainNormalizer("macenko", unfit="reject")):
+            report = project.extract_tiles(100, 100, normalizer=normalizer, context_normalize=True, **options)
+            assert record.read_bytes() == content
+            assert rejected_by(report) == rejected_by(in_words)
+        project.extract_tiles(100, 100, normalizer="macenko", **options)
+        assert record.read_bytes() != content
+
+        for normalizer, said in {
+            "hsv-augment": "takes no statistics of slides",
+            "macenko:context=tile": "give one of them",
+            None: "needs a normalizer",
+        }.items():
+            with pytest.raises(sl.ConfigError, match=f"context_normalize.*{said}"):
+                project.extract_tiles(100, 100, normalizer=normalizer, context_normalize=True)

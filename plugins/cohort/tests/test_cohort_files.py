@@ -163,7 +163,7 @@ def test_two_slides_of_one_name_are_an_error(project: Project, tmp_path: Path) -
         ({"img_format": "gif", "save_tiles": True}, "img_format must be one of 'jpg', 'png', not 'gif'"),
         ({"qc": "tissue:mpp=nan"}, "qc tissue: mpp must be a finite number, not nan"),
         ({"qc": ["tissue:mpp"]}, r"qc: 'tissue:mpp': write options as NAME:option=value"),
-        ({"qc": [3]}, r"qc must be the name of a qc or its settings \(known: .*tissue"),
+        ({"qc": [3]}, r"qc: must be the name of a qc, its settings, or an object .* not 3 \(known: .*tissue"),
         ({"sources": "other"}, r"no source 'other' \(known: main\)"),
         ({"filter_blank": "grade"}, "no column 'grade'"),
     ],

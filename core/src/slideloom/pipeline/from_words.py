@@ -12,12 +12,9 @@ from slideloom.pipeline.fronts import PYTHON, WordFront
 from slideloom.pipeline.pipeline import VERSION, Pipeline
 from slideloom.pipeline.tiling import Tiling
 from slideloom.pipeline.words import TABLES, tables_of
+from slideloom.plugins.given_steps import Step
 from slideloom.plugins.shorthand import step_entry
-from slideloom.settings.options import Settings
 from slideloom.settings.tables import checked, made_from_table
-
-Step = str | Settings[Any] | Mapping[str, Any]
-"""A step as "NAME" or "NAME:option=value,option=value", its settings, or its entry in a pipeline's table."""
 
 
 def pipeline_from_words(
@@ -74,7 +71,7 @@ def _entries(
     mistakes: list[str] = []
     for step in steps:
         try:
-            entries.append({**rules, **step_entry(step)})
+            entries.append({**rules, **step_entry(kind, step)})
         except ConfigError as error:
             mistakes.append(front.step(kind).mistake(str(error)))
     if rules and not entries:  # they are not needed then, but a wrong one is a mistake all the same

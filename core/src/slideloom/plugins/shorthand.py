@@ -9,6 +9,7 @@ from typing import Any
 
 from slideloom.base.errors import ConfigError
 from slideloom.plugins.discovery import Registry, registry
+from slideloom.plugins.given_steps import Step, settings_of
 from slideloom.settings.options import Settings, options_of
 from slideloom.settings.tables import Place, made_from_table
 
@@ -46,19 +47,26 @@ def step_settings(kind: str, text: str, options: Mapping[str, Any] | None = None
     )
 
 
-def steps_settings(kind: str, text: str, options: Mapping[str, Any] | None = None) -> list[Settings[Any]]:
-    """The settings of each step that a name stands for; several only where it is another name of several.
+def steps_settings(kind: str, step: Step, options: Mapping[str, Any] | None = None) -> list[Settings[Any]]:
+    """The settings of each step that a word, a table or an object stands for.
+
+    There are several only where a name is another name of several.
 
     Raises:
-        ConfigError: an option is wrong, or is given to several. PluginError: there is no such step.
+        ConfigError: an option is wrong, or is given where there can be none. PluginError: there is no such step.
     """
-    table = {**step_table(text), **(options or {})}
-    names = registry().meant(kind, table["use"])
-    if len(names) == 1:
-        return [step_settings(kind, text, options)]
-    if len(table) > 1:
-        raise ConfigError(f"{table['use']} takes no options: it stands for {' and '.join(names)}; name these")
-    return [step_settings(kind, name) for name in names]
+    table = {**step_entry(kind, step), **(options or {})}
+    name, only = table["use"], len(table) == 1
+    names = registry().meant(kind, name) if isinstance(name, str) else ()
+    if len(names) != 1 and not only:
+        what = f"it stands for {' and '.join(names)}; name these" if names else "it has its own"
+        raise ConfigError(f"{name if names else kind} takes no options: {what}")
+    if not names:
+        return [name]
+    if len(names) > 1:
+        return [step_settings(kind, each) for each in names]
+    place = Place(name, "option")
+    return [made_from_table(registry().find(kind, name), _without_use(table), where=place)]
 
 
 def folder_of_regions(folder: Path) -> Settings[Any]:
@@ -70,11 +78,15 @@ def folder_of_regions(folder: Path) -> Settings[Any]:
     return step_settings("roi", registry().default("roi-folder"), {"folder": str(folder)})
 
 
-def step_entry(step: str | Settings[Any] | Mapping[str, Any]) -> Mapping[str, Any]:
-    """A step by name, in one word, or by its settings, as an entry of a pipeline's table, which may be given itself."""
+def step_entry(kind: str, step: Step) -> Mapping[str, Any]:
+    """A step by name, in one word, by its settings or as an object, as an entry of a pipeline's table.
+
+    Raises:
+        ConfigError: it is none of these.
+    """
     if isinstance(step, Mapping):
         return step
-    return step_table(step) if isinstance(step, str) else {"use": step}
+    return step_table(step) if isinstance(step, str) else {"use": settings_of(kind, step)}
 
 
 def _without_use(table: Mapping[str, Any]) -> dict[str, Any]:

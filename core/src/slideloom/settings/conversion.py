@@ -13,6 +13,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from attrs import frozen
 
+from slideloom.settings.frozen_tables import FrozenTable
+
 _SHOWN = 100  # letters of a wrong value that a message repeats
 
 
@@ -21,8 +23,8 @@ def as_type(
 ) -> Any:
     """`value` as the type `wanted`.
 
-    Text becomes a path, a whole number a float where one is wanted, a list a tuple, a scalar of NumPy the number it
-    holds. Nothing else is converted: text is no number, and `true` is none either.
+    Text becomes a path, a whole number a float where one is wanted, a list a tuple, a table a `FrozenTable`, and a
+    scalar of NumPy the number it holds. Nothing else is converted: text is no number, and `true` is none either.
 
     Args:
         value: as TOML, JSON or Python gives it.
@@ -65,7 +67,8 @@ class _Fitting:
         if origin in (tuple, list, Sequence):
             return self._sequence(value, arguments, origin)
         if origin in (dict, Mapping) and isinstance(value, Mapping):
-            return {self.fit(key, arguments[0]): self.fit(item, arguments[1]) for key, item in value.items()}
+            table = {self.fit(key, arguments[0]): self.fit(item, arguments[1]) for key, item in value.items()}
+            return table if origin is dict else FrozenTable(table)
         return self._plain(value, origin or wanted)
 
     def _any_of(self, value: Any, kinds: Sequence[Any]) -> Any:

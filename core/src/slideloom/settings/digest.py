@@ -13,6 +13,7 @@ from typing import Any, get_args
 import attrs
 
 from slideloom.base.files import FileState
+from slideloom.settings.given import Given
 from slideloom.settings.options import Settings, options_of
 
 _TICK_NS = 10_000_000  # of the clock that times of files come from: within one, a second write does not show
@@ -60,6 +61,8 @@ def _digestible(value: Any) -> Any:
         if value.is_file():
             return {"file": file_digest(value)}
         return {"path": value.name}
+    if isinstance(value, Given):
+        return {"given": value.digest}
     if attrs.has(type(value)):
         infos = options_of(type(value))
         items = {

@@ -11,6 +11,7 @@ from attrs import field, frozen
 
 from slideloom.base.errors import ConfigError, OptionError
 from slideloom.settings.conversion import shown
+from slideloom.settings.given import Given
 from slideloom.settings.options import OptionInfo, Settings, T, did_you_mean, options_of
 
 
@@ -151,6 +152,8 @@ def plain(value: Any) -> Any:
     """`value` as JSON and TOML know it."""
     if isinstance(value, Path):
         return str(value)
+    if isinstance(value, Given):
+        return f"{value.told} {value.digest[:12]}"
     if isinstance(value, Settings):
         return {"use": value.name, **to_table(value)}
     if attrs.has(type(value)):

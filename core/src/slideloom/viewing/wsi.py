@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -25,19 +25,21 @@ from slideloom.planning.ledger import Ledger
 from slideloom.planning.opening import open_slide
 from slideloom.planning.plan import plan_slide
 from slideloom.planning.prepared import PreparedSlide
+from slideloom.plugins.given_steps import Step, steps_in
 from slideloom.plugins.shorthand import folder_of_regions, steps_settings
 from slideloom.settings.options import Settings
 from slideloom.slides.info import SlideInfo
 from slideloom.slides.regions import Regions, RoiMethod
 from slideloom.slides.slide import Slide
 from slideloom.slides.tiles import TileGeometry, Tiles
-from slideloom.steps.slide_qc import QcResult, SlideQc
+from slideloom.steps.slide_qc import QcResult
 from slideloom.viewing.frames import tile_frame
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _READ_AT_ONCE = 16
+_OWN_MASK = "own"  # how accounts call a mask that the caller made
 NO_ARGUMENT = {
     "max_tiles": "drawn from the tiles that filters keep, and none runs",
     "exclude": "it is one slide",
@@ -233,7 +235,7 @@ class WSI:
 
     def qc(
         self,
-        steps: str | Settings[Any] | SlideQc | Sequence[str | Settings[Any] | SlideQc],
+        steps: Step | Sequence[Step],
         *,
         filter_threshold: float = 0.6,
         **options: Any,
@@ -252,13 +254,13 @@ class WSI:
         Raises:
             ConfigError: a name or an option is wrong.
         """
-        is_one = isinstance(steps, str | Settings | SlideQc)
-        given = [steps] if isinstance(steps, str | Settings | SlideQc) else steps
+        given = steps_in(steps)
+        is_one = not isinstance(steps, Sequence) or isinstance(steps, str)
         if options and not is_one:
             raise ConfigError(
                 f"options {', '.join(options)} need a single step; give settings objects in the list instead"
             )
-        found = [settings for step in given for settings in _settings_of(step, options)]
+        found = [settings for step in given for settings in steps_settings("qc", step, options)]
         with _refusing():
             uses = [QcUse(step=settings, filter_threshold=filter_threshold) for settings in found]
         results = [self._prepared.assess(use) for use in uses]
@@ -269,7 +271,7 @@ class WSI:
         check_qc_result(result, "mask")
         if not 0 <= filter_threshold <= 1:
             raise ConfigError(f"filter_threshold must be from 0 to 1, not {filter_threshold!r}")
-        self._prepared.add(_Given.name, result, filter_threshold=filter_threshold)
+        self._prepared.add(_OWN_MASK, result, filter_threshold=filter_threshold)
 
     def remove_qc(self) -> None:
         """Forget all QC; the tiles it dropped are back."""
@@ -329,13 +331,6 @@ class WSI:
         return self.slide.read_boxes(tiles.boxes(), size, level=self.geometry.level)
 
 
-def _settings_of(step: str | Settings[Any] | SlideQc, options: Mapping[str, Any]) -> list[Settings[Any]]:
-    """The settings that one entry of `WSI.qc` stands for."""
-    if isinstance(step, str):
-        return steps_settings("qc", step, options)
-    return [_Given(step) if isinstance(step, SlideQc) else step]
-
-
 @contextmanager
 def _refusing() -> Iterator[None]:
     """Within it, the `ValueError` of an option that is out of range becomes a `ConfigError`."""
@@ -343,14 +338,3 @@ def _refusing() -> Iterator[None]:
         yield
     except ValueError as error:
         raise ConfigError(str(error)) from error
-
-
-@frozen
-class _Given(Settings[SlideQc]):
-    """A step that the caller made."""
-
-    given: SlideQc = field(eq=False)
-    name = "own"
-
-    def build(self) -> SlideQc:
-        return self.given

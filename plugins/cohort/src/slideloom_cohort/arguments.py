@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict
 
 from slideloom.extraction.job import Progress
-from slideloom.pipeline.from_words import Step
 from slideloom.pipeline.tiling import Tiling
+from slideloom.plugins.given_steps import Step
 from slideloom.settings.options import options_of
 from slideloom.slides.regions import RoiMethod
 from slideloom.steps.reports import SlideReport
@@ -24,6 +24,7 @@ class ExtractOptions(TypedDict, total=False):
     artifact_labels: Sequence[str]
     normalizer: Step | None
     normalizer_source: str | Path | None
+    context_normalize: bool
     save_tiles: bool
     save_tfrecords: bool
     img_format: Literal["jpg", "png"]

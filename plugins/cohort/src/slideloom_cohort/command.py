@@ -85,6 +85,9 @@ def _add_extract_options(parser: argparse.ArgumentParser) -> None:
     images.add_argument(
         "--normalizer-source", metavar="X", help="target of the normalizer: a preset, an image or a fit file"
     )
+    images.add_argument(
+        "--context-normalize", action="store_true", help="take its statistics from the slide, not from each tile"
+    )
     images.add_argument("--sink", action="append", default=[], metavar="STEP", help="where tiles go besides")
     images.add_argument("--save-tiles", action="store_true", help="also loose images")
     images.add_argument("--no-tfrecords", action="store_true", help="store no TFRecords")
@@ -119,6 +122,7 @@ def _extract(project: Project, chosen: argparse.Namespace) -> int:
         normalizer=chosen.normalizer,
         placement=chosen.placement,
         normalizer_source=chosen.normalizer_source,
+        context_normalize=chosen.context_normalize,
         save_tiles=chosen.save_tiles,
         save_tfrecords=not chosen.no_tfrecords,
         front=_FRONT,

@@ -9,13 +9,14 @@ from typing import Any
 import attrs
 from attrs import field, frozen
 from slideloom.base.errors import ConfigError, PluginError
-from slideloom.pipeline.from_words import Step, pipeline_from_words, tiling_from_words
+from slideloom.pipeline.from_words import pipeline_from_words, tiling_from_words
 from slideloom.pipeline.fronts import PYTHON, WordFront
 from slideloom.pipeline.pipeline import Pipeline
 from slideloom.pipeline.tiling import Tiling
 from slideloom.pipeline.words import Word, word_of, words
 from slideloom.plugins.discovery import registry
-from slideloom.plugins.shorthand import folder_of_regions, step_table
+from slideloom.plugins.given_steps import Step, steps_in
+from slideloom.plugins.shorthand import folder_of_regions, step_entry
 from slideloom.settings.options import OptionInfo, Settings, options_of
 from slideloom.settings.tables import Called, Place, made_from_table
 
@@ -23,7 +24,9 @@ from slideloom_cohort.params import Params
 from slideloom_cohort.sources import Source
 
 # Arguments of `Project.extract_tiles` that an `Extraction` has under the same name.
-_STEPS = ("qc", "sinks", "normalizer", "placement", "normalizer_source", "save_tiles", "save_tfrecords")
+_STEPS = (
+    "qc", "sinks", "normalizer", "placement", "normalizer_source", "context_normalize", "save_tiles", "save_tfrecords",
+)  # fmt: skip
 
 # Arguments that are options of steps, under the names that the field has for them: kind, steps and option.
 _OF_STEPS = {
@@ -67,6 +70,7 @@ class Extraction:
         options: values of the words of the option table, `step_words` among them; None is no value.
         qc, filters, sinks, normalizer, placement: steps.
         normalizer_source: target of the normalizer.
+        context_normalize: its statistics are those of the slide, not of each tile.
         save_tiles, save_tfrecords: which of the source's own sinks to use.
         front: whose words they are, for messages.
     """
@@ -78,6 +82,7 @@ class Extraction:
     normalizer: Step | None = None
     placement: Step | None = None
     normalizer_source: str | Path | None = None
+    context_normalize: bool = False
     save_tiles: bool = False
     save_tfrecords: bool = True
     front: WordFront = field(default=PYTHON)
@@ -146,9 +151,7 @@ class Extraction:
         return [folder_of_regions(source.roi)]
 
     def _qc(self) -> list[Step]:
-        if self.qc is None:
-            return []
-        return [self.qc] if isinstance(self.qc, str | Settings | Mapping) else list(self.qc)
+        return steps_in(self.qc)
 
     def _filters(self) -> list[Step]:
         usual = {"grayspace": None, "whitespace": 1}  # at 1 a filter is off
@@ -159,14 +162,33 @@ class Extraction:
         ]
 
     def _normalizer(self) -> Step | None:
-        word = self.front.says("normalizer_source")
-        if self.normalizer_source is None:
-            return self.normalizer
+        """The normalizer, with what other arguments say of it."""
+        source, context = (self.front.says(name) for name in ("normalizer_source", "context_normalize"))
+        said = {source: self.normalizer_source is not None, context: self.context_normalize}
         if self.normalizer is None:
-            raise ConfigError(f"{word} needs a normalizer, such as macenko")
-        if not isinstance(self.normalizer, str):
-            raise ConfigError(f"{word} goes with a normalizer given by name; set the settings' target instead")
-        return {**step_table(self.normalizer), "target": str(self.normalizer_source)}
+            for word in (word for word, is_given in said.items() if is_given):
+                raise ConfigError(f"{word} needs a normalizer, such as macenko")
+            return None
+        entry = dict(step_entry("normalizer", self.normalizer))
+        if self.normalizer_source is not None:
+            if not isinstance(entry["use"], str):
+                raise ConfigError(f"{source} goes with a normalizer given by name; set the settings' target instead")
+            entry["target"] = str(self.normalizer_source)
+        return self._in_context(entry) if self.context_normalize else entry
+
+    def _in_context(self, entry: dict[str, Any]) -> Step:
+        """The normalizer with statistics of the slide."""
+        use, word = entry["use"], self.front.says("context_normalize")
+        settings = use if isinstance(use, Settings) else registry().find("normalizer", use)
+        if "context" not in options_of(settings if isinstance(settings, type) else type(settings)):
+            raise ConfigError(f"{word}: the normalizer {settings.name} takes no statistics of slides")
+        if entry.get("context", "slide") != "slide":
+            raise ConfigError(
+                f"{word} says slide, and {settings.name} context = {entry['context']!r}; give one of them"
+            )
+        if isinstance(use, Settings):
+            return attrs.evolve(use, context="slide")
+        return {**entry, "context": "slide"}
 
     def _sinks(self, source: Source) -> list[Step]:
         if self.save_tiles and source.tiles.parent != source.out:

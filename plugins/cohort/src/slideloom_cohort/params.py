@@ -189,7 +189,8 @@ def _described(
     if isinstance(normalizer, FittedNormalizer):
         return normalizer.method, None, normalizer.fit_values, None
     settings = step_settings("normalizer", normalizer) if isinstance(normalizer, str) else normalizer
-    source = str(getattr(settings, "target", "") or "") or None
+    target = getattr(settings, "target", None)
+    source = None if target is None or isinstance(target, Mapping) else str(target) or None
     return settings.name, source, settings.build().fit_table(), {"use": settings.name, **to_table(settings)}
 
 

@@ -10,8 +10,8 @@ import attrs
 from slideloom.base.errors import ConfigError
 from slideloom.base.storing import storing_in
 from slideloom.extraction.job import Progress
-from slideloom.pipeline.from_words import Step
 from slideloom.pipeline.tiling import Tiling
+from slideloom.plugins.given_steps import Step
 from slideloom.running.find_slides import find_slides
 from slideloom.slides.regions import RoiMethod
 from slideloom.steps.reports import RunReport, SlideReport
@@ -173,6 +173,7 @@ class Project:
         artifact_labels: Sequence[str] = (),
         normalizer: Step | None = None,
         normalizer_source: str | Path | None = None,
+        context_normalize: bool = False,
         save_tiles: bool = False,
         save_tfrecords: bool = True,
         img_format: Literal["jpg", "png"] = "jpg",
@@ -222,13 +223,15 @@ class Project:
         Args:
             tile_px: width and height of a tile in pixels; by default as `params` says.
             tile_um: width in microns, or a magnification such as "10x"; by default as `params` says.
-            qc: slide QC by name or settings, one or several in order; "both" is blur and Otsu, "blur" the blur alone.
+            qc: slide QC by name, as settings or as an object that can `assess`, one or several in order; "both" is
+                blur and Otsu, "blur" the blur alone.
             filter_threshold: drop a tile if more of it is masked by QC.
             roi_method: "auto" (inside, where a slide has regions), "inside", "outside" or "ignore".
             roi_filter_method: "center", or the share of a tile's area that regions must cover.
             artifact_labels: labels of regions that are cut out.
-            normalizer: stain normalizer by name or settings.
+            normalizer: stain normalizer by name, as settings, or as a fitted `StainNormalizer`.
             normalizer_source: its target: a preset, an image or a fit file.
+            context_normalize: take its statistics from the slide's thumbnail, without what QC and regions discard.
             save_tiles: loose images, in the source's folder of tiles.
             save_tfrecords: TFRecords. With neither, tiles are only decided on: `dataset.torch(from_slides=True)` then
                 reads them from the slides.

@@ -148,6 +148,18 @@ def preset(method: str, name: str = "") -> StainFit:
     return family.fit(**known[chosen])
 
 
+def fit_from(method: str, values: Mapping[str, Any]) -> StainFit:
+    """A fit out of its values, by the names of a `norm_fit`.
+
+    Raises:
+        ConfigError: they are not those of this method's fits.
+    """
+    try:
+        return FAMILIES[method].fit(**values)
+    except TypeError as error:
+        raise ConfigError(f"not the values of a fit of {method}: {error}") from error
+
+
 def save_fit(path: Path, method: str, fit: StainFit) -> None:
     """Write a fit file: JSON with the method's name and its target values."""
     table = {"slideloom_stain_fit": 1, "method": method, "fit": fit.as_table()}

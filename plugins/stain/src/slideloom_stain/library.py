@@ -69,6 +69,18 @@ class StainNormalizer:
         done: bytes = self.front.transform_bytes(encoded)
         return done
 
+    def to_settings(self) -> Settings[Normalizer]:
+        """Settings that make the same normalizer, so that pipelines take it and other processes can build it.
+
+        Raises:
+            ConfigError: it has a state that settings cannot say, or its plugin does not tell.
+        """
+        make = getattr(type(self.front), "to_settings", None)
+        if make is None:
+            raise ConfigError(f"{self.method}: its plugin does not say what settings make this object; give settings")
+        settings: Settings[Normalizer] = make(self.front)
+        return settings
+
     @property
     def fit_values(self) -> dict[str, Any]:
         """The target's values as lists, under the names existing projects use (`norm_fit` of a params.json)."""
@@ -100,9 +112,13 @@ class _PlainFront:
     def __init__(self, settings: type[Settings[Normalizer]], options: dict[str, Any]) -> None:
         self.method = settings.name
         try:
-            self._step = settings(**options).build()
+            self._settings = settings(**options)
+            self._step = self._settings.build()
         except ValueError as error:
             raise ConfigError(f"{self.method}: {error.args[0] if error.args else error}") from error
+
+    def to_settings(self) -> Settings[Normalizer]:
+        return self._settings
 
     def normalize(self, x: Image) -> tuple[Image, Image]:
         if not isinstance(x, np.ndarray) or x.dtype != np.uint8 or x.ndim not in (3, 4) or x.shape[-1] != 3:

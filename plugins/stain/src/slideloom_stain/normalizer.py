@@ -10,11 +10,12 @@ from typing import Any, Literal, Self, get_args
 import numpy as np
 from attrs import evolve
 from numpy.typing import NDArray
-from slideloom import ConfigError, Mask, Rgb, Slide
+from slideloom import ConfigError, Mask, Normalizer, Rgb, Settings, Slide
 
+from slideloom_stain.carrying import settings_of
 from slideloom_stain.context import slide_statistics, thumbnail_statistics
 from slideloom_stain.draws import flat, refilled, spread_of
-from slideloom_stain.fits import FAMILIES, StainFit, Unfit, load_fit, preset, save_fit
+from slideloom_stain.fits import FAMILIES, StainFit, Unfit, fit_from, load_fit, preset, save_fit
 from slideloom_stain.methods import method
 from slideloom_stain.opencv import cv2
 from slideloom_stain.settings import Around, StainAugment, Unfitting
@@ -104,10 +105,7 @@ class StainNormalizer:
         elif isinstance(x, str | Path):
             fit = target_fit(self.method, Path(x))
         elif isinstance(x, Mapping):
-            try:
-                fit = step.method.family.fit(**x)
-            except TypeError as error:
-                raise ConfigError(f"not the values of a fit of {self.method}: {error}") from error
+            fit = fit_from(self.method, x)
         elif getattr(x, "ndim", None) == 3:
             fit = image_fit(step.method, _as_rgb(x), source="the image")
         else:
@@ -219,6 +217,14 @@ class StainNormalizer:
     def fit_values(self) -> dict[str, list[Any]]:
         """The target's values as lists, under the names existing projects use (`norm_fit` of a params.json)."""
         return self._fitted().fit.as_table()
+
+    def to_settings(self) -> Settings[Normalizer]:
+        """The settings of the step that does what `transform` does, with the target's values in them.
+
+        Raises:
+            ConfigError: the normalizer has the statistics of a slide (`in_context`), which are no settings.
+        """
+        return settings_of(self._step)
 
     def save(self, path: str | Path) -> None:
         """Write the method's name and target as a JSON file."""

@@ -41,11 +41,8 @@ def slideloom_normalizers() -> Sequence[type[Settings[Normalizer]]]:
 
 @hookimpl
 def slideloom_synonyms() -> Mapping[str, Mapping[str, str | Sequence[str]]]:
-    """What Slideflow calls them: its random colours, and the two libraries that it factorises with."""
-    vahadane = Vahadane.name
-    return {
-        "normalizer": {"augment": HsvAugment.name, "vahadane-spams": vahadane, "vahadane-sklearn": vahadane},
-    }
+    """What Slideflow calls them, by the libraries that it factorises with."""
+    return {"normalizer": {"vahadane-spams": Vahadane.name, "vahadane-sklearn": Vahadane.name}}
 
 
 @hookimpl

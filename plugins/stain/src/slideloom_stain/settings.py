@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -14,7 +15,7 @@ Context = Literal["tile", "slide"]
 Spread = Literal["off", "v1", "v2"]
 Around = Literal["target", "own"]
 
-_TARGET_HELP = "preset, image, or fit file (JSON) whose staining is the goal"
+_TARGET_HELP = "preset, image, fit file (JSON), or table of a fit's values: the staining that is the goal"
 _CONTEXT_HELP = "take statistics from each tile, or once from the slide's thumbnail without what QC and regions discard"
 _UNFIT_HELP = "what becomes of a tile whose stains cannot be estimated"
 _AUGMENT_HELP = "draw each tile's target at random, with this preset of spreads"
@@ -49,7 +50,7 @@ class TargetSettings(_LibraryFront, Settings[Normalizer]):
 class StainSettings(TargetSettings):
     """What the methods with augmentation share."""
 
-    target: Literal["v1", "v2", "v3"] | Path = option("v3", help=_TARGET_HELP)
+    target: Literal["v1", "v2", "v3"] | Path | Mapping[str, Any] = option("v3", help=_TARGET_HELP)
     augment: Spread = option("off", help=_AUGMENT_HELP)
     around: Around = option("target", help=_AROUND_HELP)
     seed: int = option(0, help=_SEED_HELP)
@@ -120,7 +121,7 @@ class Vahadane(TargetSettings):
     """Match the stain colours found by sparse non-negative factorisation to a target (Vahadane 2016)."""
 
     name: ClassVar[str] = "vahadane"
-    target: Literal["v1", "v2"] | Path = option("v2", help=_TARGET_HELP)
+    target: Literal["v1", "v2"] | Path | Mapping[str, Any] = option("v2", help=_TARGET_HELP)
 
 
 @frozen

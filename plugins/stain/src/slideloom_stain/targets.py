@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from slideloom import ConfigError, Rgb
 
 from slideloom_stain.base import Method
-from slideloom_stain.fits import StainFit, Unfit, load_fit, preset
+from slideloom_stain.fits import StainFit, Unfit, fit_from, load_fit, preset
 from slideloom_stain.methods import method
 from slideloom_stain.opencv import cv2
 
@@ -44,16 +45,18 @@ def decode_rgb(encoded: Any, *, source: str) -> Rgb:
     return np.asarray(cv2.cvtColor(found, cv2.COLOR_BGR2RGB), np.uint8)
 
 
-def target_fit(name: str, target: str | Path) -> StainFit:
+def target_fit(name: str, target: str | Path | Mapping[str, Any]) -> StainFit:
     """The fit that a `target` option means.
 
     Args:
         name: the method.
-        target: preset, image or fit file (`.json`).
+        target: preset, image, fit file (`.json`), or the values of a fit by their names.
 
     Raises:
-        ConfigError: there is no such preset or file, or the image holds too little tissue.
+        ConfigError: there is no such preset or file, the image holds too little tissue, or the values are no fit.
     """
+    if isinstance(target, Mapping):
+        return fit_from(name, target)
     if isinstance(target, str):
         return preset(name, target)
     if target.name in ("v1", "v2", "v3") and not target.exists():
