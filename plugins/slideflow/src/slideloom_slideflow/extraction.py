@@ -116,7 +116,7 @@ def _qc(given: Mapping[str, Any]) -> tuple[list[Any], list[tuple[Save, int]]]:
         elif callable(one) and not isinstance(one, slideloom.SlideQc):
             steps.append(FunctionQc(one))
         else:
-            steps.append(one.to_settings() if hasattr(one, "to_settings") else one)
+            steps.append(one)
     return steps, savers
 
 
