@@ -247,3 +247,94 @@ class TestNormalizers:
         }.items():
             with pytest.raises(sl.ConfigError, match=f"context_normalize.*{said}"):
                 project.extract_tiles(100, 100, normalizer=normalizer, context_normalize=True)
+
+
+RING = "roi_name,x_base,y_base\n" + "".join(
+    f"{name},{x},{y}\n"
+    for name, (left, top, right, bottom) in {"tumour": (0, 0, 1000, 1000), "necrosis": (400, 400, 600, 600)}.items()
+    for x, y in ((left, top), (right, top), (right, bottom), (left, bottom))
+)
+COLUMNS = ["loc_x", "loc_y", "grid_x", "grid_y", "roi_name", "roi_desc", "label"]
+
+
+class TestTablesOfTiles:
+    @pytest.fixture
+    def rois(self, tmp_path: Path) -> Path:
+        folder = tmp_path / "rois"
+        folder.mkdir()
+        (folder / "demo.csv").write_text(RING)
+        return folder
+
+    def test_a_slide_s_tiles_are_named_by_slide_and_centre(self, demo_slide: DemoFiles, rois: Path) -> None:
+        with sl.WSI(demo_slide.path, 100, 100, roi=rois) as wsi:
+            frame = wsi.get_tile_dataframe()
+
+        assert frame.columns.tolist() == COLUMNS
+        assert frame.index.tolist() == [f"demo-{x}-{y}" for x, y in zip(frame.loc_x, frame.loc_y, strict=True)]
+        assert len(frame) == 100 - 4  # the square of 10 x 10 tiles without the hole of 2 x 2
+        assert set(frame.roi_name) == {"tumour"}
+        assert set(frame.roi_desc) == {"tumour (holes: necrosis)"}
+
+    def test_tables_of_our_tiles_and_of_another_program_s_say_the_same(
+        self, demo_slide: DemoFiles, rois: Path, tmp_path: Path
+    ) -> None:
+        project = sl.Project.create(tmp_path / "project", slides=demo_slide.path, roi=rois)
+        project.extract_tiles(100, 100, report=False)
+        ours = project.dataset(100, 100).get_tile_dataframe()
+        (record,) = project.dataset(100, 100).tfrecords()
+
+        other = sl.Project.create(tmp_path / "other", slides=demo_slide.path, roi=rois)
+        folder = other.sources["main"].tfrecords / "100px_100um"
+        folder.mkdir(parents=True)
+        (folder / record.name).write_bytes(record.read_bytes())  # without our report and table, as another's are
+        theirs = other.dataset(100, 100).get_tile_dataframe()
+
+        assert theirs.columns.tolist() == ["slide", *COLUMNS]
+        assert len(theirs) > 20
+        assert theirs.loc[ours.index, ["slide", *COLUMNS]].equals(ours[["slide", *COLUMNS]])
+
+    def test_tiles_off_the_grid_have_a_region_and_no_column(
+        self, demo_slide: DemoFiles, rois: Path, tmp_path: Path
+    ) -> None:
+        project = sl.Project.create(tmp_path / "project", slides=demo_slide.path, roi=rois)
+        project.extract_tiles(100, 100, stride_div=2, report=False)
+        (record,) = project.dataset(100, 100).tfrecords()
+        other = sl.Project.create(tmp_path / "other", slides=demo_slide.path, roi=rois)
+        folder = other.sources["main"].tfrecords / "100px_100um"
+        folder.mkdir(parents=True)
+        (folder / record.name).write_bytes(record.read_bytes())
+
+        frame = other.dataset(100, 100).get_tile_dataframe()
+        is_on = (frame.loc_x % 100 == 50) & (frame.loc_y % 100 == 50)
+        assert (frame.grid_x.notna() == is_on).all()
+        assert 0 < is_on.sum() < len(frame)
+        assert (frame.roi_name == "tumour").all()
+        halves = other.dataset_of(Tiling(size_px=100, size_um=100.0, stride_div=2.0)).get_tile_dataframe()
+        assert halves.grid_x.tolist() == ((frame.loc_x - 50) // 50).tolist()
+
+    def test_tiles_of_a_slide_that_is_gone_keep_their_places(self, demo_slide: DemoFiles, tmp_path: Path) -> None:
+        slide = tmp_path / "demo.svs"
+        slide.write_bytes(demo_slide.path.read_bytes())
+        project = sl.Project.create(tmp_path / "project", slides=slide)
+        project.extract_tiles(100, 100, report=False)
+        (record,) = project.dataset(100, 100).tfrecords()
+        other = sl.Project.create(tmp_path / "other", slides=slide)
+        folder = other.sources["main"].tfrecords / "100px_100um"
+        folder.mkdir(parents=True)
+        (folder / record.name).write_bytes(record.read_bytes())
+        slide.unlink()
+
+        frame = other.dataset(100, 100).get_tile_dataframe()
+
+        assert len(frame) == len(project.dataset(100, 100).get_tile_dataframe()) > 20
+        assert frame.grid_x.isna().all()
+        assert frame.index[0] == f"demo-{frame.loc_x.iloc[0]}-{frame.loc_y.iloc[0]}"
+
+    def test_edge_tiles_are_asked_for_by_their_name_in_the_field(self, demo_slide: DemoFiles) -> None:
+        # 2000 x 1500 pixels of 1 um in tiles of 300: 6 x 5 fit, and a seventh column reaches over the right side.
+        with (
+            sl.WSI(demo_slide.path, 100, 300) as inside,
+            sl.WSI(demo_slide.path, 100, 300, use_edge_tiles=True) as all_,
+        ):
+            assert inside.grid.shape == (6, 5)
+            assert all_.grid.shape == (7, 5)

@@ -70,7 +70,7 @@ def tile_table_csv(plan: SlidePlan, record: SlideRecord) -> str:
         "grid_y": tiles.grid_y.tolist(),
         "status": ledger.status(),
         "roi_name": [plan.regions[roi].name if roi >= 0 else "" for roi in owners],
-        "roi_desc": [(plan.regions[roi].description or "") if roi >= 0 else "" for roi in owners],
+        "roi_desc": [plan.regions[roi].about if roi >= 0 else "" for roi in owners],
         "label": [(plan.regions[roi].label or "") if roi >= 0 else "" for roi in owners],
     }
     for step, scores in ledger.scores.items():

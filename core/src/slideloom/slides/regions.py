@@ -19,12 +19,22 @@ class Region:
         shape: valid, not empty, in level-0 pixels of the uncropped slide; holes are interior rings.
         label: its class, or None.
         description: free text, or None.
+        holes: names of the regions of the file that were taken as its holes.
     """
 
     name: str
     shape: Polygon | MultiPolygon
     label: str | None = None
     description: str | None = None
+    holes: tuple[str, ...] = ()
+
+    @property
+    def about(self) -> str:
+        """What tables of tiles say of it: its description, or its name, and which or how many holes it has."""
+        rings = [len(part.interiors) for part in getattr(self.shape, "geoms", [self.shape])]
+        count = sum(rings)
+        told = f"holes: {', '.join(self.holes)}" if self.holes else f"{count} hole{'s' * (count > 1)}" * (count > 0)
+        return f"{self.description or self.name} ({told})" if told else self.description or self.name
 
 
 @frozen

@@ -41,13 +41,25 @@ def tile_frame(plan: SlidePlan, record: SlideRecord, *, every: bool = False) -> 
         "grid_x": tiles.grid_x,
         "grid_y": tiles.grid_y,
         "roi_name": [owner.name if owner else None for owner in owners],
-        "roi_desc": [owner.description if owner else None for owner in owners],
+        "roi_desc": [owner.about if owner else None for owner in owners],
         "label": [owner.label if owner else None for owner in owners],
     }
     if every:
         columns["status"] = kept_or_dropped(ledger)
     frame = pd.DataFrame(columns)
     return frame.astype(dict.fromkeys(("roi_name", "roi_desc", "label"), object))
+
+
+def named_by_place(frame: pd.DataFrame, *, slide: str | None = None) -> pd.DataFrame:
+    """The table with an index of text, "SLIDE-LOC_X-LOC_Y".
+
+    Args:
+        frame: with the columns loc_x and loc_y.
+        slide: the name of the slide; by default as the column `slide` says.
+    """
+    slides = frame["slide"].tolist() if slide is None else [slide] * len(frame)
+    places = zip(slides, frame["loc_x"].tolist(), frame["loc_y"].tolist(), strict=True)
+    return frame.set_axis([f"{name}-{x}-{y}" for name, x, y in places], axis="index")
 
 
 def kept_or_dropped(ledger: Ledger) -> list[str]:

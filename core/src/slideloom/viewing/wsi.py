@@ -33,7 +33,7 @@ from slideloom.slides.regions import Regions, RoiMethod
 from slideloom.slides.slide import Slide
 from slideloom.slides.tiles import TileGeometry, Tiles
 from slideloom.steps.slide_qc import QcResult
-from slideloom.viewing.frames import tile_frame
+from slideloom.viewing.frames import named_by_place, tile_frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -284,6 +284,10 @@ class WSI:
             every: also tiles that were dropped, with a column `status` ("kept", or the step that dropped them).
         """
         return tile_frame(self._prepared.plan, self._prepared.record, every=every)
+
+    def get_tile_dataframe(self) -> pd.DataFrame:
+        """`tile_dataframe` with an index of text, "SLIDE-LOC_X-LOC_Y", as scripts of the field know it."""
+        return named_by_place(self.tile_dataframe(), slide=self.name)
 
     def thumb(self, *, max_px: int = 1024, mpp: float | None = None, rois: bool = False) -> Picture:
         """The slide, small.

@@ -15,11 +15,20 @@ from slideloom.pipeline.tiling import Tiling
 from slideloom.settings.options import Settings
 from slideloom.slides.info import slide_name
 from slideloom.steps.reports import RunReport
+from slideloom.viewing.frames import named_by_place
 
 from slideloom_cohort.annotations import Annotations, Filters
 from slideloom_cohort.arguments import ExtractOptions, sizes_of
 from slideloom_cohort.params import FittedNormalizer, save_params
-from slideloom_cohort.slides import DatasetSummary, named, planned_tiles, source_slides, write_report, write_thumbnails
+from slideloom_cohort.slides import (
+    DatasetSummary,
+    named,
+    planned_tiles,
+    source_slides,
+    with_places,
+    write_report,
+    write_thumbnails,
+)
 from slideloom_cohort.sources import Source
 from slideloom_cohort.splitting import folds, in_drawn_order, patient_labels, share
 from slideloom_cohort.stored import StoredSlide, stored_slides
@@ -221,6 +230,8 @@ class Dataset:
     def tile_dataframe(self, *, every: bool = False, planned: bool = False) -> pd.DataFrame:
         """One row per tile of all slides: slide, loc_x, loc_y, grid_x, grid_y, roi_name, roi_desc, label, and scores.
 
+        Of tiles that another program stored, column, row and region come from the slide, where that is at hand.
+
         Args:
             every: also tiles that were dropped, with a column `status` ("written", or the step that dropped them).
             planned: the tiles of the grid that regions leave, from the slides themselves; no run is needed.
@@ -239,10 +250,19 @@ class Dataset:
                 if self._has(slide_name(path))
             ]
         else:
-            frames = [stored.table(every=every) for stored in self.stored()]
+            paths = self.slide_paths()
+            frames = [self._table(stored, paths.get(stored.slide), every=every) for stored in self.stored()]
         if not frames:
             raise ConfigError(f"no tiles of {self.label} in {self._places()}; run extract_tiles first")
         return pd.concat(frames, ignore_index=True)
+
+    def _table(self, stored: StoredSlide, path: Path | None, *, every: bool) -> pd.DataFrame:
+        frame = stored.table(every=every)
+        return frame if stored.tile_table else with_places(frame, stored.source, self.tiling, path)
+
+    def get_tile_dataframe(self) -> pd.DataFrame:
+        """The stored tiles as `tile_dataframe`, with an index of text, "SLIDE-LOC_X-LOC_Y", as the field knows it."""
+        return named_by_place(self.tile_dataframe())
 
     def _places(self) -> str:
         return ", ".join(str(source.out) for source in self.sources)

@@ -186,9 +186,8 @@ class Extraction:
             raise ConfigError(
                 f"{word} says slide, and {settings.name} context = {entry['context']!r}; give one of them"
             )
-        if isinstance(use, Settings):
-            return attrs.evolve(use, context="slide")
-        return {**entry, "context": "slide"}
+        wanted: dict[str, Any] = {"context": "slide"}
+        return attrs.evolve(use, **wanted) if isinstance(use, Settings) else {**entry, **wanted}
 
     def _sinks(self, source: Source) -> list[Step]:
         if self.save_tiles and source.tiles.parent != source.out:

@@ -6,8 +6,9 @@ import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
 from attrs import frozen
 from slideloom.base.errors import ConfigError, PluginError, SlideloomError
 from slideloom.base.storing import path_inside, storing_in
@@ -15,9 +16,11 @@ from slideloom.drawing.pictures import Picture
 from slideloom.pipeline.pipeline import RoiUse, Slides
 from slideloom.pipeline.tiling import Tiling
 from slideloom.planning.opening import open_without_mpp
+from slideloom.planning.selection import select_tiles
 from slideloom.plugins.discovery import registry
 from slideloom.plugins.shorthand import folder_of_regions
 from slideloom.running.find_slides import find_slides
+from slideloom.slides.tiles import Tiles
 from slideloom.viewing.wsi import WSI
 
 from slideloom_cohort.sources import Source
@@ -118,11 +121,61 @@ def source_slides(source: Source) -> list[Path]:
 
 def planned_tiles(source: Source, tiling: Tiling, path: Path, *, every: bool) -> pd.DataFrame:
     """The tiles of one slide's grid that the source's regions leave; as `Dataset.tile_dataframe`."""
-    roi = () if source.roi is None or not source.roi.is_dir() else (RoiUse(source=folder_of_regions(source.roi)),)
-    with WSI.of(path, tiling, roi=roi) as wsi:
+    with WSI.of(path, tiling, roi=_regions_of(source)) as wsi:
         frame = wsi.tile_dataframe(every=every)
         frame.insert(0, "slide", wsi.name)
     return frame
+
+
+def _regions_of(source: Source) -> tuple[RoiUse, ...]:
+    is_there = source.roi is not None and source.roi.is_dir()
+    return (RoiUse(source=folder_of_regions(source.roi)),) if is_there and source.roi is not None else ()
+
+
+def with_places(frame: pd.DataFrame, source: Source, tiling: Tiling, path: Path | None) -> pd.DataFrame:
+    """The tiles of another program, with their column, row and region out of the slide.
+
+    Args:
+        frame: with the columns slide, loc_x and loc_y; others are added.
+        source: whose regions count.
+        tiling: whose grid the tiles are of; one off it has no column and row, nor one whose slide cannot be read.
+        path: of the slide's file, or None if there is none.
+    """
+    import pandas as pd
+
+    columns = _places(frame, source, tiling, path) if path is not None and len(frame) else {}
+    for name in ("grid_x", "grid_y", "roi_name", "roi_desc", "label"):
+        values = columns.get(name, [None] * len(frame))
+        frame[name] = pd.Series(values, frame.index, dtype="Int64" if name.startswith("grid") else object)
+    if not frame[["grid_x", "grid_y"]].isna().any(axis=None):
+        frame = frame.astype({"grid_x": "int64", "grid_y": "int64"})
+    return frame
+
+
+def _places(frame: pd.DataFrame, source: Source, tiling: Tiling, path: Path) -> dict[str, Sequence[Any]]:
+    """Columns and rows, and regions, by the exact geometry of the slide; nothing where it cannot be read."""
+    try:
+        with WSI.of(path, tiling, roi=_regions_of(source)) as wsi:
+            geometry, regions = wsi.geometry, wsi.regions
+    except SlideloomError as error:
+        log.warning("tiles of %s have no column, row and region: %s", path.name, error)
+        return {}
+    x = frame["loc_x"].to_numpy() - geometry.footprint.width // 2
+    y = frame["loc_y"].to_numpy() - geometry.footprint.height // 2
+    columns, off_x = np.divmod(x, geometry.stride.width)
+    rows, off_y = np.divmod(y, geometry.stride.height)
+    number = np.arange(len(frame))
+    tiles = Tiles(number, x, y, columns, rows, np.full(len(frame), -1), footprint=geometry.footprint)
+    owners = select_tiles(tiles, regions, method="inside", by="center").roi.tolist() if regions.items else []
+    of = [regions.items[owner] if owner >= 0 else None for owner in owners] or [None] * len(frame)
+    is_on = ((off_x == 0) & (off_y == 0)).tolist()
+    return {
+        "grid_x": [column if on else None for column, on in zip(columns.tolist(), is_on, strict=True)],
+        "grid_y": [row if on else None for row, on in zip(rows.tolist(), is_on, strict=True)],
+        "roi_name": [region.name if region else None for region in of],
+        "roi_desc": [region.about if region else None for region in of],
+        "label": [region.label if region else None for region in of],
+    }
 
 
 def write_thumbnails(paths: Mapping[str, Path], folder: Path, *, max_px: int) -> dict[str, Path | SlideloomError]:

@@ -30,6 +30,7 @@ class Draft:
         shape: a polygon or multipolygon that need not be valid; None if there are not enough points.
         label: its class, or None.
         description: free text, or None.
+        holes: what the file calls the shapes that were taken as its holes.
     """
 
     name: str | None
@@ -37,6 +38,12 @@ class Draft:
     shape: Any
     label: str | None = None
     description: str | None = None
+    holes: tuple[str, ...] = ()
+
+    @property
+    def called(self) -> str:
+        """Its name, or its place where it has none."""
+        return self.place if self.name is None else self.name
 
 
 @frozen

@@ -147,7 +147,10 @@ def _nested(drafts: Sequence[Draft], notes: Notes) -> list[Draft]:
             )
     for i in sorted(set(range(len(drafts))) - used):
         notes.add("left out, the same shape and label as an earlier one", _called(drafts[i]))
-    return [evolve(drafts[one.index], shape=one.shape) for one in found]
+    return [
+        evolve(drafts[one.index], shape=one.shape, holes=tuple(drafts[hole].called for hole in one.holes))
+        for one in found
+    ]
 
 
 def _named(drafts: Sequence[Draft], notes: Notes) -> tuple[Region, ...]:
@@ -164,7 +167,9 @@ def _named(drafts: Sequence[Draft], notes: Notes) -> tuple[Region, ...]:
             name = new
         seen.add(name)
         taken.add(name)
-        items.append(Region(name=name, shape=draft.shape, label=draft.label, description=_storable(draft.description)))
+        about = _storable(draft.description)
+        holes = tuple(str(_storable(hole)) for hole in draft.holes)
+        items.append(Region(name=name, shape=draft.shape, label=draft.label, description=about, holes=holes))
     return tuple(items)
 
 
