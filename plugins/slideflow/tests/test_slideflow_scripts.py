@@ -218,10 +218,11 @@ class TestRegions:
             assert kept(wsi) == TUMOR | STROMA
             assert {roi.name: roi.label for roi in wsi.rois} == {"A": "tumor", "B": "stroma"}
             assert wsi.get_roi_by_name("A").poly.area == 600**2 - 200**2  # type: ignore[union-attr]
-            found = wsi.get_tile_roi(coord=(1750, 50))
+            number, found = wsi.get_tile_roi(coord=(1750, 50))
+            assert number is not None
             assert found is not None
-            assert found.name == "B"
-            assert wsi.get_tile_roi(grid=(0, 0)) is None
+            assert found.name == wsi.rois[number].name == "B"
+            assert wsi.get_tile_roi(grid=(0, 0)) == (None, None)
             wsi.set_artifacts("stroma")
             assert kept(wsi) == TUMOR
 
@@ -350,6 +351,9 @@ class TestOneSlide:
             assert kept(wsi) == SHARP
             assert wsi[0, 0] is None
             assert wsi.has_non_roi_qc()
+            coord = wsi.get_masked_coord()
+            assert {(x + 50, y + 50) for x, y in coord[~coord.mask[:, 0], :2].tolist()} == SHARP
+            assert wsi.masked_thumb(width=200)[50, :90].min() == 255
             assert wsi.area() == pytest.approx(0.5, rel=0.1)  # sharpness is averaged over some microns
             wsi.remove_qc()
             assert kept(wsi) == EVERY

@@ -100,7 +100,7 @@ class Dataset(ChosenSlides):
         counts: dict[str, int] = {}
         for each in self.chosen_sources(source):
             for path in self.slide_paths(each.name):
-                with slideloom.WSI(path, *self._size(), stride_div=stride_div, roi=_roi(each, roi_method)) as wsi:
+                with self._opened(path, each, roi_method=roi_method, stride_div=stride_div) as wsi:
                     counts[path] = len(wsi)
         return counts
 
@@ -182,10 +182,10 @@ class Dataset(ChosenSlides):
         site_labels: str | Mapping[str, str] | None = "site",
         splits: str | Path | None = None,
         read_only: bool = False,
-    ) -> Iterator[tuple[Self, Self]]:
+    ) -> tuple[tuple[Self, Self], ...]:
         """`k` pairs of training and validation dataset; each patient is in the validation dataset of one pair."""
-        for made in in_folds(self.sized(), labels, k):
-            yield self.copied(slides=made.training), self.copied(slides=made.validation)
+        made = in_folds(self.sized(), labels, k)
+        return tuple((self.copied(slides=each.training), self.copied(slides=each.validation)) for each in made)
 
     @adapted("Dataset.extract_tiles")
     def extract_tiles(self, **kwargs: Any) -> dict[str, slideloom.SlideReport]:
@@ -195,7 +195,21 @@ class Dataset(ChosenSlides):
     @adapted("Dataset.get_tile_dataframe")
     def get_tile_dataframe(self, roi_method: str = "auto", stride_div: float = 1) -> pd.DataFrame:
         """One row per tile of the grid that regions leave; the index is slide-x-y."""
-        return self.ours.get_tile_dataframe(roi_method=roi_method, stride_div=stride_div)
+        import pandas as pd
+
+        frames = []
+        for source in self.sources.values():
+            for path in self.slide_paths(source.name):
+                with self._opened(path, source, roi_method=roi_method, stride_div=stride_div) as wsi:
+                    frames.append(wsi.get_tile_dataframe().assign(slide=wsi.name))
+        if not frames:
+            raise ConfigError("get_tile_dataframe: the dataset has no slide files")
+        return pd.concat(frames)
+
+    def _opened(self, path: str, source: PeerSource, *, roi_method: Any, stride_div: float = 1) -> slideloom.WSI:
+        folder = source.roi if source.roi is not None and source.roi.is_dir() else None
+        tile_px, tile_um = self._size()
+        return slideloom.WSI(path, tile_px, tile_um, stride_div=stride_div, roi=folder, roi_method=roi_method)
 
     @adapted("Dataset.get_unique_roi_labels")
     def get_unique_roi_labels(self, allow_empty: bool = False) -> list[str]:
@@ -203,7 +217,7 @@ class Dataset(ChosenSlides):
         found: set[str] = set()
         for source in self.sources.values():
             for path in self.slide_paths(source.name):
-                with slideloom.WSI(path, *self._size(), roi=_roi(source, "auto")) as wsi:
+                with self._opened(path, source, roi_method="auto") as wsi:
                     found |= {region.label or "" for region in wsi.regions.items}
         return sorted(label for label in found if label or allow_empty)
 
@@ -251,7 +265,3 @@ class Dataset(ChosenSlides):
     ) -> Any:  # Any: TensorFlow ships no types
         """A `tf.data.Dataset` of tiles, as tuples: images, labels, and what else is asked for."""
         return tensorflow_batches(self.ours, self._balance, labels, batch_size=batch_size, from_wsi=from_wsi, **kwargs)
-
-
-def _roi(source: PeerSource, method: str) -> Path | None:
-    return None if source.roi is None or method == "ignore" or not source.roi.is_dir() else source.roi

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import slideloom
@@ -137,9 +137,11 @@ class SlideFacts:
         return np.stack((x, y, kept.grid_x, kept.grid_y), axis=1)
 
     @adapted("WSI.get_masked_coord")
-    def get_masked_coord(self) -> NDArray[np.int64]:
-        """(n, 4) of every kept tile: x and y of the top left corner, column and row."""
-        return self.get_tile_coord()
+    def get_masked_coord(self) -> Any:  # Any: a masked array, which numpy types in part
+        """(n, 4) of every planned tile, as `coord`, where rows of dropped tiles are masked."""
+        every = self.coord
+        dropped = ~self.grid[every[:, 2], every[:, 3]]
+        return np.ma.masked_array(every, mask=np.repeat(dropped[:, None], 4, axis=1))
 
     @adapted("WSI.grid_to_coord")
     def grid_to_coord(

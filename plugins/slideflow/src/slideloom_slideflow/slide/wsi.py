@@ -122,7 +122,7 @@ class WSI(SlideFacts, Refusing):
                 continue
             for result in self._assessed(one, {"sigma": blur_radius, "threshold": blur_threshold, "mpp": blur_mpp}):
                 self._mask(result, filter_threshold)
-        return self.masked_thumb("black")
+        return self._masked("black", self.thumb())
 
     def _assessed(self, one: Any, blur: dict[str, Any]) -> list[QcResult]:
         if isinstance(one, QcObject):
@@ -145,7 +145,7 @@ class WSI(SlideFacts, Refusing):
             raise ConfigError("apply_qc_mask: give a mask, (h, w) bool; masks of QC are applied as QC is run")
         share = 0.6 if filter_threshold is None else filter_threshold
         self._mask(QcResult(mask=np.asarray(mask, np.bool_), kind="artifact"), share)
-        return self.masked_thumb("black")
+        return self._masked("black", self.thumb())
 
     @adapted("WSI.remove_qc")
     def remove_qc(self) -> None:
@@ -204,11 +204,13 @@ class WSI(SlideFacts, Refusing):
         return squared(as_image(self.ours.thumb(max_px=width)), width)
 
     @adapted("WSI.masked_thumb")
-    def masked_thumb(self, background: str = "white", *, mpp: float | None = None, width: int | None = None) -> Image:
-        """The slide, small, with what QC discards in one colour."""
-        image = self.thumb(mpp, width)
+    def masked_thumb(self, background: str = "white", *, mpp: float | None = None, width: int | None = None) -> Rgb:
+        """The slide, small, with what QC discards in one colour: (h, w, 3) uint8."""
+        return np.asarray(self._masked(background, self.thumb(mpp, width)))
+
+    def _masked(self, colour: str, image: Image) -> Image:
         mask = self.qc_mask
-        return image if mask is None else painted(image, mask, background)
+        return image if mask is None else painted(image, mask, colour)
 
     @adapted("WSI.preview")
     def preview(self, rois: bool = True, thumb_kwargs: Any = None, low_res: bool = True, **kwargs: Any) -> Image:
@@ -296,19 +298,24 @@ class WSI(SlideFacts, Refusing):
         return next((roi for roi in self.rois if roi.name == name), None)
 
     @adapted("WSI.get_tile_roi")
-    def get_tile_roi(self, coord: tuple[int, int] | None = None, grid: tuple[int, int] | None = None) -> ROI | None:
-        """The region that a tile, given by its centre or by its place in the grid, belongs to."""
+    def get_tile_roi(
+        self, coord: tuple[int, int] | None = None, grid: tuple[int, int] | None = None
+    ) -> tuple[int, ROI] | tuple[None, None]:
+        """The region that a tile, given by its centre or its place in the grid, belongs to, after its number in `rois`.
+
+        Raises:
+            ConfigError: there is no such tile.
+        """
         if (coord is None) == (grid is None):
             raise ConfigError("get_tile_roi: give either coord or grid")
         every = self.ours.ledger.tiles
         x, y = (every.loc_x, every.loc_y) if grid is None else (every.grid_x, every.grid_y)
-        wanted = coord if grid is None else grid
-        assert wanted is not None  # noqa: S101 - one of the two is given
-        (found,) = np.nonzero((x == wanted[0]) & (y == wanted[1]))
+        column, row = grid or coord or (0, 0)
+        (found,) = np.nonzero((x == column) & (y == row))
         if not len(found):
-            raise ConfigError(f"get_tile_roi: no tile at {wanted}")
+            raise ConfigError(f"get_tile_roi: no tile at {column}, {row}")
         number = int(every.roi[found[0]])
-        return self.rois[number] if number >= 0 else None
+        return (number, self.rois[number]) if number >= 0 else (None, None)
 
     @adapted("WSI.load_csv_roi")
     def load_csv_roi(
