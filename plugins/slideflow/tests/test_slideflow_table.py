@@ -103,6 +103,30 @@ def test_a_name_that_is_refused_says_what_to_use(row: Row) -> None:
     assert row.theirs in str(told.value)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import slideloom_slideflow.mil",
+        "from slideloom_slideflow import mil",
+        "from slideloom_slideflow.mil import mil_config",
+        "from slideloom_slideflow.model import build_feature_extractor",
+        "from slideloom_slideflow import Heatmap",
+        "from slideloom_slideflow.slide.qc import Segment",
+    ],
+)
+def test_importing_what_is_refused_says_what_to_use(line: str) -> None:
+    with pytest.raises(sf.NotOffered, match=r"is not part of slideloom: (use|extract|draw) "):
+        exec(line, {})
+
+
+def test_every_module_that_is_refused_can_be_asked_for_by_import() -> None:
+    modules = {row.theirs for row in REFUSED if row.theirs.islower() and row.theirs.isalpha()}
+
+    for name in modules:
+        with pytest.raises(ImportError, match=f"slideflow.{name} is not part of slideloom"):
+            import_module(f"slideloom_slideflow.{name}")
+
+
 def test_every_public_function_is_in_the_table() -> None:
     found = {
         f"{peer}.{name}"

@@ -21,6 +21,10 @@ class NotOffered(ConfigError):
     """A function or an argument of Slideflow that slideloom has nothing for; the message says what to use."""
 
 
+class MissingModule(NotOffered, ImportError):
+    """A module of Slideflow that slideloom has nothing of, met by an import."""
+
+
 class DropInWarning(UserWarning):
     """Something is done in another way than in Slideflow."""
 
@@ -93,9 +97,9 @@ def tell(message: str) -> None:
     warnings.warn(message, DropInWarning, stacklevel=3)
 
 
-def refuse(name: str) -> NoReturn:
+def refuse(name: str, *, kind: type[NotOffered] = NotOffered) -> NoReturn:
     """Raise what the table says of a function, class or module that is not offered."""
-    raise NotOffered(f"slideflow.{name} is not part of slideloom: {rows()[name].note}")
+    raise kind(f"slideflow.{name} is not part of slideloom: {rows()[name].note}")
 
 
 class Refusing:
