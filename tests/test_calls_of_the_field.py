@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
+import subprocess
 import sys
 import threading
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 import slideloom as sl
 from slideloom.pipeline.tiling import Tiling
@@ -338,3 +341,61 @@ class TestTablesOfTiles:
         ):
             assert inside.grid.shape == (6, 5)
             assert all_.grid.shape == (7, 5)
+
+
+class TestWhatIsMissing:
+    STEPS = (
+        ("qc", {"use": "segment", "model": "no-model"}, "no such model"),
+        ("qc", {"use": "strided-model", "model": "no.onnx"}, "no such model file"),
+        ("qc", {"use": "deepfocus", "weights": "no.safetensors"}, "no such file"),
+        ("qc", {"use": "saved-mask", "folder": "no-folder", "of": "otsu"}, "no such folder"),
+        ("normalizer", {"use": "macenko", "target": "no.png"}, "cannot be read"),
+        ("normalizer", {"use": "cyclegan"}, "no weights given"),
+        ("normalizer", {"use": "cyclegan", "weights": "no.pth", "second_weights": "no.pth"}, "no such file"),
+    )
+
+    @pytest.mark.parametrize(("kind", "step", "said"), STEPS, ids=[f"{step['use']} {said}" for _, step, said in STEPS])
+    @pytest.mark.parametrize("dry_run", [False, True])
+    def test_weights_and_targets_are_one_error_before_the_first_slide(
+        self, project: sl.Project, kind: str, step: dict[str, str], said: str, dry_run: bool
+    ) -> None:
+        seen: list[sl.SlideReport] = []
+
+        with pytest.raises(sl.ConfigError, match=said):
+            project.extract_tiles(100, 100, **{kind: step}, dry_run=dry_run, on_slide=seen.append)  # type: ignore[arg-type]
+
+        assert seen == []
+        assert not list(project.root.rglob("slideloom"))
+
+    @pytest.mark.parametrize("step", ["deepfocus", "segment:model=no-model", "strided-model:model=here.pt,trust=true"])
+    def test_a_missing_torch_is_one_error_that_says_what_to_install(
+        self, step: str, demo_slide: DemoFiles, tmp_path: Path
+    ) -> None:
+        (tmp_path / "here.pt").touch()
+        script = (
+            "import sys; sys.modules['torch'] = sys.modules['tensorflow'] = None\n"  # as if they were not installed
+            "from slideloom_cli.main import main\n"
+            f"sys.exit(main(['extract', {str(demo_slide.path)!r}, *{SIZE!r}, '--qc', {step!r}, '--out', 'out']))\n"
+        )
+        done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+
+        assert done.returncode == 1
+        assert re.search(r"torch.*pip install '?slideloom-\w+\[torch\]", done.stderr.replace("\n", " "))
+        assert "demo" not in done.stderr  # no slide was begun
+        assert not list((tmp_path / "out").rglob("*.json"))
+
+    def test_everything_that_is_missing_is_told_at_once(self, project: sl.Project) -> None:
+        with pytest.raises(sl.ConfigError, match=r"no-model(.|\n)*no\.png"):
+            project.extract_tiles(100, 100, qc="segment:model=no-model", normalizer="macenko:target=no.png")
+
+
+def test_masks_that_slideflow_saved_drop_the_tiles_they_cover(
+    project: sl.Project, demo_slide: DemoFiles, tmp_path: Path
+) -> None:
+    mask = np.zeros((150, 200), bool)
+    mask[:, 100:] = True  # ten columns of tiles in fifteen rows
+    np.savez(tmp_path / f"{demo_slide.path.stem}_qc.npz", mask=mask)
+
+    report = project.extract_tiles(100, 100, qc=f"saved-mask:folder={tmp_path},of=qc", report=False)
+
+    assert rejected_by(report)["qc:saved-mask-qc"] == 150

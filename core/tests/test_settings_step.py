@@ -74,3 +74,20 @@ def test_a_class_with_a_build_of_its_own_keeps_working() -> None:
     assert WithOwnBuild(value=5).build() == 15
     Contract().test_the_settings_name_their_implementation()
     Contract().test_build_makes_a_step_of_its_kind()
+
+
+def test_a_missing_library_is_found_without_importing_anything() -> None:
+    there = attrs.make_class("There", {}, bases=(Named,), frozen=True, class_body={"needs": ("json",)})()
+    missing = attrs.make_class(
+        "Missing", {}, bases=(Named,), frozen=True, class_body={"needs": ("no_such_library",), "step": "no.such:Step"}
+    )()
+
+    there.check()
+    with pytest.raises(PluginError, match="'named' needs no_such_library, which is not installed: pip install no_such"):
+        missing.check()
+
+
+def test_a_step_without_heavy_libraries_is_checked_by_importing_it() -> None:
+    Named().check()
+    with pytest.raises(PluginError, match="needs no_such_library"):
+        variant("no_such_library.sink:Sink").check()

@@ -85,7 +85,10 @@ def test_a_second_run_uses_the_saved_mask(tmp_path: Path, suffix: str, save: obj
 
 def test_a_mask_that_is_not_there_is_named_with_the_remedy(tmp_path: Path) -> None:
     slide = PixelsSlide(stained(Size(90, 70)), mpp=0.5)
-    with pytest.raises(SlideError, match=r"pixels\.json: no saved mask pixels-otsu\.npy or \.png in .*save_masks"):
+    with pytest.raises(
+        SlideError,
+        match=r"pixels\.json: no saved mask pixels-otsu\.npy, pixels-otsu\.png or pixels_otsu\.npz in .*save_masks",
+    ):
         SavedMask(folder=tmp_path, of="otsu").build().assess(slide, scene_of())
 
 
@@ -99,3 +102,35 @@ def test_a_mask_of_another_slide_is_refused(tmp_path: Path) -> None:
 def test_the_step_name_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="one name without separators"):
         SavedMask(folder=tmp_path, of="../../elsewhere")
+
+
+def test_a_mask_that_slideflow_saved_is_placed_by_its_width(tmp_path: Path) -> None:
+    mask = np.zeros((75, 100), bool)  # of a slide of 2000 x 1500
+    mask[:, :50] = True
+    np.savez(tmp_path / "pixels_qc.npz", mask=mask)
+    slide = PixelsSlide(stained(Size(2000, 1500)), mpp=1.0)
+    settings = SavedMask(folder=tmp_path, of="qc")
+
+    result = settings.build().assess(slide, scene_of())
+
+    assert np.array_equal(result.mask, mask)
+    assert (result.kind, result.extent) == ("artifact", Box(0, 0, 2000, 1500))
+    assert [path.name for path in settings.files_for("pixels")] == ["pixels_qc.npz"]
+    assert SavedMask(folder=tmp_path, of="qc", kind="background").build().assess(slide, scene_of()).kind == "background"
+
+
+@pytest.mark.parametrize(
+    ("arrays", "said"),
+    [
+        ({"mask": np.zeros((100, 75), bool)}, "75 x 100 pixels do not have the shape of .*, 2000 x 1500"),
+        ({"mask": np.zeros((75, 100))}, r"wanted a mask \(h, w\) bool, got \(75, 100\) float64"),
+        ({"other": np.zeros((75, 100), bool)}, "is not a packed mask, nor one of Slideflow"),
+    ],
+    ids=["another shape", "no booleans", "another file"],
+)
+def test_a_mask_that_cannot_be_the_slide_s_is_refused(tmp_path: Path, arrays: dict[str, np.ndarray], said: str) -> None:
+    np.savez(tmp_path / "pixels_qc.npz", **arrays)
+    slide = PixelsSlide(stained(Size(2000, 1500)), mpp=1.0)
+
+    with pytest.raises(SlideError, match=said):
+        SavedMask(folder=tmp_path, of="qc").build().assess(slide, scene_of())

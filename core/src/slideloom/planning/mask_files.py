@@ -36,20 +36,28 @@ def npz_bytes(mask: Mask) -> bytes:
 
 
 def mask_from_npz(content: bytes) -> Mask:
-    """The mask in the bytes from `npz_bytes`.
+    """The mask in the bytes from `npz_bytes`, or in a `<slide>_qc.npz` of Slideflow, whose array `mask` is the mask.
 
     Raises:
-        ValueError: the bytes are not a packed mask.
+        ValueError: the bytes are neither.
     """
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            if "mask" in arrays.files:
+                return _whole_mask(arrays["mask"])
             packed, (rows, columns) = arrays["packed"], arrays["shape"].tolist()
         if len(packed) != -(-rows * columns // 8):  # numpy would pad with zeros
             raise ValueError(f"{len(packed)} bytes for {rows} x {columns} pixels")
         bits = np.unpackbits(packed, count=rows * columns)
     except Exception as error:  # zipfile, zlib and numpy raise almost any exception on damaged bytes
-        raise ValueError(f"is not a packed mask ({error})") from error
+        raise ValueError(f"is not a packed mask, nor one of Slideflow ({error})") from error
     return cast("Mask", bits.reshape(rows, columns).astype(np.bool_))
+
+
+def _whole_mask(found: Any) -> Mask:
+    if found.ndim != 2 or found.dtype != np.bool_ or not found.size:
+        raise ValueError(f"wanted a mask (h, w) bool, got {found.shape} {found.dtype}")
+    return cast("Mask", found)
 
 
 def mask_from_npy(content: bytes) -> Mask:

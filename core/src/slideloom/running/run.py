@@ -8,10 +8,11 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from slideloom.base.errors import ConfigError, OutputError
+from slideloom.base.errors import ConfigError, OutputError, PluginError, SlideloomError
 from slideloom.base.storing import write_json
 from slideloom.base.temporary import remove_abandoned
 from slideloom.extraction.finished import updates
@@ -65,16 +66,21 @@ def run_pipeline(
     """
     end_copy()
     check_mpp_file(pipeline)
+    jobs, threads = workers(pipeline, len(slides))
+    executor = _executor(pipeline, jobs)
+    if isinstance(executor, InProcessExecutor | ProcessExecutor):  # others may run where other things are installed
+        check_steps(pipeline)
     started = datetime.now(UTC).isoformat(timespec="seconds")
     clock = time.perf_counter()
     folder = OutputFolder(out, pipeline.tiles.label)
+    run = partial(_run_slides, pipeline, slides, out, executor, threads=threads, progress=progress, on_slide=on_slide)
     if dry_run:
-        reports = _run_slides(pipeline, slides, out, dry_run=True, progress=progress, on_slide=on_slide)
+        reports = run(dry_run=True)
         return _finish(pipeline, reports, folder, started, clock, dry_run=True)
     with folder.locked():
         _check_earlier(folder, pipeline)
         write_json(folder.pipeline, {"digest": pipeline.digest(), "pipeline": _without_run(pipeline)})
-        reports = _run_slides(pipeline, slides, out, dry_run=False, progress=progress, on_slide=on_slide)
+        reports = run(dry_run=False)
         return _finish(pipeline, reports, folder, started, clock, dry_run=False)
 
 
@@ -82,6 +88,24 @@ def check_mpp_file(pipeline: Pipeline) -> None:
     """Read the mpp file once, so that a mistake in it is one mistake and not one for each slide."""
     if pipeline.slides.mpp_file is not None:
         read_mpp_file(pipeline.slides.mpp_file)
+
+
+def check_steps(pipeline: Pipeline) -> None:
+    """Look once for the libraries and files that the pipeline's steps need, so that what is missing is one error.
+
+    Raises:
+        PluginError, ConfigError: with everything that is missing, one line each.
+    """
+    mistakes: list[SlideloomError] = []
+    for step in pipeline.steps:
+        try:
+            step.check()
+        except SlideloomError as error:
+            mistakes.append(error)
+        except Exception as error:  # a plugin's own code
+            mistakes.append(PluginError(f"step '{step.name}' cannot be checked: {type(error).__name__}: {error}"))
+    if mistakes:
+        raise type(mistakes[0])("\n".join(dict.fromkeys(map(str, mistakes)))) from mistakes[0]
 
 
 def _without_run(pipeline: Pipeline) -> dict[str, Any]:
@@ -126,14 +150,20 @@ def _holds_tiles(folder: OutputFolder) -> bool:
 
 
 def _run_slides(
-    pipeline: Pipeline, slides: Sequence[Path], out: Path, *, dry_run: bool, progress: Progress | None, on_slide: Any
+    pipeline: Pipeline,
+    slides: Sequence[Path],
+    out: Path,
+    executor: Executor,
+    *,
+    threads: int,
+    dry_run: bool,
+    progress: Progress | None,
+    on_slide: Any,
 ) -> list[SlideReport]:
     plugins = registry()
     if pipeline.run.report and plugins.reporter() is None:
         log.warning("no report will be written: no installed plugin writes one; pip install slideloom brings it")
     plugins.notify("slideloom_run_started", slides=list(slides), out=out)
-    jobs, threads = workers(pipeline, len(slides))
-    executor = _executor(pipeline, jobs)
     told_by: Progress | None = progress if isinstance(executor, InProcessExecutor) else None
     if isinstance(executor, ProcessExecutor):
         executor.on_message, told_by = progress, report_progress

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Generic, TypeVar, cast, overload
@@ -34,6 +35,9 @@ class Settings(Generic[StepT_co]):
         name: as pipeline files say it.
         step: "package.module:Class", or a function that takes the settings and returns the step.
         install: what to install where a library is missing, such as "slideloom-deepfocus[torch]".
+        needs: heavy libraries that the implementation imports, such as "torch"; `check` then looks whether they are
+            there without importing anything.
+        checked_by: "package.module:function" that looks for files and takes the settings; see `check`.
         rank: of readers that all recognise a file, the lowest rank is taken; built-in ones are below 100.
         revision: raise it when the step's results change, and slides that were finished before are made again.
         opens_folders: True for a reader whose slides are folders.
@@ -42,6 +46,8 @@ class Settings(Generic[StepT_co]):
     name: ClassVar[str]
     step: ClassVar[str] = ""
     install: ClassVar[str] = ""
+    needs: ClassVar[tuple[str, ...]] = ()
+    checked_by: ClassVar[str] = ""
     rank: ClassVar[int] = 100
     revision: ClassVar[int] = 1
     opens_folders: ClassVar[bool] = False
@@ -60,6 +66,25 @@ class Settings(Generic[StepT_co]):
         """
         return cast("StepT_co", implementation_of(type(self))(self))
 
+    def check(self) -> None:
+        """Raise what would make every slide fail, for want of a library or a file. Called once, before the first slide.
+
+        It costs little: nothing large is loaded. By default it looks for the libraries that the class `needs`, or
+        imports the implementation if it names none. A step that reads files for all slides, such as weights, names the
+        function that looks for them, `checked_by`.
+
+        Raises:
+            ConfigError: a file is missing, or options contradict each other.
+            PluginError: a library is missing; the message says how to get it.
+        """
+        for library in self.needs:
+            if find_spec(library) is None:
+                raise PluginError(_without(type(self), library))
+        if self.checked_by:
+            _imported(type(self), self.checked_by)(self)
+        elif self.step and not self.needs:
+            implementation_of(type(self))
+
     def files_for(self, slide: str) -> Sequence[Path]:
         """Files that the step reads for one slide only; their content then counts when a run is resumed."""
         return ()
@@ -71,24 +96,31 @@ def implementation_of(cls: type[Settings[Any]]) -> Callable[[Any], Any]:
     Raises:
         PluginError: it cannot be imported, or `step` is not of the form "package.module:Class".
     """
-    module, colon, name = cls.step.partition(":")
+    return _imported(cls, cls.step)
+
+
+def _imported(cls: type[Settings[Any]], said: str) -> Callable[[Any], Any]:
+    module, colon, name = said.partition(":")
     if not (module and colon and name):
         raise PluginError(
             f"step '{cls.name}': {cls.__module__}.{cls.__name__} names no implementation; "
-            f'set step = "package.module:Class", not {cls.step!r}'
+            f'set step = "package.module:Class", not {said!r}'
         )
     try:
         made: Callable[[Any], Any] = getattr(import_module(module), name)
     except ModuleNotFoundError as error:
-        missing = error.name or str(error)
-        remedy = f"pip install {_quoted(cls.install or missing)}"
-        raise PluginError(f"step '{cls.name}' needs {missing}, which is not installed: {remedy}") from error
+        raise PluginError(_without(cls, error.name or str(error))) from error
     except (ImportError, OSError) as error:  # OSError: a shared library that does not load
         remedy = f"; try: pip install --force-reinstall {_quoted(cls.install)}" if cls.install else ""
         raise PluginError(f"step '{cls.name}' cannot be loaded: {error}{remedy}") from error
     except AttributeError as error:
         raise PluginError(f"step '{cls.name}': {module} has no {name!r} ({error}); correct `step`") from error
     return made
+
+
+def _without(cls: type[Settings[Any]], library: str) -> str:
+    remedy = f"pip install {_quoted(cls.install or library)}"
+    return f"step '{cls.name}' needs {library}, which is not installed: {remedy}"
 
 
 def _quoted(requirement: str) -> str:

@@ -84,6 +84,7 @@ class Cellpose(AroundCells):
     name: ClassVar[str] = "cellpose"
     step: ClassVar[str] = "slideloom_cells.cellpose:CellposePlacement"
     install: ClassVar[str] = "slideloom-cells[cellpose]"
+    needs: ClassVar[tuple[str, ...]] = ("cellpose",)
 
     model: str = option("cpsam", help="name of a Cellpose model, or path of one you trained")
     mpp: float = option(0.5, help="resolution of the input to Cellpose", unit="um/px", validator=positive)

@@ -27,6 +27,8 @@ class CycleGan(Settings[Normalizer]):
     name: ClassVar[str] = "cyclegan"
     step: ClassVar[str] = "slideloom_cyclegan.normalizer:CycleGanNormalizer"
     install: ClassVar[str] = "slideloom-cyclegan[torch]"
+    needs: ClassVar[tuple[str, ...]] = ("torch",)
+    checked_by: ClassVar[str] = "slideloom_cyclegan.weights:check_weights"
 
     weights: Literal["published"] | Path | None = option(
         None,

@@ -14,7 +14,7 @@ from slideloom import ConfigError, PluginError, file_digest, write_whole
 from torch import Tensor
 
 from slideloom_cyclegan.generator import ResnetGenerator, empty_generator
-from slideloom_cyclegan.settings import Direction
+from slideloom_cyclegan.settings import CycleGan, Direction
 
 # The weights of Zingman et al. (MIDL 2023), first published at https://osf.io/byf27, here as single files.
 HUB_REPOSITORY = "jamesdolezal/stain-transfer"
@@ -58,6 +58,23 @@ def load_generator(path: Path) -> ResnetGenerator:
     return generator.eval().requires_grad_(requires_grad=False)
 
 
+def check_weights(settings: CycleGan) -> None:
+    """Look for the files of all generators; published ones are downloaded if they are not there.
+
+    Raises:
+        ConfigError: one is missing.
+    """
+    for direction, file in zip(settings.steps(), settings.files(), strict=True):
+        if file == "published":
+            published(direction)
+        elif not file.is_file():
+            raise _no_file(file)
+
+
+def _no_file(path: Path) -> ConfigError:
+    return ConfigError(f"{path}: no such file; give the path of a generator's .pth or .safetensors file as weights")
+
+
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a .safetensors file or of a state dict saved by `torch.save`.
 
@@ -65,7 +82,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         ConfigError: the file is missing, unreadable, or contains anything other than tensors.
     """
     if not path.is_file():
-        raise ConfigError(f"{path}: no such file; give the path of a generator's .pth or .safetensors file as weights")
+        raise _no_file(path)
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file

@@ -53,9 +53,7 @@ def deepfocus_step(settings: DeepFocus) -> DeepFocusQC:
         ConfigError: the weights are missing or are not DeepFocus weights; or options contradict each other.
         PluginError: neither torch nor TensorFlow is installed.
     """
-    if settings.centre == "group" and settings.stride_div != 1:
-        raise ConfigError("deepfocus: centre = 'group' needs stride_div = 1, because groups are 16 x 16 adjacent tiles")
-    kind = _framework(settings.framework)
+    kind = _kind(settings)
     key = ("deepfocus", kind, settings.device if kind == "torch" else "", *_weights_key(settings))
     model = once(key, lambda: _network(settings, kind))
     tile_um = TILE_PX * settings.mpp if settings.mpp is not None else f"{10 / _trained_mpp(settings.weights):g}x"
@@ -75,12 +73,29 @@ def deepfocus_step(settings: DeepFocus) -> DeepFocusQC:
     return DeepFocusQC(model, options, centre=settings.centre)
 
 
+def check_deepfocus(settings: DeepFocus) -> None:
+    """Raise what `deepfocus_step` would, without the network.
+
+    Raises:
+        ConfigError, PluginError: as there.
+    """
+    _kind(settings)
+    _arrays(settings)
+
+
+def _kind(settings: DeepFocus) -> str:
+    """The framework to use, after a look at options that contradict each other."""
+    if settings.centre == "group" and settings.stride_div != 1:
+        raise ConfigError("deepfocus: centre = 'group' needs stride_div = 1, because groups are 16 x 16 adjacent tiles")
+    return _framework(settings.framework)
+
+
 def _framework(wanted: str) -> str:
-    if wanted != "auto":
-        return wanted
-    for name in ("torch", "tensorflow"):
+    for name in ("torch", "tensorflow") if wanted == "auto" else (wanted,):
         if find_spec(name) is not None:
             return name
+    if wanted != "auto":
+        raise PluginError(f"{wanted} is not installed; pip install slideloom-deepfocus[{wanted}]")
     raise PluginError(
         "DeepFocus needs torch or TensorFlow; "
         "pip install slideloom-deepfocus[torch] (or slideloom-deepfocus[tensorflow])"

@@ -8,6 +8,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,6 +23,13 @@ from slideloom_deepfocus.scoring import as_array
 Device = str  # "auto", "cpu", "cuda", "cuda:1", "mps"
 SUFFIXES = (".pt", ".pt2", ".onnx", ".keras")
 CAN_RUN_CODE = (".pt", ".pt2")  # torch.export.load unpickles, TorchScript is a program
+# What runs a file, and the extra that installs it.
+_RUN_BY = {
+    ".pt": ("torch", "torch"),
+    ".pt2": ("torch", "torch"),
+    ".onnx": ("onnxruntime", "onnx"),
+    ".keras": ("keras", "tensorflow"),
+}
 T = TypeVar("T")
 
 _KEPT_AT_MOST = 8  # models; a notebook that tries many must not run out of memory
@@ -200,7 +208,12 @@ def predictor(model: object, *, layout: Layout, device: Device, trust: bool = Fa
     raise ConfigError(f"a model is a callable, a torch module, a Keras model or a file, not {type(model).__name__}")
 
 
-def _from_file(path: Path, *, layout: Layout, device: Device, trust: bool) -> Predictor:
+def check_file(path: Path, *, trust: bool) -> None:
+    """Raise unless there is a model file that may be loaded, and what runs it is installed.
+
+    Raises:
+        ConfigError, PluginError: as `predictor`.
+    """
     if not path.is_file():
         raise ConfigError(f"{path}: no such model file")
     if path.suffix in CAN_RUN_CODE and not trust:
@@ -208,15 +221,22 @@ def _from_file(path: Path, *, layout: Layout, device: Device, trust: bool) -> Pr
             f"{path}: a {path.suffix} file can run its author's code; set trust = true if you know where it is "
             "from, or use the model as an .onnx file, which holds no code"
         )
+    if path.suffix not in _RUN_BY:
+        raise ConfigError(f"{path}: a model file ends in {', '.join(SUFFIXES)}")
+    name, extra = _RUN_BY[path.suffix]
+    if find_spec(name) is None:
+        raise PluginError(f"{name} is not installed; pip install slideloom-deepfocus[{extra}]")
+
+
+def _from_file(path: Path, *, layout: Layout, device: Device, trust: bool) -> Predictor:
+    check_file(path, trust=trust)
     if path.suffix == ".onnx":
         return OnnxPredictor(path, layout=layout, device=device)
     if path.suffix == ".keras":
         return KerasPredictor(_keras_model(path), layout=layout)
     if path.suffix == ".pt2":
         return _exported(path, layout=layout, device=device)
-    if path.suffix == ".pt":
-        return TorchPredictor(_scripted(path), layout=layout, device=device)
-    raise ConfigError(f"{path}: a model file ends in {', '.join(SUFFIXES)}")
+    return TorchPredictor(_scripted(path), layout=layout, device=device)
 
 
 def _scripted(path: Path) -> Any:

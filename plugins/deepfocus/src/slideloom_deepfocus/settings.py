@@ -96,6 +96,7 @@ class StridedModel(StridedModelSettings):
     """Discards what a model flags: TorchScript (.pt), torch.export (.pt2), ONNX (.onnx) or Keras (.keras)."""
 
     name: ClassVar[str] = "strided-model"
+    checked_by: ClassVar[str] = "slideloom_deepfocus.strided:check_strided_model"
     model: Path = option(help="the model file; .pt and .pt2 can run code and need trust = true")
 
     def load(self) -> Path:
@@ -115,6 +116,7 @@ class DeepFocus(Settings[SlideQc]):
 
     name: ClassVar[str] = "deepfocus"
     step: ClassVar[str] = "slideloom_deepfocus.deepfocus:deepfocus_step"
+    checked_by: ClassVar[str] = "slideloom_deepfocus.deepfocus:check_deepfocus"
     install: ClassVar[str] = "slideloom-deepfocus"
     weights: Literal["bundled", "published"] | Path = option(
         "bundled", help="'bundled', 'published' (fetched once) or a file of your own"

@@ -14,7 +14,7 @@ from slideloom import Box, Mask, PluginError, QcResult, Rgb, RgbBatch, Scene, Si
 
 from slideloom_deepfocus.blending import Blend
 from slideloom_deepfocus.grid import Block, Grid, blocks, grid_for, tissue_share
-from slideloom_deepfocus.models import Predictor, once, predictor
+from slideloom_deepfocus.models import Predictor, check_file, once, predictor
 from slideloom_deepfocus.naming import ModelError, named
 from slideloom_deepfocus.scoring import check_count, scores_of
 from slideloom_deepfocus.settings import StridedModel, StridedModelSettings
@@ -303,6 +303,11 @@ def shared_model(settings: StridedModelSettings) -> Predictor:
 def strided_step(settings: StridedModelSettings) -> StridedModelQC:
     """The step for these settings."""
     return StridedModelQC(shared_model(settings), settings)
+
+
+def check_strided_model(settings: StridedModel) -> None:
+    """Raise unless there is the model file, and what runs it."""
+    check_file(settings.model, trust=settings.trust)
 
 
 def _within(mask: Mask, extent: Box, slide: Box) -> tuple[Mask, Box]:

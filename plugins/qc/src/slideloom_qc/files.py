@@ -4,13 +4,30 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
 from attrs import evolve
-from slideloom import Mask, QcResult, Scene, Slide, SlideError, SlideInfo, SlideQc, load_mask, path_inside, save_mask
+from slideloom import (
+    Box,
+    Mask,
+    QcResult,
+    Scene,
+    Slide,
+    SlideError,
+    SlideInfo,
+    SlideQc,
+    load_mask,
+    mask_from_npz,
+    path_inside,
+    save_mask,
+)
 
 from slideloom_qc.settings import SavedMask
+
+QcKind = Literal["background", "blur", "artifact"]
+_OFF_AT_MOST = 0.1  # of the height: masks made of a grid of tiles end where the last whole tile does
 
 
 def save_mask_png(result: QcResult, path: Path, *, slide: SlideInfo) -> tuple[Path, Path]:
@@ -41,10 +58,10 @@ def _mask_from_png(content: bytes) -> Mask:
 
 
 class SavedMaskQc(SlideQc):
-    """Loads what `save_mask` or `save_mask_png` stored."""
+    """Loads what `save_mask` or `save_mask_png` stored, or Slideflow."""
 
     def __init__(self, settings: SavedMask) -> None:
-        self._folder, self._of = settings.folder, settings.of
+        self._settings = settings
 
     def assess(self, slide: Slide, scene: Scene) -> QcResult:
         """The saved result.
@@ -52,15 +69,45 @@ class SavedMaskQc(SlideQc):
         Raises:
             SlideError: there is none for this slide, or it does not fit the slide.
         """
-        stem = f"{slide.info.name}-{self._of}" if self._of else slide.info.name
-        for suffix, load in ((".npy", load_mask), (".png", load_mask_png)):
-            path = path_inside(self._folder, f"{stem}{suffix}")
+        settings, info = self._settings, slide.info
+        names = settings.names_for(info.name)
+        for name in names:
+            path = path_inside(settings.folder, name)
+            if path.exists() and path.suffix == ".npz":
+                return load_mask_npz(path, slide=info, kind=settings.kind)
             if path.exists():
-                found = load(path, slide=slide.info)
+                found = (load_mask_png if path.suffix == ".png" else load_mask)(path, slide=info)
                 # A file may say of a metric that it could not be measured; a step leaves such a metric out.
                 known = {name: value for name, value in found.metrics.items() if math.isfinite(value)}
                 return evolve(found, metrics=known)
         raise SlideError(
-            f"{slide.info.path.name}: no saved mask {stem}.npy or .png in {self._folder}; run once with save_masks "
-            "= true and name that run's folder of masks, or use the QC step itself"
+            f"{info.path.name}: no saved mask {', '.join(names[:-1])} or {names[-1]} in {settings.folder}; run once "
+            "with save_masks = true and name that run's folder of masks, or use the QC step itself"
         )
+
+
+def load_mask_npz(path: Path, *, slide: SlideInfo, kind: QcKind) -> QcResult:
+    """The mask in a `<slide>_qc.npz` of Slideflow, placed as Slideflow places it: by the ratio of the widths.
+
+    Args:
+        path: of the file, which says nothing but the mask.
+        slide: that it is meant for.
+        kind: of the discarded areas.
+
+    Raises:
+        SlideError: it is damaged, or has another shape than the slide.
+    """
+    remedy = "make it again with save_masks = true, or with the program that wrote it"
+    try:
+        mask = mask_from_npz(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise SlideError(f"{path}: the saved mask cannot be read ({error}); {remedy}") from error
+    rows, columns = mask.shape
+    height = rows * slide.size.width / columns
+    off = abs(height / slide.size.height - 1)
+    if off > max(_OFF_AT_MOST, 1.5 / rows):
+        raise SlideError(
+            f"{path}: {columns} x {rows} pixels do not have the shape of {slide.path.name}, {slide.size.width} x "
+            f"{slide.size.height}; is it another slide's? {remedy}"
+        )
+    return QcResult(mask, kind, extent=Box(0, 0, slide.size.width, height))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import attrs
-from slideloom import Settings, SlideQc, at_least, file_name, in_range, option, positive
+from slideloom import ConfigError, Settings, SlideQc, at_least, file_name, in_range, option, positive
 
 
 def empty_or_file_name(instance: Any, attribute: attrs.Attribute[Any], value: str) -> None:
@@ -101,16 +101,26 @@ class Tissue(Settings[SlideQc]):
 
 @attrs.frozen
 class SavedMask(Settings[SlideQc]):
-    """Use the mask that an earlier run saved, `FOLDER/SLIDE-OF.npy` or `.png`, instead of computing it."""
+    """Use the mask that an earlier run saved, `FOLDER/SLIDE-OF.npy` or `.png`, or Slideflow, `SLIDE_qc.npz`."""
 
     name: ClassVar[str] = "saved-mask"
     step: ClassVar[str] = "slideloom_qc.files:SavedMaskQc"
     install: ClassVar[str] = "slideloom-qc"
     folder: Path = option(help="folder of the saved masks")
     of: str = option(
-        help="name of the QC step that was saved, such as 'otsu'; empty if files have only the slide's name",
+        help="name of the QC step that was saved, such as 'otsu'; empty if files have only the slide's name; 'qc' for "
+        "Slideflow's",
         validator=empty_or_file_name,
     )
+    kind: Literal["background", "blur", "artifact"] = option(
+        "artifact", help="kind of the discarded areas, where the file does not say it (.npz)"
+    )
+
+    def check(self) -> None:
+        """Look for the folder; a mask that a slide has not got is that slide's error."""
+        super().check()
+        if not self.folder.is_dir():
+            raise ConfigError(f"{self.folder}: no such folder of saved masks")
 
     @property
     def label(self) -> str:
@@ -119,5 +129,10 @@ class SavedMask(Settings[SlideQc]):
 
     def files_for(self, slide: str) -> Sequence[Path]:
         """The slide's mask file, in whichever format exists."""
-        stem = f"{slide}-{self.of}" if self.of else slide
-        return [path for suffix in (".npy", ".png") if (path := self.folder / f"{stem}{suffix}").is_file()][:1]
+        return [path for name in self.names_for(slide) if (path := self.folder / name).is_file()][:1]
+
+    def names_for(self, slide: str) -> tuple[str, ...]:
+        """What the slide's mask file may be called, the first that exists counts."""
+        ours = f"{slide}-{self.of}" if self.of else slide
+        theirs = f"{slide}_{self.of}" if self.of else slide
+        return f"{ours}.npy", f"{ours}.png", f"{theirs}.npz"

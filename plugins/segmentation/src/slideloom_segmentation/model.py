@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from slideloom_segmentation.model_grid import ModelGrid
 from slideloom_segmentation.networks import build_network
-from slideloom_segmentation.settings import Arch
+from slideloom_segmentation.settings import Arch, check_model_file
 
 PARAMS = "params.json"
 _KEY = "slideloom_segmentation"  # version of the facts in the metadata of the weights file
@@ -69,8 +69,7 @@ class SegmentModel:
             ConfigError: there is none, it is damaged, or the device does not exist.
         """
         file = path / "model.safetensors" if path.is_dir() else path
-        if not file.is_file():
-            raise ConfigError(f"{file}: no such model; train one with `slideloom segment train`, or correct the path")
+        check_model_file(file)
         return _loaded(FileState.of(file), str(torch_device(device)))
 
     def probabilities(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 import attrs
 from attrs import frozen
 from slideloom import (
+    ConfigError,
     OptionError,
     RoiSource,
     Settings,
@@ -94,6 +95,12 @@ class SegmentConfig:
         return (BACKGROUND, self.labels[0] if len(self.labels) == 1 else "foreground")
 
 
+def check_model_file(file: Path) -> None:
+    """Raise `ConfigError` unless there is a model."""
+    if not file.is_file():
+        raise ConfigError(f"{file}: no such model; train one with `slideloom segment train`, or correct the path")
+
+
 @frozen
 class SegmentQc(Settings[SlideQc]):
     """Discard classes found by a trained segmentation model, by default the background."""
@@ -101,6 +108,7 @@ class SegmentQc(Settings[SlideQc]):
     name: ClassVar[str] = "segment"
     step: ClassVar[str] = "slideloom_segmentation.predicting:ModelQc"
     install: ClassVar[str] = "slideloom-segmentation[torch]"
+    needs: ClassVar[tuple[str, ...]] = ("torch",)
 
     model: Path = option(help="folder of a trained model, or its .safetensors file", converter=_weights_file)
     discard: tuple[str | int, ...] = option(
@@ -116,6 +124,11 @@ class SegmentQc(Settings[SlideQc]):
     batch: int = option(8, help="patches per forward pass", validator=at_least(1))
     device: str = option("auto", help='"auto" (CUDA, then MPS, then CPU) or a PyTorch device', affects_output=False)
 
+    def check(self) -> None:
+        """Look for the model, and for torch."""
+        super().check()
+        check_model_file(self.model)
+
 
 @frozen
 class SegmentRoi(Settings[RoiSource]):
@@ -124,6 +137,7 @@ class SegmentRoi(Settings[RoiSource]):
     name: ClassVar[str] = "segment"
     step: ClassVar[str] = "slideloom_segmentation.predicting:ModelRois"
     install: ClassVar[str] = "slideloom-segmentation[torch]"
+    needs: ClassVar[tuple[str, ...]] = ("torch",)
 
     model: Path = option(help="folder of a trained model, or its .safetensors file", converter=_weights_file)
     labels: tuple[str, ...] = option(
@@ -140,3 +154,8 @@ class SegmentRoi(Settings[RoiSource]):
     overlap: float = option(0.25, help="share of a patch that neighbours have in common", validator=in_range(0, 0.5))
     batch: int = option(8, help="patches per forward pass", validator=at_least(1))
     device: str = option("auto", help='"auto" (CUDA, then MPS, then CPU) or a PyTorch device', affects_output=False)
+
+    def check(self) -> None:
+        """Look for the model, and for torch."""
+        super().check()
+        check_model_file(self.model)

@@ -41,6 +41,7 @@ class TargetSettings(_LibraryFront, Settings[Normalizer]):
     """What all methods with a target share."""
 
     step: ClassVar[str] = "slideloom_stain.step:stain_step"
+    checked_by: ClassVar[str] = "slideloom_stain.step:stain_step"  # which reads the target, at little cost
     install: ClassVar[str] = "slideloom-stain"
     context: Context = option("tile", help=_CONTEXT_HELP)
     unfit: Unfitting = option("reject", help=_UNFIT_HELP)
