@@ -51,7 +51,7 @@ class Load(QcObject):
     def assess(self, slide: Slide, scene: Scene) -> QcResult:
         """See `SlideQc.assess`: slideloom's `saved-mask`, in the slide's own folder where none is named."""
         folder = self.source or slide.info.path.parent
-        return settings_named("saved-mask", folder=str(folder), of="").build().assess(slide, scene)
+        return settings_named("saved-mask", folder=str(folder), of="qc").build().assess(slide, scene)
 
 
 def write_mask(path: Path, mask: Mask | None) -> None:
