@@ -121,6 +121,22 @@ class TestProjectsOfSlideflow:
         with pytest.raises(sl.ConfigError, match=message):
             sf.Project(tmp_path / "nothing", **arguments)
 
+    def test_regions_are_looked_for_beside_the_slides_or_where_they_are_said_to_be(self, tmp_path: Path) -> None:
+        for name in ("slides", "regions"):
+            (tmp_path / name).mkdir()
+
+        usual = sf.create_project(tmp_path / "one", slides=tmp_path / "slides")
+        other = sf.create_project(tmp_path / "two", slides=tmp_path / "slides", rois=tmp_path / "regions")
+
+        assert usual.dataset(100, 100).sources["MyProject"].roi == tmp_path / "slides" / "rois"
+        assert other.dataset(100, 100).sources["MyProject"].roi == tmp_path / "regions"
+
+    def test_an_argument_without_effect_is_told_once(self, old_project: Path) -> None:
+        with pytest.warns(sf.DropInWarning, match="Project.extract_tiles: q_size has no effect") as told:
+            sf.Project(old_project).extract_tiles(tile_px=100, tile_um=200, q_size=4, source="second", **PLAIN)
+
+        assert len(told) == 1
+
     def test_a_project_is_not_made_over_another(self, old_project: Path) -> None:
         with pytest.raises(sl.ConfigError, match="is a project already; open it without name"):
             sf.Project(old_project, create=True, name="Other")
@@ -146,6 +162,11 @@ class TestDatasets:
         assert fewer.remove_filter(filters="site").filters == {"patient": ["p_d", "p_e"]}
         assert fewer.clear_filters().slides() == list("abcde")
         assert dataset.slides() == ["c", "d", "e"]
+
+    def test_slides_are_chosen_by_name_where_there_are_no_annotations(self, old_project: Path) -> None:
+        (old_project / "annotations.csv").unlink()
+
+        assert sf.Project(old_project).dataset(100, 100).filter({"slide": ["b", "e"]}).slides() == ["b", "e"]
 
     def test_slides_with_too_few_tiles_are_left_out(self, old_project: Path) -> None:
         project = sf.Project(old_project)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from slideloom import __version__ as __version__
+
 _HOMES = {
     "Dataset": "dataset",
     "DropInWarning": "adapting",
@@ -17,8 +19,12 @@ _HOMES = {
     "Project": "project",
     "TFRecord": "tfrecord",
     "WSI": "slide.wsi",
+    "about": "telling",
     "create_project": "project",
+    "getLoggingLevel": "telling",
     "load_project": "project",
+    "log": "telling",
+    "setLoggingLevel": "telling",
 }
 _MODULES = ("model", "norm", "slide", "tfrecord")
 
@@ -35,6 +41,12 @@ if TYPE_CHECKING:
         load_project as load_project,
     )
     from slideloom_slideflow.slide.wsi import WSI as WSI
+    from slideloom_slideflow.telling import (
+        about as about,
+        getLoggingLevel as getLoggingLevel,
+        log as log,
+        setLoggingLevel as setLoggingLevel,
+    )
     from slideloom_slideflow.tfrecord import TFRecord as TFRecord
 
 

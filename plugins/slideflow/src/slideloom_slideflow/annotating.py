@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,3 +39,11 @@ def annotations_from(given: str | Path | pd.DataFrame | None) -> Annotations | N
             raise ConfigError(f"annotations: {why}; a slide has one row, with patient and slide")
         rows[row["slide"]] = row
     return Annotations(_FRAME, columns, rows, {slide: number for number, slide in enumerate(rows, 1)})
+
+
+def annotations_of(slides: Sequence[str]) -> Annotations:
+    """Annotations that say no more than which slides there are, each its own patient."""
+    rows = {slide: {"patient": slide, "slide": slide} for slide in slides}
+    return Annotations(
+        Path("the slides' names"), REQUIRED, rows, {slide: number for number, slide in enumerate(rows, 1)}
+    )

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+import attrs
 import slideloom
 from slideloom import ConfigError, slide_name
 from slideloom_cohort.annotations import Annotations
@@ -15,7 +16,7 @@ from slideloom_cohort.slides import source_slides
 from slideloom_cohort.sources import Source
 
 from slideloom_slideflow.adapting import Refusing, adapted
-from slideloom_slideflow.annotating import annotations_from
+from slideloom_slideflow.annotating import annotations_from, annotations_of
 from slideloom_slideflow.balancing import Balance
 from slideloom_slideflow.project_files import PeerSource, read_json, sources_of
 
@@ -91,6 +92,8 @@ class ChosenSlides(Refusing):
             annotated = frozenset(known.rows)
             chosen = annotated if chosen is None else chosen & annotated
         whole = slideloom.Dataset(tiling, sources, known, chosen=chosen, balanced=self._balance.by)
+        if known is None and (self._filters or self._filter_blank):
+            whole = attrs.evolve(whole, annotations=annotations_of(whole.slides()))
         return whole.filter(self._filters, filter_blank=self._filter_blank)
 
     @property

@@ -16,6 +16,7 @@ from slideloom_slideflow.adapting import Refusing, adapted
 from slideloom_slideflow.annotating import annotations_from
 from slideloom_slideflow.choosing import names_of
 from slideloom_slideflow.dataset import Dataset
+from slideloom_slideflow.extraction import extract
 from slideloom_slideflow.project_files import DEFAULTS, SETTINGS, read_json, sources_of, whole
 
 
@@ -196,7 +197,7 @@ class Project(Refusing):
         **kwargs: Any,
     ) -> dict[str, slideloom.SlideReport]:
         """Cut the slides into tiles; gives the report of each slide by its path."""
-        return self.dataset(tile_px, tile_um, filters=filters, filter_blank=filter_blank).extract_tiles(**kwargs)
+        return extract(self.dataset(tile_px, tile_um, filters=filters, filter_blank=filter_blank).ours, kwargs)
 
     @adapted("Project.create_blank_annotations")
     def create_blank_annotations(self, filename: str | Path | None = None) -> None:
@@ -249,7 +250,7 @@ def create_project(
         cfg: the keywords below as a dictionary or a JSON file; keywords go before it.
         name: of the project; by default "MyProject".
         slides, tiles, tfrecords: folders; by default those of these names in the project's.
-        rois: folder of region files; they stay there.
+        rois: folder of region files; they stay there. By default the folder "rois" of the slides'.
         roi_dest: the same under another name.
         annotations: CSV, which is copied into the project's folder.
         dataset_config, sources, models_dir, eval_dir: as `Project`.
@@ -281,13 +282,13 @@ def create_project(
         with storing_in(home):
             shutil.copyfile(given, copied)
     if sources is None:
-        folder = chosen.get("roi_dest") or chosen.get("rois")
+        folder = _absolute(chosen.get("slides")) or home / "slides"
         project.add_source(
             project.name,
-            slides=_absolute(chosen.get("slides")) or home / "slides",
+            slides=folder,
             tiles=_absolute(chosen.get("tiles")) or home / "tiles",
             tfrecords=_absolute(chosen.get("tfrecords")) or home / "tfrecords",
-            roi=_absolute(folder),
+            roi=_absolute(chosen.get("roi_dest") or chosen.get("rois")) or folder / "rois",
         )
     return project
 
