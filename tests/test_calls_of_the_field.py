@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
 import re
 import subprocess
@@ -15,6 +16,11 @@ import numpy as np
 import pytest
 import slideloom as sl
 from slideloom.pipeline.tiling import Tiling
+from slideloom.pipeline.words import TABLES
+from slideloom.plugins.discovery import registry
+from slideloom.plugins.hookspecs import KINDS
+from slideloom.settings.field_names import FIELD_NAMES
+from slideloom.settings.options import options_of
 from slideloom_cli.main import main
 from slideloom_qc import GaussianV2, Otsu
 from slideloom_testing.fixtures import DemoFiles
@@ -399,3 +405,70 @@ def test_masks_that_slideflow_saved_drop_the_tiles_they_cover(
     report = project.extract_tiles(100, 100, qc=f"saved-mask:folder={tmp_path},of=qc", report=False)
 
     assert rejected_by(report)["qc:saved-mask-qc"] == 150
+
+
+class TestHints:
+    """A name that other programs have is answered with ours, wherever it was written."""
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            ({"mpp_override": 0.5}, "'mpp_override' (did you mean 'mpp'?)"),
+            ({"num_threads": 4}, "'num_threads' (did you mean 'threads'?)"),
+            ({"skip_extracted": False}, "'skip_extracted' (did you mean 'redo'?)"),
+            ({"stride_dov": 2}, "'stride_dov' (did you mean 'stride_div'?)"),
+            ({"artifact_rois": ["pen"]}, "'artifact_rois' (did you mean 'artifact_labels'?)"),
+            ({"zzz": 1}, "unexpected keyword argument 'zzz'"),
+        ],
+    )
+    def test_in_python(self, project: sl.Project, arguments: dict[str, object], said: str) -> None:
+        for call in (project.extract_tiles, project.dataset(100, 100).extract_tiles):
+            with pytest.raises(TypeError, match=re.escape(said)):
+                call(**arguments)  # type: ignore[operator]
+
+    def test_in_python_for_a_slide(self, demo_slide: DemoFiles) -> None:
+        with pytest.raises(TypeError, match=r"WSI.__init__\(\) .* 'mpp_override' \(did you mean 'mpp'\?\)"):
+            sl.WSI(demo_slide.path, 100, 100, mpp_override=0.5)  # type: ignore[call-arg]
+
+    @pytest.mark.parametrize(
+        ("table", "said"),
+        [
+            ("[slides]\nmpp_override = 0.5", "unknown key 'mpp_override' (did you mean 'mpp'?)"),
+            ("[run]\nmpp_override = 0.5", "unknown key 'mpp_override' (what is called 'mpp' in slideloom"),
+            ('[[qc]]\nuse = "blur"\nblur_radius = 3', "unknown key 'blur_radius' (did you mean 'sigma'?)"),
+            ('[normalizer]\nuse = "macenko"\nsource = "v2"', "unknown key 'source'"),
+            ('[[sink]]\nuse = "images"\nimg_format = "png"', "unknown key 'img_format' (did you mean 'format'?)"),
+            ("[run]\noveriew = true", "unknown key 'overiew' (did you mean 'overview'?)"),
+        ],
+    )
+    def test_in_a_file(self, table: str, said: str, tmp_path: Path) -> None:
+        file = tmp_path / "pipeline.toml"
+        file.write_text(f"slideloom = 1\n[tiles]\nsize_px = 100\nsize_um = 100\n{table}\n")
+
+        with pytest.raises(sl.ConfigError, match=re.escape(said)):
+            sl.load_pipeline(file)
+
+    @pytest.mark.parametrize(
+        ("flag", "said"),
+        [
+            ("--mpp-override=0.5", "--mpp-override (did you mean '--mpp'?)"),
+            ("--overwrite", "--overwrite (did you mean '--redo'?)"),
+            ("--rois=there", "--rois (did you mean '--roi'?)"),
+        ],
+    )
+    def test_on_the_command_line(self, flag: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit) as ended:
+            main(["extract", "a.svs", *SIZE, "--out", "out", flag])
+
+        assert ended.value.code == 2
+        assert said in capsys.readouterr().err
+
+    def test_every_name_of_the_table_leads_to_an_option_or_argument_that_there_is(self) -> None:
+        options = {name for kind in KINDS for cls in registry().all(kind) for name in options_of(cls)}
+        options |= {name for cls in TABLES.values() for name in options_of(cls)}
+        arguments = {*inspect.signature(sl.Project.extract_tiles).parameters, *inspect.signature(sl.WSI).parameters}
+        arguments |= set(inspect.signature(sl.Project.create).parameters)
+
+        nowhere = {name: set(there) - options - arguments for name, there in FIELD_NAMES.items()}
+
+        assert {name: missing for name, missing in nowhere.items() if missing} == {}

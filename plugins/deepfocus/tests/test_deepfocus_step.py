@@ -183,3 +183,18 @@ def test_without_a_framework_the_remedy_is_named() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "PluginError: DeepFocus needs torch or TensorFlow; pip install slideloom-deepfocus[torch]" in run.stderr
+
+
+def test_the_scale_may_be_a_magnification_as_the_field_writes_it(half_blurred: PixelsSlide) -> None:
+    # 20x is 0.5 microns per pixel, so that 64 pixels are 32 microns.
+    by_power = DeepFocus(tile_um="20x", device="cpu").build()
+    assert by_power.options.mpp == 0.5
+    by_width = DeepFocus(tile_um=32.0, device="cpu").build()(half_blurred, threshold=False)
+    assert np.array_equal(
+        by_width.scores, DeepFocus(mpp=0.5, device="cpu").build()(half_blurred, threshold=False).scores
+    )
+
+    with pytest.raises(ConfigError, match="mpp and tile_um say the same"):
+        DeepFocus(tile_um="20x", mpp=0.5, device="cpu").build()
+    with pytest.raises(ValueError, match="tile_um must be microns, or a magnification such as '20x'"):
+        DeepFocus(tile_um="20")

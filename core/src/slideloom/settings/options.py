@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -17,6 +16,7 @@ from attrs import frozen
 
 from slideloom.base.errors import OptionError, PluginError
 from slideloom.settings.conversion import as_type, shown, type_text
+from slideloom.settings.field_names import near
 from slideloom.settings.ranges import range_text
 
 T = TypeVar("T")
@@ -319,11 +319,8 @@ def help_text(cls: type[Any]) -> str:
 
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:
-    """The text ` (did you mean 'x'?)` if a known word is near, else a list of the known ones."""
-    near = difflib.get_close_matches(
-        word.replace("_", "-"), [name.replace("_", "-") for name in known], n=1, cutoff=0.6
-    )
-    if near:
-        original = next(name for name in known if name.replace("_", "-") == near[0])
-        return f" (did you mean '{original}'?)"
+    """The text ` (did you mean 'x'?)` if a known word means the same or is written alike, else the known ones."""
+    said = near(word, known)
+    if said:
+        return said
     return f" (known: {', '.join(sorted(known))})" if known else " (it takes no options)"

@@ -27,6 +27,7 @@ from slideloom.planning.plan import plan_slide
 from slideloom.planning.prepared import PreparedSlide
 from slideloom.plugins.given_steps import Step, steps_in
 from slideloom.plugins.shorthand import folder_of_regions, steps_settings
+from slideloom.settings.field_names import hinted
 from slideloom.settings.options import Settings
 from slideloom.slides.info import SlideInfo
 from slideloom.slides.regions import Regions, RoiMethod
@@ -95,6 +96,7 @@ class WSI:
         ConfigError: an argument is wrong.
     """
 
+    @hinted
     def __init__(
         self,
         path: Path | str,

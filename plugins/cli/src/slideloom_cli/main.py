@@ -14,6 +14,7 @@ from slideloom import __version__
 from slideloom.base.errors import SlideloomError
 
 from slideloom_cli.output import end_output, standard_output_for_json
+from slideloom_cli.parsing import Parser
 
 _COMMANDS = {
     "extract": ("slideloom_cli.extract", "cut slides into tiles, with options on the command line"),
@@ -67,9 +68,7 @@ def entry() -> None:
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="slideloom", description="Pathology slides in, machine-learning-ready tiles out."
-    )
+    parser = Parser(prog="slideloom", description="Pathology slides in, machine-learning-ready tiles out.")
     parser.add_argument("--version", action="version", version=f"slideloom {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     named = next((word for word in words if not word.startswith("-")), None)
@@ -85,7 +84,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     return parser
 
 
-def _add_plugin_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_plugin_commands(commands: argparse._SubParsersAction[Parser]) -> None:
     from slideloom.plugins.discovery import registry
 
     taken = set(_COMMANDS)

@@ -12,6 +12,7 @@ import slideloom
 from attrs import field, frozen
 from slideloom.base.errors import ConfigError, SlideloomError
 from slideloom.pipeline.tiling import Tiling
+from slideloom.settings.field_names import refuse_argument
 from slideloom.settings.options import Settings
 from slideloom.slides.info import slide_name
 from slideloom.steps.reports import RunReport
@@ -333,8 +334,7 @@ class Dataset:
             ConfigError, OutputError: as `Project.extract_tiles`.
         """
         for name in options:
-            if name not in ExtractOptions.__annotations__:
-                raise TypeError(f"Dataset.extract_tiles() got an unexpected keyword argument '{name}'")
+            refuse_argument(name, ExtractOptions.__annotations__, of="Dataset.extract_tiles")
         home = os.path.commonpath([source.out.absolute() for source in self.sources])
         return extract(self, {**sizes_of(self.tiling), **options}, root=Path(home))
 

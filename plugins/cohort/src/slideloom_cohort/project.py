@@ -13,6 +13,7 @@ from slideloom.extraction.job import Progress
 from slideloom.pipeline.tiling import Tiling
 from slideloom.plugins.given_steps import Step
 from slideloom.running.find_slides import find_slides
+from slideloom.settings.field_names import hinted
 from slideloom.slides.regions import RoiMethod
 from slideloom.steps.reports import RunReport, SlideReport
 
@@ -118,6 +119,7 @@ class Project:
         write_project_file(self.root, self._file)
         return source
 
+    @hinted
     def dataset(
         self,
         tile_px: int,
@@ -161,6 +163,7 @@ class Project:
                 raise ConfigError(f"{self.root / PROJECT_FILE}: no source '{name}' (known: {', '.join(known)})")
         return tuple(known[name] for name in wanted)
 
+    @hinted
     def extract_tiles(
         self,
         tile_px: int | None = None,

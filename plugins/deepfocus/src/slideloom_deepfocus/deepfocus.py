@@ -56,10 +56,9 @@ def deepfocus_step(settings: DeepFocus) -> DeepFocusQC:
     kind = _kind(settings)
     key = ("deepfocus", kind, settings.device if kind == "torch" else "", *_weights_key(settings))
     model = once(key, lambda: _network(settings, kind))
-    tile_um = TILE_PX * settings.mpp if settings.mpp is not None else f"{10 / _trained_mpp(settings.weights):g}x"
     options = StridedModelSettings(
         tile_px=TILE_PX,
-        tile_um=tile_um,
+        tile_um=_tile_um(settings),
         index=OUT_OF_FOCUS,
         threshold=settings.threshold,
         kind="blur",
@@ -71,6 +70,13 @@ def deepfocus_step(settings: DeepFocus) -> DeepFocusQC:
         device=settings.device,
     )
     return DeepFocusQC(model, options, centre=settings.centre)
+
+
+def _tile_um(settings: DeepFocus) -> float | str:
+    """The scale of the network's input, as strided models take it."""
+    if settings.tile_um is not None:
+        return settings.tile_um
+    return TILE_PX * settings.mpp if settings.mpp is not None else f"{10 / _trained_mpp(settings.weights):g}x"
 
 
 def check_deepfocus(settings: DeepFocus) -> None:
@@ -87,6 +93,8 @@ def _kind(settings: DeepFocus) -> str:
     """The framework to use, after a look at options that contradict each other."""
     if settings.centre == "group" and settings.stride_div != 1:
         raise ConfigError("deepfocus: centre = 'group' needs stride_div = 1, because groups are 16 x 16 adjacent tiles")
+    if settings.mpp is not None and settings.tile_um is not None:
+        raise ConfigError("deepfocus: mpp and tile_um say the same, the scale of the network's input; give one of them")
     return _framework(settings.framework)
 
 

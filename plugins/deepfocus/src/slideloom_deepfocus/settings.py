@@ -16,7 +16,9 @@ _MAGNIFICATION = re.compile(r"(\d+(?:\.\d+)?)x", re.IGNORECASE)
 _MICRONS_AT_1X = 10.0  # a 10x objective is taken as 1 micron per pixel, as everywhere in slideloom
 
 
-def _check_tile_um(_instance: object, _attribute: object, value: float | str) -> None:
+def _check_tile_um(_instance: object, _attribute: object, value: float | str | None) -> None:
+    if value is None:
+        return
     if isinstance(value, str):
         found = _MAGNIFICATION.fullmatch(value)
         if found is None or not float(found[1]) > 0:
@@ -125,6 +127,12 @@ class DeepFocus(Settings[SlideQc]):
         None, help="microns per pixel of the network's input; by default those of its training", unit="um/px",
         validator=positive,
     )  # fmt: skip
+    tile_um: float | str | None = option(
+        None,
+        help="the same as a magnification such as '20x', or as the width of the network's 64 pixels",
+        unit="um",
+        validator=_check_tile_um,
+    )
     threshold: float = option(0.5, help="probability above which a tile is out of focus", validator=in_range(0, 1))
     centre: Literal["tile", "group"] = option(
         "tile", help="mean subtracted from the input: each tile's, as in training, or that of 16 x 16 tiles"
