@@ -25,8 +25,8 @@ from slideloom_stain.settings import Macenko
 from slideloom_tfrecord.settings import TFRecords
 
 # As they were before options were converted and checked wherever they come from; those of regions and models since
-# regions are repaired by uniting shells and nesting is "auto", and since strided models have `trust` and `on_nan`; those
-# with a stain normalizer since these have `around`.
+# regions are repaired by uniting shells and nesting is "auto", and since strided models have `trust` and `on_nan`;
+# those with a stain normalizer since these have `around`.
 README = "9503a86ec2f8c0f06cdf0ab22ec9dc7505bf7f6f9d73bf2ed7656c692c6b8dfc"
 EVERY_TILING_OPTION = "692bf06421518bbcca156952d26aa9eb80ac08d336db715b7f9cde718c90b82c"
 REGIONS = "b4402c04647d4b15626596045f388b541402f5c11e3936ba928ac1fc3c95dd6c"

@@ -71,13 +71,20 @@ def _run(pipeline: Pipeline, *, base: Path | None, out: Path, chosen: argparse.N
         load_params(chosen.params).check(pipeline)
     slides = slides_of(pipeline, base)
     require_slides(slides)
-    with storing_in(out):
-        out.mkdir(parents=True, exist_ok=True)
-    chosen.interrupted = kept_when_interrupted(redo=pipeline.run.redo, dry_run=chosen.dry_run)
+    if pipeline.run.report or not (chosen.dry_run or chosen.plan_only):
+        with storing_in(out):
+            out.mkdir(parents=True, exist_ok=True)
+    chosen.interrupted = kept_when_interrupted(redo=pipeline.run.redo, dry_run=chosen.dry_run or chosen.plan_only)
     display = RunDisplay(len(slides), quiet=chosen.quiet)
     with display.shown():
         report = run_pipeline(
-            pipeline, slides, out, dry_run=chosen.dry_run, progress=display.tiles, on_slide=display.slide
+            pipeline,
+            slides,
+            out,
+            dry_run=chosen.dry_run,
+            plan_only=chosen.plan_only,
+            progress=display.tiles,
+            on_slide=display.slide,
         )
     print_summary(report)
     print_report_path(pipeline, out)

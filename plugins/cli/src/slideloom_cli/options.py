@@ -53,7 +53,9 @@ def add_run_options(parser: argparse.ArgumentParser, *, without: Mapping[str, st
     """Options of how to run; none changes the output."""
     run = parser.add_argument_group("run")
     add_flags(run, words("run", without=without))
-    run.add_argument("--dry-run", action="store_true", help="decide all that needs no tile pixels, write no tile")
+    run.add_argument("--dry-run", action="store_true", help="decide on every tile as a run would, write no tile")
+    text = "a dry run that reads no tile: quick, but tile filters and normalizer decide nothing"
+    run.add_argument("--plan-only", action="store_true", help=text)
     run.add_argument("--quiet", action="store_true", help="print the summary only")
     run.add_argument("--json", action="store_true", help="print the run's report as JSON on standard output")
 

@@ -129,10 +129,17 @@ def _extract(project: Project, chosen: argparse.Namespace) -> int:
     )
     dataset = project.dataset_of(ANY_SIZE, filters=_filters(chosen.filter), sources=chosen.source)
     work = work_of(dataset, wanted, params=chosen.params)
-    chosen.interrupted = kept_when_interrupted(redo=chosen.redo, dry_run=chosen.dry_run)
+    chosen.interrupted = kept_when_interrupted(redo=chosen.redo, dry_run=chosen.dry_run or chosen.plan_only)
     display = RunDisplay(sum(len(part.slides) for part in work), quiet=chosen.quiet)
     with display.shown():
-        report = do_work(work, project.root, dry_run=chosen.dry_run, progress=display.tiles, on_slide=display.slide)
+        report = do_work(
+            work,
+            project.root,
+            dry_run=chosen.dry_run,
+            plan_only=chosen.plan_only,
+            progress=display.tiles,
+            on_slide=display.slide,
+        )
     print_summary(report)
     if chosen.json:
         print_json(report.as_table())

@@ -218,6 +218,7 @@ class Project:
         redo: bool = False,
         redo_updated: bool = False,
         dry_run: bool = False,
+        plan_only: bool = False,
         progress: Progress | None = None,
         on_slide: Callable[[SlideReport], Any] | None = None,
     ) -> RunReport:
@@ -274,7 +275,8 @@ class Project:
             report: write a PDF report, if the report plugin is installed.
             redo: run again what is finished or was made with other settings.
             redo_updated: run again what other versions of slideloom or of its plugins made.
-            dry_run: decide all that needs no tile pixels, write no tile.
+            dry_run: decide on every tile as a run would, write no tile.
+            plan_only: a dry run that reads no tile: quick, but tile filters and normalizer decide nothing.
             progress: called with slide, tiles done and tiles in all.
             on_slide: called with each slide's report.
 
