@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import logging
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -150,7 +152,7 @@ class TestTileExtraction:
     def test_a_dry_run_counts_as_the_run_does_and_writes_no_tile(self, project: sf.Project) -> None:
         (planned,) = project.extract_tiles(tile_px=100, tile_um=100, dry_run=True, report=False).values()
 
-        assert planned.rejected == {"filter:grayspace": 100}
+        assert planned.rejected == {"filter:grayspace": 100, "dry-run": 100}
         assert project.dataset(100, 100).tfrecords() == []
 
     def test_the_report_is_beside_the_tfrecords_and_its_table_has_the_columns_of_the_field(
@@ -296,11 +298,47 @@ class TestMasking:
         project.extract_tiles(tile_px=100, tile_um=100, qc=[WhitePixels(100, 100)], **PLAIN)
         assert places(project.dataset(100, 100)) == COLOURED
 
+    def test_deepfocus_tells_smooth_from_sharp_at_the_scale_that_is_asked_for(self, made: MadeSlide) -> None:
+        pytest.importorskip("torch")
+        with sf.WSI(made.path, 100, 100) as wsi:
+            preds = qc.DeepFocus(ckpt="bundled", tile_um="20x")(wsi, threshold=False)
+
+        # Tiles of 64 pixels at 20x are 32 um wide: 2000 / 32 = 62.5 and 1000 / 32 = 31.25.
+        assert preds.shape == (32, 63)
+        smooth, sharp = preds[:, 32:46], preds[:, 48:]
+        assert smooth.mean() > 10 * sharp.mean()
+
+    def test_a_script_without_a_main_guard_runs_its_own_classes_over_several_slides(
+        self, made: MadeSlide, tmp_path: Path
+    ) -> None:
+        (made.folder / "other.tif").write_bytes(made.path.read_bytes())
+        script = tmp_path / "script.py"
+        script.write_text(SCRIPT, encoding="utf-8")
+
+        done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False)
+
+        assert done.stderr == ""
+        assert done.stdout.split() == ["100", "100"]
+
     def test_tile_filters_have_slideflow_s_thresholds(self, project: sf.Project) -> None:
         # One colour is (225, 150, 195): its mean is 190, its saturation 75 / 225 = 0.33.
         project.extract_tiles(tile_px=100, tile_um=100, whitespace_fraction=0.9, whitespace_threshold=189, report=False)
 
         assert places(project.dataset(100, 100)) == SHARP
+
+
+SCRIPT = """
+import slideloom_slideflow as sf
+from slideloom_slideflow.slide import qc
+
+class White(qc.StridedDL_V2):
+    def apply(self, image):
+        return (image == 255).all(axis=2)
+
+P = sf.create_project("project", slides="slides")
+done = P.extract_tiles(tile_px=100, tile_um=100, qc=[White(100, 100)], grayspace_fraction=1, num_threads=8)
+print(*(report.written for report in done.values()))
+"""
 
 
 def upper_half(wsi: sf.WSI) -> NDArray[np.bool_]:

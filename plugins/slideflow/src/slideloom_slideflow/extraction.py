@@ -48,6 +48,8 @@ def extract(dataset: slideloom.Dataset, given: Mapping[str, Any]) -> dict[str, S
     _check_folders(dataset, given)
     steps, savers = _qc(given)
     options = {**_options(given), "qc": steps, "save_masks": bool(savers)}
+    if not all(hasattr(step, "to_settings") or isinstance(step, slideloom.Settings) for step in steps):
+        options["jobs"] = 1  # other processes would run the script again, to find a class or function that it defines
     is_dry = bool(options.get("dry_run"))
     if given.get("skip_extracted", True) and not is_dry:
         dataset = _without_finished_by_others(dataset)
