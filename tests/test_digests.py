@@ -25,12 +25,13 @@ from slideloom_stain.settings import Macenko
 from slideloom_tfrecord.settings import TFRecords
 
 # As they were before options were converted and checked wherever they come from; those of regions and models since
-# regions are repaired by uniting shells and nesting is "auto", and since strided models have `trust` and `on_nan`.
-README = "a83431526fdc102ae3b874278bb37d5ca254b2a581174a5c5663d659b2ffdde2"
+# regions are repaired by uniting shells and nesting is "auto", and since strided models have `trust` and `on_nan`;
+# those with a stain normalizer since these have `around`, and those with a filter since these have `measured`.
+README = "d9dc198eab6450f486e35922773f6d310fea5bf29b89e9cbae00ee97db05b4c0"
 EVERY_TILING_OPTION = "692bf06421518bbcca156952d26aa9eb80ac08d336db715b7f9cde718c90b82c"
-REGIONS = "b101814e4bc7f8ddc8b59241d5c71589301ee8cf0ba14df4ceaabd7b57542129"
-MODELS = "d7dbd9e4fe1a64d418819f63f5782bf5b6e58e62eee1bd834e6c8fac06e71f0b"
-PYTHON = "44b23d2145bb2a9f51151332b5e8516c1e6d082a8d7e1a8d5426a426a7d93ae7"
+REGIONS = "0925252e82a53efbcf08bae30b755c946de4bec8e722d8735f7bff4fbd678ea4"
+MODELS = "26a9b9181687ea925a9c463379387e80775421e66abb3d58ad59ee525d172bd1"
+PYTHON = "9fa5b961f733065a2e88820943c09844267edf16cb678801fb80ff3c4f8f8c05"
 PYTHON_MODELS = "ce36c48a47400068a337b9a3d6be45e73a3341d205581226d1afd36ebf456879"
 
 

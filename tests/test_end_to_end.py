@@ -138,6 +138,34 @@ def test_rois_label_their_tiles_in_both_modes(demo_slide: DemoFiles, tmp_path: P
         assert sum(report["roi_labels"].values()) == report["written"]  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("method", ["inside", "outside"])
+def test_a_slide_without_regions_is_skipped_with_its_reason_by_every_front(
+    demo_slide: DemoFiles, tmp_path: Path, capsys: pytest.CaptureFixture[str], method: str
+) -> None:
+    (rois := tmp_path / "rois").mkdir()
+    said = f"roi 'roi-folder' has no regions for this slide, and method is '{method}'"
+    words = [*TILES, "--roi", str(rois), "--roi-method", method]
+
+    for name, more in (("run", []), ("dry", ["--dry-run"])):
+        assert extract(demo_slide.path, *words, *more, "--json", "--out", tmp_path / name) == 0
+        shown = capsys.readouterr()
+        (slide,) = json.loads(shown.out)["slides"]
+        assert slide["rejected"] == {"roi": slide["planned"]}
+        assert slide["warnings"] == [said]
+        assert said in shown.err
+        assert f"NO TILES demo: all {slide['planned']} tiles were dropped: {slide['planned']} by roi" in shown.err
+    assert main(["tiles", str(demo_slide.path), *words]) == 0
+    shown = capsys.readouterr()
+    assert {row["status"] for row in csv.DictReader(io.StringIO(shown.out))} == {"roi"}
+    assert said in shown.err
+    with sl.WSI(demo_slide.path, tile_px=100, tile_um=100, roi=rois, roi_method=method) as wsi:  # type: ignore[arg-type]
+        assert len(wsi) == 0
+        assert wsi.warnings == (said,)
+    project = sl.Project.create(tmp_path / "project", slides=demo_slide.path.parent, roi=rois)
+    report = project.extract_tiles(tile_px=100, tile_um=100, roi_method=method)
+    assert [slide.warnings for slide in report.empty] == [(said,)]
+
+
 def test_the_tiles_command_keeps_what_extract_keeps(
     demo_slide: DemoFiles, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -416,6 +444,78 @@ def test_damaged_real_files_are_named_and_the_others_finish(
     for name in ("cut", "text", "empty"):
         assert f"{name}.svs" in slides[name]["error"]
     assert not [path for path in (tmp_path / "out").rglob("*") if "partial" in path.name]
+
+
+WORDS_OF_A_RUN = {
+    "default": [],
+    "no filter": ["--filter", "none"],
+    "filters": ["--filter", "grayspace:fraction=0.3", "--filter", "whitespace:fraction=0.1", "--filter", "grayspace"],
+    "unfit rejected": ["--normalizer", "macenko:unfit=reject", "--filter", "none"],
+    "unfit kept": ["--normalizer", "reinhard:unfit=keep-original", "--filter", "none"],
+    "slide fit": ["--normalizer", "vahadane:unfit=slide-fit"],
+    "limit": ["--max-tiles", "20", "--seed", "3", "--normalizer", "macenko"],
+    "qc": ["--qc", "otsu", "--qc", "gaussian-v2", "--edge-tiles"],
+    "regions": ["--roi", "ROIS", "--roi-method", "outside", "--stride-div", "2"],
+}
+
+
+@pytest.mark.parametrize("words", WORDS_OF_A_RUN.values(), ids=WORDS_OF_A_RUN)
+def test_a_dry_run_decides_on_each_tile_as_the_run_does(
+    real_data: Path, demo_slide: DemoFiles, tmp_path: Path, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = (real_data / "cmu-1-small-region.svs").read_bytes()
+    (folder := tmp_path / "slides").mkdir()
+    (folder / "cmu.svs").write_bytes(whole)
+    (folder / "holed.svs").write_bytes(whole[:400_000] + bytes(100_000) + whole[500_000:])
+    (folder / "demo.svs").write_bytes(demo_slide.path.read_bytes())
+    (folder / "text.svs").write_text("not a slide")
+    words = [str(demo_slide.rois) if word == "ROIS" else word for word in words]
+    words = [str(folder), "--tile-px", "100", "--tile-um", "100", *words]
+
+    made, tried = extract(*words, "--out", tmp_path / "out"), extract(*words, "--dry-run", "--out", tmp_path / "dry")
+
+    assert (made, tried) == (1, 1)  # text.svs is no slide
+    dry = sl.run_pipeline(*_run_of(tmp_path / "out", folder), tmp_path / "dry", dry_run=True)
+    assert not (tmp_path / "dry").exists()
+    for found in dry.slides:
+        report = sl.SlideReport.load(tmp_path / f"out/slideloom/100px_100um/slides/{found.slide}.json")
+        assert (found.status, found.error) == (report.status, report.error)
+        if report.status == "failed":
+            continue
+        with (tmp_path / "out" / report.tile_table).open() as file:
+            assert found.statuses.unpacked() == [row["status"] for row in csv.DictReader(file)]  # type: ignore[union-attr]
+        assert (found.written, found.kept) == (0, report.written)
+        assert {k: n for k, n in found.rejected.items() if k != "dry-run"} == report.rejected
+        assert (found.unreadable, found.fallback) == (report.unreadable, report.fallback)
+        assert (found.roi_labels, found.metrics, found.warnings) == (
+            report.roi_labels, report.metrics, report.warnings,
+        )  # fmt: skip
+        assert (found.slide != "holed") or found.unreadable or "--roi" in words or "--max-tiles" in words
+    kept, planned = (sum(getattr(slide, word) for slide in dry.slides) for word in ("kept", "planned"))
+    shown = capsys.readouterr().err
+    assert f"{kept} of {planned} planned would be written" in shown
+    assert "no tile was written" in shown
+
+
+def _run_of(out: Path, folder: Path) -> tuple[sl.Pipeline, list[Path]]:
+    """The pipeline that a run stored, and its slides."""
+    table = json.loads((out / "extraction_report.json").read_text())["pipeline"]
+    return sl.pipeline_from_table(table, where="stored"), sl.find_slides([str(folder)])
+
+
+def test_the_plan_alone_says_that_filters_were_not_run(
+    demo_slide: DemoFiles, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert extract(demo_slide.path, *TILES, "--plan-only", "--json", "--out", tmp_path / "out") == 0
+
+    shown = capsys.readouterr()
+    run = json.loads(shown.out)
+    (slide,) = run["slides"]
+    assert (run["dry_run"], run["plan_only"]) == (True, True)
+    assert slide["rejected"] == {"plan-only": slide["planned"]}
+    said = f"{slide['planned']} of {slide['planned']} planned left for tile filters and normalizer to decide on"
+    assert said in shown.err
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names of files are text")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from slideloom import Box, OutputFolder, Pipeline, SlideReport, load_mask, mask_from_npz, pipeline_from_table
 from slideloom.extraction.job import SlideTask, process_slide
+from slideloom.steps.reports import Trial
 
 WriteSlide = Callable[..., Path]
 
@@ -74,8 +76,8 @@ def pipeline(**tables: Any) -> Pipeline:
     return pipeline_from_table({**usual, **tables}, where="test")
 
 
-def process(slide: Path, out: Path, *, dry_run: bool = False, **tables: Any) -> SlideReport:
-    return process_slide(SlideTask(pipeline=pipeline(**tables), path=slide, out=out, threads=2, dry_run=dry_run))
+def process(slide: Path, out: Path, *, trial: Trial = "", **tables: Any) -> SlideReport:
+    return process_slide(SlideTask(pipeline=pipeline(**tables), path=slide, out=out, threads=2, trial=trial))
 
 
 def rows(out: Path) -> list[dict[str, str]]:
@@ -166,13 +168,57 @@ def test_as_many_tiles_are_drawn_as_are_wanted_and_the_rest_is_counted(slide: Pa
     assert set(report.rejected) == {"filter:column", "max-tiles"}
 
 
-def test_a_dry_run_writes_nothing_and_accounts_for_every_tile(slide: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    report = process(slide, out, dry_run=True, qc=[{"use": "top"}])
+STEPS_OF_ALL_KINDS = {"qc": [{"use": "top"}], "filter": [{"use": "column", "number": 2}]}
 
-    assert (report.status, report.rejected) == ("done", {"qc:top": 6, "dry-run": 18})
+
+def test_a_dry_run_writes_nothing_and_decides_on_every_tile(slide: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    report = process(slide, out, trial="dry-run", **STEPS_OF_ALL_KINDS)
+
+    # Of the three rows that QC leaves, the filter drops the third of six columns.
+    assert (report.status, report.written) == ("done", 0)
+    assert report.rejected == {"qc:top": 6, "filter:column": 3, "dry-run": 15}
+    assert report.kept == 15
     assert report.is_accounted
+    assert report.statuses is not None
+    row = ["written", "written", "filter:column", "written", "written", "written"]
+    assert report.statuses.unpacked() == [*["qc:top"] * 6, *row * 3]
     assert not out.exists()
+
+
+def test_a_look_at_the_plan_alone_leaves_tiles_undecided(slide: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    report = process(slide, out, trial="plan-only", **STEPS_OF_ALL_KINDS)
+
+    assert (report.status, report.rejected, report.kept) == ("done", {"qc:top": 6, "plan-only": 18}, 18)
+    assert report.is_accounted
+    assert report.statuses is None
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("tables", "said"),
+    [
+        ({"filter": [{"use": "column", "number": 2, "how": "raises"}]}, "filter 'column'.*no such column"),
+        ({"qc": [{"use": "top", "kind": "odd"}]}, "qc 'top'.*kind must be one of"),
+    ],
+    ids=["a filter", "slide QC"],
+)
+def test_a_dry_run_fails_as_the_run_would(slide: Path, tmp_path: Path, tables: Any, said: str) -> None:
+    tried, made = process(slide, tmp_path / "dry", trial="dry-run", **tables), process(slide, tmp_path, **tables)
+
+    assert (tried.status, tried.error) == (made.status, made.error)
+    assert re.search(said, tried.error)
+    assert not (tmp_path / "dry").exists()
+
+
+def test_what_a_dry_run_decided_is_no_part_of_a_stored_report(slide: Path, tmp_path: Path) -> None:
+    report = process(slide, tmp_path, trial="dry-run")
+
+    table = json.loads(json.dumps(report.as_table()))
+
+    assert "statuses" not in table
+    assert SlideReport.from_table(table) == report
 
 
 def test_a_finished_slide_is_skipped_and_one_with_other_settings_is_not(slide: Path, tmp_path: Path) -> None:

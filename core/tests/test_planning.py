@@ -180,14 +180,15 @@ def test_regions_of_a_second_source_are_counted_on_and_a_tile_must_please_both()
     [
         ("inside", 0, "roi 'drawn' has no regions for this slide, and method is 'inside'"),
         ("auto", 60, "roi 'drawn' has no regions for this slide: all of it is used"),
-        ("outside", 60, None),
+        ("outside", 0, "roi 'drawn' has no regions for this slide, and method is 'outside'"),
     ],
 )
-def test_a_slide_without_regions_is_used_as_the_method_says(method: Any, kept: int, said: str | None) -> None:
-    record = apply_regions(plan_of(roi=(RoiUse(source=Drawn(None), method=method),)))
+@pytest.mark.parametrize("found", [None, regions_of()], ids=["no file", "an empty file"])
+def test_a_slide_without_regions_is_used_as_the_method_says(method: Any, kept: int, said: str, found: Any) -> None:
+    record = apply_regions(plan_of(roi=(RoiUse(source=Drawn(found), method=method),)))
 
     assert len(record.ledger.candidates()) == kept
-    assert record.warnings == ([] if said is None else [said])
+    assert record.warnings[-1:] == [said]
 
 
 def test_regions_that_are_to_be_ignored_are_not_asked_for() -> None:

@@ -383,9 +383,24 @@ def test_a_slide_without_tiles_says_why(steps: None, analytic: WriteSlide, tmp_p
 def test_a_dry_run_decides_but_writes_no_tile(steps: None, analytic: WriteSlide, tmp_path: Path) -> None:
     report = run_pipeline(pipeline(qc=[{"use": "left"}]), [analytic()], tmp_path / "out", dry_run=True)
 
+    assert (report.dry_run, report.plan_only) == (True, False)
     assert report.slides[0].rejected["dry-run"] > 0
     assert report.slides[0].is_accounted
+    assert report.empty == ()
     assert not (tmp_path / "out").exists()
+
+
+def test_the_plan_alone_reads_no_tile(steps: None, analytic: WriteSlide, tmp_path: Path) -> None:
+    path = analytic(damaged=[Box(2000, 1000, 1, 1)])
+    tried, planned = (
+        run_pipeline(pipeline(qc=[{"use": "left"}]), [path], tmp_path / "out", **{word: True})
+        for word in ("dry_run", "plan_only")
+    )
+
+    assert (planned.dry_run, planned.plan_only) == (True, True)
+    assert tried.slides[0].unreadable == 1
+    assert planned.slides[0].rejected["plan-only"] == tried.slides[0].kept + 1
+    assert json.loads(json.dumps(planned.as_table()))["plan_only"] is True
 
 
 THREADED = """

@@ -35,14 +35,16 @@ def read_rgb(path: Path) -> np.ndarray:
 def panels(source: np.ndarray, target: np.ndarray) -> list[tuple[str, np.ndarray]]:
     """Titles and images, row by row."""
     names = (
-        "macenko", "macenko-fast", "reinhard", "reinhard-fast", "reinhard-mask", "reinhard-fast-mask", "vahadane",
+        "macenko", "macenko-fast", "reinhard", "reinhard-fast", "reinhard-mask", "reinhard-fast-mask",
+        "reinhard-tissue", "reinhard-fast-tissue", "vahadane",
     )  # fmt: skip
     shown = [("source", source), ("target", target)]
     shown.extend((f"{name}, to the target", StainNormalizer(name).fit(target).transform(source)) for name in names)
     for name, preset in (("macenko", "v3"), ("reinhard-fast", "v3"), ("vahadane", "v2")):
         shown.append((f"{name}, preset {preset}", StainNormalizer(name).fit(preset).transform(source)))
     augmented = StainNormalizer("macenko", seed=1).fit(target)
-    shown.extend((f"macenko, augmented ({index})", augmented.augment(source, index)) for index in (1, 2, 3))
+    shown.append(("macenko, drawn around the target", augmented.transform(source, augment=True, index=1)))
+    shown.extend((f"own staining, varied ({index})", augmented.augment(source, index)) for index in (1, 2, 3))
     shown.append(("hsv-augment", StainNormalizer("hsv-augment", seed=1).augment(source, 1)))
     return shown
 

@@ -92,6 +92,19 @@ def test_the_same_seed_gives_the_same_epochs_and_epochs_differ(dataset: sl.Datas
     assert any(not np.array_equal(epochs[0][place][0], epochs[1][place][0]) for place in epochs[0])
 
 
+@pytest.mark.parametrize("in_graph", [False, True])
+def test_a_normalizer_that_draws_varies_each_tile_and_each_epoch(dataset: sl.Dataset, in_graph: bool) -> None:
+    elements = dataset.tensorflow(16, normalizer="stain-augment", info=True, in_graph=in_graph)
+    plain = from_tensorflow(dataset.tensorflow(16, info=True))
+
+    epochs = [from_tensorflow(elements), from_tensorflow(elements)]
+
+    changes = [[tile.mean((0, 1)) - plain[place][0].mean((0, 1)) for place, (tile, _) in e.items()] for e in epochs]
+    assert min(np.std(changes[0], axis=0)) > 2  # grey levels; one draw for all tiles would move all of them alike
+    # A few tiles hold too little tissue to be measured, and come as they are.
+    assert np.mean([np.array_equal(epochs[0][place][0], epochs[1][place][0]) for place in plain]) < 0.1
+
+
 def test_flips_and_turns_keep_every_pixel(dataset: sl.Dataset) -> None:
     plain = from_tensorflow(dataset.tensorflow(16, info=True))
     turned = from_tensorflow(dataset.tensorflow(16, info=True, augment="flip,rotate"))

@@ -197,6 +197,43 @@ def test_a_normalizer_in_the_loader_is_the_one_in_the_pipeline(dataset: sl.Datas
         assert np.array_equal(done[place], normalizer.transform(plain[place]))
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"normalizer": "reinhard-fast:around=own", "augment": "n"},
+        {"normalizer": "stain-augment"},
+        {"normalizer": "reinhard-fast", "augment": "n"},
+        {"normalizer": "macenko:augment=v2"},
+    ],
+    ids=str,
+)
+def test_staining_is_drawn_anew_in_each_epoch(dataset: sl.Dataset, options: dict[str, Any]) -> None:
+    loader = dataset.torch(16, info=True, seed=3, **options)
+
+    first, second, again = by_place(loader), by_place(loader), by_place(dataset.torch(16, info=True, seed=3, **options))
+
+    assert all(np.array_equal(first[place], again[place]) for place in first)
+    # A few tiles hold too little tissue to be measured, and come as they are.
+    assert np.mean([np.array_equal(first[place], second[place]) for place in first]) < 0.1
+
+
+def test_staining_varies_around_the_target_or_around_the_tiles_own(dataset: sl.Dataset) -> None:
+    plain = by_place(dataset.torch(16, info=True))
+    target, own = (
+        by_place(dataset.torch(16, info=True, augment="n", normalizer=name))
+        for name in ("reinhard-fast", "reinhard-fast:around=own")
+    )
+    goal = sl.StainNormalizer("reinhard-fast")
+
+    def apart(tiles: dict[Any, Any], others: dict[Any, Any]) -> float:
+        """How far the mean colours of tiles lie from each other, in grey levels."""
+        return float(np.mean([np.abs(tiles[p].mean((0, 1)) - others[p].mean((0, 1))).mean() for p in plain]))
+
+    normalized = {place: goal.transform(tile) for place, tile in plain.items()}
+    assert apart(own, plain) < 12 < apart(own, normalized)
+    assert apart(target, normalized) < 12 < apart(target, plain)
+
+
 def test_a_models_params_give_its_normalizer_back(dataset: sl.Dataset, project: sl.Project, tmp_path: Path) -> None:
     path = dataset.save_params(tmp_path / "model", normalizer="reinhard", outcomes=["site"])
     params = sl.load_params(path)

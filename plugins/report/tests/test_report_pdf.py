@@ -216,15 +216,28 @@ def test_damaged_files_of_a_run_are_named(made: Any, tmp_path: Path) -> None:
 
 
 def test_a_dry_run_is_planned_again(made: Any, tmp_path: Path) -> None:
-    run = run_pipeline(pipeline_from_table(TABLE, where="test"), [made.slide], tmp_path / "dry", dry_run=True)
+    table = {**TABLE, "filter": [{"use": "whitespace", "threshold": 200, "fraction": 0.2}]}
+    run = run_pipeline(pipeline_from_table(table, where="test"), [made.slide], tmp_path / "dry", dry_run=True)
 
     found = gather(cohort_of(run), run.slides[0], max_px=256, samples=4)
 
     assert len(found.boxes["kept"]) == run.slides[0].rejected["dry-run"]
+    assert len(found.boxes["filter:whitespace"]) == run.slides[0].rejected["filter:whitespace"] > 0
     assert len(found.boxes["qc:otsu"]) == run.slides[0].rejected["qc:otsu"]
     assert found.mask is not None
     assert all(sample.after is not None for sample in found.samples)
-    assert "Dry run report" in text_of(write_report(run, tmp_path / "r.pdf"))
+    text = text_of(write_report(run, tmp_path / "r.pdf"))
+    assert "Dry run report" in text
+    assert "tiles to be written" in text
+
+
+def test_a_plan_is_drawn_without_what_filters_would_drop(made: Any, tmp_path: Path) -> None:
+    run = run_pipeline(pipeline_from_table(TABLE, where="test"), [made.slide], tmp_path / "dry", plan_only=True)
+
+    found = gather(cohort_of(run), run.slides[0], max_px=256, samples=4)
+
+    assert len(found.boxes["kept"]) == run.slides[0].rejected["plan-only"]
+    assert "Plan report" in text_of(write_report(run, tmp_path / "r.pdf"))
 
 
 def test_a_run_writes_a_report_only_if_asked(made: Any, tmp_path: Path) -> None:

@@ -9,11 +9,23 @@ import numpy as np
 import pytest
 import slideloom as sl
 from slideloom import ConfigError, Size
+from slideloom_stain.draws import normal
 from slideloom_stain.fits import preset
 from slideloom_stain.methods import method
 from slideloom_stain.normalizer import StainNormalizer
 from slideloom_testing import PixelsSlide, stained
 
+# Standard deviations between slides as published, per unit; v2 takes three of them.
+SPREAD = {
+    "reinhard": [1.1882676, 1.3114343, 1.1200949, 0.5123385, 0.37919158, 0.26019168],
+    "reinhard-fast": [1.2963034, 1.0061347, 0.90867484, 0.47548684, 0.3956356, 0.23499836],
+    "macenko": [
+        0.00893346, 0.01153686, 0.00659814, 0.00722771, 0.00726339, 0.01352414, 0.06665898, 0.06770515,
+    ],
+    "macenko-fast": [
+        0.00794701, 0.01137106, 0.00559027, 0.00642623, 0.00609103, 0.01144302, 0.06623945, 0.08137263,
+    ],
+}  # fmt: skip
 GLASS = np.random.default_rng(5).normal(243, 1.5, (96, 96, 3)).clip(0, 255).astype(np.uint8)
 NAMES = ["macenko", "macenko_fast", "reinhard", "reinhard-fast", "reinhard_mask", "reinhard-fast-mask", "vahadane"]
 
@@ -210,18 +222,82 @@ def test_bytes_that_are_no_image_say_so(encoded):
         StainNormalizer().transform_bytes(encoded)
 
 
-@pytest.mark.parametrize("name", ["macenko", "reinhard-fast", "hsv-augment"])
-def test_augmentation_repeats_by_index_and_runs_on_without(name, tile):
-    normalizer = StainNormalizer(name, seed=5)
+@pytest.mark.parametrize("name", ["macenko", "reinhard-fast", "hsv-augment", "stain-augment"])
+@pytest.mark.parametrize("call", ["augment", "transform"])
+def test_augmentation_repeats_by_index_and_runs_on_without(name, call, tile):
+    normalizer = sl.StainNormalizer(name, seed=5)
 
-    assert np.array_equal(normalizer.augment(tile, 3), normalizer.augment(tile, 3))
-    assert not np.array_equal(normalizer.augment(tile, 3), normalizer.augment(tile, 4))
-    assert not np.array_equal(normalizer.augment(tile), normalizer.augment(tile))
+    def drawn(index=None):
+        return (
+            normalizer.augment(tile, index)
+            if call == "augment"
+            else normalizer.transform(tile, augment=True, index=index)
+        )
+
+    assert np.array_equal(drawn(3), drawn(3))
+    assert not np.array_equal(drawn(3), drawn(4))
+    assert not np.array_equal(drawn(), drawn())
 
 
-def test_vahadane_says_that_it_cannot_augment(tile):
-    with pytest.raises(ConfigError, match="no published spread"):
-        StainNormalizer("vahadane").augment(tile)
+@pytest.mark.parametrize("name", ["reinhard", "reinhard-fast", "reinhard-fast-mask"])
+def test_reinhard_augments_around_the_own_values_and_transforms_around_the_fit(name, tile, textbook):
+    form = {"bright": "fast" not in name, "masked": "mask" in name}
+    values = textbook.reinhard_pixels(tile, **form)[1]
+    noise = 3 * np.array(SPREAD[name.removesuffix("-mask")]) * normal(7, 0, np.array([4]), 6)[0]
+    normalizer = sl.StainNormalizer(name, seed=7).fit("v1")
+    fit = preset(name, "v1")
+
+    for out, means, stds in (
+        (normalizer.augment(tile, 4), values.mean(axis=0), values.std(axis=0)),
+        (normalizer.transform(tile, augment=True, index=4), fit.target_means, fit.target_stds),
+    ):
+        expected = textbook.reinhard(tile, means + noise[:3], np.maximum(stds + noise[3:], 0.1 * stds), **form)
+        assert np.abs(out - expected).max() <= 1
+
+
+@pytest.mark.parametrize("name", ["macenko", "macenko-fast"])
+def test_macenko_augments_around_the_own_stains_and_transforms_around_the_fit(name, tile, textbook):
+    pixels = tile.reshape(-1, 3).astype(np.float64)
+    own = textbook.macenko_stains(textbook.brightened(pixels) if name == "macenko" else pixels)
+    noise = 3 * np.array(SPREAD[name]) * normal(7, 0, np.array([4]), 8)[0]
+    normalizer = sl.StainNormalizer(name, seed=7).fit("v1")
+    fit = preset(name, "v1")
+
+    for out, (stains, strengths) in (
+        (normalizer.augment(tile, 4), own),
+        (normalizer.transform(tile, augment=True, index=4), (fit.stain_matrix_target, fit.target_concentrations)),
+    ):
+        goal = np.maximum(stains + noise[:6].reshape(3, 2), 0), np.maximum(strengths + noise[6:], 0.1 * strengths)
+        assert np.abs(out - textbook.macenko(tile, *goal, bright=name == "macenko")).max() <= 1
+
+
+def test_an_own_staining_that_is_not_varied_stays_as_it_is(tile):
+    chosen = method("reinhard-fast")
+
+    out = chosen.normalize(tile, chosen.fit_of)
+
+    assert np.abs(out.astype(int) - tile).max() <= 1
+
+
+def test_a_method_without_presets_asks_for_a_target(tile):
+    normalizer = sl.StainNormalizer("reinhard-tissue")
+
+    for use in (normalizer.transform, lambda _: normalizer.fit_values, lambda _: normalizer.save("x.json")):
+        with pytest.raises(ConfigError, match=r"reinhard-tissue has no presets.*give an image"):
+            use(tile)
+    with pytest.raises(ConfigError, match="reinhard-tissue has no presets"):
+        normalizer.fit("v3")
+    target = stained(Size(150, 150), seed=9)
+    expected = method("reinhard-tissue").normalize(tile, method("reinhard-tissue").fit_image(target))
+    assert np.array_equal(normalizer.fit(target).transform(tile), expected)
+
+
+@pytest.mark.parametrize("name", ["vahadane", "reinhard-tissue"])
+def test_methods_without_a_published_spread_say_that_they_cannot_augment(name, tile):
+    with pytest.raises(ConfigError, match=f"{name} has no published spread"):
+        StainNormalizer(name).augment(tile)
+    with pytest.raises(ConfigError, match=f"{name} has no published spread"):
+        StainNormalizer(name).transform(tile, augment=True)
 
 
 def test_hsv_augment_says_that_it_has_no_target():

@@ -9,7 +9,7 @@ import pytest
 from slideloom import ConfigError, Size
 from slideloom.settings.digest import digest_of
 from slideloom.settings.tables import from_table
-from slideloom_stain.fits import preset
+from slideloom_stain.fits import preset, save_fit
 from slideloom_stain.methods import method
 from slideloom_stain.settings import (
     HsvAugment,
@@ -18,7 +18,10 @@ from slideloom_stain.settings import (
     Reinhard,
     ReinhardFast,
     ReinhardFastMask,
+    ReinhardFastTissue,
     ReinhardMask,
+    ReinhardTissue,
+    StainAugment,
     Vahadane,
 )
 from slideloom_testing import PixelsSlide, batch_of, join, scene_of, stained, take, varied_batch
@@ -71,6 +74,28 @@ class TestReinhardMask(NormalizerContract):
 
 class TestReinhardFastMask(NormalizerContract):
     settings = ReinhardFastMask(unfit="slide-fit")
+
+
+class TestMacenkoVaried(NormalizerContract):
+    settings = Macenko(augment="v2", around="own", seed=4)
+
+
+class TestStainAugment(NormalizerContract):
+    settings = StainAugment(seed=2)
+
+
+class TestReinhardTissue(NormalizerContract):
+    @pytest.fixture(autouse=True)
+    def _target(self, tmp_path):
+        save_fit(tmp_path / "fit.json", "reinhard-tissue", preset("reinhard"))
+        self.settings = ReinhardTissue(target=tmp_path / "fit.json")
+
+
+class TestReinhardFastTissue(NormalizerContract):
+    @pytest.fixture(autouse=True)
+    def _target(self, tmp_path):
+        save_fit(tmp_path / "fit.json", "reinhard-fast-tissue", preset("reinhard-fast"))
+        self.settings = ReinhardFastTissue(target=tmp_path / "fit.json")
 
 
 class TestVahadane(NormalizerContract):
@@ -232,8 +257,6 @@ def test_hsv_augmentation_of_nothing_changes_nothing():
 def test_a_target_may_be_an_image_or_the_fit_file_of_it(tmp_path):
     target = stained(Size(200, 200), seed=12)
     cv2.imwrite(str(tmp_path / "target.png"), target[..., ::-1])
-    from slideloom_stain.fits import save_fit
-
     save_fit(tmp_path / "fit.json", "macenko", method("macenko").fit_image(target))
     batch = mixed_batch()
 
@@ -242,6 +265,28 @@ def test_a_target_may_be_an_image_or_the_fit_file_of_it(tmp_path):
 
     assert np.array_equal(from_image.rgb[0], from_file.rgb[0])
     assert not np.array_equal(from_image.rgb[0], Macenko().build().apply(batch).rgb[0])
+
+
+@pytest.mark.parametrize("cls", [ReinhardTissue, ReinhardFastTissue])
+def test_methods_on_tissue_take_fits_of_their_own_only(cls, tmp_path):
+    target = stained(Size(200, 200), seed=12)
+    target[:, 90:] = 244
+    cv2.imwrite(str(tmp_path / "target.png"), target[..., ::-1])
+    save_fit(tmp_path / "own.json", cls.name, method(cls.name).fit_image(target))
+    save_fit(tmp_path / "other.json", "reinhard", preset("reinhard"))
+    batch = mixed_batch()
+
+    from_image = cls(target=tmp_path / "target.png").build().apply(batch)
+    from_file = cls(target=tmp_path / "own.json").build().apply(batch)
+
+    assert from_image.ok.tolist() == [True, False]
+    assert np.array_equal(from_image.rgb[0], from_file.rgb[0])
+    with pytest.raises(ConfigError, match=r"other\.json.*holds a fit of reinhard"):
+        cls(target=tmp_path / "other.json").build()
+    with pytest.raises(ConfigError, match="has no presets: those published are statistics over all pixels"):
+        cls(target="v3").build()
+    with pytest.raises(ConfigError, match=r"own\.json.*holds a fit of " + cls.name):
+        ReinhardMask(target=tmp_path / "own.json").build()
 
 
 def test_a_target_of_a_pipeline_file_starts_at_its_folder_and_counts_by_content(tmp_path):

@@ -13,7 +13,9 @@ NAMES = [
     "macenko", "macenko-fast", "reinhard", "reinhard-fast", "reinhard-mask", "reinhard-fast-mask", "vahadane",
     "hsv-augment",
 ]  # fmt: skip
-AUGMENTED = ["macenko", "macenko-fast", "reinhard", "reinhard-fast", "hsv-augment"]
+AUGMENTED = [
+    "macenko", "macenko-fast", "reinhard", "reinhard-fast", "reinhard-mask", "hsv-augment", "stain-augment",
+]  # fmt: skip
 GLASS = np.random.default_rng(5).normal(243, 1.5, (96, 96, 3)).clip(0, 255).astype(np.uint8)
 
 
@@ -84,15 +86,29 @@ def test_all_forms_agree_on_real_tiles(name, torch, tf, real_tiles):
 
 
 @pytest.mark.parametrize("name", AUGMENTED)
-def test_the_same_tile_gets_the_same_draw_in_every_form(name, torch, tf, images):
+@pytest.mark.parametrize("around", ["target", "own"])
+def test_the_same_tile_gets_the_same_draw_in_every_form(name, around, torch, tf, images):
     normalizer, index = normalizer_of(name, seed=9), np.array([5, 2**31 - 1, 70_000])
-    expected = normalizer.augment(images[:3], index)
 
-    native = normalizer.torch(augment=True, native=True)(torch.from_numpy(images[:3]), torch.from_numpy(index))
+    def drawn(x):
+        return normalizer.augment(x, index) if around == "own" else normalizer.transform(x, augment=True, index=index)
+
+    expected = drawn(images[:3])
+
+    native = normalizer.torch(augment=around, native=True)(torch.from_numpy(images[:3]), torch.from_numpy(index))
 
     assert farthest(native, expected) <= 1
-    assert farthest(normalizer.augment(torch.from_numpy(images[:3]), index), expected) == 0
-    assert farthest(normalizer.augment(tf.constant(images[:3]), index), expected) <= 1
+    assert farthest(drawn(torch.from_numpy(images[:3])), expected) == 0
+    assert farthest(drawn(tf.constant(images[:3])), expected) <= 1
+
+
+def test_gradients_reach_an_own_staining_that_is_varied(torch, images):
+    x = (torch.from_numpy(images) / 255.0).requires_grad_()
+
+    normalizer_of("macenko").torch(augment="own")(x, torch.arange(4)).square().mean().backward()
+
+    assert x.grad.isfinite().all()
+    assert x.grad[:3].abs().sum() > 0
 
 
 def test_draws_without_index_follow_torchs_generator(torch, images):

@@ -68,13 +68,22 @@ def rgb_of_lab(values):
     return 255 * np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
 
 
-def reinhard(rgb, target_means, target_stds, *, bright=True, masked=False):
+def reinhard_pixels(rgb, *, bright=True, masked=False, on_tissue=False):
+    """Values, L*a*b*, where pixels change, and which of them count."""
     pixels = rgb.reshape(-1, 3).astype(np.float64)
     if bright:
         pixels = brightened(pixels)
+        if masked and not on_tissue:
+            pixels = np.floor(pixels + 1e-9)
     values = lab(pixels)
-    tissue = values[:, 0] / 100 < 0.93 if masked else np.ones(len(values), bool)
-    mean, std = values[tissue].mean(axis=0), values[tissue].std(axis=0)
+    tissue = values[:, 0] / 100 < 0.93
+    every = np.ones(len(values), bool)
+    return pixels, values, tissue if masked else every, tissue if on_tissue else every
+
+
+def reinhard(rgb, target_means, target_stds, **form):
+    pixels, values, tissue, counts = reinhard_pixels(rgb, **form)
+    mean, std = values[counts].mean(axis=0), values[counts].std(axis=0)
     moved = (values - mean) / std * np.asarray(target_stds) + np.asarray(target_means)
     return np.where(tissue[:, None], rgb_of_lab(moved), pixels).reshape(rgb.shape)
 

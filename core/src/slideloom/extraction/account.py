@@ -12,20 +12,20 @@ from slideloom.base.errors import SlideloomError
 from slideloom.planning.plan import SlidePlan
 from slideloom.planning.record import SlideRecord
 from slideloom.plugins.versions import step_versions
-from slideloom.steps.reports import SlideReport
+from slideloom.steps.reports import SlideReport, TileStatuses, Trial
 
 
 def slide_report(
-    plan: SlidePlan, record: SlideRecord, *, path: Path, digest: str, fallback: int = 0, dry_run: bool = False
+    plan: SlidePlan, record: SlideRecord, *, path: Path, digest: str, fallback: int = 0, trial: Trial = ""
 ) -> SlideReport:
-    """The report of a slide that was planned and, unless on a dry run, extracted."""
+    """The report of a slide that was planned and, unless it is a trial, extracted."""
     info, geometry, ledger = plan.slide.info, plan.scene.geometry, record.ledger
     if info.mpp is None:
         raise SlideloomError(f"{info.path.name}: its microns per pixel are not known any more")
     rejected = ledger.rejected
-    candidates = len(ledger.candidates())
-    if dry_run and candidates:
-        rejected = {**rejected, "dry-run": candidates}
+    left = ledger.written if trial == "dry-run" else len(ledger.candidates())
+    if trial and left:
+        rejected = {**rejected, trial: left}
     written = [index for index, word in enumerate(ledger.status()) if word == "written"]
     owners = [plan.regions[roi].label or plan.regions[roi].name for roi in ledger.owner[written].tolist() if roi >= 0]
     return SlideReport(
@@ -35,7 +35,7 @@ def slide_report(
         digest=digest,
         pipeline_digest=plan.pipeline.digest(),
         planned=len(ledger),
-        written=ledger.written,
+        written=0 if trial else ledger.written,
         unreadable=ledger.unreadable,
         rejected=rejected,
         fallback=fallback,
@@ -56,6 +56,7 @@ def slide_report(
         blur_burden=record.burden,
         warnings=tuple(record.warnings),
         versions=step_versions(plan.pipeline.steps, reader=info.reader),
+        statuses=TileStatuses.of(ledger.status()) if trial == "dry-run" else None,
         seconds={stage: round(seconds, 4) for stage, seconds in record.seconds.items()},
     )
 

@@ -189,7 +189,8 @@ class TileEngine:
 
     def _check(self, stage: BuiltStep, batch: TileBatch) -> Verdict:
         step: TileFilter = stage.step
-        verdict = self._call(stage, step.check, batch)
+        with self._read_lock if step.needs_slide else nullcontext():
+            verdict = self._call(stage, step.check, batch)
         count = len(batch)
         if not isinstance(verdict, Verdict) or not _is_column(verdict.keep, count, np.bool_):
             raise self._broke(stage, batch, f"Verdict(keep=({count},) bool, score=({count},) float32)", verdict)

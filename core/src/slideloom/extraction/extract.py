@@ -1,10 +1,11 @@
-"""Takes the tiles of a prepared slide through the engine and into every sink."""
+"""Takes the tiles of a prepared slide through the engine and into every sink, or into none on a dry run."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
 
+import attrs
 import numpy as np
 
 from slideloom.base.errors import SlideError, SlideloomError
@@ -20,7 +21,8 @@ class Extraction:
 
     Args:
         prepared: the slide; its record is updated.
-        writers: open writers of the pipeline's sinks.
+        writers: open writers of the pipeline's sinks; None on a dry run: tiles are decided on and not encoded, and the
+            ledger calls "written" what a run would write.
         threads: number of threads that read, filter, normalize and encode.
         progress: called with the number of tiles done and their total number.
 
@@ -31,16 +33,17 @@ class Extraction:
     def __init__(
         self,
         prepared: PreparedSlide,
-        writers: Sequence[Writer],
+        writers: Sequence[Writer] | None,
         *,
         threads: int = 1,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         self._plan, self._record = prepared.plan, prepared.record
-        self._steps: TileSteps = prepared.tile_steps()
+        steps = prepared.tile_steps()  # sinks too, on a dry run: whether they can be built is worth knowing
+        self._steps: TileSteps = steps if writers is not None else attrs.evolve(steps, sinks=())
         self._threads = threads
         self._progress = progress
-        self._writers = writers
+        self._writers = writers or ()
         self._settled = 0
         self._stored = 0
         self.fallback = 0

@@ -27,7 +27,7 @@ from slideloom.planning.prepared import PreparedSlide
 from slideloom.plugins.versions import step_versions
 from slideloom.slides.info import slide_name
 from slideloom.slides.slide import Slide
-from slideloom.steps.reports import SlideReport
+from slideloom.steps.reports import SlideReport, Trial
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class SlideTask:
         path: the slide's file; `read_path` is a copy on a faster disk, or None.
         out: the output folder.
         threads: number of threads for the slide.
-        dry_run: decide everything that needs no tile pixels, and write nothing.
+        trial: "dry-run" decides everything and writes nothing; "plan-only" reads no tile either.
         progress: called from the thread that runs the task, or None.
     """
 
@@ -52,7 +52,7 @@ class SlideTask:
     out: Path
     read_path: Path | None = None
     threads: int = 1
-    dry_run: bool = False
+    trial: Trial = ""
     progress: Progress | None = field(default=None, eq=False)
 
 
@@ -94,7 +94,7 @@ def _not_opened(task: SlideTask, report: SlideReport, error: Exception) -> Slide
     """The report of a slide that cannot be opened; what an earlier run finished with this pipeline stays finished."""
     folder = OutputFolder(task.out, report.label)
     try:
-        done = None if task.dry_run else Earlier.of(folder, report.slide).report
+        done = None if task.trial else Earlier.of(folder, report.slide).report
     except OutputError:  # a name that no file can have
         done = None
     if done is None or done.status == "failed" or done.pipeline_digest != task.pipeline.digest():
@@ -106,7 +106,7 @@ def _not_opened(task: SlideTask, report: SlideReport, error: Exception) -> Slide
 def _failed(task: SlideTask, report: SlideReport, error: Exception) -> SlideReport:
     """Store the report with its error and with the outputs of earlier runs that still exist."""
     report = attrs.evolve(report, error=str(error), traceback=_traceback(error))
-    if task.dry_run:
+    if task.trial:
         return report
     folder = OutputFolder(task.out, report.label)
     try:
@@ -133,9 +133,8 @@ def _process(task: SlideTask, slide: Slide) -> SlideReport:
     slide.info = attrs.evolve(slide.info, path=task.path, name=slide_name(task.path))
     prepared = PreparedSlide(plan_slide(slide, pipeline, threads=task.threads))
     digest = slide_digest(prepared.plan)
-    if task.dry_run:
-        prepared.decide()
-        return slide_report(prepared.plan, prepared.record, path=task.path, digest=digest, dry_run=True)
+    if task.trial:
+        return _tried(task, prepared, digest)
     earlier = Earlier.of(folder, slide.info.name)
     finished, why = (None, "") if pipeline.run.redo else _finished(prepared, earlier, digest)
     if finished is not None:
@@ -148,6 +147,23 @@ def _process(task: SlideTask, slide: Slide) -> SlideReport:
             log.info("%s is made again: %s", slide.info.name, why)
             prepared.record.warnings.append(f"made again: {why}")
         return _made(task, prepared, publication, digest)
+
+
+def _tried(task: SlideTask, prepared: PreparedSlide, digest: str) -> SlideReport:
+    """The report of a slide of which nothing is written."""
+    prepared.decide()
+    fallback = 0
+    if task.trial == "dry-run":
+        extraction = Extraction(prepared, None, threads=task.threads, progress=_progress(task, prepared))
+        extraction.run()
+        fallback = extraction.fallback
+    return slide_report(
+        prepared.plan, prepared.record, path=task.path, digest=digest, fallback=fallback, trial=task.trial
+    )
+
+
+def _progress(task: SlideTask, prepared: PreparedSlide) -> Callable[[int, int], None] | None:
+    return partial(task.progress, prepared.plan.slide.info.name) if task.progress is not None else None
 
 
 def _finished(prepared: PreparedSlide, earlier: Earlier, digest: str) -> tuple[SlideReport | None, str]:
@@ -163,8 +179,7 @@ def _made(task: SlideTask, prepared: PreparedSlide, publication: Publication, di
     """Cut, store and publish the slide's tiles, and return its report."""
     plan, folder = prepared.plan, publication.folder
     name = plan.slide.info.name
-    progress = partial(task.progress, name) if task.progress is not None else None
-    extraction = Extraction(prepared, publication.writers, threads=task.threads, progress=progress)
+    extraction = Extraction(prepared, publication.writers, threads=task.threads, progress=_progress(task, prepared))
     extraction.run()
     table = folder.tile_table(name)
     with prepared.record.timed("commit"):

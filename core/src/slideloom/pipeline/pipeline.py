@@ -49,7 +49,7 @@ class RoiUse:
     source: Settings[Any] = option(help="the ROI source")
     method: RoiMethod = option(
         "auto",
-        help="auto (inside, where a slide has regions), inside, outside or ignore",
+        help="auto (inside, where a slide has regions), inside, outside (both skip a slide without) or ignore",
         field="roi_method",
         flag="--roi-method",
     )

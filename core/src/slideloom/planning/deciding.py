@@ -44,10 +44,11 @@ def _reject_by_regions(plan: SlidePlan, record: SlideRecord) -> None:
     for use, regions in plan.roi_uses:
         name = use.source.name
         if regions is None or not regions.items:
-            if use.method == "inside":
-                record.warnings.append(f"roi '{name}' has no regions for this slide, and method is 'inside'")
+            if use.method in ("inside", "outside"):
+                # Without regions nothing tells inside from outside: perhaps nobody has looked at the slide yet.
+                record.warnings.append(f"roi '{name}' has no regions for this slide, and method is '{use.method}'")
                 ledger.reject(np.arange(len(ledger)), "roi")
-                kept_by.append(f"roi '{name}' (inside) keeps 0")
+                kept_by.append(f"roi '{name}' ({use.method}) keeps 0")
             elif use.method == "auto":
                 record.warnings.append(f"roi '{name}' has no regions for this slide: all of it is used")
             continue

@@ -34,7 +34,7 @@ from slideloom.settings.tables import plain
 from slideloom.slides.info import slide_name
 from slideloom.slides.resolution import read_mpp_file
 from slideloom.steps.executor import Executor
-from slideloom.steps.reports import RunReport, SlideReport
+from slideloom.steps.reports import RunReport, SlideReport, Trial
 
 log = logging.getLogger(__name__)
 # With more threads than this, one slide gains little; another process gains more.
@@ -47,6 +47,7 @@ def run_pipeline(
     out: Path,
     *,
     dry_run: bool = False,
+    plan_only: bool = False,
     progress: Progress | None = None,
     on_slide: Any = None,  # Any: called as on_slide(report)
 ) -> RunReport:
@@ -56,7 +57,8 @@ def run_pipeline(
         pipeline: the pipeline.
         slides: slide files; each slide name may occur only once.
         out: output folder, made if missing.
-        dry_run: decide everything that needs no tile pixels, and write only the reports of plugins.
+        dry_run: decide on every tile as a run would, and write only the reports of plugins.
+        plan_only: a dry run that reads no tile: quick, but filters and normalizer decide nothing.
         progress: called in this process with the slide's name, the number of tiles done, and their total number.
         on_slide: called with each slide's report, in order of completion.
 
@@ -73,15 +75,16 @@ def run_pipeline(
     started = datetime.now(UTC).isoformat(timespec="seconds")
     clock = time.perf_counter()
     folder = OutputFolder(out, pipeline.tiles.label)
+    trial: Trial = "plan-only" if plan_only else "dry-run" if dry_run else ""
     run = partial(_run_slides, pipeline, slides, out, executor, threads=threads, progress=progress, on_slide=on_slide)
-    if dry_run:
-        reports = run(dry_run=True)
-        return _finish(pipeline, reports, folder, started, clock, dry_run=True)
+    if trial:
+        reports = run(trial=trial)
+        return _finish(pipeline, reports, folder, started, clock, trial=trial)
     with folder.locked():
         _check_earlier(folder, pipeline)
         write_json(folder.pipeline, {"digest": pipeline.digest(), "pipeline": _without_run(pipeline)})
-        reports = run(dry_run=False)
-        return _finish(pipeline, reports, folder, started, clock, dry_run=False)
+        reports = run(trial=trial)
+        return _finish(pipeline, reports, folder, started, clock, trial=trial)
 
 
 def check_mpp_file(pipeline: Pipeline, slides: Sequence[Path]) -> None:
@@ -162,7 +165,7 @@ def _run_slides(
     executor: Executor,
     *,
     threads: int,
-    dry_run: bool,
+    trial: Trial,
     progress: Progress | None,
     on_slide: Any,
 ) -> list[SlideReport]:
@@ -187,7 +190,7 @@ def _run_slides(
             path=path,
             out=out,
             threads=threads,
-            dry_run=dry_run,
+            trial=trial,
             progress=told_by,
         )
     told = 0
@@ -279,7 +282,7 @@ def _finish(
     started: str,
     clock: float,
     *,
-    dry_run: bool,
+    trial: Trial,
 ) -> RunReport:
     run = RunReport(
         slides=tuple(reports),
@@ -289,9 +292,10 @@ def _finish(
         versions=versions(pipeline.steps),
         started=started,
         seconds=round(time.perf_counter() - clock, 3),
-        dry_run=dry_run,
+        dry_run=trial != "",
+        plan_only=trial == "plan-only",
     )
-    if not dry_run:
+    if not trial:
         _tell_updates(pipeline, reports)
         places = {(folder.root / output).parent for report in reports for output in report.outputs}
         for place in {*places, *(path for path in folder.state.iterdir() if path.is_dir())}:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import zlib
+from array import array
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path, PurePosixPath
 from types import UnionType
@@ -13,6 +15,9 @@ import attrs
 from attrs import field, frozen
 
 SlideStatus = Literal["done", "failed", "skipped"]
+# What a run was for: tiles, or to see what would become of them ("dry-run"), or which ones are left for filters and
+# normalizer to decide on ("plan-only"). Tiles that would go on are counted under these words, as nothing was written.
+Trial = Literal["", "dry-run", "plan-only"]
 
 
 @frozen
@@ -36,6 +41,31 @@ class OutputSize:
 
 
 @frozen
+class TileStatuses:
+    """What a dry run decided on each planned tile, packed: a cohort has millions of tiles.
+
+    Attributes:
+        words: that occur.
+        packed: the number of each tile's word, two bytes each, compressed by zlib.
+    """
+
+    words: tuple[str, ...]
+    packed: bytes = field(repr=False)
+
+    @classmethod
+    def of(cls, statuses: Sequence[str]) -> TileStatuses:
+        """Of one word per tile, in the order of the plan."""
+        numbers = {word: number for number, word in enumerate(dict.fromkeys(statuses))}
+        return cls(tuple(numbers), zlib.compress(array("H", [numbers[word] for word in statuses]).tobytes()))
+
+    def unpacked(self) -> list[str]:
+        """One word per tile, as in the tile table of a run."""
+        numbers = array("H")
+        numbers.frombytes(zlib.decompress(self.packed))
+        return [self.words[number] for number in numbers]
+
+
+@frozen
 class SlideReport:
     """The outcome of one slide. Ensures `planned == written + sum(rejected) + unreadable` whenever status is "done".
 
@@ -51,8 +81,9 @@ class SlideReport:
         written: tiles in every sink.
         unreadable: tiles whose pixels could not be read.
         rejected: tiles by the step that rejected them first: "roi", "qc:otsu", "filter:grayspace", "normalizer",
-            "max-tiles".
-        fallback: tiles for which the normalizer used its fallback; they are included in `written`.
+            "max-tiles". Nothing is written by a dry run: tiles that a run would write are "dry-run", and those that a
+            look at the plan alone leaves undecided "plan-only".
+        fallback: tiles for which the normalizer used its fallback; they are included in `written` (or "dry-run").
         label: tile size label, such as `299px_302um`.
         tile_px, tile_um: size of a tile.
         footprint: level-0 pixels, width and height.
@@ -63,7 +94,7 @@ class SlideReport:
         size: level-0 width and height.
         reader: name of the reader.
         rois: number of regions used.
-        roi_labels: tiles written by region label.
+        roi_labels: tiles written by region label; on a dry run, tiles that would be.
         metrics: numbers of the QC steps by "step.metric", such as "otsu.masked".
         qc_kinds: what each QC step detects, "background", "blur" or "artifact", by step name.
         blur_burden: share of tissue area that is out of focus, 0-1, or None if not measured.
@@ -75,6 +106,7 @@ class SlideReport:
         foreign: files of other programs that have this slide's names, and that were left alone.
         seconds: wall time by stage ("open", "qc", "tiles", "commit").
         versions: of the core and of each plugin that took part, by distribution; {} if the slide failed.
+        statuses: of a dry run, the words that the tile table of a run would have; not in JSON. Else None.
     """
 
     slide: str
@@ -112,6 +144,12 @@ class SlideReport:
     foreign: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(factory=dict)
     versions: Mapping[str, str] = field(factory=dict)
+    statuses: TileStatuses | None = field(default=None, eq=False, repr=False)
+
+    @property
+    def kept(self) -> int:
+        """Tiles in every sink or, if nothing was to be written, those that would go on."""
+        return self.written + self.rejected.get("dry-run", 0) + self.rejected.get("plan-only", 0)
 
     @property
     def is_accounted(self) -> bool:
@@ -120,7 +158,7 @@ class SlideReport:
 
     def as_table(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return attrs.asdict(self)
+        return attrs.asdict(self, filter=lambda attribute, _: attribute.name != "statuses")
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> SlideReport:
@@ -221,6 +259,7 @@ class RunReport:
         started: ISO 8601 with zone.
         seconds: wall time.
         dry_run: True if nothing was written.
+        plan_only: True if tiles were not looked at either, so filters and normalizer decided nothing.
     """
 
     slides: tuple[SlideReport, ...]
@@ -231,6 +270,7 @@ class RunReport:
     started: str
     seconds: float
     dry_run: bool = False
+    plan_only: bool = False
 
     @property
     def failed(self) -> tuple[SlideReport, ...]:
@@ -239,9 +279,9 @@ class RunReport:
 
     @property
     def empty(self) -> tuple[SlideReport, ...]:
-        """Slides that were done without a single tile."""
-        return tuple(slide for slide in self.slides if slide.status != "failed" and slide.written == 0)
+        """Slides that were done without a single tile; on a dry run, that would be."""
+        return tuple(slide for slide in self.slides if slide.status != "failed" and slide.kept == 0)
 
     def as_table(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return attrs.asdict(self)
+        return {**attrs.asdict(self, recurse=False), "slides": [slide.as_table() for slide in self.slides]}

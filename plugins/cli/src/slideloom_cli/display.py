@@ -7,6 +7,12 @@ from rich.markup import escape
 from rich.table import Table
 from slideloom.steps.reports import RunReport, SlideReport
 
+# What is true of the tiles that a trial leaves.
+_WOULD = {
+    "dry-run": " would be written",
+    "plan-only": " left for tile filters and normalizer to decide on",
+}
+
 
 def console() -> Console:
     """Standard error, so that standard output holds only results."""
@@ -18,11 +24,12 @@ def slide_line(report: SlideReport) -> str:
     name = escape(report.slide)
     if report.status == "failed":
         return f"[bold red]failed[/]   {name}: {escape(report.error)}"
-    counts = f"{report.written} of {report.planned} tiles"
+    counts = f"{report.kept} of {report.planned} tiles"
     word = "[cyan]skipped[/] " if report.status == "skipped" else "[green]done[/]    "
-    if report.written == 0 and "dry-run" not in report.rejected:
+    if report.kept == 0:
         word = "[bold red]NO TILES[/]"
-    reasons = ", ".join(f"{count} {reason}" for reason, count in report.rejected.items())
+    counts += next((said for trial, said in _WOULD.items() if trial in report.rejected), "")
+    reasons = ", ".join(f"{count} {reason}" for reason, count in report.rejected.items() if reason not in _WOULD)
     unreadable = f", {report.unreadable} unreadable" if report.unreadable else ""
     return f"{word} {name}: {counts}" + (f" (rejected: {escape(reasons)})" if reasons else "") + unreadable
 
@@ -32,20 +39,20 @@ def print_summary(run: RunReport) -> None:
     out = console()
     table = Table(show_header=False, box=None, pad_edge=False)
     done = [report for report in run.slides if report.status != "failed"]
-    written = sum(report.written for report in done)
+    kept = sum(report.kept for report in done)
     planned = sum(report.planned for report in done)
     table.add_row("slides", f"{len(done)} of {len(run.slides)} finished in {run.seconds:.1f} s")
-    table.add_row("tiles", f"{written} of {planned} planned")
+    trial = "plan-only" if run.plan_only else "dry-run" if run.dry_run else ""
+    table.add_row("tiles", f"{kept} of {planned} planned{_WOULD.get(trial, '')}")
     for reason, count in _totals(run).items():
         table.add_row("", f"{count} {escape(reason)}")
-    table.add_row("output", escape(run.out))
+    table.add_row("output", escape(run.out) if not trial else "no tile was written")
     out.print(table, soft_wrap=True)
     for report in run.slides:
         for warning in report.warnings:
             out.print(f"[yellow]warning[/]  {escape(report.slide)}: {escape(warning)}", soft_wrap=True)
     for report in run.empty:
-        if "dry-run" not in report.rejected:
-            out.print(f"[bold red]NO TILES[/] {escape(report.slide)}: {escape(_why_empty(report))}", soft_wrap=True)
+        out.print(f"[bold red]NO TILES[/] {escape(report.slide)}: {escape(_why_empty(report))}", soft_wrap=True)
     for report in run.failed:
         out.print(f"[bold red]failed[/]   {escape(report.slide)}: {escape(report.error)}", soft_wrap=True)
 
@@ -54,6 +61,8 @@ def _totals(run: RunReport) -> dict[str, int]:
     totals: dict[str, int] = {}
     for report in run.slides:
         for reason, count in report.rejected.items():
+            if reason in _WOULD:
+                continue
             totals[f"rejected by {reason}"] = totals.get(f"rejected by {reason}", 0) + count
         if report.unreadable:
             totals["unreadable"] = totals.get("unreadable", 0) + report.unreadable

@@ -76,11 +76,21 @@ def _run(pipeline: Pipeline, *, base: Path | None, out: Path, chosen: argparse.N
         load_params(chosen.params).check(pipeline)
     slides = slides_of(pipeline, base)
     require_slides(slides)
-    with storing_in(out):
-        out.mkdir(parents=True, exist_ok=True)
-    chosen.interrupted = kept_when_interrupted(redo=pipeline.run.redo, dry_run=chosen.dry_run)
+    is_trial = chosen.dry_run or chosen.plan_only
+    if pipeline.run.report or not is_trial:
+        with storing_in(out):
+            out.mkdir(parents=True, exist_ok=True)
+    chosen.interrupted = kept_when_interrupted(redo=pipeline.run.redo, dry_run=is_trial)
     with watched(chosen, slides=len(slides), out=out) as watch:
-        report = run_pipeline(pipeline, slides, out, dry_run=chosen.dry_run, progress=watch.tiles, on_slide=watch.slide)
+        report = run_pipeline(
+            pipeline,
+            slides,
+            out,
+            dry_run=chosen.dry_run,
+            plan_only=chosen.plan_only,
+            progress=watch.tiles,
+            on_slide=watch.slide,
+        )
         watch.run(report)
     print_summary(report)
     print_report_path(pipeline, out)
@@ -97,13 +107,14 @@ def kept_when_interrupted(*, redo: bool, dry_run: bool) -> str:
 
 
 def print_report_path(pipeline: Pipeline, out: Path) -> None:
-    """Print where the PDF report is, if the run was asked for one."""
+    """Print where the report is, as PDF and as page, if the run was asked for one."""
     from slideloom_cli.display import console
 
     if pipeline.run.report:
-        # Their names contain the time, so the last one is this run's.
-        for path in sorted(out.glob("tile_extraction_report-*.pdf"))[-1:]:
-            console().print(f"report   {path}", soft_wrap=True, markup=False)
+        for kind in ("pdf", "html"):
+            # Their names contain the time, so the last one is this run's.
+            for path in sorted(out.glob(f"tile_extraction_report-*.{kind}"))[-1:]:
+                console().print(f"report   {path}", soft_wrap=True, markup=False)
 
 
 def exit_code(report: RunReport, watch: RunDisplay | None = None) -> int:

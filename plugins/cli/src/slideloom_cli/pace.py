@@ -78,7 +78,8 @@ class Pace:
 
 def _looked_at(report: SlideReport) -> int:
     """Tiles whose pixels were read."""
-    judged = sum(count for step, count in report.rejected.items() if step.startswith(("filter:", "normalizer")))
+    read = ("filter:", "normalizer", "dry-run")
+    judged = sum(count for step, count in report.rejected.items() if step.startswith(read))
     return report.written + report.unreadable + judged
 
 

@@ -63,6 +63,7 @@ class ExtractOptions(TypedDict, total=False):
     redo: bool
     redo_updated: bool
     dry_run: bool
+    plan_only: bool
     progress: Progress | None
     on_slide: Callable[[SlideReport], Any] | None
 

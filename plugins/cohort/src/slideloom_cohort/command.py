@@ -130,10 +130,17 @@ def _extract(project: Project, chosen: argparse.Namespace) -> int:
     )
     dataset = project.dataset_of(ANY_SIZE, filters=_filters(chosen.filter), sources=chosen.source)
     work = work_of(dataset, wanted, params=chosen.params)
-    chosen.interrupted = kept_when_interrupted(redo=chosen.redo, dry_run=chosen.dry_run)
+    chosen.interrupted = kept_when_interrupted(redo=chosen.redo, dry_run=chosen.dry_run or chosen.plan_only)
     slides = sum(len(part.slides) for part in work)
     with watched(chosen, slides=slides, out=project.root) as watch:
-        report = do_work(work, project.root, dry_run=chosen.dry_run, progress=watch.tiles, on_slide=watch.slide)
+        report = do_work(
+            work,
+            project.root,
+            dry_run=chosen.dry_run,
+            plan_only=chosen.plan_only,
+            progress=watch.tiles,
+            on_slide=watch.slide,
+        )
         watch.run(report)
     print_summary(report)
     if chosen.json:

@@ -219,6 +219,7 @@ class Project:
         redo: bool = False,
         redo_updated: bool = False,
         dry_run: bool = False,
+        plan_only: bool = False,
         progress: Progress | None = None,
         on_slide: Callable[[SlideReport], Any] | None = None,
     ) -> RunReport:
@@ -275,7 +276,8 @@ class Project:
             report: write a PDF report, if the report plugin is installed.
             redo: process slides again that are finished or were made with other settings.
             redo_updated: process slides again that other versions of slideloom or its plugins made.
-            dry_run: decide everything that needs no tile pixels, and write no tiles.
+            dry_run: decide on every tile as a run would, and write no tiles.
+            plan_only: a dry run that reads no tile: quick, but tile filters and normalizer decide nothing.
             progress: called with the slide's name, the number of tiles done, and their total number.
             on_slide: called with each slide's report.
 

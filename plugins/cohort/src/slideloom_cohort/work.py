@@ -84,6 +84,7 @@ def extract(dataset: Dataset, given: Mapping[str, Any], *, root: Path) -> RunRep
         work,
         root,
         dry_run=given.get("dry_run", False),
+        plan_only=given.get("plan_only", False),
         progress=given.get("progress"),
         on_slide=given.get("on_slide"),
     )
@@ -94,6 +95,7 @@ def do_work(
     root: Path,
     *,
     dry_run: bool = False,
+    plan_only: bool = False,
     progress: Progress | None = None,
     on_slide: Callable[[SlideReport], Any] | None = None,
 ) -> RunReport:
@@ -102,7 +104,7 @@ def do_work(
     Args:
         work: the work, for at least one source.
         root: the project's folder, named in the report.
-        dry_run, progress, on_slide: as `Project.extract_tiles`.
+        dry_run, plan_only, progress, on_slide: as `Project.extract_tiles`.
 
     Raises:
         OutputError: a folder cannot be written, or holds tiles made with other settings.
@@ -110,10 +112,19 @@ def do_work(
     reports = []
     for part in work:
         out = part.source.out
-        with storing_in(out):
-            out.mkdir(parents=True, exist_ok=True)
+        if part.pipeline.run.report or not (dry_run or plan_only):
+            with storing_in(out):
+                out.mkdir(parents=True, exist_ok=True)
         reports.append(
-            run_pipeline(part.pipeline, part.slides, out, dry_run=dry_run, progress=progress, on_slide=on_slide)
+            run_pipeline(
+                part.pipeline,
+                part.slides,
+                out,
+                dry_run=dry_run,
+                plan_only=plan_only,
+                progress=progress,
+                on_slide=on_slide,
+            )
         )
     if len(reports) == 1:
         return reports[0]

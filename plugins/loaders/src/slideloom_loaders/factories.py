@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import attrs
 from slideloom.base.errors import ConfigError
 from slideloom.plugins.shorthand import step_settings
 from slideloom.settings.options import Settings
@@ -12,7 +13,7 @@ from slideloom_cohort.slides import TiledSlides
 
 from slideloom_loaders.augmenting import Augmentation
 from slideloom_loaders.index import Labels, tile_index
-from slideloom_loaders.preparing import Preparation, check_tile_based, with_stain
+from slideloom_loaders.preparing import Preparation, check_tile_based, draws, with_stain
 from slideloom_loaders.sampling import balanced_weights
 
 
@@ -48,9 +49,11 @@ def torch_loader(
             out); a mapping from slide to value; or None.
         classes: names of classes in the order of their numbers; tiles of other classes are left out. Pass the training
             loader's classes to the validation loader. By default all classes, sorted.
-        normalizer: name or settings of a stain normalizer; a tile that cannot be normalized stays unchanged.
+        normalizer: name or settings of a stain normalizer; a tile that cannot be normalized stays unchanged. One that
+            draws by itself, such as "stain-augment", does so anew in each epoch.
         augment: words, "flip, rotate, blur, jpeg, stain", or letters, "xyrjbn". Stain augmentation draws around the
-            normalizer's target; without a normalizer it shifts hue and saturation.
+            normalizer's target (with "macenko:around=own" around each tile's own staining); without a normalizer it
+            shifts hue and saturation.
         balance: draw each "label", "patient" or "slide" equally often; several are nested, the outermost first. By
             default as set by `dataset.balance`. Tiles are then drawn with replacement.
         shuffle: a new order in each epoch; False keeps the stored order, slide by slide.
@@ -179,6 +182,7 @@ def _prepared(
     augmentation = Augmentation.parse(augment)
     settings = step_settings("normalizer", normalizer) if isinstance(normalizer, str) else normalizer
     check_tile_based(settings)
+    augmentation = attrs.evolve(augmentation, stain=augmentation.stain or draws(settings))
     if augmentation.stain:
         settings = with_stain(settings, step_settings("normalizer", "hsv-augment"))
     index = tile_index(dataset, labels=labels, classes=classes, from_slides=from_slides, allow_missing=allow_missing)

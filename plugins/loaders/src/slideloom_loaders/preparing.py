@@ -144,6 +144,15 @@ def with_stain(normalizer: Settings[Normalizer] | None, default: Settings[Normal
     return normalizer
 
 
+def draws(normalizer: Settings[Normalizer] | None) -> bool:
+    """True if the normalizer varies the staining by itself, such as "hsv-augment" or "macenko:augment=v2"."""
+    return (
+        normalizer is not None
+        and "seed" in options_of(type(normalizer))
+        and getattr(normalizer, "augment", "on") != "off"
+    )
+
+
 def check_tile_based(normalizer: Settings[Normalizer] | None) -> None:
     """Raise `ConfigError` for a normalizer that needs the slide, because loaders only see tiles."""
     if normalizer is not None and getattr(normalizer, "context", "tile") == "slide":

@@ -18,7 +18,7 @@ from slideloom_report.cohort import Cohort
 _MOST_BINS = 18
 _HEIGHT, _LEFT, _BASE, _TOP = 124.0, 20.0, 24.0, 8.0  # of a histogram, and the margins around its bars
 _AXIS = 6.5  # type size
-_KEPT = {"run": "kept", "dry-run": "to be cut", "stored": "stored"}
+_KEPT = {"run": "kept", "dry-run": "to be written", "plan-only": "to be cut", "stored": "stored"}
 
 
 def nice_step(span: float, parts: int) -> float:

@@ -16,7 +16,7 @@ from slideloom_report.tiles import opened_store, tile_stores
 
 BLUR_LIMIT = 0.05  # share of tissue out of focus that should be checked, as in existing reports
 _GIVEN = "given"  # slide QC that was an object in Python: what it masked is counted, and it cannot be run again here
-Kind = Literal["run", "dry-run", "stored"]
+Kind = Literal["run", "dry-run", "plan-only", "stored"]
 _LABEL = re.compile(r"(?P<px>\d+)px_(?P<size>\d+(?:\.\d+)?)(?P<unit>um|x)")
 
 
@@ -27,7 +27,8 @@ class Cohort:
     Attributes:
         out: folder to which the reports' paths are relative.
         label: tile size label.
-        kind: "run", "dry-run", or "stored" for stored tiles without a run's own files.
+        kind: "run", "dry-run", "plan-only" for a dry run that read no tile, or "stored" for stored tiles without a
+            run's own files.
         slides: one report each.
         table: the pipeline as plain values; empty if unknown.
         pipeline: the pipeline itself, or None if unknown.
@@ -47,6 +48,11 @@ class Cohort:
     started: str = ""
     notes: tuple[str, ...] = ()
     files: Mapping[str, Path] = field(factory=dict)
+
+    @property
+    def kept_name(self) -> str:
+        """What the tiles that `kept` counts are."""
+        return {"dry-run": "tiles to be written", "plan-only": "tiles planned"}.get(self.kind, "tiles stored")
 
     @property
     def finished(self) -> tuple[sl.SlideReport, ...]:
@@ -69,15 +75,16 @@ class Cohort:
         return {step: kind for slide in self.slides for step, kind in slide.qc_kinds.items()}
 
     def kept(self, slide: sl.SlideReport) -> int:
-        """Tiles of a slide that were written or, in a dry run, would be attempted."""
-        return slide.written + slide.rejected.get("dry-run", 0)
+        """Tiles of a slide that were written or, in a dry run, would go on."""
+        return slide.kept
 
     def outcomes(self, slides: Sequence[sl.SlideReport]) -> dict[str, int]:
         """Number of tiles by outcome: "kept" first, then reasons, most frequent first."""
         counts: Counter[str] = Counter()
         for slide in slides:
             counts.update({**slide.rejected, "unreadable": slide.unreadable})
-        counts.pop("dry-run", None)
+        for trial in ("dry-run", "plan-only"):  # these are kept
+            counts.pop(trial, None)
         kept = sum(self.kept(slide) for slide in slides)
         return {"kept": kept, **{reason: count for reason, count in counts.most_common() if count}}
 
@@ -90,7 +97,8 @@ def cohort_of(run: sl.RunReport) -> Cohort:
     """The slides of a run that has just ended."""
     label = next((slide.label for slide in run.slides if slide.label), "")
     about = {"pipeline": run.pipeline, "versions": run.versions, "started": run.started}
-    return _cohort(Path(run.out), label, run.slides, about, kind="dry-run" if run.dry_run else "run")
+    kind: Kind = "plan-only" if run.plan_only else "dry-run" if run.dry_run else "run"
+    return _cohort(Path(run.out), label, run.slides, about, kind=kind)
 
 
 def _cohort(

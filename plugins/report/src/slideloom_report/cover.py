@@ -15,7 +15,12 @@ from slideloom_report.cohort import BLUR_LIMIT, Cohort
 from slideloom_report.flowables import PageOf
 from slideloom_report.style import DASH, QUIET, RED, SMALL, SOFT, WIDTH, Flowable, number, paragraph, percent
 
-TITLES = {"run": "Tile extraction report", "dry-run": "Dry run report", "stored": "Stored tiles report"}
+TITLES = {
+    "run": "Tile extraction report",
+    "dry-run": "Dry run report",
+    "plan-only": "Plan report",
+    "stored": "Stored tiles report",
+}
 _FAILURES_AT_ONCE = 4  # above the charts; the table of slides lists all of them
 _GAP = 24.0
 # Settings that are shown elsewhere, or that only say where a step keeps its files.
@@ -84,7 +89,7 @@ def _figures(cohort: Cohort) -> Flowable:
     is_measured = any(slide.blur_burden is not None for slide in cohort.slides)
     figures = [
         (number(len(finished)), "slide" if len(finished) == 1 else "slides", style.INK),
-        (number(kept), "tiles planned" if cohort.kind == "dry-run" else "tiles stored", style.GREEN),
+        (number(kept), cohort.kept_name, style.GREEN),
         (percent(kept / planned) if planned and cohort.kind != "stored" else DASH, "of planned tiles kept", style.INK),
         (number(blurred) if is_measured else DASH, "slides above 5% blur", RED if blurred else style.INK),
         (number(empty), "slides without tiles", RED if empty else style.INK),

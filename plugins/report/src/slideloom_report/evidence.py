@@ -92,7 +92,7 @@ def _from_slide(found: Evidence, cohort: Cohort, slide: sl.Slide, *, max_px: int
     found.report = _completed(found.report, slide.info)
     picture: sl.Rgb = np.array(slide.thumbnail(max_px=max_px))
     discard: sl.QcResult | None = None
-    if cohort.kind == "dry-run" and cohort.pipeline is not None:
+    if cohort.kind in ("dry-run", "plan-only") and cohort.pipeline is not None:
         discard = _plan_again(found, cohort.pipeline, slide)
     else:
         found.boxes = _boxes_of_tables(found, cohort)
@@ -126,11 +126,15 @@ def _completed(report: sl.SlideReport, info: sl.SlideInfo) -> sl.SlideReport:
 
 
 def _plan_again(found: Evidence, pipeline: sl.Pipeline, slide: sl.Slide) -> sl.QcResult | None:
-    """The decisions of a dry run, made again, because a dry run stores nothing."""
+    """The decisions of a dry run: places and masks made again, because it stores nothing; tiles as it decided."""
     plan = sl.plan_slide(slide, pipeline)
     record = sl.apply_regions(plan)
     sl.assess_slide(plan, record)
-    words = ["kept" if word == "candidate" else word for word in record.ledger.status()]
+    statuses = found.report.statuses
+    decided = record.ledger.status() if statuses is None else statuses.unpacked()
+    if len(decided) != len(plan.tiles):
+        raise sl.SlideError(f"{slide.info.path} has changed since the dry run")
+    words = ["kept" if word in ("candidate", "written") else word for word in decided]
     found.boxes = _grouped(words, np.stack([plan.tiles.loc_x, plan.tiles.loc_y], axis=1), found.report)
     found.regions = plan.regions
     if not record.qc:

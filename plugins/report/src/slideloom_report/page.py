@@ -82,7 +82,7 @@ def _figures(cohort: Cohort) -> str:
     share = percent(kept / planned) if planned and cohort.kind != "stored" else DASH
     figures = [
         (number(len(cohort.finished)), "slides", False),
-        (number(kept), "tiles planned" if cohort.kind == "dry-run" else "tiles stored", False),
+        (number(kept), cohort.kept_name, False),
         (share, "of planned tiles kept", False),
         (number(len(cohort.blurred)) if is_measured else DASH, "slides above 5% blur", bool(cohort.blurred)),
         (number(empty), "slides without tiles", bool(empty)),

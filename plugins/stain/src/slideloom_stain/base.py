@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Generic, TypeVar
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from slideloom import Rgb
@@ -13,6 +14,9 @@ from slideloom_stain.opencv import cv2
 
 StatisticsT = TypeVar("StatisticsT")
 FitT = TypeVar("FitT", bound=StainFit)
+
+# What an image is normalized to: a fit, or one that depends on its own statistics. Any: each method has its own.
+Goal = StainFit | Callable[[Any], StainFit]
 
 MAX_FIT_PX = 2048  # longer side of a target image; larger ones are shrunk before they are measured
 
@@ -53,13 +57,14 @@ class Method(ABC, Generic[StatisticsT, FitT]):
             (h, w, 3) uint8.
         """
 
-    def normalize(self, rgb: Rgb, fit: FitT, out: Rgb | None = None) -> Rgb:
-        """An image normalized to the fit by its own statistics; arguments and result as for `render`.
+    def normalize(self, rgb: Rgb, goal: Goal, out: Rgb | None = None) -> Rgb:
+        """An image normalized to the goal by its own statistics; arguments and result as for `render`.
 
         Raises:
             Unfit: its statistics cannot be estimated.
         """
-        return self.render(rgb, self.measure(rgb), fit, out)
+        statistics = self.measure(rgb)
+        return self.render(rgb, statistics, goal_of(goal, statistics), out)
 
     def fit_image(self, rgb: Rgb) -> FitT:
         """The fit of a target image, which is shrunk to at most 2048 pixels along the longer side.
@@ -72,3 +77,8 @@ class Method(ABC, Generic[StatisticsT, FitT]):
             size = (max(1, rgb.shape[1] * MAX_FIT_PX // longest), max(1, rgb.shape[0] * MAX_FIT_PX // longest))
             rgb = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
         return self.fit_of(self.measure(np.ascontiguousarray(rgb)))
+
+
+def goal_of(goal: Goal, statistics: Any) -> Any:  # Any: a fit of the method's own kind
+    """The fit that an image with these statistics is brought to."""
+    return goal if isinstance(goal, StainFit) else goal(statistics)

@@ -12,8 +12,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from attrs import field, frozen
 from numpy.typing import NDArray
-from slideloom import utf8
+from slideloom import ConfigError, utf8
 
 from slideloom_stain.fits import MacenkoFit, ReinhardFit, StainFit, published
 
@@ -66,26 +67,42 @@ def normal(seed: int, slide: int, index: NDArray[np.int64], count: int) -> NDArr
     return drawn
 
 
-def spread_of(family: str, fit: StainFit, preset: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The standard deviation of each value of a fit, and the smallest value allowed.
+@frozen
+class Spread:
+    """How fits are drawn around a centre, value by value in the order of `flat`.
+
+    Attributes:
+        deviation: (n,) standard deviation.
+        lowest: (n,) what a drawn value is at least, besides
+        share: (n,) of the centre's value, which is added to it.
+    """
+
+    deviation: NDArray[np.float64] = field(eq=False)
+    lowest: NDArray[np.float64] = field(eq=False)
+    share: NDArray[np.float64] = field(eq=False)
+
+
+def spread_of(family: str, kind: type[StainFit], preset: str) -> Spread:
+    """The published spread of a family's fits.
 
     Args:
-        family: the family of methods, such as "macenko-fast".
-        fit: the fit to draw around.
+        family: as presets call it, such as "macenko-fast".
+        kind: of its fits.
         preset: "v1" or "v2".
 
-    Returns:
-        (n,) and (n,) float64, in the order of `flat`.
+    Raises:
+        ConfigError: none was published.
     """
     table = published()["spread"]
-    parts = [np.ravel(part) for part in table[family].values()]
-    centre = flat(fit)
-    least = np.full(centre.shape, -np.inf)
-    if isinstance(fit, MacenkoFit):
-        least = np.concatenate([np.zeros(6), 0.1 * fit.target_concentrations])  # densities are not negative
-    elif isinstance(fit, ReinhardFit):
-        least[3:] = 0.1 * fit.target_stds
-    return np.concatenate(parts) * table["times"][preset], least
+    if family not in table or kind not in (MacenkoFit, ReinhardFit):
+        raise ConfigError(f"{family} has no published spread to augment with; use macenko, reinhard or hsv-augment")
+    deviation = np.concatenate([np.ravel(part) for part in table[family].values()]) * table["times"][preset]
+    # Densities are not negative, means are free, and strengths and deviations keep a tenth of the centre's.
+    first = 6 if kind is MacenkoFit else 3
+    lowest = np.zeros(deviation.shape)
+    lowest[:first] = 0.0 if kind is MacenkoFit else -np.inf
+    share = np.where(np.arange(deviation.size) < first, 0.0, 0.1)
+    return Spread(deviation, lowest, share)
 
 
 def flat(fit: StainFit) -> NDArray[np.float64]:
@@ -103,10 +120,7 @@ def refilled(fit: StainFit, values: NDArray[np.float64]) -> StainFit:
     return type(fit)(*parts)
 
 
-def drawn_fits(
-    family: str, fit: StainFit, preset: str, *, seed: int, slide: int, index: NDArray[np.int64]
-) -> list[StainFit]:
-    """One random target per tile, drawn around `fit`."""
-    deviation, least = spread_of(family, fit, preset)
-    values = np.maximum(flat(fit) + deviation * normal(seed, slide, index, deviation.size), least)
-    return [refilled(fit, row) for row in values]
+def drawn_fit(fit: StainFit, spread: Spread, drawn: NDArray[np.float64]) -> StainFit:
+    """A random target around `fit`, by `drawn` (n,) of the standard normal distribution."""
+    centre = flat(fit)
+    return refilled(fit, np.maximum(centre + spread.deviation * drawn, spread.lowest + spread.share * centre))

@@ -93,7 +93,7 @@ class Family:
     Attributes:
         name: its name in the presets.
         fit: class of its fits.
-        default: name of its default preset.
+        default: name of its default preset; "" if it has none.
     """
 
     name: str
@@ -112,6 +112,8 @@ FAMILIES = {
     "reinhard-fast": _REINHARD_FAST,
     "reinhard-mask": _REINHARD,
     "reinhard-fast-mask": _REINHARD_FAST,
+    "reinhard-tissue": Family("reinhard-tissue", ReinhardFit, ""),
+    "reinhard-fast-tissue": Family("reinhard-fast-tissue", ReinhardFit, ""),
     "vahadane": Family("vahadane", VahadaneFit, "v2"),
 }
 
@@ -134,7 +136,12 @@ def preset(method: str, name: str = "") -> StainFit:
         ConfigError: the method has no such preset.
     """
     family = FAMILIES[method]
-    known = published()["fit"][family.name]
+    known = published()["fit"].get(family.name)
+    if known is None:
+        raise ConfigError(
+            f"{method} has no presets: those published are statistics over all pixels; give an image of the staining "
+            "that is the goal, or a fit file made of one"
+        )
     chosen = name or family.default
     if chosen not in known:
         raise ConfigError(f"{method} has no preset '{chosen}' (known: {', '.join(known)})")

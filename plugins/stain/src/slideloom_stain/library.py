@@ -46,9 +46,15 @@ class StainNormalizer:
         self.front.fit(x)
         return self
 
-    def transform(self, x: Image) -> Image:
-        """The image or images with normalized staining, in the same type, layout and range."""
-        return self.front.transform(x)
+    def transform(self, x: Image, *, augment: bool = False, index: Any = None) -> Image:
+        """The image or images with normalized staining, in the same type, layout and range.
+
+        Args:
+            x: the image or images.
+            augment: normalize to random targets around the fit; `index` and the seed decide the draw.
+            index: number of the image, or one per image; by default they are numbered as they come.
+        """
+        return self.front.transform(x, augment=True, index=index) if augment else self.front.transform(x)
 
     def normalize(self, x: Image) -> tuple[Image, Image]:
         """As `transform`, and a bool per image: False if it could not be normalized and is returned unchanged."""
@@ -56,7 +62,7 @@ class StainNormalizer:
         return images, ok
 
     def augment(self, x: Image, index: Any = None) -> Image:
-        """The image or images, normalized to random targets around the fit; `index` and the seed decide the draw."""
+        """The image or images with their own staining varied at random, not normalized; `index` and the seed decide."""
         return self.front.augment(x, index)
 
     def transform_bytes(self, encoded: bytes) -> bytes:
@@ -126,7 +132,9 @@ class _PlainFront:
         out = np.where(good, done.rgb, rgb)
         return (out if x.ndim == 4 else out[0]), done.ok
 
-    def transform(self, x: Image) -> Image:
+    def transform(self, x: Image, *, augment: bool = False, index: Any = None) -> Image:
+        if augment:
+            raise ConfigError(f"{self.method} cannot 'augment': it has no form for use as a library beyond transform")
         return self.normalize(x)[0]
 
     def __getattr__(self, name: str) -> Any:

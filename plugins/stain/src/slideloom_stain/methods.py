@@ -22,10 +22,14 @@ def method(name: str) -> Method[Any, Any]:
     makers: dict[str, Callable[[], Method[Any, Any]]] = {
         "macenko": lambda: Macenko("macenko", standardise=True),
         "macenko-fast": lambda: Macenko("macenko-fast", standardise=False),
-        "reinhard": lambda: Reinhard("reinhard", standardise=True, masked=False),
-        "reinhard-fast": lambda: Reinhard("reinhard-fast", standardise=False, masked=False),
+        "reinhard": lambda: Reinhard("reinhard", standardise=True),
+        "reinhard-fast": lambda: Reinhard("reinhard-fast", standardise=False),
         "reinhard-mask": lambda: Reinhard("reinhard-mask", standardise=True, masked=True),
         "reinhard-fast-mask": lambda: Reinhard("reinhard-fast-mask", standardise=False, masked=True),
+        "reinhard-tissue": lambda: Reinhard("reinhard-tissue", standardise=True, masked=True, on_tissue=True),
+        "reinhard-fast-tissue": lambda: Reinhard(
+            "reinhard-fast-tissue", standardise=False, masked=True, on_tissue=True
+        ),
         "vahadane": lambda: Vahadane("vahadane"),
     }
     return makers[name.replace("_", "-")]()

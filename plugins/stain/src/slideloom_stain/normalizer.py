@@ -14,16 +14,16 @@ from slideloom import ConfigError, Mask, Normalizer, Rgb, Settings, Slide
 
 from slideloom_stain.carrying import settings_of
 from slideloom_stain.context import slide_statistics, thumbnail_statistics
-from slideloom_stain.draws import flat, refilled
+from slideloom_stain.draws import flat, refilled, spread_of
 from slideloom_stain.fits import FAMILIES, StainFit, Unfit, fit_from, load_fit, preset, save_fit
 from slideloom_stain.methods import method
 from slideloom_stain.opencv import cv2
-from slideloom_stain.settings import Unfitting
-from slideloom_stain.step import HsvStep, StainStep
+from slideloom_stain.settings import Around, StainAugment, Unfitting
+from slideloom_stain.step import HsvStep, StainStep, augment_step
 from slideloom_stain.targets import decode_rgb, image_fit, read_rgb, target_fit
 from slideloom_stain.value_range import refuse_range
 
-HSV = "hsv-augment"
+HSV, OWN = "hsv-augment", "stain-augment"
 # What `transform` takes and returns: uint8 numpy arrays, torch tensors, tf tensors. Any: tensor types cannot be named
 # without importing their library.
 Image = Any
@@ -39,12 +39,16 @@ class StainNormalizer:
     are uint8, or floating with values 0-1; torch tensors may also be (3, H, W) or (B, 3, H, W). `torch` and
     `tensorflow` give a module for models and a function for `tf.data`.
 
+    `transform(x, augment=True)` normalizes to a target drawn around the fit; `augment(x)` varies the staining that the
+    image has.
+
     Args:
         name: "macenko", "macenko-fast", "reinhard", "reinhard-fast", "reinhard-mask", "reinhard-fast-mask",
-            "vahadane" or "hsv-augment"; `_` counts as `-`.
+            "reinhard-tissue", "reinhard-fast-tissue" (which have no preset: call `fit` first), "vahadane",
+            "stain-augment" or "hsv-augment" (which vary images in every call); `_` counts as `-`.
         unfit: what happens to an image whose stains cannot be estimated: "keep-original" returns it unchanged
             (`normalize` says which), "slide-fit" uses the context set by `in_context`, "reject" raises ConfigError.
-        spread: preset of the spread of the targets that `augment` draws, "v1" or "v2".
+        spread: preset of the spread of random targets, "v1" or "v2".
         seed: seed of the random draws.
 
     Raises:
@@ -65,12 +69,17 @@ class StainNormalizer:
             if value not in known:
                 raise ConfigError(f"{option} must be one of {', '.join(known)}, not {value!r}")
         self._step: StainStep | HsvStep
+        self._has_target = True
         if self.method == HSV:
             self._step = HsvStep(hue=0.05, saturation=0.2, value=0.2, seed=seed)
+        elif self.method == OWN:
+            self._step = evolve(augment_step(StainAugment(spread=spread, seed=seed)), unfit=unfit)
         elif self.method in FAMILIES:
-            self._step = StainStep(method(self.method), preset(self.method), unfit=unfit, seed=seed)
+            self._has_target = FAMILIES[self.method].default != ""
+            fit = preset(self.method if self._has_target else "reinhard")
+            self._step = StainStep(method(self.method), fit, unfit=unfit, seed=seed)
         else:
-            raise ConfigError(f"no stain method is named '{name}' (known: {', '.join([*FAMILIES, HSV])})")
+            raise ConfigError(f"no stain method is named '{name}' (known: {', '.join([*FAMILIES, OWN, HSV])})")
         self._count = itertools.count()
         self._forms: dict[Any, Any] = {}
 
@@ -101,7 +110,7 @@ class StainNormalizer:
             fit = image_fit(step.method, _as_rgb(x), source="the image")
         else:
             fit = self._mean_fit(_each_image(x), step.method.fit_image)
-        return self._with(evolve(step, fit=fit))
+        return self._targeted(step, fit)
 
     def fit_slides(self, slides: Iterable[Slide]) -> Self:
         """Set the target to the mean fit of whole slides, each measured on its tissue at 4 microns per pixel.
@@ -115,7 +124,7 @@ class StainNormalizer:
         step = self._stain_step()
         chosen = step.method
         fit = self._mean_fit(slides, lambda slide: chosen.fit_of(slide_statistics(chosen, slide, None)))
-        return self._with(evolve(step, fit=fit))
+        return self._targeted(step, fit)
 
     def in_context(self, of: Slide | Rgb | None, discard: Mask | None = None) -> Self:
         """Use the statistics of a slide, or of its thumbnail, instead of those of each image.
@@ -143,14 +152,21 @@ class StainNormalizer:
         context: Literal["tile", "slide"] = "tile" if step.unfit == "slide-fit" else "slide"
         return self._with(evolve(step, context=context, slide_statistics=statistics))
 
-    def transform(self, x: Image) -> Image:
+    def transform(self, x: Image, *, augment: bool = False, index: Any = None) -> Image:
         """The image or images with normalized staining, in the same type, layout and range.
+
+        Args:
+            x: see the class.
+            augment: to targets drawn at random around the fit.
+            index: what they are drawn by; see `augment`.
 
         Raises:
             ConfigError: `x` is not an image, or it cannot be measured and `unfit` is "reject".
             ValueError: `x` is floating and its values are not 0-1.
         """
-        out, ok = self.normalize(x)
+        if augment:
+            self._refuse_without_spread()
+        out, ok = self._run(x, index, augment="target") if augment else self.normalize(x)
         if isinstance(self._step, StainStep) and self._step.unfit == "reject" and not bool(np.asarray(ok).all()):
             raise ConfigError(
                 f"{int((~np.asarray(ok)).sum())} of {np.asarray(ok).size} images have stains that cannot be estimated; "
@@ -160,10 +176,12 @@ class StainNormalizer:
 
     def normalize(self, x: Image) -> tuple[Image, Image]:
         """As `transform`, and (B,) bool: False where an image could not be measured and is returned unchanged."""
-        return self._run(x, None, augment=isinstance(self._step, HsvStep))
+        return self._run(x, None)
 
     def augment(self, x: Image, index: Any = None) -> Image:
-        """The image or images, normalized to random targets around the fit.
+        """The image or images with their own staining varied at random, around what they have and not around the fit.
+
+        Images that cannot be measured are treated as `unfit` says, and never raise.
 
         Args:
             x: as for `transform`.
@@ -174,9 +192,8 @@ class StainNormalizer:
         Raises:
             ConfigError: the method has no published spread (vahadane).
         """
-        if self.method == "vahadane":
-            raise ConfigError("vahadane has no published spread to augment with; use macenko, reinhard or hsv-augment")
-        return self._run(x, index, augment=True)[0]
+        self._refuse_without_spread()
+        return self._run(x, index, augment="own")[0]
 
     def transform_bytes(self, encoded: bytes, *, quality: int = 95) -> bytes:
         """A JPEG or PNG image, normalized and encoded in the same format.
@@ -200,7 +217,7 @@ class StainNormalizer:
     @property
     def fit_values(self) -> dict[str, list[Any]]:
         """The target's values as lists, under the names that existing projects use (`norm_fit` in a params.json)."""
-        return self._stain_step().fit.as_table()
+        return self._fitted().fit.as_table()
 
     def to_settings(self) -> Settings[Normalizer]:
         """The settings of the step that does what `transform` does, with the target's values in them.
@@ -212,7 +229,7 @@ class StainNormalizer:
 
     def save(self, path: str | Path) -> None:
         """Write the method's name and target to a JSON file."""
-        save_fit(Path(path), self.method, self._stain_step().fit)
+        save_fit(Path(path), self.method, self._fitted().fit)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -224,14 +241,23 @@ class StainNormalizer:
         name, fit = load_fit(Path(path))
         return cls(name).fit(fit)
 
-    def torch(self, *, augment: bool = False, native: bool = False) -> Any:  # Any: torch need not be installed
-        """This normalizer as a `torch.nn.Module`; see `slideloom_stain.torch_form`."""
+    def torch(self, *, augment: bool | Around = False, native: bool = False) -> Any:  # Any: torch need not be installed
+        """This normalizer as a `torch.nn.Module`; see `slideloom_stain.torch_form`.
+
+        Args:
+            augment: draw targets around the fit ("target" or True), or around images' "own" staining.
+            native: never by numpy.
+        """
         from slideloom_stain.torch_form import TorchNormalizer
 
         return TorchNormalizer(self._stepped(augment), native=native)
 
-    def tensorflow(self, *, augment: bool = False) -> Any:  # Any: TensorFlow ships no types
-        """This normalizer as a function for `tf.data.Dataset.map`; see `slideloom_stain.tensorflow_form`."""
+    def tensorflow(self, *, augment: bool | Around = False) -> Any:  # Any: TensorFlow ships no types
+        """This normalizer as a function for `tf.data.Dataset.map`; see `slideloom_stain.tensorflow_form`.
+
+        Args:
+            augment: as for `torch`.
+        """
         from slideloom_stain.tensorflow_form import TensorflowNormalizer
 
         return TensorflowNormalizer(self._stepped(augment))
@@ -243,15 +269,31 @@ class StainNormalizer:
         self._step, self._forms = step, {}
         return self
 
+    def _targeted(self, step: StainStep, fit: StainFit) -> Self:
+        self._has_target = True
+        return self._with(evolve(step, fit=fit))
+
     def _stain_step(self) -> StainStep:
-        if isinstance(self._step, HsvStep):
-            raise ConfigError(f"{HSV} has no target: it shifts colours at random")
+        if isinstance(self._step, HsvStep) or self.method == OWN:
+            raise ConfigError(f"{self.method} has no target: it varies colours at random")
         return self._step
 
-    def _stepped(self, augment: bool) -> StainStep | HsvStep:
-        if isinstance(self._step, HsvStep) or not augment:
+    def _fitted(self) -> StainStep:
+        step = self._stain_step()
+        if not self._has_target:
+            preset(self.method)  # which says that there is none, and what to give
+        return step
+
+    def _refuse_without_spread(self) -> None:
+        step = self._step
+        if isinstance(step, StainStep):
+            spread_of(step.method.family.name, step.method.family.fit, self.spread)
+
+    def _stepped(self, augment: bool | Around) -> StainStep | HsvStep:
+        if isinstance(self._step, HsvStep) or self.method == OWN:
             return self._step
-        return evolve(self._step, augment=self.spread)
+        step = self._fitted()
+        return evolve(step, augment=self.spread, around="own" if augment == "own" else "target") if augment else step
 
     def _mean_fit(self, items: Iterable[Any], fit_of: Callable[[Any], StainFit]) -> StainFit:
         """The mean fit of the items that can be measured, which are taken one at a time."""
@@ -266,7 +308,7 @@ class StainNormalizer:
             raise ConfigError(f"no image can be a target for {self.method}: {reason}")
         return refilled(self._stain_step().fit, total / count)
 
-    def _run(self, x: Image, index: Any, *, augment: bool) -> tuple[Image, Image]:
+    def _run(self, x: Image, index: Any, *, augment: bool | Around = False) -> tuple[Image, Image]:
         library = type(x).__module__.split(".")[0]
         if library in ("torch", "tensorflow"):
             key = (library, augment)
@@ -281,7 +323,8 @@ class StainNormalizer:
             raise ConfigError(f"not an image: {told}; give (H, W, 3) or (B, H, W, 3) uint8, or a torch or tf tensor")
         batch = x if x.ndim == 4 else x[None]
         if index is None:
-            index = [next(self._count) if augment else 0 for _ in batch]
+            draws = augment or self.method in (HSV, OWN)
+            index = [next(self._count) if draws else 0 for _ in batch]
         numbers: NDArray[np.int64] = np.broadcast_to(np.asarray(index, np.int64).reshape(-1), (len(batch),))
         step = self._stepped(augment)
         done = step.normalize(batch, 0, numbers)

@@ -13,7 +13,10 @@ from slideloom_stain.settings import (
     Reinhard,
     ReinhardFast,
     ReinhardFastMask,
+    ReinhardFastTissue,
     ReinhardMask,
+    ReinhardTissue,
+    StainAugment,
     Vahadane,
 )
 
@@ -21,7 +24,19 @@ from slideloom_stain.settings import (
 @hookimpl
 def slideloom_normalizers() -> Sequence[type[Settings[Normalizer]]]:
     """The normalizers of this plugin."""
-    return [Macenko, MacenkoFast, Reinhard, ReinhardFast, ReinhardMask, ReinhardFastMask, Vahadane, HsvAugment]
+    return [
+        Macenko,
+        MacenkoFast,
+        Reinhard,
+        ReinhardFast,
+        ReinhardMask,
+        ReinhardFastMask,
+        ReinhardTissue,
+        ReinhardFastTissue,
+        Vahadane,
+        HsvAugment,
+        StainAugment,
+    ]
 
 
 @hookimpl

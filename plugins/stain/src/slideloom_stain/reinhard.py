@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from slideloom import Mask, Rgb
 
 from slideloom_stain import lab
-from slideloom_stain.base import Method
+from slideloom_stain.base import Goal, Method, goal_of
 from slideloom_stain.density import MIN_TISSUE_PX, Floats, Table, brightness_table
 from slideloom_stain.fits import ReinhardFit, Unfit
 from slideloom_stain.opencv import cv2
 from slideloom_stain.scratch import scratch
 
 TISSUE_LIGHTNESS = 93.0  # a pixel of at least this L* is white
+CUT_TOLERANCE = 1e-3  # what a value may lie below a whole number that it is meant to be, in grey levels
 # An image with less contrast is empty or of one colour, and its noise would be turned into stain.
 MIN_STD = np.array([3.0, 0.75, 0.75])
 
@@ -38,17 +39,26 @@ class ReinhardStatistics:
 
 
 class Reinhard(Method[ReinhardStatistics, ReinhardFit]):
-    """`reinhard` and its forms: `-fast` without the brightness step, `-mask` on tissue only."""
+    """`reinhard` and its forms.
 
-    def __init__(self, name: str, *, standardise: bool, masked: bool) -> None:
+    Args:
+        name: of the method.
+        standardise: with the brightness step.
+        masked: white pixels stay as they are.
+        on_tissue: they do not count for the statistics either.
+    """
+
+    def __init__(self, name: str, *, standardise: bool, masked: bool = False, on_tissue: bool = False) -> None:
         super().__init__(name)
         self.standardise = standardise
         self.masked = masked
+        self.on_tissue = on_tissue
+        self.cuts = standardise and masked and not on_tissue
 
     def measure(self, rgb: Rgb) -> ReinhardStatistics:
         """See `Method.measure`."""
         brightness = brightness_table(rgb, standardise=self.standardise)
-        return self._measure(lab.roots_of(rgb, brightness), brightness)
+        return self._measure(self._roots(rgb, brightness), brightness)
 
     def fit_of(self, statistics: ReinhardStatistics) -> ReinhardFit:
         """See `Method.fit_of`."""
@@ -56,20 +66,28 @@ class Reinhard(Method[ReinhardStatistics, ReinhardFit]):
 
     def render(self, rgb: Rgb, statistics: ReinhardStatistics, fit: ReinhardFit, out: Rgb | None = None) -> Rgb:
         """See `Method.render`."""
-        return self._render(rgb, lab.roots_of(rgb, statistics.brightness), statistics, fit, out)
+        return self._render(rgb, self._roots(rgb, statistics.brightness), statistics, fit, out)
 
-    def normalize(self, rgb: Rgb, fit: ReinhardFit, out: Rgb | None = None) -> Rgb:
+    def normalize(self, rgb: Rgb, goal: Goal, out: Rgb | None = None) -> Rgb:
         """See `Method.normalize`; the roots are computed once for measuring and rendering."""
         brightness = brightness_table(rgb, standardise=self.standardise)
-        roots = lab.roots_of(rgb, brightness)
-        return self._render(rgb, roots, self._measure(roots, brightness), fit, out)
+        roots = self._roots(rgb, brightness)
+        statistics = self._measure(roots, brightness)
+        return self._render(rgb, roots, statistics, goal_of(goal, statistics), out)
+
+    def _roots(self, rgb: Rgb, brightness: Table) -> Floats:
+        return lab.roots_of(rgb, self._cut(brightness))
+
+    def _cut(self, brightness: Table) -> Table:
+        """Whole numbers, as where the presets come from: a pixel at the limit of white is on the same side then."""
+        return np.floor(brightness + CUT_TOLERANCE) if self.cuts else brightness
 
     def _measure(self, roots: Floats, brightness: Table) -> ReinhardStatistics:
         values = lab.lab_of_roots(roots)
         tissue = self._tissue(roots).view(np.uint8)
         if (count := cv2.countNonZero(tissue)) < MIN_TISSUE_PX:
             raise Unfit(f"{count} pixels of tissue, at least {MIN_TISSUE_PX} are needed")
-        mask = tissue if self.masked else None
+        mask = tissue if self.on_tissue else None
         means, stds = (column.ravel() for column in cv2.meanStdDev(values, mask=mask))
         if (stds < MIN_STD).any():
             raise Unfit(
@@ -88,7 +106,7 @@ class Reinhard(Method[ReinhardStatistics, ReinhardFit]):
         if not self.masked:
             return lab.rgb_of_roots(roots, change, out)
         changed = lab.rgb_of_roots(roots, change)
-        return lab.keep_white(changed, rgb, statistics.brightness, self._tissue(roots), out)
+        return lab.keep_white(changed, rgb, self._cut(statistics.brightness), self._tissue(roots), out)
 
     @staticmethod
     def _tissue(roots: Floats) -> Mask:

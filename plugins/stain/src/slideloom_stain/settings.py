@@ -13,11 +13,14 @@ from slideloom import Normalizer, Settings, in_range, option
 Unfitting = Literal["reject", "keep-original", "slide-fit"]
 Context = Literal["tile", "slide"]
 Spread = Literal["off", "v1", "v2"]
+Around = Literal["target", "own"]
 
 _TARGET_HELP = "preset, image, fit file (JSON), or table of a fit's values, whose staining is the target"
 _CONTEXT_HELP = "measure each tile, or once the slide's thumbnail, excluding what QC and regions discard"
 _UNFIT_HELP = "what happens to a tile whose stains cannot be estimated"
-_AUGMENT_HELP = "draw a random target around the fit for each tile, with the spread of this preset"
+_AUGMENT_HELP = "draw a random target for each tile, with the spread of this preset"
+_AROUND_HELP = "draw it around the target, or around the tile's own staining, which is then varied and not normalized"
+_IMAGE_HELP = "image, or fit file (JSON) of this method, whose staining is the target"
 _SEED_HELP = "seed of the random draws; the same seed, slide and tile give the same result"
 
 
@@ -50,6 +53,7 @@ class StainSettings(TargetSettings):
 
     target: Literal["v1", "v2", "v3"] | Path | Mapping[str, Any] = option("v3", help=_TARGET_HELP)
     augment: Spread = option("off", help=_AUGMENT_HELP)
+    around: Around = option("target", help=_AROUND_HELP)
     seed: int = option(0, help=_SEED_HELP)
 
 
@@ -83,16 +87,34 @@ class ReinhardFast(StainSettings):
 
 @frozen
 class ReinhardMask(StainSettings):
-    """Reinhard on tissue only: white pixels are neither measured nor changed."""
+    """Reinhard, but white pixels are not changed; they are measured, as in the presets."""
 
     name: ClassVar[str] = "reinhard-mask"
+    revision: ClassVar[int] = 2
 
 
 @frozen
 class ReinhardFastMask(StainSettings):
-    """Reinhard on tissue only, without the brightness step."""
+    """Reinhard-mask without the brightness step."""
 
     name: ClassVar[str] = "reinhard-fast-mask"
+    revision: ClassVar[int] = 2
+
+
+@frozen
+class ReinhardTissue(TargetSettings):
+    """Reinhard on tissue only: white pixels stay as they are and do not count. The presets do not fit it."""
+
+    name: ClassVar[str] = "reinhard-tissue"
+    target: Path = option(help=_IMAGE_HELP)
+
+
+@frozen
+class ReinhardFastTissue(TargetSettings):
+    """Reinhard-tissue without the brightness step."""
+
+    name: ClassVar[str] = "reinhard-fast-tissue"
+    target: Path = option(help=_IMAGE_HELP)
 
 
 @frozen
@@ -101,6 +123,20 @@ class Vahadane(TargetSettings):
 
     name: ClassVar[str] = "vahadane"
     target: Literal["v1", "v2"] | Path | Mapping[str, Any] = option("v2", help=_TARGET_HELP)
+
+
+@frozen
+class StainAugment(_LibraryFront, Settings[Normalizer]):
+    """Vary each tile's own staining at random, by the published spread between slides; not a normalization."""
+
+    name: ClassVar[str] = "stain-augment"
+    step: ClassVar[str] = "slideloom_stain.step:augment_step"
+    install: ClassVar[str] = "slideloom-stain"
+    method: Literal["reinhard-fast", "reinhard", "macenko-fast", "macenko"] = option(
+        "reinhard-fast", help="what varies: the L*a*b* colours, or the two stains"
+    )
+    spread: Literal["v1", "v2"] = option("v2", help="preset of the spread")
+    seed: int = option(0, help=_SEED_HELP)
 
 
 @frozen

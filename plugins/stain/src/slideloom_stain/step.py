@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -10,13 +11,13 @@ from attrs import evolve, field, frozen
 from numpy.typing import NDArray
 from slideloom import Mask, Normalized, Normalizer, Rgb, RgbBatch, Scene, Slide, TileBatch
 
-from slideloom_stain.base import Method
+from slideloom_stain.base import Goal, Method, goal_of
 from slideloom_stain.context import slide_statistics
-from slideloom_stain.draws import drawn_fits, flat, spread_of, tile_keys, uniform
-from slideloom_stain.fits import StainFit, Unfit
+from slideloom_stain.draws import Spread, drawn_fit, flat, normal, spread_of, tile_keys, uniform
+from slideloom_stain.fits import StainFit, Unfit, preset
 from slideloom_stain.hsv import shifted
 from slideloom_stain.methods import method
-from slideloom_stain.settings import HsvAugment, TargetSettings
+from slideloom_stain.settings import Around, HsvAugment, StainAugment, TargetSettings
 from slideloom_stain.targets import target_fit
 from slideloom_stain.tensor_step import Planned, TensorPlan
 
@@ -30,7 +31,8 @@ class StainStep(Normalizer):
         fit: the target.
         context: "tile" to measure each tile, "slide" to measure the slide once.
         unfit: what happens to a tile that cannot be measured: "reject", "keep-original" or "slide-fit".
-        augment: preset of the spread of random targets around the fit, or "off".
+        augment: preset of the spread of random targets, or "off".
+        around: what random targets are drawn around: the fit ("target"), or each tile's "own" staining.
         seed: seed of the random draws.
         slide_statistics: statistics of the current slide; None before `for_slide`, if they are not needed, or if the
             slide cannot be measured either.
@@ -43,6 +45,7 @@ class StainStep(Normalizer):
     context: Literal["tile", "slide"] = "tile"
     unfit: Literal["reject", "keep-original", "slide-fit"] = "reject"
     augment: str = "off"
+    around: Around = "target"
     seed: int = 0
     slide_statistics: Any = field(default=None, eq=False)
 
@@ -57,11 +60,11 @@ class StainStep(Normalizer):
 
     def plan(self) -> TensorPlan:
         """See `Planned.plan`."""
-        is_drawn = self.augment != "off"
         return TensorPlan(
             method=self.method.name,
             centre=flat(self.fit),
-            spread=spread_of(self.method.family.name, self.fit, self.augment) if is_drawn else None,
+            spread=self._spread(),
+            around=self.around,
             seed=self.seed,
             context=self.context,
             unfit=self.unfit,
@@ -96,9 +99,9 @@ class StainStep(Normalizer):
         """
         rgb = np.empty(tiles.shape, np.uint8)
         ok, fallback = np.ones(len(rgb), np.bool_), np.zeros(len(rgb), np.bool_)
-        fits = self._fits(slide, index)
+        goals = self._goals(slide, index)
         for i, tile in enumerate(tiles):
-            ok[i], fallback[i] = self._one(np.ascontiguousarray(tile), fits[i], rgb[i])
+            ok[i], fallback[i] = self._one(np.ascontiguousarray(tile), goals[i], rgb[i])
         return Normalized(rgb, ok, fallback)
 
     def succeeded(self, done: Normalized) -> NDArray[np.bool_]:
@@ -107,24 +110,37 @@ class StainStep(Normalizer):
             return done.ok & ~done.fallback
         return done.ok
 
-    def _fits(self, slide: int, index: NDArray[np.int64]) -> list[StainFit]:
+    def _spread(self) -> Spread | None:
         if self.augment == "off":
-            return [self.fit] * len(index)
-        return drawn_fits(self.method.family.name, self.fit, self.augment, seed=self.seed, slide=slide, index=index)
+            return None
+        return spread_of(self.method.family.name, self.method.family.fit, self.augment)
 
-    def _one(self, tile: Rgb, fit: StainFit, out: Rgb) -> tuple[bool, bool]:
+    def _goals(self, slide: int, index: NDArray[np.int64]) -> list[Goal]:
+        """What each tile is normalized to."""
+        spread = self._spread()
+        if spread is None:
+            return [self.fit] * len(index)
+        drawn = normal(self.seed, slide, index, spread.deviation.size)
+        if self.around == "own":
+            return [partial(self._own_goal, spread, row) for row in drawn]
+        return [drawn_fit(self.fit, spread, row) for row in drawn]
+
+    def _own_goal(self, spread: Spread, drawn: NDArray[np.float64], statistics: Any) -> StainFit:
+        return drawn_fit(self.method.fit_of(statistics), spread, drawn)
+
+    def _one(self, tile: Rgb, goal: Goal, out: Rgb) -> tuple[bool, bool]:
         """Write one tile to `out`; returns whether it is good, and whether the fallback was used."""
         if self.context == "tile":
             try:
-                self.method.normalize(tile, fit, out)
+                self.method.normalize(tile, goal, out)
             except Unfit:
                 if self.unfit == "slide-fit" and self.slide_statistics is not None:
-                    self.method.render(tile, self.slide_statistics, fit, out)
+                    self.method.render(tile, self.slide_statistics, goal_of(goal, self.slide_statistics), out)
                     return True, True
             else:
                 return True, False
         elif self.slide_statistics is not None:
-            self.method.render(tile, self.slide_statistics, fit, out)
+            self.method.render(tile, self.slide_statistics, goal_of(goal, self.slide_statistics), out)
             return True, False
         out[...] = tile
         kept = self.unfit == "keep-original"
@@ -187,7 +203,20 @@ def stain_step(settings: TargetSettings) -> StainStep:
         context=settings.context,
         unfit=settings.unfit,
         augment=getattr(settings, "augment", "off"),
+        around=getattr(settings, "around", "target"),
         seed=getattr(settings, "seed", 0),
+    )
+
+
+def augment_step(settings: StainAugment) -> StainStep:
+    """The augmentation of each tile's own staining."""
+    return StainStep(
+        method=method(settings.method),
+        fit=preset(settings.method),
+        unfit="keep-original",
+        augment=settings.spread,
+        around="own",
+        seed=settings.seed,
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -69,10 +70,16 @@ class TensorMethod(ABC):
     def constants(statistics: Any) -> dict[str, Any]:
         """Statistics measured by numpy as arrays with one row, for `render`."""
 
-    def normalize(self, x: Tensor, fit: Tensor, *, whole: bool) -> tuple[Tensor, Tensor]:
-        """Images normalized to the fit by their own statistics, and (B,) bool where that was possible."""
+    @abstractmethod
+    def fit_of(self, statistics: dict[str, Tensor]) -> Tensor:
+        """(B, n) the fit of images with these statistics."""
+
+    def normalize(
+        self, x: Tensor, goal: Callable[[dict[str, Tensor]], Tensor], *, whole: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Images normalized to the goal by their own statistics, and (B,) bool where that was possible."""
         statistics, ok = self.measure(x, whole=whole)
-        return self.ops.where(each(ok), self.render(x, statistics, fit), x), ok
+        return self.ops.where(each(ok), self.render(x, statistics, goal(statistics)), x), ok
 
 
 class TensorMacenko(TensorMethod):
@@ -114,6 +121,11 @@ class TensorMacenko(TensorMethod):
             "strengths": statistics.strengths[None],
         }
 
+    def fit_of(self, statistics: dict[str, Tensor]) -> Tensor:
+        """See `TensorMethod.fit_of`."""
+        stains = self.ops.reshape(statistics["stains"], (-1, 6))
+        return self.ops.concatenate([stains, statistics["strengths"]], 1)
+
     def _stains(self, od: Tensor) -> tuple[Tensor, Tensor]:
         ops = self.ops
         tissue = ops.amin(od, 1) >= TISSUE_DENSITY  # (B, N)
@@ -151,18 +163,20 @@ class TensorMacenko(TensorMethod):
 class TensorReinhard(TensorMethod):
     """See `slideloom_stain.reinhard`."""
 
-    def __init__(self, ops: Ops, *, standardise: bool, masked: bool) -> None:
+    def __init__(self, ops: Ops, *, standardise: bool, masked: bool, on_tissue: bool) -> None:
         super().__init__(ops, standardise=standardise)
         self.masked = masked
+        self.on_tissue = on_tissue
+        self.cuts = standardise and masked and not on_tissue
 
     def measure(self, x: Tensor, *, whole: bool) -> tuple[dict[str, Tensor], Tensor]:
         """See `TensorMethod.measure`."""
         ops = self.ops
         scale, ok = self.scale(x, whole=whole)
-        values = self._lab(brightened(ops, x, scale))
+        values = self._lab(self._bright(x, scale))
         tissue = ops.single(self._tissue(values))
         ok = ok & (ops.sum(tissue, 1) >= MIN_TISSUE_PX)
-        weight = (tissue if self.masked else 0.0 * tissue + 1)[:, None, :]
+        weight = (tissue if self.on_tissue else 0.0 * tissue + 1)[:, None, :]
         count = ops.maximum(ops.sum(weight, 2, keepdims=True), 0.0 * scale[:, None, None] + 1)
         mean = ops.sum(values * weight, 2, keepdims=True) / count
         variance = ops.sum((values - mean) * (values - mean) * weight, 2) / count[:, :, 0]
@@ -175,7 +189,7 @@ class TensorReinhard(TensorMethod):
     def render(self, x: Tensor, statistics: dict[str, Tensor], fit: Tensor) -> Tensor:
         """See `TensorMethod.render`."""
         ops = self.ops
-        bright = brightened(ops, x, statistics["scale"])
+        bright = self._bright(x, statistics["scale"])
         values = self._lab(bright)
         change = fit[:, 3:] / statistics["stds"]
         moved = values * change[:, :, None] + (fit[:, :3] - statistics["means"] * change)[:, :, None]
@@ -191,9 +205,19 @@ class TensorReinhard(TensorMethod):
             "stds": statistics.stds[None],
         }
 
+    def fit_of(self, statistics: dict[str, Tensor]) -> Tensor:
+        """See `TensorMethod.fit_of`."""
+        return self.ops.concatenate([statistics["means"], statistics["stds"]], 1)
+
+    def _bright(self, x: Tensor, scale: Tensor) -> Tensor:
+        """See `slideloom_stain.reinhard`; the cut is left out of gradients, which it would end."""
+        bright = brightened(self.ops, x, scale)
+        if not self.cuts:
+            return bright
+        return bright - self.ops.still(bright - self.ops.floor(bright + reinhard.CUT_TOLERANCE))
+
     @staticmethod
     def _tissue(values: Tensor) -> Tensor:
-
         return values[:, 0] < reinhard.TISSUE_LIGHTNESS
 
     def _lab(self, x: Tensor) -> Tensor:
@@ -254,6 +278,10 @@ class TensorVahadane(TensorMethod):
     def constants(statistics: Any) -> dict[str, Any]:
         """See `TensorMethod.constants`."""
         return {"scale": statistics.brightness[1:2], "stains": statistics.stains[None]}
+
+    def fit_of(self, statistics: dict[str, Tensor]) -> Tensor:
+        """See `TensorMethod.fit_of`."""
+        return self.ops.reshape(statistics["stains"], (-1, 6))
 
     def _sample(self, bright: Tensor, od: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Densities (B, 3, m) of pixels spread evenly over the tissue, weights (B, 1, m), 1 or 0, and their number."""
@@ -331,4 +359,5 @@ def tensor_method(ops: Ops, name: str) -> TensorMethod:
     standardise = "-fast" not in name
     if name.startswith("macenko"):
         return TensorMacenko(ops, standardise=standardise)
-    return TensorReinhard(ops, standardise=standardise, masked=name.endswith("-mask"))
+    on_tissue = name.endswith("-tissue")
+    return TensorReinhard(ops, standardise=standardise, masked=on_tissue or name.endswith("-mask"), on_tissue=on_tissue)

@@ -5,7 +5,7 @@ Their code depends only on `Planned`, so that a step can import it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -13,8 +13,9 @@ from attrs import field, frozen
 from numpy.typing import NDArray
 from slideloom import Normalized, RgbBatch
 
+from slideloom_stain.draws import Spread
 from slideloom_stain.tensor_methods import tensor_method
-from slideloom_stain.tensors import Ops, Tensor, drawn_flat_fits, drawn_uniform, hsv_shifted
+from slideloom_stain.tensors import NEVER, Ops, Tensor, drawn_flat_fits, drawn_uniform, hsv_shifted
 
 _SHIFTS = 3  # of hue, saturation and value
 
@@ -26,7 +27,8 @@ class TensorPlan:
     Attributes:
         method: name of the method, or "" for random shifts of hue, saturation and value.
         centre: (n,) the fit in the order of `draws.flat`, or the largest shifts.
-        spread: standard deviations (n,) and smallest values (n,) of random fits around the centre; None for no draws.
+        spread: spread of random fits; None for no draws.
+        around: what they are drawn around: the centre ("target"), or each image's "own" staining.
         seed: seed of the random draws.
         context: "tile" to measure each tile, "slide" to measure the slide once.
         unfit: what happens to a tile that cannot be measured.
@@ -35,7 +37,8 @@ class TensorPlan:
 
     method: str
     centre: NDArray[np.float64] = field(eq=False)
-    spread: tuple[NDArray[np.float64], NDArray[np.float64]] | None = field(default=None, eq=False)
+    spread: Spread | None = None
+    around: Literal["target", "own"] = "target"
     seed: int = 0
     context: Literal["tile", "slide"] = "tile"
     unfit: Literal["reject", "keep-original", "slide-fit"] = "keep-original"
@@ -73,8 +76,8 @@ class TensorStep:
         self._ops = ops
         constants: dict[str, Any] = {"centre": plan.centre}
         if plan.spread is not None:
-            deviation, least = plan.spread
-            constants |= {"deviation": deviation, "least": np.maximum(least, -1e30)}
+            lowest = np.maximum(plan.spread.lowest, NEVER)
+            constants |= {"deviation": plan.spread.deviation, "lowest": lowest, "share": plan.spread.share}
         if plan.method:
             self._method = tensor_method(ops, plan.method)
             if plan.statistics is not None:
@@ -96,16 +99,25 @@ class TensorStep:
         if not plan.method:
             drawn = ops.single(drawn_uniform(ops, plan.seed, 0, index, _SHIFTS))
             return hsv_shifted(ops, x, (2.0 * drawn - 1.0) * centre), index >= 0
-        fit = centre[None]
-        if plan.spread is not None:
-            uniform = drawn_uniform(ops, plan.seed, 0, index, 2 * plan.centre.size)
-            fit = drawn_flat_fits(ops, centre, constants["deviation"], constants["least"], uniform)
+        goal = self._goal(index, constants)
         context = {
             name.removeprefix("context_"): value for name, value in constants.items() if name.startswith("context_")
         }
         if plan.context == "slide":
-            return (self._method.render(x, context, fit), index >= 0) if context else (x, index < 0)
-        out, ok = self._method.normalize(x, fit, whole=whole)
+            return (self._method.render(x, context, goal(context)), index >= 0) if context else (x, index < 0)
+        out, ok = self._method.normalize(x, goal, whole=whole)
         if plan.unfit == "slide-fit" and context:
-            return ops.where(ok[:, None, None], out, self._method.render(x, context, fit)), index >= 0
+            return ops.where(ok[:, None, None], out, self._method.render(x, context, goal(context))), index >= 0
         return out, ok
+
+    def _goal(self, index: Tensor, constants: Mapping[str, Tensor]) -> Callable[[dict[str, Tensor]], Tensor]:
+        """What images are brought to, (B or 1, n), by their statistics."""
+        plan, centre = self.plan, constants["centre"][None]
+        if plan.spread is None:
+            return lambda _: centre
+        uniform = drawn_uniform(self._ops, plan.seed, 0, index, 2 * plan.centre.size)
+        spread = [constants[name] for name in ("deviation", "lowest", "share")]
+        if plan.around == "own":
+            return lambda own: drawn_flat_fits(self._ops, self._method.fit_of(own), spread, uniform)
+        drawn = drawn_flat_fits(self._ops, centre, spread, uniform)
+        return lambda _: drawn

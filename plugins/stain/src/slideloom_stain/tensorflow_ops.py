@@ -102,6 +102,10 @@ class _TensorflowOps:
         )[1]
 
     @staticmethod
+    def still(x: Tensor) -> Tensor:
+        return tf.stop_gradient(x)
+
+    @staticmethod
     def whole(x: Any) -> Any:
         return tf.cast(x, tf.int32) if tf.is_tensor(x) else int(x)
 

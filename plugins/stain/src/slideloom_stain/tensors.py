@@ -9,6 +9,7 @@ trace them. Tiles that cannot be measured give `ok` False and finite values that
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from slideloom_stain.density import BRIGHT_PERCENTILE
@@ -81,6 +82,9 @@ class Ops(Protocol):
         """`state = step(state)`, `rounds` times."""
 
     def xor(self, x: Tensor, y: Tensor) -> Tensor: ...
+    def still(self, x: Tensor) -> Tensor:
+        """The same values, without a gradient."""
+
     def whole(self, x: Any) -> Any:
         """A Python number or scalar tensor, truncated to an integer."""
 
@@ -194,9 +198,17 @@ def drawn_uniform(ops: Ops, seed: int, slide: int, index: Tensor, count: int) ->
     return (ops.double(bits) + 0.5) / 2.0**32
 
 
-def drawn_flat_fits(ops: Ops, centre: Tensor, deviation: Tensor, least: Tensor, uniform: Tensor) -> Tensor:
-    """Random targets (B, n) float32 from `uniform` (B, 2 n), the same as those of `draws.drawn_fits`."""
+def drawn_flat_fits(ops: Ops, centre: Tensor, spread: Sequence[Tensor], uniform: Tensor) -> Tensor:
+    """Random targets (B, n) float32 as `draws.drawn_fit` makes them.
+
+    Args:
+        ops: the library.
+        centre: (B or 1, n).
+        spread: deviation, lowest and share of a `draws.Spread`, each (n,).
+        uniform: (B, 2 n).
+    """
+    deviation, lowest, share = spread
     count = centre.shape[-1]
     normal = ops.sqrt(-2 * ops.log(uniform[:, :count])) * ops.cos(2 * math.pi * uniform[:, count:])
     drawn = centre + deviation * ops.single(normal)
-    return ops.maximum(drawn, least + 0.0 * drawn)
+    return ops.maximum(drawn, lowest + share * centre + 0.0 * drawn)

@@ -91,6 +91,10 @@ class _TorchOps:
         return state
 
     @staticmethod
+    def still(x: Tensor) -> Tensor:
+        return x.detach()
+
+    @staticmethod
     def whole(x: float) -> Any:
         return int(x)
 
