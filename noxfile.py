@@ -49,6 +49,7 @@ LOADERS = [
     "pyarrow>=14",
     "pymupdf>=1.24",
     "matplotlib>=3.8",
+    "playwright>=1.40",  # drives the Chromium of the system, where there is one
 ]
 # Two processes, whole files each, so that fixtures are made once per file; files with slow tests first (conftest.py).
 IN_PARALLEL = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]

@@ -22,7 +22,10 @@ from slideloom.plugins.hookspecs import KINDS
 from slideloom.settings.field_names import FIELD_NAMES
 from slideloom.settings.options import options_of
 from slideloom_cli.main import main
+from slideloom_cyclegan.settings import CycleGan
 from slideloom_qc import GaussianV2, Otsu
+from slideloom_report.cohort import cohort_of
+from slideloom_report.files import put_beside
 from slideloom_testing.fixtures import DemoFiles
 
 SIZE = ["--tile-px", "100", "--tile-um", "100"]
@@ -178,6 +181,18 @@ class TestSlideQcAsObjects:
         assert [slide.status for slide in again.slides] == ["skipped"]
         with pytest.raises(sl.OutputError, match=r"made with other settings(.|\n)*steps_of_a_lab\.LeftHalf"):
             project.extract_tiles(100, 100, qc=lab.LeftHalf(0.25), report=False)
+
+    def test_the_report_of_a_run_with_objects_has_its_regions_and_samples(
+        self, lab: ModuleType, project: sl.Project
+    ) -> None:
+        run = project.extract_tiles(100, 100, qc=lab.LeftHalf(0.5), normalizer=sl.StainNormalizer("macenko"))
+
+        cohort = cohort_of(run)
+
+        assert cohort.notes == ()
+        assert cohort.pipeline is not None
+        assert cohort.pipeline.normalizer == sl.StainNormalizer("macenko").to_settings()
+        assert list(project.root.glob("tile_extraction_report-*.pdf"))
 
     def test_slide_qc_needs_no_base_class(self, lab: ModuleType, project: sl.Project, demo_slide: DemoFiles) -> None:
         report = project.extract_tiles(100, 100, qc=lab.NoBaseClass(), report=False)
@@ -472,3 +487,76 @@ class TestHints:
         nowhere = {name: set(there) - options - arguments for name, there in FIELD_NAMES.items()}
 
         assert {name: missing for name, missing in nowhere.items() if missing} == {}
+
+
+class TestTheReport:
+    def test_the_pdf_lies_beside_the_tfrecords_too(self, project: sl.Project) -> None:
+        project.extract_tiles(100, 100)
+        folder = project.sources["main"].tfrecords / "100px_100um"
+        (there,) = folder.glob("tile_extraction_report-*.pdf")
+        (at_root,) = project.root.glob("tile_extraction_report-*.pdf")
+        assert there.name == at_root.name
+        assert there.read_bytes() == at_root.read_bytes()
+        assert there.read_bytes().startswith(b"%PDF")
+        assert (folder / "extraction_report.csv").is_file()
+
+    def test_a_pdf_of_another_program_is_not_replaced(self, tmp_path: Path) -> None:
+        report = tmp_path / "tile_extraction_report-20260101-000000.pdf"
+        report.write_bytes(b"ours")
+        folder = tmp_path / "tfrecords"
+        folder.mkdir()
+        (folder / report.name).write_bytes(b"theirs")
+
+        placed = put_beside(report, folder)
+
+        assert placed.name == "tile_extraction_report-20260101-000000-2.pdf"
+        assert placed.read_bytes() == b"ours"
+        assert (folder / report.name).read_bytes() == b"theirs"
+
+
+class TestParams:
+    """`params.json` as Slideflow writes it."""
+
+    @staticmethod
+    def written(folder: Path, normalizer: str, fit: object) -> Path:
+        table = {"tile_px": 100, "tile_um": 100, "hp": {"normalizer": normalizer, "normalizer_source": None}}
+        (folder / "params.json").write_text(json.dumps({**table, "norm_fit": fit}))
+        return folder
+
+    @pytest.mark.parametrize("name", ["vahadane_spams", "vahadane_sklearn", "vahadane"])
+    def test_vahadane_by_either_library_is_ours_with_the_values_of_the_file(self, name: str, tmp_path: Path) -> None:
+        matrix = [[0.44, 0.75, 0.49], [0.28, 0.81, 0.52]]
+
+        params = sl.load_params(self.written(tmp_path, name, {"stain_matrix_target": matrix}))
+
+        assert params.normalizer is not None
+        assert params.normalizer.name == "vahadane"
+        assert params.normalizer.build().fit_table() == {"stain_matrix_target": matrix}
+        normalizer = params.stain_normalizer()
+        assert normalizer is not None
+        assert normalizer.fit_values == {"stain_matrix_target": matrix}
+
+    def test_cyclegan_has_its_weights(self, tmp_path: Path) -> None:
+        (tmp_path / "a.pth").touch()
+        (tmp_path / "b.pth").touch()
+        own = {"he2mt_weights": str(tmp_path / "a.pth"), "mt2he_weights": str(tmp_path / "b.pth")}
+        settings = sl.load_params(self.written(tmp_path, "cyclegan", own)).normalizer
+        assert settings == CycleGan(weights=tmp_path / "a.pth", second_weights=tmp_path / "b.pth")
+
+        for fit in (
+            {"he2mt_weights": "/gone/cyclegan_he2mt.pth", "mt2he_weights": "/gone/cyclegan_mt2he.pth"},
+            {"he2mt_weights": None, "mt2he_weights": None},
+        ):
+            settings = sl.load_params(self.written(tmp_path, "cyclegan", fit)).normalizer
+            assert settings == CycleGan(weights="published")
+
+
+def test_check_of_a_pipeline_file_tells_of_missing_weights(
+    demo_slide: DemoFiles, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "pipeline.toml"
+    slides = f'[slides]\ninclude = ["{demo_slide.path}"]\n[tiles]\nsize_px = 100\nsize_um = 100\n'
+    file.write_text(f'slideloom = 1\n{slides}[[qc]]\nuse = "segment"\nmodel = "no-model"\n')
+
+    assert main(["check", str(file)]) == 1
+    assert "no-model/model.safetensors: no such model" in capsys.readouterr().err

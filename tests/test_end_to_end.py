@@ -494,7 +494,7 @@ def test_a_dry_run_decides_on_each_tile_as_the_run_does(
     kept, planned = (sum(getattr(slide, word) for slide in dry.slides) for word in ("kept", "planned"))
     shown = capsys.readouterr().err
     assert f"{kept} of {planned} planned would be written" in shown
-    assert "nothing was written" in shown
+    assert "no tile was written" in shown
 
 
 def _run_of(out: Path, folder: Path) -> tuple[sl.Pipeline, list[Path]]:

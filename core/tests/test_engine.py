@@ -18,6 +18,7 @@ from slideloom import (
     Normalizer,
     Pipeline,
     PluginError,
+    Point,
     Region,
     Regions,
     RoiSource,
@@ -25,6 +26,7 @@ from slideloom import (
     Settings,
     Sink,
     Size,
+    Slide,
     SlideInfo,
     TileBatch,
     TileFilter,
@@ -269,6 +271,48 @@ def test_steps_that_are_not_thread_safe_are_called_by_one_thread_at_a_time() -> 
     run(threads=4, batch_tiles=1, filters=(Alone(),))
 
     assert overlaps == []
+
+
+@frozen
+class Around(Settings[TileFilter]):
+    """Keeps tiles by the pixel of a low level at their corner."""
+
+    name: ClassVar[str] = "around"
+    how: str = ""
+
+    def build(self) -> TileFilter:
+        return AroundFilter(self.how)
+
+
+class AroundFilter(TileFilter):
+    def __init__(self, how: str, slide: Slide | None = None) -> None:
+        self.how, self.slide = how, slide
+
+    def for_slide(self, slide: Slide, scene: Scene) -> TileFilter:
+        assert scene.geometry.tile_px == 20
+        return self.how if self.how else AroundFilter(self.how, slide)  # type: ignore[return-value]  # a misdeed
+
+    def check(self, batch: TileBatch) -> Verdict:
+        assert self.slide is not None
+        corners = [Point(int(x), int(y)) for x, y in zip(batch.tiles.x, batch.tiles.y, strict=True)]
+        found = self.slide.read_many(corners, 0, Size(1, 1))
+        score = np.array([rgb.mean() for rgb in found if isinstance(rgb, np.ndarray)], np.float32)
+        return Verdict(keep=score > 0, score=score)
+
+
+def test_a_filter_may_read_the_slide_also_one_that_a_single_thread_may_read_at_a_time() -> None:
+    alone, together = run(filters=(Around(),)), run(threads=4, batch_tiles=1, filters=(Around(),))
+
+    slide = AnalyticSlide(Size(250, 165), mpp=0.5)
+    corners = {i: slide.read(Point(40 * (i % 6), 40 * (i // 6)), 0, Size(1, 1)).mean() for i in range(24)}
+    for result in (alone, together):
+        scores = {i: score for _, which, values in result.scores for i, score in zip(which, values, strict=True)}
+        assert scores == pytest.approx(corners)
+
+
+def test_a_filter_that_prepares_to_something_else_is_named() -> None:
+    with pytest.raises(PluginError, match=r"filter 'around' .*for_slide: wanted a TileFilter, got str"):
+        run(filters=(Around(how="text"),))
 
 
 @pytest.mark.parametrize(

@@ -109,8 +109,8 @@ def test_a_script_that_fails_when_it_runs_again_is_not_taken_for_a_slide_that_ki
     assert done.returncode == 1
     assert "FileExistsError" in done.stderr
     assert done.stderr.splitlines()[-1].startswith(
-        "slideloom.base.errors.ConfigError: a worker process could not begin (exit code 1; its own words are above). "
-        "It runs script.py first, which defines something that the pipeline uses; define that in a module"
+        "slideloom.base.errors.ConfigError: a worker process could not start (exit code 1; its own message is above). "
+        "It first runs script.py, which defines something that the pipeline uses; define that in a module"
     )
 
 
@@ -119,9 +119,9 @@ def test_a_step_that_is_typed_in_is_told_to_be_in_a_module(run: Run, tmp_path: P
 
     assert done.returncode == 1
     said = done.stderr.splitlines()[-1]
-    assert said.startswith("slideloom.base.errors.ConfigError: a worker process cannot make the pipeline anew: ")
+    assert said.startswith("slideloom.base.errors.ConfigError: a worker process cannot unpickle the pipeline: ")
     assert "'Own'" in said
-    assert said.endswith("define it in a module (a .py file), and import it, or use jobs=1")
+    assert said.endswith("define them in a module (a .py file) and import it, or use jobs=1")
     assert done.stderr.count("Traceback") == 1
     assert times_run(tmp_path) == 1
 

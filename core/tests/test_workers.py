@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -18,7 +19,7 @@ from slideloom.pipeline.pipeline import RunOptions
 from slideloom.running.buffering import buffered
 from slideloom.running.executors import ProcessExecutor
 from slideloom.running.run import run_pipeline
-from slideloom.running.workers import report_progress
+from slideloom.running.worker_process import report_progress
 
 WriteSlide = Callable[..., Path]
 
@@ -46,6 +47,8 @@ def act(item: tuple[str, object]) -> object:
     if word == "hang":
         report_progress("slide", 3, 10)
         threading.Event().wait()
+    if word == "log":
+        logging.getLogger("slideloom.test").warning("%s is %s", value, threading.Lock)
     if word == "tell":
         report_progress("slide", 1, 2)
     return os.getpid() if word == "who" else value
@@ -63,6 +66,15 @@ def test_each_item_gets_its_own_result_and_a_death_costs_no_other(tmp_path: Path
     assert "died twice" in str(results[1])
     assert str(results[2]) == "bad 2"
     assert "not sent" in str(results[5])
+
+
+def test_what_a_worker_logs_the_parent_logs(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert dict(ProcessExecutor(1).run(act, [("log", "a lock")])) == {0: "a lock"}
+
+    (record,) = caplog.records
+    assert (record.name, record.levelname) == ("slideloom.test", "WARNING")
+    assert record.getMessage() == f"a lock is {threading.Lock}"
 
 
 class Clock:

@@ -60,7 +60,7 @@ _HOMES = {
     "slideloom.steps.store": ("TileStore", "TileStores"),
     "slideloom.steps.tile_filter": ("TileFilter", "Verdict"),
     "slideloom.plugins.discovery": ("registry",),
-    "slideloom.plugins.hookspecs": ("Command", "Library", "Reporter", "hookimpl"),
+    "slideloom.plugins.hookspecs": ("OPENCV", "Command", "Library", "Reporter", "hookimpl"),
     "slideloom.pipeline.file": ("load_pipeline", "pipeline_from_table"),
     "slideloom.pipeline.pipeline": ("Pipeline", "Slides"),
     "slideloom.planning.deciding": ("apply_regions", "assess_slide"),
@@ -75,6 +75,8 @@ _HOMES = {
     "slideloom.running.main_script": ("script_for_workers",),
     "slideloom.running.run": ("run_pipeline",),
     "slideloom.viewing.wsi": ("WSI", "TileView"),
+    "slideloom_cli.preview": ("contact_sheet",),
+    "slideloom_cli.sheet": ("ContactSheet",),
     "slideloom_cohort.dataset": ("Dataset",),
     "slideloom_cohort.params": ("Params", "load_params", "save_params"),
     "slideloom_cohort.project": ("Project",),
@@ -88,6 +90,8 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = ["__version__", *sorted(_HOME_OF)]  # noqa: PLE0604 - computed from the table above
 
 if TYPE_CHECKING:
+    from slideloom_cli.preview import contact_sheet as contact_sheet
+    from slideloom_cli.sheet import ContactSheet as ContactSheet
     from slideloom_cohort.dataset import Dataset as Dataset
     from slideloom_cohort.params import Params as Params, load_params as load_params, save_params as save_params
     from slideloom_cohort.project import Project as Project
@@ -170,6 +174,7 @@ if TYPE_CHECKING:
     )
     from slideloom.plugins.discovery import registry as registry
     from slideloom.plugins.hookspecs import (
+        OPENCV as OPENCV,
         Command as Command,
         Library as Library,
         Reporter as Reporter,

@@ -192,6 +192,56 @@ def test_info_tells_levels_and_resolution(analytic: WriteSlide, capsys: pytest.C
     assert facts["mpp"].startswith("0.5 x 0.5 um per pixel")
 
 
+def test_info_of_many_slides_is_a_table_with_what_cannot_be_read(
+    analytic: WriteSlide, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, mpp in (("a", 0.25), ("b", None)):
+        analytic(name, width=2000, height=1000, mpp=mpp)
+    (tmp_path / "slides" / "broken.json").write_text("{}")
+    pattern = str(tmp_path / "slides" / "*.json")
+
+    assert main(["info", pattern, "--csv"]) == 1
+    rows = {row["slide"]: row for row in csv.DictReader(io.StringIO(capsys.readouterr().out))}
+    assert (rows["a"]["width"], rows["a"]["height"], rows["a"]["mpp_x"]) == ("2000", "1000", "0.25")
+    assert (rows["b"]["mpp_x"], rows["b"]["reader"]) == ("", "analytic")
+    assert "no microns per pixel recorded" in rows["b"]["problem"]
+    assert (rows["broken"]["reader"], "broken.json" in rows["broken"]["problem"]) == ("", True)
+
+    assert main(["info", pattern, "--json"]) == 1
+    by_slide = {facts["slide"]: facts for facts in json.loads(capsys.readouterr().out)}
+    assert by_slide["a"]["size"] == "2000 x 1000"
+    assert "broken.json" in by_slide["broken"]["error"]
+
+    assert main(["info", pattern]) == 1
+    printed = capsys.readouterr()
+    assert "2000 x 1000" in printed.out
+    assert printed.err == "3 slides, 1 of them cannot be read\n"
+
+
+def test_an_option_that_is_given_twice_is_told(
+    analytic: WriteSlide, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["extract", str(analytic()), *TILES, "--qc", "otsu", "--qc", "tissue", "--out", str(tmp_path / "o")]
+    assert main([*words, "--tile-px", "61", "--json"]) == 0
+
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["slides"][0]["tile_px"] == 61
+    assert [line for line in printed.err.splitlines() if "twice" in line] == [
+        "warning: --tile-px is given twice; 61 counts, not 60"
+    ]
+
+
+def test_slides_of_the_mpp_file_that_are_not_in_the_run_are_told(
+    analytic: WriteSlide, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "mpp.csv"
+    table.write_text("slide,mpp\na,0.5\nslide_b,0.5\n", encoding="utf-8")
+    words = ["extract", str(analytic("a")), *TILES, "--mpp-file", str(table), "--out", str(tmp_path / "o")]
+
+    assert main(words) == 0
+    assert "mpp.csv names 1 slide that is not in this run: slide_b" in capsys.readouterr().err
+
+
 def test_plugins_lists_steps_with_options(capsys: pytest.CaptureFixture[str]) -> None:
     main(["plugins", "--json"])
     listed = {plugin["dist"]: plugin for plugin in json.loads(capsys.readouterr().out)}
@@ -418,7 +468,7 @@ def test_a_wrong_value_is_one_message_that_names_the_flag(
 ) -> None:
     assert main(["extract", "a.json", *TILES, *words, "--out", str(tmp_path / "out")]) == 1
 
-    (line,) = capsys.readouterr().err.splitlines()
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "is given twice" not in line]
     assert line.startswith(f"slideloom: {said}")
 
 
@@ -462,3 +512,12 @@ def test_importing_slideloom_imports_nothing_heavy() -> None:
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
 
     assert not {"numpy", "pandas", "shapely", "cv2", "torch", "tensorflow", "matplotlib", "reportlab"} & set(printed)
+
+
+def test_looking_at_all_plugins_imports_none_of_the_work() -> None:
+    code = "import sys; from slideloom.plugins.discovery import registry; registry(); print(*sorted(sys.modules))"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+
+    assert not {"pandas", "cv2", "torch", "tensorflow", "pyvips", "openslide", "reportlab", "PIL"} & set(printed)
+    late = ("slideloom.extraction", "slideloom.running", "slideloom.viewing", "slideloom_cohort.slides")
+    assert [name for name in printed if name.startswith(late)] == []

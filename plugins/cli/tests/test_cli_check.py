@@ -79,7 +79,7 @@ def test_failed_interrupted_and_damaged_slides_are_named(out: Path, capsys: pyte
     assert main(["check", str(out)]) == 1
     said = capsys.readouterr().err
     assert "a: failed: out of memory" in said
-    assert "b: a run ended while its files got their names" in said
+    assert "b: a run was stopped while it gave its files their names" in said
     assert "c.json: the slide's report cannot be read" in said
 
 

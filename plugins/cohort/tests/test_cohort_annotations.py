@@ -67,11 +67,11 @@ def test_a_filter_that_matches_nothing_is_an_error(annotations: Annotations, fil
         ("", "is empty"),
         ("patient,file\np,a\n", r"line 1: no column 'slide'"),
         ("patient,slide,x,x\n", "line 1: column 'x' occurs more than once"),
-        ("patient,slide\np,a\nq,a\n", "line 3: slide 'a' is in line 2 already"),
+        ("patient,slide\np,a\nq,a\n", "line 3: slide 'a' is already in line 2"),
         ("patient,slide\np,\n", "line 2: slide is blank"),
         ("patient,slide\n,a\n", "line 2: patient is blank"),
         ("patient,slide\np,a,b\n", "line 2: 3 cells, the header has 2"),
-        ('patient,slide,note\np,a,"two\nlines"\np,a,x\n', "line 4: slide 'a' is in line 3 already"),
+        ('patient,slide,note\np,a,"two\nlines"\np,a,x\n', "line 4: slide 'a' is already in line 3"),
     ],
 )
 def test_mistakes_are_named_by_file_and_line(tmp_path: Path, text: str, message: str) -> None:

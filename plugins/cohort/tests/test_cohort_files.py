@@ -78,7 +78,7 @@ def test_mistakes_in_the_file_are_named(tmp_path: Path, text: str, message: str)
 def test_no_project_two_projects_and_no_slides_are_errors(project: Project, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is not a project"):
         Project(tmp_path)
-    with pytest.raises(ConfigError, match="is a project already"):
+    with pytest.raises(ConfigError, match="is already a project"):
         Project.create(project.root)
     with pytest.raises(ConfigError, match="nothing' does not exist"):
         Project.create(tmp_path / "other", slides=tmp_path / "nothing")
@@ -243,7 +243,7 @@ def test_classes_keep_their_numbers_where_one_is_absent(project: Project) -> Non
 
     assert index.targets is not None
     assert set(index.targets.tolist()) == {1}
-    with pytest.raises(ConfigError, match="no tile has a label out of East"):
+    with pytest.raises(ConfigError, match="no tile has a label among East"):
         tile_index(south, labels="site", classes=["East"], from_slides=True)
 
 

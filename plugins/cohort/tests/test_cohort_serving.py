@@ -90,7 +90,7 @@ def test_what_an_interrupted_run_named_is_not_served(project: Project) -> None:
     path.parent.mkdir(exist_ok=True)
     path.write_text("{}")
 
-    assert project.dataset(60, 75).damaged() == {"a": "a run ended while it got its name"}
+    assert project.dataset(60, 75).damaged() == {"a": "a run was stopped while it gave the file its name"}
 
 
 def test_files_of_another_program_are_served(project: Project) -> None:
@@ -113,8 +113,8 @@ def test_files_of_another_program_lie_there_in_full_if_its_manifest_says_so(proj
     record(project, "b").unlink()
 
     assert project.dataset(60, 75).damaged() == {
-        "a": "a.tfrecords holds 0 tiles, and manifest.json counts 168",
-        "b": "b.tfrecords is gone, and manifest.json counts 168 tiles in it",
+        "a": "a.tfrecords holds 0 tiles, but manifest.json counts 168",
+        "b": "b.tfrecords is gone, but manifest.json counts 168 tiles in it",
     }
 
 

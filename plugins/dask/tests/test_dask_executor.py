@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,56 @@ def test_a_scheduler_without_workers_is_named_with_the_remedy() -> None:
 
 
 @pytest.mark.slow
+def test_a_scheduler_file_that_never_comes_is_named_with_the_remedy(tmp_path: Path) -> None:
+    path = tmp_path / "scheduler.json"
+
+    with pytest.raises(ConfigError, match=r"scheduler.json \(it is missing\).*dask scheduler --scheduler-file"):
+        list(Dask(address=str(path), patience_s=0.1).build().run(halved, [1]))
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"address": 3}'])
+def test_a_scheduler_file_that_says_nothing_is_an_error(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "scheduler.json"
+    path.write_text(content)
+
+    with pytest.raises(ConfigError, match=r"no address of a scheduler in .*scheduler.json"):
+        list(Dask(address=str(path), patience_s=0.1).build().run(halved, [1]))
+
+
+HAS_BEGUN, MAY_END = threading.Event(), threading.Event()
+
+
+def waited(number: int) -> int:
+    HAS_BEGUN.set()
+    MAY_END.wait()
+    return number
+
+
+def test_a_run_whose_workers_are_all_gone_ends_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    def take_the_worker_away() -> None:
+        HAS_BEGUN.wait()
+        cluster.scale(0)
+
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0"
+    ) as cluster:
+        taker = threading.Thread(target=take_the_worker_away)
+        taker.start()
+        try:
+            with pytest.raises(ConfigError, match=r"its workers are gone, and none came within 0\.5 s"):
+                list(Dask(address=cluster.scheduler_address, patience_s=0.5).build().run(waited, [1]))
+        finally:
+            MAY_END.set()
+            taker.join()
+
+
+def test_a_cluster_of_its_own_listens_to_this_machine_only_and_on_no_fixed_port() -> None:
+    with Dask(jobs=1).build()._client() as client:  # type: ignore[attr-defined]
+        assert client.dashboard_link.startswith("http://127.0.0.1:")
+        assert ":8787/" not in client.dashboard_link
+        assert "127.0.0.1" in client.scheduler.address
+
+
 def test_a_script_without_a_main_guard_runs_once_on_a_cluster_of_its_own(demo_slide: DemoFiles, tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(
         f"""

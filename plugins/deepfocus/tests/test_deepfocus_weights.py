@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from slideloom import ConfigError, Size
 from slideloom_deepfocus import DeepFocus, weights
-from slideloom_deepfocus.layout import shapes
+from slideloom_deepfocus.layers import shapes
 from slideloom_deepfocus.tensorbundle import read_checkpoint
 from slideloom_testing import PixelsSlide, stained
 

@@ -27,7 +27,7 @@ import torch
 from attrs import frozen
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
-from slideloom_deepfocus.layout import TILE_PX
+from slideloom_deepfocus.layers import TILE_PX
 from slideloom_deepfocus.torch_network import DeepFocusNet, arrays_of
 
 MPP = 1.0

@@ -1,12 +1,24 @@
 """The library front of normalizers, for a plugin that has no front of its own, and for none at all."""
 
+import pickle
 from typing import ClassVar
 
 import numpy as np
 import pytest
 from attrs import frozen
-from slideloom import ConfigError, Normalized, Normalizer, PluginError, Settings, StainNormalizer, in_range, option
+from slideloom import (
+    ConfigError,
+    Normalized,
+    Normalizer,
+    PluginError,
+    Settings,
+    Size,
+    StainNormalizer,
+    in_range,
+    option,
+)
 from slideloom.plugins.discovery import Plugin, Registry
+from slideloom_testing import batch_of, stained
 
 
 class Darker(Normalizer):
@@ -75,3 +87,13 @@ def test_what_a_normalizer_cannot_do_is_said():
 def test_a_method_that_is_not_installed_is_named():
     with pytest.raises(PluginError, match=r"macenko.*darker-still"):
         StainNormalizer("macenko")
+
+
+@pytest.mark.parametrize("name", ["macenko", "reinhard-fast-mask", "vahadane"])
+def test_the_settings_of_a_normalizer_build_the_same(name):
+    normalizer = StainNormalizer(name, seed=3, unfit="slide-fit")
+    again = normalizer.to_settings().build()
+
+    batch = batch_of(np.stack([stained(Size(64, 64), seed=number) for number in range(3)]))
+    assert np.array_equal(again.apply(batch).rgb[0], normalizer.transform(batch.rgb[0].copy()))
+    assert normalizer.to_settings() == pickle.loads(pickle.dumps(normalizer.to_settings()))

@@ -84,6 +84,20 @@ class TestStainAugment(NormalizerContract):
     settings = StainAugment(seed=2)
 
 
+class TestReinhardTissue(NormalizerContract):
+    @pytest.fixture(autouse=True)
+    def _target(self, tmp_path):
+        save_fit(tmp_path / "fit.json", "reinhard-tissue", preset("reinhard"))
+        self.settings = ReinhardTissue(target=tmp_path / "fit.json")
+
+
+class TestReinhardFastTissue(NormalizerContract):
+    @pytest.fixture(autouse=True)
+    def _target(self, tmp_path):
+        save_fit(tmp_path / "fit.json", "reinhard-fast-tissue", preset("reinhard-fast"))
+        self.settings = ReinhardFastTissue(target=tmp_path / "fit.json")
+
+
 class TestVahadane(NormalizerContract):
     settings = Vahadane()
 

@@ -1,4 +1,4 @@
-"""What everything stands on: errors, geometry, files written whole, locks, memory to work in.
+"""What every other package needs: errors, geometry, CSV tables, safe writing of files, locks, scratch memory.
 
-It knows nothing of slides.
+Nothing here knows about slides.
 """

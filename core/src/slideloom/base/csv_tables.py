@@ -1,4 +1,4 @@
-"""Tables as programs and people leave them (CSV, TSV): one reader for all of them, and one writer."""
+"""Reads tables (CSV, TSV) as people and programs write them, and writes CSV."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from slideloom.base.errors import ConfigError, SlideloomError
 _SEPARATORS = (",", ";", "\t", "|")
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, because it begins with that mark
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
@@ -29,7 +29,7 @@ _MARKS = (
 _WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")  # .xlsx and .ods, .xls
 _GZIP = b"\x1f\x8b"
 _BLOCK = 1 << 20
-_LONGEST = 1 << 24  # letters of a line; a file without line ends is not read whole
+_LONGEST = 1 << 24  # characters in a line; so a file without line ends is not read into memory
 _SHOWN = 8  # columns that a message lists
 
 _DAMAGES = (OSError, EOFError, zlib.error, UnicodeError)
@@ -42,11 +42,11 @@ class Table:
     """An open table; its rows can be read once.
 
     Attributes:
-        path: of the file.
-        header: names of the columns as they stand, stripped of spaces; empty where the file holds nothing.
-        header_line: the line they are on.
-        separator: of columns.
-        notes: what had to be guessed, one sentence each, complete when all rows are read.
+        path: the file.
+        header: names of the columns, without spaces around them; empty if the file is empty.
+        header_line: number of the line with the header.
+        separator: character between columns.
+        notes: one sentence for each thing that had to be guessed; complete after all rows are read.
     """
 
     path: Path
@@ -60,14 +60,14 @@ class Table:
     _comma: str = field(default="", init=False)
 
     def rows(self) -> Iterator[tuple[int, list[str]]]:
-        """(line it ends on, cells) of each row that is not blank, with as many cells as there are columns.
+        """(number of its last line, cells) for each row that is not blank, with one cell per column.
 
-        Blank cells that a row has too few are filled in, and those that it has too many are cut: spreadsheets leave
-        out trailing separators, or add some.
+        Missing cells at the end of a row are filled in as blanks, and extra blank cells are removed, because
+        spreadsheets leave out or add separators there.
 
         Raises:
-            SlideloomError: of the kind asked for. A row has more cells than columns, a quotation mark stays open, or
-                the file is damaged.
+            SlideloomError: of the table's error class. A row has more cells than columns, a quotation mark is not
+                closed, or the file is damaged.
         """
         width = len(self.header)
         for line, given in _read(self._reader, self.refused):
@@ -84,21 +84,21 @@ class Table:
                 yield line, cells
 
     def numbers(self, cells: Sequence[str], lines: Sequence[int], *, column: str) -> list[float]:
-        """The numbers in cells of one column, with decimal points or decimal commas, each of them finite.
+        """The numbers in the cells of one column, which have decimal points or decimal commas and must be finite.
 
-        What could be a thousands separator is refused: "1,234.5", and commas in some cells of a table with points in
+        A possible thousands separator is refused: "1,234.5", and a table with commas in some cells and points in
         others. See `number_in`.
 
         Args:
             cells: N texts.
-            lines: N lines they are on.
-            column: its name, for messages.
+            lines: the N numbers of their lines.
+            column: name of the column, for messages.
 
         Raises:
-            SlideloomError: of the kind asked for. A cell is no number.
+            SlideloomError: of the table's error class. A cell is not a number.
         """
         together = "\n".join(cells)
-        if "," not in together and "_" not in together:  # 1_000 is a number in Python alone
+        if "," not in together and "_" not in together:  # 1_000 is a number only in Python
             try:
                 values = [float(cell) for cell in cells]
             except ValueError:
@@ -123,7 +123,7 @@ class Table:
         return value
 
     def _decimal(self, cell: str, *, line: int, column: str) -> None:
-        """Remember how decimals are written, and refuse both ways in one table."""
+        """Remember how decimals are written, and refuse a table that mixes both ways."""
         if "," in cell:
             if not self._comma:
                 self.notes.append(f"decimal commas were read as points, the first in line {line}, column {column}")
@@ -139,7 +139,7 @@ class Table:
             )
 
     def mistake(self, text: str, *, line: int | None = None, column: str = "") -> SlideloomError:
-        """The error to raise, of the kind that the table was opened with; it names file, line and column."""
+        """The error to raise, of the table's error class; it names file, line and column."""
         where = f"{self.path}" if line is None else f"{self.path}, line {line}"
         return self._error(f"{where}, column {column}: {text}" if column else f"{where}: {text}")
 
@@ -150,7 +150,7 @@ class Table:
         return ", ".join(names) + more
 
     def refused(self, line: int, reason: Exception) -> SlideloomError:
-        """The error to raise where a row cannot be read."""
+        """The error to raise if a row cannot be read."""
         if isinstance(reason, csv.Error):
             return self.mistake(f"{reason}; is it a table, and is no quotation mark left open?", line=line)
         return _damaged(self.path, reason, self._error)
@@ -159,7 +159,7 @@ class Table:
 def number_in(cell: str) -> float | None:
     """The finite number in a cell, with a decimal point or a decimal comma; None for anything else.
 
-    A single comma without a point is the decimal one; "1,234.5" and "1,234,567" are not guessed at.
+    A single comma without a point is a decimal comma. "1,234.5" and "1,234,567" give None: they are ambiguous.
     """
     is_decimal_comma = cell.count(",") == 1 and "." not in cell
     try:
@@ -173,21 +173,21 @@ def number_in(cell: str) -> float | None:
 def open_table(
     path: Path, *, fits: Fits, error: type[SlideloomError] = ConfigError, file: BinaryIO | None = None
 ) -> Iterator[Table]:
-    """A table whose first row that is not blank names its columns.
+    """Open a table. Its first row that is not blank holds the names of the columns.
 
-    Read are commas, semicolons, tabs and bars between columns (also as the line `sep=;` of a spreadsheet says), any
-    line ends, quoted cells, and UTF-8, UTF-16, UTF-32 or, where a file is none of these, Windows-1252, which holds
-    Latin-1. A file compressed by gzip is known by its content.
+    Columns may be separated by commas, semicolons, tabs or bars, and a spreadsheet's line `sep=;` is understood. Any
+    line ends and quoted cells are accepted. The encoding is UTF-8, UTF-16 or UTF-32; any other file is read as
+    Windows-1252, which includes Latin-1. A file compressed by gzip is recognised by its content.
 
     Args:
-        path: of the file.
-        fits: True for a header with the columns that are needed. The first separator that gives such a header is
-            taken, else the one that gives most columns; then the caller says what is missing.
-        error: kind of the errors raised.
-        file: the file's bytes, if they are at hand; they can be read again from their start.
+        path: the file.
+        fits: returns True for a header with the required columns. The first separator that gives such a header is
+            used, or else the one that gives most columns; then the caller reports what is missing.
+        error: class of the errors raised.
+        file: the open file, if the caller has it; it must be seekable.
 
     Raises:
-        SlideloomError: of the kind asked for. The file cannot be read, is empty or is no text.
+        SlideloomError: of class `error`. The file cannot be read, is empty or is not text.
     """
     with ExitStack() as opened:
         try:
@@ -196,7 +196,7 @@ def open_table(
             start = raw.read(8)
             raw.seek(0)
             if start.startswith(_WORKBOOKS):
-                raise error(f"{path}: is a workbook of a spreadsheet program; save it as CSV")
+                raise error(f"{path}: is a spreadsheet workbook; save it as CSV")
             stream = cast("BinaryIO", GzipFile(fileobj=raw)) if start.startswith(_GZIP) else raw
             encoding, notes = _encoding_of(stream, path, error)
             table = _Source(path, error, stream, encoding, opened).table(fits)
@@ -229,11 +229,11 @@ class _Source:
         return self._separated(best.separator)[0]
 
     def _separated(self, separator: str) -> tuple[Table, SlideloomError | None]:
-        """The table as this separator gives it, and what is wrong with its first row, which then names no columns."""
+        """The table with this separator, and the error in its first row, if there is one; then the header is empty."""
         self.file.seek(0)
         text = io.TextIOWrapper(self.file, encoding=self.encoding, newline="")
         self.opened.callback(text.detach)  # it would close the file
-        # strict: an open quotation mark would swallow the rest of the file without a word
+        # strict, because otherwise an open quotation mark would silently swallow the rest of the file
         reader = csv.reader(_lines(text), delimiter=separator, strict=True)
         table = Table(self.path, (), 1, separator, [], reader, self.error)
         try:
@@ -257,13 +257,13 @@ def _damaged(path: Path, reason: Exception, error: type[SlideloomError]) -> Slid
 
 
 def _encoding_of(file: BinaryIO, path: Path, error: type[SlideloomError]) -> tuple[str, list[str]]:
-    """What a file's text is written in, and a sentence where that is a guess."""
+    """The encoding of a file's text, and a sentence if it is a guess."""
     first = file.read(_BLOCK)
     if not first.strip(b"\0 \r\n\t"):
         raise error(f"{path}: is empty; export it again")
     encoding = next((name for mark, name in _MARKS if first.startswith(mark)), "")
     if not encoding and first.count(0) > len(first) / 4:
-        # Latin text in UTF-16 has a zero as every other byte.
+        # In UTF-16, every other byte of Latin text is zero.
         encoding = "utf-16-le" if first[1::2].count(0) > first[::2].count(0) else "utf-16-be"
     if encoding or _decodes(file, "utf-8"):
         return encoding or "utf-8", []
@@ -291,7 +291,7 @@ def _lines(text: IO[str]) -> Iterator[str]:
 
 
 def _read(reader: Any, refused: Callable[[int, Exception], SlideloomError]) -> Iterator[tuple[int, list[str]]]:
-    """(line it ends on, cells) of each row; errors name the line that the row starts on."""
+    """(number of its last line, cells) for each row; errors name the row's first line."""
     while True:
         start = reader.line_num + 1
         try:
@@ -303,14 +303,15 @@ def _read(reader: Any, refused: Callable[[int, Exception], SlideloomError]) -> I
         yield reader.line_num, cells
 
 
-# What a spreadsheet takes for a formula or a command begins so. An apostrophe before it makes it text (OWASP, "CSV
-# Injection"); text that would look like one so marked gets a further apostrophe, so that taking one off is exact.
+# Spreadsheets take text that begins like this for a formula or a command. An apostrophe before it makes it plain text
+# (OWASP, "CSV Injection"). Text that already begins with apostrophes before such a start gets one more, so that
+# removing one gives the original.
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 _PLAIN_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 def guarded(value: Any) -> Any:
-    """A cell as a spreadsheet shows it without calculating; numbers, also those given as text, stay as they are."""
+    """A cell that no spreadsheet takes for a formula. Numbers, also as text, stay unchanged."""
     if isinstance(value, str) and _FORMULA.match(value) and not _PLAIN_NUMBER.fullmatch(value):
         return f"'{value}"
     return value
@@ -322,7 +323,7 @@ def unguarded(text: str) -> str:
 
 
 class _Lines(list[str]):
-    """Rows of text as a file would get them."""
+    """Collects rows of text in place of a file."""
 
     def write(self, row: str) -> None:
         self.append(f"{row[:-2]}\n")
@@ -331,15 +332,15 @@ class _Lines(list[str]):
 def csv_text(
     header: Iterable[str], rows: Iterable[Iterable[Any]], *, quoting: Literal["minimal", "text"] = "minimal"
 ) -> str:
-    """A table as CSV with commas and line feeds, its cells `guarded`.
+    """A table as CSV with commas and line feeds; cells are `guarded`.
 
     Args:
-        header: names of columns.
-        rows: cells; text or numbers.
-        quoting: quote cells that need it ("minimal"), or all that are not numbers ("text").
+        header: names of the columns.
+        rows: cells of each row, text or numbers.
+        quoting: "minimal" quotes cells that need it; "text" quotes every cell that is not a number.
     """
     lines = _Lines()
-    # With "\r\n" as its own line end the writer quotes cells that hold a "\r", in every version of Python.
+    # With "\r\n" as line end, the writer quotes cells that contain "\r" in every version of Python.
     kind: Any = csv.QUOTE_MINIMAL if quoting == "minimal" else csv.QUOTE_NONNUMERIC
     writer = csv.writer(lines, lineterminator="\r\n", quoting=kind)
     writer.writerow([guarded(name) for name in header])

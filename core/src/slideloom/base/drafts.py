@@ -1,4 +1,4 @@
-"""Files and folders that are made under a private name, and take the place of what was there before and of no more."""
+"""Files and folders that are made under a private name and then replace the result of an earlier run, nothing else."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ from slideloom.base.errors import OutputError
 from slideloom.base.files import FileState
 from slideloom.base.temporary import aside_path, discard_path, partial_path, remove_abandoned_once
 
-# What link says where a file system has no second names for files: FAT, some FUSE and network ones.
+# The errors of link on file systems without hard links: FAT, some FUSE and network file systems.
 _NO_LINKS = {errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK, errno.EINVAL}
 
 
 class Draft:
-    """A file or folder in the making, and its final name.
+    """An unfinished file or folder, and its final name.
 
-    What has this name when the draft begins is of an earlier run and may be replaced. What gets it later is of another
-    run, which a lock did not keep away, and is left alone: whoever comes second fails.
+    A file that already has this name when the draft begins is from an earlier run and may be replaced. A file that
+    gets the name later is from another run, which the lock failed to keep out. It is left alone: the run that comes
+    second fails.
 
     Args:
-        path: the final name. Its folder is made, and what dead processes left there is removed.
+        path: the final name. Its folder is made, and temporary files that dead processes left there are removed.
 
     Attributes:
         path: the final name.
-        partial: where to make it; nothing is there yet.
+        partial: path to write to; nothing is there yet.
 
     Raises:
         OSError: the folder cannot be made.
@@ -40,11 +41,11 @@ class Draft:
         self._before = FileState.of(path)
 
     def publish(self) -> Path:
-        """Give the draft its final name, and return that.
+        """Give the draft its final name, and return the name.
 
         Raises:
             OutputError: another run has written there since the draft began.
-            OSError: it cannot be renamed.
+            OSError: the draft cannot be renamed.
         """
         self.check_untouched()
         if self.partial.is_dir():
@@ -65,20 +66,20 @@ class Draft:
         discard_path(self.path)
 
     def discard(self) -> None:
-        """Remove the draft; what made room for it goes back to its place."""
+        """Remove the draft. If an earlier file was moved aside for it, that file gets its name back."""
         discard_path(self.partial)
         if self._aside.exists() and not self.path.exists():
             self._aside.rename(self.path)
         discard_path(self._aside)
 
     def check_untouched(self) -> None:
-        """Raise if what has the final name is not what the draft found there.
+        """Check that the file with the final name is still the one that was there when the draft began.
 
         Raises:
-            OutputError: it is not.
+            OutputError: it is another one.
         """
         now, before = FileState.of(self.path), self._before
-        # Not its number: some network file systems give a file another one at every look.
+        # The inode number is not compared: on some network file systems it changes at every call.
         if now.is_there and (now.changed_ns, now.size) != (before.changed_ns, before.size):
             raise self._taken()
 
@@ -89,7 +90,7 @@ class Draft:
         try:
             self.path.hardlink_to(self.partial)
         except FileExistsError as error:
-            # A server may have linked and lost its answer on the way.
+            # A server may have made the link although its answer was lost.
             if not self.path.samefile(self.partial):
                 raise self._taken() from error
         except OSError as error:
@@ -107,7 +108,7 @@ class Draft:
         discard_path(self._aside)
 
     def _rename_to_free_place(self) -> None:
-        """Rename where the system itself refuses to replace: folders that hold something, and anything on Windows."""
+        """Rename where the system itself refuses to replace: folders that are not empty, and anything on Windows."""
         try:
             self.partial.rename(self.path)
         except OSError as error:
@@ -123,7 +124,7 @@ class Draft:
 
 
 def check_size(path: Path, wanted: int) -> None:
-    """Raise if a file does not hold as many bytes as were written to it.
+    """Check that a file holds as many bytes as were written to it.
 
     Raises:
         OutputError: it does not.

@@ -1,10 +1,10 @@
-"""Every error slideloom raises on purpose; each carries one message, so that it survives the trip from a worker."""
+"""The errors that slideloom raises. Each has one message, so that it can be pickled in a worker."""
 
 from __future__ import annotations
 
 
 class SlideloomError(Exception):
-    """Base of all errors raised by slideloom. Its text names the thing, the place and the remedy."""
+    """Base class of all errors raised by slideloom. The message says what is wrong, where, and how to fix it."""
 
 
 class ConfigError(SlideloomError):
@@ -12,11 +12,11 @@ class ConfigError(SlideloomError):
 
 
 class OptionError(ConfigError, ValueError):
-    """An option was given a value that it cannot take; a `ValueError` too, as Python has for a wrong argument.
+    """An option has a wrong value. It is also a `ValueError`, as usual for wrong arguments in Python.
 
     Attributes:
         option: name of the option.
-        problem: what is wrong, as it goes on after the name: "must be above 0, not -1".
+        problem: what is wrong, worded to follow the name: "must be above 0, not -1".
     """
 
     def __init__(self, option: str, problem: str) -> None:
@@ -45,8 +45,8 @@ class MissingResolution(SlideError):
 
 
 class RoiError(SlideloomError):
-    """A region-of-interest file is missing or cannot be understood."""
+    """A file of regions of interest is missing or cannot be read."""
 
 
 class OutputError(SlideloomError):
-    """The output folder is locked, not writable, full, or holds something else."""
+    """The output folder is locked, not writable, full, or holds files that may not be replaced."""

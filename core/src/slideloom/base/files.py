@@ -1,4 +1,4 @@
-"""Which version of a file it is, for what is kept of it in memory."""
+"""Recognises that a file has changed, so that values cached from it are dropped."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from attrs import frozen
 
 @frozen
 class FileState:
-    """A file as it is now; equal to an earlier state if nothing was written since.
+    """The present state of a file; equal to an earlier state if nothing has been written since.
 
     Attributes:
-        path: without links.
-        changed_ns: time of the last change, 0 where there is no such file.
-        size: in bytes, 0 where there is no such file.
-        number: of the file on its disk, which another file put in its place does not have; 0 where there is none.
+        path: path without symbolic links.
+        changed_ns: time of the last change in nanoseconds, 0 if there is no such file.
+        size: size in bytes, 0 if there is no such file.
+        number: inode number, which differs for a file put in its place; 0 if there is no such file.
     """
 
     path: Path
@@ -25,12 +25,12 @@ class FileState:
 
     @property
     def is_there(self) -> bool:
-        """True if there is such a file."""
+        """True if the file exists."""
         return self != FileState(self.path, 0, 0)
 
     @classmethod
     def of(cls, path: Path) -> FileState:
-        """The state of a file; a missing one has zeros, and fails where it is read."""
+        """The state of a file; all zeros if it is missing."""
         where = path.resolve()
         try:
             found = where.stat()

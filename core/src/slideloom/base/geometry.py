@@ -1,4 +1,4 @@
-"""Points, sizes and boxes, and the array types that say a shape once."""
+"""Points, sizes and boxes, and aliases for common array types."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class Size:
 
 @frozen
 class Box:
-    """An axis-parallel rectangle in level-0 pixels, which need not be whole.
+    """An axis-parallel rectangle in level-0 pixels; coordinates need not be whole numbers.
 
-    It covers x to x + width and y to y + height; pixel (i, j) covers i to i + 1 and j to j + 1.
+    It covers x to x + width and y to y + height. Pixel (i, j) covers i to i + 1 and j to j + 1.
     """
 
     x: float
@@ -58,7 +58,7 @@ class Box:
         return self.y + self.height
 
     def scaled(self, *, x: float, y: float) -> Box:
-        """The same box in a space whose axes are `x` and `y` times as long."""
+        """The box with its coordinates and size multiplied by `x` and `y`."""
         return Box(self.x * x, self.y * y, self.width * x, self.height * y)
 
     def moved(self, *, x: float, y: float) -> Box:
@@ -73,8 +73,8 @@ class Box:
 
 
 def floor_tolerant(value: float) -> int:
-    """`value` cut to an integer, where a value within 1e-6 below an integer is that integer.
+    """`value` rounded down to an integer; a value up to 1e-6 below an integer gives that integer.
 
-    Quotients such as 300 / 0.1 come out a hair under the whole number they mean.
+    Because of rounding errors, a quotient such as 300 / 0.1 may be slightly below the whole number it stands for.
     """
     return math.floor(value + 1e-6)

@@ -1,8 +1,8 @@
-"""Locks that end with their process, however it ends.
+"""Locks that are released when their process ends, however it ends.
 
-The library filelock takes them. Where a file system has no locks, a file that names its holder stands in for one: it is
-left behind when its holder is killed, and taken over where filelock can tell that the holder is dead, which is on the
-same machine only.
+They are taken with the library filelock. On a file system without locks, a file that names its holder stands in for
+one. It stays behind if its holder is killed; it is taken over only if filelock can tell that the holder is dead, which
+is possible on the same machine.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# What flock says where there are no locks: Lustre without -o flock, NFS without its lock daemon, some FUSE.
+# The errors of flock on file systems without locks: Lustre without -o flock, NFS without its lock daemon, some FUSE.
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP}
-_ATTEMPTS = 2  # the first one finds that the holder of a stand-in is dead, the second one takes its place
+_ATTEMPTS = 2  # the first may find that the holder of a stand-in is dead; then the second takes its place
 
 
 class Lock:
@@ -35,7 +35,7 @@ class Lock:
         self._named = named
 
     def release(self) -> None:
-        """Give the lock back."""
+        """Release the lock."""
         with suppress(OSError):  # the next holder writes over it
             self._named.unlink()
         self._lock.release()
@@ -50,11 +50,11 @@ def take_lock(path: Path) -> Lock | None:
     from filelock import FileLock
 
     try:
-        # Not filelock's own fallback, which knows one of the errors only, and warns of it in words for programmers.
+        # Not filelock's own fallback: it knows only one of these errors, and its warning is worded for programmers.
         lock: BaseFileLock = FileLock(path, thread_local=False, fallback_to_soft=False)
         if not _is_taken(lock):
             return None
-        # A machine that sees no locks may hold the stand-in.
+        # A machine on which locks do not work may hold the stand-in.
         stand_in = _stand_in(path)
         if stand_in.exists() and not _is_free(stand_in):
             lock.release()
@@ -76,17 +76,17 @@ def take_lock(path: Path) -> Lock | None:
 
 
 def holder_of(path: Path) -> str:
-    """Who holds the lock at `path`, in words, and what to do where nobody can tell whether it still does."""
+    """Who holds the lock at `path`, in words, and what to do if the holder may be dead."""
     try:
         holder = _name_of(path).read_text(encoding="utf-8").strip()
-    except OSError:  # it has just taken the lock, or just given it back
+    except OSError:  # it has just taken or just released the lock
         holder = "a process that is not known yet"
     stand_in = _stand_in(path)
     return f"{holder}; if that is dead, remove {stand_in}" if stand_in.exists() else holder
 
 
 def _name_of(path: Path) -> Path:
-    """Who holds the lock, as text; beside the lock, which Windows lets nobody else read."""
+    """The file that says who holds the lock. It is not the lock file itself, which nobody else can read on Windows."""
     return path.with_name(f"{path.name}.holder")
 
 

@@ -1,7 +1,7 @@
-"""OpenCV without threads of its own, for as long as our own work takes.
+"""Turns OpenCV's own threads off during our calls.
 
-The number of OpenCV's threads is one setting of the whole process, which belongs to the user. Tiles are what runs in
-parallel here, and OpenCV's threads would only compete with that.
+The number of OpenCV's threads is a setting of the whole process, and it belongs to the user. Here tiles are processed
+in parallel, and OpenCV's threads would only compete with them.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from types import TracebackType
 
 
 class _OneThread:
-    """A context that any number of threads may be in, one within another too: the last to leave restores the setting.
+    """A context that any number of threads may enter, also nested: the last one to leave restores the setting.
 
-    The core does not import OpenCV. Where nobody has yet, the setting is made at the next entry after somebody did.
+    The core does not import OpenCV. If nothing else has imported it yet, the setting is made at the first entry after
+    that.
     """
 
     def __init__(self) -> None:
@@ -27,7 +28,9 @@ class _OneThread:
             self._inside += 1
             if self._former is None:
                 cv2 = sys.modules.get("cv2")
-                if cv2 is not None and hasattr(cv2, "setNumThreads"):  # not so while it is being imported
+                if cv2 is not None and hasattr(
+                    cv2, "setNumThreads"
+                ):  # it lacks the function while it is being imported
                     self._former = cv2.getNumThreads()
                     cv2.setNumThreads(1)
 
@@ -45,8 +48,8 @@ _one_thread = _OneThread()
 
 
 def opencv_in_one_thread() -> _OneThread:
-    """A context in which OpenCV works in the calling thread alone; behind it, the process has the setting it had.
+    """A context in which OpenCV works only in the calling thread. At its end the process has its old setting again.
 
-    For calls of OpenCV on single tiles and on pieces of a slide. Costs a microsecond.
+    For OpenCV calls on single tiles and on parts of a slide. It costs a microsecond.
     """
     return _one_thread

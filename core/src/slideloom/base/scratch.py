@@ -1,4 +1,4 @@
-"""Memory to work in that is used again."""
+"""Memory for intermediate results that is used again and again."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ ScalarT = TypeVar("ScalarT", bound=np.generic)
 
 
 class Scratch:
-    """Arrays of this thread to work in, kept from one time to the next.
+    """Arrays for intermediate results; each thread keeps its own from one call to the next.
 
-    Fresh memory of this size comes from the operating system page by page, and takes as long as the work in it.
+    The operating system gives new memory of this size page by page, which takes as long as the work itself.
     """
 
     def __init__(self) -> None:
         self._local = threading.local()
 
     def take(self, use: str, *shape: int, dtype: type[ScalarT]) -> NDArray[ScalarT]:
-        """An array of any content, valid until the next one of the same use, which always has the same dtype."""
+        """An uninitialised array, valid until this thread's next call with this `use`, which has one dtype only."""
         size = math.prod(shape)
         kept: NDArray[ScalarT] | None = getattr(self._local, use, None)
         if kept is None or kept.size < size:

@@ -1,4 +1,4 @@
-"""What every sink needs to write safely: names that stay in their folder, files written whole, errors with a remedy."""
+"""Safe writing: names that stay within their folder, files that are never half-written, errors with a remedy."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SEPARATORS = {"/", "\\", "\0"}
 
 @contextmanager
 def storing_in(folder: Path) -> Iterator[None]:
-    """Within it, an `OSError` becomes an `OutputError` that names `folder` and what to do."""
+    """Within it, an `OSError` becomes an `OutputError` that names `folder` and a remedy."""
     try:
         yield
     except OSError as error:
@@ -45,7 +45,7 @@ def _remedy(error: OSError) -> str:
 
 
 def path_inside(folder: Path, *names: str) -> Path:
-    """`folder / name`, or deeper with several names, none of which can lead out of the folder or hit a temporary file.
+    """`folder / name`, or a path with several names; none may lead out of the folder or look like a temporary file.
 
     Raises:
         OutputError: a name is empty, "." or "..", holds a path separator, or has the form of a temporary name.
@@ -68,8 +68,8 @@ def _is_file_name(name: str) -> bool:
 
 
 def sync_path(path: Path) -> None:
-    """Wait until a file's content, or a folder's list of names, would survive a power cut."""
-    if path.is_dir() and os.name == "nt":  # Windows cannot open folders, and writes their lists at once
+    """Wait until the content of a file, or the list of names in a folder, would survive a power cut."""
+    if path.is_dir() and os.name == "nt":  # Windows cannot open folders, and writes their lists of names at once
         return
     handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
@@ -79,10 +79,10 @@ def sync_path(path: Path) -> None:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that its final name never holds half of it; its folder is made.
+    """Write a file so that its final name never holds part of it. Its folder is made if missing.
 
     Raises:
-        OSError: it cannot be written; nothing is left behind.
+        OSError: the file cannot be written; nothing is left behind.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_abandoned_once(path.parent)
@@ -101,21 +101,21 @@ def write_whole(path: Path, content: bytes) -> None:
 def utf8(text: str) -> bytes:
     r"""Text as UTF-8.
 
-    The names of files are bytes on some systems, and what is no UTF-8 in them has no place in a text. It is written as
-    JSON's escape, such as `\udcfc`: JSON reads it back as the same name, and people see where it is.
+    File names are bytes on some systems, and bytes that are not UTF-8 cannot be encoded. They are written as JSON
+    escapes, such as `\udcfc`: JSON reads the same name back, and people can see the place.
     """
     return text.encode("utf-8", "backslashreplace")
 
 
 def make_room(path: Path, is_ours: Callable[[bytes], bool]) -> Path | None:
-    """Move a file of another program out of the way of one that is about to be written; nothing is deleted.
+    """Move another program's file out of the way of a file that is about to be written. Nothing is deleted.
 
     Args:
-        path: what is about to be written; there may be nothing.
-        is_ours: tells by a file's content that slideloom made it.
+        path: the file that is about to be written; it may be missing.
+        is_ours: returns True for the content of a file that slideloom made.
 
     Returns:
-        Its new name, or None if nothing was in the way.
+        The new name of the other program's file, or None if nothing was in the way.
     """
     try:
         if is_ours(path.read_bytes()):
@@ -128,10 +128,10 @@ def make_room(path: Path, is_ours: Callable[[bytes], bool]) -> Path | None:
 
 
 def write_json(path: Path, table: Mapping[str, Any]) -> None:
-    """Write a table as JSON, whole or not at all.
+    """Write a table as JSON, either completely or not at all.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: the file cannot be written.
     """
     with storing_in(path.parent):
         write_whole(path, utf8(json.dumps(table, indent=2, ensure_ascii=False) + "\n"))

@@ -1,8 +1,8 @@
-"""Names of files and folders in the making: hidden, no other process's, and cleared away after processes that died.
+"""Names of unfinished files and folders: hidden, unique to a process, and removed if their process has died.
 
-`.a.tfrecords.1f2e3d4c-4711-9f8e7d-0.partial` will be `a.tfrecords`. In between stand the machine, the process, a word
-that tells this process from an earlier one of the same number, and a count. So two runs that do not see each other
-(a lock that only one of two machines sees) never write to one file.
+`.a.tfrecords.1f2e3d4c-4711-9f8e7d-0.partial` will become `a.tfrecords`. The name contains the machine, the process, a
+word that distinguishes this process from an earlier one with the same number, and a counter. So two runs never write
+to the same file, even if a lock fails to keep them apart.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ _TEMPORARY = re.compile(
     r"\.(?P<name>.+)\.(?P<host>[0-9a-f]{8})-(?P<pid>\d{1,10})-(?P<word>[0-9a-f]{6})-\d+\.(?P<kind>partial|old)",
     re.DOTALL,
 )
-# Of another machine's process nobody here can tell whether it lives; one that lives writes all day.
+# We cannot tell whether a process on another machine is alive, but a live one writes more often than once a day.
 _SECONDS_OF_SILENCE = 24 * 3600.0
 
 
 def partial_path(path: Path) -> Path:
-    """A name beside `path` for what will be `path` when it is finished; another one at every call."""
+    """A name beside `path` for a file that will become `path` when it is finished; every call gives another name."""
     return _beside(path, "partial")
 
 
 def aside_path(path: Path) -> Path:
-    """A name beside `path` for what was `path` and makes room; another one at every call."""
+    """A name beside `path` for the old file at `path` that makes room for a new one; every call gives another name."""
     return _beside(path, "old")
 
 
 def keep_aside(path: Path, word: str) -> Path:
-    """Rename what is not ours out of the way, for good: `a.tfrecords` becomes `a.tfrecords.foreign-20260102T030405`.
+    """Rename a file out of the way for good: `a.tfrecords` becomes `a.tfrecords.foreign-20260102T030405`.
 
     Args:
-        path: of a file or folder.
-        word: what it is, such as "foreign" or "damaged".
+        path: a file or folder.
+        word: why it is moved, such as "foreign" or "damaged".
 
     Returns:
-        The new name, which nothing else had.
+        The new name, which was free.
     """
     stamp = time.strftime("%Y%m%dT%H%M%S")
     goal = path.with_name(f"{path.name}.{word}-{stamp}")
@@ -60,12 +60,12 @@ def keep_aside(path: Path, word: str) -> Path:
 
 
 def is_temporary(name: str) -> bool:
-    """True for a file name that may be taken for one of these."""
+    """True for a file name that has the form of a temporary name."""
     return name.startswith(".") and name.endswith((".partial", ".old"))
 
 
 def discard_path(path: Path) -> None:
-    """Remove a file or a folder with all it holds, if it is there."""
+    """Remove a file, or a folder with its content, if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -73,13 +73,13 @@ def discard_path(path: Path) -> None:
 
 
 def remove_abandoned(folder: Path) -> None:
-    """Remove what dead processes left under temporary names in a folder.
+    """Remove the temporary files that dead processes left in a folder.
 
-    Dead are processes of this machine that no longer run, and those of other machines whose file nobody has written to
-    for a day. What such a process had moved aside goes back to its place if nothing else is there.
+    A process of this machine is dead if it no longer runs; one of another machine, if its file was not written to for
+    a day. A file that such a process had moved aside gets its name back, unless the name is taken.
     """
     for path, found in _temporary_in(folder):
-        with suppress(OSError):  # gone meanwhile, or another user's: it is in nobody's way
+        with suppress(OSError):  # already gone, or another user's file, which does no harm
             if not _is_abandoned(path, found):
                 continue
             place = path.with_name(found["name"])
@@ -91,14 +91,14 @@ def remove_abandoned(folder: Path) -> None:
 
 @cache
 def remove_abandoned_once(folder: Path) -> None:
-    """The same, the first time that this process comes to a folder."""
+    """`remove_abandoned`, but only once per folder and process."""
     remove_abandoned(folder)
 
 
 def _temporary_in(folder: Path) -> Iterator[tuple[Path, re.Match[str]]]:
     try:
-        names = os.listdir(folder)  # noqa: PTH208 - a path for each of a million tiles takes long
-    except OSError:  # no folder, nothing in it
+        names = os.listdir(folder)  # noqa: PTH208 - making a path for each of a million tiles is slow
+    except OSError:  # the folder is missing, so there is nothing in it
         return
     for name in names:
         found = _TEMPORARY.fullmatch(name) if name.startswith(".") else None
@@ -115,13 +115,13 @@ _numbers = count()
 
 
 @cache
-def _word(_pid: int) -> str:  # the number is that of a child made by fork, or of this process
+def _word(_pid: int) -> str:  # cached by process number, so that a forked child gets its own word
     return secrets.token_hex(3)
 
 
 @cache
 def _machine() -> str:
-    """This machine; on Linux, this set of processes that know each other by number: containers have their own."""
+    """The name of this machine; on Linux, of this process namespace, because each container has its own."""
     name = socket.gethostname()
     with suppress(OSError):
         name += f"/{Path('/proc/self/ns/pid').stat().st_ino}"
@@ -157,6 +157,6 @@ else:
             os.kill(pid, 0)
         except ProcessLookupError:
             return False
-        except (PermissionError, OverflowError):  # another user's
+        except (PermissionError, OverflowError):  # another user's process
             return True
         return True

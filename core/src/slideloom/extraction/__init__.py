@@ -1,1 +1,1 @@
-"""A plan in, the tiles of one slide written and accounted for out."""
+"""Extracts the tiles of one planned slide: reads them, runs the steps, stores outputs, and accounts for every tile."""

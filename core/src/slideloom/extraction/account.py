@@ -1,4 +1,4 @@
-"""What is told of a planned slide: its report and its tile table."""
+"""The report and the tile table of a slide."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def slide_report(
     """The report of a slide that was planned and, unless it is a trial, extracted."""
     info, geometry, ledger = plan.slide.info, plan.scene.geometry, record.ledger
     if info.mpp is None:
-        raise SlideloomError(f"{info.path.name}: lost its microns per pixel")
+        raise SlideloomError(f"{info.path.name}: its microns per pixel are not known any more")
     rejected = ledger.rejected
     left = ledger.written if trial == "dry-run" else len(ledger.candidates())
     if trial and left:
@@ -62,7 +62,7 @@ def slide_report(
 
 
 def tile_table_csv(plan: SlidePlan, record: SlideRecord) -> str:
-    """One row per planned tile: where it is, what became of it, its region, and every step's score."""
+    """One row per planned tile: its place, its status, its region, and every step's score."""
     ledger, tiles, owners = record.ledger, plan.tiles, record.ledger.owner.tolist()
     columns: dict[str, list[Any]] = {
         "loc_x": tiles.loc_x.tolist(),

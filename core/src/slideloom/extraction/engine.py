@@ -1,6 +1,6 @@
-"""The tile engine: blocks of neighbouring tiles are read, filtered, normalized and encoded in threads.
+"""The tile engine: threads read, filter, normalize and encode blocks of neighbouring tiles.
 
-Results come in an order that does not depend on threads or batch size.
+The order of the results depends neither on the number of threads nor on the batch size.
 """
 
 from __future__ import annotations
@@ -27,17 +27,18 @@ from slideloom.steps.normalizer import Normalized, Normalizer
 from slideloom.steps.sink import Sink
 from slideloom.steps.tile_filter import TileFilter, Verdict
 
-# A block is one row of tiles within a column of the slide that is this wide, in pixels of the level read. Blocks
-# follow each other down a column, so that a reader needs to remember only few source tiles to decode most of them
-# once, however wide the slide is; those at a column's sides, one in 65 of 256 pixels, are needed by two columns.
+# Width of a column in pixels of the level that is read. The slide is divided into columns, and a block is one row of
+# tiles within a column. Blocks follow each other down a column, so a reader decodes most source tiles once although
+# it keeps only a few of them, however wide the slide is. Only source tiles at the sides of a column, one in 65 for
+# source tiles of 256 pixels, are needed by two columns.
 COLUMN_PX = 16384
-# Level pixels read at once by one thread, about 50 MB.
+# Level pixels that one thread reads at once, about 50 MB.
 _BATCH_PX = 16_000_000
 
 
 @frozen
 class BlockResult:
-    """What became of the tiles of one block; indices are those of the plan."""
+    """The results for the tiles of one block; indices are those of the plan."""
 
     unreadable: list[int] = field(factory=list)
     rejected: list[tuple[str, IntArray]] = field(factory=list)
@@ -49,11 +50,11 @@ class BlockResult:
 
 
 def blocks_of(tiles: Tiles, *, downsample: float = 1.0) -> list[Tiles]:
-    """The tiles in blocks of neighbours: from the left, columns of the slide, and down each column rows of tiles.
+    """The tiles in blocks of neighbours: columns of the slide from left to right, rows of tiles down each column.
 
     Args:
-        tiles: of one slide.
-        downsample: of the level they are read from.
+        tiles: tiles of one slide.
+        downsample: downsample of the level that they are read from.
     """
     if not len(tiles):
         return []
@@ -68,14 +69,14 @@ def blocks_of(tiles: Tiles, *, downsample: float = 1.0) -> list[Tiles]:
 
 
 class _Batches(threading.local):
-    """Memory for the pixels of batches: each thread has its own, and lends it to one batch of tiles after another.
+    """Memory for the pixels of batches. Each thread has its own, and lends it to one batch after another.
 
-    Fresh memory of this size comes from the operating system, page by page, and costs as much as decoding a JPEG. Only
-    what no step may hold is lent again, by what the steps say of themselves (`keeps_pixels`).
+    The operating system gives new memory of this size page by page, which costs as much as decoding a JPEG. Memory is
+    lent again only if no step can still hold it, according to the steps' `keeps_pixels`.
 
     Args:
-        count: tiles of a batch at most.
-        side: of a tile in pixels.
+        count: maximum number of tiles in a batch.
+        side: width and height of a tile in pixels.
     """
 
     def __init__(self, count: int, side: int) -> None:
@@ -85,30 +86,30 @@ class _Batches(threading.local):
 
     @contextmanager
     def lending(self) -> Iterator[None]:
-        """Around one batch of tiles: what it took and what was not left to a step is given back at the end."""
-        self._lent.clear()  # where the batch before ended in an error, whoever reports it may hold its memory
+        """For one batch of tiles: memory that it took and that was not left to a step is given back at the end."""
+        self._lent.clear()  # if the batch before ended in an error, the error may still hold its memory
         yield
         self.give_back()
 
     def take(self) -> RgbBatch:
-        """(count, side, side, 3) uint8 of any content."""
+        """Uninitialised memory (count, side, side, 3) uint8."""
         memory = self._free.pop() if self._free else np.empty(self._shape, np.uint8)
         self._lent.append(memory)
         return memory
 
     def give_back(self, *, all_but: int = 0) -> None:
-        """What was taken is lent again, except for the last so many."""
+        """Give back what was taken, except for the last `all_but`."""
         end = len(self._lent) - all_but
         self._free += self._lent[:end]
         del self._lent[:end]
 
     def leave(self) -> None:
-        """What was taken so far belongs to a step from now on and is never lent again."""
+        """Leave what was taken so far to a step; it is never lent again."""
         self._lent.clear()
 
 
 class TileEngine:
-    """Runs tiles of one slide through its steps."""
+    """Runs the tiles of one slide through the steps."""
 
     def __init__(self, plan: SlidePlan, steps: TileSteps, *, threads: int, batch_tiles: int) -> None:
         self._plan = plan
@@ -176,7 +177,7 @@ class TileEngine:
     def _subset(self, batch: TileBatch, keep: NDArray[np.bool_]) -> TileBatch:
         which = np.flatnonzero(keep)
         rgb = self._memory.take()[: len(which)]
-        np.take(batch.rgb, which, axis=0, out=rgb, mode="clip")  # another mode would copy twice
+        np.take(batch.rgb, which, axis=0, out=rgb, mode="clip")  # any other mode would copy twice
         self._memory.give_back(all_but=1)
         return self._batch_of(rgb, batch.tiles.take(which))
 
@@ -188,7 +189,8 @@ class TileEngine:
 
     def _check(self, stage: BuiltStep, batch: TileBatch) -> Verdict:
         step: TileFilter = stage.step
-        verdict = self._call(stage, step.check, batch)
+        with self._read_lock if step.needs_slide else nullcontext():
+            verdict = self._call(stage, step.check, batch)
         count = len(batch)
         if not isinstance(verdict, Verdict) or not _is_column(verdict.keep, count, np.bool_):
             raise self._broke(stage, batch, f"Verdict(keep=({count},) bool, score=({count},) float32)", verdict)
@@ -234,7 +236,7 @@ def _is_column(values: Any, count: int, kind: type[np.generic]) -> bool:
 def _in_order(
     pool: ThreadPoolExecutor, function: Callable[[Tiles], BlockResult], blocks: Sequence[Tiles], *, ahead: int
 ) -> Iterator[BlockResult]:
-    """Results in the order of blocks, with a bounded number of blocks in work."""
+    """Results in the order of the blocks, with a limited number of blocks in progress."""
     pending: deque[Future[BlockResult]] = deque()
     try:
         for block in blocks:

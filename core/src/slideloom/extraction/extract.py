@@ -1,4 +1,4 @@
-"""The tiles of one prepared slide, through the engine and into every sink, or into none for a dry run."""
+"""Takes the tiles of a prepared slide through the engine and into every sink, or into none on a dry run."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from slideloom.steps.sink import Writer
 
 
 class Extraction:
-    """Tiles of one slide into every sink; what became of each is noted in the slide's ledger.
+    """Stores the tiles of one slide in every sink, and records the status of each tile in the slide's ledger.
 
     Args:
-        prepared: the slide; its record is written to.
-        writers: of the pipeline's sinks, opened; None on a dry run, on which tiles are decided on and not encoded: the
-            ledger then calls "written" what a run would write.
-        threads: that read, filter, normalize and encode.
-        progress: called with tiles done and tiles in all.
+        prepared: the slide; its record is updated.
+        writers: open writers of the pipeline's sinks; None on a dry run: tiles are decided on and not encoded, and the
+            ledger calls "written" what a run would write.
+        threads: number of threads that read, filter, normalize and encode.
+        progress: called with the number of tiles done and their total number.
 
     Attributes:
-        fallback: number of tiles that the normalizer used its fallback for.
+        fallback: number of tiles for which the normalizer used its fallback.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Extraction:
         self._errors: list[str] = []
 
     def run(self) -> None:
-        """Cut and store the tiles that nothing has rejected.
+        """Cut and store the tiles that have not been rejected.
 
         Raises:
             SlideloomError: a step failed.
@@ -70,7 +70,7 @@ class Extraction:
             record.warnings.append(f"unreadable tiles: {self._errors[0]}{more}")
 
     def _check_account(self) -> None:
-        """Every planned tile has an end, and sinks were given those that are counted as written, each once."""
+        """Check that every planned tile has a final status, and that sinks got each written tile exactly once."""
         ledger, stored = self._record.ledger, self._stored
         undecided = len(ledger.candidates())
         if undecided or stored != ledger.written:
@@ -88,7 +88,7 @@ class Extraction:
         total = len(waiting)
         if limit is not None:
             waiting = self._drawn(waiting)
-        # With a limit, as many tiles are tried at a time as are still missing: none is ever written too many.
+        # With a limit, no more tiles are tried at a time than are still missing, so that never too many are written.
         while len(waiting) and (limit is None or ledger.written < limit):
             count = len(waiting) if limit is None else limit - ledger.written
             now, waiting = waiting[:count], waiting[count:]
@@ -104,14 +104,14 @@ class Extraction:
             self._progress(done, total)
 
     def _drawn(self, candidates: IntArray) -> IntArray:
-        """The candidates in an order drawn from the seed and the slide's name."""
+        """The candidates in a random order, which depends on the seed and the slide's name."""
         seed = f"{self._plan.pipeline.tiles.seed}/{self._plan.slide.info.name}"
         order = candidates.tolist()
         random.Random(seed).shuffle(order)
         return np.array(order, np.int64)
 
     def _settle(self, result: BlockResult) -> int:
-        """Note what became of a block, write what is kept of it, and give the number of its tiles."""
+        """Record the results of a block, write its kept tiles, and return the number of its tiles."""
         ledger = self._record.ledger
         settled = len(result.unreadable)
         ledger.mark_unreadable(np.array(result.unreadable, np.int64))

@@ -1,4 +1,4 @@
-"""What a run stores of a slide beside its tiles, if asked to: masks, a picture, what the PDF report shows."""
+"""Optional outputs for a slide besides its tiles: masks, an overview picture, and the mask for the PDF report."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from slideloom.steps.slide_qc import QcResult
 
 
 def pictures_of(prepared: PreparedSlide, folder: OutputFolder) -> dict[Path, bytes]:
-    """The files that the run asks for, with their content, of a slide whose tiles are settled."""
+    """The optional files of a slide whose tiles are all decided, with their content."""
     plan, record, run = prepared.plan, prepared.record, prepared.plan.pipeline.run
     info = plan.slide.info
     files: dict[Path, bytes] = {}
@@ -38,10 +38,10 @@ def pictures_of(prepared: PreparedSlide, folder: OutputFolder) -> dict[Path, byt
 
 
 def completed(prepared: PreparedSlide, folder: OutputFolder, report: SlideReport) -> SlideReport:
-    """The report of a finished slide, after what the run asks for and what is not there was made.
+    """The report of a finished slide, after making optional files that the run asks for and that are missing.
 
-    Tiles are not cut again: regions and slide QC are decided on again, and what became of each tile is in its table.
-    Where that fails the report says "failed", and the slide itself stays finished.
+    Tiles are not cut again: regions and slide QC are applied again, and the status of each tile is read from the tile
+    table. If that fails, the returned report says "failed", but the slide itself stays finished.
     """
     missing = [path for path in _asked_for(prepared, folder, report) if not path.exists()]
     if not missing:
@@ -70,13 +70,13 @@ def _asked_for(prepared: PreparedSlide, folder: OutputFolder, report: SlideRepor
 
 
 def _status(table: Path) -> list[str]:
-    """What became of each planned tile."""
+    """The status of each planned tile."""
     with storing_in(table.parent), table.open(newline="", encoding="utf-8") as file:
         return [row["status"] for row in csv.DictReader(file)]
 
 
 def _settle(ledger: Ledger, status: Sequence[str]) -> None:
-    """Note of tiles that nothing has rejected what became of them in the run before."""
+    """For tiles that have not been rejected, record their status from the earlier run."""
     words = np.array(status, dtype=object)
     for word in dict.fromkeys(status):
         which = np.flatnonzero(words == word)

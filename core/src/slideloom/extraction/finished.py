@@ -1,4 +1,4 @@
-"""Whether a slide is finished, and whether its outputs are as its report says."""
+"""Decides whether a slide is finished, and whether its outputs are as its report says."""
 
 from __future__ import annotations
 
@@ -24,15 +24,16 @@ _BLOCK = 1 << 20
 
 @frozen
 class Earlier:
-    """What earlier runs say of a slide.
+    """What is known about a slide from earlier runs.
 
     Attributes:
         folder: the output folder.
-        slide: name.
-        report: of the last run that came to an end, or None.
-        known: the same, or where it cannot be read what the report of the whole run says; proof of what is ours.
-        unreadable: why its report cannot be read, or "".
-        interrupted: what was getting its final name when a run was killed, or None.
+        slide: name of the slide.
+        report: the slide's report from the last run that finished, or None.
+        known: the same, or if it cannot be read, the slide's entry in the report of the whole run. It proves which
+            files are ours.
+        unreadable: why the slide's report cannot be read, or "".
+        interrupted: the files that were getting their final names when a run was killed, or None.
     """
 
     folder: OutputFolder
@@ -44,7 +45,7 @@ class Earlier:
 
     @classmethod
     def of(cls, folder: OutputFolder, slide: str) -> Earlier:
-        """What is known of a slide; nothing about one that never ran here."""
+        """What is known about a slide; empty if it was never processed here."""
         report, why = None, ""
         try:
             report = SlideReport.load(folder.report(slide))
@@ -57,7 +58,7 @@ class Earlier:
         return cls(folder, slide, report, known, why, interrupted(folder, slide))
 
     def sizes(self) -> dict[str, list[OutputSize | None]]:
-        """What an output may hold, by name; None where a report of an older version names it without its size."""
+        """By output: the sizes that it may have. None if an older version's report names it without a size."""
         found: dict[str, list[OutputSize | None]] = {}
         if self.known is not None:
             for output in self.known.outputs:
@@ -69,29 +70,29 @@ class Earlier:
         return found
 
     def left(self) -> dict[str, OutputSize | None]:
-        """Outputs that are still there, with what reports say they hold."""
+        """Outputs that still exist, with their sizes according to the reports."""
         root = self.folder.root
         return {output: sizes[-1] for output, sizes in self.sizes().items() if (root / output).exists()}
 
     def finished(self, digest: str, *, versions: Mapping[str, str] | None = None) -> tuple[SlideReport | None, str]:
-        """The report of a run that finished the slide with the same digest and whose outputs are whole.
+        """The report of a run that finished the slide with the same digest and whose outputs are complete.
 
         Args:
-            digest: of all that affects the output.
-            versions: that it must have been made by, if they matter.
+            digest: digest of everything that affects the output.
+            versions: versions that must have made it, or None if they do not matter.
 
         Returns:
-            The report or None; and why an earlier result does not count, "" where there is none.
+            The report, or None; and why an earlier result cannot be used, or "".
         """
         report = self.report
         if self.interrupted is not None:
-            return None, "the last run ended while its files got their names"
+            return None, "the last run was stopped while it gave its files their names"
         if report is None:
             return None, self.unreadable
         if report.status == "failed":
             return None, ""
         if report.digest != digest:
-            return None, "its file, regions or settings are not those of the run before, or that was an older version's"
+            return None, "its file, regions or settings have changed, or an older version of slideloom made it"
         if report.unreadable:
             return None, f"tiles unreadable in the run before: {report.unreadable}"
         if versions is not None and (updated := updates(report, versions)):
@@ -101,7 +102,7 @@ class Earlier:
 
 
 def updates(report: SlideReport, versions: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    """By distribution: the version that took part in a slide, and the one of now, where they differ."""
+    """By distribution: the version that processed a slide and the present version, if they differ."""
     return {
         name: (was, versions[name])
         for name, was in report.versions.items()
@@ -110,7 +111,7 @@ def updates(report: SlideReport, versions: Mapping[str, str]) -> dict[str, tuple
 
 
 def _told_of(folder: OutputFolder, slide: str) -> SlideReport | None:
-    """What the report of the last run in a folder says of a slide."""
+    """The slide's entry in the report of the last run in a folder."""
     try:
         table = json.loads((folder.root / RUN_REPORT).read_text(encoding="utf-8"))
         told = [SlideReport.from_table(item) for item in table["slides"]]
@@ -120,17 +121,17 @@ def _told_of(folder: OutputFolder, slide: str) -> SlideReport | None:
 
 
 def interrupted(folder: OutputFolder, slide: str) -> dict[str, OutputSize] | None:
-    """What was getting its final name when a run was killed; None if none was."""
+    """The files that were getting their final names when a run was killed; None if there are none."""
     try:
         return output_sizes(json.loads(folder.publishing(slide).read_text(encoding="utf-8"))["outputs"])
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):  # killed on a disk without order
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):  # killed, and the disk wrote out of order
         return {}
 
 
 def damage_of(root: Path, report: SlideReport) -> list[str]:
-    """What a finished slide's outputs lack, each as a sentence that names the file; without reading what they hold."""
+    """What is missing or has another size among a finished slide's outputs, one sentence each; reads no content."""
     found = [difference(root, output, report.sizes.get(output)) for output in report.outputs]
     if report.tile_table:
         found.append(difference(root, report.tile_table, report.sizes.get(report.tile_table)))
@@ -138,7 +139,7 @@ def damage_of(root: Path, report: SlideReport) -> list[str]:
 
 
 def difference(root: Path, output: str, wanted: OutputSize | None) -> str:
-    """How an output differs from its size when it was finished, as a sentence; "" if it does not."""
+    """How an output differs from its size when it was finished, as a sentence, or ""."""
     try:
         size, files = bytes_of(root / output)
     except FileNotFoundError:
@@ -153,10 +154,10 @@ def difference(root: Path, output: str, wanted: OutputSize | None) -> str:
 
 
 def bytes_of(path: Path) -> tuple[int, int]:
-    """Bytes and number of files of a file, or of a folder with all it holds.
+    """Number of bytes and of files of a file, or of a folder with everything in it.
 
     Raises:
-        OSError: it is not there.
+        OSError: it does not exist.
     """
     if not path.is_dir():
         return path.stat().st_size, 1
@@ -165,11 +166,11 @@ def bytes_of(path: Path) -> tuple[int, int]:
 
 
 def measured(path: Path, *, tiles: int = 0) -> OutputSize:
-    """Size and checksum of a file or folder; all of it is read.
+    """Size and checksum of a file or folder, which is read completely.
 
     Args:
-        path: as it was just written, so that reading it costs no disk.
-        tiles: that it holds.
+        path: a file or folder that was just written, so that it is still in the disk cache.
+        tiles: number of tiles in it.
     """
     if not path.is_dir():
         crc, head = _crc(path)
@@ -183,7 +184,7 @@ def measured(path: Path, *, tiles: int = 0) -> OutputSize:
 
 
 def is_ours(path: Path, sizes: list[OutputSize | None]) -> bool:
-    """True if a file or folder is provably what a report says: of its size, or a beginning of it."""
+    """True if a file or folder provably is an output in a report: it has its size, or is its beginning."""
     size, files = bytes_of(path)
     for wanted in sizes:
         if wanted is None or (size, files) == (wanted.bytes, wanted.files):
@@ -194,12 +195,12 @@ def is_ours(path: Path, sizes: list[OutputSize | None]) -> bool:
 
 
 def _is_beginning(path: Path, size: int, whole: OutputSize) -> bool:
-    # Of less than the head nothing is provable but that it is empty, and then nothing is lost.
+    # For a file shorter than the head nothing can be proven, except that nothing is lost if it is empty.
     return size == 0 or (_HEAD <= size < whole.bytes and _crc(path)[1] == whole.head)
 
 
 def damage_within(root: Path, report: SlideReport) -> Iterator[str]:
-    """Checksums of a finished slide's outputs: what holds other bytes than it did, each as a sentence; reads all."""
+    """Which outputs of a finished slide have changed since they were written, one sentence each; reads all of them."""
     for output, wanted in report.sizes.items():
         if wanted.crc32 is None:
             continue
@@ -223,7 +224,7 @@ def _crc(path: Path, start: int = 0) -> tuple[int, int]:
 
 
 def _files_in(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Every file in and under a folder, with its name from there."""
+    """Every file in a folder and its sub-folders, with its relative name."""
     for home, _, names in os.walk(folder):
         for name in names:
             path = Path(home, name)
@@ -231,7 +232,7 @@ def _files_in(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def reports_in(folder: OutputFolder) -> Iterator[tuple[Path, SlideReport | SlideloomError]]:
-    """The reports of all slides of an output folder, or why one cannot be read, by file name."""
+    """The report of each slide in an output folder, or why it cannot be read, sorted by file name."""
     for path in sorted((folder.state / "slides").glob("*.json")):
         try:
             yield path, SlideReport.load(path)

@@ -1,8 +1,9 @@
-"""One slide from file to report: a plain function that runs in this process, in a pool, or on another machine."""
+"""Processes one slide, from file to report: a plain function that runs in this process, in a pool, or on a cluster."""
 
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -38,12 +39,12 @@ class SlideTask:
     """One slide to process; can be pickled.
 
     Attributes:
-        pipeline: what to do.
+        pipeline: the pipeline.
         path: the slide's file; `read_path` is a copy on a faster disk, or None.
         out: the output folder.
-        threads: within the slide.
+        threads: number of threads for the slide.
         trial: "dry-run" decides everything and writes nothing; "plan-only" reads no tile either.
-        progress: called from the thread that runs the task.
+        progress: called from the thread that runs the task, or None.
     """
 
     pipeline: Pipeline
@@ -56,7 +57,7 @@ class SlideTask:
 
 
 def process_slide(task: SlideTask) -> SlideReport:
-    """The report of one slide. Every error becomes a report with status "failed"; nothing half-written stays."""
+    """Process one slide and return its report. An error gives the status "failed" and leaves no partial files."""
     name = slide_name(task.path)
     blank = SlideReport(slide=name, path=str(task.path), status="failed", label=task.pipeline.tiles.label)
     try:
@@ -64,8 +65,7 @@ def process_slide(task: SlideTask) -> SlideReport:
     except SlideloomError as error:
         return _not_opened(task, blank, error)
     except (Exception, SystemExit) as error:
-        log.exception("slide %s cannot be opened", name)
-        return _not_opened(task, blank, SlideError(f"{name}: {type(error).__name__}: {error}"))
+        return _not_opened(task, blank, _unexpected(name, error))
     try:
         with slide, opencv_in_one_thread():
             report = _process(task, slide)
@@ -74,13 +74,24 @@ def process_slide(task: SlideTask) -> SlideReport:
     except MemoryError:
         return _failed(task, blank, SlideError(f"{name}: out of memory; use fewer jobs or threads"))
     except (Exception, SystemExit) as error:  # one slide's error must not stop the others
-        log.exception("slide %s failed", name)
-        return _failed(task, blank, SlideError(f"{name}: {type(error).__name__}: {error}"))
+        return _failed(task, blank, _unexpected(name, error))
     return report
 
 
+def _unexpected(name: str, error: BaseException) -> SlideError:
+    """Our error for one that is not ours, which stays its cause."""
+    found = SlideError(f"{name}: {type(error).__name__}: {error}")
+    found.__cause__ = error
+    return found
+
+
+def _traceback(error: Exception) -> str:
+    """Where an error came from that a plugin or a library raised; our own words need no traceback."""
+    return "" if error.__cause__ is None else "".join(traceback.format_exception(error.__cause__))
+
+
 def _not_opened(task: SlideTask, report: SlideReport, error: Exception) -> SlideReport:
-    """The report of a slide that is not at hand; what an earlier run finished with the same pipeline stays finished."""
+    """The report of a slide that cannot be opened; what an earlier run finished with this pipeline stays finished."""
     folder = OutputFolder(task.out, report.label)
     try:
         done = None if task.trial else Earlier.of(folder, report.slide).report
@@ -89,12 +100,12 @@ def _not_opened(task: SlideTask, report: SlideReport, error: Exception) -> Slide
     if done is None or done.status == "failed" or done.pipeline_digest != task.pipeline.digest():
         return _failed(task, report, error)
     kept = f"; what an earlier run made of it stays finished: {done.written} tiles"
-    return attrs.evolve(report, error=f"{error}{kept}")
+    return attrs.evolve(report, error=f"{error}{kept}", traceback=_traceback(error))
 
 
 def _failed(task: SlideTask, report: SlideReport, error: Exception) -> SlideReport:
-    """The report with its error, stored; also with what earlier runs made of the slide and what is still there."""
-    report = attrs.evolve(report, error=str(error))
+    """Store the report with its error and with the outputs of earlier runs that still exist."""
+    report = attrs.evolve(report, error=str(error), traceback=_traceback(error))
     if task.trial:
         return report
     folder = OutputFolder(task.out, report.label)
@@ -104,7 +115,7 @@ def _failed(task: SlideTask, report: SlideReport, error: Exception) -> SlideRepo
         left = {}
     if left:
         first = next(iter(left))
-        word = f"; what an earlier run made of it, with other settings or of another file, is still there: {first}"
+        word = f"; outputs of an earlier run with other settings or another file are still there: {first}"
         sizes = {name: size for name, size in left.items() if size is not None}
         report = attrs.evolve(report, error=report.error + word, outputs=tuple(left), sizes=sizes)
     if isinstance(error, ForeignOutput):
@@ -129,7 +140,7 @@ def _process(task: SlideTask, slide: Slide) -> SlideReport:
     if finished is not None:
         return completed(prepared, folder, attrs.evolve(finished, status="skipped"))
     with Publication(folder, earlier, redo=pipeline.run.redo) as publication:
-        # What cannot be written, or may not be replaced, is known before the first look at the slide.
+        # Outputs that cannot be written or may not be replaced are found before any pixel is read.
         publication.open(prepared)
         prepared.decide()
         if why:
@@ -156,7 +167,7 @@ def _progress(task: SlideTask, prepared: PreparedSlide) -> Callable[[int, int], 
 
 
 def _finished(prepared: PreparedSlide, earlier: Earlier, digest: str) -> tuple[SlideReport | None, str]:
-    """See `Earlier.finished`; versions count if the run says so."""
+    """See `Earlier.finished`; versions matter only if the run says so."""
     pipeline = prepared.plan.pipeline
     versions = (
         step_versions(pipeline.steps, reader=prepared.plan.slide.info.reader) if pipeline.run.redo_updated else None
@@ -165,7 +176,7 @@ def _finished(prepared: PreparedSlide, earlier: Earlier, digest: str) -> tuple[S
 
 
 def _made(task: SlideTask, prepared: PreparedSlide, publication: Publication, digest: str) -> SlideReport:
-    """The report of a slide whose tiles are cut, stored and published."""
+    """Cut, store and publish the slide's tiles, and return its report."""
     plan, folder = prepared.plan, publication.folder
     name = plan.slide.info.name
     extraction = Extraction(prepared, publication.writers, threads=task.threads, progress=_progress(task, prepared))
@@ -176,9 +187,7 @@ def _made(task: SlideTask, prepared: PreparedSlide, publication: Publication, di
         publication.publish(files, kept=table)
     left = publication.left()
     prepared.record.warnings.extend(publication.notes)
-    prepared.record.warnings.extend(
-        f"an earlier run made it with other sinks, and it is still there: {output}" for output in left
-    )
+    prepared.record.warnings.extend(f"still there from an earlier run with other sinks: {output}" for output in left)
     report = attrs.evolve(
         slide_report(plan, prepared.record, path=task.path, digest=digest, fallback=extraction.fallback),
         outputs=tuple(publication.outputs),
@@ -186,7 +195,7 @@ def _made(task: SlideTask, prepared: PreparedSlide, publication: Publication, di
         left=left,
         tile_table=folder.relative(table),
     )
-    if not report.is_accounted:  # what was published is taken back then
+    if not report.is_accounted:  # raising takes back what was published
         raise SlideloomError(f"{name}: {_account(report)}")
     publication.finish(report)
     return report

@@ -1,12 +1,12 @@
-"""Where a run keeps its own files in the output folder, and the lock that keeps two runs apart.
+"""The places of a run's own files in the output folder, and the lock that keeps two runs apart.
 
 OUT/slideloom/LABEL/pipeline.json      the pipeline as it ran
 OUT/slideloom/LABEL/slides/NAME.json   the report of a finished or failed slide, written last
-OUT/slideloom/LABEL/publishing/NAME.json  what a slide's outputs will be, while they get their names
+OUT/slideloom/LABEL/publishing/NAME.json  sizes of a slide's outputs, while they get their names
 OUT/slideloom/LABEL/tiles/NAME.csv     one row per planned tile
-OUT/slideloom/LABEL/masks/NAME-STEP.*  QC masks, if asked for
-OUT/slideloom/LABEL/masks/NAME.discard.npz  all QC masks together, small, if a report is asked for
-OUT/slideloom/LABEL/overviews/NAME.png kept and rejected tiles over the thumbnail, if asked for
+OUT/slideloom/LABEL/masks/NAME-STEP.*  QC masks, if requested
+OUT/slideloom/LABEL/masks/NAME.discard.npz  all QC masks together, small, if a report is requested
+OUT/slideloom/LABEL/overviews/NAME.png kept and rejected tiles over the thumbnail, if requested
 OUT/slideloom/lock                     held while a run works here; who holds it is in lock.holder
 """
 
@@ -46,7 +46,7 @@ class OutputFolder:
         return path_inside(self.state / "slides", f"{slide}.json")
 
     def publishing(self, slide: str) -> Path:
-        """What the slide's outputs will be, while they get their final names; there is none at other times."""
+        """The sizes of the slide's outputs; it exists only while they get their final names."""
         return path_inside(self.state / "publishing", f"{slide}.json")
 
     def tile_table(self, slide: str) -> Path:
@@ -58,7 +58,7 @@ class OutputFolder:
         return path_inside(self.state / "masks", f"{slide}-{step}.npy")
 
     def discard(self, slide: str) -> Path:
-        """What quality control discards of the slide, all steps together, small: for pictures of it."""
+        """A small mask of what all slide QC steps together discard, for pictures of the slide."""
         return path_inside(self.state / "masks", f"{slide}.discard.npz")
 
     def overview(self, slide: str) -> Path:
@@ -68,10 +68,10 @@ class OutputFolder:
     def relative(self, path: Path) -> str:
         """`path` relative to the output folder, with forward slashes.
 
-        A folder in it may be a link to another disk: what counts is where the path says that it is.
+        Folders in it may be links to another disk; links are not followed.
 
         Raises:
-            ValueError: it is not in the output folder.
+            ValueError: `path` is not in the output folder.
         """
         named, root = (Path(os.path.abspath(each)) for each in (path, self.root))  # noqa: PTH100 - keeps links
         if named.is_relative_to(root):
@@ -80,10 +80,10 @@ class OutputFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Within it, no other run works in this output folder.
+        """Within it, no other run uses this output folder.
 
         Raises:
-            OutputError: another run does, or the folder cannot be written.
+            OutputError: another run uses it, or the folder cannot be written.
         """
         path = self.root / "slideloom" / "lock"
         with storing_in(self.root):

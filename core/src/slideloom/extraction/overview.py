@@ -1,4 +1,4 @@
-"""The picture of a planned slide: what was kept, what was dropped and why."""
+"""The overview picture of a slide: which tiles were kept, which were dropped, and why."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def plan_picture(plan: SlidePlan, record: SlideRecord, *, max_px: int = 2048) -> Picture:
-    """The slide with regions, masks, kept tiles, and dropped tiles by reason."""
+    """The slide with its regions, masks and kept tiles, and its dropped tiles coloured by reason."""
     from slideloom.drawing.pictures import overview
 
     status = np.array(record.ledger.status(), dtype=object)

@@ -1,8 +1,8 @@
 """The outputs of one slide: made under private names, then published all together, or not at all.
 
-Whatever has their final names must be provably ours, by a report that names it and its size. It makes room, comes
-back if the slide fails, and is removed when the slide's report is written. What is not ours is refused; a redo moves
-it aside for good.
+A file that already has one of the final names must provably be ours: a report must name it with its size. It is moved
+aside, gets its name back if the slide fails, and is removed after the slide's report is written. Any other file makes
+the slide fail; a redo moves it aside for good.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class ForeignOutput(OutputError):
     """A file that slideloom did not make has the name of an output.
 
     Attributes:
-        paths: such files.
+        paths: the files.
     """
 
     def __init__(self, message: str, paths: Sequence[Path] = ()) -> None:
@@ -45,18 +45,18 @@ class ForeignOutput(OutputError):
 
 
 class Publication:
-    """What is made of one slide. Used in a `with`: without `finish`, nothing of it stays.
+    """The outputs of one slide, as a context manager. If it ends without `finish`, everything is as before.
 
     Args:
         folder: the run's output folder.
-        earlier: what earlier runs say of the slide.
-        redo: move what is not ours aside instead of refusing it.
+        earlier: what is known about the slide from earlier runs.
+        redo: move files aside that are not ours, instead of raising an error.
 
     Attributes:
         folder: the run's output folder.
         notes: sentences for the slide's report.
-        outputs: files and folders made, relative to the output folder, once published.
-        sizes: what each of them, and the tile table, holds.
+        outputs: published files and folders, relative to the output folder.
+        sizes: size and checksum of each output and of the tile table.
     """
 
     def __init__(self, folder: OutputFolder, earlier: Earlier, *, redo: bool) -> None:
@@ -68,8 +68,8 @@ class Publication:
         self._redo = redo
         self._opened: list[tuple[Settings[Any], Writer]] = []
         self._before: dict[Path, FileState] = {}
-        self._away: dict[Path, str] = {}  # what is moved aside for good, and why
-        self._displaced: list[tuple[Path, Path, bool]] = []  # name, where it waits, and if that is for good
+        self._away: dict[Path, str] = {}  # files to move aside for good, and why
+        self._displaced: list[tuple[Path, Path, bool]] = []  # old name, new name, and whether that is for good
         self._published: list[tuple[Path, FileState]] = []
         self._drafts: list[Draft] = []
         self._journal = folder.publishing(earlier.slide)
@@ -87,19 +87,19 @@ class Publication:
         for _, writer in self._opened:
             try:
                 writer.abort()
-            except Exception:  # the error that led here is the one to report
+            except Exception:  # the first error is the one to report
                 log.exception("a sink's writer failed to clean up")
         try:
             self._take_back()
         except OSError:
-            log.exception("slide %s failed, and what it published cannot be taken back", self._earlier.slide)
+            log.exception("slide %s failed, and its published outputs cannot be taken back", self._earlier.slide)
 
     def open(self, prepared: PreparedSlide) -> None:
-        """Open a writer of each sink.
+        """Open a writer for each sink.
 
         Raises:
-            OutputError: one cannot write.
-            ForeignOutput: what it would replace is not provably ours.
+            OutputError: a sink cannot write.
+            ForeignOutput: a file that would be replaced is not provably ours.
         """
         with storing_in(self.folder.root):
             self.folder.root.mkdir(parents=True, exist_ok=True)
@@ -117,7 +117,7 @@ class Publication:
         return [writer for _, writer in self._opened]
 
     def _look_at(self, targets: Sequence[Path]) -> None:
-        """Note what has the names of outputs, and refuse what is not ours."""
+        """Note which files have the names of outputs, and refuse those that are not ours."""
         sizes = self._earlier.sizes()
         foreign = []
         for path in targets:
@@ -140,14 +140,14 @@ class Publication:
             )
 
     def publish(self, files: Mapping[Path, bytes], *, kept: Path) -> None:
-        """Give everything its final name.
+        """Give all outputs their final names.
 
         Args:
             files: the slide's own files (tile table, masks, picture), with their content.
-            kept: the one of them that is an output too, the tile table.
+            kept: the one of these files that is also an output, the tile table.
 
         Raises:
-            OutputError: there is no room, or another run has written the slide meanwhile.
+            OutputError: the disk is full, or another run has written the slide in the meantime.
         """
         prepared = self._prepare(files, kept)
         with storing_in(self.folder.root):
@@ -155,7 +155,7 @@ class Publication:
             self._write_journal(self.sizes)
             self._displace([*self._before, *files])
         waiting = {item.path: FileState.of(item.partial) for item in prepared}
-        # Those that cannot be taken back come last.
+        # Writers whose outputs cannot be taken back come last.
         for settings, writer in sorted(self._opened, key=lambda pair: not pair[1].has_phases):
             mine = [item.path for item in prepared] if writer.has_phases else []
             try:
@@ -170,21 +170,21 @@ class Publication:
                 sync_path(draft.path.parent)
 
     def finish(self, report: SlideReport) -> None:
-        """Write the slide's report, by which its outputs are finished, and let go of what they replaced.
+        """Write the slide's report, which marks its outputs as finished, and remove the files that they replaced.
 
         Raises:
-            OutputError: it cannot be written; everything is as before then.
+            OutputError: the report cannot be written; then everything is as before.
         """
         write_json(self.folder.report(report.slide), report.as_table())
         self._finished = True
-        with suppress(OSError):  # what stays is hidden, and cleared away by a later run
+        with suppress(OSError):  # a file that stays is hidden, and a later run removes it
             for _, aside, for_good in self._displaced:
                 if not for_good:
                     discard_path(aside)
             discard_path(self._journal)
 
     def left(self) -> dict[str, OutputSize]:
-        """What earlier runs made of the slide with other sinks and what is still there."""
+        """Outputs of earlier runs with other sinks that still exist, with their sizes."""
         known = {name: size for name, size in self._earlier.left().items() if name not in self.outputs}
         return {name: size or measured(self.folder.root / name) for name, size in known.items()}
 
@@ -238,18 +238,18 @@ class Publication:
         for draft in self._drafts:
             discard_path(draft.partial)
         for path, state in reversed(self._published):
-            if _is(path, state):  # another run's is left alone
+            if _is(path, state):  # a file of another run is left alone
                 discard_path(path)
         for path, aside, _ in reversed(self._displaced):
             if not path.exists():
                 aside.rename(path)
-            elif aside.name.startswith("."):  # another run has taken the name; what waits was ours
+            elif aside.name.startswith("."):  # another run has taken the name; the file moved aside was ours
                 discard_path(aside)
         if not self._journal_is_ours:
             return
         if self._earlier.interrupted is None:
             discard_path(self._journal)
-        else:  # of an earlier run that was killed: what it left is still there
+        else:  # the journal is from an earlier run that was killed, whose files are still there
             self._write_journal(self._earlier.interrupted)
 
     def _write_journal(self, sizes: Mapping[str, OutputSize]) -> None:
@@ -257,7 +257,7 @@ class Publication:
 
 
 def _same(one: FileState, other: FileState) -> bool:
-    # Not their numbers: some network file systems give a file another one at every look.
+    # Inode numbers are not compared: on some network file systems they change at every call.
     return (one.changed_ns, one.size) == (other.changed_ns, other.size)
 
 

@@ -6,7 +6,7 @@ import threading
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from slideloom.pipeline.pipeline import QcUse
 from slideloom.planning.deciding import apply_regions, assess_slide, assess_step, decided_by, discard_mask
@@ -18,6 +18,7 @@ from slideloom.settings.options import Settings
 from slideloom.slides.tiles import read_only
 from slideloom.steps.normalizer import Normalizer
 from slideloom.steps.slide_qc import QcResult
+from slideloom.steps.tile_filter import TileFilter
 
 
 @frozen
@@ -92,7 +93,7 @@ class PreparedSlide:
         """
         pipeline = self.plan.pipeline
         return TileSteps(
-            filters=self._built("filter", pipeline.filters),
+            filters=tuple(self._for_slide(stage) for stage in self._built("filter", pipeline.filters)),
             normalizer=self._built_normalizer() if len(self.record.ledger.candidates()) else None,
             sinks=self.sinks(),
         )
@@ -119,6 +120,14 @@ class PreparedSlide:
             if not isinstance(fitted, Normalizer):
                 raise TypeError(f"wanted a Normalizer, got {type(fitted).__name__}")
         return fitted
+
+    def _for_slide(self, stage: BuiltStep) -> BuiltStep:
+        """A filter that knows the slide."""
+        with blaming(stage.settings, stage.kind, self.plan.slide.info.name):
+            fitted = stage.step.for_slide(self.plan.slide, self.plan.scene)
+            if not isinstance(fitted, TileFilter):
+                raise TypeError(f"for_slide: wanted a TileFilter, got {type(fitted).__name__}")
+        return evolve(stage, step=fitted)
 
     def _built_normalizer(self) -> BuiltStep | None:
         settings, step = self.plan.pipeline.normalizer, self.normalizer()

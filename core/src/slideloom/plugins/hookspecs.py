@@ -68,6 +68,12 @@ class Library:
     reported: tuple[str, ...] = ()
 
 
+OPENCV = Library(
+    "cv2", "opencv-python-headless", "resampling and quality control", reported=("opencv-python-headless",)
+)
+"""OpenCV, for the many plugins that depend on it."""
+
+
 @frozen
 class Reporter:
     """Writes a report of stored tiles.
@@ -187,6 +193,7 @@ def slideloom_libraries() -> Sequence[Library]:  # type: ignore[empty-body]
     """Libraries that this plugin depends on. Called once per process, when plugins are first asked for.
 
     An error or a wrong value blocks only this plugin. If two plugins name the same module, the first entry is used.
+    For OpenCV, return `slideloom.OPENCV`.
     """
 
 

@@ -1,1 +1,1 @@
-"""Slides and a pipeline in, a report on every slide out, whatever happens to some of them."""
+"""Runs many slides through a pipeline, and reports on every slide, also on those that fail."""

@@ -1,4 +1,4 @@
-"""Copies slides to a faster disk ahead of reading, with bounded room, and always cleans up."""
+"""Copies slides to a faster disk before they are read, within a size limit, and removes them afterwards."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from slideloom.slides.slide_files import files_of
 log = logging.getLogger(__name__)
 
 _LOCK = "lock"
-_AHEAD = 2  # slides that are copied and wait for a worker
+_AHEAD = 2  # copied slides that may wait for a worker
 
 
 @contextmanager
 def buffered(
     tasks: Sequence[SlideTask], run: RunOptions
 ) -> Iterator[tuple[Iterator[SlideTask], Callable[[int], None]]]:
-    """Tasks whose slides lie in the buffer folder, one by one as they are copied, and a function that lets one go.
+    """An iterator over the tasks, each after its slide was copied to the buffer, and a function that frees a copy.
 
-    Without a buffer folder, the tasks as they are.
+    The function takes the task's position. Without a buffer folder, the tasks are unchanged.
 
     Raises:
         OutputError: the buffer folder cannot be written.
@@ -51,12 +51,12 @@ def buffered(
 
 @contextmanager
 def _folder_in(buffer: Path) -> Iterator[Path]:
-    """A folder of this run in the buffer; those of runs that were killed are removed, and this one at the end."""
+    """A folder in the buffer for this run, removed at its end. Folders of runs that were killed are removed, too."""
     with storing_in(buffer):
         buffer.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(buffer)
-        # It has no final name before it is locked, so that another run does not take it for abandoned. (Windows cannot
-        # rename a folder with an open file; there the name is final at once.)
+        # It gets its final name only after it is locked, so that another run does not take it for abandoned. (Windows
+        # cannot rename a folder with an open file, so there the name is final from the start.)
         new = Path(tempfile.mkdtemp(prefix="slideloom-" if os.name == "nt" else ".slideloom-", dir=buffer))
         lock = take_lock(new / _LOCK)
     folder = buffer / new.name.removeprefix(".")
@@ -76,19 +76,19 @@ def _remove_abandoned(buffer: Path) -> None:
             continue
         try:
             lock = take_lock(folder / _LOCK)
-        except OSError:  # another user's, or its run removes it just now
+        except OSError:  # it belongs to another user, or its run is just removing it
             continue
         if lock is not None:
             lock.release()
-            log.info("%s: removed, the run that made it was killed", folder)
+            log.info("%s: removed, because the run that made it was killed", folder)
             shutil.rmtree(folder, ignore_errors=True)
 
 
 class _Copier:
     """A thread that copies slides in order while there is room.
 
-    It waits for room only while nobody asks: a slide that is asked for and has no room is read from where it lies. So
-    whoever takes slides gets them, however many it takes at once and however late it lets them go.
+    It waits for room only until a slide is needed. A slide that is needed and does not fit is read from its original
+    place, so an executor never waits, however many slides it takes at once and however late it frees them.
     """
 
     def __init__(self, tasks: Sequence[SlideTask], folder: Path, room: int) -> None:
@@ -96,8 +96,8 @@ class _Copier:
         self._folder = folder
         self._room = room
         self._ready: dict[int, SlideTask] = {}
-        self._held: dict[int, int] = {}  # task to bytes in the buffer
-        self._asked = -1  # the last task that somebody asked for
+        self._held: dict[int, int] = {}  # position of a task to its bytes in the buffer
+        self._asked = -1  # position of the last task that was asked for
         self._told = False
         self._changed = threading.Condition()
         self._stopped = False
@@ -136,7 +136,7 @@ class _Copier:
             try:
                 files = files_of(task.path)
                 size = sum(file.stat().st_size for file in files)
-            except OSError:  # reading the slide tells what is wrong with it
+            except OSError:  # reading the slide will report what is wrong with it
                 files, size = [], 0
             with self._changed:
                 while not self._stopped and self._asked < position and not self._may_go_ahead(size):
@@ -154,7 +154,7 @@ class _Copier:
                 self._changed.notify_all()
 
     def _may_go_ahead(self, size: int) -> bool:
-        # A slide larger than the whole buffer is read from where it is, and has nothing to wait for.
+        # A slide larger than the whole buffer is read from its original place, so there is nothing to wait for.
         return len(self._ready) < _AHEAD and (self._fits(size) or size > self._room)
 
     def _fits(self, size: int) -> bool:
@@ -164,13 +164,13 @@ class _Copier:
         if not self._told:
             self._told = True
             log.warning(
-                "%s is read from where it is, and perhaps others: the slides at work fill the buffer; "
+                "%s, and perhaps others, is read from where it is: the slides in progress fill the buffer; "
                 "raise run.buffer_gb, or use fewer jobs",
                 task.path.name,
             )
 
     def _copied(self, position: int, task: SlideTask, files: Sequence[Path]) -> SlideTask:
-        """The task with its slide in the buffer; as it was where copying fails, so that reading names the reason."""
+        """The task with its slide in the buffer; unchanged if copying fails, so that reading reports the reason."""
         target = self._folder / str(position)
         try:
             with storing_in(target):

@@ -1,4 +1,4 @@
-"""Executors of the core: slides in this process, or in processes of their own that survive each other's death."""
+"""Executors of the core: slides are processed in this process, or in worker processes that may die independently."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ class InProcessExecutor(Executor):
 class ProcessExecutor(Executor):
     """See `Processes`.
 
-    An item whose worker dies (killed, out of memory, crash of a native library) is tried again alone at the end, and
-    given up if it kills its worker again. Workers end when this process does, however it ends.
+    If a worker dies (killed, out of memory, crash of a native library), its item is tried again at the end, alone. If
+    that worker dies as well, the item has failed. Workers end when this process ends, however it ends.
 
     Args:
         jobs: number of processes.
-        timeout_s: an item's worker is killed after this time; the item is not tried again.
+        timeout_s: kill the worker of an item after this many seconds; the item is not tried again.
         on_message: called with the arguments of each `report_progress` in a worker.
-        on_lost: called with an item whose worker died, by number and item; returns what to try again in its place.
+        on_lost: called with the number and the item if a worker dies; returns the item to try again.
     """
 
     def __init__(

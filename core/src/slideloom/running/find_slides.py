@@ -1,4 +1,4 @@
-"""Which slides a pipeline is about: files, folders and patterns in, paths out."""
+"""Finds the slides of a pipeline: files, folders and patterns in, paths out."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from slideloom.plugins.blaming import blaming
 from slideloom.plugins.discovery import registry
 from slideloom.running.run import log
 
-# Looked for in folders; a file named by itself is tried whatever its name.
+# Only these are looked for in folders; a file that is named directly is always tried.
 _EXTENSIONS = "svs tif tiff ndpi vms vmu scn mrxs svslide bif dcm czi jpg jpeg png"
 SLIDE_EXTENSIONS = frozenset(f".{extension}" for extension in _EXTENSIONS.split())
 
 
 def find_slides(include: Sequence[str], exclude: Sequence[str] = (), *, base: Path | None = None) -> list[Path]:
-    """The slides that files, folders and patterns name, sorted within each, without repetition.
+    """The slides in the given files, folders and patterns, sorted within each entry and without duplicates.
 
     Raises:
         ConfigError: an entry matches nothing.
@@ -27,7 +27,7 @@ def find_slides(include: Sequence[str], exclude: Sequence[str] = (), *, base: Pa
     for entry in include:
         path = _resolved(entry, base)
         if path.is_dir() and not _is_slide_folder(path):
-            # Hidden files are no slides: macOS leaves a `._a.svs` beside each `a.svs` that it copies.
+            # Hidden files are not slides: macOS makes a `._a.svs` beside each `a.svs` that it copies.
             items = [item for item in path.iterdir() if not item.name.startswith(".")]
             matches = sorted(
                 item
@@ -62,7 +62,7 @@ def _is_slide_folder(path: Path) -> bool:
                 with blaming(settings, "reader", path.name):
                     if settings.build().recognises(path):
                         return True
-            except PluginError as error:  # other readers may know it, and the slides in it
+            except PluginError as error:  # another reader may recognise the folder, or the slides in it
                 log.warning("%s; other readers are asked", error)
     return False
 
@@ -74,6 +74,6 @@ def require_slides(slides: Sequence[Path]) -> None:
 
 
 def slides_of(pipeline: Pipeline, base: Path | None) -> list[Path]:
-    """The slides that a pipeline names."""
+    """The slides of a pipeline."""
     rules: Slides = pipeline.slides
     return find_slides(rules.include, rules.exclude, base=base)

@@ -1,8 +1,8 @@
-"""The script that started a run, and its copies: a process that is spawned runs the script again before it works.
+"""The user's script, which multiprocessing runs again in each spawned process.
 
-Workers of this package do so only where they need to, which is where the script itself defines what the pipeline uses.
-Then the script needs a main guard, as Python's multiprocessing asks for; where it has none, its copy ends as soon as it
-comes to a run, and the run says what to write.
+Our workers run it only if they must, that is, if the script itself defines something that the pipeline uses. Then the
+script needs a main guard, as always with Python's multiprocessing. Without one, the script's copy ends as soon as it
+reaches a run, and the run explains what to write.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 from slideloom.base.errors import ConfigError
 
 _COPY = "__mp_main__"  # the name that multiprocessing gives to the script in a spawned process
-UNGUARDED = 113  # exit code of a worker whose copy of the script came to a run
+UNGUARDED = 113  # exit code of a worker whose copy of the script reached a run
 WORKER = "slideloom-worker"
 
 _GUARD = """
@@ -32,21 +32,21 @@ _GUARD = """
 
 
 def unguarded(script: str) -> str:
-    """What to say of a script without a main guard."""
+    """The message for a script without a main guard."""
     return f"{script} has no main guard, and each new process runs it again; write what it does like this:{_GUARD}"
 
 
 def script_name() -> str:
-    """The script of this process, in words."""
+    """The name of this process's script, for messages."""
     file = getattr(sys.modules["__main__"], "__file__", None)
     return Path(file).name if file else "the script"
 
 
 def end_copy() -> None:
-    """End this process if it runs a copy of the script, so that nothing is done twice; called where a run begins.
+    """End this process if it is running a copy of the script, so that nothing is done twice. Called when a run begins.
 
     Raises:
-        SystemExit: it does. A worker of ours ends without a word, as the run that started it knows why.
+        SystemExit: this is a copy. Our own workers end without a message, because the run that started them gives one.
     """
     for frame, _ in walk_stack(None):
         if frame.f_globals.get("__name__") == _COPY and frame.f_code.co_name == "<module>":
@@ -55,14 +55,14 @@ def end_copy() -> None:
 
 
 def needs_script(*values: Any) -> bool:
-    """True if the script defines something that these values are made of, or they name it.
+    """True if these values use or name something that the script defines.
 
     Raises:
-        ConfigError: they cannot be sent to another process.
+        ConfigError: the values cannot be sent to another process.
     """
     try:
         return b"__main__" in bytes(ForkingPickler.dumps(values))
-    except Exception as error:  # what pickling calls is anybody's code
+    except Exception as error:  # pickling calls third-party code
         raise ConfigError(
             f"the pipeline cannot be sent to another process: {error}; define its steps at the top of a module, "
             "or use jobs=1"
@@ -74,7 +74,7 @@ def script_for_workers(*, is_needed: bool) -> Iterator[None]:
     """Processes started within it run the script again only if that is needed, and possible."""
     script = sys.modules["__main__"]
     file = getattr(script, "__file__", None)
-    # Standard input has a name, "<stdin>", and cannot be read twice; a notebook has none.
+    # Standard input has the name "<stdin>" but cannot be read twice; a notebook has no name.
     if is_needed and (script.__spec__ is not None or (file is not None and Path(file).exists())):
         yield
         return
@@ -86,9 +86,9 @@ def script_for_workers(*, is_needed: bool) -> Iterator[None]:
 
 
 class _Nameless(ModuleType):
-    """A module as it is, but for where it comes from: multiprocessing finds nothing to run again.
+    """The main module without its file, so that multiprocessing finds nothing to run again.
 
-    Other threads, which may be pickling just now, find all that is in it.
+    It still has all names of the module, for other threads that may be pickling at the same time.
     """
 
     def __init__(self, module: ModuleType) -> None:

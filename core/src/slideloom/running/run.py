@@ -1,4 +1,4 @@
-"""A run: slides through a pipeline into an output folder, with a report for every slide whatever happens."""
+"""A run: processes slides with a pipeline into an output folder, and reports on every slide whatever happens."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from slideloom.running.executors import InProcessExecutor, ProcessExecutor
 from slideloom.running.main_script import end_copy
 from slideloom.running.run_files import write_burden, write_errors, write_run_report
 from slideloom.running.versions import versions
-from slideloom.running.workers import report_progress
+from slideloom.running.worker_process import report_progress
 from slideloom.settings.options import options_of
 from slideloom.settings.tables import plain
 from slideloom.slides.info import slide_name
@@ -37,7 +37,7 @@ from slideloom.steps.executor import Executor
 from slideloom.steps.reports import RunReport, SlideReport, Trial
 
 log = logging.getLogger(__name__)
-# Beyond this many threads one slide gains little, and another process gains more.
+# With more threads than this, one slide gains little; another process gains more.
 THREADS_PER_SLIDE = 4
 
 
@@ -51,23 +51,23 @@ def run_pipeline(
     progress: Progress | None = None,
     on_slide: Any = None,  # Any: called as on_slide(report)
 ) -> RunReport:
-    """Run slides through a pipeline.
+    """Process slides with a pipeline.
 
     Args:
-        pipeline: what to do.
-        slides: files; each slide name may occur once.
+        pipeline: the pipeline.
+        slides: slide files; each slide name may occur only once.
         out: output folder, made if missing.
-        dry_run: decide on every tile as a run would, and write nothing but the reports of plugins.
+        dry_run: decide on every tile as a run would, and write only the reports of plugins.
         plan_only: a dry run that reads no tile: quick, but filters and normalizer decide nothing.
-        progress: called in this process with slide, tiles done and tiles in all.
-        on_slide: called with each report, in order of completion.
+        progress: called in this process with the slide's name, the number of tiles done, and their total number.
+        on_slide: called with each slide's report, in order of completion.
 
     Raises:
         ConfigError: an executor or a step does not exist, or the mpp file is wrong.
         OutputError: the folder is locked, not writable, or holds tiles made with other settings.
     """
     end_copy()
-    check_mpp_file(pipeline)
+    check_mpp_file(pipeline, slides)
     jobs, threads = workers(pipeline, len(slides))
     executor = _executor(pipeline, jobs)
     if isinstance(executor, InProcessExecutor | ProcessExecutor):  # others may run where other things are installed
@@ -87,10 +87,16 @@ def run_pipeline(
         return _finish(pipeline, reports, folder, started, clock, trial=trial)
 
 
-def check_mpp_file(pipeline: Pipeline) -> None:
-    """Read the mpp file once, so that a mistake in it is one mistake and not one for each slide."""
-    if pipeline.slides.mpp_file is not None:
-        read_mpp_file(pipeline.slides.mpp_file)
+def check_mpp_file(pipeline: Pipeline, slides: Sequence[Path]) -> None:
+    """Read the mpp file before the run, so that a mistake in it is reported once and not for each slide."""
+    if pipeline.slides.mpp_file is None:
+        return
+    here = {name for path in slides for name in (path.name, slide_name(path))}
+    others = [name for name in read_mpp_file(pipeline.slides.mpp_file) if name not in here]
+    if others:
+        some = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
+        count = "1 slide that is" if len(others) == 1 else f"{len(others)} slides that are"
+        log.warning("%s names %s not in this run: %s", pipeline.slides.mpp_file, count, some)
 
 
 def check_steps(pipeline: Pipeline) -> None:
@@ -112,7 +118,7 @@ def check_steps(pipeline: Pipeline) -> None:
 
 
 def _without_run(pipeline: Pipeline) -> dict[str, Any]:
-    """The pipeline as plain values, without what does not affect the output."""
+    """The pipeline as plain values, without options that do not affect the output."""
     table = pipeline.as_table()
     table.pop("run")
     for key in ("include", "exclude"):
@@ -141,7 +147,7 @@ def _check_earlier(folder: OutputFolder, pipeline: Pipeline) -> None:
 
 
 def _holds_tiles(folder: OutputFolder) -> bool:
-    """True unless no slide of an earlier run got as far as a tile, as when its mpp was not known."""
+    """True if an earlier run may have stored tiles; False if every slide failed before, such as for a missing mpp."""
     for path in (folder.state / "slides").glob("*.json"):
         try:
             report = SlideReport.load(path)
@@ -205,7 +211,7 @@ def _reports(executor: Executor, tasks: dict[int, SlideTask], pipeline: Pipeline
     with buffered(list(tasks.values()), pipeline.run) as (items, release):
 
         def let_go(position: int, _task: SlideTask) -> SlideTask:
-            """A slide that waits for its second try takes no room in the buffer meanwhile."""
+            """Free the slide's copy in the buffer while it waits for its second try."""
             release(position)
             return tasks[numbers[position]]
 
@@ -218,7 +224,7 @@ def _reports(executor: Executor, tasks: dict[int, SlideTask], pipeline: Pipeline
                 yield numbers[position], result
             elif isinstance(result, Exception):
                 yield numbers[position], _lost(pipeline, task.path, f"{task.path.name}: {result}")
-            else:  # KeyboardInterrupt and the like end the run
+            else:  # KeyboardInterrupt and the like stop the run
                 raise result
 
 
@@ -227,7 +233,7 @@ def _lost(pipeline: Pipeline, path: Path, error: str) -> SlideReport:
 
 
 def workers(pipeline: Pipeline, slides: int) -> tuple[int, int]:
-    """Number of processes and of threads in each: as the pipeline says, else by processors and slides."""
+    """Number of processes and of threads in each: from the pipeline, or else from the number of cores and slides."""
     cores = default_threads()
     jobs = pipeline.run.jobs
     if jobs is None:
@@ -237,7 +243,7 @@ def workers(pipeline: Pipeline, slides: int) -> tuple[int, int]:
 
 
 def default_threads() -> int:
-    """Number of processors this process may use."""
+    """Number of CPU cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return max(1, len(os.sched_getaffinity(0)))
     return os.cpu_count() or 1
@@ -246,7 +252,7 @@ def default_threads() -> int:
 def _executor(pipeline: Pipeline, jobs: int) -> Executor:
     name, timeout_s = pipeline.run.executor, pipeline.run.timeout_s
     if name is None:
-        alone = jobs == 1 and timeout_s is None  # a slide can only be given up in a process of its own
+        alone = jobs == 1 and timeout_s is None  # only a slide in a process of its own can be given up
         return InProcess().build() if alone else Processes(jobs=jobs, timeout_s=timeout_s).build()
     given = {"jobs": jobs, "timeout_s": timeout_s}
     settings = named_step("executor", name, plugins=registry(), given=given)
@@ -257,7 +263,7 @@ def _executor(pipeline: Pipeline, jobs: int) -> Executor:
 
 
 def _tell_updates(pipeline: Pipeline, reports: Sequence[SlideReport]) -> None:
-    """Warn once of versions that finished slides were made by and that are not those of now."""
+    """Warn once if finished slides were made by other versions than the present ones."""
     found: dict[str, list[str]] = {}
     for report in reports:
         if report.status == "skipped":
@@ -293,7 +299,7 @@ def _finish(
         _tell_updates(pipeline, reports)
         places = {(folder.root / output).parent for report in reports for output in report.outputs}
         for place in {*places, *(path for path in folder.state.iterdir() if path.is_dir())}:
-            remove_abandoned(place)  # of runs and workers that died, or were given up, on their last slide
+            remove_abandoned(place)  # left by runs and workers that died, or were given up, on their last slide
         write_run_report(folder.root / "extraction_report.json", run)
         write_errors(folder.root / "errors.csv", run)
         write_burden(folder.root, run)

@@ -1,4 +1,4 @@
-"""What a run writes beside its tiles: failed slides, and slides that are out of focus."""
+"""Files that a run writes besides its tiles: failed slides, the run's report, and slides that are out of focus."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ERRORS = ("slide", "path", "error")
 
 
 def write_errors(path: Path, run: RunReport) -> None:
-    """Failed slides and their reasons; an earlier list goes away when nothing failed."""
+    """Write the failed slides and their reasons; if nothing failed, remove an earlier list."""
     with storing_in(path.parent):
         make_room(path, lambda content: content.startswith(utf8(csv_text(_ERRORS, ()))))
         if not run.failed:
@@ -24,7 +24,7 @@ def write_errors(path: Path, run: RunReport) -> None:
 
 
 def write_run_report(path: Path, run: RunReport) -> None:
-    """The report of the whole run."""
+    """Write the report of the whole run."""
     with storing_in(path.parent):
         make_room(path, _is_run_report)
     write_json(path, run.as_table())
@@ -33,15 +33,15 @@ def write_run_report(path: Path, run: RunReport) -> None:
 def _is_run_report(content: bytes) -> bool:
     try:
         table = json.loads(content)
-    except ValueError:  # of a run whose disk was full
+    except ValueError:  # left by a run whose disk was full
         return content.lstrip().startswith(b"{")
     return isinstance(table, dict) and {"slides", "pipeline"} <= set(table)
 
 
 def write_burden(root: Path, run: RunReport) -> None:
-    """`high_blur_burden.txt`: slide and value, next to the slides' TFRecords (else in the output folder).
+    """Write `high_blur_burden.txt`: slide and value, next to the slides' TFRecords or else in the output folder.
 
-    Lines of slides that are not of this run stay: of other runs, or of another program.
+    Lines of slides that are not in this run, from other runs or another program, are kept.
     """
     here = {report.slide for report in run.slides}
     by_folder: dict[Path, list[SlideReport]] = {}

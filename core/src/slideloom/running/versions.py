@@ -1,4 +1,4 @@
-"""Which versions took part in a run."""
+"""The versions of packages that took part in a run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from slideloom.settings.options import Settings
 
 
 def versions(steps: Iterable[Settings[Any]] = ()) -> dict[str, str]:
-    """Versions of all slideloom distributions, of what the steps come from, and of the libraries that touch pixels."""
+    """Versions of all slideloom distributions, of the steps' packages, and of the libraries that affect pixels."""
     found = {**_library_versions(), **step_versions(steps)}
     found.update({plugin.dist: plugin.version for plugin in registry().plugins if plugin.dist.startswith("slideloom")})
     return dict(sorted(found.items()))
@@ -25,7 +25,7 @@ def versions(steps: Iterable[Settings[Any]] = ()) -> dict[str, str]:
 def _library_versions() -> dict[str, str]:
     names = {name for library in registry().libraries() for name in library.reported}
     found = {"slideloom-core": __version__}
-    # Looked up one by one: going through every distribution there is takes longer than a small slide.
+    # Looked up one by one, because listing every installed distribution takes longer than a small slide.
     for name in ("slideloom", *names):
         with suppress(PackageNotFoundError):
             found[name] = version(name)

@@ -1,18 +1,16 @@
-"""Worker processes: each does one item at a time, may die or be killed alone, and never outlives its parent."""
+"""Worker processes. Each processes one item at a time, may die without harm to the others, and ends with its parent."""
 
 from __future__ import annotations
 
-import os
-import signal
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import Any, Self
 
 from attrs import define, field, frozen
 
@@ -25,13 +23,10 @@ from slideloom.running.main_script import (
     script_name,
     unguarded,
 )
+from slideloom.running.worker_process import LOGGED, MESSAGE, READY, RESULT, UNREAD, work
 
-# What a worker says; the last one it does not say itself.
-_READY, _UNREAD, _RESULT, _ERROR, _MESSAGE, _DEAD = "ready", "unread", "result", "error", "message", "dead"
-_SECONDS_TO_END = 5.0  # that a worker gets to remove its temporary files before it is killed
-
-# In a worker: where `report_progress` sends to.
-_to_parent: list[Connection] = []
+_DEAD = "dead"  # stands for the answer of a worker that sends none
+_SECONDS_TO_END = 5.0  # time for a worker to remove its temporary files before it is killed
 
 
 @frozen
@@ -39,13 +34,6 @@ class Lost:
     """The result of an item whose worker died."""
 
     item: Any
-
-
-def report_progress(*message: Any) -> None:
-    """Tell the parent process something about the item at work; does nothing outside a worker."""
-    if _to_parent:
-        with suppress(BrokenPipeError, ConnectionError):  # the parent has ended, or is about to end this process
-            _to_parent[0].send((_MESSAGE, message))
 
 
 @define(eq=False)
@@ -59,12 +47,12 @@ class _Worker:
 
 
 class Crew:
-    """A number of worker processes that call one function.
+    """A number of worker processes that call the same function.
 
     Args:
-        function: can be pickled; called with one item.
+        function: called with one item; must be picklable.
         jobs: number of processes.
-        timeout_s: for one item.
+        timeout_s: time limit for one item in seconds, or None.
         on_message: called with the arguments of `report_progress`.
     """
 
@@ -91,13 +79,13 @@ class Crew:
         for worker in self._workers:
             if worker.job is not None:
                 worker.process.terminate()
-            worker.connection.close()  # an idle worker ends by itself
+            worker.connection.close()  # an idle worker then ends by itself
         end = time.monotonic() + _SECONDS_TO_END
         for worker in self._workers:
             _end(worker.process, end - time.monotonic())
 
     def run(self, items: Iterator[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
-        """Index and result, exception or `Lost` of each item, in order of completion."""
+        """The index of each item with its result, its exception or `Lost`, in order of completion."""
         feed = _Feed(items)
         while True:
             busy = [worker for worker in self._workers if worker.job is not None]
@@ -110,7 +98,7 @@ class Crew:
             for worker in busy:
                 if worker.connection in ready:
                     yield from self._heard(worker)
-                # On Windows the connection of a process that ended before it took it is never closed.
+                # On Windows, the connection of a process that ended before it accepted it is never closed.
                 elif worker.process.sentinel in ready:
                     yield from self._lost(worker)
             yield from self._overdue()
@@ -131,15 +119,16 @@ class Crew:
         worker.job, worker.started, worker.last_message = item, time.monotonic(), ()
         try:
             worker.connection.send(item[1])
-        except (BrokenPipeError, ConnectionError):  # it died while idle: another one does it
+        except (BrokenPipeError, ConnectionError):  # it died while idle: another worker takes the item
             self._dismiss(worker)
             self._give(item)
 
     def _hire(self, item: Any) -> _Worker:
-        # Spawned, not forked: native libraries with threads of their own do not survive a fork.
+        # Spawned, not forked, because native libraries with their own threads do not survive a fork.
         context = get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=_work, args=(theirs, self._function), name=WORKER)
+        level = logging.getLogger().getEffectiveLevel()
+        process = context.Process(target=work, args=(theirs, self._function, level), name=WORKER)
         with script_for_workers(is_needed=needs_script(self._function, item)):
             process.start()
         theirs.close()
@@ -161,12 +150,16 @@ class Crew:
         if kind == _DEAD:
             yield from self._lost(worker)
             return
-        if kind == _READY:
+        if kind == READY:
             worker.is_ready = True
             return
-        if kind == _UNREAD:
+        if kind == UNREAD:
             raise ConfigError(content)
-        if kind == _MESSAGE:
+        if kind == LOGGED:
+            name, level, text = content
+            logging.getLogger(name).log(level, "%s", text)
+            return
+        if kind == MESSAGE:
             worker.last_message = content
             if self._on_message is not None:
                 self._on_message(*content)
@@ -197,18 +190,18 @@ class Crew:
 
 
 def _answer_of(connection: Connection) -> tuple[str, Any]:
-    """What a worker says, by kind."""
+    """The kind and content of a message from a worker."""
     try:
         kind, content = connection.recv()
     except (EOFError, ConnectionError):
         return _DEAD, None
     except Exception as error:  # an exception whose class cannot be pickled back
-        return _RESULT, SlideError(f"its worker's answer cannot be read: {type(error).__name__}: {error}")
+        return RESULT, SlideError(f"its worker's answer cannot be read: {type(error).__name__}: {error}")
     return kind, content
 
 
 def _raise_if_never_began(worker: _Worker) -> None:
-    """Raise if a worker ended by itself before it could work: so would every other one."""
+    """Raise if a worker ended by itself before it was ready, because every other one would do the same."""
     code = worker.process.exitcode or 0
     if worker.is_ready or code <= 0:  # below 0: killed, perhaps for memory
         return
@@ -216,13 +209,13 @@ def _raise_if_never_began(worker: _Worker) -> None:
     if code == UNGUARDED:
         raise ConfigError(unguarded(script))
     raise ConfigError(
-        f"a worker process could not begin (exit code {code}; its own words are above). It runs {script} first, which "
-        "defines something that the pipeline uses; define that in a module, and import it, or use jobs=1"
+        f"a worker process could not start (exit code {code}; its own message is above). It first runs {script}, which "
+        "defines something that the pipeline uses; define that in a module and import it, or use jobs=1"
     )
 
 
 def _end(process: BaseProcess, seconds: float) -> None:
-    """Wait for a process that was told to end, and kill it if it does not."""
+    """Wait for a process that was told to end, and kill it if it does not end in time."""
     process.join(max(0.0, seconds))
     if process.is_alive():
         process.kill()
@@ -230,7 +223,7 @@ def _end(process: BaseProcess, seconds: float) -> None:
 
 
 class _Feed:
-    """Takes items from an iterator in a thread, because making one may wait until another is done."""
+    """Takes items from an iterator in a thread, because making an item may have to wait until another one is done."""
 
     def __init__(self, items: Iterator[tuple[int, Any]]) -> None:
         self._items = items
@@ -244,7 +237,7 @@ class _Feed:
         """Begin to make the next item, unless one is being made."""
         if not self._asked and not self.is_over:
             self._asked = True
-            # A daemon: where a run is broken off, nobody waits for an item that never comes.
+            # A daemon, so that a stopped run does not wait for an item that will never come.
             threading.Thread(target=self._make, name="slideloom-feed", daemon=True).start()
 
     def _make(self) -> None:
@@ -263,64 +256,3 @@ class _Feed:
         if self._error is not None:
             raise self._error
         return self._found.pop() if self._found else None
-
-
-def _work(connection: Connection, function: Callable[[Any], Any]) -> None:
-    """The life of a worker."""
-    try:
-        _work_on(connection, function)
-    except _Leaving:
-        raise SystemExit(1) from None
-
-
-def _work_on(connection: Connection, function: Callable[[Any], Any]) -> None:
-    # Ctrl-C reaches all processes of a terminal; the parent decides what becomes of its workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _leave)
-    threading.Thread(target=_die_with_parent, name="slideloom-watch", daemon=True).start()
-    _to_parent.append(connection)
-    with suppress(BrokenPipeError, ConnectionError):
-        connection.send((_READY, None))
-    while True:
-        try:
-            item = connection.recv()
-        except (EOFError, ConnectionError):
-            return
-        except Exception as error:  # what unpickling calls is anybody's code
-            with suppress(BrokenPipeError, ConnectionError):
-                connection.send((_UNREAD, _unread(error)))
-            continue
-        answer: tuple[str, Any]
-        try:
-            answer = (_RESULT, function(item))
-        except Exception as error:
-            answer = (_ERROR, error)
-        try:
-            connection.send(answer)
-        except (BrokenPipeError, ConnectionError):
-            return
-        except Exception as error:  # what cannot be pickled is told in words
-            connection.send((_ERROR, SlideError(f"{type(answer[1]).__name__}: {answer[1]} (not sent: {error})")))
-
-
-def _unread(error: Exception) -> str:
-    return (
-        f"a worker process cannot make the pipeline anew: {error}; what is defined in a notebook or typed in is not "
-        "known there: define it in a module (a .py file), and import it, or use jobs=1"
-    )
-
-
-class _Leaving(KeyboardInterrupt):
-    """The parent ends this worker. It passes through all who remove temporary files; a step's `SystemExit` does not."""
-
-
-def _leave(_number: int, _frame: object) -> NoReturn:
-    raise _Leaving
-
-
-def _die_with_parent() -> None:
-    # A worker that wrote on would meet the next run in the same folder, whose lock the dead parent does not hold.
-    parent = parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)

@@ -1,1 +1,1 @@
-"""Options in, frozen values out: help, units, ranges, reading from tables, and the digest of what affects output."""
+"""Options as frozen values: help, units, ranges, reading from tables, and the digest of what affects output."""

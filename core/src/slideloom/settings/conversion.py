@@ -1,4 +1,4 @@
-"""A value as the type of an option wants it: converted where nothing is lost, refused in plain words otherwise."""
+"""Converts a value to the type of an option if nothing is lost, and otherwise refuses it in plain words."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from attrs import frozen
 
 from slideloom.settings.frozen_tables import FrozenTable
 
-_SHOWN = 100  # letters of a wrong value that a message repeats
+_SHOWN = 100  # characters of a wrong value that a message repeats
 
 
 def as_type(
@@ -23,18 +23,18 @@ def as_type(
 ) -> Any:
     """`value` as the type `wanted`.
 
-    Text becomes a path, a whole number a float where one is wanted, a list a tuple, a table a `FrozenTable`, and a
-    scalar of NumPy the number it holds. Nothing else is converted: text is no number, and `true` is none either.
+    Text becomes a path, a whole number a float, a list a tuple, a table a `FrozenTable`, and a NumPy scalar the number
+    it holds, where that type is wanted. Nothing else is converted: neither text nor `true` is a number.
 
     Args:
-        value: as TOML, JSON or Python gives it.
-        wanted: a type, or a form of `typing` such as `Literal["a", "b"] | None`.
+        value: a value from TOML, JSON or Python.
+        wanted: a type, or a `typing` form such as `Literal["a", "b"] | None`.
         base: the folder that relative paths start from.
         finite: refuse NaN and infinity.
-        trust_unknown: let any value pass where `wanted` is a form that no value can be tested for.
+        trust_unknown: accept any value if `wanted` is a form that values cannot be checked against.
 
     Raises:
-        ValueError: it is of another type; the text goes on after the option's name: "must be a number, not 'x'".
+        ValueError: it has another type; the message follows the option's name: "must be a number, not 'x'".
     """
     try:
         return _Fitting(base, finite, trust_unknown).fit(value, wanted)
@@ -45,7 +45,7 @@ def as_type(
 
 
 class _Unfit(Exception):
-    """A value is not of the wanted type."""
+    """A value does not have the wanted type."""
 
 
 class _Infinite(Exception):
@@ -92,10 +92,10 @@ class _Fitting:
 
     def _plain(self, value: Any, wanted: Any) -> Any:
         if wanted in (int, float, bool, str) and getattr(value, "shape", None) == ():
-            value = value.item()  # a scalar of NumPy
+            value = value.item()  # a NumPy scalar
         if wanted is Path and isinstance(value, str | os.PathLike):
             return self._path(value)
-        if isinstance(value, bool) and wanted in (int, float):  # an int in Python, but no number to a user
+        if isinstance(value, bool) and wanted in (int, float):  # an int in Python, but not a number to a user
             raise _Unfit
         if wanted is int and isinstance(value, Integral):
             return int(value)
@@ -104,7 +104,7 @@ class _Fitting:
         try:
             if wanted is Any or isinstance(value, wanted):
                 return value
-        except TypeError:  # a type variable, a protocol, or another form that no value can be tested for
+        except TypeError:  # a type variable, a protocol, or another form that values cannot be checked against
             if self.trust_unknown:
                 return value
         raise _Unfit
@@ -120,7 +120,7 @@ class _Fitting:
 
     def _path(self, value: str | os.PathLike[str]) -> Path:
         path = Path(value)
-        with suppress(RuntimeError):  # nobody has this name; a file's may begin with a tilde, too
+        with suppress(RuntimeError):  # there is no such user; a file name may begin with a tilde, too
             path = path.expanduser()
         return path if self.base is None or path.is_absolute() else self.base / path
 
@@ -133,13 +133,13 @@ def _choice(value: Any, choices: Sequence[Any]) -> Any:
 
 
 def shown(value: Any) -> str:
-    """A value as a message repeats it, cut if it is long."""
+    """A value for a message, shortened if it is long."""
     text = repr(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def type_text(kind: Any) -> str:
-    """A type as a user reads it: "a number", "text", "text or a number"."""
+    """A type in the user's words: "a number", "text", "text or a number"."""
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
     if kind in names:
         return names[kind]

@@ -1,4 +1,4 @@
-"""A digest of settings: the same for the same output."""
+"""A digest of settings, which tells whether they give the same output."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from slideloom.base.files import FileState
 from slideloom.settings.given import Given
 from slideloom.settings.options import Settings, options_of
 
-_TICK_NS = 10_000_000  # of the clock that times of files come from: within one, a second write does not show
+_TICK_NS = 10_000_000  # tick of the file system's clock; a second write within one tick is not visible
 
 
 def digest_of(value: Any) -> str:
     """SHA-256 (hex) of everything in `value` that affects the output.
 
-    Options marked `affects_output=False` are left out. A path to a file counts by the file's content, a path to a
-    folder by its name only: what is read from it is digested where it is read.
+    Options with `affects_output=False` are left out. For the path of a file, the digest includes its content; for the
+    path of a folder only its name, because the files read from it are digested where they are read.
     """
     text = json.dumps(_digestible(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 (hex) of a file's content; a process reads the file once as long as nothing is written to it.
+    """SHA-256 (hex) of a file's content; a process reads the file only once until it changes.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     state = FileState.of(path)
     if time.time_ns() - state.changed_ns < _TICK_NS:
@@ -46,11 +46,11 @@ def _digest_now(state: FileState) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-_digest_kept = cache(_digest_now)  # for all slides: weights are large, and disks far away
+_digest_kept = cache(_digest_now)  # shared by all slides, because weights are large and disks may be slow
 
 
 def _as_number(value: Any, wanted: Any) -> Any:
-    """A whole number as a float where an option takes one: 2 and 2.0 are the same setting."""
+    """A whole number as a float if the option is a float: 2 and 2.0 are the same setting."""
     if isinstance(value, int) and not isinstance(value, bool) and float in (wanted, *get_args(wanted)):
         return float(value)
     return value
@@ -73,7 +73,7 @@ def _digestible(value: Any) -> Any:
         label = getattr(type(value), "name", None)
         if isinstance(value, Settings):
             items["use"] = f"{type(value).__module__.split('.')[0]}/{label}"
-            if value.revision > 1:  # the first one is left out, so that digests of before there were any stay
+            if value.revision > 1:  # the first is left out, so that digests made before there were revisions stay valid
                 items["revision"] = value.revision
         return items
     if isinstance(value, tuple | list):

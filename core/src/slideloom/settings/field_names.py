@@ -14,7 +14,7 @@ from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
-_ALIKE = 0.7  # of 1: "ostu" is like "otsu" by 0.75, and "mpp_override" like "overview" by 0.6
+_ALIKE = 0.65  # of 1: "rwa" is like "raw" by 0.67, and "mpp_override" like "overview" by 0.6
 
 FIELD_NAMES: Mapping[str, tuple[str, ...]] = {
     # sizes and resolution

@@ -1,4 +1,4 @@
-"""Settings: frozen values that name a step, travel to the worker, and build the step there."""
+"""Settings: frozen values that name a step, are sent to a worker, and build the step there."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, Generic, TypeVar, cast, overload
+from typing import Any, ClassVar, Generic, TypedDict, TypeVar, Unpack, cast, overload
 
 import attrs
 from attrs import frozen
@@ -26,20 +26,20 @@ _METADATA = ("help", "unit", "affects_output", "range", "finite", "flag", "field
 
 @frozen
 class Settings(Generic[StepT_co]):
-    """Options of one step. Subclass with `@attrs.frozen`, a `name`, and the `step` that the options are for.
+    """Options of one step. Subclass it with `@attrs.frozen`, a `name`, and the `step` that the options are for.
 
-    The class docstring's first line is the step's help text. Settings and implementation do not import each other:
-    `step` names the implementation, which is imported where it is used and called with the settings.
+    The first line of the class docstring is the step's help text. Settings and implementation do not import each
+    other: `step` names the implementation, which is imported when it is needed and called with the settings.
 
     Attributes:
-        name: as pipeline files say it.
-        step: "package.module:Class", or a function that takes the settings and returns the step.
-        install: what to install where a library is missing, such as "slideloom-deepfocus[torch]".
+        name: the step's name in pipeline files.
+        step: "package.module:Class", or "package.module:function"; it takes the settings and returns the step.
+        install: what to install if a library is missing, such as "slideloom-deepfocus[torch]".
         needs: heavy libraries that the implementation imports, such as "torch"; `check` then looks whether they are
-            there without importing anything.
-        checked_by: "package.module:function" that looks for files and takes the settings; see `check`.
-        rank: of readers that all recognise a file, the lowest rank is taken; built-in ones are below 100.
-        revision: raise it when the step's results change, and slides that were finished before are made again.
+            installed, without importing anything.
+        checked_by: "package.module:function" that takes the settings and looks for files; see `check`.
+        rank: if several readers recognise a file, the one with the lowest rank opens it; built-in ones are below 100.
+        revision: increase it when the step's results change; slides finished before are then processed again.
         opens_folders: True for a reader whose slides are folders.
     """
 
@@ -54,15 +54,15 @@ class Settings(Generic[StepT_co]):
 
     @property
     def label(self) -> str:
-        """How accounts and reports call the step; its name, unless the options say better what it is."""
+        """The step's name in accounts and reports; override it if the options describe the step better."""
         return self.name
 
     def build(self) -> StepT_co:
-        """The step, made in the process that uses it.
+        """Make the step, in the process that uses it.
 
         Raises:
-            ConfigError: the options do not fit together or a file they name is missing.
-            PluginError: a library is missing; the message says how to get it.
+            ConfigError: the options contradict each other, or a file that they name is missing.
+            PluginError: a library is missing; the message says how to install it.
         """
         return cast("StepT_co", implementation_of(type(self))(self))
 
@@ -86,12 +86,12 @@ class Settings(Generic[StepT_co]):
             implementation_of(type(self))
 
     def files_for(self, slide: str) -> Sequence[Path]:
-        """Files that the step reads for one slide only; their content then counts when a run is resumed."""
+        """Files that the step reads only for this slide. If one changes, the slide is processed again."""
         return ()
 
 
 def implementation_of(cls: type[Settings[Any]]) -> Callable[[Any], Any]:
-    """What `cls.step` names: it takes the settings and returns the step.
+    """The class or function that `cls.step` names; it takes the settings and returns the step.
 
     Raises:
         PluginError: it cannot be imported, or `step` is not of the form "package.module:Class".
@@ -124,37 +124,27 @@ def _without(cls: type[Settings[Any]], library: str) -> str:
 
 
 def _quoted(requirement: str) -> str:
-    """A requirement as a shell takes it: brackets are patterns in some."""
+    """A requirement quoted for a shell, because brackets are patterns in some shells."""
     return f"'{requirement}'" if "[" in requirement else requirement
 
 
+class _Details(TypedDict, total=False):
+    """The keywords of `option` besides `help`; the function says what they mean."""
+
+    unit: str
+    validator: Any
+    converter: Any
+    affects_output: bool
+    finite: bool
+    flag: str
+    field: str
+    metavar: str
+
+
 @overload
-def option(
-    default: T,
-    *,
-    help: str,
-    unit: str = ...,
-    validator: Any = ...,
-    converter: Any = ...,
-    affects_output: bool = ...,
-    finite: bool = ...,
-    flag: str = ...,
-    field: str = ...,
-    metavar: str = ...,
-) -> T: ...
+def option(default: T, *, help: str, **details: Unpack[_Details]) -> T: ...
 @overload
-def option(
-    *,
-    help: str,
-    unit: str = ...,
-    validator: Any = ...,
-    converter: Any = ...,
-    affects_output: bool = ...,
-    finite: bool = ...,
-    flag: str = ...,
-    field: str = ...,
-    metavar: str = ...,
-) -> Any: ...
+def option(*, help: str, **details: Unpack[_Details]) -> Any: ...
 def option(
     default: Any = attrs.NOTHING,
     *,
@@ -170,20 +160,20 @@ def option(
 ) -> Any:
     """One option of a settings class (a keyword-only attrs field).
 
-    Its value is converted to the annotated type as a pipeline file's is (text to a path, a whole number to a float, a
-    list to a tuple), or refused with an `OptionError`, wherever it comes from.
+    Wherever the value comes from, it is converted to the annotated type as in a pipeline file (text to a path, a whole
+    number to a float, a list to a tuple), or refused with an `OptionError`.
 
     Args:
-        default: the value if the user gives none; without it the option is required. It is not judged.
+        default: the value if the user gives none; without it the option is required. The default is not validated.
         help: one line for `slideloom plugins --verbose`, the help of commands, and the reference.
-        unit: such as "um" or "px".
+        unit: unit of the value, such as "um" or "px".
         validator: an attrs validator, for example `in_range(0, 1)`.
-        converter: a function that is called with the value before its type is looked at.
-        affects_output: False for options such as a device or a thread count, which stay out of the digest.
-        finite: False to let NaN and infinity pass.
-        flag: what the command line calls it, if not "--" and the name; several words for several spellings.
-        field: the keyword argument that it is in Python, if not its name.
-        metavar: the word for its value in a command's help.
+        converter: a function applied to the value before its type is checked.
+        affects_output: False for options such as a device or a number of threads, which are left out of the digest.
+        finite: False to accept NaN and infinity.
+        flag: its flag on the command line, if not "--" and the name; several words give several spellings.
+        field: its keyword argument in Python, if not its name.
+        metavar: the placeholder for its value in a command's help.
     """
     metadata = {
         "help": help,
@@ -205,7 +195,7 @@ def option(
 
 
 def _converting(converter: Callable[[Any], Any] | None) -> Callable[[Any, Any, attrs.Attribute[Any]], Any]:
-    """What makes a value the annotated type, or refuses it by the option's name."""
+    """A converter to the annotated type, whose errors name the option."""
 
     def convert(value: Any, instance: Any, attribute: attrs.Attribute[Any]) -> Any:
         try:
@@ -217,17 +207,17 @@ def _converting(converter: Callable[[Any], Any] | None) -> Callable[[Any, Any, a
         try:
             return options_of(type(instance))[attribute.name].fitted(given, trust_unknown=True)
         except OptionError:
-            if value is attribute.default:  # the author's, who may use what no user can write
+            if value is attribute.default:  # the author may use a default that no user could write
                 return given
             raise
-        except PluginError:  # a class made by `exec` may stand in no module; a pipeline that it is put into says so
+        except PluginError:  # a class made by `exec` may be in no module; a pipeline that uses it reports that
             return given
 
     return convert
 
 
 def _validating(validator: Any) -> Callable[[Any, Any, Any], None]:
-    """The same validator, whose refusal is an `OptionError`."""
+    """The same validator, with its errors as `OptionError`."""
     judge = validator if callable(validator) else attrs.validators.and_(*validator)
 
     def check(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
@@ -247,7 +237,7 @@ def _validating(validator: Any) -> Callable[[Any, Any, Any], None]:
 
 @frozen
 class OptionInfo:
-    """One option as a user sees it."""
+    """Everything that a user can know about an option."""
 
     name: str
     type: Any  # a typing form
@@ -271,7 +261,7 @@ class OptionInfo:
         """`value` as the option's type; see `conversion.as_type`.
 
         Raises:
-            OptionError: it is of another type.
+            OptionError: it has another type.
         """
         try:
             return as_type(value, self.type, base=base, finite=self.finite, trust_unknown=trust_unknown)
@@ -283,7 +273,7 @@ def options_of(cls: type[Any]) -> Mapping[str, OptionInfo]:
     """The options of a settings class by name, with their types resolved.
 
     Raises:
-        PluginError: an annotation names what cannot be imported where the class stands.
+        PluginError: an annotation uses a name that is not imported in the module of the class.
     """
     return _looked_up(cast("Any", cls))
 

@@ -1,4 +1,4 @@
-"""Settings out of the tables of TOML and JSON files, strictly, and back."""
+"""Reads settings strictly from the tables of TOML and JSON files, and turns them back into tables."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from slideloom.settings.options import OptionInfo, Settings, T, did_you_mean, op
 
 @frozen
 class Called:
-    """What an option is called where it was given.
+    """The name under which the user gave an option.
 
     Attributes:
-        name: such as "--tile-um".
-        wanted: what its value must be, where two options share one name; empty: what the option itself says.
+        name: the flag, keyword argument or key, such as "--tile-um".
+        wanted: what its value must be, if two options share the name; empty to use the option's own words.
     """
 
     name: str
@@ -30,12 +30,12 @@ class Called:
 
 @frozen
 class Place:
-    """Where options were given, so that a mistake is told in the words of whoever made it.
+    """Where options were given, so that messages use the user's words.
 
     Attributes:
-        where: such as "pipeline.toml: [tiles]"; empty if the options' names say it all.
-        noun: what an option is called there.
-        called: options by the names of their class to what they are called there, if that is another name.
+        where: the place, such as "pipeline.toml: [tiles]"; empty if the options' names are enough.
+        noun: what an option is called there, such as "key".
+        called: by the option's name: the name under which it was given, if that is another name.
     """
 
     where: str
@@ -43,7 +43,7 @@ class Place:
     called: Mapping[str, Called] = field(factory=dict)
 
     def mistake(self, text: str) -> str:
-        """One line of a message."""
+        """One line of a message, with the place."""
         return f"{self.where}: {text}" if self.where else text
 
     def wrong(self, error: OptionError, value: Any) -> str:
@@ -53,7 +53,7 @@ class Place:
         return self.mistake(f"{called.name} {problem}")
 
     def missing(self, info: OptionInfo) -> str:
-        """The line for an option that must be given."""
+        """The line for a required option that is missing."""
         called = self.called.get(info.name)
         return self.mistake(f"{called.name if called else repr(info.name)} is missing ({info.help})")
 
@@ -61,16 +61,16 @@ class Place:
 def from_table(
     cls: type[T], table: Mapping[str, Any], *, where: str | Place, base: Path | None = None
 ) -> tuple[T | None, list[str]]:
-    """An instance of a settings class out of a TOML table, strictly.
+    """An instance of a settings class from a table, read strictly.
 
     Args:
         cls: an attrs class made of `option`s.
-        table: key to value, as TOML or JSON gives them.
+        table: key to value, from TOML or JSON.
         where: the place to name in messages, such as "pipeline.toml: [[qc]] otsu".
         base: the folder that relative paths start from.
 
     Returns:
-        The instance, or None if there is a mistake; and every mistake, one line each.
+        The instance, or None if there is a mistake; and the mistakes, one line each.
     """
     place = where if isinstance(where, Place) else Place(where)
     values, mistakes = checked(cls, table, place, base=base)
@@ -90,7 +90,7 @@ def from_table(
 def checked(
     cls: type[Any], table: Mapping[str, Any], place: Place, *, base: Path | None = None
 ) -> tuple[dict[str, Any], list[str]]:
-    """The values of a table as the options of a class want them, and every mistake; options may be missing."""
+    """The values of a table converted to the types of the options, and the mistakes. Options may be missing."""
     known = options_of(cls)
     mistakes = [
         place.mistake(f"unknown {place.noun} '{key}'{did_you_mean(key, list(known))}")
@@ -109,10 +109,10 @@ def checked(
 
 
 def made_from_table(cls: type[T], table: Mapping[str, Any], *, where: str | Place, base: Path | None = None) -> T:
-    """`from_table` for one table by itself.
+    """Like `from_table`, but raises an error for mistakes.
 
     Raises:
-        ConfigError: with every mistake, one line each.
+        ConfigError: the table has mistakes; the message lists them, one per line.
     """
     made, mistakes = from_table(cls, table, where=where, base=base)
     if made is None:
@@ -121,10 +121,10 @@ def made_from_table(cls: type[T], table: Mapping[str, Any], *, where: str | Plac
 
 
 def _judge(cls: type[Any], name: str, value: Any) -> None:
-    """Ask an option's validator, so that one wrong number does not hide the next.
+    """Call an option's validator by itself, so that one wrong number does not hide the next.
 
     Raises:
-        OptionError: the option refuses the value.
+        OptionError: the validator refuses the value.
     """
     attribute = attrs.fields_dict(cls)[name]
     if attribute.validator is None:
@@ -135,12 +135,12 @@ def _judge(cls: type[Any], name: str, value: Any) -> None:
         raise
     except (ValueError, ConfigError) as error:
         raise OptionError(name, str(error)) from error
-    except (AttributeError, TypeError):  # it asks the instance for more; it is asked when there is one
+    except (AttributeError, TypeError):  # it needs the instance, and is called again when there is one
         pass
 
 
 def to_table(settings: Any) -> dict[str, Any]:
-    """The options of a settings instance as plain values (paths as text); None is left out, as TOML has none."""
+    """The options of a settings instance as plain values (paths as text), without None, which TOML does not have."""
     return {
         name: plain(getattr(settings, name))
         for name in options_of(type(settings))
@@ -149,7 +149,7 @@ def to_table(settings: Any) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """`value` as JSON and TOML know it."""
+    """`value` as JSON and TOML can hold it."""
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, Given):

@@ -74,6 +74,7 @@ class SlideReport:
         path: the file, as given.
         status: "done", "failed" (see `error`) or "skipped" (an earlier run finished it with the same digest).
         error: one message, or "".
+        traceback: of an error that a plugin or a library raised, as Python prints it, or "".
         digest: of everything that affects the output.
         pipeline_digest: of the pipeline alone, which is known before the slide is opened.
         planned: tiles of the grid or placement.
@@ -112,6 +113,7 @@ class SlideReport:
     path: str
     status: SlideStatus
     error: str = ""
+    traceback: str = ""
     digest: str = ""
     pipeline_digest: str = ""
     planned: int = 0

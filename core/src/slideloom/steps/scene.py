@@ -1,4 +1,4 @@
-"""Context for slide QC, normalizers, placements and sinks, in addition to the slide."""
+"""Context for slide QC, tile filters, normalizers, placements and sinks, in addition to the slide."""
 
 from __future__ import annotations
 

@@ -9,7 +9,9 @@ import numpy as np
 from attrs import field, frozen
 from numpy.typing import NDArray
 
+from slideloom.slides.slide import Slide
 from slideloom.slides.tiles import TileBatch
+from slideloom.steps.scene import Scene
 
 
 @frozen
@@ -31,6 +33,23 @@ class TileFilter(ABC):
     thread_safe: ClassVar[bool] = True
     keeps_pixels: bool = True
 
+    def for_slide(self, slide: Slide, scene: Scene) -> TileFilter:
+        """The filter for one slide. Called once per slide, after slide QC and before any tile.
+
+        Args:
+            slide: open, with known mpp, until the last tile of the slide is checked.
+            scene: regions and tile geometry.
+
+        Returns:
+            `self`, unless the filter looks at more of the slide than the pixels of its tiles.
+        """
+        return self
+
+    @property
+    def needs_slide(self) -> bool:
+        """True if `check` may read the slide; it is then called under the lock of a slide that has to have one."""
+        return type(self).for_slide is not TileFilter.for_slide
+
     @abstractmethod
     def check(self, batch: TileBatch) -> Verdict:
-        """One decision per tile, each only from the tile's own pixels."""
+        """One decision per tile, each only from the tile's own pixels and place on the slide."""

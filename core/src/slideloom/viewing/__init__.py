@@ -1,1 +1,1 @@
-"""One slide in a person's hands: opened, masked, listed, looked at. Nothing is written."""
+"""Interactive work with one slide: open it, mask it, list its tiles, look at it. Nothing is written."""

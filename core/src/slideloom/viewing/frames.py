@@ -1,4 +1,4 @@
-"""The tiles of a planned slide as a table of pandas."""
+"""The tiles of a planned slide as a pandas table."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 
 def tile_frame(plan: SlidePlan, record: SlideRecord, *, every: bool = False) -> pd.DataFrame:
-    """One row per tile that nothing rejected; see `WSI.tile_dataframe`.
+    """One row per kept tile; see `WSI.tile_dataframe`.
 
     Args:
-        plan: of the slide.
+        plan: the slide's plan.
         record: what was decided about its tiles.
-        every: also tiles that were dropped, with a column `status` ("kept", or the step that dropped them).
+        every: include dropped tiles, with a column `status` ("kept", or the step that dropped the tile).
 
     Raises:
-        PluginError: pandas, which the core does without, is not installed.
+        PluginError: pandas is not installed; the core does not require it.
     """
     try:
         import pandas as pd
@@ -68,6 +68,6 @@ def kept_or_dropped(ledger: Ledger) -> list[str]:
 
 
 def frame_csv(frame: pd.DataFrame) -> str:
-    """A table as CSV, as `DataFrame.to_csv` writes it, but text stays text in a spreadsheet."""
+    """A table as CSV like that of `DataFrame.to_csv`, but safe from formulas in spreadsheets."""
     cells = frame.astype(object).where(frame.notna(), "")
     return csv_text(frame.columns, cells.itertuples(index=False, name=None))

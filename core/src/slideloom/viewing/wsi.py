@@ -1,4 +1,4 @@
-"""One whole-slide image in Python: look at it, mask it, list and read its tiles."""
+"""A whole-slide image in Python: look at it, mask it, list and read its tiles."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ if TYPE_CHECKING:
 _READ_AT_ONCE = 16
 _OWN_MASK = "own"  # how accounts call a mask that the caller made
 NO_ARGUMENT = {
-    "max_tiles": "drawn from the tiles that filters keep, and none runs",
+    "max_tiles": "chosen from the tiles that filters keep, and no filter runs",
     "exclude": "it is one slide",
     "filter_threshold": "each call of `qc` has its own",
 }
-"""Words of the table of options that `WSI` does not take, those of `run` apart, and why."""
+"""Options that `WSI` does not take, besides those of `run`, and why."""
 
 
 @frozen
@@ -69,10 +69,10 @@ class TileView:
 
 
 class WSI:
-    """A slide cut into tiles, for looking and for programs; nothing is written.
+    """A slide divided into tiles, for interactive work and for scripts. Nothing is written.
 
     Args:
-        path: of the slide.
+        path: the slide's file.
         tile_px: width and height of a tile image in pixels.
         tile_um: width of a tile in microns, or a magnification such as "10x".
         stride_div: stride is the tile's size divided by this.
@@ -80,16 +80,16 @@ class WSI:
         roi_method: "auto", "inside", "outside" or "ignore".
         roi_filter_method: "center", or the share of a tile's area that regions must cover.
         artifact_labels: labels of regions to cut out.
-        mpp: microns per pixel, instead of what the slide records.
-        mpp_file: CSV of slide,mpp that goes before everything else.
-        allow_objective_power: take 10 / objective power where nothing else gives mpp.
+        mpp: microns per pixel, instead of the value that the slide records.
+        mpp_file: CSV with the columns slide and mpp, which overrides everything else.
+        allow_objective_power: use 10 / objective power as mpp if the slide records nothing better.
         reader: name of the reader, or NAME:option=value.
-        avoid_readers: names of readers never chosen by themselves.
-        use_edge_tiles, edge_tiles: also padded tiles at the far sides.
-        randomize_origin: start the grid at a random place, drawn from `seed` and the slide's name.
+        avoid_readers: names of readers not to choose automatically.
+        use_edge_tiles, edge_tiles: include tiles that extend beyond the right and bottom edges, with padding.
+        randomize_origin: start the grid at a random place, which depends on `seed` and the slide's name.
         enable_downsample: False reads level 0 only.
-        use_bounds: stay within the scanned bounds.
-        seed: of the random origin.
+        use_bounds: stay within the slide's scanned bounds.
+        seed: seed of the random origin.
 
     Raises:
         SlideError: the slide cannot be opened; `MissingResolution` if its mpp is not known.
@@ -120,7 +120,7 @@ class WSI:
         use_bounds: bool = False,
         seed: int = 0,
     ) -> None:
-        given = dict(locals())  # every argument that is an option goes by its own name into the table of options
+        given = dict(locals())  # arguments have the names of the options
         given["use_edge_tiles"] = use_edge_tiles or edge_tiles
         folder = folder_of_regions(Path(roi)) if isinstance(roi, str | Path) else roi
         regions = [] if folder is None else [folder]
@@ -128,7 +128,7 @@ class WSI:
 
     @classmethod
     def of(cls, path: Path | str, tiling: Tiling, *, slides: Slides | None = None, roi: Sequence[RoiUse] = ()) -> Self:
-        """The same from settings, as a `Pipeline` holds them."""
+        """A slide from settings objects, such as those of a `Pipeline`."""
         made = cls.__new__(cls)
         made._open(path, Pipeline(tiles=tiling, slides=slides or Slides(), roi=tuple(roi)))
         return made
@@ -157,7 +157,7 @@ class WSI:
 
     @property
     def info(self) -> SlideInfo:
-        """What is known of the slide."""
+        """Metadata of the slide."""
         return self.slide.info
 
     @property
@@ -177,7 +177,7 @@ class WSI:
 
     @property
     def geometry(self) -> TileGeometry:
-        """Size, stride and level of tiles."""
+        """Size, stride and level of the tiles."""
         return self._prepared.plan.scene.geometry
 
     @property
@@ -187,7 +187,7 @@ class WSI:
 
     @property
     def tiles(self) -> Tiles:
-        """The tiles that regions and QC leave."""
+        """The tiles that regions and QC keep."""
         return self.ledger.tiles.take(self.ledger.candidates())
 
     @property
@@ -197,17 +197,17 @@ class WSI:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What was noticed about regions and QC."""
+        """Warnings about regions and QC."""
         return tuple(self._prepared.record.warnings)
 
     @property
     def blur_burden(self) -> float | None:
-        """Share of tissue out of focus, 0-1; None before a background and a blur QC were run."""
+        """Share of tissue out of focus, 0-1; None until both a background QC and a blur QC have run."""
         return self._prepared.record.burden
 
     @property
     def qc_results(self) -> tuple[QcResult, ...]:
-        """Results of the QC steps, in the order they were run."""
+        """Results of the QC steps, in the order in which they ran."""
         return tuple(finding.result for finding in self._prepared.record.qc)
 
     @property
@@ -242,13 +242,13 @@ class WSI:
         filter_threshold: float = 0.6,
         **options: Any,
     ) -> QcResult | list[QcResult]:
-        """Run slide QC and drop the tiles it masks; earlier QC stays.
+        """Run slide QC and drop the tiles that it masks. The results of earlier QC stay.
 
         Args:
-            steps: a name such as "otsu", settings such as `Otsu()`, a step of your own, or a list of these; a name
-                may stand for several, as "both" does for blur and Otsu.
-            filter_threshold: drop a tile if more of it is masked.
-            options: of a single step given by name.
+            steps: a name such as "otsu", settings such as `Otsu()`, your own step, or a list of these. A name may stand
+                for several steps: "both" is blur and Otsu.
+            filter_threshold: drop a tile if more than this share of it is masked.
+            options: options for a single step that is given by name.
 
         Returns:
             The result, or a list of results for a list or a name that stands for several steps.
@@ -260,7 +260,7 @@ class WSI:
         is_one = not isinstance(steps, Sequence) or isinstance(steps, str)
         if options and not is_one:
             raise ConfigError(
-                f"options {', '.join(options)} need a single step; give settings objects in the list instead"
+                f"options {', '.join(options)} need a single step; pass settings objects in the list instead"
             )
         found = [settings for step in given for settings in steps_settings("qc", step, options)]
         with _refusing():
@@ -269,21 +269,21 @@ class WSI:
         return results[0] if is_one and len(results) == 1 else results
 
     def apply_mask(self, result: QcResult, *, filter_threshold: float = 0.6) -> None:
-        """Drop the tiles that a mask of your own covers."""
+        """Drop the tiles of which more than `filter_threshold` is covered by your own mask."""
         check_qc_result(result, "mask")
         if not 0 <= filter_threshold <= 1:
             raise ConfigError(f"filter_threshold must be from 0 to 1, not {filter_threshold!r}")
         self._prepared.add(_OWN_MASK, result, filter_threshold=filter_threshold)
 
     def remove_qc(self) -> None:
-        """Forget all QC; the tiles it dropped are back."""
+        """Remove all QC results; the tiles that QC dropped are kept again."""
         self._prepared.decide()
 
     def tile_dataframe(self, *, every: bool = False) -> pd.DataFrame:
         """One row per kept tile: loc_x, loc_y, grid_x, grid_y, roi_name, roi_desc, label.
 
         Args:
-            every: also tiles that were dropped, with a column `status` ("kept", or the step that dropped them).
+            every: include dropped tiles, with a column `status` ("kept", or the step that dropped the tile).
         """
         return tile_frame(self._prepared.plan, self._prepared.record, every=every)
 
@@ -292,26 +292,26 @@ class WSI:
         return named_by_place(self.tile_dataframe(), slide=self.name)
 
     def thumb(self, *, max_px: int = 1024, mpp: float | None = None, rois: bool = False) -> Picture:
-        """The slide, small.
+        """A thumbnail of the slide.
 
         Args:
-            max_px: width and height at most; or
-            mpp: the resolution in microns per pixel.
-            rois: with the outlines of its regions.
+            max_px: maximum width and height in pixels, if `mpp` is not given.
+            mpp: resolution in microns per pixel.
+            rois: draw the outlines of the regions.
         """
         picture = Picture(self.slide.thumbnail(max_px=None if mpp is not None else max_px, mpp=mpp))
         return outlined(picture, self.regions, whole=self.info.size) if rois else picture
 
     def preview(self, *, max_px: int = 2048) -> Picture:
-        """The slide with regions, masks, kept and dropped tiles."""
+        """A picture of the slide with its regions, masks, kept and dropped tiles."""
         return plan_picture(self._prepared.plan, self._prepared.record, max_px=max_px)
 
     def __getitem__(self, place: tuple[int, int]) -> Rgb:
-        """The tile in a column and row of the grid, whether kept or not: (tile_px, tile_px, 3) uint8.
+        """The tile in a column and row of the grid, even if it was dropped: (tile_px, tile_px, 3) uint8.
 
         Raises:
-            IndexError: the grid has no such place.
-            SlideError: its pixels cannot be read.
+            IndexError: the grid has no tile there.
+            SlideError: the tile's pixels cannot be read.
         """
         column, row = place
         every = self._prepared.plan.tiles
@@ -322,7 +322,7 @@ class WSI:
         return self._read(every.take(found[:1]))[0]
 
     def __iter__(self) -> Iterator[TileView]:
-        """The kept tiles, neighbours together."""
+        """The kept tiles, in an order that keeps neighbours together."""
         regions = self._prepared.plan.regions
         for block in blocks_of(self.tiles, downsample=self.info.levels[self.geometry.level].downsample):
             for start in range(0, len(block), _READ_AT_ONCE):

@@ -1,4 +1,4 @@
-"""The step keeps its contract, and masks what it should."""
+"""The step passes its contract, and masks what it should."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The reader keeps its contract, forgives what it can, and keeps names to itself."""
+"""The reader passes its contract, tolerates small faults, and gives away no patient's name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`slideloom check`: every mistake in a pipeline file, or everything that is not whole in an output folder."""
+"""`slideloom check`: finds every mistake in a pipeline file, or all missing and damaged outputs in an output folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def configure_check(parser: argparse.ArgumentParser) -> None:
     """Arguments of `slideloom check`."""
     parser.add_argument("checked", type=Path, metavar="PIPELINE.toml|OUT", help="a pipeline file, or an output folder")
     parser.add_argument(
-        "--deep", action="store_true", help="of an output folder: also read everything (records, CRCs, checksums)"
+        "--deep", action="store_true", help="for an output folder: also read all files (records, CRCs, checksums)"
     )
 
 
@@ -29,18 +29,19 @@ def run_check(chosen: argparse.Namespace) -> int:
     if chosen.checked.is_dir():
         return _check_outputs(chosen.checked, deep=chosen.deep)
     if chosen.deep:
-        raise ConfigError(f"{chosen.checked}: --deep goes with an output folder")
+        raise ConfigError(f"{chosen.checked}: --deep needs an output folder")
     return _check_pipeline(chosen.checked)
 
 
 def _check_pipeline(path: Path) -> int:
     """Find every mistake in a pipeline file, and count its slides."""
     from slideloom.running.find_slides import slides_of
-    from slideloom.running.run import check_mpp_file
+    from slideloom.running.run import check_mpp_file, check_steps
 
     pipeline = load_pipeline(path)
-    check_mpp_file(pipeline)
     slides = slides_of(pipeline, path.parent)
+    check_mpp_file(pipeline, slides)
+    check_steps(pipeline)
     steps = [use.step.name for use in pipeline.qc] + [step.name for step in pipeline.filters]
     count = f"{len(slides)} slide{'' if len(slides) == 1 else 's'}"
     print(f"{path}: correct; {count}; {pipeline.tiles.label}; steps: {', '.join(steps) or 'none'}")
@@ -48,7 +49,7 @@ def _check_pipeline(path: Path) -> int:
 
 
 def _check_outputs(out: Path, *, deep: bool) -> int:
-    """Name what is not whole in an output folder; 1 if anything is not."""
+    """Print what is missing or damaged in an output folder; returns 1 if anything is."""
     folders = [OutputFolder(out, path.name) for path in sorted((out / "slideloom").glob("*")) if path.is_dir()]
     stores = _stores() if deep else None
     slides = tiles = problems = 0
@@ -63,7 +64,7 @@ def _check_outputs(out: Path, *, deep: bool) -> int:
                 problems += 1
                 print(f"{folder.label} {path.stem}: {problem}", file=sys.stderr)
     if not slides:
-        raise ConfigError(f"{out}: no run has finished a slide here, there is nothing to check")
+        raise ConfigError(f"{out}: no run has finished a slide here, so there is nothing to check")
     found = "whole" if not problems else f"{problems} problem{'' if problems == 1 else 's'}; run again to repair"
     print(f"{out}: {slides} slide{'' if slides == 1 else 's'}, {tiles} tiles: {found}")
     return 1 if problems else 0
@@ -82,7 +83,7 @@ def _problems(
     folder: OutputFolder, slide: str, report: SlideReport | SlideloomError, stores: TileStores | None, *, deep: bool
 ) -> Iterator[str]:
     if interrupted(folder, slide) is not None:
-        yield "a run ended while its files got their names"
+        yield "a run was stopped while it gave its files their names"
         return
     if isinstance(report, SlideloomError):
         yield str(report)

@@ -1,4 +1,4 @@
-"""`slideloom demo`: the whole job on a slide made on the spot, or on a slide of the user's."""
+"""`slideloom demo`: the whole pipeline on a generated slide, or on a slide of the user's."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ from slideloom.pipeline.words import named
 from slideloom.plugins.discovery import registry
 from slideloom.running.run import run_pipeline
 
-from slideloom_cli.display import RunDisplay, console, print_summary
+from slideloom_cli.display import console, print_summary
 from slideloom_cli.extract import exit_code, print_report_path
+from slideloom_cli.watching import RunDisplay
 
-# Ink before tissue, so that tiles under a pen mark are counted as such; a fifth of ink is too much to train on.
+# Pen before tissue, so that tiles under a pen mark are counted as such. One fifth of ink is too much to train on.
 _QC = ({"use": "pen", "filter_threshold": 0.2}, {"use": "tissue"}, {"use": "gaussian-v2"})
 
 
 def configure_demo(parser: argparse.ArgumentParser) -> None:
     """Arguments of `slideloom demo`."""
-    parser.add_argument("slide", nargs="?", type=Path, metavar="SLIDE", help="a slide of yours; by default one is made")
+    parser.add_argument("slide", nargs="?", type=Path, metavar="SLIDE", help="your slide (by default one is generated)")
     parser.add_argument(
         "--out", type=Path, default=Path("slideloom-demo"), metavar="DIR", help="output folder (slideloom-demo)"
     )
@@ -41,7 +42,7 @@ def run_demo(chosen: argparse.Namespace) -> int:
         out.mkdir(parents=True, exist_ok=True)
     slide = chosen.slide or _made_slide(out)
     pipeline = _pipeline(given_flags(chosen, named("mpp")))
-    display = RunDisplay(1, quiet=False)
+    display = RunDisplay(1)
     with display.shown():
         report = run_pipeline(pipeline, [slide], out, progress=display.tiles, on_slide=display.slide)
     print_summary(report)
@@ -72,7 +73,7 @@ def _made_slide(out: Path) -> Path:
 
 
 def _pipeline(given: Mapping[str, Any]) -> Pipeline:
-    """The main job with what is installed: QC by tissue, pen and focus, Macenko normalization, TFRecords and PNGs."""
+    """QC by tissue, pen and focus, Macenko normalization, TFRecords and PNGs, as far as these are installed."""
     plugins = registry()
     macenko = {"use": "macenko", "unfit": "keep-original"}
     report = plugins.reporter() is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
 from slideloom.base.storing import storing_in
@@ -17,6 +18,9 @@ from slideloom.steps.reports import RunReport
 
 from slideloom_cli.options import add_extract_options, add_run_options, pipeline_of
 
+if TYPE_CHECKING:
+    from slideloom_cli.watching import RunDisplay
+
 
 def configure_extract(parser: argparse.ArgumentParser) -> None:
     """Arguments of `slideloom extract`."""
@@ -28,7 +32,7 @@ def configure_extract(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_params(parser: argparse.ArgumentParser) -> None:
-    text = "params.json of a model, or its folder: refuse tiles that are not as it was trained on"
+    text = "params.json of a model, or its folder: refuse tiles unlike its training tiles"
     parser.add_argument("--params", type=Path, metavar="FILE", help=text)
 
 
@@ -48,7 +52,7 @@ def configure_run(parser: argparse.ArgumentParser) -> None:
 
 
 def run_run(chosen: argparse.Namespace) -> int:
-    """Cut slides into tiles as a pipeline file says."""
+    """Cut slides into tiles with a pipeline file."""
     pipeline = load_pipeline(chosen.pipeline)
     table = tables_of(given_flags(chosen, words("run")))["run"]
     given = made_from_table(RunOptions, table, where=FLAGS.table("run"), base=Path())
@@ -62,8 +66,9 @@ def _run(pipeline: Pipeline, *, base: Path | None, out: Path, chosen: argparse.N
     from slideloom.running.find_slides import require_slides, slides_of
     from slideloom.running.run import run_pipeline
 
-    from slideloom_cli.display import RunDisplay, print_summary
+    from slideloom_cli.display import print_summary
     from slideloom_cli.output import print_json
+    from slideloom_cli.watching import watched
 
     if chosen.params is not None:
         from slideloom import load_params  # of the cohort distribution
@@ -71,45 +76,47 @@ def _run(pipeline: Pipeline, *, base: Path | None, out: Path, chosen: argparse.N
         load_params(chosen.params).check(pipeline)
     slides = slides_of(pipeline, base)
     require_slides(slides)
-    if pipeline.run.report or not (chosen.dry_run or chosen.plan_only):
+    is_trial = chosen.dry_run or chosen.plan_only
+    if pipeline.run.report or not is_trial:
         with storing_in(out):
             out.mkdir(parents=True, exist_ok=True)
-    chosen.interrupted = kept_when_interrupted(redo=pipeline.run.redo, dry_run=chosen.dry_run or chosen.plan_only)
-    display = RunDisplay(len(slides), quiet=chosen.quiet)
-    with display.shown():
+    chosen.interrupted = kept_when_interrupted(redo=pipeline.run.redo, dry_run=is_trial)
+    with watched(chosen, slides=len(slides), out=out) as watch:
         report = run_pipeline(
             pipeline,
             slides,
             out,
             dry_run=chosen.dry_run,
             plan_only=chosen.plan_only,
-            progress=display.tiles,
-            on_slide=display.slide,
+            progress=watch.tiles,
+            on_slide=watch.slide,
         )
+        watch.run(report)
     print_summary(report)
     print_report_path(pipeline, out)
     if chosen.json:
         print_json(report.as_table())
-    return exit_code(report)
+    return exit_code(report, watch)
 
 
 def kept_when_interrupted(*, redo: bool, dry_run: bool) -> str:
-    """What is true of a run that Ctrl-C stops."""
+    """What is kept of a run that Ctrl-C stops, and how to continue."""
     if dry_run:
         return "nothing was written"
     return f"finished slides are kept, run again {'without --redo ' if redo else ''}to go on"
 
 
 def print_report_path(pipeline: Pipeline, out: Path) -> None:
-    """Say where the PDF report is, if the run was to make one."""
+    """Print where the report is, as PDF and as page, if the run was asked for one."""
     from slideloom_cli.display import console
 
     if pipeline.run.report:
-        # Their names hold the time, so the last one is this run's.
-        for path in sorted(out.glob("tile_extraction_report-*.pdf"))[-1:]:
-            console().print(f"report   {path}", soft_wrap=True, markup=False)
+        for kind in ("pdf", "html"):
+            # Their names contain the time, so the last one is this run's.
+            for path in sorted(out.glob(f"tile_extraction_report-*.{kind}"))[-1:]:
+                console().print(f"report   {path}", soft_wrap=True, markup=False)
 
 
-def exit_code(report: RunReport) -> int:
-    """0 only if every slide succeeded."""
-    return 1 if report.failed else 0
+def exit_code(report: RunReport, watch: RunDisplay | None = None) -> int:
+    """0 only if every slide succeeded, and the log, if there is one, holds everything."""
+    return 1 if report.failed or (watch is not None and not watch.is_logged) else 0

@@ -1,4 +1,4 @@
-"""`slideloom info`, `slideloom plugins`, `slideloom doctor`."""
+"""`slideloom plugins`, `slideloom doctor`."""
 
 from __future__ import annotations
 
@@ -9,91 +9,26 @@ import os
 import platform
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
-import attrs
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 from slideloom import __version__
-from slideloom.base.errors import MissingResolution
-from slideloom.pipeline.flags import add_flags
-from slideloom.pipeline.pipeline import Slides
-from slideloom.pipeline.words import named
-from slideloom.planning.opening import open_without_mpp
 from slideloom.plugins.discovery import Plugin, registry
 from slideloom.plugins.hookspecs import KINDS, Library
 from slideloom.settings.options import OptionInfo, help_text, options_of
-from slideloom.slides.resolution import find_resolution
-from slideloom.slides.slide import Slide
 
 from slideloom_cli.output import print_json
 
 
-def configure_info(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `slideloom info`."""
-    parser.add_argument("slide", type=Path, metavar="SLIDE")
-    add_flags(parser, named("reader"))
-    parser.add_argument("--properties", action="store_true", help="also everything else the file says")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-
-
-def run_info(chosen: argparse.Namespace) -> int:
-    """Show what is known of a slide."""
-    with open_without_mpp(chosen.slide, Slides(reader=chosen.reader)) as slide:
-        facts = _facts(slide)
-    if not chosen.properties:
-        facts.pop("properties")
-    if chosen.json:
-        print_json(facts)
-        return 0
-    table = Table(show_header=False, box=None, pad_edge=False)
-    for key, value in facts.items():
-        table.add_row(key, escape(_lines(value)))
-    Console(highlight=False).print(table, soft_wrap=True)
-    return 0
-
-
-def _lines(value: Any) -> str:
-    if isinstance(value, dict):
-        return "\n".join(f"{key} = {item}" for key, item in value.items())
-    return "\n".join(str(item) for item in value) if isinstance(value, list) else str(value)
-
-
-def _facts(slide: Slide) -> dict[str, Any]:
-    info = slide.info
-    try:
-        mpp = find_resolution(info)
-        resolution = f"{mpp.x:g} x {mpp.y:g} um per pixel, from {mpp.source}"
-    except MissingResolution as error:
-        resolution = f"unknown: {error}"
-    levels = [
-        f"{i}: {level.size.width} x {level.size.height}, downsample {level.downsample_x:g} x {level.downsample_y:g}"
-        for i, level in enumerate(info.levels)
-    ]
-    return {
-        "slide": info.name,
-        "path": str(info.path),
-        "reader": info.reader,
-        "vendor": info.vendor or "unknown",
-        "size": f"{info.size.width} x {info.size.height}",
-        "levels": levels,
-        "mpp": resolution,
-        "objective power": info.objective_power or "unknown",
-        "bounds": "whole slide" if info.bounds is None else str(attrs.astuple(info.bounds)),
-        "properties": dict(sorted(info.properties.items())),
-    }
-
-
 def configure_plugins(parser: argparse.ArgumentParser) -> None:
     """Arguments of `slideloom plugins`."""
-    parser.add_argument("--verbose", "-v", action="store_true", help="with file, options, types, defaults and help")
+    parser.add_argument("--verbose", "-v", action="store_true", help="also file, options, types, defaults and help")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run_plugins(chosen: argparse.Namespace) -> int:
-    """List plugins and their steps; the exit code tells whether all of them load."""
+    """List plugins and their steps. The exit code says whether all of them load."""
     plugins = registry().plugins
     if chosen.json:
         print_json([_plugin_table(plugin) for plugin in plugins])
@@ -167,7 +102,7 @@ def configure_doctor(parser: argparse.ArgumentParser) -> None:
 
 
 def run_doctor(chosen: argparse.Namespace) -> int:
-    """Check what is installed, which native libraries answer, and what is missing."""
+    """Check which plugins and libraries are installed, which of them load, and what is missing."""
     rows = [_examine(library) for library in registry().libraries()]
     broken = [plugin for plugin in registry().plugins if plugin.error]
     missing_kinds = [kind for kind in ("reader", "sink") if not registry().names(kind)]
@@ -179,7 +114,7 @@ def run_doctor(chosen: argparse.Namespace) -> int:
     return 1 if unusable or broken or missing_kinds else 0
 
 
-# Where a processor is too old for their instructions, these libraries do not raise but end the process.
+# If the processor is too old for their instructions, these libraries do not raise an error but end the process.
 _ASK_APART = """
 import importlib, json, sys
 try:
@@ -188,7 +123,7 @@ except Exception as error:
     answer = ["", f"{type(error).__name__}: {error}"]
 print(json.dumps(answer))
 """
-# What TensorFlow says of itself at each start is no finding; its errors still come through.
+# The messages that TensorFlow prints at each start are not findings; its errors are still shown.
 _QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_ENABLE_ONEDNN_OPTS": "0"}
 
 
@@ -202,12 +137,12 @@ def _examine(library: Library) -> dict[str, Any]:
 
 
 def _ask(name: str) -> tuple[str, str]:
-    """Version and error of a library, one of them empty."""
+    """The version and the error of a library, one of them empty."""
     try:
         module = importlib.import_module(name)
     except Exception as error:
         return "", f"{type(error).__name__}: {error}"
-    native = getattr(module, "__library_version__", "")  # OpenSlide's own, beside that of its Python package
+    native = getattr(module, "__library_version__", "")  # that of OpenSlide itself, besides its Python package
     if name == "pyvips":
         native = ".".join(str(module.version(part)) for part in range(3))
     return str(getattr(module, "__version__", "")) + (f" (native {native})" if native else ""), ""

@@ -1,56 +1,61 @@
-"""The command line. Each command imports what it needs when it runs, so that starting costs little."""
+"""The command line. Each command imports what it needs when it runs, so that the command starts fast."""
 
 from __future__ import annotations
 
 import argparse
 import io
-import logging
 import sys
+import traceback
 from collections.abc import Sequence
 from contextlib import nullcontext
 from importlib import import_module
+from typing import Any
 
 from slideloom import __version__
 from slideloom.base.errors import SlideloomError
 
+from slideloom_cli.logs import configure_logging
 from slideloom_cli.output import end_output, standard_output_for_json
 from slideloom_cli.parsing import Parser
 
 _COMMANDS = {
     "extract": ("slideloom_cli.extract", "cut slides into tiles, with options on the command line"),
-    "run": ("slideloom_cli.extract", "cut slides into tiles as a pipeline file says"),
-    "check": ("slideloom_cli.check", "find every mistake in a pipeline file, or what is not whole in an output folder"),
+    "run": ("slideloom_cli.extract", "cut slides into tiles with a pipeline file"),
+    "check": ("slideloom_cli.check", "find every mistake in a pipeline file, or all damage in an output folder"),
     "tiles": ("slideloom_cli.tiles", "list the tiles of a slide as CSV, Parquet or GeoJSON"),
-    "info": ("slideloom_cli.inspect", "show what is known of a slide"),
+    "preview": ("slideloom_cli.preview", "lay settings side by side on a contact sheet, before anything is cut"),
+    "info": ("slideloom_cli.info", "show the metadata of slides"),
     "plugins": ("slideloom_cli.inspect", "list plugins and their steps"),
     "doctor": ("slideloom_cli.inspect", "check this installation"),
-    "demo": ("slideloom_cli.demo", "make a demo slide and run the whole job on it"),
-    "new-plugin": ("slideloom_cli.new_plugin", "write a package for a step of your own"),
+    "demo": ("slideloom_cli.demo", "make a demo slide and run the whole pipeline on it"),
+    "new-plugin": ("slideloom_cli.new_plugin", "write a package for your own step"),
 }
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 0 only if all went well."""
+    """Run one command and return its exit code: 0 only if everything succeeded."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     chosen = argparse.Namespace()
     try:
         parser = _parser(words)
         parser.parse_args(words, chosen)
-        logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+        configure_logging(chosen)
         if not hasattr(chosen, "run_command"):
             parser.print_help()
             return USAGE
         with standard_output_for_json() if getattr(chosen, "json", False) else nullcontext():
             code: int = chosen.run_command(chosen)
     except SlideloomError as error:
+        if getattr(chosen, "debug", False):
+            traceback.print_exception(error)
         print(f"slideloom: {error}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         said = getattr(chosen, "interrupted", "")
         print(f"slideloom: interrupted{said and f'; {said}'}", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of our output went away, as `head` does
+    except BrokenPipeError:  # the program that reads our output, such as `head`, has closed it
         sys.stderr.close()
         return FAILED
     return code
@@ -61,7 +66,7 @@ def entry() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(
             errors="backslashreplace"
-        )  # names of files may be no text, and a terminal may lack letters
+        )  # a file name may not be valid text, and a terminal may lack letters
     code = main()
     end_output()
     sys.exit(code)
@@ -74,17 +79,39 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     named = next((word for word in words if not word.startswith("-")), None)
     for name, (module, help_line) in _COMMANDS.items():
         sub = commands.add_parser(name, help=help_line, description=help_line[0].upper() + help_line[1:] + ".")
+        _tell_repetition(sub)
         if name == named:
             home = import_module(module)
             word = name.replace("-", "_")
             getattr(home, f"configure_{word}")(sub)
             sub.set_defaults(run_command=getattr(home, f"run_{word}"))
     if named not in _COMMANDS:
-        _add_plugin_commands(commands)
+        _add_plugin_commands(commands, named)
     return parser
 
 
-def _add_plugin_commands(commands: argparse._SubParsersAction[Parser]) -> None:
+def _tell_repetition(parser: argparse.ArgumentParser) -> None:
+    """Of an option with one value that is given twice the last counts, and not without a word."""
+    for word in (None, "store"):
+        parser.register("action", word, _Store)
+
+
+class _Store(argparse.Action):
+    """Stores a value as argparse does by itself, and says so when it takes the place of another."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        given = vars(namespace).setdefault("given_once", {})
+        if option is not None:
+            if self.dest in given and given[self.dest] != values:
+                said = f"{option} is given twice; {values} counts, not {given[self.dest]}"
+                print(f"warning: {said}", file=sys.stderr)
+            given[self.dest] = values
+        setattr(namespace, self.dest, values)
+
+
+def _add_plugin_commands(commands: argparse._SubParsersAction[Parser], named: str | None) -> None:
     from slideloom.plugins.discovery import registry
 
     taken = set(_COMMANDS)
@@ -92,14 +119,16 @@ def _add_plugin_commands(commands: argparse._SubParsersAction[Parser]) -> None:
         for command in plugin.commands:
             if command.name in taken:
                 print(
-                    f"slideloom: command '{command.name}' of {plugin.dist} is left out: the name is taken",
+                    f"slideloom: command '{command.name}' of {plugin.dist} is left out: its name is already used",
                     file=sys.stderr,
                 )
                 continue
             taken.add(command.name)
             sub = commands.add_parser(command.name, help=command.help, description=command.help)
-            command.configure(sub)
-            sub.set_defaults(run_command=command.run)
+            _tell_repetition(sub)
+            if command.name == named:  # the options of the others are never asked for
+                command.configure(sub)
+                sub.set_defaults(run_command=command.run)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The flags of a pipeline: options out of their table, and the steps, read by the same strict loader as files."""
+"""The flags that describe a pipeline: its options and steps, read by the same strict loader as pipeline files."""
 
 from __future__ import annotations
 
@@ -16,16 +16,18 @@ from slideloom.pipeline.words import words
 from slideloom.plugins.discovery import registry
 from slideloom.plugins.shorthand import step_table
 
+from slideloom_cli.logs import add_log_options
+
 STEP = "each STEP as NAME or NAME:option=value,option=value"
 _SIZE = ("tile_px", "tile_um")
 
 
 def add_plan_options(parser: argparse.ArgumentParser, *, without: Mapping[str, str] | None = None) -> None:
-    """The options that decide where tiles are, and which of them slide QC and regions keep.
+    """Add the options that decide where tiles are, and which of them slide QC and regions keep.
 
     Args:
-        parser: of the command.
-        without: words of the option table that the command does not take, and why.
+        parser: the command's parser.
+        without: options that the command does not take, and why.
     """
     tiles = parser.add_argument_group("tiles")
     add_flags(tiles, words("tiles", without=without), required=_SIZE)
@@ -33,7 +35,7 @@ def add_plan_options(parser: argparse.ArgumentParser, *, without: Mapping[str, s
     add_flags(parser.add_argument_group("slides"), words("slides", without=without))
     steps = parser.add_argument_group(f"regions and slide QC, {STEP}")
     steps.add_argument(
-        "--roi", action="append", default=[], metavar="STEP", help="regions of interest, or a folder that holds them"
+        "--roi", action="append", default=[], metavar="STEP", help="source of regions of interest, or their folder"
     )
     add_flags(steps, words("roi"))
     steps.add_argument("--qc", action="append", default=[], metavar="STEP", help="slide QC such as otsu or gaussian-v2")
@@ -41,22 +43,23 @@ def add_plan_options(parser: argparse.ArgumentParser, *, without: Mapping[str, s
 
 
 def add_extract_options(parser: argparse.ArgumentParser) -> None:
-    """All options that describe a pipeline."""
+    """Add all options that describe a pipeline."""
     add_plan_options(parser)
     steps = parser.add_argument_group(f"tile images, {STEP}")
-    steps.add_argument("--filter", action="append", metavar="STEP", help="tile filters (grayspace); 'none' for none")
+    steps.add_argument("--filter", action="append", metavar="STEP", help="tile filter (grayspace); 'none' for none")
     steps.add_argument("--normalizer", metavar="STEP", help="stain normalizer such as macenko")
-    steps.add_argument("--sink", action="append", metavar="STEP", help="where tiles go (tfrecord)")
+    steps.add_argument("--sink", action="append", metavar="STEP", help="where tiles are stored (tfrecord)")
 
 
 def add_run_options(parser: argparse.ArgumentParser, *, without: Mapping[str, str] | None = None) -> None:
-    """Options of how to run; none changes the output."""
+    """Add the options of the run, which do not change the output."""
     run = parser.add_argument_group("run")
     add_flags(run, words("run", without=without))
-    run.add_argument("--dry-run", action="store_true", help="decide on every tile as a run would, write no tile")
+    run.add_argument("--dry-run", action="store_true", help="decide on every tile as a run would, and write no tiles")
     text = "a dry run that reads no tile: quick, but tile filters and normalizer decide nothing"
     run.add_argument("--plan-only", action="store_true", help=text)
-    run.add_argument("--quiet", action="store_true", help="print the summary only")
+    run.add_argument("--quiet", action="store_true", help="print only the summary")
+    add_log_options(run)
     run.add_argument("--json", action="store_true", help="print the run's report as JSON on standard output")
 
 
@@ -67,10 +70,10 @@ def pipeline_of(
     filters: Sequence[str] | None,
     sinks: Sequence[str] | None,
 ) -> Pipeline:
-    """The pipeline that the options describe; filters and sinks that are None are the defaults.
+    """The pipeline that the options describe; None for filters or sinks means the defaults.
 
     Raises:
-        ConfigError: with every mistake, one line each.
+        ConfigError: an option is wrong; the message lists every mistake, one per line.
     """
     return pipeline_from_words(
         given_flags(chosen),

@@ -1,4 +1,4 @@
-"""Standard output, kept for one JSON document whatever else is printed."""
+"""Keeps standard output for one JSON document, whatever else is printed."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from typing import Any, TextIO
 
-_STDOUT, _STDERR = 1, 2  # as the operating system counts them
+_STDOUT, _STDERR = 1, 2  # the operating system's file descriptors
 
 Json = Mapping[str, Any] | list[Any]
 
-# Documents that wait until nobody else prints; None where nothing is kept apart.
+# Documents that wait until nothing else is printed; None outside `standard_output_for_json`.
 _waiting: list[Json] | None = None
 
 
 def print_json(value: Json) -> None:
-    """A value as JSON on standard output; within `standard_output_for_json`, when that ends."""
+    """Print a value as JSON on standard output; within `standard_output_for_json`, at its end."""
     if _waiting is None:
         _write(value, sys.stdout)
     else:
@@ -27,7 +27,7 @@ def print_json(value: Json) -> None:
 
 @contextmanager
 def standard_output_for_json() -> Iterator[None]:
-    """Within it, what steps and libraries print goes to standard error, in native code and in new processes too."""
+    """Within it, everything that steps and libraries print goes to standard error, even in native code and workers."""
     global _waiting  # noqa: PLW0603 - a process has one standard output
     stdout, _waiting = sys.stdout, []
     try:
@@ -58,15 +58,15 @@ def _descriptor_on_stderr() -> Iterator[None]:
         os.dup2(_STDERR, _STDOUT)
         yield
     finally:
-        sys.stdout.flush()  # what was printed by those who had kept the stream itself
+        sys.stdout.flush()  # what was printed by code that holds its own reference to the stream
         os.dup2(kept, _STDOUT)
         os.close(kept)
 
 
 def end_output() -> None:
-    """What libraries print as the process ends is no output of the command: it goes to standard error."""
+    """Send what libraries print as the process ends to standard error, because it is not output of the command."""
     try:
         sys.stdout.flush()
         os.dup2(_STDERR, _STDOUT)
-    except (OSError, ValueError):  # one of them is closed, or its reader went away
+    except (OSError, ValueError):  # one of them is closed, or its reader is gone
         return

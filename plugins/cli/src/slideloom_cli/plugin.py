@@ -1,4 +1,4 @@
-"""What `slideloom doctor` says of the command line."""
+"""What `slideloom doctor` says about the command line."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from slideloom import Library, hookimpl
 
 @hookimpl
 def slideloom_libraries() -> Sequence[Library]:
-    """What this package stands on."""
+    """The libraries that this package depends on."""
     return [Library("rich", "slideloom-cli", "tables and progress bars")]

@@ -17,8 +17,8 @@ from slideloom.viewing.frames import frame_csv, kept_or_dropped, tile_frame
 
 from slideloom_cli.options import add_plan_options, pipeline_of
 
-NO_FLAG = {"max_tiles": "drawn from the tiles that filters keep, and none runs", "exclude": "it is one slide"}
-"""Words of the table of options that the command does not take, those of `run` apart, and why."""
+NO_FLAG = {"max_tiles": "chosen from the tiles that filters keep, and no filter runs", "exclude": "it is one slide"}
+"""Options that the command does not take, besides those of `run`, and why."""
 
 
 def configure_tiles(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +26,7 @@ def configure_tiles(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("slide", type=Path, metavar="SLIDE")
     parser.add_argument("--kept-only", action="store_true", help="leave dropped tiles out")
     parser.add_argument(
-        "--out", type=Path, metavar="FILE", help=".csv, .parquet or .geojson; standard output if not given"
+        "--out", type=Path, metavar="FILE", help="a .csv, .parquet or .geojson file (standard output, as CSV)"
     )
     add_plan_options(parser, without=NO_FLAG)
 
@@ -55,7 +55,7 @@ def _write(prepared: PreparedSlide, out: Path | None, *, kept_only: bool) -> Non
         which = np.flatnonzero([word == "kept" or not kept_only for word in status])
         bounds = plan.slide.info.bounds
         with storing_in(out.parent):
-            # QuPath crops slides to their bounds, and counts from there.
+            # QuPath crops slides to their bounds, and its coordinates start there.
             origin = (bounds.x, bounds.y) if bounds is not None else (0.0, 0.0)
             write_tiles_geojson(out, plan.tiles.take(which), [status[i] for i in which.tolist()], origin=origin)
         return

@@ -1,1 +1,1 @@
-"""Projects and datasets: a cohort's slides, annotations and stored tiles. `slideloom.Project` is the way to it."""
+"""Projects and datasets: a cohort's slides, annotations and stored tiles. Start with `slideloom.Project`."""

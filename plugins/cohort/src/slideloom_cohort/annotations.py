@@ -1,4 +1,4 @@
-"""Annotations: a CSV with one row per slide, its patient and any other columns."""
+"""Annotations: a CSV with one row per slide, which holds its patient and any other columns."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from slideloom.settings.options import did_you_mean
 log = logging.getLogger(__name__)
 
 REQUIRED = ("patient", "slide")
-_NAMED = 5  # mistakes of one kind that a message lists
+_NAMED = 5  # number of mistakes that a message lists
 
 Filters = Mapping[str, Any]  # column to a value, or to a list of values
 
 
 @frozen
 class Annotations:
-    """What is known of slides besides their pixels; every value is text.
+    """A table of annotations; every value is text.
 
     Attributes:
         path: the file.
-        columns: its header.
-        rows: column to value, by slide, in the file's order.
-        lines: line number in the file, by slide.
+        columns: names of the columns.
+        rows: by slide, in the file's order: column to value.
+        lines: by slide: line number in the file.
     """
 
     path: Path
@@ -37,7 +37,7 @@ class Annotations:
     lines: Mapping[str, int] = field(hash=False, repr=False)
 
     def column(self, name: str) -> dict[str, str]:
-        """The value of each slide in a column, "" where it is blank.
+        """The value of each slide in a column; a blank is "".
 
         Raises:
             ConfigError: there is no such column.
@@ -47,14 +47,14 @@ class Annotations:
         return {slide: row[name] for slide, row in self.rows.items()}
 
     def slides(self, filters: Filters | None = None, filter_blank: str | Sequence[str] = ()) -> list[str]:
-        """The slides whose row has one of the values wanted in each column, and no blank where none is allowed.
+        """The slides that match every filter.
 
         Args:
-            filters: column to a value or a list of values; numbers are compared as numbers.
+            filters: column to the accepted value or list of values; numbers are compared as numbers.
             filter_blank: columns that must not be blank.
 
         Raises:
-            ConfigError: there is no such column, or no row has a value that is asked for.
+            ConfigError: there is no such column, or no row has one of the values.
         """
         kept = dict.fromkeys(self.rows)
         for name, wanted in (filters or {}).items():
@@ -85,13 +85,13 @@ def _equal(value: str, wanted: Any) -> bool:
 
 
 def read_annotations(path: Path) -> Annotations:
-    """The annotations in a table with a header; columns `patient` and `slide` are needed.
+    """The annotations in a table with a header, which needs the columns `patient` and `slide`.
 
-    Separators and encodings are those of `open_table`. Cells are stripped of spaces. The slide is a file name without
-    its extension.
+    Separators and encodings are those of `open_table`. Spaces around cells are removed. A slide is named by its file
+    name without the extension.
 
     Raises:
-        ConfigError: the file cannot be read or has mistakes; all of them are in the message, with their lines.
+        ConfigError: the file cannot be read or has mistakes; the message lists them with their lines.
     """
     with open_table(path, fits=lambda header: set(REQUIRED) <= set(header)) as table:
         header = _checked_header(table)
@@ -108,7 +108,7 @@ def read_annotations(path: Path) -> Annotations:
             elif row["slide"] in rows:
                 first = numbers[row["slide"]]
                 mistakes.append(
-                    f"{path}, line {number}: slide '{row['slide']}' is in line {first} already; keep one row per slide"
+                    f"{path}, line {number}: slide '{row['slide']}' is already in line {first}; keep one row per slide"
                 )
             else:
                 rows[row["slide"]] = row

@@ -1,4 +1,4 @@
-"""`slideloom project`: make a project, cut its slides into tiles, and look at what it has."""
+"""`slideloom project`: make a project, cut its slides into tiles, and show what it holds."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from slideloom_cohort.params import tiling_of
 from slideloom_cohort.project import Project
 from slideloom_cohort.work import ANY_SIZE, do_work, work_of
 
-NO_FLAG = {"report": "it is written; --no-report"}
-"""Words of the table of options that `project extract` does not take, and why."""
+NO_FLAG = {"report": "it is written by default; --no-report"}
+"""Options that `project extract` does not take, and why."""
 
 _SIZE = ("tile_px", "tile_um")
 _FRONT = attrs.evolve(FLAGS, kinds={"filter": "tile-filter"}, nothing={})
@@ -36,7 +36,7 @@ def configure_project(parser: argparse.ArgumentParser) -> None:
     create.add_argument("--slides", nargs="+", default=[], metavar="SLIDES", help="folder, files or patterns")
     create.add_argument("--annotations", type=Path, metavar="CSV", help="columns patient, slide and any others")
     create.add_argument("--roi", type=Path, metavar="DIR", help="folder of ROI files")
-    create.add_argument("--name", help="of the project (the folder's)")
+    create.add_argument("--name", help="name of the project (that of the folder)")
     extract = actions.add_parser("extract", help="cut the project's slides into tiles")
     _add_extract_options(extract)
     summary = actions.add_parser("summary", help="count slides, patients and tiles")
@@ -47,9 +47,9 @@ def configure_project(parser: argparse.ArgumentParser) -> None:
     thumbnails.add_argument("--max-px", type=int, default=512, metavar="PX", help="width and height at most (512)")
     tiles = actions.add_parser("tiles", help="list the tiles of all slides as CSV")
     _add_dataset_options(tiles, required=True)
-    tiles.add_argument("--every", action="store_true", help="also dropped tiles, with what dropped them")
-    tiles.add_argument("--planned", action="store_true", help="the tiles of the grid that regions leave; needs no run")
-    tiles.add_argument("--out", type=Path, metavar="FILE.csv", help="standard output if not given")
+    tiles.add_argument("--every", action="store_true", help="also list dropped tiles, with what dropped them")
+    tiles.add_argument("--planned", action="store_true", help="list the grid's tiles that regions keep; needs no run")
+    tiles.add_argument("--out", type=Path, metavar="FILE.csv", help="file to write (standard output)")
 
 
 def _add_dataset_options(parser: argparse.ArgumentParser, *, required: bool) -> None:
@@ -58,10 +58,10 @@ def _add_dataset_options(parser: argparse.ArgumentParser, *, required: bool) -> 
 
 
 def _add_choice_options(parser: argparse.ArgumentParser) -> None:
-    """Which project, and which of its slides."""
+    """Options that choose a project and slides of it."""
     parser.add_argument("root", type=Path, metavar="DIR", help="the project's folder")
     parser.add_argument(
-        "--filter", action="append", default=[], metavar="COLUMN=VALUE", help="only slides annotated so"
+        "--filter", action="append", default=[], metavar="COLUMN=VALUE", help="only slides with this annotation"
     )
     parser.add_argument("--source", action="append", metavar="NAME", help="only these sources")
 
@@ -69,7 +69,7 @@ def _add_choice_options(parser: argparse.ArgumentParser) -> None:
 def _add_extract_options(parser: argparse.ArgumentParser) -> None:
     _add_choice_options(parser)
     parser.add_argument(
-        "--params", metavar="FILE", help="params.json of a model, or its folder: tiles must be as it was trained on"
+        "--params", metavar="FILE", help="params.json of a model, or its folder: refuse tiles unlike its training tiles"
     )
     tiles = parser.add_argument_group("tiles")
     add_flags(tiles, words("tiles"))
@@ -88,8 +88,8 @@ def _add_extract_options(parser: argparse.ArgumentParser) -> None:
     images.add_argument(
         "--context-normalize", action="store_true", help="take its statistics from the slide, not from each tile"
     )
-    images.add_argument("--sink", action="append", default=[], metavar="STEP", help="where tiles go besides")
-    images.add_argument("--save-tiles", action="store_true", help="also loose images")
+    images.add_argument("--sink", action="append", default=[], metavar="STEP", help="more sinks for tiles")
+    images.add_argument("--save-tiles", action="store_true", help="also store tiles as image files")
     images.add_argument("--no-tfrecords", action="store_true", help="store no TFRecords")
     add_flags(images, step_words())
     add_run_options(parser, without=NO_FLAG)
@@ -97,7 +97,7 @@ def _add_extract_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run_project(chosen: argparse.Namespace) -> int:
-    """Do the action."""
+    """Run the action."""
     if chosen.action == "create":
         made = Project.create(
             chosen.root, slides=chosen.slides, annotations=chosen.annotations, roi=chosen.roi, name=chosen.name
@@ -110,9 +110,10 @@ def run_project(chosen: argparse.Namespace) -> int:
 
 
 def _extract(project: Project, chosen: argparse.Namespace) -> int:
-    from slideloom_cli.display import RunDisplay, print_summary
+    from slideloom_cli.display import print_summary
     from slideloom_cli.extract import exit_code, kept_when_interrupted
     from slideloom_cli.output import print_json
+    from slideloom_cli.watching import watched
 
     wanted = Extraction(
         options={"report": not chosen.no_report, **given_flags(chosen, (*words(), *step_words()))},
@@ -130,20 +131,21 @@ def _extract(project: Project, chosen: argparse.Namespace) -> int:
     dataset = project.dataset_of(ANY_SIZE, filters=_filters(chosen.filter), sources=chosen.source)
     work = work_of(dataset, wanted, params=chosen.params)
     chosen.interrupted = kept_when_interrupted(redo=chosen.redo, dry_run=chosen.dry_run or chosen.plan_only)
-    display = RunDisplay(sum(len(part.slides) for part in work), quiet=chosen.quiet)
-    with display.shown():
+    slides = sum(len(part.slides) for part in work)
+    with watched(chosen, slides=slides, out=project.root) as watch:
         report = do_work(
             work,
             project.root,
             dry_run=chosen.dry_run,
             plan_only=chosen.plan_only,
-            progress=display.tiles,
-            on_slide=display.slide,
+            progress=watch.tiles,
+            on_slide=watch.slide,
         )
+        watch.run(report)
     print_summary(report)
     if chosen.json:
         print_json(report.as_table())
-    return exit_code(report)
+    return exit_code(report, watch)
 
 
 def _summary(project: Project, chosen: argparse.Namespace) -> int:

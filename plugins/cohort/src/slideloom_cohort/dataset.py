@@ -41,14 +41,14 @@ if TYPE_CHECKING:
 
 @frozen
 class Dataset:
-    """Slides, and their tiles of one size. Made by `Project.dataset`; `filter`, `split` and `k_fold` give smaller ones.
+    """Slides and their tiles of one size. Made by `Project.dataset`; `filter`, `split` and `k_fold` give parts of it.
 
     Attributes:
         tiling: size of tiles.
         sources: where slides and tiles are.
-        annotations: or None.
-        chosen: the slides that filters and splits left, or None for all.
-        balanced: what loaders balance by: "label", "patient", "slide", or several of these from the outside in.
+        annotations: annotations of the project, or None.
+        chosen: names of the slides that filters and splits kept, or None for all.
+        balanced: what loaders balance by: "label", "patient", "slide", or several of these, the outermost first.
     """
 
     tiling: Tiling
@@ -65,10 +65,10 @@ class Dataset:
     def slide_paths(self) -> dict[str, Path]:
         """The file of each slide, by name, sorted.
 
-        A folder or pattern that has no file is left out: training needs no slides where there are TFRecords.
+        A folder or pattern without files is left out, because training from TFRecords needs no slides.
 
         Raises:
-            ConfigError: two files have one name.
+            ConfigError: two slide files have the same name.
         """
         found: dict[str, Path] = {}
         for source in self.sources:
@@ -83,36 +83,36 @@ class Dataset:
         return self.chosen is None or slide in self.chosen
 
     def slides(self) -> list[str]:
-        """Names of slides that there is a file or a TFRecord file of, sorted."""
+        """Names of slides that have a slide file or a TFRecord file, sorted."""
         return sorted({*self.slide_paths(), *(stored.slide for stored in self.stored())})
 
     def patients(self) -> dict[str, str]:
-        """The patient of each slide; a slide without annotations counts as a patient of its own."""
+        """The patient of each slide; each slide without annotations counts as its own patient."""
         known = {} if self.annotations is None else self.annotations.patients()
         return {slide: known.get(slide, slide) for slide in self.slides()}
 
     def missing(self) -> list[str]:
-        """Slides without what belongs to them.
+        """Names of slides with missing files.
 
-        Annotated slides that there is neither a slide file nor a TFRecord file of; and slides whose TFRecord file is
-        gone, empty, cut, or left by a run that failed, though a report or `manifest.json` says how many tiles it
-        holds. `damaged` tells why.
+        These are annotated slides with neither a slide file nor a TFRecord file, and slides whose TFRecord file is
+        missing, empty, cut short or from a failed run although a report or `manifest.json` counts tiles in it;
+        `damaged` gives the reason.
         """
         return [*self.without_files(), *self.damaged()]
 
     def without_files(self) -> list[str]:
-        """Annotated slides that there is neither a slide file nor a TFRecord file of."""
+        """Annotated slides with neither a slide file nor a TFRecord file."""
         if self.annotations is None:
             return []
         here = set(self.slides())
         return [slide for slide in self.annotations.rows if self._has(slide) and slide not in here]
 
     def damaged(self) -> dict[str, str]:
-        """Slides whose TFRecord file is not served though there is or should be one, with the reason."""
+        """Slides whose TFRecord file is missing or cannot be trusted, with the reason."""
         return {stored.slide: stored.problem for stored in self.stored() if stored.problem}
 
     def labels(self, column: str) -> dict[str, str]:
-        """The value of each slide in a column of the annotations; slides without one are left out.
+        """The value of each slide in a column of the annotations; slides without a value are left out.
 
         Raises:
             ConfigError: there are no annotations, or no such column.
@@ -134,15 +134,15 @@ class Dataset:
         filter_blank: str | Sequence[str] = (),
         slides: Sequence[str] | None = None,
     ) -> Dataset:
-        """The slides whose annotations have these values and no blank in these columns, or that are named.
+        """The dataset of the slides that match all conditions.
 
         Args:
-            filters: column to a value or a list of values.
+            filters: column of the annotations to the accepted value or list of values.
             filter_blank: columns that must not be blank.
             slides: names of slides.
 
         Raises:
-            ConfigError: there are no annotations, no such column, no row with such a value, or no slide of such a name.
+            ConfigError: there are no annotations, no such column, no row with such a value, or no slide with that name.
         """
         chosen: frozenset[str] | None = self.chosen
         if filters or filter_blank:
@@ -151,17 +151,19 @@ class Dataset:
         if slides is not None:
             unknown = sorted(set(slides) - set(self.slides()))
             if unknown:
-                raise ConfigError(f"slides: no slide is named {named(unknown)}; names have no folder and no extension")
+                raise ConfigError(
+                    f"slides: no slide is named {named(unknown)}; give names without folder and extension"
+                )
             chosen = frozenset(slides) if chosen is None else chosen & frozenset(slides)
         return attrs.evolve(self, chosen=chosen)
 
     def split(self, val_fraction: float = 0.3, *, labels: str | None = None, seed: int = 0) -> tuple[Dataset, Dataset]:
-        """A training and a validation dataset without a common patient.
+        """A training and a validation dataset that share no patient.
 
         Args:
             val_fraction: share of the patients for validation.
-            labels: a column; each of its values has about the same share in both.
-            seed: of the choice.
+            labels: a column of the annotations; each of its values has about the same share in both datasets.
+            seed: seed of the random choice.
 
         Raises:
             ConfigError: there are too few patients, or a slide has no label.
@@ -172,9 +174,9 @@ class Dataset:
         return self._of(patients, held, inside=False), self._of(patients, held, inside=True)
 
     def k_fold(self, k: int = 3, *, labels: str | None = None, seed: int = 0) -> list[tuple[Dataset, Dataset]]:
-        """`k` pairs of training and validation dataset; each patient is in the validation dataset of one pair.
+        """`k` pairs of a training and a validation dataset; each patient is in the validation dataset of one pair.
 
-        Args and errors: as `split`.
+        Arguments and errors are those of `split`.
         """
         patients = self.patients()
         groups = folds(in_drawn_order(patient_labels(patients, self._all_labels(labels)), seed=seed), k)
@@ -197,16 +199,16 @@ class Dataset:
         return attrs.evolve(self, chosen=slides)
 
     def balance(self, *by: str) -> Dataset:
-        """The dataset whose loaders draw each label, patient or slide alike.
+        """The same dataset, whose loaders draw each label, patient or slide equally often.
 
         Args:
-            by: "label", "patient", "slide", or several from the outside in: `balance("label", "patient")` draws each
-                label alike, and within a label each patient.
+            by: "label", "patient", "slide", or several of these, the outermost first: `balance("label", "patient")`
+                draws each label equally often, and within a label each patient.
         """
         return attrs.evolve(self, balanced=by)
 
     def stored(self) -> list[StoredSlide]:
-        """What runs left for each slide of this tile size: TFRecords, tile table and report; sorted by name."""
+        """The outputs for each slide at this tile size (TFRecords, tile table, report), sorted by name."""
         found: dict[str, StoredSlide] = {}
         for source in self.sources:
             for stored in stored_slides(source, self.label):
@@ -234,8 +236,8 @@ class Dataset:
         Of tiles that another program stored, column, row and region come from the slide, where that is at hand.
 
         Args:
-            every: also tiles that were dropped, with a column `status` ("written", or the step that dropped them).
-            planned: the tiles of the grid that regions leave, from the slides themselves; no run is needed.
+            every: include dropped tiles, with a column `status` ("written", or the step that dropped the tile).
+            planned: plan the grid on the slides and list the tiles that regions keep; no run is needed.
 
         Raises:
             ConfigError: no slide has tiles.
@@ -285,14 +287,14 @@ class Dataset:
         )
 
     def thumbnails(self, outdir: Path | str, *, max_px: int = 512) -> dict[str, Path | SlideloomError]:
-        """Write a PNG of each slide; a slide that fails gives its error and does not stop the others.
+        """Write a PNG of each slide; a slide that fails does not stop the others.
 
         Args:
-            outdir: folder, made if missing.
-            max_px: width and height at most.
+            outdir: folder for the files, made if missing.
+            max_px: maximum width and height in pixels.
 
         Returns:
-            By slide: the file, or the error.
+            By slide: the file or the error.
         """
         return write_thumbnails(self.slide_paths(), Path(outdir), max_px=max_px)
 
@@ -300,7 +302,7 @@ class Dataset:
         """Write a PDF of the stored tiles of each source; needs the report plugin.
 
         Args:
-            outdir: folder for the files; by default beside the TFRecords.
+            outdir: folder for the files; by default the folder of the TFRecords.
 
         Raises:
             PluginError: the report plugin is not installed.

@@ -1,4 +1,4 @@
-"""The pipeline of one source, from arguments with the names that the field knows."""
+"""From the arguments of `Project.extract_tiles` to the pipeline of each source."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _STEPS = (
     "qc", "sinks", "normalizer", "placement", "normalizer_source", "context_normalize", "save_tiles", "save_tfrecords",
 )  # fmt: skip
 
-# Arguments that are options of steps, under the names that the field has for them: kind, steps and option.
+# Arguments that are options of steps: kind, steps and option.
 _OF_STEPS = {
     "grayspace_fraction": ("filter", ("grayspace",), "fraction"),
     "grayspace_threshold": ("filter", ("grayspace",), "threshold"),
@@ -40,7 +40,7 @@ _OF_STEPS = {
 
 
 def step_words() -> tuple[Word, ...]:
-    """The arguments of `Project.extract_tiles` that are options of steps, with help, range and default of the steps."""
+    """The arguments of `Project.extract_tiles` that are options of steps, with the steps' help, range and default."""
     return tuple(
         word_of(kind, attrs.evolve(_info(kind, uses[0], option), field=name))
         for name, (kind, uses, option) in _OF_STEPS.items()
@@ -64,15 +64,15 @@ def _info(kind: str, use: str, option: str) -> OptionInfo:
 
 @frozen(kw_only=True)
 class Extraction:
-    """What `Project.extract_tiles` is asked for; see there.
+    """The arguments of `Project.extract_tiles`; see there.
 
     Attributes:
-        options: values of the words of the option table, `step_words` among them; None is no value.
+        options: values of the pipeline's options and of `step_words`; None means not given.
         qc, filters, sinks, normalizer, placement: steps.
         normalizer_source: target of the normalizer.
         context_normalize: its statistics are those of the slide, not of each tile.
         save_tiles, save_tfrecords: which of the source's own sinks to use.
-        front: whose words they are, for messages.
+        front: how messages name the options, as flags or as keyword arguments.
     """
 
     options: Mapping[str, Any]
@@ -98,10 +98,10 @@ class Extraction:
         )
 
     def with_model(self, model: Params | None) -> Extraction:
-        """With the size of tiles and the normalizer of a model where none is given.
+        """The same, with a model's tile size and normalizer where none is given.
 
         Raises:
-            ConfigError: there is neither a size nor a model.
+            ConfigError: neither a size nor a model is given.
         """
         given = self.options
         if model is not None:
@@ -113,7 +113,7 @@ class Extraction:
         return self
 
     def tiling(self) -> Tiling:
-        """Size and places of tiles.
+        """Size and places of the tiles.
 
         Raises:
             ConfigError: an argument is wrong.
@@ -154,7 +154,7 @@ class Extraction:
         return steps_in(self.qc)
 
     def _filters(self) -> list[Step]:
-        usual = {"grayspace": None, "whitespace": 1}  # at 1 a filter is off
+        usual = {"grayspace": None, "whitespace": 1}  # a fraction of 1 turns a filter off
         return [
             self._made("filter", use)
             for use, fraction in usual.items()
@@ -172,7 +172,7 @@ class Extraction:
         entry = dict(step_entry("normalizer", self.normalizer))
         if self.normalizer_source is not None:
             if not isinstance(entry["use"], str):
-                raise ConfigError(f"{source} goes with a normalizer given by name; set the settings' target instead")
+                raise ConfigError(f"{source} needs a normalizer given by name; set `target` in its settings instead")
             entry["target"] = str(self.normalizer_source)
         return self._in_context(entry) if self.context_normalize else entry
 
@@ -192,7 +192,7 @@ class Extraction:
     def _sinks(self, source: Source) -> list[Step]:
         if self.save_tiles and source.tiles.parent != source.out:
             raise ConfigError(
-                f"source {source.name}: tiles ({source.tiles}) and TFRecords ({source.tfrecords}) must lie in one "
+                f"source {source.name}: tiles ({source.tiles}) and TFRecords ({source.tfrecords}) must be in the same "
                 "folder; change project.toml"
             )
         sinks: list[Step] = []
@@ -204,7 +204,7 @@ class Extraction:
         return sinks
 
     def _options_of(self, kind: str, use: str) -> dict[str, Any]:
-        """The options of a step that arguments give."""
+        """The options of a step that were given as arguments."""
         given = {option: self.options.get(name) for option, name in _arguments(kind, use).items()}
         return {option: value for option, value in given.items() if value is not None}
 
@@ -215,5 +215,5 @@ class Extraction:
 
 
 def _arguments(kind: str, use: str) -> dict[str, str]:
-    """The options of a step to the arguments that give them."""
+    """The options of a step, each with the argument that gives it."""
     return {option: name for name, (of_kind, uses, option) in _OF_STEPS.items() if of_kind == kind and use in uses}

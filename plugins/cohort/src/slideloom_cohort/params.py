@@ -1,12 +1,13 @@
-"""`params.json` beside a model: the tiles it was trained on, so that nothing else is fed to it.
+"""`params.json` beside a model: it records the tiles that the model was trained on, so that it gets no other ones.
 
-The layout is Slideflow's: `tile_px`, `tile_um`, `hp.normalizer`, `hp.normalizer_source` and `norm_fit`, the fitted
-values. Our own file says more under `slideloom`: all options of the normalizer.
+The format is Slideflow's: `tile_px`, `tile_um`, `hp.normalizer`, `hp.normalizer_source` and `norm_fit`, the fitted
+values. We add a table `slideloom` with all options of the normalizer.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -20,6 +21,7 @@ from slideloom.pipeline.from_words import tiling_from_words
 from slideloom.pipeline.fronts import PYTHON, WordFront
 from slideloom.pipeline.pipeline import Pipeline
 from slideloom.pipeline.tiling import Tiling
+from slideloom.plugins.discovery import registry
 from slideloom.plugins.shorthand import step_settings
 from slideloom.settings.options import Settings, options_of
 from slideloom.settings.tables import to_table
@@ -27,13 +29,15 @@ from slideloom.settings.tables import to_table
 if TYPE_CHECKING:
     from slideloom import StainNormalizer
 
+log = logging.getLogger(__name__)
+
 PARAMS_FILE = "params.json"
-_TOLERANCE = 1e-9  # JSON keeps every digit of a float64; files of others may be rounded
+_TOLERANCE = 1e-9  # JSON keeps every digit of a float64, but other programs may round
 
 
 @runtime_checkable
 class FittedNormalizer(Protocol):
-    """A normalizer in hand whose target is known, such as a fitted `slideloom.StainNormalizer`."""
+    """A normalizer with a known target, such as a fitted `slideloom.StainNormalizer`."""
 
     method: str
 
@@ -42,16 +46,25 @@ class FittedNormalizer(Protocol):
         """The target's values as lists."""
 
 
+@runtime_checkable
+class ReadsFits(Protocol):
+    """Settings of a normalizer without an option `target` that take the values of a `norm_fit` otherwise."""
+
+    @classmethod
+    def options_of_fit(cls, fit: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The options that make the fitted normalizer again."""
+
+
 @frozen
 class Params:
-    """What a model was trained on.
+    """The tiles that a model was trained on.
 
     Attributes:
         path: the file.
         tile_px: width and height of a tile in pixels.
-        tile_um: width in microns, or a magnification such as "10x".
-        normalizer: settings whose `build()` is the normalizer the model was trained with, or None.
-        table: all that the file says.
+        tile_um: width of a tile in microns, or a magnification such as "10x".
+        normalizer: settings of the normalizer that the model was trained with, or None.
+        table: the whole content of the file.
     """
 
     path: Path
@@ -62,18 +75,20 @@ class Params:
 
     @property
     def tiling(self) -> Tiling:
-        """The size of tiles, with everything else at its default."""
+        """The tiling with this tile size, and defaults for everything else."""
         return tiling_of(self.tile_px, self.tile_um)
 
     def stain_normalizer(self) -> StainNormalizer | None:
-        """The normalizer for images and tensors in hand, by their own statistics; None if there is none."""
+        """The normalizer for images and tensors, which uses each image's own statistics; None if there is none."""
         if self.normalizer is None:
             return None
+        if "target" not in options_of(type(self.normalizer)):
+            return slideloom.StainNormalizer(self.normalizer.name, **_told(self.normalizer))
         made = slideloom.StainNormalizer(self.normalizer.name)
         return made.fit(self.path) if self.table.get("norm_fit") else made
 
     def differences(self, tiling: Tiling, normalizer: Settings[Any] | None) -> list[str]:
-        """What differs from the model's tiles, such as "tile_um: 302 for the model, 256 here"; empty if they agree."""
+        """Differences from the model's tiles, such as "tile_um: 302 for the model, 256 here"; empty if none."""
         ours, mine = self.tiling, tiling
         lines = []
         if ours.size_px != mine.size_px:
@@ -83,7 +98,7 @@ class Params:
         return lines + _normalizer_differences(self.normalizer, normalizer)
 
     def check(self, pipeline: Pipeline) -> None:
-        """Raise `ConfigError` unless a pipeline makes tiles as the model was trained on."""
+        """Raise `ConfigError` unless a pipeline makes the kind of tiles that the model was trained on."""
         lines = self.differences(pipeline.tiles, pipeline.normalizer)
         if lines:
             listed = "\n  ".join(lines)
@@ -94,7 +109,7 @@ class Params:
 
 
 def tiling_of(tile_px: int, tile_um: float | str, *, front: WordFront = PYTHON) -> Tiling:
-    """The tiling with `tile_um` in microns or as a magnification such as "10x".
+    """The tiling with this tile size; `tile_um` is in microns, or a magnification such as "10x".
 
     Raises:
         ConfigError: a value is wrong.
@@ -141,11 +156,11 @@ def save_params(
 
     Args:
         path: the file, or the model's folder.
-        tiling: size of tiles; or
-        tile_px, tile_um: the same as numbers, or with a magnification such as "10x".
-        normalizer: name or settings of the normalizer that the model sees tiles through, or the fitted
-            `StainNormalizer` itself, or None.
-        more: anything else worth keeping that JSON can say, such as `outcomes`.
+        tiling: size of tiles; or give `tile_px` and `tile_um`.
+        tile_px: width and height of a tile in pixels.
+        tile_um: width of a tile in microns, or a magnification such as "10x".
+        normalizer: name or settings of the model's normalizer, or the fitted `StainNormalizer` itself, or None.
+        more: any other values to keep that JSON can hold, such as `outcomes`.
 
     Returns:
         The file.
@@ -183,7 +198,7 @@ def save_params(
 def _described(
     normalizer: str | Settings[Any] | FittedNormalizer | None,
 ) -> tuple[str | None, str | None, Mapping[str, Any] | None, dict[str, Any] | None]:
-    """Name, source, fit and own options of a normalizer."""
+    """Name, source, fit and options of a normalizer."""
     if normalizer is None:
         return None, None, None, None
     if isinstance(normalizer, FittedNormalizer):
@@ -195,10 +210,10 @@ def _described(
 
 
 def load_params(path: Path | str) -> Params:
-    """Read `params.json` (or the one in a model's folder), also those that Slideflow wrote.
+    """Read a `params.json` file, or the one in a model's folder; Slideflow's files can be read too.
 
     Raises:
-        ConfigError: there is none, it is not one, or its normalizer cannot be made again.
+        ConfigError: the file is missing, is not a params.json, or names a normalizer that cannot be made again.
     """
     file = Path(path)
     if file.is_dir():
@@ -226,11 +241,28 @@ def _rebuilt(file: Path, table: Mapping[str, Any], hp: Mapping[str, Any]) -> Set
     if not name:
         return None
     options = {key: value for key, value in own.items() if key != "use"}
-    if table.get("norm_fit"):
-        options["target"] = str(file.absolute())  # the fit in this file, whatever it was made from
-    elif not own and hp.get("normalizer_source"):
-        options["target"] = hp["normalizer_source"]
     try:
-        return step_settings("normalizer", str(name), options)
+        cls = registry().find("normalizer", str(name))
+        if table.get("norm_fit"):
+            options |= _options_of_fit(cls, file, table["norm_fit"])
+        elif not own and hp.get("normalizer_source"):
+            options["target"] = hp["normalizer_source"]
+        return step_settings("normalizer", cls.name, options)
     except SlideloomError as error:
         raise ConfigError(f"{file}: its normalizer cannot be made again: {error}") from error
+
+
+def _options_of_fit(cls: type[Settings[Any]], file: Path, fit: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a fitted normalizer's values are as options: the file is the target, or what the class makes of them."""
+    if "target" in options_of(cls):
+        return {"target": str(file.absolute())}  # the fit in this file, whatever it was made from
+    if issubclass(cls, ReadsFits):
+        return cls.options_of_fit(fit)
+    log.warning("%s: norm_fit is not used, because %s has no target", file, cls.name)
+    return {}
+
+
+def _told(settings: Settings[Any]) -> dict[str, Any]:
+    """The options that are not at their defaults."""
+    infos = options_of(type(settings))
+    return {name: value for name in infos if (value := getattr(settings, name)) != infos[name].default}

@@ -1,4 +1,4 @@
-"""`slideloom project`, and what `slideloom doctor` says of pandas."""
+"""`slideloom project`, and what `slideloom doctor` says about pandas."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def slideloom_commands() -> Sequence[Command]:
 
 @hookimpl
 def slideloom_libraries() -> Sequence[Library]:
-    """What this package stands on."""
+    """The libraries that this package depends on."""
     return [Library("pandas", "slideloom-cohort", "tables of tiles")]
 
 

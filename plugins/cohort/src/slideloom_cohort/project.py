@@ -1,4 +1,4 @@
-"""A project: slides, annotations and outputs in plain files, and what is done with all of them."""
+"""A project: a folder that keeps a cohort's slides, annotations and outputs together."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _MAIN = "main"
 
 
 class Project:
-    """A folder with `project.toml`, which names sources of slides and an annotations CSV.
+    """A folder with a `project.toml`, which names sources of slides and a CSV of annotations.
 
     Args:
         root: the project's folder.
 
     Raises:
-        ConfigError: the folder is no project, or its files have mistakes.
+        ConfigError: the folder is not a project, or its files have mistakes.
     """
 
     def __init__(self, root: Path | str) -> None:
@@ -57,22 +57,23 @@ class Project:
     ) -> Project:
         """Make a project.
 
-        Slides and annotations stay where they are. Paths start from the current folder.
+        Slides and annotations stay where they are. Relative paths start from the current folder.
 
         Args:
             root: the project's folder, made if missing.
             slides: folder, files or patterns of the source "main".
             annotations: CSV with the columns patient and slide, and any others.
             roi: folder of ROI files.
-            name: of the project; by default the folder's.
+            name: name of the project; by default that of the folder.
 
         Raises:
-            ConfigError: there is a project already, slides or annotations do not exist, or annotations have mistakes.
+            ConfigError: the folder is already a project, slides or annotations are missing, or annotations have
+                mistakes.
             OutputError: the folder cannot be written.
         """
         home = Path(root).expanduser().absolute()
         if (home / PROJECT_FILE).exists():
-            raise ConfigError(f"{home}: is a project already; open it with Project({str(root)!r})")
+            raise ConfigError(f"{home}: is already a project; open it with Project({str(root)!r})")
         csv = None if annotations is None else Path(annotations).expanduser().absolute()
         if csv is not None:
             read_annotations(csv)
@@ -97,7 +98,7 @@ class Project:
 
     @property
     def annotations(self) -> Annotations | None:
-        """The annotations, read anew; None if the project names none.
+        """The annotations, read from the file each time; None if the project names none.
 
         Raises:
             ConfigError: the file has mistakes.
@@ -107,13 +108,13 @@ class Project:
     def add_source(
         self, name: str, *, slides: Path | str | Sequence[Path | str] = (), roi: Path | str | None = None
     ) -> Source:
-        """Add a source; its tiles and TFRecords go to a folder of its name. Paths start from the current folder.
+        """Add a source; its outputs go to a folder with its name. Relative paths start from the current folder.
 
         Raises:
-            ConfigError: there is a source of this name.
+            ConfigError: there is already a source with this name.
         """
         if name in self._file.sources:
-            raise ConfigError(f"{self.root / PROJECT_FILE}: there is a source '{name}' already")
+            raise ConfigError(f"{self.root / PROJECT_FILE}: there is already a source '{name}'; choose another name")
         source = _source(name, self.root, slides, roi)
         self._file = attrs.evolve(self._file, sources={**self._file.sources, name: source})
         write_project_file(self.root, self._file)
@@ -129,12 +130,12 @@ class Project:
         filter_blank: str | Sequence[str] = (),
         sources: str | Sequence[str] | None = None,
     ) -> Dataset:
-        """The slides and their tiles of one size.
+        """The project's slides with their tiles of one size.
 
         Args:
             tile_px: width and height of a tile in pixels.
-            tile_um: width in microns, or a magnification such as "10x".
-            filters: column of the annotations to a value or a list of values.
+            tile_um: width of a tile in microns, or a magnification such as "10x".
+            filters: column of the annotations to the accepted value or list of values.
             filter_blank: columns that must not be blank.
             sources: names of sources; by default all.
 
@@ -222,72 +223,72 @@ class Project:
         progress: Progress | None = None,
         on_slide: Callable[[SlideReport], Any] | None = None,
     ) -> RunReport:
-        """Cut the project's slides into tiles. Finished slides are skipped; an interrupted run goes on.
+        """Cut the project's slides into tiles. Finished slides are skipped, so an interrupted run can be continued.
 
         Args:
-            tile_px: width and height of a tile in pixels; by default as `params` says.
-            tile_um: width in microns, or a magnification such as "10x"; by default as `params` says.
+            tile_px: width and height of a tile in pixels; by default that of `params`.
+            tile_um: width of a tile in microns, or a magnification such as "10x"; by default that of `params`.
             qc: slide QC by name, as settings or as an object that can `assess`, one or several in order; "both" is
-                blur and Otsu, "blur" the blur alone.
-            filter_threshold: drop a tile if more of it is masked by QC.
-            roi_method: "auto" (inside, where a slide has regions), "inside", "outside" or "ignore".
+                blur and Otsu, "blur" is blur alone.
+            filter_threshold: drop a tile if QC masks more than this share of it.
+            roi_method: "auto" (inside if a slide has regions), "inside", "outside" or "ignore".
             roi_filter_method: "center", or the share of a tile's area that regions must cover.
-            artifact_labels: labels of regions that are cut out.
+            artifact_labels: labels of regions to cut out.
             normalizer: stain normalizer by name, as settings, or as a fitted `StainNormalizer`.
             normalizer_source: its target: a preset, an image or a fit file.
-            context_normalize: take its statistics from the slide's thumbnail, without what QC and regions discard.
-            save_tiles: loose images, in the source's folder of tiles.
-            save_tfrecords: TFRecords. With neither, tiles are only decided on: `dataset.torch(from_slides=True)` then
-                reads them from the slides.
-            img_format: of stored tiles.
+            context_normalize: measure the slide's thumbnail, excluding what QC and regions discard, not each tile.
+            save_tiles: store image files in the source's folder of tiles.
+            save_tfrecords: store TFRecords. If neither is stored, a run only decides which tiles to keep, and
+                `dataset.torch(from_slides=True)` reads them from the slides.
+            img_format: format of stored tiles, "jpg" or "png".
             shuffle: store a slide's tiles in random order.
             stride_div: stride is the tile's size divided by this.
             enable_downsample: False reads level 0 only.
-            use_edge_tiles: also padded tiles at the far sides.
+            use_edge_tiles: include tiles that extend beyond the right and bottom edges, with padding.
             randomize_origin: start the grid at a random place.
-            use_bounds: stay within the scanned bounds.
-            max_tiles: keep at most so many tiles of a slide, drawn at random.
-            seed: of what is random.
-            grayspace_fraction, grayspace_threshold: drop a tile if more of it than the fraction (1 is off) has an HSV
+            use_bounds: stay within the slide's scanned bounds.
+            max_tiles: keep at most this many tiles per slide, chosen at random.
+            seed: seed of everything random.
+            grayspace_fraction, grayspace_threshold: drop a tile if more than this fraction of it (1 is off) has an HSV
                 saturation below the threshold.
-            whitespace_fraction, whitespace_threshold: drop a tile if more of it than the fraction (1 is off) is
+            whitespace_fraction, whitespace_threshold: drop a tile if more than this fraction of it (1 is off) is
                 brighter than the threshold.
             tile_filters: more tile filters.
             sinks: more sinks.
-            placement: where tiles are, if not on a grid.
+            placement: where tiles are placed, if not on a grid.
             mpp: microns per pixel of every slide.
-            mpp_file: CSV of slide,mpp.
-            allow_objective_power: take 10 / objective power where nothing else gives mpp.
+            mpp_file: CSV with the columns slide and mpp.
+            allow_objective_power: use 10 / objective power as mpp if the slide records nothing better.
             reader: name of the reader, or NAME:option=value.
-            avoid_readers: names of readers never chosen by themselves.
+            avoid_readers: names of readers not to choose automatically.
             exclude: patterns of slides to leave out.
-            params: `params.json` of a model, or its folder: tiles must be as the model was trained on.
+            params: `params.json` of a model, or its folder: refuse to make tiles unlike the model's training tiles.
             filters, filter_blank, sources: as `dataset`.
-            jobs: processes, one slide each.
-            threads: within a slide.
-            executor: where slides are run, such as "processes" or "dask:address=tcp://head:8786".
-            buffer: folder on a fast disk that slides are copied to ahead of reading.
-            buffer_gb: room used in it at most.
+            jobs: number of processes, each with one slide at a time.
+            threads: number of threads per slide.
+            executor: where slides are processed, such as "processes" or "dask:address=tcp://head:8786".
+            buffer: folder on a fast disk; slides are copied to it before they are read.
+            buffer_gb: maximum size of the buffer in gigabytes.
             batch_tiles: tiles per batch.
-            timeout_s: give a slide up after this time, in seconds.
+            timeout_s: give up on a slide after this many seconds.
             save_masks: store each QC mask.
-            overview: store a picture of kept and rejected tiles of each slide.
+            overview: store a picture of kept and rejected tiles for each slide.
             report: write a PDF report, if the report plugin is installed.
-            redo: run again what is finished or was made with other settings.
-            redo_updated: run again what other versions of slideloom or of its plugins made.
-            dry_run: decide on every tile as a run would, write no tile.
+            redo: process slides again that are finished or were made with other settings.
+            redo_updated: process slides again that other versions of slideloom or its plugins made.
+            dry_run: decide on every tile as a run would, and write no tiles.
             plan_only: a dry run that reads no tile: quick, but tile filters and normalizer decide nothing.
-            progress: called with slide, tiles done and tiles in all.
+            progress: called with the slide's name, the number of tiles done, and their total number.
             on_slide: called with each slide's report.
 
         Returns:
-            The report of all slides of all sources.
+            One report on the slides of all sources.
 
         Raises:
-            ConfigError: an argument is wrong, there are no slides, or `params` differ.
+            ConfigError: an argument is wrong, there are no slides, or `params` asks for other tiles.
             OutputError: a folder cannot be written, or holds tiles made with other settings.
         """
-        given = dict(locals())  # every argument that is an option goes by its own name into the table of options
+        given = dict(locals())  # arguments have the names of the options
         dataset = self.dataset_of(ANY_SIZE, filters=filters, filter_blank=filter_blank, sources=sources)
         return extract(dataset, given, root=self.root)
 

@@ -1,10 +1,10 @@
-"""Which TFRecords are served: those that reports vouch for, and those of other programs.
+"""Which TFRecords datasets use: those that a report confirms, and those of other programs.
 
-A slide's file is served if the slide's report says that it is done and names the file with the size it has; or if no
-run of slideloom in that folder ever got to this slide, so that another program made it; or if its report says that the
-file is another program's, which a run has refused to replace. Nothing else is: not what a failed or interrupted run
-left, and not a file that was emptied or cut. Where `manifest.json` counts the tiles of another program's file, they
-must be there.
+A slide's file is used in three cases. The slide's report says that the slide is done, and names the file with its
+present size. Or slideloom has never processed this slide in that folder, so another program made the file. Or the
+report says that the file belongs to another program and that a run refused to replace it. Nothing else is used: not
+the remains of a failed or interrupted run, and not a file that was emptied or cut short. If `manifest.json` counts
+the tiles of another program's file, the file must hold that many.
 """
 
 from __future__ import annotations
@@ -46,23 +46,23 @@ def _report(state: FileState) -> SlideReport | SlideloomError | None:
 
 
 def report_of(folder: OutputFolder, slide: str) -> SlideReport | SlideloomError | None:
-    """The slide's report, None if there is none, or why it cannot be read; remembered until it is written again."""
+    """The slide's report, None if there is none, or why it cannot be read; cached until the file changes."""
     return _report(FileState.of(folder.report(slide)))
 
 
 def record_problem(folder: OutputFolder, slide: str, path: Path, counts: Mapping[str, int]) -> str:
-    """Why the slide's file of stored tiles is not served; "" if it is, or if none was to be made.
+    """Why the slide's file of stored tiles cannot be used; "" if it can, or if there need be none.
 
     Args:
         folder: the output folder, for one tile size.
-        slide: name.
-        path: of the file, whether it is there or not.
-        counts: tiles by slide, as `counted_in` gives them.
+        slide: name of the slide.
+        path: where the file is or should be.
+        counts: tiles by slide, from `counted_in`.
     """
     name, is_there = folder.relative(path), path.exists()
     unfinished = interrupted(folder, slide)
     if unfinished is not None and (is_there or name in unfinished):
-        return "a run ended while it got its name"
+        return "a run was stopped while it gave the file its name"
     report = report_of(folder, slide)
     if report is None or (isinstance(report, SlideReport) and name in report.foreign):
         return _problem_of_other(path, counts.get(slide))
@@ -72,7 +72,7 @@ def record_problem(folder: OutputFolder, slide: str, path: Path, counts: Mapping
         return f"its last run failed: {report.error}" if is_there else ""
     if name in report.outputs:
         return difference(folder.root, name, report.sizes.get(name))
-    return f"{name} is not named by its report, which is of a later run" if is_there else ""
+    return f"{name} is not in the slide's report, which is from a later run" if is_there else ""
 
 
 def table_problem(folder: OutputFolder, slide: str) -> str:
@@ -88,7 +88,7 @@ def table_problem(folder: OutputFolder, slide: str) -> str:
 
 
 def counted_in(folder: Path) -> dict[str, int]:
-    """Tiles by slide, as `manifest.json` in a folder of TFRecords counts them; nothing where it cannot be read."""
+    """Tiles by slide, from the `manifest.json` in a folder of TFRecords; empty if it cannot be read."""
     try:
         table: Any = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         return {
@@ -104,11 +104,11 @@ def _problem_of_other(path: Path, wanted: int | None) -> str:
     if not wanted:
         return ""
     if not path.exists():
-        return f"{path.name} is gone, and manifest.json counts {wanted} tiles in it"
+        return f"{path.name} is gone, but manifest.json counts {wanted} tiles in it"
     found = _count(FileState.of(path))
     if isinstance(found, str):
         return found
-    return "" if found == wanted else f"{path.name} holds {found} tiles, and manifest.json counts {wanted}"
+    return "" if found == wanted else f"{path.name} holds {found} tiles, but manifest.json counts {wanted}"
 
 
 @lru_cache(maxsize=20_000)

@@ -1,4 +1,4 @@
-"""What datasets do over the slides of all sources: find them, count them, plan their tiles, picture them."""
+"""What datasets do with the slides of all sources: find them, count them, plan their tiles, write thumbnails."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 class TiledSlides(Protocol):
-    """What loaders need of a dataset; `Dataset` says what each member means."""
+    """The members of a dataset that loaders need; see `Dataset`."""
 
     @property
     def tiling(self) -> Tiling:
@@ -61,7 +61,7 @@ class TiledSlides(Protocol):
         """The value of each slide in a column."""
 
     def stored(self) -> list[StoredSlide]:
-        """What runs left for each slide."""
+        """The outputs for each slide."""
 
 
 @frozen
@@ -74,9 +74,9 @@ class DatasetSummary:
         patients: number of patients, or None without annotations.
         with_tiles: number of slides with stored tiles.
         tiles: number of stored tiles.
-        missing: annotated slides that there is no file of.
-        damaged: slides whose TFRecord file is gone, cut, or of a failed run.
-        not_annotated: slides that the annotations do not name.
+        missing: annotated slides without a file.
+        damaged: slides whose TFRecord file is missing, cut short, or from a failed run.
+        not_annotated: slides that are not in the annotations.
     """
 
     label: str
@@ -104,12 +104,12 @@ class DatasetSummary:
 
 
 def named(names: Sequence[str]) -> str:
-    """The first few of many names, as a sentence lists them."""
+    """The first few names and the number of the others, for a message."""
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def source_slides(source: Source) -> list[Path]:
-    """The slide files of a source; an entry that has none is left out."""
+    """The slide files of a source; an entry without files is left out."""
     found: list[Path] = []
     for entry in source.slides:
         try:
@@ -120,7 +120,7 @@ def source_slides(source: Source) -> list[Path]:
 
 
 def planned_tiles(source: Source, tiling: Tiling, path: Path, *, every: bool) -> pd.DataFrame:
-    """The tiles of one slide's grid that the source's regions leave; as `Dataset.tile_dataframe`."""
+    """The tiles of one slide's grid that the source's regions keep; see `Dataset.tile_dataframe`."""
     with WSI.of(path, tiling, roi=_regions_of(source)) as wsi:
         frame = wsi.tile_dataframe(every=every)
         frame.insert(0, "slide", wsi.name)
@@ -198,7 +198,7 @@ def write_thumbnails(paths: Mapping[str, Path], folder: Path, *, max_px: int) ->
 
 
 def write_report(folder: Path, source: Source, outdir: Path | None) -> Path:
-    """The PDF of a folder of TFRecords, by the plugin that writes such reports."""
+    """Write the PDF report on a folder of TFRecords, by the plugin that writes such reports."""
     reporter = registry().reporter()
     if reporter is None:
         raise PluginError("no installed plugin writes PDF reports: pip install slideloom brings one")

@@ -1,4 +1,4 @@
-"""Sources of a project: where slides, regions, loose tiles and TFRecords are. Kept in `project.toml`."""
+"""Sources of a project: where slides, regions, tile images and TFRecords are. Kept in `project.toml`."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ PROJECT_FILE = "project.toml"
 
 @frozen
 class Source:
-    """One set of slides and what belongs to it. Paths start from the project's folder."""
+    """One set of slides with its regions and outputs. Relative paths start from the project's folder."""
 
-    name: str = option(help="of the source")
+    name: str = option(help="name of the source")
     slides: tuple[str, ...] = option((), help='files, folders or patterns such as "slides/*.svs"')
     roi: Path | None = option(None, help="folder of ROI files")
-    tiles: Path = option(Path("tiles"), help="folder of loose tiles")
+    tiles: Path = option(Path("tiles"), help="folder of tile images")
     tfrecords: Path = option(Path("tfrecords"), help="folder of TFRecords")
 
     @property
     def out(self) -> Path:
-        """The output folder of runs: the one that TFRecords and tiles lie in."""
+        """The output folder of runs, which holds the folders of TFRecords and tiles."""
         return self.tfrecords.parent
 
 
 @frozen
 class ProjectFile:
-    """What `project.toml` says.
+    """The content of `project.toml`.
 
     Attributes:
-        name: of the project.
-        annotations: the CSV, or None.
-        sources: by name, in the file's order.
+        name: name of the project.
+        annotations: the CSV of annotations, or None.
+        sources: sources by name, in the file's order.
     """
 
     name: str
@@ -51,10 +51,10 @@ class ProjectFile:
 
 
 def read_project_file(root: Path) -> ProjectFile:
-    """The project file of a folder, with paths made whole.
+    """The project file of a folder, with its relative paths resolved.
 
     Raises:
-        ConfigError: there is none, or it has mistakes; all of them are in the message.
+        ConfigError: there is none, or it has mistakes; the message lists all of them.
     """
     path = root / PROJECT_FILE
     try:
@@ -99,7 +99,7 @@ def read_project_file(root: Path) -> ProjectFile:
 
 
 def with_base(source: Source, root: Path) -> Source:
-    """The source with its relative paths, those of slides included, started from `root`."""
+    """The source with its relative paths, also those of slides, resolved against `root`."""
 
     def whole(path: Path) -> Path:
         return root / path.expanduser()
@@ -138,12 +138,14 @@ def write_project_file(root: Path, project: ProjectFile) -> None:
 
 
 def _text(value: Any) -> str:
-    """A text or list of texts as TOML; JSON's escapes are TOML's.
+    """A text or list of texts as TOML, which uses the same escapes as JSON.
 
     Raises:
-        ConfigError: it is the name of a file in another encoding, which TOML cannot hold.
+        ConfigError: it is a file name that is not UTF-8, which TOML cannot hold.
     """
     for text in [value] if isinstance(value, str) else value:
         if text != utf8(text).decode():
-            raise ConfigError(f"{utf8(text).decode()}: the name is not UTF-8, as a project file is; rename it")
+            raise ConfigError(
+                f"{utf8(text).decode()}: a project file cannot hold this name, it is not UTF-8; rename it"
+            )
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,4 +1,4 @@
-"""Dividing patients into groups: seeded, and with every label's share alike in each group."""
+"""Divides patients into random groups in which every label has about the same share."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from slideloom.base.errors import ConfigError
 
 
 def patient_labels(patients: Mapping[str, str], labels: Mapping[str, str] | None) -> dict[str, str]:
-    """The label of each patient: the most frequent one of their slides, the first in the alphabet where two tie.
+    """The label of each patient: the most frequent label of their slides, in a tie the alphabetically first.
 
     Args:
         patients: patient by slide.
-        labels: label by slide; None gives all patients one label.
+        labels: label by slide; None gives all patients the same label.
     """
     counts: dict[str, Counter[str]] = {}
     for slide in sorted(patients):
@@ -26,11 +26,11 @@ def patient_labels(patients: Mapping[str, str], labels: Mapping[str, str] | None
 
 
 def in_drawn_order(patients: Mapping[str, str], *, seed: int) -> list[str]:
-    """Patients label by label, in a random order within each.
+    """Patients label by label, in random order within each label.
 
     Args:
         patients: label by patient.
-        seed: of the order.
+        seed: seed of the order.
     """
     rng = np.random.default_rng(seed)
     ordered: list[str] = []
@@ -41,7 +41,7 @@ def in_drawn_order(patients: Mapping[str, str], *, seed: int) -> list[str]:
 
 
 def folds(ordered: Sequence[str], k: int) -> list[list[str]]:
-    """`k` groups of patients whose sizes differ by one at most, and so do their counts of each label.
+    """`k` groups of patients; their sizes, and their numbers of patients with each label, differ by at most one.
 
     Raises:
         ConfigError: there are fewer patients than groups.
@@ -52,7 +52,7 @@ def folds(ordered: Sequence[str], k: int) -> list[list[str]]:
 
 
 def share(ordered: Sequence[str], fraction: float) -> list[str]:
-    """About this share of the patients, spread evenly over the order, and so over the labels; at least one.
+    """About this share of the patients, at least one, spread evenly over the order and so over the labels.
 
     Raises:
         ConfigError: the fraction is not between 0 and 1, or there is only one patient.
@@ -62,6 +62,6 @@ def share(ordered: Sequence[str], fraction: float) -> list[str]:
     if len(ordered) < 2:
         raise ConfigError(f"{len(ordered)} patients cannot be divided; at least two are needed")
     count = min(max(1, round(len(ordered) * fraction)), len(ordered) - 1)
-    # Steps of equal length over the order, begun half a step in.
+    # Equal steps over the order; the first place is half a step from its start.
     places = ((np.arange(count) + 0.5) * len(ordered) / count).astype(int)
     return [ordered[i] for i in places.tolist()]

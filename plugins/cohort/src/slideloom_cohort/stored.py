@@ -1,4 +1,4 @@
-"""What runs left of a slide: its TFRecords, the table of its tiles, and its report."""
+"""The outputs for a slide: its TFRecords, its tile table, and its report."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ _TEXT = ("status", "roi_name", "roi_desc", "label")
 
 @frozen
 class StoredSlide:
-    """One slide of one tile size.
+    """The outputs for one slide at one tile size.
 
     Attributes:
-        slide: name.
-        source: where it belongs.
+        slide: name of the slide.
+        source: the source that it belongs to.
         label: tile size label.
         tfrecord: its TFRecord file, or None if there is none that can be trusted.
         tile_table: CSV of every planned tile, or None (tiles made by another program have none).
-        problem: why its TFRecord file is not served though there is or should be one; "" if all is well.
-        table_problem: the same of its tile table.
+        problem: why its TFRecord file is missing or cannot be trusted; "" if all is well.
+        table_problem: the same for its tile table.
     """
 
     slide: str
@@ -59,10 +59,10 @@ class StoredSlide:
         return tile_stores().open(self.tfrecord)
 
     def report(self) -> SlideReport | None:
-        """The report of the run that made them, or None.
+        """The report of the run that made the tiles, or None.
 
         Raises:
-            ConfigError: it is damaged.
+            ConfigError: the report is damaged.
         """
         path = OutputFolder(self.source.out, self.label).report(self.slide)
         try:
@@ -77,10 +77,10 @@ class StoredSlide:
         return 0 if self.tfrecord is None else len(self.open())
 
     def table(self, *, every: bool = False) -> pd.DataFrame:
-        """One row per tile, with a first column `slide`.
+        """One row per tile; the first column is `slide`.
 
         Args:
-            every: also tiles that were dropped, with the column `status`.
+            every: include dropped tiles, with the column `status`.
 
         Raises:
             ConfigError: the tile table cannot be read.
@@ -100,7 +100,7 @@ class StoredSlide:
 
 
 def read_tile_table(path: Path) -> pd.DataFrame:
-    """A tile table with its types; blank text is None.
+    """A tile table with typed columns; blank text is None.
 
     Raises:
         ConfigError: it cannot be read.
@@ -118,7 +118,7 @@ def read_tile_table(path: Path) -> pd.DataFrame:
 
 
 def stored_slides(source: Source, label: str) -> list[StoredSlide]:
-    """Every slide of a source that has, or by its report should have, a TFRecord file or a tile table of this size."""
+    """The slides of a source that have a TFRecord file or tile table of this size, or should have by their report."""
     suffix, folder = ".tfrecords", OutputFolder(source.out, label)
     home = source.tfrecords / label
     counts = counted_in(home)

@@ -1,4 +1,4 @@
-"""What an extraction has to do in each source of a project, and doing it."""
+"""Plans the extraction of a project source by source, and runs it."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ANY_SIZE = Tiling(size_px=1, size_um=1.0)
-"""For where the size of tiles does not matter, or is not known yet."""
+"""A placeholder for when the tile size does not matter or is not yet known."""
 
 
 @frozen
 class Work:
-    """The slides of one source, and what is done with each."""
+    """The slides of one source, and the pipeline that processes them."""
 
     source: Source
     pipeline: Pipeline
@@ -42,7 +42,7 @@ class Work:
 
 
 def work_of(dataset: Dataset, wanted: Extraction, *, params: Path | str | None = None) -> list[Work]:
-    """What there is to do, source by source; a source without slides is left out.
+    """The work for each source that has slides.
 
     Args:
         dataset: the slides, of any size of tiles.
@@ -50,7 +50,7 @@ def work_of(dataset: Dataset, wanted: Extraction, *, params: Path | str | None =
         params: as `Project.extract_tiles`.
 
     Raises:
-        ConfigError: an argument is wrong, or the tiles are not as the model was trained on.
+        ConfigError: an argument is wrong, or the tiles differ from those that the model was trained on.
         SlideError: there are no slides.
     """
     model = None if params is None else load_params(params)
@@ -102,8 +102,8 @@ def do_work(
     """Run the pipeline of each source.
 
     Args:
-        work: what to do, at least one source.
-        root: the project's folder, for the report.
+        work: the work, for at least one source.
+        root: the project's folder, named in the report.
         dry_run, plan_only, progress, on_slide: as `Project.extract_tiles`.
 
     Raises:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from attrs import frozen
 from slideloom import ConfigError, Normalizer, Settings, at_least, option
 
 Direction = Literal["he2mt", "mt2he"]
+
+PUBLISHED = ("cyclegan_he2mt.pth", "cyclegan_mt2he.pth")
+"""The published files of the two directions."""
 
 _REMEDY = (
     'set weights = "published" to download the generators of Zingman et al. from the Hugging Face hub, '
@@ -47,6 +51,21 @@ class CycleGan(Settings[Normalizer]):
     batch: int = option(
         1, help="tiles per forward pass; at 1, a tile's bytes never depend on other tiles", validator=at_least(1)
     )
+
+    @classmethod
+    def options_of_fit(cls, fit: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The options for the `norm_fit` of a params.json, which names a file of each generator.
+
+        A file that is not here, but has the name of a published one, was a download of another machine.
+        """
+        files = [fit.get(f"{direction}_weights") for direction in ("he2mt", "mt2he")]
+        here = [file for file in files if file and Path(str(file)).is_file()]
+        published = all(
+            file is None or Path(str(file)).name == name for file, name in zip(files, PUBLISHED, strict=True)
+        )
+        if published and len(here) < len(files):
+            return {"weights": "published"}
+        return {"weights": files[0], "second_weights": files[1]}
 
     def steps(self) -> tuple[Direction, ...]:
         """The generators to apply, in order."""

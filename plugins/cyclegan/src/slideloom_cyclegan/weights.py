@@ -14,11 +14,11 @@ from slideloom import ConfigError, PluginError, file_digest, write_whole
 from torch import Tensor
 
 from slideloom_cyclegan.generator import ResnetGenerator, empty_generator
-from slideloom_cyclegan.settings import CycleGan, Direction
+from slideloom_cyclegan.settings import PUBLISHED, CycleGan, Direction
 
 # The weights of Zingman et al. (MIDL 2023), first published at https://osf.io/byf27, here as single files.
 HUB_REPOSITORY = "jamesdolezal/stain-transfer"
-HUB_FILES: Mapping[Direction, str] = {"he2mt": "cyclegan_he2mt.pth", "mt2he": "cyclegan_mt2he.pth"}
+HUB_FILES: Mapping[Direction, str] = {"he2mt": PUBLISHED[0], "mt2he": PUBLISHED[1]}
 RECORD = "slideloom-checksums.json"
 
 # PyTorch before 0.4 stored these for instance norm, which has never used them here.

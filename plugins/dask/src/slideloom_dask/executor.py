@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import logging
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import dask
@@ -11,6 +15,9 @@ from distributed import Client, Future, LocalCluster, as_completed
 from slideloom import ConfigError, Executor, script_for_workers
 
 from slideloom_dask.settings import Dask
+
+log = logging.getLogger(__name__)
+_POLL_S = 0.05
 
 
 class DaskExecutor(Executor):
@@ -26,22 +33,29 @@ class DaskExecutor(Executor):
             ConfigError: there is no scheduler at the address, or it has no worker.
         """
         with self._client() as client:
-            yield from _results(client, function, enumerate(items))
+            yield from _results(client, function, enumerate(items), patience_s=self._settings.patience_s)
 
     @contextmanager
     def _client(self) -> Iterator[Client]:
         settings = self._settings
         address = settings.address or dask.config.get("scheduler-address", None)
         if address is None:
-            # Dask itself carries what the script defines to its workers.
+            # Dask itself carries what the script defines to its workers. Its web server cannot be left out: it gets any
+            # free port of this machine, and no dashboard.
             with script_for_workers(is_needed=False):
-                cluster = LocalCluster(n_workers=settings.jobs, threads_per_worker=1, dashboard_address=None)
+                cluster = LocalCluster(
+                    n_workers=settings.jobs,
+                    threads_per_worker=1,
+                    dashboard_address="127.0.0.1:0",
+                    scheduler_kwargs={"dashboard": False},
+                )
             with cluster, Client(cluster, set_as_default=False) as client:
                 yield client
             return
+        if address.endswith(".json"):
+            address = _address_in(Path(address), settings.patience_s)
         try:
-            where = {"scheduler_file": address} if address.endswith(".json") else {"address": address}
-            client = Client(**where, timeout=settings.patience_s, set_as_default=False)
+            client = Client(address, timeout=settings.patience_s, set_as_default=False)
         except (OSError, ValueError) as error:
             raise ConfigError(
                 f"executor 'dask': no scheduler at {address} ({error}); start one with `dask scheduler`"
@@ -56,8 +70,29 @@ class DaskExecutor(Executor):
             yield client
 
 
+def _address_in(path: Path, patience_s: float) -> str:
+    """The address that a scheduler writes to its file; Dask would wait for the file for ever."""
+    end = time.monotonic() + patience_s
+    while True:
+        try:
+            address = json.loads(path.read_text(encoding="utf-8"))["address"]
+            if isinstance(address, str):
+                return address
+            problem = f"its address is {address!r}"
+        except FileNotFoundError:
+            problem = "it is missing"
+        except (OSError, ValueError, KeyError, TypeError) as error:  # it may not be whole yet
+            problem = f"{type(error).__name__}: {error}"
+        if time.monotonic() >= end:
+            raise ConfigError(
+                f"executor 'dask': no address of a scheduler in {path} ({problem}); start one with "
+                f"`dask scheduler --scheduler-file {path}`"
+            )
+        time.sleep(min(_POLL_S, patience_s))
+
+
 def _results(
-    client: Client, function: Callable[[Any], Any], numbered: Iterator[tuple[int, Any]]
+    client: Client, function: Callable[[Any], Any], numbered: Iterator[tuple[int, Any]], *, patience_s: float
 ) -> Iterator[tuple[int, Any]]:
     numbers: dict[Future, int] = {}
     waiting = as_completed(loop=client.loop)
@@ -81,6 +116,7 @@ def _results(
                 waiting.add(future)
             if not numbers:
                 return
+            _wait_for_result(client, waiting, patience_s)
             future = next(waiting)
             number = numbers.pop(future)
             error = future.exception()
@@ -88,3 +124,28 @@ def _results(
             future.release()
     finally:
         client.cancel(list(numbers))
+
+
+def _wait_for_result(client: Client, waiting: as_completed, patience_s: float) -> None:
+    """Wait until an item is done, or until there has been no worker for too long.
+
+    Raises:
+        ConfigError: all workers went away, and none came within `patience_s`.
+    """
+    last_seen = looked = time.monotonic()
+    is_told = False
+    while not waiting.has_ready():
+        time.sleep(_POLL_S)
+        if time.monotonic() - looked < min(1.0, patience_s):
+            continue
+        looked = time.monotonic()
+        if client.nthreads():
+            last_seen, is_told = looked, False
+        elif looked - last_seen >= patience_s:
+            raise ConfigError(
+                f"executor 'dask': its workers are gone, and none came within {patience_s:g} s; start workers and run "
+                "again to go on: finished slides are kept"
+            )
+        elif not is_told:
+            is_told = True
+            log.warning("executor 'dask': no worker is left; waiting %g s for one", patience_s)

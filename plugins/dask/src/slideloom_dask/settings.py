@@ -24,5 +24,9 @@ class Dask(Settings[Executor]):
         2, help="worker processes of the cluster on this machine", validator=at_least(1), affects_output=False
     )
     patience_s: float = option(
-        60.0, help="how long to wait for the first worker", unit="s", validator=positive, affects_output=False
+        60.0,
+        help="how long to wait for a scheduler, for its file, and for a worker when there is none",
+        unit="s",
+        validator=positive,
+        affects_output=False,
     )

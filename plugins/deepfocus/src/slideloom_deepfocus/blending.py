@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from slideloom_deepfocus.grid import Grid
 from slideloom_deepfocus.naming import ModelError
+from slideloom_deepfocus.strided_grid import StridedGrid
 
 # The output of a model that predicts pixels is averaged to at most this many values per step and axis.
 _MAX_CELLS_PER_STEP = 16
@@ -15,7 +15,7 @@ _MAX_CELLS_PER_STEP = 16
 class Blend:
     """Weighted mean of the predictions of all tiles that cover a cell, whatever their order."""
 
-    def __init__(self, grid: Grid) -> None:
+    def __init__(self, grid: StridedGrid) -> None:
         self._grid = grid
         self.fine = 1  # values per step and axis
         self._total: NDArray[np.float64] | None = None

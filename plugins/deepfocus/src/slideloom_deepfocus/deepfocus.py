@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from slideloom import ConfigError, FileState, PluginError, Rgb, RgbBatch
 
 from slideloom_deepfocus import weights
-from slideloom_deepfocus.layout import OUT_OF_FOCUS, TILE_PX
+from slideloom_deepfocus.layers import OUT_OF_FOCUS, TILE_PX
 from slideloom_deepfocus.models import KerasPredictor, Predictor, TorchPredictor, once
 from slideloom_deepfocus.settings import DeepFocus, StridedModelSettings
 from slideloom_deepfocus.strided import StridedModelQC, centred

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from slideloom_deepfocus.layout import CONVS, DENSES, DROPOUT, EPSILON, NORM_PARTS, TILE_PX, Arrays
+from slideloom_deepfocus.layers import CONVS, DENSES, DROPOUT, EPSILON, NORM_PARTS, TILE_PX, Arrays
 from slideloom_deepfocus.models import framework
 
 

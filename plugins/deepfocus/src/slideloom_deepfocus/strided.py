@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from slideloom import Box, Mask, PluginError, QcResult, Rgb, RgbBatch, Scene, Size, Slide, SlideError, SlideQc
 
 from slideloom_deepfocus.blending import Blend
-from slideloom_deepfocus.grid import Block, Grid, blocks, grid_for, tissue_share
 from slideloom_deepfocus.models import Predictor, check_file, once, predictor
 from slideloom_deepfocus.naming import ModelError, named
 from slideloom_deepfocus.scoring import check_count, scores_of
 from slideloom_deepfocus.settings import StridedModel, StridedModelSettings
+from slideloom_deepfocus.strided_grid import Block, StridedGrid, blocks, grid_for, tissue_share
 from slideloom_deepfocus.tally import Tally
 
 _PARTS = 8  # fraction of a cell to which a mask is cut at the slide's right and bottom sides
@@ -235,7 +235,7 @@ class StridedModelQC(SlideQc):
         return np.concatenate(found)
 
     def _batches(
-        self, slide: Slide, grid: Grid, wanted: Mask
+        self, slide: Slide, grid: StridedGrid, wanted: Mask
     ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.generic] | SlideError]]:
         """(B, 2) rows and columns, with the model's input for them; or the reason why a tile cannot be read."""
         places: list[NDArray[np.int64]] = []
@@ -264,7 +264,7 @@ class StridedModelQC(SlideQc):
     needs_whole_blocks = False
 
     def _tiles(
-        self, slide: Slide, grid: Grid, block: Block, here: NDArray[np.int64]
+        self, slide: Slide, grid: StridedGrid, block: Block, here: NDArray[np.int64]
     ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.generic] | SlideError]]:
         """The requested tiles of a block, prepared; one by one if the block cannot be read as a whole."""
         if self.needs_whole_blocks:

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from slideloom_deepfocus.layout import CONVS, DENSES, DROPOUT, EPSILON, NORM_PARTS, Arrays, Conv, Dense
+from slideloom_deepfocus.layers import CONVS, DENSES, DROPOUT, EPSILON, NORM_PARTS, Arrays, Conv, Dense
 
 
 class DeepFocusNet(nn.Module):

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from slideloom import ConfigError
 
-from slideloom_deepfocus.layout import CONVS, DENSES, NORM_PARTS, checked
+from slideloom_deepfocus.layers import CONVS, DENSES, NORM_PARTS, checked
 
 _SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 _PARTS = {"kernel": "W", "bias": "b", **{part: part for part in NORM_PARTS}}

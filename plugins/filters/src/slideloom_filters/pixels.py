@@ -1,4 +1,4 @@
-"""Shares of gray and white pixels, by integer comparisons that give the same answer as the formulas."""
+"""The share of gray or white pixels, by integer comparisons that give exactly the result of the formulas."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class _ShareFilter(TileFilter):
         return np.array([self.share(rgb) for rgb in batch], np.float64)
 
     def _channels(self, rgb: Rgb) -> Sequence[NDArray[np.uint8]]:
-        """Red, green and blue, and three more to work in, in memory of this thread that the next tile overwrites.
+        """Red, green and blue, and three planes to work in; this thread's next tile overwrites them.
 
-        New memory costs more than what is computed in it.
+        New memory for each tile would cost more than the computation.
         """
         planes = list(self._scratch.take("planes", 6, *rgb.shape[:2], dtype=np.uint8))
         cv2.split(rgb, planes[:3])
@@ -87,13 +87,13 @@ class WhitespaceFilter(_ShareFilter):
 
 
 def least_min_of_gray(threshold: float) -> NDArray[np.uint8]:
-    """For each highest channel value 0-255, the least lowest value at which the pixel is gray.
+    """For each maximum of the channels, 0-255, the smallest minimum of the channels at which the pixel is gray.
 
     Args:
-        threshold: saturation above 0 and up to 1, below which a pixel is gray.
+        threshold: saturation, above 0 and at most 1; a pixel below it is gray.
 
     Returns:
-        (256,) uint8; value h itself (saturation 0) is always gray.
+        (256,) uint8, at most the maximum itself (saturation 0), which is always gray.
     """
     highest = np.arange(256, dtype=np.float64)[:, None]
     lowest = np.arange(256, dtype=np.float64)[None]
@@ -103,6 +103,6 @@ def least_min_of_gray(threshold: float) -> NDArray[np.uint8]:
 
 
 def least_sum_of_white(threshold: float) -> int:
-    """The least R + G + B whose mean is above `threshold`; 766, which no pixel has, if none is."""
+    """The smallest R + G + B whose mean is above `threshold`; 766, which no pixel reaches, if there is none."""
     white = np.arange(766) / 3 > threshold
     return int(np.argmax(white)) if white.any() else 766

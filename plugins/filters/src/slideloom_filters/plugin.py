@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from slideloom import Library, Settings, TileFilter, hookimpl
+from slideloom import OPENCV, Library, Settings, TileFilter, hookimpl
 
 from slideloom_filters.settings import Grayspace, Whitespace
 
@@ -17,18 +17,11 @@ def slideloom_tile_filters() -> Sequence[type[Settings[TileFilter]]]:
 
 @hookimpl
 def slideloom_libraries() -> Sequence[Library]:
-    """What this package stands on."""
-    return [
-        Library(
-            "cv2",
-            "opencv-python-headless",
-            "resampling and quality control",
-            reported=("opencv-python-headless",),
-        )
-    ]
+    """The libraries that this package depends on."""
+    return [OPENCV]
 
 
 @hookimpl
 def slideloom_defaults() -> Mapping[str, str]:
-    """Taken where nobody names one."""
+    """The tile filter of a pipeline that names none."""
     return {"filter": "grayspace"}

@@ -1,10 +1,5 @@
-"""Loaders: tiles of a dataset as batches for PyTorch and TensorFlow, from TFRecords or straight from slides.
+"""Loaders: tiles of a dataset as batches for PyTorch and TensorFlow, from TFRecords or directly from slides.
 
-Neither torch nor TensorFlow is imported before a loader is made.
+`slideloom.torch_loader` and `slideloom.tensorflow_loader` are the way to them. Nothing is imported here, because every
+command looks at every plugin when it starts.
 """
-
-from __future__ import annotations
-
-from slideloom_loaders.factories import tensorflow_loader as tensorflow_loader, torch_loader as torch_loader
-
-__all__ = ["tensorflow_loader", "torch_loader"]

@@ -1,4 +1,4 @@
-"""Augmentation of tiles: flips, quarter turns, blur, JPEG, and staining; the same for the same seed, epoch and tile."""
+"""Augmentation of tiles: flips, rotations, blur, JPEG, and staining; seed, epoch and tile decide what happens."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Augmentation:
     """What may happen to a tile.
 
     Attributes:
-        flip_x: it is mirrored left to right, half of the time.
-        flip_y: it is mirrored top to bottom, half of the time.
-        rotate: it is turned by 0, 90, 180 or 270 degrees.
-        blur: it is blurred half of the time, with a sigma of 0.4 to 1.6 pixels.
-        jpeg: it is compressed half of the time, with a quality of 50 to 100.
-        stain: its staining is drawn at random.
+        flip_x: half of the time, mirror it left to right.
+        flip_y: half of the time, mirror it top to bottom.
+        rotate: rotate it by 0, 90, 180 or 270 degrees.
+        blur: half of the time, blur it with a sigma of 0.4 to 1.6 pixels.
+        jpeg: half of the time, compress it with a quality of 50 to 100.
+        stain: give it a random staining.
     """
 
     flip_x: bool = False
@@ -40,10 +40,10 @@ class Augmentation:
 
     @classmethod
     def parse(cls, text: str | None) -> Self:
-        """The augmentation in words ("flip, rotate, blur, jpeg, stain") or letters ("xyrjbn").
+        """The augmentation that words ("flip, rotate, blur, jpeg, stain") or letters ("xyrjbn") describe.
 
         Raises:
-            ConfigError: a word or letter is not known.
+            ConfigError: a word or letter is unknown.
         """
         letters: set[str] = set()
         for word in re.split(r"[,\s]+", (text or "").strip()):
@@ -59,14 +59,14 @@ class Augmentation:
 
     @property
     def is_plain(self) -> bool:
-        """True if nothing happens but to the staining."""
+        """True if at most the staining is augmented."""
         return not (self.flip_x or self.flip_y or self.rotate or self.blur or self.jpeg)
 
     def apply(self, rgb: Rgb, *, seed: int, epoch: int, index: int) -> Rgb:
-        """The tile mirrored, turned, blurred and compressed; staining is done elsewhere. A view or a new array."""
+        """The tile after flips, rotation, blur and JPEG (not staining): a view or a new array, (H, W, 3) uint8."""
         if self.is_plain:
             return rgb
-        # Always the same draws, so that an option more does not change the others.
+        # Always the same number of draws, so that one more option does not change the others.
         draws = np.random.default_rng([seed, epoch, index]).random(7)
         if self.flip_x and draws[0] < 0.5:
             rgb = rgb[:, ::-1]
@@ -84,7 +84,7 @@ class Augmentation:
 
 
 def blurred(rgb: Rgb, sigma: float) -> Rgb:
-    """The tile convolved with a Gaussian of `sigma` pixels, mirrored at its sides: (H, W, 3) uint8."""
+    """The tile convolved with a Gaussian of `sigma` pixels, with mirrored edges: (H, W, 3) uint8."""
     reach = max(1, int(np.ceil(3 * sigma)))
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2).astype(np.float32)
     kernel /= kernel.sum()

@@ -1,4 +1,4 @@
-"""Makes loaders: checks what was asked for, then imports the framework."""
+"""Makes loaders: checks the arguments first, then imports PyTorch or TensorFlow."""
 
 from __future__ import annotations
 
@@ -39,33 +39,34 @@ def torch_loader(
 ) -> Any:  # Any: torch is not imported before
     """A `torch.utils.data.DataLoader` of a dataset's tiles.
 
-    Batches are `images`, or with labels `(images, targets)`; images are (B, 3, tile_px, tile_px) uint8, targets int64
-    numbers of classes (`loader.dataset.classes`) or float32 values. `loader.dataset[i]` is tile `i` by itself.
+    Batches are `images`, or with labels `(images, targets)`. Images are (B, 3, tile_px, tile_px) uint8; targets are
+    int64 class numbers (`loader.dataset.classes` has their names) or float32 values. `loader.dataset[i]` is tile `i`.
 
     Args:
-        dataset: whose tiles.
+        dataset: the dataset.
         batch_size: tiles per batch.
         labels: a column of the annotations; "roi" for the label of each tile's region (tiles without one are left
-            out); a value by slide; or None.
-        classes: names in the order of their numbers; tiles of others are left out. Give the training loader's to the
-            validation loader. By default all, sorted.
-        normalizer: name or settings of a stain normalizer; a tile that cannot be normalized comes as it is.
-        augment: in words, "flip, rotate, blur, jpeg, stain", or letters "xyrjbn". Stain augmentation draws around the
-            normalizer's target (with "macenko:around=own" around each tile's own staining), or shifts hue and
-            saturation where there is none. A normalizer that draws by itself does so anew in each epoch.
-        balance: draw each "label", "patient" or "slide" alike, or several from the outside in; by default as
-            `dataset.balance` said. Tiles are then drawn with repetition.
+            out); a mapping from slide to value; or None.
+        classes: names of classes in the order of their numbers; tiles of other classes are left out. Pass the training
+            loader's classes to the validation loader. By default all classes, sorted.
+        normalizer: name or settings of a stain normalizer; a tile that cannot be normalized stays unchanged. One that
+            draws by itself, such as "stain-augment", does so anew in each epoch.
+        augment: words, "flip, rotate, blur, jpeg, stain", or letters, "xyrjbn". Stain augmentation draws around the
+            normalizer's target (with "macenko:around=own" around each tile's own staining); without a normalizer it
+            shifts hue and saturation.
+        balance: draw each "label", "patient" or "slide" equally often; several are nested, the outermost first. By
+            default as set by `dataset.balance`. Tiles are then drawn with replacement.
         shuffle: a new order in each epoch; False keeps the stored order, slide by slide.
-        seed: of order and augmentation: the same seed gives the same epochs for any number of workers.
-        infinite: epochs follow each other without end.
-        iterable: an iterable-style dataset; each worker then makes batches of its own share of the tiles.
-        from_slides: read tiles from slides instead of TFRecords, with the pixels that were encoded, before JPEG.
-        info: batches end with {"slide", "loc_x", "loc_y"}.
-        drop_last: leave out a last batch that is smaller.
-        allow_missing: go on without slides whose stored tiles are gone, cut, or of a run that failed; by default they
-            are an error that names them.
-        num_workers: processes that read, decode, normalize and augment.
-        options: any other of `torch.utils.data.DataLoader`, such as `pin_memory=True`.
+        seed: seed of order and augmentation; the same seed gives the same epochs for any number of workers.
+        infinite: repeat epochs without end.
+        iterable: make an iterable-style dataset; each worker then makes batches of its own share of the tiles.
+        from_slides: read tiles from slides instead of TFRecords, with the pixels before JPEG encoding.
+        info: end each batch with {"slide", "loc_x", "loc_y"}.
+        drop_last: leave out the last batch if it is smaller.
+        allow_missing: leave out slides whose stored tiles are missing, cut short, or from a failed run; by default
+            they are an error that names them.
+        num_workers: number of processes that read, decode, normalize and augment.
+        options: other arguments of `torch.utils.data.DataLoader`, such as `pin_memory=True`.
 
     Raises:
         ConfigError: there are no tiles, a slide lacks its tiles or has no label, or an option is wrong.
@@ -121,17 +122,17 @@ def tensorflow_loader(
 ) -> Any:  # Any: TensorFlow is not imported before
     """A `tf.data.Dataset` of tiles, read from TFRecords and augmented by TensorFlow's own operations.
 
-    Elements are `images`, or with labels `(images, targets)`; images are (B, tile_px, tile_px, 3) uint8, targets int64
-    numbers of classes or float32 values. The dataset has `classes` and `tiles`, the number of tiles, as attributes.
+    Elements are `images`, or with labels `(images, targets)`. Images are (B, tile_px, tile_px, 3) uint8; targets are
+    int64 class numbers or float32 values. Attributes of the dataset: `classes`, and `tiles`, the number of tiles.
 
     Args:
         dataset, batch_size, labels, classes, normalizer, augment, seed, infinite, info, drop_last,
             allow_missing: as `torch_loader`.
-        balance: as `torch_loader`; labels of regions cannot be balanced here.
-        shuffle: files in a new order in each epoch, and tiles drawn out of `shuffle_tiles`.
-        shuffle_tiles: encoded tiles that wait to be drawn.
-        in_graph: normalize by TensorFlow's operations too, so that the dataset can be saved or served by another
-            machine. On processors the numpy form, which is called otherwise, is several times as fast.
+        balance: as `torch_loader`, except that labels of regions cannot be balanced.
+        shuffle: in each epoch, read files in a new order and draw tiles from a buffer of `shuffle_tiles`.
+        shuffle_tiles: size of that buffer in encoded tiles.
+        in_graph: use TensorFlow operations for normalization too, so that the dataset can be saved or served by
+            another machine. By default numpy is called, which is several times as fast on a CPU.
 
     Raises:
         ConfigError: there are no tiles, a slide lacks its tiles or has no label, or an option is wrong.

@@ -1,4 +1,4 @@
-"""The tiles that a run kept, read from the slides themselves: no tile needs to be stored."""
+"""Reads the tiles that a run kept from the slides themselves, so that no tiles need to be stored."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ from slideloom_cohort.stored import StoredSlide, read_tile_table
 
 
 class SlideTiles(TileStore):
-    """The tiles of one slide that a run wrote, with the pixels it encoded: before JPEG, after its normalizer.
+    """The tiles of one slide that a run kept, with the pixels that it encoded: normalized, but not compressed.
 
-    The slide is opened when first read, in each process anew.
+    Each process opens the slide at its first read.
 
     Args:
-        path: of the slide.
-        pipeline: that the run used.
-        index: (n,) numbers of the tiles in the slide's plan.
-        locations: (n, 2) their centres.
+        path: the slide's file.
+        pipeline: the pipeline of the run.
+        index: (n,) int64, numbers of the tiles in the slide's plan.
+        locations: (n, 2) int64, the tiles' centres in level-0 pixels.
     """
 
     def __init__(self, path: Path, pipeline: Pipeline, index: NDArray[np.int64], locations: NDArray[np.int64]) -> None:
@@ -74,7 +74,7 @@ class SlideTiles(TileStore):
 
     def read(self, number: int) -> Rgb:
         """See `TileStore.read`."""
-        with self._lock:  # one slide is read by one thread at a time; processes are what runs in parallel
+        with self._lock:  # one thread at a time reads a slide; work in parallel is done by processes
             slide, geometry = self._opened()
             footprint = geometry.footprint
             x, y = self._locations[number].tolist()
@@ -120,7 +120,7 @@ class SlideTiles(TileStore):
 
 
 def _for_slide(pipeline: Pipeline, slide: Slide) -> Normalizer | None:
-    """The run's normalizer for a slide; where it measures the slide, QC is done as the run did."""
+    """The run's normalizer for a slide. If it measures the slide, the run's QC is repeated first."""
     if pipeline.normalizer is None:
         return None
     with blaming(pipeline.normalizer, "normalizer", slide.info.name):
@@ -133,10 +133,10 @@ def _for_slide(pipeline: Pipeline, slide: Slide) -> Normalizer | None:
 
 
 def slide_tiles(dataset: TiledSlides, stored: Sequence[StoredSlide]) -> list[TileStore]:
-    """The stores of slides that a run has decided on.
+    """The tiles of slides that a run has processed.
 
     Raises:
-        ConfigError: a slide's file or its tile table is not there, or the run's pipeline cannot be read.
+        ConfigError: a slide's file or tile table is missing, or the run's pipeline cannot be read.
     """
     paths = dataset.slide_paths()
     gone = [item.slide for item in stored if item.slide not in paths]
@@ -171,7 +171,7 @@ def run_pipeline_of(source: Source, label: str) -> Pipeline:
     """The pipeline that made the tiles of a source.
 
     Raises:
-        ConfigError: there was no run, or a step it used is not installed any more.
+        ConfigError: there was no run, or a step that it used is no longer installed.
     """
     path = OutputFolder(source.out, label).pipeline
     try:

@@ -1,4 +1,4 @@
-"""Which tiles a loader has: one row per tile, with its store, its number in it, and its target."""
+"""The tiles of a loader: one row per tile, with its slide, its number in the slide's store, and its target."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class TileIndex:
     """N tiles of a dataset.
 
     Attributes:
-        slides: names, sorted; `stores` and `patients` go with them.
-        stores: the tiles of each slide.
-        patients: of each slide.
-        slide: (N,) index into `slides`.
-        number: (N,) number of the tile in its store.
-        locations: (N, 2) centre in level-0 pixels, -1 where it is not known.
+        slides: names of slides, sorted; `stores` and `patients` have the same order.
+        stores: the stored tiles of each slide.
+        patients: the patient of each slide.
+        slide: (N,) int64, index into `slides`.
+        number: (N,) int64, number of the tile in its store.
+        locations: (N, 2) int64, centre in level-0 pixels, -1 where it is not known.
         targets: (N,) int64 index into `classes`, or float32 values; None without labels.
-        classes: names, or () for values.
+        classes: names of classes, or () if targets are values.
     """
 
     slides: tuple[str, ...]
@@ -49,10 +49,10 @@ class TileIndex:
         return len(self.slide)
 
     def groups(self, by: Sequence[str]) -> list[NDArray[np.int64]]:
-        """A column of numbers for each of "label", "patient", "slide".
+        """A column (N,) of group numbers for each of the words "label", "patient", "slide" in `by`.
 
         Raises:
-            ConfigError: it is none of these, or there are no classes to balance.
+            ConfigError: a word is none of these, or there are no classes to balance.
         """
         return [self._group(name) for name in by]
 
@@ -79,12 +79,13 @@ def tile_index(
     """The tiles of a dataset.
 
     Args:
-        dataset: where they are.
+        dataset: the dataset.
         labels: a column of the annotations; "roi" for the label of each tile's region (tiles without one are left
-            out); a value by slide; or None. Values that are numbers stay numbers.
-        classes: names in the order of their numbers; tiles of other classes are left out. By default all, sorted.
+            out); a mapping from slide to value; or None. Numbers stay numbers.
+        classes: names of classes in the order of their numbers; tiles of other classes are left out. By default all
+            classes, sorted.
         from_slides: read tiles from slides instead of TFRecords.
-        allow_missing: go on without slides whose stored tiles are gone, cut, or of a run that failed.
+        allow_missing: leave out slides whose stored tiles are missing, cut short, or from a failed run.
 
     Raises:
         ConfigError: there are no tiles, a slide lacks its tiles, or a slide has no label.
@@ -140,7 +141,7 @@ def _locations(store: TileStore) -> NDArray[np.int64]:
 def _values(
     dataset: TiledSlides, stored: Sequence[StoredSlide], places: Sequence[NDArray[np.int64]], labels: Labels
 ) -> NDArray[Any] | None:
-    """(N,) labels as objects, None where a tile has none."""
+    """(N,) labels as objects, None for a tile without a label."""
     if labels is None:
         return None
     if labels == ROI:
@@ -176,7 +177,7 @@ def _labelled(index: TileIndex, values: NDArray[Any], classes: Sequence[str] | N
     names = tuple(sorted(map(str, present))) if classes is None else tuple(classes)
     if not present & set(names) and not {str(value) for value in present} & set(names):
         found = ", ".join(sorted(map(str, present))) or "none"
-        raise ConfigError(f"no tile has a label out of {', '.join(names) or 'any class'} (labels found: {found})")
+        raise ConfigError(f"no tile has a label among {', '.join(names) or 'any class'} (labels found: {found})")
     numbers = {name: number for number, name in enumerate(names)}
     codes = np.array([numbers.get(str(value), _UNKNOWN) for value in values.tolist()], np.int64)
     return _with_targets(index, codes >= 0, codes, names)

@@ -1,4 +1,4 @@
-"""What `slideloom doctor` says of the loaders."""
+"""What `slideloom doctor` says about the loaders."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from slideloom import Library, hookimpl
 
 @hookimpl
 def slideloom_libraries() -> Sequence[Library]:
-    """What this package stands on."""
+    """The libraries that this package depends on."""
     return [
         Library(
             "torch", "slideloom[torch]", "deep plugins and torch loaders", needed=False, apart=True, reported=("torch",)

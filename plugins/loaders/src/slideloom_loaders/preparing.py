@@ -1,4 +1,4 @@
-"""From numbers of tiles to pixels: read, normalize, augment. Travels to loader workers."""
+"""From tile numbers to pixels: read, normalize, augment. Sent to the workers of a loader."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ Key = tuple[int, int]  # epoch, number of the tile in the index
 
 @define
 class Preparation:
-    """Reads tiles of an index and does to them what the loader was asked for.
+    """Reads tiles of an index, normalizes and augments them.
 
     Attributes:
         index: the tiles.
-        normalizer: settings, or None.
-        augmentation: what may happen.
-        seed: of all that is random.
+        normalizer: settings of the normalizer, or None.
+        augmentation: how tiles are augmented.
+        seed: seed of everything random.
     """
 
     index: TileIndex
@@ -53,7 +53,7 @@ class Preparation:
             setattr(self, name, value)
 
     def read(self, keys: Sequence[Key]) -> list[Rgb]:
-        """The tiles of these keys, each (tile_px, tile_px, 3) uint8 and contiguous.
+        """The tiles with these keys, each (tile_px, tile_px, 3) uint8 and contiguous.
 
         Raises:
             SlideloomError: a tile is damaged, or the normalizer failed.
@@ -75,7 +75,7 @@ class Preparation:
         return self.index.stores[slide].read(int(self.index.number[number]))
 
     def _normalized(self, tiles: list[Rgb], keys: Sequence[Key]) -> list[Rgb]:
-        """Tiles are normalized slide by slide; one that cannot be stays as it is."""
+        """The tiles, normalized slide by slide; a tile that cannot be normalized stays unchanged."""
         if self.normalizer is None:
             return tiles
         done = list(tiles)
@@ -108,13 +108,13 @@ class Preparation:
 
 
 def batch_of(rgb: NDArray[np.uint8], numbers: NDArray[np.int64], centres: NDArray[np.int64], slide: str) -> TileBatch:
-    """Tiles of one slide as normalizers take them.
+    """Tiles of one slide as a batch for a normalizer.
 
     Args:
         rgb: (B, H, W, 3) uint8.
-        numbers: (B,) of the tiles in their store; random draws depend on them.
-        centres: (B, 2).
-        slide: name.
+        numbers: (B,) int64, numbers of the tiles; random draws depend on them.
+        centres: (B, 2) int64, centres of the tiles in level-0 pixels.
+        slide: name of the slide.
     """
     rgb.flags.writeable = False
     zeros = np.zeros(len(numbers), np.int64)
@@ -123,11 +123,11 @@ def batch_of(rgb: NDArray[np.uint8], numbers: NDArray[np.int64], centres: NDArra
 
 
 def with_stain(normalizer: Settings[Normalizer] | None, default: Settings[Normalizer]) -> Settings[Normalizer]:
-    """The normalizer that also draws the staining at random.
+    """The normalizer with random staining.
 
     Args:
-        normalizer: the one to draw around, or None.
-        default: an augmenter for when there is none.
+        normalizer: the normalizer to draw around, or None.
+        default: the augmentation to use without a normalizer.
 
     Raises:
         ConfigError: the normalizer cannot augment.
@@ -154,9 +154,9 @@ def draws(normalizer: Settings[Normalizer] | None) -> bool:
 
 
 def check_tile_based(normalizer: Settings[Normalizer] | None) -> None:
-    """Raise `ConfigError` for a normalizer that needs the slide: loaders see tiles only."""
+    """Raise `ConfigError` for a normalizer that needs the slide, because loaders only see tiles."""
     if normalizer is not None and getattr(normalizer, "context", "tile") == "slide":
         raise ConfigError(
-            f"normalizer '{normalizer.name}' with context='slide' needs the slide, loaders see tiles; "
-            "normalize while extracting, or use context='tile'"
+            f"normalizer '{normalizer.name}' with context='slide' needs the slide, but loaders only see tiles; "
+            "normalize during extraction, or use context='tile'"
         )

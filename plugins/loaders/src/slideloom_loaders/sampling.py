@@ -1,4 +1,4 @@
-"""The order in which a loader gives tiles: the same for the same seed and epoch, balanced if wanted."""
+"""The order in which a loader gives tiles: the same for the same seed and epoch, and balanced on request."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from numpy.typing import NDArray
 
 
 def balanced_weights(groups: Sequence[NDArray[np.int64]]) -> NDArray[np.float64]:
-    """Probabilities of N tiles that make groups alike, from the outside in.
+    """Probabilities that draw nested groups of tiles equally often.
 
-    With labels and patients each label has the same share; within a label each of its patients has the same share;
-    and within these each tile.
+    For example, with labels and patients, each label has the same share; within a label each patient has the same
+    share; and within a patient each tile.
 
     Args:
         groups: columns (N,) of group numbers, the outermost first.
 
     Returns:
-        (N,) that sum up to 1.
+        (N,) float64 that sum to 1.
     """
     count = len(groups[0])
     weights = np.ones(count)
     parent = np.zeros(count, np.int64)
     for column in groups:
         both = np.unique(np.stack([parent, column]), axis=1, return_inverse=True)[1].reshape(-1)
-        # How many groups of this kind each parent has.
+        # The number of groups within each parent group.
         firsts = np.unique(both, return_index=True)[1]
         children = np.bincount(parent[firsts])
         weights /= children[parent]
@@ -38,13 +38,13 @@ def balanced_weights(groups: Sequence[NDArray[np.int64]]) -> NDArray[np.float64]
 def epoch_order(
     count: int, *, seed: int, epoch: int, shuffle: bool, weights: NDArray[np.float64] | None
 ) -> NDArray[np.int64]:
-    """The tiles of one epoch: each once, or drawn by weight as many times as there are tiles.
+    """The tiles of one epoch: each of them once, or with weights, `count` random draws with replacement.
 
     Args:
         count: number of tiles.
-        seed, epoch: of the order.
+        seed, epoch: decide the order.
         shuffle: False keeps the stored order, unless there are weights.
-        weights: (count,) that sum up to 1, or None.
+        weights: (count,) float64 that sum to 1, or None.
     """
     rng = np.random.default_rng([seed, epoch])
     if weights is not None:

@@ -1,4 +1,4 @@
-"""The TensorFlow form. Only imported when a dataset is made."""
+"""The TensorFlow loader. Imported only when a loader is made."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def make_dataset(
     index = preparation.index
     if by and of_regions and "label" in by:
         raise ConfigError(
-            "balance='label' with labels of regions needs random access; use dataset.torch, or balance otherwise"
+            "balance='label' with labels of regions needs random access; use dataset.torch, or balance something else"
         )
     elements = (
         _balanced(dataset, index, by, shuffle=shuffle, seed=seed) if by else _plain(dataset, index, shuffle, seed)
@@ -77,7 +77,7 @@ def _tiles(dataset: TiledSlides, index: TileIndex, slides: Any, shuffle: int, se
 
 
 def _balanced(dataset: TiledSlides, index: TileIndex, by: Sequence[str], *, shuffle: int, seed: int) -> Tensor:
-    """Groups of slides drawn by their weight; every slide is in one group, as labels here go by slide."""
+    """Tiles drawn by weight from groups of slides; each slide is in one group, because labels here belong to slides."""
     weights = balanced_weights(index.groups(by))
     columns = np.stack(index.groups(by), axis=1)
     groups, member = np.unique(columns, axis=0, return_inverse=True)
@@ -93,7 +93,7 @@ def _balanced(dataset: TiledSlides, index: TileIndex, by: Sequence[str], *, shuf
 
 
 def _labelled(elements: Tensor, index: TileIndex, *, of_regions: bool) -> Tensor:
-    """Elements with `target`; those that the index left out are dropped."""
+    """Elements with their `target`, without those that the index leaves out."""
     targets = index.targets if index.targets is not None else np.empty(0, np.int64)
     names = np.array(index.slides, dtype=object)[index.slide]
     if of_regions:
@@ -130,7 +130,7 @@ def _finisher(preparation: Preparation, px: int, *, info: bool, labelled: bool, 
     def finish(element: dict[str, Tensor], numbers: Tensor) -> Tensor:
         images = tf.ensure_shape(element["image"], [None, px, px, 3])
         if normalize is not None:
-            # What the staining is drawn by: a new number in every epoch, or none.
+            # Random staining depends on this number, which is new in every epoch.
             images = normalize(images, numbers % (1 << 31) if draws_stain else tf.zeros_like(numbers))
         images = augmented(images, numbers, augmentation)
         parts = [images]
@@ -144,7 +144,7 @@ def _finisher(preparation: Preparation, px: int, *, info: bool, labelled: bool, 
 
 
 def _normalizer(preparation: Preparation, *, in_graph: bool) -> Any:
-    """A function of images (B, H, W, 3) uint8 and numbers (B,), or None."""
+    """A function that normalizes images (B, H, W, 3) uint8 with numbers (B,), or None."""
     settings: Settings[Normalizer] | None = preparation.normalizer
     if settings is None:
         return None
@@ -166,7 +166,7 @@ def _normalizer(preparation: Preparation, *, in_graph: bool) -> Any:
 
 
 def augmented(images: Tensor, numbers: Tensor, augmentation: Augmentation) -> Tensor:
-    """Images (B, H, W, 3) mirrored, turned, blurred and compressed, each by its own number (B,)."""
+    """Images (B, H, W, 3) after flips, rotation, blur and JPEG, each seeded by its number (B,)."""
     if augmentation.is_plain:
         return images
 

@@ -1,4 +1,4 @@
-"""The PyTorch form. Only imported when a loader is made."""
+"""The PyTorch loader. Imported only when a loader is made."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, get_
 from slideloom_loaders.preparing import Key, Preparation
 from slideloom_loaders.sampling import epoch_order
 
-Sample = Any  # a tensor, or a tuple of tensor, target and info as the loader was asked for
+Sample = Any  # an image tensor, or a tuple of image, target and info, depending on the loader's arguments
 
 
 class _Order:
-    """The keys of each epoch."""
+    """The order of tiles in each epoch."""
 
     def __init__(self, tiles: int, weights: NDArray[np.float64] | None, *, shuffle: bool, seed: int) -> None:
         self.tiles = tiles
@@ -34,13 +34,13 @@ class _Order:
 
 
 class TileDataset(Dataset[Sample]):
-    """Tiles by number, read at random.
+    """Tiles with random access, as a map-style dataset.
 
-    `dataset[i]` is tile `i` as in the first epoch, `dataset[epoch, i]` as in another: augmentation depends on both.
+    `dataset[i]` is tile `i` of the first epoch, `dataset[epoch, i]` of another: augmentation depends on both.
 
     Attributes:
-        classes: names in the order of targets, () for values.
-        index: where each tile is from.
+        classes: names of classes in the order of their numbers, or () if targets are values.
+        index: slide, location and target of each tile.
     """
 
     def __init__(self, preparation: Preparation, *, info: bool = False) -> None:
@@ -80,11 +80,11 @@ class TileDataset(Dataset[Sample]):
 
 
 class TileStream(IterableDataset[Sample]):
-    """The same tiles one after another; each worker has its own share of every epoch.
+    """The same tiles as an iterable-style dataset; each worker has its own share of every epoch.
 
     Attributes:
-        tiles: the dataset that reads them.
-        classes: as there.
+        tiles: the dataset that reads the tiles.
+        classes: the classes of `tiles`.
     """
 
     def __init__(self, tiles: TileDataset, order: _Order, *, infinite: bool, at_once: int) -> None:
@@ -93,13 +93,13 @@ class TileStream(IterableDataset[Sample]):
         self._order = order
         self._infinite = infinite
         self._at_once = at_once
-        # Shared, so that workers that live on see the epoch that the loader begins.
+        # In shared memory, so that persistent workers see which epoch the loader has begun.
         self._epoch = torch.zeros(1, dtype=torch.int64)
         self._epoch.share_memory_()  # type: ignore[no-untyped-call]
         self._begun = False
 
     def begin_epoch(self) -> None:
-        """Called by the loader for every pass, the first included."""
+        """Note that an epoch begins; the loader calls this before each one, including the first."""
         if self._begun:
             self._epoch += 1
         self._begun = True
@@ -159,7 +159,7 @@ def make_loader(
     mine = {"dataset", "sampler", "batch_sampler"} & set(options)
     if mine:
         raise ConfigError(
-            f"dataset.torch makes {', '.join(sorted(mine))} itself; for your own, use loader.dataset in a DataLoader"
+            f"dataset.torch makes {', '.join(sorted(mine))} itself; for your own, pass loader.dataset to a DataLoader"
         )
     tiles = TileDataset(preparation, info=info)
     order = _Order(len(tiles), weights, shuffle=shuffle, seed=seed)

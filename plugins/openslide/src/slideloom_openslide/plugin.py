@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from slideloom import Library, Reader, Settings, hookimpl
+from slideloom import OPENCV, Library, Reader, Settings, hookimpl
 
 from slideloom_openslide.settings import OpenSlideReader
 
@@ -22,7 +22,5 @@ def slideloom_libraries() -> Sequence[Library]:
         Library(
             "openslide", "slideloom-openslide", "whole-slide formats", reported=("openslide-python", "openslide-bin")
         ),
-        Library(
-            "cv2", "opencv-python-headless", "resampling and quality control", reported=("opencv-python-headless",)
-        ),
+        OPENCV,
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from slideloom import Library, Settings, SlideQc, hookimpl
+from slideloom import OPENCV, Library, Settings, SlideQc, hookimpl
 
 from slideloom_qc.settings import Gaussian, GaussianV2, Otsu, Pen, SavedMask, Tissue
 
@@ -24,11 +24,4 @@ def slideloom_synonyms() -> Mapping[str, Mapping[str, str | Sequence[str]]]:
 @hookimpl
 def slideloom_libraries() -> Sequence[Library]:
     """The libraries that this package depends on."""
-    return [
-        Library(
-            "cv2",
-            "opencv-python-headless",
-            "resampling and quality control",
-            reported=("opencv-python-headless",),
-        )
-    ]
+    return [OPENCV]

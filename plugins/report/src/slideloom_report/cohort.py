@@ -15,6 +15,7 @@ from attrs import evolve, field, frozen
 from slideloom_report.tiles import opened_store, tile_stores
 
 BLUR_LIMIT = 0.05  # share of tissue out of focus that should be checked, as in existing reports
+_GIVEN = "given"  # slide QC that was an object in Python: what it masked is counted, and it cannot be run again here
 Kind = Literal["run", "dry-run", "plan-only", "stored"]
 _LABEL = re.compile(r"(?P<px>\d+)px_(?P<size>\d+(?:\.\d+)?)(?P<unit>um|x)")
 
@@ -47,6 +48,11 @@ class Cohort:
     started: str = ""
     notes: tuple[str, ...] = ()
     files: Mapping[str, Path] = field(factory=dict)
+
+    @property
+    def kept_name(self) -> str:
+        """What the tiles that `kept` counts are."""
+        return {"dry-run": "tiles to be written", "plan-only": "tiles planned"}.get(self.kind, "tiles stored")
 
     @property
     def finished(self) -> tuple[sl.SlideReport, ...]:
@@ -107,7 +113,8 @@ def _cohort(
     """Slides of a run; `about` is its report as plain values."""
     table, pipeline = about.get("pipeline", {}), None
     try:
-        pipeline = sl.pipeline_from_table(table, where="report") if table else None
+        known = {**table, "qc": [step for step in table.get("qc", []) if step["use"] != _GIVEN]}
+        pipeline = sl.pipeline_from_table(known, where="report") if table else None
         more = [] if table else ["The settings of the run are not known."]
     except sl.SlideloomError as error:
         more = [f"Regions and normalized samples may be missing, because the settings cannot be used here: {error}"]

@@ -21,7 +21,6 @@ TITLES = {
     "plan-only": "Plan report",
     "stored": "Stored tiles report",
 }
-_FIGURE = {"dry-run": "tiles to be written", "plan-only": "tiles planned"}
 _FAILURES_AT_ONCE = 4  # above the charts; the table of slides lists all of them
 _GAP = 24.0
 # Settings that are shown elsewhere, or that only say where a step keeps its files.
@@ -90,7 +89,7 @@ def _figures(cohort: Cohort) -> Flowable:
     is_measured = any(slide.blur_burden is not None for slide in cohort.slides)
     figures = [
         (number(len(finished)), "slide" if len(finished) == 1 else "slides", style.INK),
-        (number(kept), _FIGURE.get(cohort.kind, "tiles stored"), style.GREEN),
+        (number(kept), cohort.kept_name, style.GREEN),
         (percent(kept / planned) if planned and cohort.kind != "stored" else DASH, "of planned tiles kept", style.INK),
         (number(blurred) if is_measured else DASH, "slides above 5% blur", RED if blurred else style.INK),
         (number(empty), "slides without tiles", RED if empty else style.INK),
@@ -113,7 +112,7 @@ def _failures(cohort: Cohort) -> list[Flowable]:
         return []
     name = style.type_of(7.5, bold=True)
     rows = [
-        [paragraph(slide.slide, name, most=120), paragraph(_why(slide), most=400)]
+        [paragraph(slide.slide, name, most=120), paragraph(why_failed(slide), most=400)]
         for slide in cohort.failed[:_FAILURES_AT_ONCE]
     ]
     more = len(cohort.failed) - len(rows)
@@ -123,7 +122,7 @@ def _failures(cohort: Cohort) -> list[Flowable]:
     return [*style.heading("Slides that failed"), style.grid(rows, [160, WIDTH - 160], edge)]
 
 
-def _why(slide: SlideReport) -> str:
+def why_failed(slide: SlideReport) -> str:
     """Why a slide failed, without its name in front."""
     return slide.error.removeprefix(f"{Path(slide.path).name}: ").removeprefix(f"{slide.slide}: ")
 
@@ -205,7 +204,7 @@ def _slides(cohort: Cohort) -> list[Flowable]:
     for row, place in enumerate(places, 1):
         slide, key = cohort.slides[place], f"slide-{place}"
         if slide.status == "failed":
-            rows.append([paragraph(slide.slide), "failed", paragraph(_why(slide), QUIET)])
+            rows.append([paragraph(slide.slide), "failed", paragraph(why_failed(slide), QUIET)])
             look += [("SPAN", (2, row), (-1, row)), ("TEXTCOLOR", (1, row), (1, row), RED)]
             look.append(("LEFTPADDING", (2, row), (2, row), 8))
             continue

@@ -19,8 +19,9 @@ from slideloom_report import style
 from slideloom_report.cohort import Cohort, cohort_of
 from slideloom_report.cover import TITLES, cover, when
 from slideloom_report.evidence import gather
-from slideloom_report.files import refuse_to_replace, seal
+from slideloom_report.files import PDF, refuse_to_replace, sealed
 from slideloom_report.flowables import LAST, Landmark, Later, PageOf
+from slideloom_report.page import Page
 from slideloom_report.slide_page import slide_page
 from slideloom_report.style import MARGIN, WIDTH, Flowable, clean, paragraph
 
@@ -34,15 +35,18 @@ _MANY = 100
 _FOOT = 44.0
 
 
-def write_report(source: Cohort | RunReport, path: Path | str, *, samples: int | None = None) -> Path:
-    """Write the PDF report.
+def write_report(
+    source: Cohort | RunReport, path: Path | str, *, html: Path | str | None = None, samples: int | None = None
+) -> Path:
+    """Write the report as PDF, and the same as an HTML page.
 
-    The file stays below 25 MB for up to a few thousand slides, and so does the memory needed to make it, apart from the
-    pixels of one slide's page.
+    The PDF stays below 25 MB for up to a few thousand slides and the page below 40 MB, and so does the memory needed to
+    make them, apart from the pixels of one slide's page.
 
     Args:
         source: what the report is about.
-        path: of the file; it appears complete or not at all, and replaces nothing but an earlier report.
+        path: of the PDF; it appears complete or not at all, and replaces nothing but an earlier report.
+        html: of the page, if there is to be one; the same holds.
         samples: sample tiles per slide, from 0 to 16; by default 16, or 8 if there are many slides.
 
     Returns:
@@ -50,18 +54,22 @@ def write_report(source: Cohort | RunReport, path: Path | str, *, samples: int |
 
     Raises:
         ConfigError: `samples` is out of range.
-        OutputError: the file cannot be written, or another file has its name.
+        OutputError: a file cannot be written, or another file has its name.
     """
     if samples is not None and not 0 <= samples <= 16:
         raise ConfigError(f"samples must be from 0 to 16, not {samples}")
-    cohort, path = source if isinstance(source, Cohort) else cohort_of(source), Path(path)
-    refuse_to_replace(path)
+    cohort = source if isinstance(source, Cohort) else cohort_of(source)
+    paths = [Path(path), *([] if html is None else [Path(html)])]
+    for each in paths:
+        refuse_to_replace(each)
+    page = None if html is None else Page(cohort, _budget(cohort))
     with _binary_streams():
-        content = _pdf(cohort, samples if samples is not None else 16 if len(cohort.finished) <= _MANY else 8)
-    with storing_in(path.parent):
-        refuse_to_replace(path)  # it may have appeared while the report was made
-        write_whole(path, content)
-    return path
+        content = _pdf(cohort, samples if samples is not None else 16 if len(cohort.finished) <= _MANY else 8, page)
+    for each, made in zip(paths, [content, *([] if page is None else [page.content()])], strict=True):
+        with storing_in(each.parent):
+            refuse_to_replace(each)  # it may have appeared while the report was made
+            write_whole(each, made)
+    return paths[0]
 
 
 @contextmanager
@@ -75,7 +83,13 @@ def _binary_streams() -> Iterator[None]:
         rl_config.useA85 = before
 
 
-def _pdf(cohort: Cohort, samples: int) -> bytes:
+def _budget(cohort: Cohort) -> int:
+    """Largest size of one slide's images."""
+    share = (MAX_BYTES - 200_000) // max(1, len(cohort.finished)) - _PAGE_BYTES
+    return max(_LEAST_PER_SLIDE, min(_MOST_PER_SLIDE, share))
+
+
+def _pdf(cohort: Cohort, samples: int, page: Page | None) -> bytes:
     file = io.BytesIO()
     document = BaseDocTemplate(
         file, pagesize=A4, title=f"{TITLES[cohort.kind]} {clean(cohort.label)}", author="slideloom",
@@ -83,23 +97,26 @@ def _pdf(cohort: Cohort, samples: int) -> bytes:
     )  # fmt: skip
     frame = Frame(MARGIN, _FOOT + 8, WIDTH, A4[1] - MARGIN - _FOOT - 8, 0, 0, 0, 0)
     document.addPageTemplates(PageTemplate(frames=[frame], onPage=partial(_footer, cohort)))
-    share = (MAX_BYTES - 200_000) // max(1, len(cohort.finished)) - _PAGE_BYTES
     options = {
-        "most_bytes": max(_LEAST_PER_SLIDE, min(_MOST_PER_SLIDE, share)),
+        "most_bytes": _budget(cohort),
         "max_px": _PICTURE_PX if len(cohort.finished) <= _MANY else _PICTURE_PX_OF_MANY,
         "samples": samples,
     }
     pages = [
-        Later(partial(_slide, cohort, place, **options))
+        Later(partial(_slide, cohort, place, page, **options))
         for place, slide in enumerate(cohort.slides)
         if slide.status != "failed"
     ]
     document.build([Landmark("summary", "Summary"), *cover(cohort), *pages, Landmark(LAST)])
-    return seal(file)
+    return sealed(file.getvalue(), PDF)
 
 
-def _slide(cohort: Cohort, place: int, *, most_bytes: int, max_px: int, samples: int) -> list[Flowable]:
+def _slide(
+    cohort: Cohort, place: int, page: Page | None, *, most_bytes: int, max_px: int, samples: int
+) -> list[Flowable]:
     found = gather(cohort, cohort.slides[place], max_px=max_px, samples=samples)
+    if page is not None:
+        page.add(place, found)
     return slide_page(cohort, found, key=f"slide-{place}", most_bytes=most_bytes)
 
 

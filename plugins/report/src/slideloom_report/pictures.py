@@ -78,9 +78,9 @@ class SlidePicture(PlacedImage):  # type: ignore[misc]  # reportlab has no types
         most_lines = max(100, min(3000, most_bytes // 4 // _BYTES_PER_TILE))
         for name in [name for name, (boxes, _) in self.marks.items() if len(boxes) > most_lines]:
             boxes, alpha = self.marks.pop(name)
-            self._paint(image, boxes * (image.width / whole.width), self._rgb(name), alpha or _VEIL)
-        content = io.BytesIO(jpeg(image, most_bytes))
-        super().__init__(content, whole.width * self.scale, whole.height * self.scale, hAlign="LEFT")
+            self._paint(image, boxes * (image.width / whole.width), self.colour(name), alpha or _VEIL)
+        self.content = jpeg(image, most_bytes)
+        super().__init__(io.BytesIO(self.content), whole.width * self.scale, whole.height * self.scale, hAlign="LEFT")
 
     def draw(self) -> None:
         """As Platypus asks."""
@@ -95,7 +95,7 @@ class SlidePicture(PlacedImage):  # type: ignore[misc]  # reportlab has no types
             path = canvas.beginPath()
             for box in boxes.tolist():
                 path.rect(*box)
-            self._draw(path, self._rgb(name), _TILE_LINE, alpha=alpha)
+            self._draw(path, self.colour(name), _TILE_LINE, alpha=alpha)
         path = canvas.beginPath()
         for region in self.found.regions:
             shape = region.shape.simplify(0.5 / scale)  # half a point is less than the line width
@@ -114,7 +114,8 @@ class SlidePicture(PlacedImage):  # type: ignore[misc]  # reportlab has no types
         self.canv.setLineWidth(line / self.scale)
         self.canv.drawPath(path, stroke=not alpha, fill=bool(alpha), fillMode=1)
 
-    def _rgb(self, name: str) -> tuple[int, int, int]:
+    def colour(self, name: str) -> tuple[int, int, int]:
+        """The colour of tiles that had this outcome."""
         return colour_of(name, self.qc_kinds)
 
     def _marks(self, name: str, boxes: Boxes) -> tuple[Boxes, float]:

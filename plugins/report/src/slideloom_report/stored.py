@@ -10,8 +10,8 @@ from slideloom import ConfigError, RunReport, find_slides
 
 from slideloom_report.cohort import cohort_of, cohorts_in
 from slideloom_report.document import write_report
-from slideloom_report.files import unused
-from slideloom_report.tables import write_tables
+from slideloom_report.files import put_beside, unused
+from slideloom_report.tables import record_folders, write_tables
 
 
 def write_stored_report(folder: Path, out: Path, slides: Sequence[Path] = ()) -> Path:
@@ -60,13 +60,17 @@ def stored_reports(
     for cohort in chosen:
         size = f"-{cohort.label}" if len(chosen) > 1 else ""
         path = out or unused(folder / f"tile_extraction_report-{stamp}{size}.pdf")
-        yield write_report(cohort.at(files), path, samples=samples)
+        yield write_report(cohort.at(files), path, html=path.with_suffix(".html"), samples=samples)
 
 
 def report_run(report: RunReport, out: Path) -> None:
-    """Write the tables of a run beside its tiles, and the PDF into its output folder."""
+    """Write the tables of a run beside its tiles, and the PDF there, too, and into its output folder."""
     cohort = cohort_of(report)
     stamp = f"{datetime.now():%Y%m%d-%H%M%S}"
     if cohort.kind == "run":  # first, because they need only the numbers
         write_tables(cohort, stamp=stamp)
-    write_report(cohort, unused(out / f"tile_extraction_report-{stamp}.pdf"))
+    path = unused(out / f"tile_extraction_report-{stamp}.pdf")
+    write_report(cohort, path, html=path.with_suffix(".html"))
+    if cohort.kind == "run":
+        for folder in record_folders(cohort):
+            put_beside(path, folder)

@@ -60,6 +60,18 @@ def write_tables(cohort: Cohort, *, stamp: str) -> list[Path]:
     return paths
 
 
+def record_folders(cohort: Cohort) -> list[Path]:
+    """The folders of the run's TFRecords, where existing programs look for reports."""
+    return sorted(
+        {
+            (cohort.out / output).parent
+            for slide in cohort.finished
+            for output in slide.outputs
+            if output.endswith(".tfrecords")
+        }
+    )
+
+
 def _by_folder(cohort: Cohort) -> dict[Path, list[SlideReport]]:
     records = {
         slide.slide: (cohort.out / output).parent

@@ -1,6 +1,6 @@
 """Stain normalization and augmentation of H&E tiles, in numpy, PyTorch and TensorFlow.
 
-Names are imported when they are first used: neither OpenCV nor PyTorch nor TensorFlow costs time before.
+Names are imported on first use, so importing this package loads neither OpenCV nor PyTorch nor TensorFlow.
 """
 
 from __future__ import annotations

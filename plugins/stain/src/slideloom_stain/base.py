@@ -1,4 +1,4 @@
-"""What every method with a target can do: measure an image, and bring an image with known statistics to a fit."""
+"""The interface of every method with a target: measure an image, and bring an image with known statistics to a fit."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from slideloom_stain.opencv import cv2
 StatisticsT = TypeVar("StatisticsT")
 FitT = TypeVar("FitT", bound=StainFit)
 
-# What an image is brought to: a fit, or one that depends on the image's own statistics. Any: each method has its own.
+# What an image is normalized to: a fit, or one that depends on its own statistics. Any: each method has its own.
 Goal = StainFit | Callable[[Any], StainFit]
 
-MAX_FIT_PX = 2048  # larger target images are reduced to this before they are measured
+MAX_FIT_PX = 2048  # longer side of a target image; larger ones are shrunk before they are measured
 
 
 class Method(ABC, Generic[StatisticsT, FitT]):
-    """One way to normalize staining. Has no state besides its options; may be called from several threads at once."""
+    """One way to normalize staining. Its only state is its options, so it is thread-safe."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -30,27 +30,27 @@ class Method(ABC, Generic[StatisticsT, FitT]):
 
     @abstractmethod
     def measure(self, rgb: Rgb) -> StatisticsT:
-        """The statistics that `render` needs, of a tile or of a slide's context pixels.
+        """The statistics that `render` needs, from the pixels of a tile or of a whole slide.
 
         Args:
             rgb: (h, w, 3) uint8.
 
         Raises:
-            Unfit: they cannot be estimated.
+            Unfit: the statistics cannot be estimated.
         """
 
     @abstractmethod
     def fit_of(self, statistics: StatisticsT) -> FitT:
-        """The fit that an image with these statistics is the goal of."""
+        """The fit whose target image has these statistics."""
 
     @abstractmethod
     def render(self, rgb: Rgb, statistics: StatisticsT, fit: FitT, out: Rgb | None = None) -> Rgb:
-        """An image with these statistics, brought to the fit.
+        """An image normalized to the fit.
 
         Args:
-            rgb: (h, w, 3) uint8; left alone.
-            statistics: of the image itself or of its slide.
-            fit: the goal.
+            rgb: (h, w, 3) uint8; not changed.
+            statistics: statistics of the image itself or of its slide.
+            fit: target values.
             out: where to write the result, contiguous; by default a new array.
 
         Returns:
@@ -58,16 +58,16 @@ class Method(ABC, Generic[StatisticsT, FitT]):
         """
 
     def normalize(self, rgb: Rgb, goal: Goal, out: Rgb | None = None) -> Rgb:
-        """An image brought to the goal by its own statistics.
+        """An image normalized to the goal by its own statistics; arguments and result as for `render`.
 
         Raises:
-            Unfit: they cannot be estimated.
+            Unfit: its statistics cannot be estimated.
         """
         statistics = self.measure(rgb)
         return self.render(rgb, statistics, goal_of(goal, statistics), out)
 
     def fit_image(self, rgb: Rgb) -> FitT:
-        """The fit of a target image, which is reduced to at most 2048 pixels a side.
+        """The fit of a target image, which is shrunk to at most 2048 pixels along the longer side.
 
         Raises:
             Unfit: its stains cannot be estimated.

@@ -13,23 +13,23 @@ from slideloom_stain.fits import Unfit
 from slideloom_stain.opencv import cv2
 
 CONTEXT_MPP = 4.0  # microns per pixel of the thumbnail
-# On a whole slide, glass alone is left out: what is pale in two channels still counts, unlike in a tile of Macenko's.
-# The largest value of a channel that is as dense as tissue, (value + 1) / 255 <= exp(-0.15).
+# On a whole slide only glass is left out: one dense channel is enough to count, where Macenko's tiles need all three.
+# This is the largest channel value that is as dense as tissue, (value + 1) / 255 <= exp(-0.15).
 _BRIGHTEST = int(np.count_nonzero(density_table(np.arange(256.0)) >= TISSUE_DENSITY)) - 1
 
 
 def slide_statistics(method: Method[Any, Any], slide: Slide, discard: Mask | None) -> Any:
-    """What a method measures on the slide's tissue, on a thumbnail of 4 microns per pixel without what is discarded.
+    """A method's statistics of the slide's tissue, measured on a thumbnail of 4 microns per pixel.
 
-    Tissue is where at least one channel has an optical density of 0.15: glass says nothing of stains, and most slides
-    are mostly glass whether or not QC and regions restrict them.
+    Tissue is where at least one channel has an optical density of 0.15 or more. Glass says nothing about stains, and
+    most slides are mostly glass even after QC and regions have cut them down.
 
     Args:
-        slide: open, with known mpp.
+        slide: an open slide with known mpp.
         discard: (h, w) bool over the whole slide, True where pixels do not count.
 
     Returns:
-        The method's statistics. Any: each method has its own.
+        The method's statistics. Any: their type depends on the method.
 
     Raises:
         Unfit: there is too little tissue, or its stains cannot be estimated.
@@ -38,7 +38,7 @@ def slide_statistics(method: Method[Any, Any], slide: Slide, discard: Mask | Non
 
 
 def thumbnail_statistics(method: Method[Any, Any], rgb: Rgb, discard: Mask | None = None) -> Any:
-    """As `slide_statistics`, of a thumbnail (h, w, 3) uint8."""
+    """Like `slide_statistics`, from a thumbnail (h, w, 3) uint8."""
     counts = cv2.inRange(rgb, (_BRIGHTEST + 1,) * 3, (255,) * 3) == 0
     if discard is not None:
         size = (rgb.shape[1], rgb.shape[0])

@@ -1,4 +1,4 @@
-"""Brightness, optical density and exact percentiles: what the methods share, at the speed of tables."""
+"""Brightness, optical density and exact percentiles, shared by the methods and computed by lookup tables."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ Floats = NDArray[np.float32]
 
 # A pixel is tissue for Macenko if every channel is at least this dense (Macenko et al. 2009, natural log).
 TISSUE_DENSITY = 0.15
-# Fewer pixels than this do not say what a stain looks like.
+# Fewer pixels than this are too few to estimate a stain.
 MIN_TISSUE_PX = 100
 BRIGHT_PERCENTILE = 90.0
-_SAMPLED = 64  # one value in so many gives the bound of `upper_percentile`
+_SAMPLED = 64  # `upper_percentile` takes one value in this many for its bound
 
 _GREYS = np.arange(256, dtype=np.float64)
 _IDENTITY = _GREYS.copy()
 
 
 def exact_percentile_of_counts(counts: NDArray[np.float32], percent: float) -> float:
-    """The percentile (linear interpolation, as numpy's) of values given as a histogram.
+    """The percentile of values given as a histogram, with linear interpolation like numpy's.
 
     Args:
         counts: (256,) how often each value 0-255 occurs.
-        percent: 0-100.
+        percent: which percentile, 0-100.
     """
     total = np.cumsum(counts, dtype=np.float64)
     position = (total[-1] - 1) * percent / 100
@@ -48,7 +48,7 @@ def brightened(rgb: Rgb) -> Table:
         rgb: (h, w, 3) uint8.
 
     Returns:
-        (256,) float64: what each value becomes, 0-255, not rounded.
+        (256,) float64: the new value of each uint8 value, 0-255, not rounded.
 
     Raises:
         Unfit: at least 90% of the values are black.
@@ -61,7 +61,7 @@ def brightened(rgb: Rgb) -> Table:
 
 
 def brightness_table(rgb: Rgb, *, standardise: bool) -> Table:
-    """`brightened` or, without the step, the values themselves."""
+    """The table of `brightened`, or the identity if the brightness step is off."""
     return brightened(rgb) if standardise else _IDENTITY
 
 
@@ -76,7 +76,7 @@ def density_table(brightness: Table) -> Table:
 def lookup(
     image: NDArray[np.uint8] | NDArray[np.uint16], table: NDArray[Any], out: NDArray[Any] | None = None
 ) -> NDArray[Any]:
-    """`table[image]` for an image (h, w) or (h, w, channels). Any: of the table's type."""
+    """`table[image]` for an image (h, w) or (h, w, channels). Any: the result has the table's dtype."""
     if image.dtype == np.uint8 or _WIDE_LUT:
         found: NDArray[Any] = cv2.LUT(image, table, out)
         return found
@@ -96,16 +96,16 @@ _WIDE_LUT = _has_wide_lut()
 def upper_percentile(
     values: Floats, *, count: int, percent: float, transform: Callable[[float], float] = float
 ) -> float:
-    """A high percentile of the `count` finite values, exact (linear interpolation, as numpy's).
+    """A high percentile of the `count` finite values, exact, with linear interpolation like numpy's.
 
-    A selection among all would read them several times. Instead a sample gives a bound that is nearly sure to lie
-    below the percentile; only what is above is sorted. If the bound was too high, everything is.
+    Selecting among all values would read them several times. Instead, a sample gives a bound that almost surely lies
+    below the percentile, and only the values above it are sorted. If the bound is too high, all values are sorted.
 
     Args:
-        values: (n,) float32; those that do not count are -inf.
-        count: how many count.
-        percent: 50-100.
-        transform: a rising function; the percentile is that of the transformed values.
+        values: (n,) float32; values that do not count are -inf.
+        count: number of values that count.
+        percent: which percentile, 50-100.
+        transform: an increasing function; the result is the percentile of the transformed values.
     """
     position = (count - 1) * (1 - percent / 100)  # from the largest value down
     whole = math.floor(position)
@@ -123,5 +123,5 @@ def upper_percentile(
 
 
 def as_bytes(values: Floats, out: Rgb | None = None) -> Rgb:
-    """Values of at least 0 as uint8: rounded to the nearest grey level (halves to even), cut to 255."""
+    """Non-negative values as uint8: rounded to the nearest grey level (halves to even) and clipped to 255."""
     return cv2.convertScaleAbs(values, out)  # type: ignore[no-any-return]

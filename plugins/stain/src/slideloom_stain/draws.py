@@ -1,8 +1,8 @@
-"""Random numbers that depend on their names alone: the same in numpy, PyTorch and TensorFlow, in any order.
+"""Random numbers from a hash: the same in numpy, PyTorch and TensorFlow, whatever the order of the tiles.
 
-A draw is a hash of (seed, slide, tile, number of the value), so nothing is kept between tiles and no generator is
-shared. The hash is the 32-bit finaliser "lowbias32" (C. Wellons, "Prospecting for hash functions", 2018), in 64-bit
-integers, which every array library has.
+A draw is a hash of (seed, slide, tile, position of the value), so no generator is shared and no state is kept between
+tiles. The hash is the 32-bit finaliser "lowbias32" (C. Wellons, "Prospecting for hash functions", 2018), computed in
+64-bit integers, which every array library has.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _MASK = 0xFFFFFFFF
 
 
 def tile_keys(slide: str, index: NDArray[np.int64]) -> tuple[int, NDArray[np.int64]]:
-    """The names of tiles for `uniform` and `normal`: slide and running number."""
+    """The keys of tiles for `uniform` and `normal`: a number for the slide, and the number of each tile."""
     return zlib.crc32(utf8(slide)), np.asarray(index, np.int64)
 
 
 def _mixed(x: Any, xor: Callable[[Any, Any], Any]) -> Any:
-    # x is below 2^32; products wrap around 2^64 and only their low half is used.
+    # x is below 2^32; products wrap around at 2^64, and only their lower half is used.
     x = xor(x, x // 65536)
     x = (x * 0x7FEB352D) % (1 << 32)
     x = xor(x, x // 32768)
@@ -36,12 +36,12 @@ def _mixed(x: Any, xor: Callable[[Any, Any], Any]) -> Any:
 
 
 def uniform_bits(names: Sequence[Any], *, arange: Any, xor: Callable[[Any, Any], Any]) -> Any:
-    """Whole numbers 0 to 2^32 - 1.
+    """Random whole numbers from 0 to 2^32 - 1.
 
     Args:
-        names: whole numbers or int64 arrays of shape (B, 1), of any array library.
-        arange: (1, count) int64 array of the same library: the numbers of the values.
-        xor: of that library.
+        names: what the numbers depend on: whole numbers or int64 arrays (B, 1) of any array library.
+        arange: (1, count) int64 array of the same library: the position of each value.
+        xor: the library's bitwise exclusive or.
 
     Returns:
         (B, count) int64.
@@ -53,7 +53,7 @@ def uniform_bits(names: Sequence[Any], *, arange: Any, xor: Callable[[Any, Any],
 
 
 def uniform(seed: int, slide: int, index: NDArray[np.int64], count: int) -> NDArray[np.float64]:
-    """(B, count) numbers above 0 and below 1."""
+    """(B, count) float64, uniformly distributed above 0 and below 1."""
     numbers = np.arange(count, dtype=np.int64)[None]
     names = (np.int64(seed & _MASK), np.int64(slide), np.asarray(index, np.int64).reshape(-1, 1))
     drawn: NDArray[np.float64] = (uniform_bits(names, arange=numbers, xor=np.bitwise_xor) + 0.5) / 2.0**32
@@ -61,7 +61,7 @@ def uniform(seed: int, slide: int, index: NDArray[np.int64], count: int) -> NDAr
 
 
 def normal(seed: int, slide: int, index: NDArray[np.int64], count: int) -> NDArray[np.float64]:
-    """(B, count) numbers of the standard normal distribution (Box and Muller 1958)."""
+    """(B, count) float64 of the standard normal distribution (Box and Muller 1958)."""
     both = uniform(seed, slide, index, 2 * count)
     drawn: NDArray[np.float64] = np.sqrt(-2 * np.log(both[:, :count])) * np.cos(2 * np.pi * both[:, count:])
     return drawn
@@ -106,12 +106,12 @@ def spread_of(family: str, kind: type[StainFit], preset: str) -> Spread:
 
 
 def flat(fit: StainFit) -> NDArray[np.float64]:
-    """The values of a fit, one after the other."""
+    """The values of a fit as one vector (n,)."""
     return np.concatenate([np.ravel(value) for value in fit.as_table().values()])
 
 
 def refilled(fit: StainFit, values: NDArray[np.float64]) -> StainFit:
-    """A fit of the same kind out of flat values."""
+    """A fit of the same kind with values from a vector in the order of `flat`."""
     parts = []
     for old in fit.as_table().values():
         shape = np.shape(old)

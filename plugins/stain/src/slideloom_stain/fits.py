@@ -1,4 +1,4 @@
-"""Fits: the target values of each method, as presets, as values, and as JSON files."""
+"""Fits: the target values of each method, from presets, from numbers, and from JSON files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Values = NDArray[np.float64]
 
 
 class Unfit(SlideloomError):
-    """The stains of an image cannot be estimated: too little tissue, one stain only, or no contrast."""
+    """The stains of an image cannot be estimated: too little tissue, only one stain, or no contrast."""
 
 
 def _values(*shape: int) -> Any:  # Any: attrs fields stand for their values
@@ -39,7 +39,7 @@ class StainFit:
     """Target values of one family of methods."""
 
     def as_table(self) -> dict[str, list[Any]]:
-        """The values as lists, under the names that existing projects use (`norm_fit` of a params.json)."""
+        """The values as lists, under the names that existing projects use (`norm_fit` in a params.json)."""
         return {name: np.asarray(value).tolist() for name, value in attrs.asdict(self, recurse=False).items()}
 
     @classmethod
@@ -88,12 +88,12 @@ class VahadaneFit(StainFit):
 
 @frozen
 class Family:
-    """Methods that share the meaning of a fit.
+    """Methods whose fits have the same meaning.
 
     Attributes:
-        name: as the presets call it.
-        fit: its class.
-        default: its default preset; "" if it has none.
+        name: its name in the presets.
+        fit: class of its fits.
+        default: name of its default preset; "" if it has none.
     """
 
     name: str
@@ -120,7 +120,7 @@ FAMILIES = {
 
 @cache
 def published() -> Mapping[str, Any]:
-    """The published numbers: `fit` by family and preset, `spread` by family; `presets.json` names their origin."""
+    """The published values: `fit` by family and preset, `spread` by family; `presets.json` gives their source."""
     table: Mapping[str, Any] = json.loads(files("slideloom_stain").joinpath("presets.json").read_text("utf-8"))
     return table
 
@@ -129,8 +129,8 @@ def preset(method: str, name: str = "") -> StainFit:
     """A published fit.
 
     Args:
-        method: such as "macenko".
-        name: "v1", "v2", "v3"; "" is the method's default.
+        method: name of a method, such as "macenko".
+        name: "v1", "v2" or "v3"; "" is the method's default.
 
     Raises:
         ConfigError: the method has no such preset.
@@ -169,15 +169,15 @@ def save_fit(path: Path, method: str, fit: StainFit) -> None:
 def load_fit(path: Path, method: str = "") -> tuple[str, StainFit]:
     """The method and fit in a JSON file.
 
-    Also reads `{"method": ..., "fit": ...}` of a bags_config.json's normalizer, a params.json with `norm_fit`, and the
-    bare values.
+    Reads fit files, the normalizer `{"method": ..., "fit": ...}` of a bags_config.json, a params.json with `norm_fit`,
+    and a table of the values alone.
 
     Args:
         path: the file.
-        method: the method wanted; "" takes the file's.
+        method: the method it must be for; "" accepts the method that the file names.
 
     Raises:
-        ConfigError: the file is missing, is no fit, or is one of another method.
+        ConfigError: the file is missing, is not a fit, or is a fit for another method.
     """
     try:
         table = json.loads(path.read_text(encoding="utf-8"))

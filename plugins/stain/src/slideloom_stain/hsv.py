@@ -14,13 +14,13 @@ from slideloom_stain.opencv import cv2
 
 
 def shifted(rgb: Rgb, *, hue: float, saturation: float, value: float) -> Rgb:
-    """The image with its hue turned and saturation and value scaled.
+    """The image with shifted hue and scaled saturation and value.
 
     Args:
         rgb: (h, w, 3) uint8.
-        hue: turn, -0.5 to 0.5.
-        saturation: the share by which saturation grows, at least -1; the result is cut to 0-1.
-        value: the share by which value (the largest channel) grows, at least -1; cut to 0-1.
+        hue: shift in turns of the colour circle, -0.5 to 0.5.
+        saturation: relative change of the saturation, at least -1; the result is clipped to 0-1.
+        value: relative change of the value (the largest channel), at least -1; clipped to 0-1.
 
     Returns:
         (h, w, 3) uint8.

@@ -1,7 +1,9 @@
-"""CIE L*a*b* (D65) by tables, between uint8 sRGB and the three cube roots of which L*, a* and b* are linear.
+"""Conversion between uint8 sRGB and CIE L*a*b* (D65) by lookup tables.
 
-Standard: IEC 61966-2-1 (sRGB) and CIE 15 (L*a*b*), with the matrix and white of ITU-R BT.709: white is the sum of the
-matrix's columns, so that grey has a* = b* = 0.
+It stops at the cube roots of X, Y and Z, because L*, a* and b* are linear in them.
+
+Standards: IEC 61966-2-1 (sRGB) and CIE 15 (L*a*b*), with the matrix and white point of ITU-R BT.709: white is the sum
+of the matrix's columns, so that grey has a* = b* = 0.
 """
 
 from __future__ import annotations
@@ -18,20 +20,20 @@ from slideloom_stain.scratch import scratch
 
 RGB_TO_XYZ = np.array([[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]])
 WHITE = RGB_TO_XYZ.sum(axis=1)
-# L*, a*, b* out of the roots of X, Y and Z: a matrix and a constant.
+# L*, a*, b* from the roots of X, Y and Z: a matrix and a constant.
 ROOTS_TO_LAB = np.array([[0.0, 116.0, 0.0], [500.0, -500.0, 0.0], [0.0, 200.0, -200.0]])
 LAB_OFFSET = np.array([-16.0, 0.0, 0.0])
 LAB_TO_ROOTS = np.linalg.inv(ROOTS_TO_LAB)
 
 _STEPS = 65535.0  # the tables' index: 16 bits leave an error below 0.03 grey levels
-_LOWEST_ROOT, _HIGHEST_ROOT = -0.5, 1.5  # beyond both every colour is cut to 0 or 255 anyway
-# X, Y and Z of sRGB colours lie within 0 to 1, so a half added and the rest cut off rounds them.
+_LOWEST_ROOT, _HIGHEST_ROOT = -0.5, 1.5  # outside these every colour is clipped to 0 or 255 anyway
+# X, Y and Z of sRGB colours lie within 0 to 1, so adding a half and truncating rounds them.
 _TO_XYZ = np.column_stack([RGB_TO_XYZ / WHITE[:, None] * _STEPS, [0.5, 0.5, 0.5]])
 _FROM_XYZ = np.linalg.inv(RGB_TO_XYZ) * WHITE * _STEPS
 
 
 def linear_light(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Linear light 0-1 of sRGB values 0-1."""
+    """Linear light, 0-1, of sRGB values, 0-1."""
     return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
 
 
@@ -58,10 +60,10 @@ def roots_of(rgb: Rgb, brightness: Table) -> Floats:
 
     Args:
         rgb: (h, w, 3) uint8.
-        brightness: (256,) what each value becomes first, 0-255.
+        brightness: (256,) the new value of each uint8 value, applied first, 0-255.
 
     Returns:
-        (h, w, 3) float32, kept until this thread asks for the next; 1 is white.
+        (h, w, 3) float32, 1 for white; valid until this thread calls the function again.
     """
     linear = lookup(rgb, linear_light(brightness / 255.0).astype(np.float32), scratch("value", rgb.shape))
     steps: NDArray[Any] = scratch("steps", rgb.shape, np.uint16)
@@ -70,7 +72,7 @@ def roots_of(rgb: Rgb, brightness: Table) -> Floats:
 
 
 def lab_of_roots(roots: Floats) -> Floats:
-    """L*, a*, b* (h, w, 3) float32."""
+    """L*, a* and b* as (h, w, 3) float32."""
     change = np.column_stack([ROOTS_TO_LAB, LAB_OFFSET])
     return np.asarray(cv2.transform(roots, change, scratch("value", roots.shape)), np.float32)
 
@@ -80,11 +82,11 @@ def rgb_of_roots(roots: Floats, change: NDArray[np.float64], out: Rgb | None = N
 
     Args:
         roots: (h, w, 3).
-        change: (3, 4), the matrix and the constant that make new roots out of old.
+        change: (3, 4), the matrix and constant of the affine change.
         out: where to write the result; by default a new array.
 
     Returns:
-        (h, w, 3) uint8; colours that sRGB does not have are cut per channel.
+        (h, w, 3) uint8; colours outside sRGB are clipped per channel.
     """
     scale = _STEPS / (_HIGHEST_ROOT - _LOWEST_ROOT)
     indexed = change * scale
@@ -96,7 +98,7 @@ def rgb_of_roots(roots: Floats, change: NDArray[np.float64], out: Rgb | None = N
 
 
 def darker_than(rgb: Rgb, brightness: Table, lightness: float) -> Mask:
-    """Where L* is below `lightness` (above 8), (h, w) bool."""
+    """(h, w) bool, True where L* is below `lightness`, which must be above 8."""
     linear = lookup(rgb, linear_light(brightness / 255.0).astype(np.float32), scratch("value", rgb.shape))
     luminance = cv2.transform(linear, RGB_TO_XYZ[1:2])
     mask: Mask = luminance < np.float32(((lightness + 16) / 116) ** 3)
@@ -104,12 +106,12 @@ def darker_than(rgb: Rgb, brightness: Table, lightness: float) -> Mask:
 
 
 def keep_white(changed: Rgb, rgb: Rgb, brightness: Table, tissue: Mask, out: Rgb | None) -> Rgb:
-    """`changed` where there is tissue, else `rgb` as the brightness step made it; in `out` if there is one."""
+    """`changed` where there is tissue, elsewhere `rgb` after the brightness step; written to `out` if it is given."""
     bright = lookup(rgb, as_bytes(brightness.astype(np.float32)).ravel(), out)
     return np.asarray(cv2.copyTo(changed, tissue.view(np.uint8), bright), np.uint8)
 
 
 def _to_steps(values: Floats) -> NDArray[np.uint16]:
-    """Rounded and cut to 0-65535."""
+    """Values rounded and clipped to 0-65535."""
     steps = scratch("steps", values.shape, np.uint16)
     return cv2.add(values, 0, steps, None, cv2.CV_16U)  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""The library front of stain normalizers: finds the method among the plugins, and knows none of them by name."""
+"""`slideloom.StainNormalizer`: finds the method among the installed plugins and hands over to that plugin's class."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ from typing import Any, Self
 import numpy as np
 from slideloom import ConfigError, Normalizer, Settings, Size, TileBatch, Tiles, registry
 
-# uint8 numpy arrays (H, W, 3) or (B, H, W, 3); torch and tf tensors where the plugin has such forms. Any: neither can
-# be named without importing its library.
+# uint8 numpy arrays (H, W, 3) or (B, H, W, 3); also torch and tf tensors if the plugin supports them. Any: their types
+# cannot be named without importing the libraries.
 Image = Any
 
 
 class StainNormalizer:
-    """Normalizes the staining of images, by any installed normalizer.
+    """Normalizes the staining of images with any installed normalizer.
 
         normalizer = StainNormalizer("macenko").fit("v3")
         tile = normalizer.transform(tile)
 
-    A plugin whose settings class has a class method `library_front(**options)` returns from it an object with the
-    methods below. Of any other normalizer `transform` on numpy arrays works.
+    A plugin supports all of it by a class method `library_front(**options)` of its settings class, which returns an
+    object with the methods below. Any other normalizer supports only `transform` and `normalize` of numpy arrays.
 
     Args:
         method: name of a normalizer, such as "macenko" or "macenko_fast".
-        options: of the front, such as `unfit="reject"` or `seed=1`; of a normalizer without one, its settings.
+        options: options of that object, such as `unfit="reject"` or `seed=1`; for a normalizer without
+            `library_front`, its settings.
 
     Raises:
         PluginError: no installed plugin has such a normalizer.
@@ -41,27 +42,27 @@ class StainNormalizer:
             raise ConfigError(f"{self.method}: {error}") from error
 
     def fit(self, x: Any = "") -> Self:
-        """Set the target: a preset, a path to an image or fit file, an image, or an iterable of images (streamed)."""
+        """Set the target: a preset, the path of an image or fit file, an image, or an iterable of images (streamed)."""
         self.front.fit(x)
         return self
 
     def transform(self, x: Image, *, augment: bool = False, index: Any = None) -> Image:
-        """The image or images with their staining normalized; type, layout and range stay.
+        """The image or images with normalized staining, in the same type, layout and range.
 
         Args:
             x: the image or images.
-            augment: to targets drawn at random around the fit, by seed and `index`.
+            augment: normalize to random targets around the fit; `index` and the seed decide the draw.
             index: number of the image, or one per image; by default they are numbered as they come.
         """
         return self.front.transform(x, augment=True, index=index) if augment else self.front.transform(x)
 
     def normalize(self, x: Image) -> tuple[Image, Image]:
-        """As `transform`, and per image False where it could not be normalized and is the original."""
+        """As `transform`, and a bool per image: False if it could not be normalized and is returned unchanged."""
         images, ok = self.front.normalize(x)
         return images, ok
 
     def augment(self, x: Image, index: Any = None) -> Image:
-        """The image or images with the staining they have varied at random, by seed and `index`; not normalized."""
+        """The image or images with their own staining varied at random, not normalized; `index` and the seed decide."""
         return self.front.augment(x, index)
 
     def transform_bytes(self, encoded: bytes) -> bytes:
@@ -83,31 +84,31 @@ class StainNormalizer:
 
     @property
     def fit_values(self) -> dict[str, Any]:
-        """The target's values as lists, under the names existing projects use (`norm_fit` of a params.json)."""
+        """The target's values as lists, under the names that existing projects use (`norm_fit` in a params.json)."""
         values: dict[str, Any] = self.front.fit_values
         return values
 
     def save(self, path: str | Path) -> None:
-        """Write the method's name and target as a JSON file, which `fit` and pipeline files take."""
+        """Write the method's name and target to a JSON file, which `fit` and pipeline files accept."""
         self.front.save(path)
 
     @classmethod
     def load(cls, path: str | Path, method: str = "macenko") -> Self:
-        """The normalizer that `save` wrote. `method` only has to be of the same plugin."""
+        """The normalizer that `save` wrote. `method` may be any method of the same plugin."""
         normalizer = cls(method)
         normalizer.front = type(normalizer.front).load(path)
         normalizer.method = normalizer.front.method
         return normalizer
 
     def __getattr__(self, name: str) -> Any:
-        """What the plugin's own front has besides, such as `in_context` or `torch`."""
+        """Further members of the plugin's own object, such as `in_context` or `torch`."""
         if name == "front":  # not yet there while unpickling
             raise AttributeError(name)
         return getattr(self.front, name)
 
 
 class _PlainFront:
-    """A normalizer whose plugin has no front: built from its settings, for numpy arrays."""
+    """Any normalizer without `library_front`: built from its settings, for numpy arrays."""
 
     def __init__(self, settings: type[Settings[Normalizer]], options: dict[str, Any]) -> None:
         self.method = settings.name

@@ -1,7 +1,7 @@
 """Macenko et al. 2009, "A method for normalizing histology slides for quantitative analysis", ISBI, 1107-1110.
 
-The stain colours of an image are the two extreme directions of its optical densities, within the plane of their two
-largest eigenvectors; its concentrations are least squares. All sizes and constants: docs/explanation/stain.md.
+The stain colours of an image are the two extreme directions of its optical densities within the plane of the two main
+eigenvectors; concentrations are found by least squares. All sizes and constants: docs/explanation/stain.md.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from slideloom_stain.scratch import scratch
 
 ANGLE_PERCENTILE = 1.0  # and 99
 STRENGTH_PERCENTILE = 99.0
-# Below this angle both stain vectors are one: the least squares would blow noise up twentyfold.
+# Below this angle the two stain vectors are the same stain: least squares would amplify noise twentyfold.
 MIN_ANGLE_DEGREES = 3.0
 # A weaker 99th percentile of concentrations would be scaled up more than tenfold.
 MIN_STRENGTH = 0.1
 _AHEAD = 1e-6
 _LOG_WHITE = math.log(255.0)
-_HIGHEST_LOG = 20.0  # far above white; the exponential still is an integer
+_HIGHEST_LOG = 20.0  # far above white; its exponential still fits an integer
 _TISSUE_TO_NOTHING = np.zeros(256, np.float32)
 _TISSUE_TO_NOTHING[0] = -np.inf  # for a mask of 255 where there is tissue
 _TISSUE_TO_ONE = np.zeros(256, np.float32)
@@ -46,14 +46,14 @@ _TISSUE_TO_ONE[255] = 1
 
 @frozen
 class MacenkoStatistics:
-    """What Macenko's method knows of an image.
+    """Statistics of an image for Macenko's method.
 
     Attributes:
-        brightness: (256,) what each value becomes before anything else.
+        brightness: (256,) the new value of each uint8 value, applied first.
         density: (256,) float32, the optical density of each value after that.
-        stains: (3, 2), rows R, G, B, columns haematoxylin and eosin, unit length.
-        unmix: (2, 3), concentrations out of densities: the pseudo-inverse of the stains.
-        strengths: (2,), the 99th percentile of their concentrations.
+        stains: stain matrix (3, 2), rows R, G, B, columns haematoxylin and eosin, unit length.
+        unmix: (2, 3), the pseudo-inverse of the stain matrix, which gives concentrations from densities.
+        strengths: (2,), the 99th percentile of each stain's concentration.
     """
 
     brightness: Table = field(eq=False)
@@ -76,7 +76,7 @@ class Macenko(Method[MacenkoStatistics, MacenkoFit]):
         table = density_table(brightness)
         density_of = table.astype(np.float32)
         density = _density_planes(rgb, density_of)
-        # Density falls as the value grows, so "every channel at least so dense" is "no channel above a value".
+        # Density falls as the value rises, so "every channel at least this dense" means "no channel above a value".
         brightest = int(np.count_nonzero(table >= TISSUE_DENSITY)) - 1
         tissue = cv2.inRange(rgb, (0, 0, 0), (brightest,) * 3)
         count = cv2.countNonZero(tissue) if brightest >= 0 else 0
@@ -94,7 +94,7 @@ class Macenko(Method[MacenkoStatistics, MacenkoFit]):
         return MacenkoFit(statistics.stains, statistics.strengths)
 
     def render(self, rgb: Rgb, statistics: MacenkoStatistics, fit: MacenkoFit, out: Rgb | None = None) -> Rgb:
-        """See `Method.render`: one 3 x 3 matrix on the densities, then back through the exponential."""
+        """See `Method.render`: one 3 x 3 matrix maps the densities, and the exponential turns them into pixels."""
         density = lookup(rgb, statistics.density, scratch("density", rgb.shape))
         scaled = fit.stain_matrix_target * (fit.target_concentrations / statistics.strengths)
         through = -scaled @ statistics.unmix
@@ -105,7 +105,7 @@ class Macenko(Method[MacenkoStatistics, MacenkoFit]):
 
 
 def _density_planes(rgb: Rgb, density_of: Floats) -> Floats:
-    """(3, h, w) the density of each channel; planes are what sums and percentiles are quickest on."""
+    """(3, h, w) the density of each channel; sums and percentiles are fastest on planes."""
     planes = np.asarray(scratch("density", (3, *rgb.shape[:2])), np.float32)
     for channel, plane in zip(cv2.split(rgb), planes, strict=True):
         lookup(channel, density_of, plane)
@@ -113,11 +113,11 @@ def _density_planes(rgb: Rgb, density_of: Floats) -> Floats:
 
 
 def _stains(density: Floats, tissue: NDArray[np.uint8], count: int) -> NDArray[np.float64]:
-    """(3, 2) stain vectors of the densities (3, h, w) where `tissue` is 255, on `count` pixels."""
+    """The stain matrix (3, 2) of the densities (3, h, w) of the `count` pixels where `tissue` is 255."""
     plane = _principal_plane(density, tissue, count)
     along, across = _project(density, plane)
     if cv2.minMaxLoc(along, tissue)[0] > _AHEAD:
-        # The slope rises with the angle and costs far less.
+        # The slope increases with the angle and costs far less to compute.
         slope, to_angle = cv2.divide(across, cv2.max(along, _AHEAD, along), across), math.atan
     else:
         slope, to_angle = np.arctan2(across, along), float
@@ -127,18 +127,18 @@ def _stains(density: Floats, tissue: NDArray[np.uint8], count: int) -> NDArray[n
     high = upper_percentile(risen, count=count, percent=percent, transform=to_angle)
     low = -upper_percentile(fallen, count=count, percent=percent, transform=to_angle)
     if high - low < math.radians(MIN_ANGLE_DEGREES):
-        raise Unfit(f"one stain only: both colours lie within {math.degrees(high - low):.1f} degrees")
+        raise Unfit(f"only one stain: both colours lie within {math.degrees(high - low):.1f} degrees")
     ends: NDArray[np.float64] = plane @ np.array([[math.cos(low), math.cos(high)], [math.sin(low), math.sin(high)]])
-    # Haematoxylin takes more of the red light than eosin.
+    # Haematoxylin absorbs more red light than eosin.
     return ends if ends[0, 0] > ends[0, 1] else ends[:, ::-1]
 
 
 def _principal_plane(density: Floats, tissue: NDArray[np.uint8], count: int) -> NDArray[np.float64]:
-    """(3, 2) the two main directions of the tissue's densities, the first towards more density."""
+    """(3, 2) the two main directions of the tissue's densities; the first points towards higher density."""
     weight = lookup(tissue, _TISSUE_TO_ONE, scratch("weight", tissue.shape)).ravel()
     centred = np.asarray(scratch("value", (3, weight.size)), np.float32)
     for plane, values in zip(density, centred, strict=True):
-        # einsum and not dot: BLAS would add up in an order that depends on its number of threads.
+        # einsum and not dot: the order in which BLAS sums depends on its number of threads.
         np.subtract(plane.ravel(), np.einsum("i,i", plane.ravel(), weight) / count, out=values)
         np.multiply(values, weight, out=values)
     covariance = np.zeros((3, 3))
@@ -150,7 +150,7 @@ def _principal_plane(density: Floats, tissue: NDArray[np.uint8], count: int) -> 
 
 
 def _project(density: Floats, basis: NDArray[np.float64]) -> tuple[Floats, Floats]:
-    """The densities (3, h, w) along both columns of `basis` (3, 2), each (h, w)."""
+    """The densities (3, h, w) projected on each column of `basis` (3, 2), both (h, w)."""
     along = np.asarray(scratch("value", (2, *density.shape[1:])), np.float32)
     for column, out in zip(basis.T.tolist(), along, strict=True):
         cv2.addWeighted(density[0], column[0], density[1], column[1], 0, out)
@@ -159,6 +159,6 @@ def _project(density: Floats, basis: NDArray[np.float64]) -> tuple[Floats, Float
 
 
 def _strengths(density: Floats, unmix: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(2,) the 99th percentile of the concentrations of all pixels."""
+    """(2,) the 99th percentile of each stain's concentration over all pixels."""
     concentrations = _project(density, unmix.T)
     return np.array([upper_percentile(c.ravel(), count=c.size, percent=STRENGTH_PERCENTILE) for c in concentrations])

@@ -14,10 +14,10 @@ from slideloom_stain.vahadane import Vahadane
 
 @cache
 def method(name: str) -> Method[Any, Any]:
-    """The method of this name; `_` counts as `-`. Any: each has statistics and a fit of its own.
+    """The method with this name; `_` counts as `-`. Any: each method has its own types of statistics and fit.
 
     Raises:
-        KeyError: there is none.
+        KeyError: there is no such method.
     """
     makers: dict[str, Callable[[], Method[Any, Any]]] = {
         "macenko": lambda: Macenko("macenko", standardise=True),

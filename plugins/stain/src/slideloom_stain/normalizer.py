@@ -1,4 +1,4 @@
-"""The library form: an object that is fitted, then takes arrays, tensors or encoded images and keeps their type."""
+"""The stain normalizer for use as a library: it is fitted once, then takes arrays, tensors or encoded images."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from slideloom_stain.targets import decode_rgb, image_fit, read_rgb, target_fit
 from slideloom_stain.value_range import refuse_range
 
 HSV, OWN = "hsv-augment", "stain-augment"
-# What `transform` accepts and gives back: uint8 numpy arrays, torch tensors, tf tensors. Any: neither of the latter
-# can be named without importing its library.
+# What `transform` takes and returns: uint8 numpy arrays, torch tensors, tf tensors. Any: tensor types cannot be named
+# without importing their library.
 Image = Any
 
 
@@ -35,9 +35,9 @@ class StainNormalizer:
         normalizer = StainNormalizer("macenko").fit("v3")
         tile = normalizer.transform(tile)
 
-    Without `fit` the method's default preset is the target. numpy arrays are (H, W, 3) or (B, H, W, 3) uint8; torch
-    tensors also (3, H, W) or (B, 3, H, W), and like tf tensors uint8 or floating with values 0-1. `torch` and
-    `tensorflow` give the forms themselves, for models and for `tf.data`.
+    Without `fit`, the target is the method's default preset. numpy arrays are (H, W, 3) or (B, H, W, 3) uint8. Tensors
+    are uint8, or floating with values 0-1; torch tensors may also be (3, H, W) or (B, 3, H, W). `torch` and
+    `tensorflow` give a module for models and a function for `tf.data`.
 
     `transform(x, augment=True)` normalizes to a target drawn around the fit; `augment(x)` varies the staining that the
     image has.
@@ -46,10 +46,10 @@ class StainNormalizer:
         name: "macenko", "macenko-fast", "reinhard", "reinhard-fast", "reinhard-mask", "reinhard-fast-mask",
             "reinhard-tissue", "reinhard-fast-tissue" (which have no preset: call `fit` first), "vahadane",
             "stain-augment" or "hsv-augment" (which vary images in every call); `_` counts as `-`.
-        unfit: an image whose stains cannot be estimated: "keep-original" returns it as it is (`normalize` says which),
-            "slide-fit" uses the context set by `in_context`, "reject" raises ConfigError.
-        spread: preset of the spread that targets are drawn with, "v1" or "v2".
-        seed: of the draws.
+        unfit: what happens to an image whose stains cannot be estimated: "keep-original" returns it unchanged
+            (`normalize` says which), "slide-fit" uses the context set by `in_context`, "reject" raises ConfigError.
+        spread: preset of the spread of random targets, "v1" or "v2".
+        seed: seed of the random draws.
 
     Raises:
         ConfigError: there is no such method.
@@ -87,15 +87,15 @@ class StainNormalizer:
         """Set the target.
 
         Args:
-            x: a preset; a path to an image or fit file; an image; the values of a fit; or an iterable of images, which
-                is read once, one at a time (a 4-D array or tensor counts as one). Of many images the target is the
-                mean of their fits, as the published preset v3 is; those that cannot be measured are left out.
+            x: a preset; the path of an image or fit file; an image; the values of a fit; or an iterable of images,
+                such as a 4-D array or tensor, which is read once, image by image. For several images the target is
+                the mean of their fits, like the published preset v3; images that cannot be measured are left out.
 
         Returns:
             The normalizer itself.
 
         Raises:
-            ConfigError: nothing of `x` can be a target.
+            ConfigError: nothing in `x` can be a target.
         """
         step = self._stain_step()
         if isinstance(x, StainFit):
@@ -113,10 +113,10 @@ class StainNormalizer:
         return self._targeted(step, fit)
 
     def fit_slides(self, slides: Iterable[Slide]) -> Self:
-        """Set the target to the mean of whole slides, each measured on its tissue at 4 microns per pixel.
+        """Set the target to the mean fit of whole slides, each measured on its tissue at 4 microns per pixel.
 
         Args:
-            slides: open, with known mpp; read one at a time.
+            slides: open slides with known mpp, read one at a time.
 
         Raises:
             ConfigError: no slide can be measured.
@@ -127,12 +127,13 @@ class StainNormalizer:
         return self._targeted(step, fit)
 
     def in_context(self, of: Slide | Rgb | None, discard: Mask | None = None) -> Self:
-        """Take statistics from a slide, or from a thumbnail of it, instead of from each image; None ends that.
+        """Use the statistics of a slide, or of its thumbnail, instead of those of each image.
 
-        With `unfit="slide-fit"` only images that cannot be measured use them.
+        With `unfit="slide-fit"`, only images that cannot be measured use them.
 
         Args:
-            of: an open slide with known mpp, or its thumbnail (h, w, 3) uint8 at about 4 microns per pixel.
+            of: an open slide with known mpp; its thumbnail (h, w, 3) uint8 at about 4 microns per pixel; or None to
+                go back to each image's own statistics.
             discard: (h, w) bool over the whole slide, True where pixels do not count.
 
         Raises:
@@ -152,7 +153,7 @@ class StainNormalizer:
         return self._with(evolve(step, context=context, slide_statistics=statistics))
 
     def transform(self, x: Image, *, augment: bool = False, index: Any = None) -> Image:
-        """The image or images with their staining normalized; type, layout and range stay.
+        """The image or images with normalized staining, in the same type, layout and range.
 
         Args:
             x: see the class.
@@ -160,7 +161,7 @@ class StainNormalizer:
             index: what they are drawn by; see `augment`.
 
         Raises:
-            ConfigError: `x` is no image, or cannot be measured where `unfit` is "reject".
+            ConfigError: `x` is not an image, or it cannot be measured and `unfit` is "reject".
             ValueError: `x` is floating and its values are not 0-1.
         """
         if augment:
@@ -174,19 +175,19 @@ class StainNormalizer:
         return out
 
     def normalize(self, x: Image) -> tuple[Image, Image]:
-        """As `transform`, and (B,) bool: False where an image could not be measured and is the original."""
+        """As `transform`, and (B,) bool: False where an image could not be measured and is returned unchanged."""
         return self._run(x, None)
 
     def augment(self, x: Image, index: Any = None) -> Image:
-        """The image or images with the staining they have varied at random: drawn around their own, not the fit.
+        """The image or images with their own staining varied at random, around what they have and not around the fit.
 
-        Images that cannot be measured are as `unfit` says, and never raise.
+        Images that cannot be measured are treated as `unfit` says, and never raise.
 
         Args:
             x: as for `transform`.
-            index: number of the image, or one per image; the same seed, index and image give the same result, in every
-                form. Without it numpy images are numbered as they come, and tensors draw from their library's
-                generator.
+            index: number of the image, or one number per image. The same seed, index and image give the same result
+                as array and as tensor. Without it, numpy images are numbered consecutively, and tensors use their
+                library's random generator.
 
         Raises:
             ConfigError: the method has no published spread (vahadane).
@@ -199,10 +200,10 @@ class StainNormalizer:
 
         Args:
             encoded: the file's bytes.
-            quality: of JPEG, 1-100; chroma is not subsampled.
+            quality: JPEG quality, 1-100; chroma is not subsampled.
 
         Raises:
-            ConfigError: the bytes are no image.
+            ConfigError: the bytes are not an image.
         """
         out = self.transform(decode_rgb(encoded, source="transform_bytes"))
         is_png = encoded[:4] == b"\x89PNG"
@@ -215,7 +216,7 @@ class StainNormalizer:
 
     @property
     def fit_values(self) -> dict[str, list[Any]]:
-        """The target's values as lists, under the names existing projects use (`norm_fit` of a params.json)."""
+        """The target's values as lists, under the names that existing projects use (`norm_fit` in a params.json)."""
         return self._fitted().fit.as_table()
 
     def to_settings(self) -> Settings[Normalizer]:
@@ -224,10 +225,10 @@ class StainNormalizer:
         Raises:
             ConfigError: the normalizer has the statistics of a slide (`in_context`), which are no settings.
         """
-        return settings_of(self._step)
+        return settings_of(self.method, self._step)
 
     def save(self, path: str | Path) -> None:
-        """Write the method's name and target as a JSON file."""
+        """Write the method's name and target to a JSON file."""
         save_fit(Path(path), self.method, self._fitted().fit)
 
     @classmethod
@@ -235,7 +236,7 @@ class StainNormalizer:
         """The normalizer that `save` wrote.
 
         Raises:
-            ConfigError: the file is missing or no fit.
+            ConfigError: the file is missing or is not a fit.
         """
         name, fit = load_fit(Path(path))
         return cls(name).fit(fit)
@@ -295,7 +296,7 @@ class StainNormalizer:
         return evolve(step, augment=self.spread, around="own" if augment == "own" else "target") if augment else step
 
     def _mean_fit(self, items: Iterable[Any], fit_of: Callable[[Any], StainFit]) -> StainFit:
-        """The mean of what can be measured, one item at a time."""
+        """The mean fit of the items that can be measured, which are taken one at a time."""
         total, count, reason = np.zeros(()), 0, "there is none"
         for item in items:
             try:
@@ -361,7 +362,7 @@ def _as_rgb(image: Any) -> Rgb:
 
 
 def _as_tensor(index: Any, like: Any) -> Any:
-    """Numbers of images as an int64 tensor (B,) of the library of `like`."""
+    """Numbers of images as an int64 tensor (B,), of the same library as `like`."""
     if type(like).__module__.split(".")[0] == "tensorflow":
         import tensorflow
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from slideloom import Library, Normalizer, Settings, hookimpl
+from slideloom import OPENCV, Library, Normalizer, Settings, hookimpl
 
 from slideloom_stain.settings import (
     HsvAugment,
@@ -47,12 +47,5 @@ def slideloom_synonyms() -> Mapping[str, Mapping[str, str | Sequence[str]]]:
 
 @hookimpl
 def slideloom_libraries() -> Sequence[Library]:
-    """What this package stands on."""
-    return [
-        Library(
-            "cv2",
-            "opencv-python-headless",
-            "resampling and quality control",
-            reported=("opencv-python-headless",),
-        )
-    ]
+    """The libraries that this package depends on."""
+    return [OPENCV]

@@ -1,6 +1,6 @@
 """Reinhard et al. 2001, "Color transfer between images", IEEE Computer Graphics and Applications 21(5), 34-41.
 
-Mean and standard deviation of each axis become those of the fit; here in CIE L*a*b*, as histology uses it.
+The mean and standard deviation of each axis become those of the fit; here in CIE L*a*b*, as is usual in histology.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from slideloom_stain.scratch import scratch
 
 TISSUE_LIGHTNESS = 93.0  # a pixel of at least this L* is white
 CUT_TOLERANCE = 1e-3  # what a value may lie below a whole number that it is meant to be, in grey levels
-# An image of less contrast is empty or of one colour: its noise would become stain.
+# An image with less contrast is empty or of one colour, and its noise would be turned into stain.
 MIN_STD = np.array([3.0, 0.75, 0.75])
 
 
 @frozen
 class ReinhardStatistics:
-    """What Reinhard's method knows of an image.
+    """Statistics of an image for Reinhard's method.
 
     Attributes:
-        brightness: (256,) what each value becomes before anything else.
-        means: (3,) of L*, a*, b*.
-        stds: (3,) population standard deviations.
+        brightness: (256,) the new value of each uint8 value, applied first.
+        means: (3,) means of L*, a*, b*.
+        stds: (3,) population standard deviations of L*, a*, b*.
     """
 
     brightness: Table = field(eq=False)
@@ -69,7 +69,7 @@ class Reinhard(Method[ReinhardStatistics, ReinhardFit]):
         return self._render(rgb, self._roots(rgb, statistics.brightness), statistics, fit, out)
 
     def normalize(self, rgb: Rgb, goal: Goal, out: Rgb | None = None) -> Rgb:
-        """See `Method.normalize`; the roots are made once for both parts."""
+        """See `Method.normalize`; the roots are computed once for measuring and rendering."""
         brightness = brightness_table(rgb, standardise=self.standardise)
         roots = self._roots(rgb, brightness)
         statistics = self._measure(roots, brightness)

@@ -1,7 +1,7 @@
 """Memory that each thread keeps between tiles.
 
-A tile's intermediate images are a megabyte each. Freshly allocated they cost a page fault every 4 KB, which takes
-longer than the arithmetic; kept, they stay in the cache.
+Each intermediate image of a tile takes a megabyte. New memory costs a page fault every 4 KB, which takes longer than
+the arithmetic; memory that is kept stays in the processor's cache.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import threading
 import numpy as np
 from numpy.typing import NDArray
 
-_KEPT_BYTES = 1 << 24  # what larger images need is given back
+_KEPT_BYTES = 1 << 24  # memory for larger images is not kept
 
 
 class _Scratch(threading.local):
@@ -20,9 +20,9 @@ class _Scratch(threading.local):
         self._buffers: dict[str, NDArray[np.uint8]] = {}
 
     def __call__(self, name: str, shape: tuple[int, ...], dtype: type[np.generic] = np.float32) -> NDArray[np.generic]:
-        """An array with anything in it, overwritten by the next call of the same name in this thread.
+        """An uninitialised array, overwritten by this thread's next call with the same name.
 
-        It must not leave the method that asked for it.
+        The method that asks for it must not return it.
         """
         size = math.prod(shape) * np.dtype(dtype).itemsize
         buffer = self._buffers.get(name)

@@ -15,30 +15,30 @@ Context = Literal["tile", "slide"]
 Spread = Literal["off", "v1", "v2"]
 Around = Literal["target", "own"]
 
-_TARGET_HELP = "preset, image, fit file (JSON), or table of a fit's values: the staining that is the goal"
-_CONTEXT_HELP = "take statistics from each tile, or once from the slide's thumbnail without what QC and regions discard"
-_UNFIT_HELP = "what becomes of a tile whose stains cannot be estimated"
-_AUGMENT_HELP = "draw each tile's target at random, with this preset of spreads"
+_TARGET_HELP = "preset, image, fit file (JSON), or table of a fit's values, whose staining is the target"
+_CONTEXT_HELP = "measure each tile, or once the slide's thumbnail, excluding what QC and regions discard"
+_UNFIT_HELP = "what happens to a tile whose stains cannot be estimated"
+_AUGMENT_HELP = "draw a random target for each tile, with the spread of this preset"
 _AROUND_HELP = "draw it around the target, or around the tile's own staining, which is then varied and not normalized"
-_IMAGE_HELP = "image, or fit file (JSON) of this method, whose staining is the goal"
-_SEED_HELP = "start of the random draws; the same seed, slide and tile give the same result"
+_IMAGE_HELP = "image, or fit file (JSON) of this method, whose staining is the target"
+_SEED_HELP = "seed of the random draws; the same seed, slide and tile give the same result"
 
 
 class _LibraryFront:
-    """Lets `slideloom.StainNormalizer` find the library form of a method, which is named here as a step is."""
+    """Lets `slideloom.StainNormalizer` find the class for use as a library, which is named here like a step."""
 
     name: ClassVar[str]
     front: ClassVar[str] = "slideloom_stain.normalizer"
 
     @classmethod
     def library_front(cls, **options: Any) -> Any:  # Any: the core knows nothing of this plugin's classes
-        """The object behind `slideloom.StainNormalizer(name, **options)`."""
+        """The object that `slideloom.StainNormalizer(name, **options)` uses."""
         return import_module(cls.front).StainNormalizer(cls.name, **options)
 
 
 @frozen
 class TargetSettings(_LibraryFront, Settings[Normalizer]):
-    """What all methods with a target share."""
+    """Options of every method with a target."""
 
     step: ClassVar[str] = "slideloom_stain.step:stain_step"
     checked_by: ClassVar[str] = "slideloom_stain.step:stain_step"  # which reads the target, at little cost
@@ -49,7 +49,7 @@ class TargetSettings(_LibraryFront, Settings[Normalizer]):
 
 @frozen
 class StainSettings(TargetSettings):
-    """What the methods with augmentation share."""
+    """Options of every method with a target and augmentation."""
 
     target: Literal["v1", "v2", "v3"] | Path | Mapping[str, Any] = option("v3", help=_TARGET_HELP)
     augment: Spread = option("off", help=_AUGMENT_HELP)
@@ -87,7 +87,7 @@ class ReinhardFast(StainSettings):
 
 @frozen
 class ReinhardMask(StainSettings):
-    """Reinhard, but white pixels stay as they are; they count for the statistics, as they do in the presets."""
+    """Reinhard, but white pixels are not changed; they are measured, as in the presets."""
 
     name: ClassVar[str] = "reinhard-mask"
     revision: ClassVar[int] = 2
@@ -146,7 +146,7 @@ class HsvAugment(_LibraryFront, Settings[Normalizer]):
     name: ClassVar[str] = "hsv-augment"
     step: ClassVar[str] = "slideloom_stain.step:hsv_step"
     install: ClassVar[str] = "slideloom-stain"
-    hue: float = option(0.05, help="largest turn of the hue, either way", unit="turns", validator=in_range(0, 0.5))
-    saturation: float = option(0.2, help="largest change of saturation, as a share", validator=in_range(0, 1))
-    value: float = option(0.2, help="largest change of brightness, as a share", validator=in_range(0, 1))
+    hue: float = option(0.05, help="largest shift of the hue, up or down", unit="turns", validator=in_range(0, 0.5))
+    saturation: float = option(0.2, help="largest relative change of saturation", validator=in_range(0, 1))
+    value: float = option(0.2, help="largest relative change of brightness", validator=in_range(0, 1))
     seed: int = option(0, help=_SEED_HELP)

@@ -24,18 +24,18 @@ from slideloom_stain.tensor_step import Planned, TensorPlan
 
 @frozen
 class StainStep(Normalizer):
-    """A method with its target and what to do with tiles that it cannot measure.
+    """Normalizes tiles by a method to a target.
 
     Attributes:
-        method: how.
-        fit: the goal.
-        context: statistics of each "tile", or of the "slide".
-        unfit: what becomes of a tile that cannot be measured.
-        augment: preset of the spread that targets are drawn with, or "off".
-        around: what they are drawn around: the fit ("target"), or each tile's "own" staining.
-        seed: of the draws.
-        slide_statistics: of the present slide; None before `for_slide`, where they are not needed, or if the slide
-            cannot be measured either.
+        method: the method.
+        fit: the target.
+        context: "tile" to measure each tile, "slide" to measure the slide once.
+        unfit: what happens to a tile that cannot be measured: "reject", "keep-original" or "slide-fit".
+        augment: preset of the spread of random targets, or "off".
+        around: what random targets are drawn around: the fit ("target"), or each tile's "own" staining.
+        seed: seed of the random draws.
+        slide_statistics: statistics of the current slide; None before `for_slide`, if they are not needed, or if the
+            slide cannot be measured either.
     """
 
     keeps_pixels = False
@@ -82,7 +82,7 @@ class StainStep(Normalizer):
         try:
             statistics = slide_statistics(self.method, slide, discard)
         except Unfit:
-            statistics = None  # every tile that needs it is then unfit too, and counted as such
+            statistics = None  # then every tile that needs them is unfit too, and counted as such
         return evolve(self, slide_statistics=statistics)
 
     def apply(self, batch: TileBatch) -> Normalized:
@@ -94,8 +94,8 @@ class StainStep(Normalizer):
 
         Args:
             tiles: (B, H, W, 3) uint8.
-            slide: a number for the slide, as `tile_keys` makes it.
-            index: (B,) numbers of the tiles, which the draws depend on.
+            slide: a number for the slide, from `tile_keys`.
+            index: (B,) numbers of the tiles; random draws depend on them.
         """
         rgb = np.empty(tiles.shape, np.uint8)
         ok, fallback = np.ones(len(rgb), np.bool_), np.zeros(len(rgb), np.bool_)
@@ -105,7 +105,7 @@ class StainStep(Normalizer):
         return Normalized(rgb, ok, fallback)
 
     def succeeded(self, done: Normalized) -> NDArray[np.bool_]:
-        """(B,) False where a tile was rejected or kept as it was."""
+        """(B,) bool, False where a tile was rejected or returned unchanged."""
         if self.unfit == "keep-original" and done.fallback is not None:
             return done.ok & ~done.fallback
         return done.ok
@@ -116,7 +116,7 @@ class StainStep(Normalizer):
         return spread_of(self.method.family.name, self.method.family.fit, self.augment)
 
     def _goals(self, slide: int, index: NDArray[np.int64]) -> list[Goal]:
-        """What each tile is brought to."""
+        """What each tile is normalized to."""
         spread = self._spread()
         if spread is None:
             return [self.fit] * len(index)
@@ -129,7 +129,7 @@ class StainStep(Normalizer):
         return drawn_fit(self.method.fit_of(statistics), spread, drawn)
 
     def _one(self, tile: Rgb, goal: Goal, out: Rgb) -> tuple[bool, bool]:
-        """Writes one tile; says whether it is good, and whether the fallback was used."""
+        """Write one tile to `out`; returns whether it is good, and whether the fallback was used."""
         if self.context == "tile":
             try:
                 self.method.normalize(tile, goal, out)
@@ -152,10 +152,10 @@ class HsvStep(Normalizer):
     """Random shifts of hue, saturation and value, seeded by slide and tile.
 
     Attributes:
-        hue: largest turn, either way.
-        saturation: largest change as a share, either way.
-        value: the same of the value.
-        seed: of the draws.
+        hue: largest shift in turns of the colour circle, up or down.
+        saturation: largest relative change of the saturation, up or down.
+        value: largest relative change of the value, up or down.
+        seed: seed of the random draws.
     """
 
     keeps_pixels = False
@@ -178,7 +178,7 @@ class HsvStep(Normalizer):
         return Normalized(rgb, np.ones(len(rgb), np.bool_))
 
     def succeeded(self, done: Normalized) -> NDArray[np.bool_]:
-        """(B,) True: every tile can be shifted."""
+        """(B,) bool, all True: every tile can be shifted."""
         return done.ok
 
     def plan(self) -> TensorPlan:
@@ -191,10 +191,10 @@ class HsvStep(Normalizer):
 
 
 def stain_step(settings: TargetSettings) -> StainStep:
-    """The step that settings ask for.
+    """The step that these settings describe.
 
     Raises:
-        ConfigError: there is no such preset, image or fit file, or the image holds too little tissue.
+        ConfigError: there is no such preset, image or fit file, or the image has too little tissue.
     """
     target = getattr(settings, "target")  # noqa: B009 - each subclass declares the presets it has
     return StainStep(
@@ -221,7 +221,7 @@ def augment_step(settings: StainAugment) -> StainStep:
 
 
 def hsv_step(settings: HsvAugment) -> HsvStep:
-    """The augmentation that settings ask for."""
+    """The augmentation that these settings describe."""
     return HsvStep(hue=settings.hue, saturation=settings.saturation, value=settings.value, seed=settings.seed)
 
 

@@ -1,4 +1,4 @@
-"""Where a fit comes from: a preset, a fit file, or an image."""
+"""Fits from a preset, a fit file, or an image."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from slideloom_stain.opencv import cv2
 
 
 def read_rgb(path: Path) -> Rgb:
-    """An image file as (h, w, 3) uint8; an alpha channel is left out.
+    """An image file as (h, w, 3) uint8, without its alpha channel.
 
     Raises:
-        ConfigError: the file is missing or no image.
+        ConfigError: the file is missing or is not an image.
     """
     try:
         encoded = np.frombuffer(path.read_bytes(), np.uint8)
@@ -33,12 +33,12 @@ def decode_rgb(encoded: Any, *, source: str) -> Rgb:
     """An encoded image (PNG, JPEG, TIFF) as (h, w, 3) uint8. Any: (n,) uint8 or bytes.
 
     Raises:
-        ConfigError: it is no image.
+        ConfigError: it is not an image.
     """
     flat = np.frombuffer(encoded, np.uint8)
     try:
         found = cv2.imdecode(flat, cv2.IMREAD_COLOR) if flat.size else None
-    except cv2.error:  # such as for a size that no image has
+    except cv2.error:  # raised, for example, for an impossible image size
         found = None
     if found is None:
         raise ConfigError(f"{source}: not an image that can be decoded; give a PNG, JPEG or TIFF")
@@ -46,21 +46,21 @@ def decode_rgb(encoded: Any, *, source: str) -> Rgb:
 
 
 def target_fit(name: str, target: str | Path | Mapping[str, Any]) -> StainFit:
-    """The fit that a `target` option means.
+    """The fit that a `target` option names.
 
     Args:
-        name: the method.
+        name: name of the method.
         target: preset, image, fit file (`.json`), or the values of a fit by their names.
 
     Raises:
-        ConfigError: there is no such preset or file, the image holds too little tissue, or the values are no fit.
+        ConfigError: there is no such preset or file, the image has too little tissue, or the values are no fit.
     """
     if isinstance(target, Mapping):
         return fit_from(name, target)
     if isinstance(target, str):
         return preset(name, target)
     if target.name in ("v1", "v2", "v3") and not target.exists():
-        return preset(name, target.name)  # which tells the presets that there are
+        return preset(name, target.name)  # its error lists the presets
     if target.suffix.lower() == ".json":
         return load_fit(target, name)[1]
     return image_fit(method(name), read_rgb(target), source=str(target))

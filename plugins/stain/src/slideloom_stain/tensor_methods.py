@@ -1,6 +1,6 @@
-"""The methods once more, for PyTorch and TensorFlow alike: see `slideloom_stain.tensors` for how.
+"""The methods on tensors, written once for PyTorch and TensorFlow; see `slideloom_stain.tensors`.
 
-The numpy forms in `macenko`, `reinhard` and `vahadane` say what each step means and where it comes from.
+The numpy versions in `macenko`, `reinhard` and `vahadane` explain each step and give its source.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class TensorMethod(ABC):
     """A method on tensors.
 
     Args:
-        ops: the library.
-        standardise: with the brightness step.
+        ops: operations of the tensor library.
+        standardise: whether to apply the brightness step.
     """
 
     def __init__(self, ops: Ops, *, standardise: bool) -> None:
@@ -51,7 +51,7 @@ class TensorMethod(ABC):
         self.standardise = standardise
 
     def scale(self, x: Tensor, *, whole: bool) -> tuple[Tensor, Tensor]:
-        """The brightness factor, and where there is one."""
+        """(B,) the brightness factor of each image, and (B,) bool where there is one."""
         if self.standardise:
             return bright_scale(self.ops, x, whole=whole)
         one = 0.0 * x[:, 0, 0] + 1
@@ -59,25 +59,25 @@ class TensorMethod(ABC):
 
     @abstractmethod
     def measure(self, x: Tensor, *, whole: bool) -> tuple[dict[str, Tensor], Tensor]:
-        """Statistics by name, each with B rows, and (B,) bool where they mean something."""
+        """Statistics by name, each with B rows, and (B,) bool where they are valid."""
 
     @abstractmethod
     def render(self, x: Tensor, statistics: dict[str, Tensor], fit: Tensor) -> Tensor:
-        """Images (B, 3, N) with these statistics brought to the fit, 0-255, not rounded."""
+        """Images (B, 3, N) with these statistics, normalized to the fit; 0-255, not rounded."""
 
     @staticmethod
     @abstractmethod
     def constants(statistics: Any) -> dict[str, Any]:
-        """Statistics of the numpy form as arrays with one row, for `render`."""
+        """Statistics measured by numpy as arrays with one row, for `render`."""
 
     @abstractmethod
     def fit_of(self, statistics: dict[str, Tensor]) -> Tensor:
-        """(B, n) the fit that images with these statistics are the goal of."""
+        """(B, n) the fit of images with these statistics."""
 
     def normalize(
         self, x: Tensor, goal: Callable[[dict[str, Tensor]], Tensor], *, whole: bool
     ) -> tuple[Tensor, Tensor]:
-        """Images brought to the goal by their own statistics, and (B,) bool where that was possible."""
+        """Images normalized to the goal by their own statistics, and (B,) bool where that was possible."""
         statistics, ok = self.measure(x, whole=whole)
         return self.ops.where(each(ok), self.render(x, statistics, goal(statistics)), x), ok
 
@@ -241,7 +241,7 @@ class TensorReinhard(TensorMethod):
 
 
 class TensorVahadane(TensorMethod):
-    """See `slideloom_stain.vahadane`. Stains are learnt in a loop: the costliest form, and not for compilers."""
+    """See `slideloom_stain.vahadane`. Stains are learnt in a loop: slow, and not suited to compilers."""
 
     def __init__(self, ops: Ops) -> None:
         super().__init__(ops, standardise=True)
@@ -284,7 +284,7 @@ class TensorVahadane(TensorMethod):
         return self.ops.reshape(statistics["stains"], (-1, 6))
 
     def _sample(self, bright: Tensor, od: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Densities (B, 3, m) of pixels spread evenly over the tissue, their weight (B, 1, m) 1 or 0, and the count."""
+        """Densities (B, 3, m) of pixels spread evenly over the tissue, weights (B, 1, m), 1 or 0, and their number."""
         ops = self.ops
         ranks = ops.cumsum(ops.integer(self._darker(bright, vahadane.STAIN_LIGHTNESS)))  # (B, N)
         count = ranks[:, -1]
@@ -341,7 +341,7 @@ def _norm(ops: Ops, x: Tensor) -> Tensor:
 
 
 def _pseudo_inverse(ops: Ops, stains: Tensor) -> Tensor:
-    """(B, 2, 3) of stains (B, 3, 2), whose columns are not parallel."""
+    """Pseudo-inverses (B, 2, 3) of stain matrices (B, 3, 2), whose columns must not be parallel."""
     first, second = stains[:, :, 0], stains[:, :, 1]
     own, shared, other = (
         ops.sum(a * b, 1, keepdims=True) for a, b in ((first, first), (first, second), (second, second))
@@ -353,7 +353,7 @@ def _pseudo_inverse(ops: Ops, stains: Tensor) -> Tensor:
 
 
 def tensor_method(ops: Ops, name: str) -> TensorMethod:
-    """The tensor form of a method."""
+    """The method with this name, on tensors."""
     if name == "vahadane":
         return TensorVahadane(ops)
     standardise = "-fast" not in name

@@ -1,6 +1,6 @@
-"""A step on tensors of any library: what a tensor form must know of the step, and the arithmetic both forms share.
+"""A step on tensors: what PyTorch and TensorFlow must know about the step, and the arithmetic that they share.
 
-The forms know the steps by `Planned` only, so that a step may make a form of itself.
+Their code depends only on `Planned`, so that a step can import it.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ _SHIFTS = 3  # of hue, saturation and value
 
 @frozen
 class TensorPlan:
-    """What a tensor form must know of a step.
+    """A step as plain values, for the tensor libraries.
 
     Attributes:
         method: name of the method, or "" for random shifts of hue, saturation and value.
-        centre: (n,) the fit as `draws.flat` orders it, or the largest shifts.
-        spread: with which goals are drawn; None draws none.
+        centre: (n,) the fit in the order of `draws.flat`, or the largest shifts.
+        spread: spread of random fits; None for no draws.
         around: what they are drawn around: the centre ("target"), or each image's "own" staining.
-        seed: of the draws.
-        context: statistics of each "tile", or of the "slide".
-        unfit: what becomes of a tile that cannot be measured.
-        statistics: of the slide in the numpy form, or None. Any: each method has its own.
+        seed: seed of the random draws.
+        context: "tile" to measure each tile, "slide" to measure the slide once.
+        unfit: what happens to a tile that cannot be measured.
+        statistics: the slide's statistics as measured by numpy, or None. Any: each method has its own type.
     """
 
     method: str
@@ -46,29 +46,29 @@ class TensorPlan:
 
     @property
     def draws(self) -> bool:
-        """True if results depend on the numbers of the tiles."""
+        """True if results depend on the tiles' numbers."""
         return self.method == "" or self.spread is not None
 
 
 class Planned(Protocol):
-    """A step that has tensor forms."""
+    """A step that also works on tensors."""
 
     def plan(self) -> TensorPlan:
-        """What a tensor form must know of it."""
+        """The step as plain values."""
 
     def normalize(self, tiles: RgbBatch, slide: int, index: NDArray[np.int64]) -> Normalized:
         """See `slideloom_stain.step.StainStep.normalize`."""
 
     def succeeded(self, done: Normalized) -> NDArray[np.bool_]:
-        """(B,) False where a tile was rejected or kept as it was."""
+        """(B,) bool, False where a tile was rejected or returned unchanged."""
 
 
 class TensorStep:
-    """The arithmetic of a plan.
+    """The arithmetic of a step on tensors.
 
     Attributes:
-        plan: of the step.
-        arrays: float32 constants by name, which the form turns into tensors and hands to `values`.
+        plan: the step as plain values.
+        arrays: float32 constants by name; the caller turns them into tensors and passes them to `values`.
     """
 
     def __init__(self, ops: Ops, plan: TensorPlan) -> None:
@@ -87,13 +87,13 @@ class TensorStep:
     def values(
         self, x: Tensor, index: Tensor, constants: Mapping[str, Tensor], *, whole: bool
     ) -> tuple[Tensor, Tensor]:
-        """Images brought to the goal, not rounded, and (B,) bool which of them are good.
+        """Normalized or shifted images (B, 3, N), not rounded, and (B,) bool, False where that failed.
 
         Args:
             x: (B, 3, N) float32, 0-255.
             index: (B,) int64 numbers of the tiles, at least 0.
             constants: `arrays` as tensors.
-            whole: the values are whole numbers.
+            whole: whether all values of `x` are whole numbers.
         """
         ops, plan, centre = self._ops, self.plan, constants["centre"]
         if not plan.method:

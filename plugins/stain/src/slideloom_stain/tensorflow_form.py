@@ -20,7 +20,8 @@ class TensorflowNormalizer:
     Images are (H, W, 3) or (B, H, W, 3); uint8, or floating with values 0-1.
 
     Args:
-        step: of `Macenko(...).build()` or any other setting of this package; context "slide" needs its `for_slide`.
+        step: built from settings of this package, such as `Macenko(...).build()`; if its context is "slide", what
+            its `for_slide` returns.
     """
 
     def __init__(self, step: Planned) -> None:
@@ -28,7 +29,7 @@ class TensorflowNormalizer:
         self._tensors = TensorStep(OPS, step.plan())
 
     def __call__(self, x: Tensor, index: Tensor = None) -> Tensor:
-        """`normalize` without the verdicts.
+        """Normalized images; see `normalize`.
 
         Raises:
             tf.errors.InvalidArgumentError: a tile cannot be measured and the step's policy is "reject".
@@ -47,15 +48,15 @@ class TensorflowNormalizer:
 
         Args:
             x: see the class.
-            index: (B,) integer numbers of the tiles, or a scalar, which random draws depend on; without it they are
-                drawn from TensorFlow's generator.
+            index: (B,) integer numbers of the tiles, or a scalar; random draws depend on them. Without them,
+                TensorFlow's random generator gives the numbers.
 
         Returns:
-            As `x`, and (B,) bool. Where it is False the image is the original.
+            Images like `x`, and (B,) bool: False where the image is returned unchanged.
 
         Raises:
-            ConfigError: `x` is no image.
-            ValueError: floating values are not 0-1; in a graph it is tf.errors.InvalidArgumentError.
+            ConfigError: `x` is not an image.
+            ValueError: floating values are not 0-1; in a graph, tf.errors.InvalidArgumentError.
         """
         if x.shape.rank not in (3, 4) or x.shape[-1] not in (3, None):
             raise ConfigError(f"not an image: {x.shape}; give (H, W, 3) or (B, H, W, 3)")
@@ -74,7 +75,7 @@ class TensorflowNormalizer:
             out, ok = self._tensors.values(values, index, constants, whole=True)
             out = tf.clip_by_value(tf.round(out), 0.0, 255.0)
         else:
-            # NaN would spread to the statistics, and from there to indices: such tiles are measured as black ones.
+            # NaN would spread to the statistics and from there to indices, so such tiles are measured as if black.
             usable = tf.reduce_all((flat_images >= LEAST) & (flat_images <= MOST), axis=[1, 2])
             values = tf.where(usable[:, None, None], values, tf.zeros_like(values))
             out, ok = self._tensors.values(values, index, constants, whole=False)
@@ -87,7 +88,7 @@ class TensorflowNormalizer:
 
 
 def _checked(batch: Tensor) -> Tensor:
-    """The batch, if its values are uint8, or floating and 0-1 or NaN; otherwise an error, in a graph when it runs."""
+    """The batch if its values are uint8, or floating and 0-1 or NaN. Else raises; a graph raises when it runs."""
     if not batch.dtype.is_floating:
         if batch.dtype != tf.uint8:
             refuse_kind(batch.dtype.name)

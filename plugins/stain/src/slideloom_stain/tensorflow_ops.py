@@ -1,4 +1,4 @@
-"""How TensorFlow spells the operations of `slideloom_stain.tensors`."""
+"""The operations of `slideloom_stain.tensors` in TensorFlow."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 # ruff: noqa: D102 - operations are named as numpy names them
-"""Operations on tensors of any library: `Ops` says how PyTorch or TensorFlow spells each operation.
+"""Functions on tensors, written once for PyTorch and TensorFlow: `Ops` gives each operation in the library's own form.
 
-Images are planar, (B, 3, N) float32 with values 0-255; a fit is flat, (B or 1, n), as `draws.flat` orders it. Every
-shape is known beforehand and nothing branches on values, so PyTorch can compile the functions and TensorFlow can
-trace them. Tiles that cannot be measured give `ok` False and finite values that nobody uses.
+Images are planar, (B, 3, N) float32 with values 0-255; a fit is a vector, (B or 1, n), in the order of `draws.flat`.
+All shapes are known beforehand and nothing branches on values, so PyTorch can compile the functions and TensorFlow can
+trace them. Tiles that cannot be measured give `ok` False and finite values that are not used.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ NEVER = -1e30  # stands for minus infinity, whose gradients would be NaN
 
 
 class Ops(Protocol):
-    """What the methods need of a tensor library; names and meanings are numpy's unless said."""
+    """The operations that the methods need. Names and meanings are numpy's unless stated otherwise."""
 
     def exp(self, x: Tensor) -> Tensor: ...
     def log(self, x: Tensor) -> Tensor: ...
@@ -46,7 +46,7 @@ class Ops(Protocol):
         """Along the last axis."""
 
     def eigenvectors(self, x: Tensor) -> Tensor:
-        """Columns, by rising eigenvalue, of symmetric matrices."""
+        """Eigenvectors of symmetric matrices as columns, in order of increasing eigenvalue."""
 
     def single(self, x: Tensor) -> Tensor:
         """As float32."""
@@ -67,13 +67,13 @@ class Ops(Protocol):
         """The size of the last axis: an int, or a scalar tensor where a graph does not know it."""
 
     def top(self, x: Tensor, count: Any) -> Tensor:
-        """The largest `count` values along the last axis, falling."""
+        """The largest `count` values along the last axis, largest first."""
 
     def at(self, x: Tensor, index: Tensor) -> Tensor:
         """`x[i, index[i]]` for x (B, n) and index (B,) or (B, m)."""
 
     def counts(self, x: Tensor) -> Tensor:
-        """(B, 256) int64, how often each value 0-255 occurs in rows (B, n) of whole floats."""
+        """(B, 256) int64, how often each value 0-255 occurs in each row of (B, n) whole-numbered floats."""
 
     def find(self, sorted_rows: Tensor, values: Tensor) -> Tensor:
         """Per row, the first position whose entry is at least the value; (B, n), (B, m) -> (B, m) int64."""
@@ -86,24 +86,24 @@ class Ops(Protocol):
         """The same values, without a gradient."""
 
     def whole(self, x: Any) -> Any:
-        """A float cut to an integer, where it is a Python number or a scalar tensor."""
+        """A Python number or scalar tensor, truncated to an integer."""
 
 
 def upper_percentile(ops: Ops, values: Tensor, *, count: Tensor, percent: float) -> Tensor:
-    """Exact high percentiles (linear interpolation, as numpy's).
+    """Exact high percentiles, with linear interpolation like numpy's.
 
     Args:
-        ops: the library.
-        values: (B, n); those that do not count are `NEVER`.
-        count: (B,) float, how many count.
-        percent: 50-100.
+        ops: operations of the tensor library.
+        values: (B, n); values that do not count are `NEVER`.
+        count: (B,) float, number of values that count.
+        percent: which percentile, 50-100.
 
     Returns:
         (B,).
     """
     length = ops.length(values)
     share = 1 - percent / 100
-    # Two values are needed; a third, as float32 may round the position down to the whole below.
+    # Two values are needed, and a third because float32 may round the position down by one.
     top = ops.top(values, ops.whole(ops.single(length - 1) * share) + 3)
     position = ops.maximum((count - 1) * share, 0.0 * count)
     whole = ops.floor(position)
@@ -115,7 +115,7 @@ def upper_percentile(ops: Ops, values: Tensor, *, count: Tensor, percent: float)
 
 
 def all_count(ops: Ops, values: Tensor) -> Tensor:
-    """(B,) float: every value of each row."""
+    """(B,) float: the number of values in each row."""
     return 0.0 * values[:, 0] + ops.single(ops.length(values))
 
 
@@ -125,7 +125,7 @@ def each(x: Tensor) -> Tensor:
 
 
 def power(ops: Ops, x: Tensor, exponent: float) -> Tensor:
-    """`x ** exponent` of positive numbers; neither library has a fast one."""
+    """`x ** exponent` for positive numbers, faster than either library's own."""
     return ops.exp(ops.log(x) * exponent)
 
 
@@ -133,9 +133,9 @@ def bright_scale(ops: Ops, x: Tensor, *, whole: bool) -> tuple[Tensor, Tensor]:
     """(B,) the factor that makes the 90th percentile white, and (B,) bool where there is one.
 
     Args:
-        ops: the library.
+        ops: operations of the tensor library.
         x: (B, 3, N).
-        whole: the values are whole numbers, so they can be counted instead of ranked.
+        whole: whether all values are whole numbers, which can be counted instead of ranked.
     """
     values = ops.reshape(x, (-1, 3 * ops.length(x)))
     count = all_count(ops, values)
@@ -143,7 +143,7 @@ def bright_scale(ops: Ops, x: Tensor, *, whole: bool) -> tuple[Tensor, Tensor]:
         total = ops.cumsum(ops.counts(values))
         position = (count - 1) * (BRIGHT_PERCENTILE / 100)
         below = ops.floor(position)
-        # The value at a rank is the number of values whose running total does not pass it.
+        # The value at a rank is the number of values whose cumulative count does not exceed the rank.
         low, high = (ops.sum(ops.single(total <= ops.integer(rank)[:, None]), 1) for rank in (below, below + 1))
         bright = low + (high - low) * (position - below)
     else:
@@ -191,7 +191,7 @@ def hsv_shifted(ops: Ops, x: Tensor, shifts: Tensor) -> Tensor:
 
 
 def drawn_uniform(ops: Ops, seed: int, slide: int, index: Tensor, count: int) -> Tensor:
-    """As `draws.uniform`; index (B,) int64 -> (B, count) float64."""
+    """Like `draws.uniform`; index (B,) int64 -> (B, count) float64."""
     from slideloom_stain.draws import uniform_bits
 
     bits = uniform_bits((seed & 0xFFFFFFFF, slide, index[:, None]), arange=ops.arange(count, index), xor=ops.xor)

@@ -19,15 +19,16 @@ from slideloom_stain.value_range import LEAST, MOST, refuse_kind, refuse_range
 class TorchNormalizer(nn.Module):
     """A step as a module: `module(x)` gives normalized images of the same layout, type and device.
 
-    Images are (3, H, W), (B, 3, H, W), (H, W, 3) or (B, H, W, 3); uint8, or floating with values 0-1. On floating
-    images the whole is differentiable, through the statistics too (for Vahadane, through a hundred rounds).
+    Images are (3, H, W), (B, 3, H, W), (H, W, 3) or (B, H, W, 3); uint8, or floating with values 0-1. For floating
+    images everything is differentiable, also through the statistics (for Vahadane, through a hundred rounds).
 
-    uint8 images on the CPU go through the numpy form, whose pixels they share: it is many times as fast there as
-    tensors are. Compiled or exported, on an accelerator or with `native=True` it is tensors alone.
+    uint8 images on the CPU are normalized by numpy, without copying: this is many times as fast as tensors there. In
+    compiled or exported code, on an accelerator and with `native=True`, only tensors are used.
 
     Args:
-        step: of `Macenko(...).build()` or any other setting of this package; context "slide" needs its `for_slide`.
-        native: never the numpy form.
+        step: built from settings of this package, such as `Macenko(...).build()`; if its context is "slide", what
+            its `for_slide` returns.
+        native: use tensors only, never numpy.
     """
 
     def __init__(self, step: Planned, *, native: bool = False) -> None:
@@ -39,10 +40,10 @@ class TorchNormalizer(nn.Module):
             self.register_buffer(name, torch.as_tensor(array), persistent=False)
 
     def forward(self, x: Tensor, index: Tensor | None = None) -> Tensor:
-        """`normalize` without the verdicts.
+        """Normalized images; see `normalize`.
 
         Raises:
-            ConfigError: a tile cannot be measured and the step's policy is "reject" (not in compiled code).
+            ConfigError: a tile cannot be measured and the step's `unfit` is "reject" (not in compiled code).
         """
         out, ok = self.normalize(x, index)
         if self._tensors.plan.unfit == "reject" and not torch.compiler.is_compiling():
@@ -54,17 +55,17 @@ class TorchNormalizer(nn.Module):
 
         Args:
             x: see the class.
-            index: (B,) int64 numbers of the tiles, which random draws depend on; without it they are drawn from
-                PyTorch's generator.
+            index: (B,) int64 numbers of the tiles; random draws depend on them. Without them, PyTorch's random
+                generator gives the numbers.
 
         Returns:
-            As `x`, and (B,) bool. Where it is False the image is the original.
+            Images like `x`, and (B,) bool: False where the image is returned unchanged.
 
         Raises:
-            ConfigError: `x` is no image.
-            ValueError: floating values are not 0-1 (in compiled code such images are not good, as those with NaN).
+            ConfigError: `x` is not an image.
+            ValueError: floating values are not 0-1. Compiled code cannot raise; it gives False for such images.
         """
-        axis, batched = _layout(x)
+        axis, batched = _channel_axis(x)
         batch = x if batched else x[None]
         if not torch.compiler.is_compiling():
             _check_range(batch.detach())
@@ -87,7 +88,7 @@ class TorchNormalizer(nn.Module):
 
         def one(i: int) -> None:
             planar = axis == 1
-            # numpy would take as long to change the order of the axes as the method itself takes.
+            # In numpy, changing the order of the axes would take as long as the method itself.
             tile = cv2.merge([np.ascontiguousarray(plane) for plane in tiles[i]]) if planar else tiles[i]
             done = self.step.normalize(tile[None], 0, numbers[i : i + 1])
             ok[i] = self.step.succeeded(done)[0]
@@ -115,7 +116,7 @@ class TorchNormalizer(nn.Module):
             out, ok = self._tensors.values(values, index, constants, whole=True)
             out = torch.round(out).clamp(0, 255).to(batch.dtype).reshape(planar.shape)
         else:
-            # NaN would spread to the statistics, and from there to indices: such tiles are measured as black ones.
+            # NaN would spread to the statistics and from there to indices, so such tiles are measured as if black.
             usable = ((planar >= LEAST) & (planar <= MOST)).flatten(1).all(dim=1)
             values = torch.where(usable[:, None, None], values, torch.zeros_like(values))
             out, ok = self._tensors.values(values, index, constants, whole=False)
@@ -125,7 +126,7 @@ class TorchNormalizer(nn.Module):
 
 
 def refuse_unfit(bad: int, count: int) -> None:
-    """Raises ConfigError if any tile could not be measured."""
+    """Raise ConfigError if any tile could not be measured."""
     if bad:
         raise ConfigError(
             f"{bad} of {count} tiles have stains that cannot be estimated; choose unfit='keep-original', "
@@ -144,8 +145,8 @@ def _check_range(batch: Tensor) -> None:
         refuse_range(float(low), float(high))
 
 
-def _layout(x: Tensor) -> tuple[int, bool]:
-    """The axis of the channels, and whether there is one of images before it."""
+def _channel_axis(x: Tensor) -> tuple[int, bool]:
+    """The axis of the channels, and whether `x` is a batch."""
     if x.ndim in (3, 4):
         first = x.ndim - 3
         if x.shape[first] == 3:

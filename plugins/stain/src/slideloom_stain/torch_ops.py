@@ -1,4 +1,4 @@
-"""How PyTorch spells the operations of `slideloom_stain.tensors`."""
+"""The operations of `slideloom_stain.tensors` in PyTorch."""
 
 from __future__ import annotations
 

@@ -2,9 +2,9 @@
 
 "Structure-preserving color normalization and sparse stain separation for histological images".
 
-Densities are factorised into two non-negative stains and sparse non-negative strengths:
-min over D, C >= 0 of 0.5 |V - C D|^2 + penalty * sum(C), rows of D at most of unit length. With two stains the best C
-for a given D has a closed form, and D follows by block coordinate descent, so no solver library is needed.
+Densities V are factorised into two non-negative stains D and sparse non-negative strengths C:
+min over D, C >= 0 of 0.5 |V - C D|^2 + penalty * sum(C), with rows of D of at most unit length. For two stains the best
+C for a given D has a closed form, and D is found by block coordinate descent, so no solver library is needed.
 """
 
 from __future__ import annotations
@@ -31,27 +31,27 @@ from slideloom_stain.fits import Unfit, VahadaneFit
 from slideloom_stain.opencv import cv2
 from slideloom_stain.scratch import scratch
 
-STAIN_LIGHTNESS = 80.0  # pixels below this L* teach the stains
+STAIN_LIGHTNESS = 80.0  # stains are learnt from pixels below this L*
 TISSUE_LIGHTNESS = 93.0  # pixels below this L* are changed
-STAIN_PENALTY = 0.1  # of the factorisation
-STRENGTH_PENALTY = 0.01  # of the strengths in the result: a larger one would bleach it
+STAIN_PENALTY = 0.1  # in the factorisation
+STRENGTH_PENALTY = 0.01  # for the strengths in the result; a larger one would make it paler
 SAMPLE_PX = 16384
 ROUNDS = 100
 STAIN_PASSES = 5
-# One stain alone is split in two by rounding, about 5 degrees apart; real tiles have 8 and more.
+# Rounding splits a single stain into two about 5 degrees apart; in real tiles two stains are at least 8 degrees apart.
 MIN_ANGLE_DEGREES = 6.0
-MIN_SHARE = 0.02  # of the strengths: less says nothing of a stain's colour
-# Rows haematoxylin and eosin to start from: Ruifrok and Johnston 2001, Anal Quant Cytol Histol 23, 291-299.
+MIN_SHARE = 0.02  # of the strengths; a weaker stain's colour cannot be estimated
+# Where learning starts, rows haematoxylin and eosin: Ruifrok and Johnston 2001, Anal Quant Cytol Histol 23, 291-299.
 START = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11]])
 
 
 @frozen
 class VahadaneStatistics:
-    """What Vahadane's method knows of an image.
+    """Statistics of an image for Vahadane's method.
 
     Attributes:
-        brightness: (256,) what each value becomes before anything else.
-        stains: (2, 3), rows haematoxylin and eosin, unit length.
+        brightness: (256,) the new value of each uint8 value, applied first.
+        stains: stain matrix (2, 3), rows haematoxylin and eosin, unit length.
     """
 
     brightness: Table = field(eq=False)
@@ -59,7 +59,7 @@ class VahadaneStatistics:
 
 
 class Vahadane(Method[VahadaneStatistics, VahadaneFit]):
-    """`vahadane`, its stains learnt from 4096 pixels spread evenly over the tissue."""
+    """`vahadane`; it learns stains from at most `sample_px` pixels, spread evenly over the tissue."""
 
     def __init__(self, name: str, *, sample_px: int = SAMPLE_PX, rounds: int = ROUNDS) -> None:
         super().__init__(name)
@@ -77,10 +77,10 @@ class Vahadane(Method[VahadaneStatistics, VahadaneFit]):
         stains = learn_stains(density, rounds=self.rounds)
         strengths = sparse_strengths(density.T, stains, STAIN_PENALTY).sum(axis=1)
         if not strengths.min() >= MIN_SHARE * strengths.sum() > 0:
-            raise Unfit(f"one stain only: sums of strengths are {strengths.round(1).tolist()}")
+            raise Unfit(f"only one stain: sums of strengths are {strengths.round(1).tolist()}")
         angle = math.degrees(math.acos(min(1.0, float(stains[0] @ stains[1]))))
         if not angle >= MIN_ANGLE_DEGREES:
-            raise Unfit(f"one stain only: both colours lie within {angle:.1f} degrees")
+            raise Unfit(f"only one stain: both colours lie within {angle:.1f} degrees")
         return VahadaneStatistics(brightness, stains)
 
     def fit_of(self, statistics: VahadaneStatistics) -> VahadaneFit:
@@ -88,7 +88,7 @@ class Vahadane(Method[VahadaneStatistics, VahadaneFit]):
         return VahadaneFit(statistics.stains)
 
     def render(self, rgb: Rgb, statistics: VahadaneStatistics, fit: VahadaneFit, out: Rgb | None = None) -> Rgb:
-        """See `Method.render`; there is no scaling of strengths, as the presets hold none."""
+        """See `Method.render`. Strengths are not scaled, because the presets hold none."""
         table = density_table(statistics.brightness).astype(np.float32)
         strengths = _strengths(lookup(rgb, table, scratch("density", rgb.shape)), statistics.stains)
         through = np.column_stack([-fit.stain_matrix_target.T, np.zeros(3), np.full(3, math.log(255.0))])
@@ -99,7 +99,7 @@ class Vahadane(Method[VahadaneStatistics, VahadaneFit]):
 
 
 def sample_ranks(count: int, wanted: int) -> NDArray[np.int64]:
-    """Which of `count` pixels to take: all, or `wanted` of them at even distances."""
+    """Which of `count` pixels to take: all of them, or `wanted` at equal distances."""
     return np.arange(count) if count <= wanted else np.arange(wanted, dtype=np.int64) * count // wanted
 
 
@@ -107,9 +107,9 @@ def learn_stains(density: NDArray[np.float64], *, rounds: int, penalty: float = 
     """(2, 3) stains of unit length, haematoxylin (more red) first.
 
     Args:
-        density: (n, 3).
-        rounds: of strengths and stains in turn, at most.
-        penalty: of the sum of strengths.
+        density: (n, 3) optical densities.
+        rounds: largest number of rounds; each updates the strengths, then the stains.
+        penalty: weight of the sum of strengths.
     """
     stains = START / np.linalg.norm(START, axis=1, keepdims=True)
     columns = np.ascontiguousarray(density.T)
@@ -128,28 +128,29 @@ def learn_stains(density: NDArray[np.float64], *, rounds: int, penalty: float = 
 def _better_stains(
     stains: NDArray[np.float64], gram: NDArray[np.float64], pull: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Block coordinate descent on non-negative rows of at most unit length."""
+    """Block coordinate descent over non-negative rows of at most unit length."""
     stains = stains.copy()
     for _ in range(STAIN_PASSES):
         for row, other in ((0, 1), (1, 0)):
-            if gram[row, row] > 1e-12:  # a stain without strength stays as it is
+            if gram[row, row] > 1e-12:  # a stain without strength is not changed
                 wanted = np.maximum((pull[row] - gram[row, other] * stains[other]) / gram[row, row], 0)
                 stains[row] = wanted / max(float(np.linalg.norm(wanted)), 1.0)
     return stains
 
 
 def strength_maps(stains: NDArray[np.float64], penalty: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Two affine maps (2, 4) of a density (and 1) whose lesser value, cut at 0, is the sparse strength.
+    """Two affine maps (2, 4) from a density (and 1); the sparse strength is the smaller of their values, at least 0.
 
-    Strengths c >= 0 minimise 0.5 |v - c D|^2 + penalty * sum(c). `free` is the minimum without c >= 0, `alone` the one
-    with the other stain at zero. As D >= 0, `free` is below `alone` exactly where the other stain is positive.
+    Strengths c >= 0 minimise 0.5 |v - c D|^2 + penalty * sum(c). `free` is the minimum without the condition c >= 0;
+    `alone` is the minimum with the other stain at zero. Because D >= 0, `free` is below `alone` exactly where the
+    other stain is positive.
 
     Args:
-        stains: (2, 3), not negative, not parallel.
+        stains: (2, 3), non-negative and not parallel.
         penalty: at least 0.
 
     Returns:
-        `free`, `alone`.
+        `free` and `alone`.
     """
     gram = stains @ stains.T
     pull = np.column_stack([stains, [-penalty, -penalty]])  # stains @ v - penalty
@@ -165,7 +166,7 @@ def sparse_strengths(density: NDArray[np.float64], stains: NDArray[np.float64], 
 
 def _strengths(density: Floats, stains: NDArray[np.float64]) -> Floats:
     """(h, w, 3) float32: both strengths of each pixel, and 0."""
-    # A third row of zeros: OpenCV maps 3 channels to 3 at full speed, to 2 it does not.
+    # A third row of zeros, because OpenCV maps 3 channels to 3 faster than to 2.
     free, alone = (np.vstack([rows, np.zeros(4)]) for rows in strength_maps(stains, STRENGTH_PENALTY))
     lesser, other = scratch("value", density.shape), scratch("channels", density.shape)
     cv2.min(cv2.transform(density, free, lesser), cv2.transform(density, alone, other), lesser)

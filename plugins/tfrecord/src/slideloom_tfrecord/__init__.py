@@ -1,6 +1,7 @@
 """TFRecord files of tiles, written and read without TensorFlow.
 
-`TFRecords` are the sink's settings; `slideloom_tfrecord.reader` reads files, `slideloom_tfrecord.manifest` counts them.
+`TFRecords` are the sink's settings; `slideloom_tfrecord.reader` reads files, `slideloom_tfrecord.manifest` counts tiles
+in them.
 """
 
 from __future__ import annotations

@@ -54,13 +54,13 @@ _IMAGE_KEY = _field(_FIRST, b"image_raw")
 
 
 def example_head(slide_entry: bytes, *, loc_x: int, loc_y: int, image_bytes: int) -> bytes:
-    """Everything of a tile's Example but the image, which follows it: so the image need not be copied.
+    """A tile's Example without the image, which comes last, so that it need not be copied.
 
     Args:
         slide_entry: `bytes_entry("slide", name)`, the same for all tiles of a slide.
         loc_x: x of the tile's centre in level-0 pixels.
-        loc_y: y of it.
-        image_bytes: length of the encoded image.
+        loc_y: y of the tile's centre in level-0 pixels.
+        image_bytes: length of the encoded image in bytes.
     """
     value_length = _FIRST + varint(image_bytes)
     list_length = _FIRST + varint(len(value_length) + image_bytes)
@@ -73,9 +73,9 @@ def example_head(slide_entry: bytes, *, loc_x: int, loc_y: int, image_bytes: int
 
 
 def parse_example(message: bytes) -> dict[str, Feature]:
-    """The features of a serialized Example by name: values of bytes and int64 lists; other kinds are left out.
+    """The features of a serialized Example by name: the values of bytes and int64 lists. Other kinds are left out.
 
-    Features may come in any order, int64 packed or not, and unknown fields are skipped.
+    Features may come in any order and int64 lists may be packed or not; unknown fields are skipped.
 
     Raises:
         ValueError: `message` is not an Example.
@@ -126,7 +126,7 @@ def _signed(value: int) -> int:
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
-    """Number and value of each field: a view for wire type LEN, a number for VARINT; fixed numbers are skipped."""
+    """Number and value of each field: a view for wire type LEN, a number for VARINT. Fixed-size numbers are skipped."""
     position = 0
     while position < len(message):
         tag, position = _varint_at(message, position)
@@ -149,7 +149,7 @@ def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
 
 
 def _varint_at(message: memoryview, position: int) -> tuple[int, int]:
-    """The number that starts at `position`, as an unsigned one, and the position after it."""
+    """The unsigned number that starts at `position`, and the position after it."""
     if position < len(message) and message[position] < 0x80:  # most are one byte long
         return message[position], position + 1
     value = 0

@@ -11,7 +11,7 @@ import google_crc32c
 
 HEAD = struct.Struct("<QI")  # length of the data in bytes, masked CRC of those 8 bytes
 _CRC = struct.Struct("<I")
-OVERHEAD = HEAD.size + _CRC.size  # 16 bytes per record besides the data
+OVERHEAD = HEAD.size + _CRC.size  # 16 bytes per record, in addition to the data
 _MASK = 0xA282EAD8
 
 

@@ -1,7 +1,7 @@
-"""Where each record of a file is: `<slide>.index.npz` beside `<slide>.tfrecords`, or a look through the file.
+"""Where each record of a file is: from `<slide>.index.npz` beside `<slide>.tfrecords`, or by scanning the file.
 
-The index holds `arr_0` (n, 2) int64, start byte and total bytes of each record, and `locations` (n, 2) int64,
-`loc_x` and `loc_y`; it is what Slideflow reads and writes.
+The index holds `arr_0` (n, 2) int64, start byte and total bytes of each record, and `locations` (n, 2) int64, `loc_x`
+and `loc_y` of each tile. Slideflow reads and writes the same.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ class DamagedRecord(SlideloomError):
 
 @frozen
 class RecordIndex:
-    """Where records are.
+    """The positions of a file's records.
 
     Attributes:
         spans: (n, 2) int64, start byte and total bytes of each record.
-        locations: (n, 2) int64, `loc_x` and `loc_y` of each, or None if they are not known.
+        locations: (n, 2) int64, `loc_x` and `loc_y` of each tile in level-0 pixels, or None if they are not known.
     """
 
     spans: NDArray[np.int64] = field(eq=False)
@@ -43,16 +43,16 @@ def index_path(tfrecord: Path) -> Path:
 
 
 def save_index(index: RecordIndex, file: BinaryIO) -> None:
-    """Write the index; equal indexes give equal bytes."""
+    """Write an index; equal indexes give equal bytes."""
     locations = np.empty((0, 2), np.int64) if index.locations is None else index.locations
     np.savez(file, arr_0=index.spans, locations=locations)
 
 
 def index_of(tfrecord: Path) -> RecordIndex:
-    """The stored index if it fits the file, else one made from the file (which reads 12 bytes per record).
+    """The stored index if it fits the file, else one made from the file, which reads 12 bytes per record.
 
     Raises:
-        DamagedRecord: there is no index that fits, and the file is damaged.
+        DamagedRecord: no stored index fits, and the file is damaged.
     """
     stored = _stored_index(tfrecord)
     return scan(tfrecord) if stored is None else stored
@@ -63,9 +63,9 @@ def _stored_index(tfrecord: Path) -> RecordIndex | None:
         with index_path(tfrecord).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             spans = _whole_numbers(arrays["arr_0"])
             locations = _whole_numbers(arrays["locations"]) if "locations" in arrays else np.empty((0, 2), np.int64)
-    except Exception:  # on damaged bytes zipfile, zlib and numpy raise nearly anything; the file itself tells then
+    except Exception:  # zipfile, zlib and numpy raise almost anything for damaged bytes; then the file is scanned
         return None
-    # The name is also used beside feature files with other content, and an old index may lie beside a new file.
+    # Feature files have an index of this name with other content, and an old index may lie beside a new file.
     is_ours = spans.ndim == 2 and spans.shape[1:] == (2,)
     if not is_ours or not np.array_equal(spans[:, 0], np.cumsum(spans[:, 1]) - spans[:, 1]):
         return None
@@ -78,7 +78,7 @@ def _whole_numbers(array: NDArray[np.generic]) -> NDArray[np.int64]:
     """The array as int64; other writers may have stored it as floats.
 
     Raises:
-        ValueError: it holds something else.
+        ValueError: it holds anything but whole numbers.
     """
     if array.dtype.kind not in "iuf" or not np.isfinite(array.astype(np.float64)).all():
         raise ValueError(f"holds {array.dtype}")
@@ -86,10 +86,10 @@ def _whole_numbers(array: NDArray[np.generic]) -> NDArray[np.int64]:
 
 
 def scan(tfrecord: Path) -> RecordIndex:
-    """The index made by going from record to record; locations stay unknown.
+    """The index found by scanning the file record by record, without locations.
 
     Raises:
-        DamagedRecord: the file ends within a record or a length is damaged.
+        DamagedRecord: the file ends within a record, or a length is damaged.
     """
     size = tfrecord.stat().st_size
     spans: list[tuple[int, int]] = []
@@ -109,7 +109,7 @@ def scan(tfrecord: Path) -> RecordIndex:
 
 
 def read_exactly(file: BinaryIO, count: int) -> bytes:
-    """`count` bytes.
+    """The next `count` bytes of a file.
 
     Raises:
         ValueError: the file ends before.

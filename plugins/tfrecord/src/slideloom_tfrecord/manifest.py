@@ -1,4 +1,4 @@
-"""How many tiles each TFRecord file holds: `manifest.json`, as existing datasets have it."""
+"""`manifest.json`: the number of tiles in each TFRecord file, as in existing datasets."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from slideloom_tfrecord.index import DamagedRecord, index_of
 def write_manifest(folder: Path, *, slides: Collection[str] = ()) -> Path:
     """Count the records of every TFRecord file in and under `folder`, and write `manifest.json` there.
 
-    The file maps each relative path (with `/`) to `{"total": n}`. It is replaced at once, so a reader sees the old
-    one or the new one. No TFRecord file is changed or removed. What an earlier manifest says besides stays: more keys
-    of an entry, and entries of files that are damaged or not there, unless they are of `slides`.
+    The file maps each relative path (with `/`) to `{"total": n}`. It is replaced atomically, so a reader sees either
+    the old or the new one. No TFRecord file is changed or removed. Other content of an earlier manifest is kept: more
+    keys of an entry, and the entries of files that are damaged or missing, unless they belong to `slides`.
 
     Args:
-        folder: of TFRecord files.
-        slides: that were made just now; an entry of theirs whose file is not there goes away.
+        folder: the folder of TFRecord files.
+        slides: names of slides that were just processed; their entries are removed if the file is missing.
 
     Returns:
         The path of the manifest.
 
     Raises:
-        DamagedRecord: files are damaged; they are left out of the manifest, which is written all the same.
+        DamagedRecord: some files are damaged; the manifest is written all the same, without counting them.
         OutputError: the manifest cannot be written.
     """
     manifest = folder / "manifest.json"
@@ -56,7 +56,7 @@ def write_manifest(folder: Path, *, slides: Collection[str] = ()) -> Path:
 
 
 def _entries(content: bytes) -> dict[str, Any] | None:
-    """The entries of a manifest; None if it is none."""
+    """The entries of a manifest; None if the content is not a manifest."""
     try:
         table = json.loads(content)
     except ValueError:

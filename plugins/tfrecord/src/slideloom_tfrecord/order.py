@@ -1,4 +1,4 @@
-"""The order of tiles within a file: random, yet the same for any number of threads and any batch size."""
+"""The order of tiles within a file: random, but the same for any number of threads and any batch size."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 
 def shuffled(index: NDArray[np.int64], *, slide: str, seed: int) -> NDArray[np.intp]:
-    """Positions that put tiles in an order that depends on `seed`, the slide's name and each tile's number alone.
+    """Positions (N,) that put tiles in a random order, which depends only on `seed`, the slide and the tiles' numbers.
 
-    A tile more or less leaves the order of the others as it is.
+    Adding or removing a tile does not change the order of the others.
 
     Args:
         index: (N,) number of each tile in the slide's plan, all different.
-        slide: name of the slide, so that slides do not share an order.
+        slide: name of the slide; each slide has its own order.
         seed: at least 0.
 
     Source: the tile's rank is SplitMix64 of its number (Steele, Lea, Flood: Fast splittable pseudorandom number

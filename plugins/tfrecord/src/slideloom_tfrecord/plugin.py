@@ -1,24 +1,24 @@
-"""The TFRecord sink, the store that loaders read, and the count of tiles that follows a run."""
+"""The TFRecord sink, the store that loaders read, and the manifest that is written after a run."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from slideloom import Library, RunReport, Settings, Sink, TileStores, hookimpl
+from slideloom import OPENCV, Library, RunReport, Settings, Sink, TileStores, hookimpl
 
 from slideloom_tfrecord.settings import TFRecordFiles, TFRecords
 
 
 @hookimpl
 def slideloom_sinks() -> Sequence[type[Settings[Sink]]]:
-    """The sink."""
+    """The sink of this package."""
     return [TFRecords]
 
 
 @hookimpl
 def slideloom_tile_stores() -> Sequence[type[Settings[TileStores]]]:
-    """What loaders read."""
+    """The store of this package."""
     return [TFRecordFiles]
 
 
@@ -37,16 +37,14 @@ def slideloom_run_done(report: RunReport, out: Path) -> None:
 
 @hookimpl
 def slideloom_libraries() -> Sequence[Library]:
-    """What this package stands on."""
+    """The libraries that this package depends on."""
     return [
         Library("google_crc32c", "slideloom-tfrecord", "TFRecord checksums"),
-        Library(
-            "cv2", "opencv-python-headless", "resampling and quality control", reported=("opencv-python-headless",)
-        ),
+        OPENCV,
     ]
 
 
 @hookimpl
 def slideloom_defaults() -> Mapping[str, str]:
-    """Taken where nobody names one."""
+    """The sink of a pipeline that names none, and the store that loaders read."""
     return {"sink": "tfrecord", "store": "tfrecord"}

@@ -1,4 +1,4 @@
-"""Read TFRecord files of tiles without TensorFlow: one after another, or any record at once."""
+"""Reads TFRecord files of tiles without TensorFlow: in stored order, or any record directly."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from slideloom_tfrecord.index import damaged, index_of, read_exactly
 
 @frozen
 class Record:
-    """One tile as stored.
+    """One stored tile.
 
     Attributes:
-        image_raw: the image file, JPEG or PNG.
+        image_raw: the encoded image, JPEG or PNG.
         slide: name of the slide.
-        loc_x: x of the tile's centre in level-0 pixels; None in files that hold none.
-        loc_y: y of it.
+        loc_x: x of the tile's centre in level-0 pixels; None if the file does not hold it.
+        loc_y: y of the tile's centre in level-0 pixels; None if the file does not hold it.
     """
 
     image_raw: bytes
@@ -39,11 +39,11 @@ def read_records(path: Path, *, verify: bool = True) -> Iterator[Record]:
     """All records of a file in stored order.
 
     Args:
-        path: a TFRecord file without compression.
-        verify: compare the CRC of each record's data, which costs less than 0.1 ms per MB.
+        path: an uncompressed TFRecord file.
+        verify: check the CRC of each record's data, which takes less than 0.1 ms per MB.
 
     Raises:
-        DamagedRecord: a record is cut short, its CRC does not match, or it is no tile; names file and record.
+        DamagedRecord: a record is cut short, its CRC does not match, or it is not a tile; names file and record.
     """
     size = path.stat().st_size
     with path.open("rb", buffering=1 << 20) as file:
@@ -82,17 +82,17 @@ def _first(values: list[bytes] | list[int] | None) -> bytes | int | None:
 
 @define
 class _OpenFile:
-    """An open file with the number of those who use it: its owner, and reads that run.
+    """An open file and the number of its users: its owner, and every read in progress. The last user closes it.
 
-    The last of them closes it. The system gives the number of a closed file to the next one that is opened, and a read
-    that meets that would get another file's bytes.
+    The operating system gives the descriptor of a closed file to the next file that is opened. A read that is still in
+    progress would then get bytes of the wrong file.
     """
 
     file: BinaryIO
     users: int = 1
 
     def let_go(self) -> None:
-        """One user less; called under the owner's lock."""
+        """Remove one user. The caller holds the owner's lock."""
         self.users -= 1
         if not self.users:
             self.file.close()
@@ -101,20 +101,20 @@ class _OpenFile:
 class TFRecordFile:
     """One TFRecord file as a sequence of `Record`s with random access.
 
-    Uses `<slide>.index.npz` where it fits the file, and finds the records itself where not. Can be pickled, and
-    used from several threads or after a fork: the file is opened when first read, and read at explicit positions.
-    `close` may come at any time, too: reads that still run end first, and one that comes later opens the file again.
+    Uses `<slide>.index.npz` if it fits the file, else scans the file for its records. It can be pickled, and used by
+    several threads and after a fork: the file is opened at the first read, and read at explicit positions. `close` may
+    be called at any time: reads in progress finish first, and a later read opens the file again.
     """
 
     def __init__(self, path: Path | str, *, verify: bool = True) -> None:
         """Find the records.
 
         Args:
-            path: a TFRecord file without compression.
-            verify: compare the CRC of each record that is read.
+            path: an uncompressed TFRecord file.
+            verify: check the CRC of each record that is read.
 
         Raises:
-            DamagedRecord: there is no index that fits, and the file is damaged.
+            DamagedRecord: no stored index fits, and the file is damaged.
             OSError: the file cannot be read.
         """
         self._file: _OpenFile | None = None
@@ -128,11 +128,11 @@ class TFRecordFile:
         return len(self._index)
 
     def __getitem__(self, number: int) -> Record:
-        """Record `number` in stored order; a negative one counts from the end.
+        """Record `number` in stored order; a negative number counts from the end.
 
         Raises:
             IndexError: there is no such record.
-            DamagedRecord: it is damaged.
+            DamagedRecord: the record is damaged.
         """
         wanted = number + len(self) if number < 0 else number
         if not 0 <= wanted < len(self):
@@ -151,7 +151,7 @@ class TFRecordFile:
 
     @property
     def locations(self) -> NDArray[np.int64] | None:
-        """(n, 2) `loc_x` and `loc_y` in stored order; None if the file holds none. Without an index, reads the file."""
+        """(n, 2) int64, `loc_x` and `loc_y` in stored order, or None. Without an index, reads the whole file."""
         if self._locations is None:
             found = [(record.loc_x, record.loc_y) for record in self]
             if any(x is None or y is None for x, y in found):
@@ -175,7 +175,7 @@ class TFRecordFile:
                 opened.let_go()
 
     def close(self) -> None:
-        """Close the file, once reads that still run are done; it is opened again if it is read again."""
+        """Close the file after reads in progress have finished. Another read opens it again."""
         with self._lock:
             if self._file is not None:
                 self._file.let_go()

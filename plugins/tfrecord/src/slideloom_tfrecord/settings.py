@@ -34,7 +34,7 @@ class TFRecords(ImageOptions):
 
 @frozen
 class TFRecordFiles(Settings[TileStores]):
-    """TFRecord files, for loaders."""
+    """TFRecord files as loaders read them."""
 
     name: ClassVar[str] = "tfrecord"
     step: ClassVar[str] = "slideloom_tfrecord.stores:TFRecordStores"

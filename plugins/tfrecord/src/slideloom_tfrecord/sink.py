@@ -39,7 +39,7 @@ _BUFFER = 1 << 20
 
 
 class TFRecordSink(Sink):
-    """Encodes tiles as complete records and writes one file per slide."""
+    """Encodes tiles as complete records and writes them to one file per slide."""
 
     keeps_pixels = False
 
@@ -65,10 +65,10 @@ class TFRecordSink(Sink):
 
 
 class TFRecordWriter(Writer):
-    """Appends records to a temporary file; `prepare` puts them in their final order, `commit` names the files.
+    """Appends records to a temporary file. `prepare` puts them in their final order; `commit` gives files their names.
 
-    At every moment the folder holds, for this slide: nothing, a complete file without an index (readers make one),
-    or a complete file with its own index. So the old index goes before the new file comes.
+    At every moment the folder holds, for this slide, either nothing, or a complete file without an index (readers make
+    one), or a complete file with its own index. So the old index is removed before the new file gets its name.
     """
 
     def __init__(self, path: Path, *, slide: str, settings: TFRecords) -> None:
@@ -85,7 +85,7 @@ class TFRecordWriter(Writer):
             self._file: BinaryIO | None = self._records.partial.open("wb", buffering=_BUFFER)
 
     def write(self, tiles: Tiles, encoded: Sequence[bytes]) -> None:
-        """Append records as they come."""
+        """Append records in the order in which they arrive."""
         if self._file is None:
             raise ValueError(f"{self._path}: the writer is closed")
         with storing_in(self._path.parent):
@@ -100,21 +100,21 @@ class TFRecordWriter(Writer):
         return (self._records.path, self._index.path)
 
     def prepare(self) -> Sequence[Prepared]:
-        """Order the records, and make them and their index durable."""
+        """Put the records in order, and write them and their index to the disk."""
         with storing_in(self._path.parent):
             self._prepared = self._prepare()
         return self._prepared
 
     def commit(self) -> Sequence[Path]:
-        """Give file and index their names.
+        """Give the file and its index their names.
 
-        Where no tile was written, results of an earlier run for this slide are removed as well.
+        If no tile was written, the results of an earlier run for this slide are removed.
         """
         try:
             with storing_in(self._path.parent):
                 return self._commit()
         finally:
-            self.abort()  # nothing temporary is left, whatever happened
+            self.abort()  # so that nothing temporary is left, whatever happened
 
     def _prepare(self) -> tuple[Prepared, ...]:
         self._close()
@@ -157,7 +157,7 @@ class TFRecordWriter(Writer):
     def _copy_in(self, order: NDArray[np.intp], sizes: NDArray[np.int64]) -> None:
         starts = (np.cumsum(sizes) - sizes)[order]
         ends = starts + sizes[order]
-        # Records that follow each other in both orders, such as those of a row of tiles, are copied at once.
+        # Records that are adjacent in both orders, such as those of a row of tiles, are copied in one piece.
         breaks = np.flatnonzero(starts[1:] != ends[:-1])
         first, last = starts[np.append(0, breaks + 1)], ends[np.append(breaks, len(ends) - 1)]
         with self._records.partial.open("rb") as source, self._ordered.open("wb", buffering=_BUFFER) as target:
@@ -170,7 +170,7 @@ class TFRecordWriter(Writer):
 
     def abort(self) -> None:
         """Remove the temporary files."""
-        with suppress(OSError):  # what is closed here is thrown away, so a full disk is no matter
+        with suppress(OSError):  # the file is thrown away, so it does not matter if the disk is full
             self._close()
         self._records.discard()
         self._index.discard()

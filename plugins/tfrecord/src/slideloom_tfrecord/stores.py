@@ -15,13 +15,13 @@ from slideloom_tfrecord.index import damaged
 from slideloom_tfrecord.reader import TFRecordFile, read_records
 from slideloom_tfrecord.settings import TFRecordFiles
 
-_RGB = getattr(cv2, "IMREAD_COLOR_RGB", None)  # from OpenCV 4.11 on the decoder itself puts red first
+_RGB = getattr(cv2, "IMREAD_COLOR_RGB", None)  # since OpenCV 4.11 the decoder itself can put red first
 
 
 def _decoded(encoded: NDArray[np.uint8]) -> Rgb | None:
     try:
         found = cv2.imdecode(encoded, cv2.IMREAD_COLOR if _RGB is None else _RGB)
-    except cv2.error:  # of nothing at all, or of a size that no image has
+    except cv2.error:  # raised for empty bytes, or for an impossible image size
         return None
     if found is None:
         return None
@@ -68,7 +68,7 @@ class TFRecordStores(TileStores):
         return TFRecordTiles(path)
 
     def verify(self, path: Path) -> int:
-        """See `TileStores.verify`; by the CRC of each record."""
+        """See `TileStores.verify`; checks the CRC of each record."""
         return sum(1 for _ in read_records(path))
 
     def recompressed(self, rgb: Rgb, quality: int) -> Rgb:

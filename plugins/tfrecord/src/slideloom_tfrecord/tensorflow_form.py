@@ -1,4 +1,4 @@
-"""TFRecord files as a `tf.data.Dataset`; everything is an operation of TensorFlow, so no Python runs per tile."""
+"""TFRecord files as a `tf.data.Dataset`, made of TensorFlow operations only, so that no Python runs per tile."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def tiles_of(paths: Sequence[Path], *, shuffle: int, seed: int) -> Any:  # Any: 
     files = tf.data.Dataset.from_tensor_slices([str(path) for path in paths])
     if shuffle:
         files = files.shuffle(len(paths), seed=seed, reshuffle_each_iteration=True)
-    # Without shuffling one file follows the other, so that stored order is kept.
+    # Without shuffling, files are read one after another, so that the stored order is kept.
     records = files.interleave(
         tf.data.TFRecordDataset,
         cycle_length=min(_FILES_AT_ONCE, len(paths)) if shuffle else 1,
@@ -24,7 +24,7 @@ def tiles_of(paths: Sequence[Path], *, shuffle: int, seed: int) -> Any:  # Any: 
         deterministic=True,
     )
     if shuffle:
-        # Encoded tiles wait here, which take a tenth of the memory of decoded ones.
+        # Tiles are shuffled while they are encoded, when they take a tenth of the memory.
         records = records.shuffle(shuffle, seed=seed, reshuffle_each_iteration=True)
     return records.map(_tile, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
@@ -40,7 +40,7 @@ def _tile(record: Any) -> dict[str, Any]:
         },
     )
     encoded = found["image_raw"]
-    # The accurate transform gives the pixels that other decoders give; decode_image has no option for it.
+    # The accurate transform gives the same pixels as other decoders; decode_image has no option for it.
     image = tf.cond(
         tf.io.is_jpeg(encoded),
         lambda: tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE"),

@@ -1,1 +1,1 @@
-"""A reader for tiled JPEG SVS and TIFF that goes straight to the bytes."""
+"""A reader for SVS and TIFF slides made of JPEG tiles. It reads the tiles' bytes directly."""

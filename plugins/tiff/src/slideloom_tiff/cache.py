@@ -1,4 +1,4 @@
-"""Decoded source tiles that threads share, each decoded once however many ask for it."""
+"""A cache of decoded source tiles that threads share: each tile is decoded once, even if several threads ask for it."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ _Key = tuple[int, int]  # level, index
 
 @define(eq=False)
 class _Entry:
-    """A tile: `done` is held by the thread that decodes it, `leases` counts who may be looking at its pixels."""
+    """One tile. The thread that decodes it holds `done`; `leases` counts those who may be using its pixels."""
 
     done: threading.Lock = field(factory=threading.Lock)
     leases: int = 0
     pixels: Rgb | None = None
-    error: str = "the thread that was to decode this tile ended"
+    error: str = "the thread that should have decoded this tile ended"
 
 
 _New = tuple[int, _Entry, Rgb]  # index, entry, and the memory to decode it into
 
 
 @frozen
-class Tiles:
-    """What was asked for, for as long as the lease lasts.
+class LeasedTiles:
+    """The tiles of one lease, valid while it lasts.
 
     Attributes:
-        pixels: of tiles by index, not to be written to.
+        pixels: decoded tiles by index, each (tile height, tile width, 3) uint8; do not write to them.
         errors: why a tile is damaged, by index.
     """
 
@@ -42,11 +42,11 @@ class Tiles:
 
 
 class TileCache:
-    """The tiles used last.
+    """A cache of the most recently used tiles.
 
     Args:
-        tiles: what decodes them.
-        bytes_per_thread: memory for pixels, times the threads that have asked.
+        tiles: decodes them.
+        bytes_per_thread: memory for pixels; the limit is this times the number of threads that have used the cache.
     """
 
     def __init__(self, tiles: JpegTiles, *, bytes_per_thread: int) -> None:
@@ -58,17 +58,17 @@ class TileCache:
         self._held = 0  # bytes
 
     def room(self, level: int) -> int:
-        """How many tiles of a level one thread's share of the memory holds."""
+        """Number of tiles of a level that fit in one thread's share of the memory."""
         return self._limit // self._tiles.bytes_of(level)
 
     @contextmanager
-    def lease(self, level: int, indices: Iterable[int]) -> Iterator[Tiles]:
-        """Tiles by index; those that were never written, and negative indices, are left out.
+    def lease(self, level: int, indices: Iterable[int]) -> Iterator[LeasedTiles]:
+        """Tiles by index, without those that were never written and without negative indices.
 
-        Their pixels stay what they are within the context; behind it, their memory may get other tiles.
+        Within the context their pixels do not change; after it, their memory may be used for other tiles.
 
-        All that are not here are read and decoded before any that another thread decodes is waited for: so they are
-        read in few pieces, and threads never wait for each other in turn.
+        This thread first reads and decodes every tile that no other thread is decoding, and only then waits for the
+        others. So tiles are read in few pieces, and threads cannot deadlock.
         """
         entries, mine = self._entries_for(level, indices)
         try:
@@ -80,11 +80,11 @@ class TileCache:
                 for entry in entries.values():
                     entry.leases -= 1
 
-    def _found(self, entries: dict[int, _Entry]) -> Tiles:
-        tiles = Tiles({}, {})
+    def _found(self, entries: dict[int, _Entry]) -> LeasedTiles:
+        tiles = LeasedTiles({}, {})
         for index, entry in entries.items():
             if entry.pixels is None:
-                with entry.done:  # until the thread that decodes it has done so
+                with entry.done:  # wait for the thread that decodes it
                     pass
             if entry.pixels is None:
                 tiles.errors[index] = entry.error
@@ -93,7 +93,7 @@ class TileCache:
         return tiles
 
     def _entries_for(self, level: int, indices: Iterable[int]) -> tuple[dict[int, _Entry], list[_New]]:
-        """The tiles' entries, leased, and those that this thread has to decode."""
+        """The entries of the tiles, leased; and the new ones among them, which this thread has to decode."""
         entries: dict[int, _Entry] = {}
         mine: list[_New] = []
         try:
@@ -101,16 +101,16 @@ class TileCache:
                 for index in indices:
                     entry = self._entry(level, index, mine)
                     if entry is not None:
-                        entry.leases += 1  # at once, so that the next one does not get its memory
+                        entry.leases += 1  # now, so that the next tile does not get its memory
                         entries[index] = entry
-        except BaseException:  # such as MemoryError: other threads must not wait for what will not come
+        except BaseException:  # such as MemoryError: other threads must not wait for tiles that nobody will decode
             for _, entry, _ in mine:
                 entry.done.release()
             raise
         return entries, mine
 
     def _entry(self, level: int, index: int, mine: list[_New]) -> _Entry | None:
-        """The tile's entry, or None if it was never written; a new one is added to `mine`. The lock is held."""
+        """The tile's entry, or None if it was never written. Adds a new entry to `mine`. The caller holds the lock."""
         key = (level, index)
         entry = self._entries.get(key)
         if entry is not None:
@@ -125,7 +125,7 @@ class TileCache:
         return entry
 
     def _decode(self, level: int, mine: Sequence[_New]) -> None:
-        """Decode the tiles of new entries; those that are damaged get the error instead."""
+        """Decode the tiles of new entries; a damaged tile gets an error instead of pixels."""
         rest = iter(mine)
         try:
             fetched = self._tiles.fetch(level, [index for index, _, _ in mine])
@@ -138,14 +138,14 @@ class TileCache:
                 finally:
                     entry.done.release()
         finally:
-            for _, entry, _ in rest:  # only if something else than a damaged tile ended the loop
+            for _, entry, _ in rest:  # only if something other than a damaged tile ended the loop
                 entry.done.release()
 
     def _memory(self, level: int) -> Rgb:
-        """Memory for one tile more: that of the tile used longest ago where no lease is out on it, else new.
+        """Memory for one more tile: that of the least recently used tile if nobody leases it, else new memory.
 
-        The lock is held. Fresh memory of this size comes from the operating system page by page, which takes as long
-        as decoding.
+        The caller holds the lock. The operating system gives new memory of this size page by page, which takes as
+        long as decoding.
         """
         self._threads.add(threading.get_ident())
         size = self._tiles.bytes_of(level)

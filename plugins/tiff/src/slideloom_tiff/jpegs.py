@@ -15,12 +15,12 @@ from slideloom_tiff.levels import TiledLevel
 
 
 class JpegTiles:
-    """Decodes tiles by level and number; may be called from several threads at once.
+    """Decodes the tiles of a slide, by level and index. Thread-safe.
 
     Args:
-        file: the slide.
-        levels: of the slide.
-        name: of the slide, for messages.
+        file: the slide's file.
+        levels: the slide's levels.
+        name: the slide's name, for messages.
     """
 
     def __init__(self, file: ByteRanges, levels: Sequence[TiledLevel], *, name: str) -> None:
@@ -29,22 +29,23 @@ class JpegTiles:
         self._name = name
 
     def empty(self, level: int) -> Rgb:
-        """Memory for one tile of a level."""
+        """New memory for one tile of a level: (tile height, tile width, 3) uint8 of any content."""
         tile = self._levels[level].tile
         return np.empty((tile.height, tile.width, 3), np.uint8)
 
     def bytes_of(self, level: int) -> int:
-        """Memory that `empty` takes."""
+        """Size in bytes of what `empty` gives."""
         return 3 * self._levels[level].tile.area
 
     def was_written(self, level: int, index: int) -> bool:
-        """False for a tile that the scanner left out, which is background."""
+        """False for a tile that the scanner left out because it is background."""
         return bool(self._levels[level].lengths[index])
 
     def fetch(self, level: int, indices: Sequence[int]) -> dict[int, memoryview]:
-        """The bytes of tiles by index, read in as few pieces as they lie in; valid until this thread fetches again.
+        """The bytes of tiles, by index; valid until this thread calls `fetch` again.
 
-        Tiles outside the file and too large ones are left out; `decode` reads them, or says what is wrong with them.
+        Tiles that lie next to each other in the file are read in one piece. Tiles that lie outside the file or are
+        too large are left out; `decode` reads them itself, or reports what is wrong with them.
         """
         stored = self._levels[level]
         offsets, lengths = stored.offsets[indices].tolist(), stored.lengths[indices].tolist()
@@ -73,16 +74,16 @@ class JpegTiles:
         return found
 
     def decode(self, level: int, index: int, out: Rgb, fetched: memoryview | None = None) -> None:
-        """Decode a tile into `out`, which is one of `empty`.
+        """Decode a tile into `out`.
 
         Args:
-            level: of the tile.
-            index: of the tile.
-            out: written to.
-            fetched: its bytes, if they were read before.
+            level: the tile's level.
+            index: the tile's index, row by row.
+            out: where the pixels are written, as `empty` gives it.
+            fetched: the tile's bytes, if `fetch` has read them.
 
         Raises:
-            SlideError: its bytes are damaged.
+            SlideError: the tile's bytes are damaged.
         """
         stored = self._levels[level]
         try:
@@ -97,14 +98,14 @@ class JpegTiles:
 
 
 def _decode_into(out: Rgb, jpeg: bytes, stored: TiledLevel) -> None:
-    """Raises ValueError for damaged bytes, and where the image has another size than the level's tiles."""
+    """Raises ValueError if the bytes are damaged or the image does not have the size of the level's tiles."""
     size, wanted = stored.tile, {}
     if stored.shrink > 1:
         wanted = {"min_height": size.height, "min_width": size.width, "min_factor": stored.shrink}
     try:
         fits = simplejpeg.decode_jpeg(jpeg, "RGB", buffer=out, **wanted).shape == out.shape
     except ValueError:
-        _check_size(jpeg, stored)  # the better reason, if it is one
+        _check_size(jpeg, stored)  # if the size is wrong, that is the better reason
         raise
     if not fits:
         _check_size(jpeg, stored)
@@ -117,13 +118,13 @@ def _check_size(jpeg: bytes, stored: TiledLevel) -> None:
         raise ValueError(f"it holds {width} x {height} pixels")
 
 
-# Tiles of a row mostly lie next to each other. Reading a gap costs less than asking twice, on network drives above all.
+# Tiles of a row mostly lie next to each other. Reading a gap costs less than a second read, mainly on network drives.
 _GAP = 1 << 16
 _PIECE = 1 << 22
 
 
 class ByteRanges:
-    """Byte ranges of a file, for many threads."""
+    """Reads byte ranges of a file. Thread-safe."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("rb", buffering=0)
@@ -135,7 +136,7 @@ class ByteRanges:
         """`length` bytes from `offset`.
 
         Raises:
-            ValueError: the file ends before that, or was closed.
+            ValueError: the file is too short, or was closed.
         """
         if offset < 0 or length < 0 or offset + length > self.size:
             raise ValueError(f"bytes {offset} to {offset + length} are not in the file, which has {self.size}")
@@ -146,9 +147,9 @@ class ByteRanges:
         return bytes(content)
 
     def read_pieces(self, pieces: Sequence[tuple[int, int]]) -> list[memoryview]:
-        """The bytes from each start to its end, both within the file; valid until this thread calls again.
+        """The bytes of each piece (start, end), which must lie within the file; valid until this thread calls again.
 
-        A piece that cannot be read is empty: reading what is needed of it tells why.
+        A piece that cannot be read is empty: `read` then tells why.
         """
         needed = sum(end - start for start, end in pieces)
         memory: bytearray | None = getattr(self._local, "memory", None)
@@ -160,14 +161,14 @@ class ByteRanges:
             part = view[used : used + end - start]
             try:
                 got = self._read_into(part, start)
-            except (OSError, ValueError):  # it was closed, if a ValueError
+            except (OSError, ValueError):  # ValueError: the file was closed
                 got = 0
             found.append(part if got == len(part) else part[:0])
             used += end - start
         return found
 
     def _read_into(self, out: memoryview, offset: int) -> int:
-        """Number of bytes read; fewer than `out` takes only where the file ends."""
+        """Fill `out` from `offset`. Returns the number of bytes read, which is smaller only at the end of the file."""
         if hasattr(os, "preadv"):
             return os.preadv(self._file.fileno(), [out], offset)
         with self._lock:

@@ -14,13 +14,13 @@ _JPEG = 7
 _RGB, _YCBCR = 2, 6
 _REDUCED_IMAGE, _NO_PICTURE = 1, 4 | 8  # bits of the subfile type; 4 is a mask, 8 Aperio's mark of macro images
 _SMALLEST_TILE = 16  # pixels along a side, by TIFF 6.0
-_LARGEST_TILE = 8192  # pixels along a side; a larger one is a damaged number, or nothing to decode as a whole
-_NEARLY = 1.1  # a level to be made within this factor of a stored one is not worth it
-# APP14 "Adobe" segment with transform 0: the three components are R, G, B, whatever a decoder would guess.
+_LARGEST_TILE = 8192  # pixels along a side; a larger number is damaged, or the tile is too large to decode at once
+_NEARLY = 1.1  # a level within this factor of a stored one is not worth making
+# APP14 "Adobe" segment with transform 0: it tells the decoder that the three components are R, G, B.
 _ADOBE_RGB = b"\xff\xee" + struct.pack(">H5sHHHB", 14, b"Adobe", 100, 0, 0, 0)
 
 
-TAGS = frozenset(TiffTag) - {TiffTag.SUB_IFDS, TiffTag.NDPI_FORMAT}  # these need not be read, but missing
+TAGS = frozenset(TiffTag) - {TiffTag.SUB_IFDS, TiffTag.NDPI_FORMAT}  # of these two only the presence matters
 
 
 @frozen
@@ -28,12 +28,12 @@ class TiledLevel:
     """One level: a grid of JPEG tiles.
 
     Attributes:
-        size: of the level in pixels.
-        tile: width and height of a tile in pixels; tiles at the far sides are padded to it.
-        columns, rows: of the grid.
-        offsets, lengths: (rows * columns,) byte ranges; a length of 0 is a tile that was never written.
-        shrink: how many times smaller than stored the decoder makes a tile; `size` and `tile` are those after it.
-        head: what goes before a tile's bytes (without their first two) to make a complete JPEG.
+        size: size of the level in pixels.
+        tile: size of a tile in pixels; tiles at the right and bottom edges are padded to it.
+        columns, rows: size of the grid in tiles.
+        offsets, lengths: (rows * columns,) byte ranges; a length of 0 means that the tile was never written.
+        shrink: 1, or the factor by which the decoder shrinks stored tiles; `size` and `tile` are the shrunk sizes.
+        head: the bytes to put before a tile's bytes, without their first two, to make a complete JPEG.
     """
 
     size: Size
@@ -47,9 +47,9 @@ class TiledLevel:
 
 
 def with_scaled(levels: Sequence[TiledLevel]) -> list[TiledLevel]:
-    """The levels, and between them those that a JPEG decoder gives by decoding at 1/2, 1/4 or 1/8.
+    """The stored levels, and between them the levels that a JPEG decoder makes by decoding at 1/2, 1/4 or 1/8.
 
-    A pixel decoded at 1/k covers exactly k x k pixels, because a block of 8 x 8 coefficients gives one of 8/k x 8/k.
+    A pixel decoded at 1/k covers exactly k x k pixels, because a block of 8 x 8 coefficients gives 8/k x 8/k pixels.
     """
     found = []
     for level, coarser in zip(levels, [*levels[1:], None], strict=True):
@@ -65,13 +65,13 @@ def with_scaled(levels: Sequence[TiledLevel]) -> list[TiledLevel]:
 
 
 def slide_levels(images: Sequence[TiffDirectory]) -> list[TiledLevel] | None:
-    """The levels of an SVS or plain pyramidal TIFF of JPEG tiles, largest first; None if the file is something else.
+    """The levels of an SVS or plain pyramidal TIFF of JPEG tiles, largest first; None for any other file.
 
-    Formats that keep a slide's levels in another way (NDPI, Leica, Philips, Ventana, Trestle, OME) are left to other
-    readers, as is every other compression.
+    Formats that store levels in another way (NDPI, Leica, Philips, Ventana, Trestle, OME) and other compressions are
+    left to other readers.
 
     Raises:
-        TiffError: a number cannot be true, such as a size of 0.
+        TiffError: the file holds an impossible number, such as a size of 0.
     """
     if not images or not _is_tiled(images[0]) or _is_other_vendor(images):
         return None
@@ -79,7 +79,7 @@ def slide_levels(images: Sequence[TiffDirectory]) -> list[TiledLevel] | None:
     tiled = [image for image in images[1:] if _is_tiled(image) and not _is_label_or_macro(image)]
     others = [(image, size) for image in tiled if (size := image.size()) is not None]
     if base is None or any(size.area > base.size.area for _, size in others):
-        return None  # the first image is not the slide but its label, or another format's picture of it
+        return None  # the first image is not the slide but its label, or another format's thumbnail
     others.sort(key=lambda other: -other[1].area)
     found = [base]
     for image, size in others:
@@ -108,7 +108,7 @@ def _is_reduced(image: TiffDirectory) -> bool:
 
 
 def _is_label_or_macro(image: TiffDirectory) -> bool:
-    """True for the images that the second line of Aperio's descriptions names so."""
+    """True if the second line of an Aperio description says that the image is a label or macro image."""
     first, _, rest = image.text(TiffTag.DESCRIPTION).partition("\n")
     return first.startswith("Aperio") and rest.startswith(("label", "macro"))
 
@@ -143,7 +143,7 @@ def _level(image: TiffDirectory) -> TiledLevel | None:
     if len(offsets) < count or len(lengths) < count:
         return None
     tables = image.raw(TiffTag.JPEG_TABLES)
-    head = tables[:-2] if len(tables) > 4 else b"\xff\xd8"  # without the end marker; SOI alone where there are none
+    head = tables[:-2] if len(tables) > 4 else b"\xff\xd8"  # without the end marker; only SOI if there are no tables
     if photometric == _RGB:
         head = head[:2] + _ADOBE_RGB + head[2:]
     return TiledLevel(

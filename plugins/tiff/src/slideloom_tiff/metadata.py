@@ -1,4 +1,4 @@
-"""What an SVS or TIFF says about itself."""
+"""Metadata of an SVS or TIFF: properties, microns per pixel, objective power."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PERSONAL = ("barcode", "patient", "accession")
 
 
 def properties(images: Sequence[TiffDirectory]) -> dict[str, str]:
-    """The first image's description and tags, named as OpenSlide names them, without what names the patient."""
+    """The first image's description and tags under OpenSlide's names, without anything that identifies the patient."""
     first = images[0]
     found = {}
     description = first.text(TiffTag.DESCRIPTION)
@@ -35,19 +35,19 @@ def properties(images: Sequence[TiffDirectory]) -> dict[str, str]:
 
 
 def resolution(found: dict[str, str]) -> Resolution | None:
-    """Microns per pixel of an SVS, by its `MPP`, which may have a decimal comma, or None."""
+    """Microns per pixel from the `MPP` of an SVS, also with a decimal comma; None if it is missing or implausible."""
     value = finite_number(found.get("aperio.MPP", "").replace(",", "."))
     return Resolution(value, value, "aperio.MPP") if value is not None and is_plausible(value) else None
 
 
 def objective_power(found: dict[str, str]) -> float | None:
-    """Such as 20.0, or None."""
+    """Objective power of an SVS, such as 20.0; None if it is missing."""
     value = finite_number(found.get("aperio.AppMag"))
     return value if value is not None and value > 0 else None
 
 
 def tiff_resolution(images: Sequence[TiffDirectory]) -> Resolution | None:
-    """Microns per pixel by the resolution tags: 25400 or 10000 by unit, inch where the unit is missing (TIFF 6.0)."""
+    """Microns per pixel from the TIFF resolution tags, or None. Without a unit the tags are per inch (TIFF 6.0)."""
     first = images[0]
     unit = _MICRONS.get(first.number(TiffTag.UNIT, _INCH) or _INCH)
     x, y = first.rational(TiffTag.X_RESOLUTION), first.rational(TiffTag.Y_RESOLUTION)

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from slideloom import Library, Reader, Settings, hookimpl
+from slideloom import OPENCV, Library, Reader, Settings, hookimpl
 
 from slideloom_tiff.settings import TiffReader
 
 
 @hookimpl
 def slideloom_readers() -> Sequence[type[Settings[Reader]]]:
-    """The one reader."""
+    """The reader `tiff`."""
     return [TiffReader]
 
 
 @hookimpl
 def slideloom_libraries() -> Sequence[Library]:
-    """What this package stands on."""
+    """The libraries that this package depends on."""
     return [
         Library("simplejpeg", "simplejpeg", "fast JPEG", reported=("simplejpeg",)),
-        Library(
-            "cv2", "opencv-python-headless", "resampling and quality control", reported=("opencv-python-headless",)
-        ),
+        OPENCV,
     ]

@@ -1,4 +1,4 @@
-"""Options of the reader; what it needs is imported when it is built."""
+"""Options of the reader."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from slideloom import Reader, Settings, in_range, option
 
 @frozen
 class TiffReader(Settings[Reader]):
-    """Tiled JPEG SVS and TIFF, straight from the bytes: the fastest, for the commonest slides."""
+    """SVS and TIFF slides of JPEG tiles, the most common kind; reads their bytes directly and is the fastest reader."""
 
     name: ClassVar[str] = "tiff"
     step: ClassVar[str] = "slideloom_tiff.slide:TiffFiles"

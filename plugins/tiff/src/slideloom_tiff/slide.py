@@ -1,4 +1,4 @@
-"""Slides whose JPEG tiles are read from their byte ranges and decoded once."""
+"""Slides made of JPEG tiles, which are read from their byte ranges and decoded once."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class TiffFiles(Reader):
     """Opens SVS and TIFF files whose levels are grids of JPEG tiles.
 
     Args:
-        settings: how much memory to use, and whether to offer the levels that the JPEG decoder makes by decoding at
-            1/2, 1/4 and 1/8.
+        settings: how much memory to use, and whether to offer levels that the JPEG decoder makes by decoding stored
+            ones at 1/2, 1/4 and 1/8.
     """
 
     def __init__(self, settings: TiffReader) -> None:
@@ -52,14 +52,14 @@ class TiffFiles(Reader):
     def recognises(self, path: Path) -> bool:
         """True if every level of the file is a grid of JPEG tiles.
 
-        False for DICOM files that are TIFFs too: as TIFF, each holds one level only.
+        False for DICOM files that are also TIFFs: read as TIFF, each holds only one level.
         """
         try:
             if not path.is_file() or _is_dicom(path):
                 return False
             images = read_tiff_directories(path, TAGS)
             levels = slide_levels(images)
-        except (TiffError, OSError):  # another format, or damaged: the other readers say what is wrong
+        except (TiffError, OSError):  # another format, or damaged: another reader may know it
             return False
         return levels is not None
 
@@ -83,7 +83,7 @@ def _is_dicom(path: Path) -> bool:
 
 
 class TiffSlide(Slide):
-    """One slide, open. Threads share the source tiles that were decoded last."""
+    """One open slide. Its threads share a cache of decoded source tiles."""
 
     def __init__(
         self, path: Path, images: Sequence[TiffDirectory], levels: Sequence[TiledLevel], *, cache_bytes: int
@@ -131,7 +131,7 @@ class TiffSlide(Slide):
         return rgb
 
     def read_each(self, origins: Sequence[Point], level: int, size: Size) -> Iterator[Mosaic | SlideError]:
-        """See `Slide.read_each`; pixels stay in the source tiles, which are leased until the next group of places."""
+        """See `Slide.read_each`. Pixels are not copied: they stay in the source tiles, leased until the next group."""
         for windows, needed in self._groups(origins, level, size):
             with self._tiles.lease(level, sorted(needed)) as tiles:
                 for window in windows:
@@ -139,14 +139,14 @@ class TiffSlide(Slide):
                     yield SlideError(tiles.errors[damaged[0]]) if damaged else window.mosaic(tiles.pixels)
 
     def _groups(self, origins: Sequence[Point], level: int, size: Size) -> Iterator[tuple[list[_Window], set[int]]]:
-        """Windows that are read together, and their source tiles: as many as the cache has room for, or one."""
+        """Groups of windows to read together, each with its source tiles: what fits the cache, at least one window."""
         stored = self._levels[level]
         most = self._tiles.room(level)
         windows: list[_Window] = []
         needed: set[int] = set()
         for origin in origins:
             window = _Window(stored, origin, size)
-            # The union is made only where it might matter.
+            # The union is slow, so it is made only if it can matter.
             may_exceed = len(needed) + len(window.indices) > most
             exceeds = may_exceed and len(needed.union(window.indices)) > most
             if windows and (exceeds or len(windows) == _READ_TOGETHER):
@@ -158,11 +158,11 @@ class TiffSlide(Slide):
             yield windows, needed
 
 
-_READ_TOGETHER = 32  # windows at most
+_READ_TOGETHER = 32  # at most this many windows
 
 
 class _Window:
-    """Which source tiles a window touches: `indices`, row by row; -1 where there is none or none is needed."""
+    """A window of a level. `indices` are the source tiles it touches, row by row; -1 where there is or need be none."""
 
     def __init__(self, stored: TiledLevel, origin: Point, size: Size) -> None:
         width, height = stored.tile.width, stored.tile.height
@@ -171,7 +171,7 @@ class _Window:
         columns = range(self._column, (origin.x + size.width - 1) // width + 1)
         rows = range(self._row, (origin.y + size.height - 1) // height + 1)
         self._columns = len(columns)
-        # A window that begins in the padding of the last tiles needs none.
+        # A window that begins in the padding of the last tiles needs no tile.
         is_outside = origin.x >= stored.size.width or origin.y >= stored.size.height
         self.indices = [
             row * stored.columns + column
@@ -182,7 +182,7 @@ class _Window:
         ]
 
     def mosaic(self, pixels: Mapping[int, Rgb]) -> Mosaic:
-        """The window in its tiles."""
+        """The window as a mosaic of its source tiles."""
         stored, tile = self._stored, self._stored.tile
         left, top = self._column * tile.width, self._row * tile.height
         return Mosaic(
@@ -197,7 +197,7 @@ class _Window:
 
 
 def _levels(levels: Sequence[TiledLevel]) -> tuple[Level, ...]:
-    """The levels as the core knows them; those that the decoder makes have the downsample that it shrinks by."""
+    """The levels for `SlideInfo`. A level made by the decoder has the downsample of the stored one times `shrink`."""
     stored = iter(levels_from_sizes([level.size for level in levels if level.shrink == 1]))
     found: list[Level] = []
     for level in levels:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from slideloom import Library, Reader, Settings, hookimpl
+from slideloom import OPENCV, Library, Reader, Settings, hookimpl
 
 from slideloom_vips.settings import VipsReader
 
@@ -20,7 +20,5 @@ def slideloom_libraries() -> Sequence[Library]:
     """The libraries that this package depends on."""
     return [
         Library("pyvips", "slideloom-vips", "TIFF, JPEG and PNG", reported=("pyvips",)),
-        Library(
-            "cv2", "opencv-python-headless", "resampling and quality control", reported=("opencv-python-headless",)
-        ),
+        OPENCV,
     ]

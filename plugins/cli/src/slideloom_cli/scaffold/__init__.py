@@ -1,4 +1,4 @@
-"""Complete plugin packages for third parties, written from templates: `slideloom new-plugin`."""
+"""Writes complete plugin packages from templates, for `slideloom new-plugin`."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from slideloom.plugins.hookspecs import KINDS
 
 @frozen
 class _Kind:
-    """A kind of step that there are templates for.
+    """A kind of step with templates.
 
     Attributes:
-        noun: what it is called.
-        contract: its class.
-        summary: what the step of the template does.
-        toml: how a pipeline file names it, up to the name.
-        needs: what the template imports besides what every plugin does.
+        noun: what the kind is called.
+        contract: name of its contract class.
+        summary: what the template's step does.
+        toml: how a pipeline file uses the step, up to its name.
+        needs: libraries that the template imports, besides those of every plugin.
     """
 
     noun: str
@@ -58,19 +58,19 @@ _STEP = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 
 def kinds_offered() -> tuple[str, ...]:
-    """Kinds of steps that there are templates for."""
+    """The kinds of steps with templates."""
     return tuple(_KINDS)
 
 
 @frozen
 class Names:
-    """What a package and the things in it are called.
+    """The names of a package and of what is in it.
 
     Attributes:
-        dist: distribution, in the normal form of PEP 503, such as "slideloom-pale-tiles".
-        package: import package, such as "slideloom_pale_tiles".
-        step: as pipeline files say it, such as "pale-tiles".
-        cls: settings class, such as "PaleTiles".
+        dist: name of the distribution, normalized by PEP 503, such as "slideloom-pale-tiles".
+        package: name of the import package, such as "slideloom_pale_tiles".
+        step: name of the step in pipeline files, such as "pale-tiles".
+        cls: name of the settings class, such as "PaleTiles".
     """
 
     dist: str
@@ -83,17 +83,17 @@ def names_for(name: str) -> Names:
     """The names of a plugin package.
 
     Args:
-        name: of the distribution, with or without "slideloom-" in front.
+        name: name of the distribution, with or without the prefix "slideloom-".
 
     Raises:
-        ConfigError: it is no name for a distribution, a package or a step.
+        ConfigError: it cannot be the name of a distribution, a package or a step, or the package is installed already.
     """
     if not _NAME.fullmatch(name):
         raise ConfigError(
             f"{name!r} cannot be a package name; use letters, digits and single hyphens, and start with a letter, "
             "such as slideloom-pale-tiles"
         )
-    dist = re.sub(r"[-_.]+", "-", name).lower()  # the normal form of PEP 503
+    dist = re.sub(r"[-_.]+", "-", name).lower()  # normalized by PEP 503
     step = dist.removeprefix("slideloom-")
     package = dist.replace("-", "_")
     if not _STEP.fullmatch(step) or keyword.iskeyword(package):
@@ -115,7 +115,7 @@ def write_plugin(name: str, *, kind: str, folder: Path) -> Path:
         The package's folder.
 
     Raises:
-        ConfigError: the name is not usable or taken, or the folder is there already; nothing is overwritten.
+        ConfigError: the name is invalid or taken, or the folder already exists; nothing is overwritten.
         OutputError: the folder cannot be written.
     """
     names = names_for(name)
@@ -123,7 +123,7 @@ def write_plugin(name: str, *, kind: str, folder: Path) -> Path:
         raise ConfigError(f"a {kind} named '{names.step}' is installed here; choose another name")
     home = folder / names.dist
     if home.exists():
-        raise ConfigError(f"{home}: is there already; choose another name or --out, nothing is overwritten")
+        raise ConfigError(f"{home}: already exists and is not overwritten; choose another name or --out")
     words = _words(names, kind)
     with storing_in(home):
         for path, text in _files(names, kind).items():
@@ -154,7 +154,7 @@ def _words(names: Names, kind: str) -> dict[str, str]:
 
 
 def _files(names: Names, kind: str) -> dict[str, str]:
-    """Template texts by the path that each is written to."""
+    """The template texts, by the path that each is written to."""
     templates = resources.files(__name__) / "templates"
     source = f"src/{names.package}"
     homes = {

@@ -37,6 +37,10 @@ class _BatchContract(SettingsContract):
         """Eight very different tiles; override it for a step that works only on others."""
         return varied_batch(self.tile_px)
 
+    def prepared(self, step: Any) -> Any:  # Any: of `kind`, which each contract narrows
+        """A step that was just built, as a slide's tiles are given to it."""
+        return step
+
     def answer(self, step: Any, batch: TileBatch) -> list[np.ndarray[Any, Any]]:  # Any: each contract narrows it
         """The step's result as arrays of B rows."""
         raise NotImplementedError
@@ -76,7 +80,7 @@ class _BatchContract(SettingsContract):
         """Workers build their own step from pickled settings."""
         batch = self.batch()
         travelled = pickle.loads(pickle.dumps(self.settings))  # noqa: S301 - our own bytes
-        self.same(self.answer(self.built(), batch), self.answer(travelled.build(), batch), "built anew")
+        self.same(self.answer(self.built(), batch), self.answer(self.prepared(travelled.build()), batch), "built anew")
 
     def test_the_input_is_left_alone(self) -> None:
         """The same pixels go to other steps. They are read-only here: writing to them is an error."""
@@ -127,9 +131,33 @@ class _BatchContract(SettingsContract):
 
 
 class TileFilterContract(_BatchContract):
-    """What every tile filter must do. Set `settings`; `tile_px`, `tolerance` and `batch` may be overridden."""
+    """What every tile filter must do. Set `settings`; `tile_px`, `tolerance`, `batch` and `slide` may be overridden."""
 
     kind: ClassVar[type] = TileFilter
+
+    def slide(self) -> Slide:
+        """A stained slide at 2 microns per pixel for `for_slide`."""
+        return PixelsSlide(stained(Size(600, 450), seed=3), mpp=2.0, downsamples=(1, 2))
+
+    def scene(self) -> Scene:
+        """The filter's context in addition to the slide."""
+        return scene_of(tile_px=self.tile_px, footprint=Size(self.tile_px, self.tile_px), mpp=2.0)
+
+    def prepared(self, step: Any) -> Any:
+        """The filter for the slide."""
+        return step.for_slide(self.slide(), self.scene())
+
+    def built(self) -> Any:
+        """A newly built filter, prepared for the slide."""
+        return self.prepared(super().built())
+
+    def test_preparing_for_a_slide_gives_a_filter_and_leaves_the_slide_open(self) -> None:
+        """One step serves several slides, one after the other."""
+        slide, step = self.slide(), self.settings.build()
+        first, again = (step.for_slide(slide, self.scene()) for _ in range(2))
+        assert isinstance(first, TileFilter)
+        self.same(self.answer(first, self.batch()), self.answer(again, self.batch()), "prepared a second time")
+        slide.thumbnail(max_px=10)
 
     def answer(self, step: Any, batch: TileBatch) -> list[np.ndarray[Any, Any]]:
         """Which tiles are kept, and their scores."""

@@ -23,7 +23,7 @@ _MAX_GREY = 200
 
 
 @frozen
-class Grid:
+class StridedGrid:
     """Tiles in rows and columns from the slide's corner; the last ones extend beyond its right and bottom sides.
 
     Attributes:
@@ -67,7 +67,7 @@ class Grid:
         return Box(x, y, width_px * self.step_x, height_px * self.step_y)
 
 
-def grid_for(info: SlideInfo, *, tile_px: int, mpp: float, stride_div: int, tolerance: float) -> Grid:
+def grid_for(info: SlideInfo, *, tile_px: int, mpp: float, stride_div: int, tolerance: float) -> StridedGrid:
     """The grid over a slide.
 
     Args:
@@ -94,7 +94,7 @@ def grid_for(info: SlideInfo, *, tile_px: int, mpp: float, stride_div: int, tole
     def tiles(extent: int, step: float) -> int:
         return max(1, ceil((extent / step - overlap) / stride - _TOLERANCE))
 
-    return Grid(
+    return StridedGrid(
         tile_px=tile_px,
         stride_div=stride_div,
         step_x=step_x,
@@ -120,7 +120,7 @@ class Block:
     rows: int
 
 
-def blocks(grid: Grid) -> Iterator[Block]:
+def blocks(grid: StridedGrid) -> Iterator[Block]:
     """The grid in blocks of full size, row by row; the last ones extend beyond the grid."""
     side = max(1, _BLOCK_PX // grid.tile_px) * grid.stride_div
     for row in range(0, grid.rows, side):
@@ -128,7 +128,7 @@ def blocks(grid: Grid) -> Iterator[Block]:
             yield Block(column, row, side, side)
 
 
-def tissue_share(slide: Slide, grid: Grid) -> NDArray[np.float32]:
+def tissue_share(slide: Slide, grid: StridedGrid) -> NDArray[np.float32]:
     """(rows, columns) share of each tile, 0-1, that is coloured or dark; from the lowest level with enough detail."""
     cells = np.zeros((grid.cells.height, grid.cells.width), np.float32)
     for top in range(0, grid.cells.height, _SCOUT_CELLS):

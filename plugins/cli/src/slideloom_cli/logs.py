@@ -1,0 +1,194 @@
+"""Logging of the command line, and the log file of a run: one JSON object per line."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from io import RawIOBase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from slideloom import __version__
+from slideloom.base.errors import OutputError
+from slideloom.base.storing import utf8
+
+if TYPE_CHECKING:
+    from slideloom.steps.reports import RunReport, SlideReport
+
+    from slideloom_cli.pace import Pace
+
+log = logging.getLogger(__name__)
+
+
+def add_log_options(parser: Any) -> None:  # Any: a parser or a group of options
+    """How much is said, and where."""
+    parser.add_argument("-v", "--verbose", action="store_true", help="also say what is usually of no interest")
+    parser.add_argument("--debug", action="store_true", help="say everything, and show tracebacks of errors")
+    parser.add_argument("--log", type=Path, metavar="FILE", help="also write what happens to a file, as JSON lines")
+
+
+def configure_logging(chosen: argparse.Namespace) -> None:
+    """Let what is logged go to standard error: warnings, with -v more of ours, with --debug all."""
+    level = logging.WARNING
+    if getattr(chosen, "verbose", False):
+        level = logging.INFO
+    if getattr(chosen, "debug", False):
+        level = logging.DEBUG
+    root = logging.getLogger()
+    root.setLevel(level)
+    for handler in root.handlers:
+        if isinstance(handler, _ToStandardError):
+            root.removeHandler(handler)
+    root.addHandler(_ToStandardError(level))
+
+
+class _ToStandardError(logging.Handler):
+    """Writes to standard error as it is now, which a progress bar may have taken over."""
+
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
+        self.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+        if level == logging.INFO:
+            self.addFilter(_is_ours_or_serious)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See `logging.Handler.emit`."""
+        try:
+            print(self.format(record), file=sys.stderr)
+        except Exception:  # as every handler does: logging stops no work
+            self.handleError(record)
+
+
+def _is_ours_or_serious(record: logging.LogRecord) -> bool:
+    return record.name.startswith("slideloom") or record.levelno >= logging.WARNING
+
+
+class RunLog:
+    """The log file of a run. A line that cannot be written is told once, and `is_whole` is False from then on."""
+
+    def __init__(self, path: Path, file: RawIOBase) -> None:
+        self.is_whole = True
+        self._path, self._file = path, file
+        self._lock = threading.RLock()
+
+    @classmethod
+    @contextmanager
+    def at(cls, path: Path | None) -> Iterator[RunLog | None]:
+        """A log that goes on where an earlier one ended; None without a path.
+
+        Raises:
+            OutputError: the file cannot be written, or another program made it.
+        """
+        if path is None:
+            yield None
+            return
+        try:
+            _check_ours(path)
+            file = path.open("ab", buffering=0)
+            if not _ends_a_line(path):  # what wrote it last was killed
+                file.write(b"\n")
+        except OSError as error:
+            raise OutputError(f"--log {path}: cannot be written: {error.strerror}") from error
+        with file:
+            made = cls(path, file)
+            handler = _ToRunLog(made)
+            logging.getLogger().addHandler(handler)
+            try:
+                yield made
+            except BaseException as error:
+                made.write("stopped", error=f"{type(error).__name__}: {error}")
+                raise
+            finally:
+                logging.getLogger().removeHandler(handler)
+
+    def write(self, event: str, **values: Any) -> None:
+        """One line: when, what, and values that JSON can hold."""
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        line = json.dumps({"time": now, "event": event, **values}, ensure_ascii=False)
+        with self._lock:
+            if not self.is_whole:
+                return
+            try:
+                self._file.write(utf8(line + "\n"))
+            except OSError as error:
+                self.is_whole = False
+                log.warning("--log %s: cannot be written (%s); the run goes on without it", self._path, error)
+
+    def started(self, slides: int, out: Path) -> None:
+        """A run begins."""
+        self.write("run_started", slides=slides, out=str(out), version=__version__)
+
+    def slide(self, report: SlideReport, pace: Pace) -> None:
+        """A slide has ended."""
+        names = ("slide", "path", "status", "error", "traceback", "planned", "written", "unreadable", "rejected")
+        values = {name: getattr(report, name) for name in names}
+        self.write(
+            "slide",
+            **values,
+            warnings=list(report.warnings),
+            seconds=dict(report.seconds),
+            done=pace.done,
+            slides=pace.slides,
+            seconds_left=_rounded(pace.seconds_left()),
+        )
+
+    def at_work(self, pace: Pace) -> None:
+        """What is going on."""
+        tiles = {slide: {"done": done, "total": total} for slide, (done, total) in pace.at_work().items()}
+        left = _rounded(pace.seconds_left())
+        self.write("at_work", tiles=tiles, done=pace.done, slides=pace.slides, seconds_left=left)
+
+    def run_done(self, run: RunReport) -> None:
+        """The run has ended."""
+        counts = {status: sum(slide.status == status for slide in run.slides) for status in _STATUSES}
+        self.write("run_done", **counts, seconds=run.seconds, out=run.out)
+
+
+_STATUSES = ("done", "skipped", "failed")
+
+
+class _ToRunLog(logging.Handler):
+    """Writes to a run's log what is logged meanwhile."""
+
+    def __init__(self, run_log: RunLog) -> None:
+        super().__init__()
+        self._log = run_log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See `logging.Handler.emit`."""
+        try:
+            self._log.write("log", level=record.levelname, logger=record.name, message=self.format(record))
+        except Exception:  # as every handler does: logging stops no work
+            self.handleError(record)
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 1)
+
+
+def _check_ours(path: Path) -> None:
+    """Raise unless the file can go on: it is missing, empty, a log of ours, or no file but a device."""
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        first = file.readline(100_000)
+    try:
+        is_ours = not first or "event" in dict(json.loads(first))
+    except (ValueError, TypeError):
+        is_ours = False
+    if not is_ours:
+        raise OutputError(f"--log {path}: is no log of a run, so nothing was added to it; name another file")
+
+
+def _ends_a_line(path: Path) -> bool:
+    if not path.is_file() or not path.stat().st_size:
+        return True
+    with path.open("rb") as file:
+        file.seek(-1, 2)
+        return file.read() == b"\n"

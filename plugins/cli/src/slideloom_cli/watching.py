@@ -1,0 +1,211 @@
+"""What a person sees while a run goes on: bars on a terminal, and elsewhere a line per slide."""
+
+from __future__ import annotations
+
+import argparse
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from slideloom.steps.reports import RunReport, SlideReport
+
+from slideloom_cli.display import console, slide_line
+from slideloom_cli.logs import RunLog
+from slideloom_cli.pace import Pace, duration
+
+HEARTBEAT_S = 60.0
+"""Time between two words of a run whose slides take long."""
+
+
+class _View(Protocol):
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+    def tiles(self, slide: str, done: int, total: int) -> None: ...
+    def slide(self, report: SlideReport) -> None: ...
+    def beat(self) -> None: ...
+
+
+@contextmanager
+def watched(chosen: argparse.Namespace, *, slides: int, out: Path) -> Iterator[RunDisplay]:
+    """A run goes on within it, shown and logged as the command line says.
+
+    Raises:
+        OutputError: the log file cannot be written, or another program made it.
+    """
+    with RunLog.at(chosen.log) as log:
+        if log is not None:
+            log.started(slides, out)
+        with RunDisplay(slides, quiet=chosen.quiet, log=log, tracebacks=chosen.debug).shown() as display:
+            yield display
+
+
+class RunDisplay:
+    """Tells people, and a log file if there is one, how a run goes.
+
+    Args:
+        slides: number of slides.
+        quiet: nothing is shown before the summary.
+        log: file that gets the same.
+        tracebacks: also show where errors of plugins and libraries came from.
+        heartbeat_s: something is said at least this often.
+    """
+
+    def __init__(
+        self,
+        slides: int,
+        *,
+        quiet: bool = False,
+        log: RunLog | None = None,
+        tracebacks: bool = False,
+        heartbeat_s: float = HEARTBEAT_S,
+    ) -> None:
+        out = console()
+        self._pace = Pace(slides)
+        self._log = log
+        self._heartbeat_s = heartbeat_s
+        self._view: _View | None = None
+        if not quiet:
+            kind = _Bars if out.is_terminal else _Lines
+            self._view = kind(self._pace, out, tracebacks=tracebacks)
+        self._over = threading.Event()
+
+    @contextmanager
+    def shown(self) -> Iterator[RunDisplay]:
+        """The run goes on within it."""
+        heart = threading.Thread(target=self._beat, name="slideloom-heartbeat", daemon=True)
+        if self._view is not None:
+            self._view.start()
+        heart.start()
+        try:
+            yield self
+        finally:
+            self._over.set()
+            heart.join()
+            if self._view is not None:
+                self._view.stop()
+
+    def tiles(self, slide: str, done: int, total: int) -> None:
+        """Tiles of a slide that are settled."""
+        self._pace.tiles(slide, done, total)
+        if self._view is not None:
+            self._view.tiles(slide, done, total)
+
+    def slide(self, report: SlideReport) -> None:
+        """A slide has ended."""
+        self._pace.slide(report)
+        if self._view is not None:
+            self._view.slide(report)
+        if self._log is not None:
+            self._log.slide(report, self._pace)
+
+    def run(self, report: RunReport) -> None:
+        """The run has ended."""
+        if self._log is not None:
+            self._log.run_done(report)
+
+    @property
+    def is_logged(self) -> bool:
+        """False if something could not be written to the log file."""
+        return self._log is None or self._log.is_whole
+
+    def _beat(self) -> None:
+        while not self._over.wait(self._heartbeat_s):
+            if self._view is not None:
+                self._view.beat()
+            if self._log is not None:
+                self._log.at_work(self._pace)
+
+
+class _Bars:
+    """One bar for slides, and one for the tiles of each slide at work."""
+
+    def __init__(self, pace: Pace, out: Console, *, tracebacks: bool) -> None:
+        self._pace, self._console, self._tracebacks = pace, out, tracebacks
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=out,
+        )
+        self._slides = self._progress.add_task("slides", total=pace.slides, note="")
+        self._bars: dict[str, TaskID] = {}
+
+    def start(self) -> None:
+        self._progress.start()
+
+    def stop(self) -> None:
+        self._progress.stop()
+
+    def tiles(self, slide: str, done: int, total: int) -> None:
+        if slide not in self._bars:
+            self._bars[slide] = self._progress.add_task(escape(slide), total=total, note="")
+        bar = self._bars[slide]
+        speed = next(task.speed for task in self._progress.tasks if task.id == bar)
+        note = f"{speed:.0f} tiles/s, {duration((total - done) / speed)} left" if speed else ""
+        self._progress.update(bar, completed=done, total=total, note=note)
+        self._progress.update(self._slides, note=self._pace.words())
+
+    def slide(self, report: SlideReport) -> None:
+        self._progress.update(self._slides, completed=self._pace.done, note=self._pace.words())
+        if report.slide in self._bars:
+            self._progress.remove_task(self._bars.pop(report.slide))
+        self._console.print(slide_line(report), soft_wrap=True)
+        _print_traceback(self._console, report, wanted=self._tracebacks)
+
+    def beat(self) -> None:
+        """The bars move by themselves."""
+
+
+class _Lines:
+    """A line for each slide when it has ended, and one now and then in between."""
+
+    def __init__(self, pace: Pace, out: Console, *, tracebacks: bool) -> None:
+        self._pace, self._console, self._tracebacks = pace, out, tracebacks
+        self._is_new = False
+
+    def start(self) -> None:
+        self._say("1 slide" if self._pace.slides == 1 else f"{self._pace.slides} slides")
+
+    def stop(self) -> None:
+        """Nothing is left on screen."""
+
+    def tiles(self, slide: str, done: int, total: int) -> None:
+        """Told by the next heartbeat."""
+
+    def slide(self, report: SlideReport) -> None:
+        spent = sum(report.seconds.get(stage, 0.0) for stage in _STAGES)
+        took = f" in {spent:.1f} s" if report.status == "done" else ""
+        left = self._pace.words()
+        self._say(f"{self._count()} {slide_line(report)}{took}{left and f'; {left}'}")
+        self._is_new = True
+        _print_traceback(self._console, report, wanted=self._tracebacks)
+
+    def beat(self) -> None:
+        if self._is_new:  # a slide has ended since the last time: that is sign enough
+            self._is_new = False
+            return
+        at_work = [f"{escape(slide)} {done} of {total} tiles" for slide, (done, total) in self._pace.at_work().items()]
+        left = self._pace.words()
+        self._say(f"{self._count()} at work  {', '.join(at_work) or 'no tiles yet'}{left and f'; {left}'}")
+
+    def _count(self) -> str:
+        return escape(f"[{self._pace.done}/{self._pace.slides}]")
+
+    def _say(self, line: str) -> None:
+        self._console.print(f"{datetime.now():%Y-%m-%d %H:%M:%S} {line}", soft_wrap=True)
+
+
+_STAGES = ("open", "plan", "qc", "tiles", "commit")
+"""The parts of a slide's time; what else a report has runs within these."""
+
+
+def _print_traceback(out: Console, report: SlideReport, *, wanted: bool) -> None:
+    if wanted and report.traceback:
+        out.print(report.traceback, soft_wrap=True, markup=False, end="")

@@ -1,0 +1,23 @@
+"""Which filter a setting means: one that looks at tiles, or one that looks where Slideflow looks."""
+
+from __future__ import annotations
+
+from slideloom import TileFilter
+
+from slideloom_filters.pixels import GrayspaceFilter, WhitespaceFilter
+from slideloom_filters.settings import Grayspace, Whitespace
+from slideloom_filters.slideflow import SlideflowGrayspace, SlideflowWhitespace
+
+
+def grayspace(settings: Grayspace) -> TileFilter:
+    """The filter of gray tiles that the settings ask for."""
+    if settings.measured == "slideflow":
+        return SlideflowGrayspace(threshold=settings.threshold, fraction=settings.fraction)
+    return GrayspaceFilter(settings)
+
+
+def whitespace(settings: Whitespace) -> TileFilter:
+    """The filter of bright tiles that the settings ask for."""
+    if settings.measured == "slideflow":
+        return SlideflowWhitespace(threshold=settings.threshold, fraction=settings.fraction)
+    return WhitespaceFilter(settings)
