@@ -259,6 +259,18 @@ class TestLoaders:
             _, stored = dataset.read_tfrecord_by_location(slide, (x, y))
             assert np.abs(image.numpy().transpose(1, 2, 0) - (stored / 127.5 - 1)).max() < 1e-6
 
+    def test_images_are_normalized_by_name_and_by_an_object_in_hand(self, dataset: sf.Dataset) -> None:
+        pytest.importorskip("torch")
+        target = {"target_means": [60.0, 20.0, -10.0], "target_stds": [10.0, 8.0, 6.0]}
+        by_hand = sf.norm.StainNormalizer("reinhard_fast").set_fit(**target)
+        options: dict[str, Any] = {"batch_size": 4, "incl_slidenames": True, "incl_loc": True, "standardize": False}
+
+        for normalizer, expected in ((by_hand, by_hand), ("macenko_fast", sf.norm.autoselect("macenko_fast"))):
+            images, _, slides, loc_x, loc_y = next(iter(dataset.torch(normalizer=normalizer, **options)))
+            for image, slide, x, y in zip(images, slides, loc_x.tolist(), loc_y.tolist(), strict=True):
+                _, stored = dataset.read_tfrecord_by_location(slide, (x, y))
+                assert np.array_equal(image.numpy().transpose(1, 2, 0), expected.rgb_to_rgb(stored))
+
     def test_training_without_tfrecords_reads_the_slides(self, old_project: Path) -> None:
         torch = pytest.importorskip("torch")
         project = sf.Project(old_project)

@@ -145,8 +145,9 @@ def _chosen(
     by_slide = _by_slide(dataset, labels)
     balance.check(by_slide)
     given: dict[str, Any] = {"augment": _EVERY if augment is True else augment or None}
-    given["normalizer"] = normalizer.ours if isinstance(normalizer, StainNormalizer) else normalizer
-    if isinstance(normalizer, str):
+    if isinstance(normalizer, StainNormalizer):
+        given["normalizer"] = normalizer.ours.to_settings()
+    elif normalizer is not None:
         given["normalizer"] = our_name(normalizer)
     values = list(by_slide.values())
     if values and all(isinstance(value, int) and not isinstance(value, bool) and value >= 0 for value in values):
