@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from slideloom.base.geometry import Size
@@ -122,6 +124,26 @@ def install_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     registry.cache_clear()
     yield install
     registry.cache_clear()
+
+
+StartProcess = Callable[..., "subprocess.Popen[Any]"]
+
+
+@pytest.fixture
+def start_process() -> Iterator[StartProcess]:
+    """Starts a process as `subprocess.Popen` does; one that still runs when its test ends, or fails, is killed."""
+    started: list[subprocess.Popen[Any]] = []
+
+    def start(*arguments: Any, **options: Any) -> subprocess.Popen[Any]:
+        started.append(subprocess.Popen(*arguments, **options))  # noqa: S603 - what tests start
+        return started[-1]
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        with process:  # closes its pipes
+            process.wait()
 
 
 @pytest.fixture

@@ -43,11 +43,12 @@ CHECK_TOOLS = [
 TORCH = ["torch>=2.4", "safetensors>=0.4", "huggingface_hub>=0.23"]
 DEEP = [*TORCH, "tensorflow-cpu>=2.16", "onnx>=1.16", "onnxruntime>=1.18"]
 TIFF_TOOLS = ["tifffile>=2024.1", "imagecodecs>=2024.1"]
+# What tests of the light plugins look at files with; no plugin needs them.
+FILE_TOOLS = [*TIFF_TOOLS, "pymupdf>=1.24"]
 LOADERS = [
     "webdataset>=0.2",
-    *TIFF_TOOLS,
+    *FILE_TOOLS,
     "pyarrow>=14",
-    "pymupdf>=1.24",
     "matplotlib>=3.8",
     "playwright>=1.40",  # drives the Chromium of the system, where there is one
 ]
@@ -130,7 +131,7 @@ def wheels(session: nox.Session) -> None:
 
 def _on_python(session: nox.Session) -> None:
     """Tests of the core and of the plugins that `pip install slideloom` brings, on one version of Python."""
-    session.install(*TEST_TOOLS, *TIFF_TOOLS, *(f"./{folder}" for folder in _light()))
+    session.install(*TEST_TOOLS, *FILE_TOOLS, *(f"./{folder}" for folder in _light()))
     session.run("pytest", *IN_PARALLEL, *(session.posargs or ["-m", "not slow", *_test_folders()]))
 
 
@@ -142,7 +143,7 @@ for _version in PYTHONS:
 def lowest(session: nox.Session) -> None:
     """The oldest releases of all libraries that are allowed, with the tests that need nothing else."""
     session.install(
-        "-c", str(_lower_bounds(session)), *TEST_TOOLS, *TIFF_TOOLS, *(f"./{folder}" for folder in _light())
+        "-c", str(_lower_bounds(session)), *TEST_TOOLS, *FILE_TOOLS, *(f"./{folder}" for folder in _light())
     )
     session.run("pip", "list")
     session.run("pytest", *IN_PARALLEL, *(session.posargs or ["-m", "not slow", *_test_folders()]))

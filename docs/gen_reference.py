@@ -211,7 +211,7 @@ def _parser_of(words: Sequence[str]) -> argparse.ArgumentParser:
 
 
 def _widen(parser: argparse.ArgumentParser) -> None:
-    """Line breaks are not to depend on the terminal of whoever builds the pages."""
+    """Line breaks must not depend on the terminal in which the pages are built."""
     parser.formatter_class = lambda prog: argparse.HelpFormatter(prog, width=88, max_help_position=28)  # type: ignore[assignment, return-value]
     for sub in _subcommands(parser).values():
         _widen(sub)

@@ -57,6 +57,10 @@ def _recurse() -> NoReturn:
     _recurse()
 
 
+def _raise_again() -> NoReturn:
+    raise  # noqa: PLE0704 - nothing to raise again: the misdeed
+
+
 def _raise(error: BaseException) -> NoReturn:
     raise error
 
@@ -71,6 +75,7 @@ DEEDS: dict[str, Callable[[], Any]] = {
     "raises odd": lambda: _raise(Odd(1, 2)),
     "raises bare": lambda: _raise(Bare("bare")),
     "exits": lambda: sys.exit(0),
+    "raises again": _raise_again,
     "generator exit": lambda: _raise(GeneratorExit()),
     "stop iteration": lambda: _raise(StopIteration("s")),
     "no memory": lambda: _raise(MemoryError()),

@@ -110,11 +110,15 @@ def judge(folder: Path, case: str) -> Verdict:
     # A process that is killed cannot tidy up; the next run does (see kills.py).
     if left_over(out) and misdeed.partition("/")[2] not in evil.DEADLY:
         wrong += f"left over: {left_over(out)}; "
-    if (done.returncode == 0) != (not failed):
-        wrong += f"exit code {done.returncode} with {len(failed)} failed slides; "
+    problems: list[str] = report["problems"]
+    wrong += "".join("who followed the run is not named; " for problem in problems if "evil" not in problem)
+    if (done.returncode == 0) != (not failed and not problems):
+        wrong += f"exit code {done.returncode} with {len(failed)} failed slides and {len(problems)} problems; "
     if wrong:
         return Verdict(Kind.WRONG, wrong)
-    return Verdict(Kind.REFUSED, slides["a"]["error"][:200]) if failed else Verdict(Kind.RIGHT)
+    if failed or problems:
+        return Verdict(Kind.REFUSED, (slides["a"]["error"] or problems[0])[:200])
+    return Verdict(Kind.RIGHT)
 
 
 def _no_number(text: str) -> float:

@@ -201,12 +201,21 @@ class TestSlideQcAsObjects:
             wsi.qc(lab.NoBaseClass())
             assert len(wsi) == 0
 
+    def test_an_object_that_fails_is_named_by_its_class(self, lab: ModuleType, project: sl.Project) -> None:
+        report = project.extract_tiles(100, 100, qc=lab.LeftHalf("half"), report=False)
+
+        said = r"qc 'left-half' \(steps_of_a_lab\.LeftHalf\) failed on slide demo: (Type|Value)Error"
+        assert re.match(said, report.slides[0].error)
+
     def test_an_object_that_cannot_be_made_again_is_refused(self, lab: ModuleType, project: sl.Project) -> None:
         class Here(lab.LeftHalf):  # type: ignore[misc, name-defined]
             pass
 
         with pytest.raises(sl.ConfigError, match="is defined within a function"):
             project.extract_tiles(100, 100, qc=Here(0.5))
+        with sl.WSI(project.sources["main"].slides[0], 100, 100) as wsi:  # which needs nobody to make it again
+            wsi.qc(Here(0.5))
+            assert len(wsi) == 150
         with_a_lock = lab.LeftHalf(0.5)
         with_a_lock.lock = threading.Lock()
         with pytest.raises(sl.ConfigError, match=r"LeftHalf: cannot be made again .*lock"):
@@ -250,6 +259,20 @@ class TestNormalizers:
 
         with pytest.raises(sl.ConfigError, match="has the statistics of one slide, which hold for no other"):
             project.extract_tiles(100, 100, normalizer=fitted)
+
+    def test_augment_is_a_normalizer_of_extraction_and_differs_from_the_plain_tiles(self, project: sl.Project) -> None:
+        options = {"report": False, "redo": True, "shuffle": False, "img_format": "png"}
+        project.extract_tiles(100, 100, **options)
+        (record,) = project.dataset(100, 100).tfrecords()
+        plain = record.read_bytes()
+
+        by_name = project.extract_tiles(100, 100, normalizer="augment", **options)
+        varied = record.read_bytes()
+        assert varied != plain
+        assert by_name.slides[0].written > 20
+
+        project.extract_tiles(100, 100, normalizer=sl.StainNormalizer("augment"), **options)
+        assert record.read_bytes() == varied
 
     def test_the_slide_s_context_is_asked_for_in_three_ways(self, project: sl.Project) -> None:
         options = {"qc": "otsu", "report": False, "redo": True}
@@ -535,6 +558,16 @@ class TestParams:
         normalizer = params.stain_normalizer()
         assert normalizer is not None
         assert normalizer.fit_values == {"stain_matrix_target": matrix}
+
+    @pytest.mark.parametrize("fit", [None, {}])
+    def test_augment_is_the_variation_of_each_image_s_own_staining(self, fit: object, tmp_path: Path) -> None:
+        params = sl.load_params(self.written(tmp_path, "augment", fit))
+
+        assert params.normalizer is not None
+        assert params.normalizer.name == "stain-augment"
+        normalizer = params.stain_normalizer()
+        assert normalizer is not None
+        assert normalizer.method == "stain-augment"
 
     def test_cyclegan_has_its_weights(self, tmp_path: Path) -> None:
         (tmp_path / "a.pth").touch()

@@ -537,3 +537,28 @@ def test_every_sink_and_report_takes_a_slide_whose_name_is_no_text(demo_slide: D
     assert list((tmp_path / "out").glob("*.pdf"))
     table = (tmp_path / "out" / "tfrecords" / "100px_100um" / "extraction_report.csv").read_text(encoding="utf-8")
     assert "\nM\\udcfcller," in table
+
+
+def test_a_manifest_that_cannot_be_written_is_told_and_the_slide_stays_finished(
+    demo_slide: DemoFiles, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = tmp_path / "tfrecords/128px_128um/manifest.json"
+    manifest.mkdir(parents=True)
+    words = (demo_slide.path, "--tile-px", 128, "--tile-um", 128, "--out", tmp_path, "--json", "--quiet")
+
+    code = main([*map(str, ("extract", *words))])
+
+    told = capsys.readouterr()
+    report = json.loads(told.out)
+    assert code == 1
+    assert report["slides"][0]["status"] == "done"
+    assert report["slides"][0]["written"] > 0
+    assert len(report["problems"]) == 1
+    assert "slideloom-tfrecord/tfrecord' failed in slideloom_run_done" in report["problems"][0]
+    assert "manifest.json" in report["problems"][0]
+    assert report["problems"][0] in " ".join(told.err.split())
+
+    manifest.rmdir()
+
+    assert main([*map(str, ("extract", *words))]) == 0
+    assert json.loads(manifest.read_text())["demo.tfrecords"] == {"total": report["slides"][0]["written"]}

@@ -182,10 +182,10 @@ def test_help_shows_range_default_and_unit_of_the_table() -> None:
     shown = " ".join(parser.format_help().split())
 
     for text in (
-        "--stride-div X stride is the tile's size divided by this; 2 overlaps by half (above 0; default 1)",
-        "--buffer-gb GB room used in the buffer folder at most (above 0; default 50)",
+        "--stride-div X stride is the tile size divided by this; with 2, tiles overlap by half (above 0; default 1)",
+        "--buffer-gb GB maximum size of the buffer (above 0; default 50)",
         "--roi-method {auto,inside,outside,ignore} auto (",
-        "--no-downsample do not read from lower levels where they suffice",
+        "--no-downsample do not read from lower levels if they suffice",
         "--exclude PATTERN patterns to leave out (may be given several times)",
     ):
         assert text in shown

@@ -241,3 +241,34 @@ def test_whatever_a_pipeline_may_leave_unsaid_has_a_default() -> None:
         "roi-folder": "roi-folder",
         "store": "tfrecord",
     }
+
+
+def test_what_files_hold_is_parsed_where_every_fault_is_a_value_error() -> None:
+    own = {
+        "core/src/slideloom/base/parsing.py",
+        # What a process, a checkpoint or a wheel of ours holds, and what was written in the line before.
+        "core/src/slideloom/running/run.py",
+        "plugins/cli/src/slideloom_cli/inspect.py",
+        "plugins/segmentation/src/slideloom_segmentation/training.py",
+        "plugins/stain/src/slideloom_stain/fits.py",
+    }
+    parsing = re.compile(r"\b(?:json|tomllib)\.loads?\(")
+    found = {
+        path.relative_to(ROOT).as_posix()
+        for dist in DISTS
+        for path in (dist / "src").rglob("*.py")
+        if parsing.search(path.read_text(encoding="utf-8"))
+    }
+
+    assert found <= own
+
+
+def test_a_test_that_fails_leaves_no_process() -> None:
+    found = {
+        path.relative_to(ROOT).as_posix()
+        for folder in ("core/tests", "plugins", "tests")
+        for path in (ROOT / folder).rglob("test_*.py")
+        if re.search(r"\bPopen\(", path.read_text(encoding="utf-8"))
+    }
+
+    assert not found, "start processes by the fixture start_process, which kills them"

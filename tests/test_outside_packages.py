@@ -66,13 +66,15 @@ def test_every_package_passes_its_own_tests(outside: Outside) -> None:
     packages = packages_in(outside.folder)
     folders = [str(package / "tests") for package in packages]
 
-    words = ("-W", "error", "-p", "no:cacheprovider", "--rootdir", ".", *folders)
+    words = ("-W", "error", "-rs", "-p", "no:cacheprovider", "--rootdir", ".", *folders)
     done = outside.run("-m", "pytest", *words, cwd=outside.folder)
 
     assert done.returncode == 0, f"{done.stdout[-5000:]}{done.stderr[-1000:]}"
     assert len(packages) == len(kinds_offered()) + len(list(EXAMPLES.iterdir()))
     missing = [package.name for package in packages if str(Path(package.name, "tests")) not in done.stdout]
     assert not missing, done.stdout
+    # What each says of the memory of its pixels is tested, not left out.
+    assert "keeps_pixels" not in done.stdout
 
 
 @pytest.mark.slow

@@ -26,7 +26,9 @@ def test_a_few_cases_of_a_campaign_show_no_fault(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", ["filter/raises/1", "encode/one short/1", "qc/exits/1", "normalizer/is killed/2"])
+@pytest.mark.parametrize(
+    "case", ["filter/raises/1", "encode/one short/1", "qc/exits/1", "normalizer/is killed/2", "commit/crashes/2"]
+)
 def test_a_plugin_that_misbehaves_is_refused_by_name(case: str) -> None:
     tally = crew.run_one(CAMPAIGNS["misdeeds"], case)
 

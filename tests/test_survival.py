@@ -28,6 +28,8 @@ pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL, and limits of a process"),
 ]
 
+StartProcess = Callable[..., "subprocess.Popen[Any]"]
+
 LABEL = "64px_64um"
 OPTIONS = ["--tile-px", "64", "--tile-um", "64", "--qc", "tissue", "--sink", "tfrecord", "--sink", "images", "--quiet"]
 
@@ -80,14 +82,14 @@ def undisturbed(six: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[di
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_run_that_is_killed_again_and_again_ends_as_one_that_is_not(
-    six: Path, undisturbed: tuple[dict[str, bytes], float], tmp_path: Path, jobs: int
+    six: Path, undisturbed: tuple[dict[str, bytes], float], tmp_path: Path, jobs: int, start_process: StartProcess
 ) -> None:
     wanted, seconds = undisturbed
     out, buffer = tmp_path / "out", tmp_path / "buffer"
     rng = random.Random(jobs)
     finished_before: set[str] = set()
     for _ in range(6):
-        killed = subprocess.Popen(
+        killed = start_process(
             command(six, out, "--jobs", jobs, "--buffer", buffer), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         try:
@@ -119,9 +121,11 @@ def test_a_run_that_is_killed_again_and_again_ends_as_one_that_is_not(
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_a_run_that_is_interrupted_leaves_nothing_half_made(six: Path, tmp_path: Path, jobs: int) -> None:
+def test_a_run_that_is_interrupted_leaves_nothing_half_made(
+    six: Path, tmp_path: Path, jobs: int, start_process: StartProcess
+) -> None:
     out = tmp_path / "out"
-    stopped = subprocess.Popen(
+    stopped = start_process(
         command(six, out, "--jobs", jobs), stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     wait_until(lambda: bool(list(out.glob(f"slideloom/{LABEL}/slides/*.json"))), by=stopped)
@@ -150,9 +154,11 @@ def test_finished_slides_are_not_made_again(six: Path, tmp_path: Path) -> None:
     }
 
 
-def test_two_runs_on_one_folder_exclude_each_other_and_a_dead_one_does_not_count(six: Path, tmp_path: Path) -> None:
+def test_two_runs_on_one_folder_exclude_each_other_and_a_dead_one_does_not_count(
+    six: Path, tmp_path: Path, start_process: StartProcess
+) -> None:
     out = tmp_path / "out"
-    first = subprocess.Popen(command(six, out, "--jobs", 1), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    first = start_process(command(six, out, "--jobs", 1), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_until((out / f"slideloom/{LABEL}/pipeline.json").exists, by=first)
 
     second = run(six, out, "--jobs", 1)
@@ -207,7 +213,7 @@ sys.exit(main(sys.argv[1:]))
 
 
 def test_two_runs_that_do_not_see_each_other_leave_one_whole_result_of_each_slide(
-    six: Path, tmp_path: Path, install_plugin: Callable[..., None]
+    six: Path, tmp_path: Path, install_plugin: Callable[..., None], start_process: StartProcess
 ) -> None:
     install_plugin("wait_plugin", WAIT)
     slides, out, here, until = tmp_path / "slides", tmp_path / "out", tmp_path / "here", tmp_path / "until"
@@ -218,7 +224,7 @@ def test_two_runs_that_do_not_see_each_other_leave_one_whole_result_of_each_slid
     words = [*command(slides, out, *sinks, "--filter", f"wait:here={here},until={until}", "--jobs", 1)[3:]]
     blind = [sys.executable, "-c", BLIND, *words]
 
-    slow = subprocess.Popen(blind, stderr=subprocess.PIPE, text=True)
+    slow = start_process(blind, stderr=subprocess.PIPE, text=True)
     wait_until(here.exists, by=slow)
     quick = subprocess.run(blind, capture_output=True, text=True, check=False)
     made = {name: content for name, content in content_of(out).items() if "/." not in name}
@@ -329,9 +335,11 @@ def twelve(tmp_path_factory: pytest.TempPathFactory, demo_slide: DemoFiles, six:
 BAD = {"truncated": "", "empty": "the file is empty", "text": "no reader recognises it", "no-mpp": "microns per pixel"}
 
 
-def test_a_cohort_of_twelve_is_run_killed_and_resumed(twelve: Path, tmp_path: Path) -> None:
+def test_a_cohort_of_twelve_is_run_killed_and_resumed(
+    twelve: Path, tmp_path: Path, start_process: StartProcess
+) -> None:
     out = tmp_path / "out"
-    killed = subprocess.Popen(command(twelve, out, "--jobs", 2), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    killed = start_process(command(twelve, out, "--jobs", 2), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_until(lambda: len(list(out.glob(f"slideloom/{LABEL}/slides/*.json"))) >= 3, by=killed)
     killed.send_signal(signal.SIGKILL)
     killed.wait()

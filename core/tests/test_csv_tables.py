@@ -84,9 +84,9 @@ def test_an_encoding_that_is_guessed_is_told(tmp_path: Path) -> None:
     [
         (b"", "is empty"),
         (b"\0\0", "is empty"),
-        (b"PK\x03\x04rest", "workbook of a spreadsheet program; save it as CSV"),
+        (b"PK\x03\x04rest", "spreadsheet workbook; save it as CSV"),
         (b"\x1f\x8b\x08\x00damaged", "compression is damaged"),
-        (gzip.compress(b"slide,mpp\na,1\n" * 9999)[:-40], "compression is damaged"),
+        (gzip.compress(b"slide,mpp\na,1\n" * 9999, mtime=0)[:-40], "compression is damaged"),
         (b"\xff\xfes\x00l", "cannot be read as text"),
         ('slide,mpp\na,"1\nb,2\n', "line 2: unexpected end of data; .* no quotation mark left open"),
         ('slide,mpp\na,1\nb,"2"3\n', "line 3: "),
@@ -197,7 +197,7 @@ def test_a_damaged_table_is_read_or_refused_by_name(tmp_path_factory: pytest.Tem
     encoding = str(random.choice(["utf-8", "utf-16", "latin-1", "utf-8-sig"]))
     raw = text_of(str(random.choice([",", ";", "\t"])), ends=str(random.choice(["\n", "\r\n", "\r"]))).encode(encoding)
     if random.random() < 0.2:
-        raw = gzip.compress(raw)
+        raw = gzip.compress(raw, mtime=0)
     words = (b'"', b",", b";", b"\0", b"\xff\xfe", b"\n", b"\r", b"sep=;\n", b"1_0", b"inf", b"\x1f\x8b", b"PK\x03\x04")
     for _ in range(int(random.integers(1, 4))):
         start, end = sorted(random.integers(0, len(raw) + 1, 2).tolist())

@@ -62,19 +62,19 @@ def circle(value: int) -> Holder:
     ],
 )
 def test_equal_states_have_one_digest_and_other_states_another(cls: Any, one: Any, same: Any, other: Any) -> None:
-    digest = Given(cls(one)).digest
+    digest = Given.of(cls(one)).digest
 
-    assert Given(cls(same)).digest == digest
-    assert Given(cls(other)).digest != digest
+    assert Given.of(cls(same)).digest == digest
+    assert Given.of(cls(other)).digest != digest
 
 
 def test_classes_of_the_same_state_differ() -> None:
-    assert Given(Holder(1)).digest != Given(Slotted(1)).digest
+    assert Given.of(Holder(1)).digest != Given.of(Slotted(1)).digest
 
 
 def test_the_digest_is_that_of_the_state_when_it_was_given() -> None:
     step = Holder(1)
-    given = Given(step)
+    given = Given.of(step)
     digest = given.digest
 
     step.held = 2  # as steps do that count what they have seen
@@ -94,7 +94,7 @@ def test_the_digest_is_that_of_the_state_when_it_was_given() -> None:
 )
 def test_what_no_other_process_can_make_is_refused(held: Any, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
-        Given(Holder(held))
+        Given.of(Holder(held))
 
 
 def test_a_frozen_table_has_a_hash_and_travels() -> None:

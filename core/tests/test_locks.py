@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -31,13 +32,21 @@ threading.Event().wait()
 """
 
 
-def holder(path: Path, *more: object) -> subprocess.Popen[str]:
-    """Another process that holds the lock, or tried to, until it is killed."""
-    words = [sys.executable, "-c", HOLD, str(path), *map(str, more)]
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "True\n"
-    return process
+Holder = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def holder(start_process: Callable[..., subprocess.Popen[str]]) -> Holder:
+    """Starts another process that holds the lock, or tried to, until it is killed."""
+
+    def hold(path: Path, *more: object) -> subprocess.Popen[str]:
+        words = [sys.executable, "-c", HOLD, str(path), *map(str, more)]
+        process = start_process(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "True\n"
+        return process
+
+    return hold
 
 
 @pytest.fixture
@@ -70,7 +79,7 @@ def test_a_lock_has_one_holder_who_is_known_by_name(tmp_path: Path) -> None:
     again.release()
 
 
-def test_a_lock_ends_with_its_process_however_it_ends(tmp_path: Path) -> None:
+def test_a_lock_ends_with_its_process_however_it_ends(tmp_path: Path, holder: Holder) -> None:
     other = holder(tmp_path / "lock")
     assert take_lock(tmp_path / "lock") is None
     assert holder_of(tmp_path / "lock") == f"process {other.pid} on {socket.gethostname()}"
@@ -104,7 +113,7 @@ def test_a_file_stands_in_for_a_lock_where_there_is_none_and_that_is_said(
 
 
 @everywhere
-def test_the_stand_in_of_a_dead_process_is_taken_over(without_locks: int, tmp_path: Path) -> None:
+def test_the_stand_in_of_a_dead_process_is_taken_over(without_locks: int, tmp_path: Path, holder: Holder) -> None:
     other = holder(tmp_path / "lock", without_locks)
     assert take_lock(tmp_path / "lock") is None
 
@@ -117,7 +126,7 @@ def test_the_stand_in_of_a_dead_process_is_taken_over(without_locks: int, tmp_pa
 
 
 @posix
-def test_who_sees_locks_respects_the_stand_in_of_who_does_not(tmp_path: Path) -> None:
+def test_who_sees_locks_respects_the_stand_in_of_who_does_not(tmp_path: Path, holder: Holder) -> None:
     other = holder(tmp_path / "lock", errno.ENOLCK)
 
     assert take_lock(tmp_path / "lock") is None

@@ -65,13 +65,15 @@ def test_sources_that_have_no_tile_in_common_say_what_each_keeps_and_the_rule() 
     assert len(record.ledger.candidates()) == 0
     (said,) = record.warnings
     assert "regions leave no tile: roi 'boxes' (inside) keeps 50, roi 'boxes' (inside) keeps 50 of 100" in said
-    assert "each [[roi]] is a condition of its own" in said
+    assert "each [[roi]] is a separate condition" in said
 
 
 def test_one_source_that_leaves_nothing_is_told_too() -> None:
     (said,) = planned(((10.0, 10.0, 20.0, 20.0),))[1].warnings
 
-    assert said.startswith("regions leave no tile: roi 'boxes' (inside) keeps 0 of 100; do they lie where tiles are")
+    assert said.startswith(
+        "regions leave no tile: roi 'boxes' (inside) keeps 0 of 100; check that regions lie where the tiles are"
+    )
 
 
 @pytest.mark.parametrize(("method", "left", "warnings"), [("inside", 0, 2), ("auto", 50, 1)])

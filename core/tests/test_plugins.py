@@ -153,3 +153,35 @@ def test_a_plugin_whose_other_names_lead_nowhere_is_refused(install_plugin: Inst
     (plugin,) = [plugin for plugin in registry().plugins if plugin.dist == "good_plugin"]
 
     assert "this plugin has no filter named their" in plugin.error
+
+
+ENDINGS = ["raise", "raise SystemExit(0)", "raise GeneratorExit", "raise KeyboardInterrupt", "raise BaseException('b')"]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_plugin_that_would_end_the_process_as_it_is_imported_is_listed_with_its_error(
+    install_plugin: Install, ending: str
+) -> None:
+    install_plugin("good_plugin", GOOD)
+    install_plugin("one_plugin", ending)
+    install_plugin("two_plugin", f"from slideloom import hookimpl\n@hookimpl\ndef slideloom_sinks():\n    {ending}\n")
+
+    broken = {plugin.dist: plugin.error for plugin in registry().plugins if plugin.error}
+
+    assert set(broken) == {"one_plugin", "two_plugin"}
+    assert broken["one_plugin"].startswith("does not import: ")
+    assert "mine" in registry().names("filter")
+
+
+def test_the_users_interrupt_while_a_plugin_is_imported_is_no_error_of_the_plugin(install_plugin: Install) -> None:
+    once = """
+    from pathlib import Path
+    if not Path(__file__).with_name("seen").exists():
+        Path(__file__).with_name("seen").touch()
+        raise KeyboardInterrupt
+    """
+    install_plugin("one_plugin", once)
+
+    with pytest.raises(KeyboardInterrupt):
+        registry()
+    assert not [plugin.error for plugin in registry().plugins if plugin.dist == "one_plugin" and plugin.error]

@@ -4,6 +4,8 @@ they are no longer whole."""
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -107,6 +109,18 @@ def slideloom_sinks():
 """
 
 
+# A run of one process, which ends while the slide's outputs get their names.
+DYING = """
+import sys
+from pathlib import Path
+from slideloom import pipeline_from_table, run_pipeline
+tiles = {"size_px": 60, "size_um": 75}
+sinks = [{"use": "phased"}, {"use": "bad", "how": "dies"}]
+table = {"slideloom": 1, "tiles": tiles, "filter": [], "sink": sinks, "run": {"jobs": 1}}
+run_pipeline(pipeline_from_table(table, where="test"), [Path(sys.argv[1])], Path(sys.argv[2]))
+"""
+
+
 @pytest.fixture(autouse=True)
 def sinks(raw: Callable[..., None]) -> None:
     raw("sinks_plugin", SINKS)
@@ -156,6 +170,28 @@ def test_a_slide_whose_second_sink_fails_leaves_nothing_of_the_first(
     assert files(tmp_path / "out") == {}
 
 
+def test_a_slide_whose_worker_dies_while_it_is_published_leaves_nothing(analytic: WriteSlide, tmp_path: Path) -> None:
+    sinks = ({"use": "phased"}, {"use": "bad", "how": "dies"})
+
+    report = run(pipeline(*sinks, run={"jobs": 2}), analytic(), tmp_path / "out")
+
+    assert "died twice" in report.error
+    assert files(tmp_path / "out") == {}
+    assert not list((tmp_path / f"out/slideloom/{LABEL}/publishing").iterdir())
+
+
+def test_an_earlier_result_is_back_when_a_worker_dies_on_its_redo(analytic: WriteSlide, tmp_path: Path) -> None:
+    slide, out = analytic(width=600, height=600), tmp_path / "out"
+    assert run(pipeline(), slide, out).status == "done"
+    before = files(out)
+    wider = {"slides": {"mpp": 0.25}, "run": {"jobs": 2, "redo": True}}
+
+    report = run(pipeline({"use": "phased"}, {"use": "bad", "how": "dies"}, **wider), slide, out)
+
+    assert "died twice" in report.error
+    assert files(out) == before
+
+
 def test_an_earlier_result_is_back_when_its_redo_fails_at_the_end(analytic: WriteSlide, tmp_path: Path) -> None:
     out, slide = tmp_path / "out", analytic()
     run(pipeline(), slide, out)
@@ -167,7 +203,7 @@ def test_an_earlier_result_is_back_when_its_redo_fails_at_the_end(analytic: Writ
     assert report.status == "failed"
     assert list(before) == ["phased/a.bin"]
     assert files(out) == before
-    assert "is still there: phased/a.bin" in report.error
+    assert "are still there: phased/a.bin" in report.error
 
 
 def test_a_slide_whose_tile_table_cannot_be_written_leaves_nothing(analytic: WriteSlide, tmp_path: Path) -> None:
@@ -195,8 +231,8 @@ def test_a_slide_whose_report_cannot_be_written_leaves_nothing(analytic: WriteSl
 
 def test_what_a_killed_run_named_before_its_report_is_made_again(analytic: WriteSlide, tmp_path: Path) -> None:
     out, slide = tmp_path / "out", analytic()
-    dying = pipeline({"use": "phased"}, {"use": "bad", "how": "dies"}, run={"timeout_s": 600.0})
-    assert "died" in run(dying, slide, out).error
+    killed = [sys.executable, "-c", DYING, str(slide), str(out)]
+    assert subprocess.run(killed, check=False).returncode == 9
     assert "phased/a.bin" in files(out)
 
     report = run(redone(pipeline()), slide, out)
@@ -328,7 +364,7 @@ def test_outputs_of_sinks_that_a_redo_leaves_out_stay_and_are_named(analytic: Wr
 
     assert report.outputs == ("raw/a.raw",)
     assert list(report.left) == ["phased/a.bin"]
-    assert any("still there: phased/a.bin" in warning for warning in report.warnings)
+    assert any("other sinks: phased/a.bin" in warning for warning in report.warnings)
     # And are still known to be ours.
     assert run(redone(pipeline()), slide, out).status == "done"
 

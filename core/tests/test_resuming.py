@@ -127,6 +127,53 @@ def test_masks_and_pictures_asked_for_later_are_made_without_cutting_tiles(
     assert not run(pipeline(run=asked), slide, tmp_path / "later").warnings
 
 
+def with_other_label(label: str) -> Callable[[OutputFolder], None]:
+    def damage(folder: OutputFolder) -> None:
+        path = folder.report("a")
+        path.write_text(path.read_text().replace('"left": "background"', f'"{label}": "background"'))
+
+    return damage
+
+
+def with_other_head(folder: OutputFolder) -> None:
+    path = folder.tile_table("a")
+    path.write_text(path.read_text().replace("status", "statvs"))
+
+
+def with_a_line_less(folder: OutputFolder) -> None:
+    path = folder.tile_table("a")
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:-2]) + " " * sum(map(len, lines[-2:])))
+
+
+DAMAGES = {
+    "another step": (with_other_label("lefu"), "its report names what no step makes: a-lefu.npy, a-lefu.json"),
+    "no file's name": (with_other_label("x/y/"), "its report names a step that there cannot be"),
+    "another column": (with_other_head, "a.csv is not its tile table"),
+    "a line less": (with_a_line_less, "a.csv tells of"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_slide_whose_report_or_table_is_not_what_its_pipeline_makes_is_made_again(
+    analytic: WriteSlide, tmp_path: Path, damage: str
+) -> None:
+    slide, folder = analytic(), state(tmp_path / "out")
+    asked = {"save_masks": True, "overview": True}
+    (whole,) = run_pipeline(pipeline(run=asked), [slide], tmp_path / "whole").slides
+    run_pipeline(pipeline(), [slide], folder.root)
+    spoil, said = DAMAGES[damage]
+    spoil(folder)
+
+    (report,) = run_pipeline(pipeline(run=asked), [slide], folder.root).slides
+
+    assert report.status == "done"
+    assert any(warning.startswith(f"made again: {said}") for warning in report.warnings)
+    assert folder.mask("a", "left").exists()
+    assert folder.tile_table("a").read_bytes() == state(tmp_path / "whole").tile_table("a").read_bytes()
+    assert report.written == whole.written
+
+
 def test_a_picture_that_cannot_be_made_leaves_the_slide_finished(analytic: WriteSlide, tmp_path: Path) -> None:
     slide = analytic()
     run(pipeline(), slide, tmp_path)

@@ -465,7 +465,33 @@ def test_an_observer_that_fails_does_not_stop_the_run(
     report = run_pipeline(pipeline(), [analytic()], tmp_path / "out")
 
     assert not report.failed
+    assert not report.is_good
+    assert report.problems == ("plugin 'watcher/watcher' failed in slideloom_slide_done: RuntimeError: cannot look",)
+    assert json.loads((tmp_path / "out/extraction_report.json").read_text())["problems"] == list(report.problems)
     assert "watcher" in caplog.text
+
+
+def test_what_fails_after_the_last_slide_is_in_the_stored_report(
+    raw: Callable[..., None], analytic: WriteSlide, tmp_path: Path
+) -> None:
+    raw(
+        "counter",
+        """
+        from slideloom import OutputError, hookimpl
+
+        @hookimpl
+        def slideloom_run_done(report, out):
+            raise OutputError("manifest.json: not writable")
+        """,
+    )
+
+    slide = analytic()
+
+    report = run_pipeline(pipeline(), [slide], tmp_path / "out")
+
+    assert report.problems == ("plugin 'counter/counter' failed in slideloom_run_done: manifest.json: not writable",)
+    assert json.loads((tmp_path / "out/extraction_report.json").read_text())["problems"] == list(report.problems)
+    assert run_pipeline(pipeline(), [slide], tmp_path / "out").slides[0].status == "skipped"
 
 
 def test_the_buffer_is_used_and_left_empty(raw: object, analytic: WriteSlide, tmp_path: Path) -> None:
@@ -724,4 +750,4 @@ def test_tiles_of_other_settings_that_a_failed_redo_leaves_are_named(
     for _ in range(2):  # also when it fails once more
         (report,) = run_pipeline(bad, [slide], tmp_path).slides
         assert report.status == "failed"
-        assert "is still there: raw/a.raw" in report.error
+        assert "are still there: raw/a.raw" in report.error

@@ -6,13 +6,14 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from slideloom import partial_path, path_inside
 from slideloom.base.errors import OutputError
 from slideloom.base.storing import write_whole
-from slideloom.base.temporary import aside_path, remove_abandoned
+from slideloom.base.temporary import aside_path, forget_sweeps, remove_abandoned
 from slideloom_testing.disks import left_by_a_dead_process
 
 DAY = 24 * 3600
@@ -59,8 +60,10 @@ def test_what_a_dead_process_left_is_removed_be_it_file_or_folder(tmp_path: Path
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_living_processes_make_and_what_is_not_ours_stays(tmp_path: Path) -> None:
-    other = subprocess.Popen([sys.executable, "-c", STAY, str(tmp_path)], stdout=subprocess.PIPE)
+def test_what_living_processes_make_and_what_is_not_ours_stays(
+    tmp_path: Path, start_process: Callable[..., subprocess.Popen[bytes]]
+) -> None:
+    other = start_process([sys.executable, "-c", STAY, str(tmp_path)], stdout=subprocess.PIPE)
     assert other.stdout is not None
     other.stdout.readline()
     partial_path(tmp_path / "a").touch()
@@ -121,3 +124,32 @@ def test_writing_a_file_whole_clears_the_folder_of_what_the_dead_left(tmp_path: 
 
 def test_nothing_to_clear_is_no_error(tmp_path: Path) -> None:
     remove_abandoned(tmp_path / "none")
+
+
+def test_a_process_that_lives_long_looks_again_for_what_others_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    write_whole(tmp_path / "a", b"")
+    left = left_by_a_dead_process(tmp_path / "b")
+    left.touch()
+
+    now += 59
+    write_whole(tmp_path / "a", b"")
+    assert left.exists()  # of a million files in a folder, not each makes a look at all of them
+
+    now += 1
+    write_whole(tmp_path / "a", b"")
+    assert not left.exists()
+
+
+def test_a_run_looks_for_what_others_left_whatever_the_process_has_seen(tmp_path: Path) -> None:
+    write_whole(tmp_path / "a", b"")
+    left = left_by_a_dead_process(tmp_path / "b")
+    left.touch()
+
+    forget_sweeps()
+    write_whole(tmp_path / "a", b"")
+
+    assert not left.exists()

@@ -204,7 +204,9 @@ def test_folders_of_killed_runs_leave_the_buffer_and_those_of_living_ones_stay(t
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
-def test_workers_end_with_their_parent_however_it_ends(tmp_path: Path) -> None:
+def test_workers_end_with_their_parent_however_it_ends(
+    tmp_path: Path, start_process: Callable[..., subprocess.Popen[bytes]]
+) -> None:
     script = tmp_path / "parent.py"
     script.write_text(
         textwrap.dedent(
@@ -223,7 +225,7 @@ def test_workers_end_with_their_parent_however_it_ends(tmp_path: Path) -> None:
         )
     )
     marks = [tmp_path / "1", tmp_path / "2"]
-    parent = subprocess.Popen([sys.executable, script, *marks])
+    parent = start_process([sys.executable, script, *marks])
     wait_until(lambda: all(mark.exists() and mark.read_text() for mark in marks), by=parent)
 
     parent.send_signal(signal.SIGKILL)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import csv
+import ctypes
 import io
 import json
 import os
@@ -15,7 +17,8 @@ import pytest
 from slideloom.base.errors import ConfigError
 from slideloom.plugins.shorthand import step_table
 from slideloom_cli.extract import kept_when_interrupted
-from slideloom_cli.main import main
+from slideloom_cli.main import entry, main
+from slideloom_cli.output import end_output
 
 WriteSlide = Callable[..., Path]
 TILES = ["--tile-px", "60", "--tile-um", "75", "--filter", "none", "--sink", "raw"]
@@ -97,11 +100,30 @@ def test_json_is_one_document_in_the_same_process_too(
     raw("loud_plugin", LOUD.replace("atexit.register", "print"))  # this process ends after the test
 
     main(["extract", str(analytic()), *TILES, "--filter", "loud", "--out", str(tmp_path / "out"), "--json"])
+    if os.name != "nt":
+        ctypes.CDLL(None).fflush(None)  # as the C library does when its buffer is full
 
     printed = capfd.readouterr()
     assert json.loads(printed.out)["slides"][0]["status"] == "done"
     assert "said by print\n" in printed.err
     assert "said by the system\n" in printed.err
+    if os.name != "nt":
+        assert "said by native code\n" in printed.err
+
+
+def test_a_program_that_calls_the_command_keeps_its_standard_output(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["slideloom", "plugins", "--json"])
+
+    with pytest.raises(SystemExit):
+        entry()
+    atexit.unregister(end_output)  # the process that runs tests ends later
+    os.write(1, b"of the program\n")
+
+    out = capfd.readouterr().out
+    assert out.endswith("]\nof the program\n")
+    assert json.loads(out.removesuffix("of the program\n"))
 
 
 def test_nothing_is_on_standard_output_where_a_run_with_json_is_refused(

@@ -158,7 +158,7 @@ def test_a_sheet_replaces_its_own_earlier_one_and_no_other_file(tmp_path: Path) 
     [
         (["--out", "sheet.pdf"], "must end in .html or .png"),
         (["--out", "s.png", "--vary", "tissue:mpp=4"], "give one option several values"),
-        (["--out", "s.png", "--vary", "tissue:mpp=4,8", "--normalizer", "macenko"], "use one of them at a time"),
+        (["--out", "s.png", "--vary", "tissue:mpp=4,8", "--normalizer", "macenko"], "use only one of them"),
         (["--out", "s.png", "--qc", "tisue"], "no qc is named 'tisue' (did you mean 'tissue'?)"),
         (["--out", "s.png", "--max-px", "0"], "max_px must be at least 1, not 0"),
     ],

@@ -209,7 +209,7 @@ def test_a_file_that_is_no_log_is_left_as_it_is(
     assert main(["extract", str(analytic()), *TILES, "--log", str(log), "--out", str(tmp_path / "o")]) == 1
 
     assert log.read_text(encoding="utf-8") == content
-    assert f"--log {log}: is no log of a run, so nothing was added to it" in capsys.readouterr().err
+    assert f"--log {log}: is not the log of a run, so nothing was added to it" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")

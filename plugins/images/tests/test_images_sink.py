@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from slideloom import OutputError, Size, TileBatch, Tiles
-from slideloom.base.temporary import remove_abandoned_once
+from slideloom.base.temporary import forget_sweeps
 from slideloom_images import Images
 from slideloom_testing import batch_of, info_of, scene_of, stained, tiles_of
 from slideloom_testing.contracts import SinkContract
@@ -115,7 +115,7 @@ def test_leftovers_of_a_killed_run_are_removed(tmp_path: Path) -> None:
 def test_an_older_result_is_found_again_after_a_crash_between_both_renames(tmp_path: Path) -> None:
     (made,) = stored(tmp_path, batch(3))
     made.rename(left_by_a_dead_process(made, aside=True))
-    remove_abandoned_once.cache_clear()  # the next process
+    forget_sweeps()  # the next process
 
     writer = DEFAULTS.build().open(info_of(), SCENE, tmp_path)
     writer.abort()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from slideloom.base.errors import OutputError
 from slideloom.base.files import FileState
-from slideloom.base.temporary import aside_path, discard_path, partial_path, remove_abandoned_once
+from slideloom.base.temporary import aside_path, discard_path, partial_path, remove_abandoned_at_times
 
 # The errors of link on file systems without hard links: FAT, some FUSE and network file systems.
 _NO_LINKS = {errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK, errno.EINVAL}
@@ -35,7 +35,7 @@ class Draft:
     def __init__(self, path: Path) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        remove_abandoned_once(path.parent)
+        remove_abandoned_at_times(path.parent)
         self.partial = partial_path(path)
         self._aside = aside_path(path)
         self._before = FileState.of(path)

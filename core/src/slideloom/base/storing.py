@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import os
@@ -14,12 +13,11 @@ from typing import Any
 import attrs
 
 from slideloom.base.errors import OutputError
-from slideloom.base.temporary import is_temporary, keep_aside, partial_path, remove_abandoned_once
+from slideloom.base.system_errors import writing_trouble
+from slideloom.base.temporary import is_temporary, keep_aside, partial_path, remove_abandoned_at_times
 
 log = logging.getLogger(__name__)
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _SEPARATORS = {"/", "\\", "\0"}
 
 
@@ -29,19 +27,7 @@ def storing_in(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OutputError(f"{folder}: {_remedy(error)}") from error
-
-
-def _remedy(error: OSError) -> str:
-    reason = error.strerror or str(error)
-    if error.errno in _FULL:
-        return f"no room left to write ({reason}); free some space or choose another output folder, then run again"
-    if error.errno in _DENIED:
-        return f"not writable ({reason}); change its permissions or choose another output folder"
-    if error.errno == errno.ENAMETOOLONG:
-        return f"a file name is too long ({reason}); give the slide a shorter name"
-    where = f" ({error.filename})" if error.filename else ""
-    return f"cannot be written: {reason}{where}; check the disk or choose another output folder"
+        raise OutputError(writing_trouble(error, at=folder)) from error
 
 
 def path_inside(folder: Path, *names: str) -> Path:
@@ -85,7 +71,7 @@ def write_whole(path: Path, content: bytes) -> None:
         OSError: the file cannot be written; nothing is left behind.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    remove_abandoned_once(path.parent)
+    remove_abandoned_at_times(path.parent)
     partial = partial_path(path)
     try:
         with partial.open("wb") as file:

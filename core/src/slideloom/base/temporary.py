@@ -19,6 +19,7 @@ from contextlib import suppress
 from functools import cache
 from hashlib import sha256
 from itertools import count
+from math import inf
 from pathlib import Path
 
 _TEMPORARY = re.compile(
@@ -27,6 +28,9 @@ _TEMPORARY = re.compile(
 )
 # We cannot tell whether a process on another machine is alive, but a live one writes more often than once a day.
 _SECONDS_OF_SILENCE = 24 * 3600.0
+_SECONDS_BETWEEN_SWEEPS = 60.0
+
+_swept: dict[Path, float] = {}  # when this process last looked through a folder
 
 
 def partial_path(path: Path) -> Path:
@@ -89,10 +93,17 @@ def remove_abandoned(folder: Path) -> None:
                 discard_path(path)
 
 
-@cache
-def remove_abandoned_once(folder: Path) -> None:
-    """`remove_abandoned`, but only once per folder and process."""
-    remove_abandoned(folder)
+def remove_abandoned_at_times(folder: Path) -> None:
+    """The same, but no more than once a minute: a folder may hold a million tiles, and who writes there asks often."""
+    now = time.monotonic()
+    if now - _swept.get(folder, -inf) >= _SECONDS_BETWEEN_SWEEPS:
+        _swept[folder] = now
+        remove_abandoned(folder)
+
+
+def forget_sweeps() -> None:
+    """Begin anew: whoever writes into a folder next looks first for what dead processes left there."""
+    _swept.clear()
 
 
 def _temporary_in(folder: Path) -> Iterator[tuple[Path, re.Match[str]]]:

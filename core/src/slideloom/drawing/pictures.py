@@ -113,8 +113,8 @@ def overview(
         regions: outlined in black.
         masks: QC masks (True is discarded), each with the level-0 box it covers (None: the whole slide); shaded in
             grey.
-        kinds: of QC steps, by reason: "background", "blur" or "artifact"; they give the colour where they are known.
-        max_px: width and height at most.
+        kinds: by reason: what a QC step detects, "background", "blur" or "artifact", which decides the colour.
+        max_px: maximum width and height in pixels.
 
     Raises:
         SlideError: the slide cannot be read.

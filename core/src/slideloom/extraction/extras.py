@@ -9,7 +9,7 @@ from pathlib import Path
 import attrs
 import numpy as np
 
-from slideloom.base.errors import SlideloomError
+from slideloom.base.errors import OutputError, SlideloomError
 from slideloom.base.storing import storing_in, write_whole
 from slideloom.extraction.output_folder import OutputFolder
 from slideloom.extraction.overview import plan_picture
@@ -19,6 +19,10 @@ from slideloom.planning.masks import union_mask
 from slideloom.planning.prepared import PreparedSlide
 from slideloom.steps.reports import SlideReport
 from slideloom.steps.slide_qc import QcResult
+
+
+class OtherThanReported(SlideloomError):
+    """A finished slide's report or tile table is not what its pipeline makes: somebody has changed or damaged it."""
 
 
 def pictures_of(prepared: PreparedSlide, folder: OutputFolder) -> dict[Path, bytes]:
@@ -42,17 +46,25 @@ def completed(prepared: PreparedSlide, folder: OutputFolder, report: SlideReport
 
     Tiles are not cut again: regions and slide QC are applied again, and the status of each tile is read from the tile
     table. If that fails, the returned report says "failed", but the slide itself stays finished.
+
+    Raises:
+        OtherThanReported: the report or the tile table is damaged; the slide must be made again.
     """
     missing = [path for path in _asked_for(prepared, folder, report) if not path.exists()]
     if not missing:
         return report
     try:
         prepared.decide()
-        _settle(prepared.record.ledger, _status(folder.root / report.tile_table))
+        _settle(prepared.record.ledger, _status(folder.root / report.tile_table, len(prepared.plan.tiles)))
         files = pictures_of(prepared, folder)
+        unknown = [path.name for path in missing if path not in files]
+        if unknown:
+            raise OtherThanReported(f"its report names what no step makes: {', '.join(unknown)}")
         for path in missing:
             with storing_in(path.parent):
                 write_whole(path, files[path])
+    except OtherThanReported:
+        raise
     except SlideloomError as error:
         reason = f"its tiles are stored, but {missing[0].name} cannot be made: {error}"
         return attrs.evolve(report, status="failed", error=reason)
@@ -62,17 +74,26 @@ def completed(prepared: PreparedSlide, folder: OutputFolder, report: SlideReport
 
 def _asked_for(prepared: PreparedSlide, folder: OutputFolder, report: SlideReport) -> list[Path]:
     run, slide = prepared.plan.pipeline.run, report.slide
-    masks = [folder.mask(slide, label) for label in report.qc_kinds] if run.save_masks else []
+    try:
+        masks = [folder.mask(slide, label) for label in report.qc_kinds] if run.save_masks else []
+    except OutputError as error:
+        raise OtherThanReported(f"its report names a step that there cannot be ({error})") from error
     if run.report and report.qc_kinds:
         masks.append(folder.discard(slide))
     both = [file for mask in masks for file in (mask, mask.with_suffix(".json"))]
     return [*both, folder.overview(slide)] if run.overview else both
 
 
-def _status(table: Path) -> list[str]:
+def _status(table: Path, planned: int) -> list[str]:
     """The status of each planned tile."""
-    with storing_in(table.parent), table.open(newline="", encoding="utf-8") as file:
-        return [row["status"] for row in csv.DictReader(file)]
+    try:
+        with storing_in(table.parent), table.open(newline="", encoding="utf-8") as file:
+            status = [row["status"] for row in csv.DictReader(file)]
+    except (KeyError, ValueError, csv.Error) as error:
+        raise OtherThanReported(f"{table.name} is not its tile table ({error})") from error
+    if len(status) != planned or not all(status):
+        raise OtherThanReported(f"{table.name} tells of {len(status)} tiles, but {planned} are planned")
+    return status
 
 
 def _settle(ledger: Ledger, status: Sequence[str]) -> None:

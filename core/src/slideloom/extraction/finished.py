@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import zlib
@@ -12,6 +11,7 @@ from pathlib import Path
 from attrs import field, frozen
 
 from slideloom.base.errors import SlideloomError
+from slideloom.base.parsing import parse_json
 from slideloom.extraction.output_folder import OutputFolder
 from slideloom.steps.reports import OutputSize, SlideReport, output_sizes
 
@@ -113,7 +113,7 @@ def updates(report: SlideReport, versions: Mapping[str, str]) -> dict[str, tuple
 def _told_of(folder: OutputFolder, slide: str) -> SlideReport | None:
     """The slide's entry in the report of the last run in a folder."""
     try:
-        table = json.loads((folder.root / RUN_REPORT).read_text(encoding="utf-8"))
+        table = parse_json((folder.root / RUN_REPORT).read_text(encoding="utf-8"))
         told = [SlideReport.from_table(item) for item in table["slides"]]
     except (OSError, ValueError, TypeError, KeyError):
         return None
@@ -123,7 +123,7 @@ def _told_of(folder: OutputFolder, slide: str) -> SlideReport | None:
 def interrupted(folder: OutputFolder, slide: str) -> dict[str, OutputSize] | None:
     """The files that were getting their final names when a run was killed; None if there are none."""
     try:
-        return output_sizes(json.loads(folder.publishing(slide).read_text(encoding="utf-8"))["outputs"])
+        return output_sizes(parse_json(folder.publishing(slide).read_text(encoding="utf-8"))["outputs"])
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError, AttributeError):  # killed, and the disk wrote out of order

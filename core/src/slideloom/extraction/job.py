@@ -14,9 +14,10 @@ from attrs import field, frozen
 from slideloom.base.errors import OutputError, SlideError, SlideloomError
 from slideloom.base.opencv_threads import opencv_in_one_thread
 from slideloom.base.storing import utf8, write_json
+from slideloom.base.system_errors import in_words
 from slideloom.extraction.account import slide_report, tile_table_csv
 from slideloom.extraction.extract import Extraction
-from slideloom.extraction.extras import completed, pictures_of
+from slideloom.extraction.extras import OtherThanReported, completed, pictures_of
 from slideloom.extraction.finished import Earlier
 from slideloom.extraction.output_folder import OutputFolder
 from slideloom.extraction.publishing import ForeignOutput, Publication
@@ -80,7 +81,7 @@ def process_slide(task: SlideTask) -> SlideReport:
 
 def _unexpected(name: str, error: BaseException) -> SlideError:
     """Our error for one that is not ours, which stays its cause."""
-    found = SlideError(f"{name}: {type(error).__name__}: {error}")
+    found = SlideError(f"{name}: {in_words(error)}")
     found.__cause__ = error
     return found
 
@@ -115,7 +116,7 @@ def _failed(task: SlideTask, report: SlideReport, error: Exception) -> SlideRepo
         left = {}
     if left:
         first = next(iter(left))
-        word = f"; outputs of an earlier run with other settings or another file are still there: {first}"
+        word = f"; what an earlier run made of it, with other settings or of another file, is still there: {first}"
         sizes = {name: size for name, size in left.items() if size is not None}
         report = attrs.evolve(report, error=report.error + word, outputs=tuple(left), sizes=sizes)
     if isinstance(error, ForeignOutput):
@@ -138,7 +139,10 @@ def _process(task: SlideTask, slide: Slide) -> SlideReport:
     earlier = Earlier.of(folder, slide.info.name)
     finished, why = (None, "") if pipeline.run.redo else _finished(prepared, earlier, digest)
     if finished is not None:
-        return completed(prepared, folder, attrs.evolve(finished, status="skipped"))
+        try:
+            return completed(prepared, folder, attrs.evolve(finished, status="skipped"))
+        except OtherThanReported as error:
+            why = str(error)
     with Publication(folder, earlier, redo=pipeline.run.redo) as publication:
         # Outputs that cannot be written or may not be replaced are found before any pixel is read.
         publication.open(prepared)
@@ -187,7 +191,9 @@ def _made(task: SlideTask, prepared: PreparedSlide, publication: Publication, di
         publication.publish(files, kept=table)
     left = publication.left()
     prepared.record.warnings.extend(publication.notes)
-    prepared.record.warnings.extend(f"still there from an earlier run with other sinks: {output}" for output in left)
+    prepared.record.warnings.extend(
+        f"an earlier run made it with other sinks, and it is still there: {output}" for output in left
+    )
     report = attrs.evolve(
         slide_report(plan, prepared.record, path=task.path, digest=digest, fallback=extraction.fallback),
         outputs=tuple(publication.outputs),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from slideloom.base.errors import ConfigError, PluginError
+from slideloom.base.parsing import parse_toml
 from slideloom.pipeline.fronts import FileFront, Front
 from slideloom.pipeline.pipeline import VERSION, Pipeline, QcUse, RoiUse, RunOptions, Slides
 from slideloom.pipeline.tiling import Tiling
@@ -28,11 +28,10 @@ def load_pipeline(path: Path, *, plugins: Registry | None = None) -> Pipeline:
         ConfigError: the file cannot be read or has mistakes; the message lists all of them, one per line.
     """
     try:
-        with path.open("rb") as file:
-            table = tomllib.load(file)
+        table = parse_toml(path.read_bytes().decode())
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise ConfigError(f"{path}: is not TOML: {error}") from error
     return pipeline_from_table(table, where=str(path), base=path.parent, plugins=plugins)
 
@@ -46,13 +45,13 @@ def pipeline_from_table(
     go to the default sink. Plugins offer both (`slideloom_defaults`).
 
     Args:
-        table: as TOML gives it; `use` may also be the settings of a step.
-        where: the file to name in messages, or another front that the table was said through.
+        table: the tables of a TOML file; `use` may also be the settings of a step.
+        where: the file to name in messages, or how else messages name tables and options.
         base: the folder that relative paths start from.
-        plugins: where steps are found.
+        plugins: the registry in which steps are looked up.
 
     Raises:
-        ConfigError: with every mistake, one per line.
+        ConfigError: the table has mistakes; the message lists all of them, one per line.
     """
     front = FileFront(where) if isinstance(where, str) else where
     reader = _TableReader(front, base, plugins or registry())
@@ -102,7 +101,7 @@ class _TableReader:
             return None
 
     def _check_layout(self, table: Mapping[str, Any], path: str) -> None:
-        """What only a file can get wrong."""
+        """Find mistakes that are only possible in a file."""
         place = Place(path)
         for key in table:
             if key not in _TABLES:
@@ -184,7 +183,7 @@ class _TableReader:
         return self._made(cls, options, self._front.step(kind, use))
 
     def _use(self, cls: type[T], member: str, kind: str, table: Mapping[str, Any]) -> T | None:
-        """A step whose table holds the core's own keys beside the step's options."""
+        """A step whose table holds keys of the core besides the step's own options."""
         own = [key for key in options_of(cls) if key != member]
         mine = {key: value for key, value in table.items() if key in own}
         step = self._step(kind, {key: value for key, value in table.items() if key not in own})

@@ -1,4 +1,4 @@
-"""Flags of commands out of the table of options, and what was typed as values for the strict loader.
+"""Makes the flags of commands from the table of options, and turns typed text into values for the strict loader.
 
 add_flags(parser.add_argument_group("tiles"), words("tiles"))
 ...
@@ -28,13 +28,13 @@ def add_flags(
     *,
     required: Collection[str] = (),
 ) -> None:
-    """Add a flag for each word, with help, unit, range and default out of the option table.
+    """Add a flag for each word, with the help, unit, range and default of its option.
 
     Values are kept as typed, under the word's name; `given_flags` reads them.
 
     Args:
-        parser: of a command, or a group of its help.
-        options: such as `words("tiles", "slides")`.
+        parser: a command's parser, or a group in it.
+        options: words, such as `words("tiles", "slides")`.
         required: names of words that must be given.
     """
     for word in options:
@@ -59,7 +59,7 @@ def _metavar(kind: Any) -> str:
 
 
 def _kinds(kind: Any) -> tuple[Any, ...]:
-    """The types a value may have; None is said by saying nothing."""
+    """The types that a value may have, without None, which means that the flag is not given."""
     return tuple(each for each in get_args(kind) or (kind,) if each is not NoneType)
 
 
@@ -81,12 +81,12 @@ def flag_help(word: Word) -> str:
 
 
 def given_flags(chosen: argparse.Namespace, options: Iterable[Word] | None = None) -> dict[str, Any]:
-    """The values of the flags that were given, by the names of their words.
+    """The values of the given flags, by word.
 
-    Text that is a number where a number is wanted is one; other text stays, and the loader refuses it.
+    Where an option is a number, text becomes a number if possible; other text stays, and the loader refuses it.
 
     Args:
-        chosen: what the parser found.
+        chosen: the result of the parser.
         options: the words; by default those of all tables.
     """
     given = {}

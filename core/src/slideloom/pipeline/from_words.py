@@ -1,4 +1,4 @@
-"""A pipeline out of the words of the command line or of Python: the one adapter that all of them go through."""
+"""Makes a pipeline from the options of the command line or of Python, in one place for all commands and functions."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ def pipeline_from_words(
     front: WordFront = PYTHON,
     base: Path | None = None,
 ) -> Pipeline:
-    """The pipeline that words stand for.
+    """The pipeline for these options.
 
     Args:
-        given: values by the names of words, such as `tile_px`; None is no value, other names are left alone.
-        include: slides, as a pipeline file includes them.
-        roi, qc, filters, normalizer, placement, sinks: steps; filters and sinks that are None are the defaults.
-        front: whose words they are, for messages.
+        given: values by word, such as `tile_px`. None means not given; unknown names are ignored.
+        include: files, folders or patterns of slides.
+        roi, qc, filters, normalizer, placement, sinks: steps; None for filters or sinks means the defaults.
+        front: how messages name options.
         base: the folder that relative paths start from.
 
     Raises:
-        ConfigError: with every mistake, one line each.
+        ConfigError: an option is wrong; the message lists every mistake, one per line.
     """
     tables = tables_of(given)
     tables["slides"]["include"] = list(include)
@@ -66,7 +66,7 @@ def pipeline_from_words(
 def _entries(
     kind: str, steps: Sequence[Step], rules: Mapping[str, Any], front: WordFront
 ) -> tuple[list[Mapping[str, Any]], list[str]]:
-    """The entries of a list of tables, and what is wrong with how they are written."""
+    """The entries of a list of tables, and the mistakes in them."""
     entries: list[Mapping[str, Any]] = []
     mistakes: list[str] = []
     for step in steps:
@@ -74,15 +74,15 @@ def _entries(
             entries.append({**rules, **step_entry(kind, step)})
         except ConfigError as error:
             mistakes.append(front.step(kind).mistake(str(error)))
-    if rules and not entries:  # they are not needed then, but a wrong one is a mistake all the same
+    if rules and not entries:  # then the rules are not needed, but a wrong one is still a mistake
         mistakes += checked(TABLES[kind], rules, front.table(kind))[1]
     return entries, mistakes
 
 
 def tiling_from_words(given: Mapping[str, Any], *, front: WordFront = PYTHON) -> Tiling:
-    """The size and places of tiles that words stand for.
+    """The size and placement of tiles for these options.
 
     Raises:
-        ConfigError: with every mistake, one line each.
+        ConfigError: an option is wrong; the message lists every mistake, one per line.
     """
     return made_from_table(Tiling, tables_of(given)["tiles"], where=front.table("tiles"))

@@ -1,4 +1,4 @@
-"""How files, the command line and Python call tables, options and steps, so that a mistake is told as it was made."""
+"""How pipeline files, the command line and Python name tables, options and steps, for messages in the user's words."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from attrs import field, frozen
 from slideloom.pipeline.words import words
 from slideloom.settings.tables import Called, Place
 
-# Tables that a pipeline file writes once; of the others it may hold any number.
+# Tables that a pipeline file holds once; it may hold any number of the others.
 _SINGLE = ("slides", "tiles", "normalizer", "placement", "run")
 
 
 class Front(Protocol):
-    """One of the ways to say a pipeline."""
+    """One of the ways to write a pipeline."""
 
     def table(self, table: str, use: str = "") -> Place:
-        """Where the core's own options of a table are given, beside the name of a step if the table is one's."""
+        """Where the core's own options in a table are given; `use` names the step that the table belongs to."""
 
     def step(self, kind: str, use: str = "") -> Place:
-        """Where a step is named, and its options are given."""
+        """Where a step and its options are given."""
 
     def none(self, kind: str) -> str:
-        """How to say that no step of a kind is wanted; empty if that cannot be said."""
+        """How to write that no step of a kind is wanted; empty if there is no way."""
 
 
 @frozen
@@ -32,7 +32,7 @@ class FileFront:
     """A pipeline file.
 
     Attributes:
-        path: as messages name it.
+        path: the file's name in messages.
     """
 
     path: str
@@ -56,10 +56,10 @@ class WordFront:
     """The command line, or Python.
 
     Attributes:
-        noun: what an option of a step is called.
-        dashes: "--" where options are flags, else empty.
-        kinds: kinds of steps that have another name here.
-        nothing: kinds to what is written for no step, where that can be said.
+        noun: what an option of a step is called, such as "argument".
+        dashes: "--" if options are flags, else empty.
+        kinds: other names for kinds of steps.
+        nothing: by kind: how to write that no step is wanted, if there is a way.
     """
 
     noun: str
@@ -68,7 +68,7 @@ class WordFront:
     nothing: Mapping[str, str] = field(factory=dict)
 
     def table(self, table: str, use: str = "") -> Place:
-        """No place: the words say it all."""
+        """No place, because the words themselves are enough."""
         called = {
             option: Called(self.says(word.name), wanted)
             for word in words(table)
@@ -85,7 +85,7 @@ class WordFront:
         return self.nothing.get(kind, "")
 
     def says(self, name: str) -> str:
-        """What a keyword argument is called, whether it is in the table of options or not."""
+        """The name of a keyword argument here, whether it is in the table of options or not."""
         if not self.dashes:
             return name
         found = [word.flags[0] for word in words() if word.name == name]

@@ -35,11 +35,11 @@ class Slides:
         metavar="NAME",
     )
     avoid_readers: tuple[str, ...] = option(
-        (), help="names of readers never chosen by themselves", flag="--avoid-reader", metavar="NAME"
+        (), help="names of readers not to choose automatically", flag="--avoid-reader", metavar="NAME"
     )
     mpp: float | None = option(None, help="microns per pixel of every slide", unit="um", validator=positive)
-    mpp_file: Path | None = option(None, help="CSV of slide,mpp that goes before everything else", metavar="CSV")
-    allow_objective_power: bool = option(False, help="take 10 / objective power where nothing else gives mpp")
+    mpp_file: Path | None = option(None, help="CSV of slide,mpp that overrides everything else", metavar="CSV")
+    allow_objective_power: bool = option(False, help="use 10 / objective power as mpp if nothing else gives it")
 
 
 @frozen
@@ -49,16 +49,18 @@ class RoiUse:
     source: Settings[Any] = option(help="the ROI source")
     method: RoiMethod = option(
         "auto",
-        help="auto (inside, where a slide has regions), inside, outside (both skip a slide without) or ignore",
+        help="auto (inside if a slide has regions), inside, outside (both skip slides without regions) or ignore",
         field="roi_method",
         flag="--roi-method",
     )
     filter_method: Literal["center", "proportion"] = option(
-        "center", help="what is tested: a tile's centre or its area"
+        "center", help="whether regions must hold a tile's centre, or a share of its area"
     )
-    threshold: float = option(0.5, help="share of a tile's area, with proportion", validator=in_range(0, 1))
+    threshold: float = option(
+        0.5, help="the share of a tile's area, for filter_method proportion", validator=in_range(0, 1)
+    )
     artifacts: tuple[str, ...] = option(
-        (), help="labels of regions that are cut out", field="artifact_labels", flag="--roi-artifact", metavar="LABEL"
+        (), help="labels of regions to cut out", field="artifact_labels", flag="--roi-artifact", metavar="LABEL"
     )
 
 
@@ -68,7 +70,7 @@ class QcUse:
 
     step: Settings[Any] = option(help="the slide QC")
     filter_threshold: float = option(
-        0.6, help="reject a tile if more of it is masked", validator=in_range(0, 1), metavar="SHARE"
+        0.6, help="reject a tile if more than this share is masked", validator=in_range(0, 1), metavar="SHARE"
     )
 
 
@@ -76,34 +78,38 @@ class QcUse:
 class RunOptions:
     """How to run; never changes the output."""
 
-    out: Path | None = option(None, help="output folder; by default the pipeline file's own")
+    out: Path | None = option(None, help="output folder; by default the folder of the pipeline file")
     jobs: int | None = option(
-        None, help="processes, one slide each; by default chosen by cores and slides", validator=at_least(1)
+        None,
+        help="number of processes, each with one slide at a time; by default chosen by cores and slides",
+        validator=at_least(1),
     )
-    threads: int | None = option(None, help="threads within a slide; by default chosen by cores", validator=at_least(1))
+    threads: int | None = option(
+        None, help="number of threads per slide; by default chosen by cores", validator=at_least(1)
+    )
     executor: str | None = option(
         None,
         help='such as "processes" or "dask:address=tcp://head:8786"; by default in-process or processes',
         metavar="NAME",
     )
     buffer: Path | None = option(
-        None, help="folder on a fast disk that slides are copied to ahead of reading", metavar="DIR"
+        None, help="folder on a fast disk; slides are copied to it before they are read", metavar="DIR"
     )
-    buffer_gb: float = option(50.0, help="room used in the buffer folder at most", unit="GB", validator=positive)
+    buffer_gb: float = option(50.0, help="maximum size of the buffer", unit="GB", validator=positive)
     batch_tiles: int = option(32, help="tiles per batch", validator=at_least(1))
     timeout_s: float | None = option(
         None,
-        help="give a slide up after this time; slides then run in processes of their own",
+        help="give up on a slide after this time; slides then run in their own processes",
         unit="s",
         validator=positive,
     )
-    save_masks: bool = option(False, help="store each QC mask, for the saved-mask step and for looking at")
+    save_masks: bool = option(False, help="store each QC mask, as picture and for the step saved-mask")
     overview: bool = option(False, help="store a picture of kept and rejected tiles over the thumbnail")
     report: bool = option(False, help="write the PDF report and its tables")
     redo_updated: bool = option(
-        False, help="run again what another version of slideloom or of one of the plugins at work made"
+        False, help="process slides again that other versions of slideloom or the plugins used made"
     )
-    redo: bool = option(False, help="run again what is finished, and what was made with other settings")
+    redo: bool = option(False, help="process slides again that are finished or were made with other settings")
 
 
 @frozen
@@ -111,11 +117,11 @@ class Pipeline:
     """Everything that a run needs.
 
     Attributes:
-        slides: which and how.
-        tiles: size and grid.
-        roi, qc, filters, sinks: steps in order.
-        normalizer: or None.
-        placement: the grid, or a plugin's.
+        slides: which slides to read, and how.
+        tiles: size and placement of tiles.
+        roi, qc, filters, sinks: steps, in order.
+        normalizer: the normalizer, or None.
+        placement: where tiles are placed; None for a grid.
         run: how to run.
     """
 
@@ -140,7 +146,7 @@ class Pipeline:
 
     @property
     def places(self) -> Settings[Any]:
-        """The placement: the one named, or a grid as `tiles` says."""
+        """The placement, or a grid with the options in `tiles` if none is given."""
         if self.placement is not None:
             return self.placement
         tiles = self.tiles
@@ -170,7 +176,7 @@ class Pipeline:
         return table
 
     def digest(self) -> str:
-        """SHA-256 (hex) of all that affects the output; which slides there are, and `run`, do not."""
+        """SHA-256 (hex) of everything that affects the output, which the list of slides and `run` do not."""
         parts = (self.slides, self.tiles, self.roi, self.qc, self.filters, self.normalizer, self.sinks, self.placement)
         return digest_of({"slideloom": VERSION, "parts": parts})
 

@@ -1,4 +1,4 @@
-"""From "299 px of 302 um" to level-0 boxes: tile geometry, and the grid that existing datasets use."""
+"""The size and placement of tiles, such as "299 px of 302 um"."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from slideloom.base.errors import ConfigError, OptionError
 from slideloom.settings.options import option
 from slideloom.settings.ranges import at_least, positive
 
-# A level is taken for a magnification if neither is more than this many times the other: scanners sold as 40x have
-# 0.22 to 0.27 um per pixel (45x to 37x by 10 / mpp), and the next level is a factor of 2 away.
+# A level counts as a magnification if the two differ by at most this factor: scanners sold as 40x have 0.22 to 0.27 um
+# per pixel (45x to 37x by 10 / mpp), and the next level is a factor of 2 away.
 MAGNIFICATION_TOLERANCE = 1.25
 
 
@@ -39,28 +39,26 @@ class Tiling:
         None, help='such as "10x": the nearest stored level, without resizing', validator=_magnification
     )
     stride_div: float = option(
-        1.0, help="stride is the tile's size divided by this; 2 overlaps by half", validator=positive
+        1.0, help="stride is the tile size divided by this; with 2, tiles overlap by half", validator=positive
     )
     edge_tiles: bool = option(
         False,
-        help="also tiles that reach over the far sides, padded with background",
+        help="also tiles that extend beyond the right and bottom edges, padded with background",
         field="use_edge_tiles",
         flag="--edge-tiles --use-edge-tiles",
     )
     random_origin: bool = option(
         False,
-        help="start the grid at a random place, drawn from the seed and the slide's name",
+        help="start the grid at a random place, which depends on the seed and the slide's name",
         field="randomize_origin",
         flag="--random-origin --randomize-origin",
     )
     use_bounds: bool = option(False, help="start at, and stay within, the slide's scanned bounds")
-    enable_downsample: bool = option(True, help="read from lower levels where they suffice", flag="--no-downsample")
+    enable_downsample: bool = option(True, help="read from lower levels if they suffice", flag="--no-downsample")
     max_tiles: int | None = option(
-        None, help="keep at most this many tiles of a slide, drawn at random", validator=at_least(1)
+        None, help="keep at most this many tiles per slide, chosen at random", validator=at_least(1)
     )
-    seed: int = option(
-        0, help="start of all random draws: the origin of the grid, and max_tiles", validator=at_least(0)
-    )
+    seed: int = option(0, help="seed of the grid's random origin and of max_tiles", validator=at_least(0))
 
     def __attrs_post_init__(self) -> None:
         if self.size_um is None and self.magnification is None:

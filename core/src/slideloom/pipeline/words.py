@@ -1,7 +1,8 @@
-"""The options of a pipeline as the command line and the field's Python say them: one table, made from the settings.
+"""The names of a pipeline's options on the command line and in Python: one table, made from the settings classes.
 
-A pipeline file writes `[tiles] edge_tiles = true`; Python says `use_edge_tiles=True`, the command line `--edge-tiles`.
-Most words stand for one option; two stand for either of two (`tile_um` for microns or a magnification).
+A pipeline file writes `[tiles] edge_tiles = true`, Python `use_edge_tiles=True`, the command line `--edge-tiles`. Such
+a name is called a word here. Most words stand for one option; two words stand for either of two options, such as
+`tile_um`, which takes microns or a magnification.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from slideloom.pipeline.tiling import Tiling
 from slideloom.settings.options import OptionInfo, options_of
 
 TABLES: Mapping[str, type[Any]] = {"tiles": Tiling, "slides": Slides, "roi": RoiUse, "qc": QcUse, "run": RunOptions}
-"""The tables of a pipeline file whose options are the core's own, to the classes that hold them."""
+"""The tables of a pipeline file that hold options of the core, and their classes."""
 
 NO_WORD: Mapping[tuple[str, str], str] = {
     ("slides", "include"): "a command takes slides by position, a project has sources",
@@ -26,21 +27,21 @@ NO_WORD: Mapping[tuple[str, str], str] = {
     ("qc", "step"): "--qc and qc= name the step",
     ("run", "out"): "--out, or the project's folder",
 }
-"""Options that are said in another way, and how."""
+"""Options without a word, and how they are given instead."""
 
 
 @frozen
 class Word:
-    """One word of the command line and of Python, and what it stands for.
+    """The name of an option on the command line and in Python.
 
     Attributes:
         name: the keyword argument, such as "use_edge_tiles".
-        flags: such as ("--edge-tiles", "--use-edge-tiles"); messages name the first.
-        table: the table of a pipeline file.
+        flags: the flags, such as ("--edge-tiles", "--use-edge-tiles"); messages use the first.
+        table: the table of a pipeline file that holds the option.
         info: type, default, range and help.
-        options: names of the options it stands for, to what messages say their value must be; empty: what the option
-            itself says.
-        split: a value to the values of its options.
+        options: the options that it stands for, each with what messages say its value must be, or "" for the option's
+            own words.
+        split: turns a value into the values of these options.
     """
 
     name: str
@@ -52,7 +53,7 @@ class Word:
 
 
 def word_of(table: str, info: OptionInfo) -> Word:
-    """The word for one option, as the option says it."""
+    """The word for one option."""
     name = info.field or info.name
     usual = ("--no-" if info.default is True else "--") + name.replace("_", "-")
     flags = info.flag.split() or [usual]
@@ -60,7 +61,7 @@ def word_of(table: str, info: OptionInfo) -> Word:
 
 
 def _tile_um(info: OptionInfo) -> Word:
-    """Microns or a magnification."""
+    """`tile_um`: microns or a magnification."""
     return Word(
         "tile_um",
         ("--tile-um",),
@@ -69,7 +70,7 @@ def _tile_um(info: OptionInfo) -> Word:
             info,
             type=float | str,
             default=attrs.NOTHING,
-            help='its width in microns, or a magnification such as "10x": the nearest stored level, not resized',
+            help='width of a tile in microns, or a magnification such as "10x": the nearest stored level, not resized',
         ),
         {"size_um": "", "magnification": 'a number of microns or a magnification such as "10x"'},
         lambda value: {"magnification" if isinstance(value, str) else "size_um": value},
@@ -77,7 +78,7 @@ def _tile_um(info: OptionInfo) -> Word:
 
 
 def _roi_filter_method(info: OptionInfo) -> Word:
-    """By the centre, or by a share of the area."""
+    """`roi_filter_method`: "center", or a share of the area."""
 
     def split(value: Any) -> dict[str, Any]:
         return {"filter_method": "center"} if value == "center" else {"filter_method": "proportion", "threshold": value}
@@ -98,7 +99,7 @@ def _roi_filter_method(info: OptionInfo) -> Word:
     )
 
 
-# The first option of each word that stands for two, and the other.
+# For each word that stands for two options: the first option, and the second.
 _JOINED = {("tiles", "size_um"): _tile_um, ("roi", "filter_method"): _roi_filter_method}
 _SECOND = {("tiles", "magnification"), ("roi", "threshold")}
 
@@ -118,8 +119,8 @@ def words(*tables: str, without: Mapping[str, str] | None = None) -> tuple[Word,
     """The words of some tables, or of all, in the order of their options.
 
     Args:
-        tables: such as "tiles".
-        without: words that are left out, to the reason why.
+        tables: names of tables, such as "tiles".
+        without: words to leave out, with the reason.
     """
     return tuple(
         word
@@ -129,14 +130,14 @@ def words(*tables: str, without: Mapping[str, str] | None = None) -> tuple[Word,
 
 
 def named(*names: str) -> tuple[Word, ...]:
-    """The words of these names."""
+    """The words with these names."""
     return tuple(_all_words()[name] for name in names)
 
 
 def tables_of(given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The tables of a pipeline file that values by words stand for; None is no value, other names are left alone.
+    """The tables of a pipeline file for values by word. None means not given; unknown names are ignored.
 
-    Nothing is checked here: whatever reads the tables does it, and tells mistakes in the words of a `Front`.
+    Nothing is checked here: the code that reads the tables does that, and a `Front` words its messages.
     """
     tables: dict[str, dict[str, Any]] = {table: {} for table in TABLES}
     for name, word in _all_words().items():

@@ -1,4 +1,4 @@
-"""An open slide and a pipeline in, a plan out: which tiles there are, and which of them regions and slide QC leave.
+"""Plans the tiles of an open slide: where they are, and which of them regions and slide QC keep.
 
-All that is decided before the pixels of a tile are read.
+This is everything that is decided before the pixels of a tile are read.
 """

@@ -1,4 +1,4 @@
-"""Plan in, record out: what regions and slide QC decide about the tiles of a slide."""
+"""Decides by regions and slide QC which tiles of a slide to keep: a plan in, a record out."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from slideloom.planning.masks import blur_burden, low_resolution, masked_share, 
 from slideloom.planning.plan import SlidePlan
 from slideloom.planning.record import QcFinding, SlideRecord
 from slideloom.planning.selection import regions_mask, select_tiles
-from slideloom.plugins.blaming import blaming
-from slideloom.plugins.discovery import registry
+from slideloom.plugins.blaming import blaming, called
 from slideloom.slides.tiles import Tiles
 from slideloom.steps.slide_qc import QcKind, QcResult
 
@@ -26,10 +25,10 @@ BLUR_BURDEN_WARNING = 0.05
 
 
 def apply_regions(plan: SlidePlan) -> SlideRecord:
-    """A record in which regions have rejected tiles, and each kept tile has the region it belongs to.
+    """A record in which regions have rejected tiles, and each kept tile has the region that it belongs to.
 
-    Each source is a condition of its own: a tile stays that all of them keep, and belongs to a region of the first
-    that has one for it. Where nothing is left, a warning says how many tiles each source by itself keeps.
+    Each source is a separate condition: a tile is kept if all sources keep it, and belongs to a region of the first
+    source that has one for it. If no tile is left, a warning says how many tiles each source keeps by itself.
     """
     record = SlideRecord.of(plan)
     with record.timed("qc"):
@@ -72,14 +71,14 @@ def _reject_by_regions(plan: SlidePlan, record: SlideRecord) -> None:
 def _none_left(kept_by: list[str], count: int) -> str:
     said = f"regions leave no tile: {', '.join(kept_by)} of {count}"
     if len(kept_by) == 1:
-        return f"{said}; do they lie where tiles are, and is `method` as meant?"
-    return f"{said}; each [[roi]] is a condition of its own, so put regions that belong together into one source"
+        return f"{said}; check that regions lie where the tiles are, and that `method` is right"
+    return f"{said}; each [[roi]] is a separate condition, so put regions that belong together into one source"
 
 
 def assess_slide(plan: SlidePlan, record: SlideRecord) -> None:
     """Run the pipeline's slide QC, reject masked tiles, and measure the blur burden after all masks.
 
-    Nothing is run for a slide of which regions leave no tile.
+    No step runs if regions leave no tile.
     """
     considered = _candidates(record)
     if not len(considered):
@@ -94,7 +93,7 @@ def assess_slide(plan: SlidePlan, record: SlideRecord) -> None:
 
 
 def decided_by(plan: SlidePlan, findings: list[QcFinding]) -> SlideRecord:
-    """A record of what regions decide, and then QC that was run before."""
+    """A record with the decisions of the regions and of QC results that exist already."""
     record = apply_regions(plan)
     considered = _candidates(record)
     for finding in findings:
@@ -104,14 +103,13 @@ def decided_by(plan: SlidePlan, findings: list[QcFinding]) -> SlideRecord:
 
 
 def assess_step(plan: SlidePlan, use: QcUse) -> QcResult:
-    """What one QC step finds.
+    """The result of one QC step.
 
     Raises:
-        PluginError: it fails, or returns something else than its contract says.
+        PluginError: the step fails or breaks its contract.
     """
     slide, info = plan.slide, plan.slide.info
-    owner = registry().owner(type(use.step))
-    broke = f"qc '{use.step.name}' of {owner.dist} {owner.version} broke its contract on slide {info.name}"
+    broke = f"{called(use.step, 'qc')} broke its contract on slide {info.name}"
     with blaming(use.step, "qc", info.name), opencv_in_one_thread():
         result = use.step.build().assess(slide, plan.scene)
     if slide.is_closed or slide.info is not info:
@@ -121,7 +119,7 @@ def assess_step(plan: SlidePlan, use: QcUse) -> QcResult:
 
 
 def check_qc_result(result: QcResult, broke: str) -> None:
-    """Raise `PluginError`, whose text starts with `broke`, unless a QC step returned what its contract says."""
+    """Raise `PluginError` with a text that starts with `broke`, unless a QC result fulfils the contract."""
     if not isinstance(result, QcResult):
         raise PluginError(f"{broke}: wanted a QcResult, got {type(result).__name__}")
     mask = result.mask
@@ -150,7 +148,7 @@ def _is_area(box: Box) -> bool:
 def _is_finite(value: object) -> bool:
     try:
         return isinstance(value, int | float | np.integer | np.floating) and math.isfinite(value)
-    except OverflowError:  # a whole number beyond what a float can hold
+    except OverflowError:  # a whole number too large for a float
         return False
 
 
@@ -171,7 +169,7 @@ def _reject_masked(plan: SlidePlan, record: SlideRecord, finding: QcFinding) -> 
 
 
 def _measure_burden(plan: SlidePlan, record: SlideRecord, considered: Tiles) -> None:
-    """The blur burden after all masks, over the tiles that regions leave."""
+    """Measure the blur burden after all masks, over the tiles that regions keep."""
     blur = [finding.result for finding in record.qc if finding.result.kind == "blur"]
     background = [finding for finding in record.qc if finding.result.kind == "background"]
     record.burden = blur_burden(
@@ -186,7 +184,7 @@ def _measure_burden(plan: SlidePlan, record: SlideRecord, considered: Tiles) -> 
 
 
 def discard_mask(plan: SlidePlan, record: SlideRecord) -> Mask | None:
-    """What regions and QC discard, over the whole slide at low resolution; None if nothing does."""
+    """A low-resolution mask of the whole slide, True where regions or QC discard it; None if nothing is discarded."""
     size = plan.slide.info.size
     masks = [
         regions_mask(

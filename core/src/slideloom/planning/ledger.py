@@ -15,9 +15,9 @@ _CANDIDATE, _WRITTEN, _UNREADABLE, _FIRST_REASON = 0, 1, 2, 3
 
 
 class Ledger:
-    """What became of each planned tile, and which region it belongs to.
+    """The status of each planned tile, and the region that it belongs to.
 
-    The first step to reject a tile is the one that is named, and the first region to take a tile is its owner.
+    A tile is counted under the first step that rejects it, and belongs to the first region that takes it.
     """
 
     def __init__(self, places: Tiles) -> None:
@@ -32,7 +32,7 @@ class Ledger:
 
     @property
     def tiles(self) -> Tiles:
-        """All planned tiles, each with its owner as `Tiles.roi`: what the engine and sinks are given."""
+        """All planned tiles for the engine and the sinks, with the region of each tile as `Tiles.roi`."""
         return attrs.evolve(self._places, roi=self._owner)
 
     @property
@@ -49,7 +49,7 @@ class Ledger:
         self._owner = np.where(self._owner < 0, owner, self._owner)
 
     def candidates(self) -> IntArray:
-        """Indices of the tiles nothing has been decided for."""
+        """Indices of the tiles that are not decided yet."""
         return np.flatnonzero(self._status == _CANDIDATE).astype(np.int64)
 
     def reject(self, which: NDArray[np.integer] | NDArray[np.bool_], reason: str) -> None:
@@ -59,7 +59,7 @@ class Ledger:
         self._settle(which, _FIRST_REASON + self._reasons.index(reason))
 
     def mark_written(self, which: NDArray[np.integer]) -> None:
-        """The tiles at these indices are in every sink."""
+        """Note that the tiles at these indices are in every sink."""
         self._settle(which, _WRITTEN)
 
     def mark_unreadable(self, which: NDArray[np.integer]) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 
 from slideloom.base.errors import SlideError
 from slideloom.base.geometry import Box, Mask, Size
+from slideloom.base.parsing import parse_json
 from slideloom.base.storing import storing_in, utf8, write_whole
 from slideloom.slides.info import SlideInfo
 from slideloom.steps.slide_qc import QcKind, QcResult
@@ -150,10 +151,10 @@ def load_mask(
     remedy = "delete both files and run the quality control again"
     try:
         content = path.read_bytes()
-        record = json.loads(beside.read_text(encoding="utf-8"))
+        record = parse_json(beside.read_text(encoding="utf-8"))
     except OSError as error:
         raise SlideError(f"{error.filename}: the saved mask cannot be read ({error.strerror}); {remedy}") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise SlideError(f"{beside}: not the description of a mask ({error}); {remedy}") from error
     try:
         result, size = _from_record(record, content, decode)

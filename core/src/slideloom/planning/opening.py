@@ -1,4 +1,4 @@
-"""Opens a slide: chooses the reader, and settles the microns per pixel."""
+"""Opens a slide: chooses the reader and determines the microns per pixel."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 from slideloom.base.errors import PluginError, SlideError, UnsupportedSlide
+from slideloom.base.system_errors import reading_slide
 from slideloom.pipeline.pipeline import Slides
 from slideloom.plugins.blaming import blaming
 from slideloom.plugins.discovery import Registry, dashed, registry
@@ -56,7 +57,7 @@ def open_slide(path: Path | str, *, slides: Slides | None = None, mpp: float | N
 def load_regions(folder: Path, info: SlideInfo) -> Regions | None:
     """The regions that a folder of ROI files holds for a slide; None if it holds no file for it.
 
-    What is said of files that look meant for the slide is logged.
+    Warnings about files that seem to be meant for the slide but are not read are logged.
 
     Raises:
         PluginError: the ROI plugin is not installed.
@@ -74,17 +75,14 @@ def load_regions(folder: Path, info: SlideInfo) -> Regions | None:
 
 def open_without_mpp(path: Path, rules: Slides, plugins: Registry | None = None) -> Slide:
     """The slide at `path`, opened by the reader that `rules` name, or by the first that recognises it."""
-    found = plugins or registry()
+    with reading_slide(path):
+        return _opened(path, rules, plugins or registry())
+
+
+def _opened(path: Path, rules: Slides, found: Registry) -> Slide:
     if not path.exists():
         raise SlideError(f"{path}: no such file")
-    if path.is_file():
-        try:
-            with path.open("rb") as file:
-                file.read(1)
-        except OSError as error:
-            raise SlideError(
-                f"{path.name}: cannot be read ({error.strerror}); check its permissions and its disk"
-            ) from error
+    _read_ends(path)
     if rules.reader is not None:
         return _open(named_step("reader", rules.reader, plugins=found), path)
     if path.is_file() and path.stat().st_size == 0:
@@ -105,18 +103,28 @@ def open_without_mpp(path: Path, rules: Slides, plugins: Registry | None = None)
             continue
         if recognised:
             return _open(settings, path)
+    _read_ends(path)  # a reader takes what it cannot read for another format
     codec = tiff_codec(path)
     broken = "; ".join([*failed, *(f"{plugin.dist}: {plugin.error}" for plugin in found.plugins if plugin.error)])
     raise UnsupportedSlide(
         f"{path.name}: no reader recognises it as a slide (tried {', '.join(tried) or 'none: no reader is installed'})"
-        + (f"; it is a TIFF in {codec}: write it again in JPEG, or install a reader that takes it" if codec else "")
+        + (f"; it is a TIFF in {codec}: convert it to JPEG, or install a reader that supports it" if codec else "")
         + (f"; not loaded: {broken}" if broken else "")
         + "; is it complete, and an image? `slideloom doctor` shows what is installed"
     )
 
 
+def _read_ends(path: Path) -> None:
+    """Raise what the system says if a file cannot be read."""
+    if path.is_file():
+        with path.open("rb", buffering=0) as file:
+            file.read(1)
+            file.seek(max(0, path.stat().st_size - 1))
+            file.read(1)
+
+
 def _open(settings: Settings[Reader], path: Path) -> Slide:
-    with blaming(settings, "reader", path.name):
+    with blaming(settings, "reader", path.name), reading_slide(path):
         slide = settings.build().open(path)
     if not isinstance(slide, Slide) or not isinstance(getattr(slide, "info", None), SlideInfo):
         raise PluginError(

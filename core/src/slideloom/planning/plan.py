@@ -1,4 +1,4 @@
-"""The plan of a slide: everything that is settled before a tile is judged. Geometry, regions and places."""
+"""The plan of a slide: tile geometry, regions and places, before any tile is kept or rejected."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import shapely
 from attrs import field, frozen
 
 from slideloom.base.errors import PluginError
+from slideloom.base.system_errors import reading_slide
 from slideloom.pipeline.pipeline import Pipeline, RoiUse
 from slideloom.planning.grid import tile_geometry
 from slideloom.plugins.blaming import blaming
@@ -29,16 +30,16 @@ FARTHEST_PX = 2**40
 
 @frozen(eq=False)
 class SlidePlan:
-    """A slide, what to do with it, and where its tiles are. It never changes; what is decided is in a `SlideRecord`.
+    """A slide, its pipeline, and the places of its tiles. It never changes; decisions are in a `SlideRecord`.
 
     Attributes:
-        slide: open, with its mpp.
-        pipeline: what to do.
+        slide: the open slide, with its mpp.
+        pipeline: the pipeline.
         scene: tile geometry and all regions.
-        tiles: all places, as the placement gave them.
-        roi_uses: with the regions that each source found, None where it found none.
-        notes: what was noticed on the way, one sentence each.
-        metrics: numbers of the placement for the report.
+        tiles: all planned tiles, from the placement.
+        roi_uses: for each ROI source: its rules, and the regions that it found, or None.
+        notes: sentences for the report.
+        metrics: numbers from the placement, for the report.
     """
 
     slide: Slide
@@ -51,17 +52,17 @@ class SlidePlan:
 
     @property
     def regions(self) -> tuple[Region, ...]:
-        """All regions, in the order that owners of tiles are counted in."""
+        """All regions, in the order in which `Tiles.roi` counts them."""
         return self.scene.regions.items if self.scene.regions is not None else ()
 
 
 def plan_slide(slide: Slide, pipeline: Pipeline, *, threads: int = 1) -> SlidePlan:
-    """Tile geometry, places and regions of an open slide; nothing is rejected yet and no pixel read.
+    """Tile geometry, places and regions of an open slide. No tile is rejected yet, and no pixel is read.
 
     Args:
-        slide: open, with its mpp.
-        pipeline: what to do.
-        threads: that steps looking at the whole slide may use.
+        slide: an open slide, with its mpp.
+        pipeline: the pipeline.
+        threads: number of threads that steps may use on the whole slide.
     """
     geometry = tile_geometry(slide.info, pipeline.tiles)
     uses = tuple((use, _find_regions(use, slide)) for use in pipeline.roi if use.method != "ignore")
@@ -126,14 +127,16 @@ def _find_regions(use: RoiUse, slide: Slide) -> Regions | None:
 
 
 def slide_digest(plan: SlidePlan) -> str:
-    """SHA-256 (hex) of all that affects this slide's output: pipeline, file, mpp, regions and places."""
+    """SHA-256 (hex) of everything that affects this slide's output: pipeline, file, mpp, regions and places."""
     info, pipeline = plan.slide.info, plan.pipeline
     shapes = [
         [region.name, region.label, region.description, shapely.to_wkb(region.shape).hex()] for region in plan.regions
     ]
     places = hashlib.sha256(np.stack([plan.tiles.x, plan.tiles.y]).tobytes()).hexdigest()
     mpp = attrs.astuple(info.mpp)[:2] if info.mpp is not None else None
+    with reading_slide(info.path):
+        found = fingerprint(info.path)
     steps = [*(use.step for use in pipeline.qc), *pipeline.filters, pipeline.normalizer, *pipeline.sinks]
     files = [path for step in steps if step is not None for path in step.files_for(info.name)]
-    parts = [pipeline.digest(), fingerprint(info.path), info.name, info.reader, mpp, shapes, places, files]
+    parts = [pipeline.digest(), found, info.name, info.reader, mpp, shapes, places, files]
     return digest_of(parts)

@@ -1,4 +1,4 @@
-"""A slide ready to be cut: its plan, the record of what was decided, and its pipeline's steps, each built once."""
+"""A slide ready to be cut: its plan, the record of decisions, and the pipeline's steps, each built once."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from slideloom.steps.tile_filter import TileFilter
 
 @frozen
 class BuiltStep:
-    """A step that threads share, with the lock that one which is not thread-safe needs.
+    """A step that threads share, with a lock for steps that are not thread-safe.
 
     Attributes:
-        settings: it was built from.
-        kind: of step, as messages name it.
-        step: built.
-        label: as the ledger names it, such as "filter:grayspace"; no two steps of a slide have the same.
-        lock: held while it is called.
+        settings: the settings that it was built from.
+        kind: kind of step, for messages.
+        step: the step.
+        label: its name in the ledger, such as "filter:grayspace"; unique within a slide.
+        lock: held while the step is called.
     """
 
     settings: Settings[Any]
@@ -50,13 +50,13 @@ class TileSteps:
 
 
 class PreparedSlide:
-    """A planned slide with what was decided about it; jobs write its tiles, and `WSI` shows them.
+    """A planned slide with its decisions. A job writes its tiles, and `WSI` shows them.
 
-    Regions and places are those of the plan: they are not asked for again, whatever is decided anew.
+    Regions and places are those of the plan: they are not read again when decisions are made again.
 
     Attributes:
-        plan: of the slide, with its pipeline.
-        record: what was decided so far.
+        plan: the slide's plan, with its pipeline.
+        record: the decisions so far.
     """
 
     def __init__(self, plan: SlidePlan) -> None:
@@ -65,22 +65,22 @@ class PreparedSlide:
         self._sinks: tuple[BuiltStep, ...] | None = None
 
     def decide(self) -> None:
-        """Decide anew, by regions and by the slide QC of the pipeline."""
+        """Decide from scratch, by regions and by the slide QC of the pipeline."""
         self.record = apply_regions(self.plan)
         assess_slide(self.plan, self.record)
 
     def assess(self, use: QcUse) -> QcResult:
-        """Run one more slide QC, and decide by what it finds, too.
+        """Run one more slide QC, and reject the tiles that it masks.
 
         Raises:
-            PluginError: it fails or breaks its contract; nothing has changed then.
+            PluginError: it fails or breaks its contract; then nothing has changed.
         """
         result = assess_step(self.plan, use)
         self.add(use.step.label, result, filter_threshold=use.filter_threshold)
         return result
 
     def add(self, label: str, result: QcResult, *, filter_threshold: float) -> None:
-        """Decide by one more mask; its label is numbered if it is taken."""
+        """Reject the tiles that one more mask covers. Its label is numbered if the name is already used."""
         known = self.record.qc
         (*_, own) = numbered([*(finding.label for finding in known), label])
         self.record = decided_by(self.plan, [*known, QcFinding(own, result, filter_threshold)])

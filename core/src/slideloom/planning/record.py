@@ -1,4 +1,4 @@
-"""The record of a slide: what was decided about its tiles so far, and what the report will say of it."""
+"""The record of a slide: the decisions about its tiles so far, and what the report will say about it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from slideloom.steps.slide_qc import QcResult
 
 @frozen
 class QcFinding:
-    """What one slide QC step found, and when a tile is dropped for it.
+    """The result of one slide QC step, and the rule by which it drops tiles.
 
     Attributes:
-        label: how accounts and reports call it; no two findings of a slide have the same.
-        result: the mask and what belongs to it.
-        filter_threshold: a tile is dropped if more of it is masked, 0-1.
+        label: its name in accounts and reports; unique within a slide.
+        result: the mask with its kind, extent and metrics.
+        filter_threshold: a tile is dropped if more than this share of it is masked, 0-1.
     """
 
     label: str
@@ -31,11 +31,11 @@ class QcFinding:
 
 @define
 class SlideRecord:
-    """What was decided so far about the tiles of a `SlidePlan`.
+    """The decisions so far about the tiles of a `SlidePlan`.
 
     Attributes:
-        ledger: the account of tiles.
-        qc: what slide QC found, in the order it was run.
+        ledger: the account of the tiles.
+        qc: results of slide QC, in the order in which it ran.
         burden: blur burden, or None if it was not measured.
         warnings: sentences for the report.
         metrics: numbers for the report.
@@ -51,7 +51,7 @@ class SlideRecord:
 
     @classmethod
     def of(cls, plan: SlidePlan) -> Self:
-        """A record that knows what the plan noted, and nothing else yet."""
+        """A new record with the notes and metrics of the plan."""
         return cls(ledger=Ledger(plan.tiles), warnings=list(plan.notes), metrics=dict(plan.metrics))
 
     @property
@@ -61,7 +61,7 @@ class SlideRecord:
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
-        """Adds the time spent within to a stage."""
+        """Within it, time is added to a stage."""
         start = time.perf_counter()
         try:
             yield

@@ -22,9 +22,9 @@ class Grid(Settings[Placement]):
     step: ClassVar[str] = "slideloom.planning.grid:GridPlacement"
 
     edge_tiles: bool = option(False, help="also plan tiles that extend beyond the right and bottom sides")
-    random_origin: bool = option(False, help="start at a random point, drawn from the seed and the slide's name")
+    random_origin: bool = option(False, help="start at a random place, which depends on the seed and the slide's name")
     use_bounds: bool = option(False, help="start at, and stay within, the slide's scanned bounds")
-    seed: int = option(0, help="of random_origin", validator=at_least(0))
+    seed: int = option(0, help="seed of random_origin", validator=at_least(0))
 
 
 @frozen

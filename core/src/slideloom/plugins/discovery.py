@@ -13,9 +13,10 @@ import attrs
 import pluggy
 from attrs import field, frozen
 
-from slideloom.base.errors import PluginError
+from slideloom.base.errors import PluginError, SlideloomError
+from slideloom.base.system_errors import in_words
 from slideloom.plugins import builtin, hookspecs
-from slideloom.plugins.offers import classes_of, defaults_of, listed, synonyms_of
+from slideloom.plugins.offers import called_hook, classes_of, defaults_of, listed, synonyms_of
 from slideloom.settings.options import Settings, did_you_mean
 
 log = logging.getLogger(__name__)
@@ -184,9 +185,13 @@ class Registry:
                 impl.function(*(arguments[name] for name in impl.argnames))
             except KeyboardInterrupt:
                 raise
+            except (SlideloomError, OSError) as error:
+                told = str(error) if isinstance(error, SlideloomError) else in_words(error)
+                problems.append(f"plugin '{impl.plugin_name}' failed in {hook}: {told}")
+                log.error("%s", problems[-1])
             except BaseException as error:  # a plugin that looks on must not end the run, by sys.exit neither
                 log.exception("plugin '%s' failed in %s", impl.plugin_name, hook)
-                problems.append(f"plugin '{impl.plugin_name}' failed in {hook}: {type(error).__name__}: {error}")
+                problems.append(f"plugin '{impl.plugin_name}' failed in {hook}: {in_words(error)}")
         return problems
 
     def _by_name(self, kind: str) -> dict[str, type[Settings[Any]]]:
@@ -239,7 +244,7 @@ def _load(manager: pluggy.PluginManager, point: EntryPoint) -> Plugin:
         reason = f"made for the plugin interface {point.group}; this slideloom offers {hookspecs.ENTRY_POINT_GROUP}"
         return attrs.evolve(blank, error=f"{reason}: update slideloom or install an older {dist}")
     try:
-        module = point.load()
+        module = called_hook(point.load)
     except KeyboardInterrupt:
         raise
     except BaseException as error:

@@ -69,8 +69,13 @@ def is_object(kind: str, step: object) -> bool:
     return isinstance(step, contract) or (kind == "qc" and callable(getattr(step, method, None)))
 
 
-def settings_of(kind: str, step: object) -> Settings[Any]:
+def settings_of(kind: str, step: object, *, travels: bool = True) -> Settings[Any]:
     """The settings that stand for a step which is neither a name nor a table.
+
+    Args:
+        kind: of step.
+        step: settings, or an object.
+        travels: False where an object is used at once, and may be one that no other process can make.
 
     Raises:
         ConfigError: it is no step of the kind, or cannot be made again elsewhere.
@@ -80,7 +85,7 @@ def settings_of(kind: str, step: object) -> Settings[Any]:
     if not isinstance(step, type) and isinstance(step, KnowsSettings):
         return step.to_settings()
     if is_object(kind, step):
-        return GivenStep(given=Given(step))
+        return GivenStep(given=Given.of(step) if travels else Given(step))
     wanted = f"the name of a {kind}, its settings"
     if kind in _CONTRACTS:
         contract, method = _CONTRACTS[kind]

@@ -210,7 +210,8 @@ def slideloom_reporters() -> Sequence[Reporter]:  # type: ignore[empty-body]
 def slideloom_run_started(slides: Sequence[Path], out: Path) -> None:
     """Prepare for a run. Called once per run, in the parent process, before the first slide.
 
-    The return value is ignored. An error here is logged under the plugin's name and does not stop the run.
+    The return value is ignored. An error here does not stop the run; it is in the run's report under the plugin's name
+    (`RunReport.problems`), and the exit code is 1.
     """
 
 
@@ -218,7 +219,8 @@ def slideloom_run_started(slides: Sequence[Path], out: Path) -> None:
 def slideloom_slide_done(report: SlideReport) -> None:
     """Look at a finished slide. Called once per slide, in the parent process, in input order, even if it failed.
 
-    The return value is ignored. An error here is logged under the plugin's name and does not stop the run.
+    The return value is ignored. An error here does not stop the run; it is in the run's report under the plugin's name
+    (`RunReport.problems`), and the exit code is 1.
     """
 
 
@@ -226,5 +228,6 @@ def slideloom_slide_done(report: SlideReport) -> None:
 def slideloom_run_done(report: RunReport, out: Path) -> None:
     """Look at a finished run. Called once per run, in the parent process, after every slide and all files.
 
-    The return value is ignored. An error here is logged under the plugin's name and does not stop the run.
+    The return value is ignored. An error here does not stop the run; it is in the run's report under the plugin's name
+    (`RunReport.problems`), and the exit code is 1.
     """

@@ -16,6 +16,26 @@ from slideloom.settings.options import Settings, did_you_mean
 OfferedT = TypeVar("OfferedT")
 
 
+def called_hook(function: Callable[[], Any]) -> Any:  # Any: what a plugin gives
+    """What a plugin's function gives. `KeyboardInterrupt` is the user's, unless it comes again: then it is an error."""
+    try:
+        return function()
+    except KeyboardInterrupt:
+        if _interrupts(function):
+            raise PluginError("raises KeyboardInterrupt, though nobody interrupts") from None
+        raise
+
+
+def _interrupts(function: Callable[[], Any]) -> bool:
+    try:
+        function()
+    except KeyboardInterrupt:
+        return True
+    except BaseException:
+        return False
+    return False
+
+
 def own_impl(manager: pluggy.PluginManager, module: ModuleType, hook: str) -> Callable[[], Any] | None:
     """What the plugin implements of a hook; None if nothing."""
     for impl in getattr(manager.hook, hook).get_hookimpls():
@@ -30,7 +50,7 @@ def classes_of(manager: pluggy.PluginManager, module: ModuleType, hook: str) -> 
     function = own_impl(manager, module, hook)
     if function is None:
         return ()
-    offered = function()
+    offered = called_hook(function)
     if not isinstance(offered, Sequence) or isinstance(offered, str):
         raise PluginError(f"{hook} must return a list of settings classes, not {offered!r}")
     for cls in offered:
@@ -46,7 +66,7 @@ def classes_of(manager: pluggy.PluginManager, module: ModuleType, hook: str) -> 
 def listed(manager: pluggy.PluginManager, module: ModuleType, hook: str, kind: type[OfferedT]) -> tuple[OfferedT, ...]:
     """The values that a hook returns, checked to be of one type."""
     function = own_impl(manager, module, hook)
-    offered = () if function is None else function()
+    offered = () if function is None else called_hook(function)
     for item in offered:
         if not isinstance(item, kind):
             raise PluginError(f"{hook} returned {item!r}, which is not a slideloom.{kind.__name__}")
@@ -58,7 +78,7 @@ def defaults_of(
 ) -> dict[str, str]:
     """The plugin's steps that are used if none is named, checked to be its own."""
     function = own_impl(manager, module, "slideloom_defaults")
-    offered = {} if function is None else dict(function())
+    offered = {} if function is None else dict(called_hook(function))
     for use, name in offered.items():
         if use not in hookspecs.DEFAULTS:
             raise PluginError(f"slideloom_defaults: unknown key {use!r}{did_you_mean(use, list(hookspecs.DEFAULTS))}")
@@ -73,7 +93,7 @@ def synonyms_of(
     """Other names of the plugin's steps, checked to be its own."""
     function = own_impl(manager, module, "slideloom_synonyms")
     offered: dict[str, dict[str, tuple[str, ...]]] = {}
-    for kind, names in ({} if function is None else function()).items():
+    for kind, names in ({} if function is None else called_hook(function)).items():
         if kind not in hookspecs.KINDS:
             raise PluginError(f"slideloom_synonyms: unknown kind {kind!r}{did_you_mean(kind, list(hookspecs.KINDS))}")
         offered[kind] = {name: (meant,) if isinstance(meant, str) else tuple(meant) for name, meant in names.items()}

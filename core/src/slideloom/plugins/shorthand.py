@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from slideloom.base.errors import ConfigError
+from slideloom.base.parsing import parse_toml
 from slideloom.plugins.discovery import Registry, registry
 from slideloom.plugins.given_steps import Step, settings_of
 from slideloom.settings.options import Settings, options_of
@@ -50,12 +50,13 @@ def step_settings(kind: str, text: str, options: Mapping[str, Any] | None = None
 def steps_settings(kind: str, step: Step, options: Mapping[str, Any] | None = None) -> list[Settings[Any]]:
     """The settings of each step that a word, a table or an object stands for.
 
-    There are several only where a name is another name of several.
+    An object is meant to be used at once, and need not travel. There are several settings only where a name is another
+    name of several steps.
 
     Raises:
         ConfigError: an option is wrong, or is given where there can be none. PluginError: there is no such step.
     """
-    table = {**step_entry(kind, step), **(options or {})}
+    table = {**step_entry(kind, step, travels=False), **(options or {})}
     name, only = table["use"], len(table) == 1
     names = registry().meant(kind, name) if isinstance(name, str) else ()
     if len(names) != 1 and not only:
@@ -78,7 +79,7 @@ def folder_of_regions(folder: Path) -> Settings[Any]:
     return step_settings("roi", registry().default("roi-folder"), {"folder": str(folder)})
 
 
-def step_entry(kind: str, step: Step) -> Mapping[str, Any]:
+def step_entry(kind: str, step: Step, *, travels: bool = True) -> Mapping[str, Any]:
     """A step by name, in one word, by its settings or as an object, as an entry of a pipeline's table.
 
     Raises:
@@ -86,7 +87,7 @@ def step_entry(kind: str, step: Step) -> Mapping[str, Any]:
     """
     if isinstance(step, Mapping):
         return step
-    return step_table(step) if isinstance(step, str) else {"use": settings_of(kind, step)}
+    return step_table(step) if isinstance(step, str) else {"use": settings_of(kind, step, travels=travels)}
 
 
 def _without_use(table: Mapping[str, Any]) -> dict[str, Any]:
@@ -130,6 +131,6 @@ def _split(text: str) -> list[str]:
 
 def _value(text: str) -> Any:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        return parse_toml(f"value = {text}")["value"]
+    except ValueError:
         return text

@@ -1,4 +1,4 @@
-"""Which versions of the core and of plugins make what a slide becomes."""
+"""The versions of the core and of plugins that affect the output for a slide."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from slideloom.settings.options import Settings
 def step_versions(steps: Iterable[Settings[Any]], *, reader: str = "") -> dict[str, str]:
     """Version of the core and of each distribution that one of the steps, or the reader of this name, comes from.
 
-    A step that no plugin offers is told by its module, without a version.
+    A step that no plugin offers is listed under its module, without a version.
     """
     from slideloom import __version__
 

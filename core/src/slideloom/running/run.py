@@ -12,12 +12,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import attrs
+
 from slideloom.base.errors import ConfigError, OutputError, PluginError, SlideloomError
+from slideloom.base.parsing import parse_json
 from slideloom.base.storing import write_json
-from slideloom.base.temporary import remove_abandoned
+from slideloom.base.temporary import forget_sweeps, remove_abandoned
 from slideloom.extraction.finished import updates
 from slideloom.extraction.job import Progress, SlideTask, process_slide
 from slideloom.extraction.output_folder import OutputFolder
+from slideloom.extraction.undoing import take_back
 from slideloom.pipeline.pipeline import Pipeline, pipeline_differences
 from slideloom.plugins.builtin import InProcess, Processes
 from slideloom.plugins.discovery import registry
@@ -67,6 +71,7 @@ def run_pipeline(
         OutputError: the folder is locked, not writable, or holds tiles made with other settings.
     """
     end_copy()
+    forget_sweeps()
     check_mpp_file(pipeline, slides)
     jobs, threads = workers(pipeline, len(slides))
     executor = _executor(pipeline, jobs)
@@ -76,15 +81,17 @@ def run_pipeline(
     clock = time.perf_counter()
     folder = OutputFolder(out, pipeline.tiles.label)
     trial: Trial = "plan-only" if plan_only else "dry-run" if dry_run else ""
-    run = partial(_run_slides, pipeline, slides, out, executor, threads=threads, progress=progress, on_slide=on_slide)
+    problems: list[str] = []
+    run = partial(
+        _run_slides, pipeline, slides, out, executor,
+        threads=threads, trial=trial, problems=problems, progress=progress, on_slide=on_slide,
+    )  # fmt: skip
     if trial:
-        reports = run(trial=trial)
-        return _finish(pipeline, reports, folder, started, clock, trial=trial)
+        return _finish(pipeline, run(), folder, started, clock, trial=trial, problems=problems)
     with folder.locked():
         _check_earlier(folder, pipeline)
         write_json(folder.pipeline, {"digest": pipeline.digest(), "pipeline": _without_run(pipeline)})
-        reports = run(trial=trial)
-        return _finish(pipeline, reports, folder, started, clock, trial=trial)
+        return _finish(pipeline, run(), folder, started, clock, trial=trial, problems=problems)
 
 
 def check_mpp_file(pipeline: Pipeline, slides: Sequence[Path]) -> None:
@@ -129,7 +136,7 @@ def _without_run(pipeline: Pipeline) -> dict[str, Any]:
 def _check_earlier(folder: OutputFolder, pipeline: Pipeline) -> None:
     """Refuse a folder that holds tiles made with other settings."""
     try:
-        earlier = json.loads(folder.pipeline.read_text(encoding="utf-8"))
+        earlier = parse_json(folder.pipeline.read_text(encoding="utf-8"))
         digest, table = earlier["digest"], dict(earlier["pipeline"])
     except FileNotFoundError:
         return
@@ -166,13 +173,15 @@ def _run_slides(
     *,
     threads: int,
     trial: Trial,
+    problems: list[str],
     progress: Progress | None,
     on_slide: Any,
 ) -> list[SlideReport]:
+    """The reports of all slides; what observers of the run failed in is added to `problems`."""
     plugins = registry()
     if pipeline.run.report and plugins.reporter() is None:
         log.warning("no report will be written: no installed plugin writes one; pip install slideloom brings it")
-    plugins.notify("slideloom_run_started", slides=list(slides), out=out)
+    problems += plugins.notify("slideloom_run_started", slides=list(slides), out=out)
     told_by: Progress | None = progress if isinstance(executor, InProcessExecutor) else None
     if isinstance(executor, ProcessExecutor):
         executor.on_message, told_by = progress, report_progress
@@ -194,26 +203,30 @@ def _run_slides(
             progress=told_by,
         )
     told = 0
-    for index, report in _reports(executor, tasks, pipeline):
+    for index, report in _reports(executor, tasks, pipeline, out):
         reports[index] = report
         if on_slide is not None:
             on_slide(report)
         while told in reports:
-            plugins.notify("slideloom_slide_done", report=reports[told])
+            problems += plugins.notify("slideloom_slide_done", report=reports[told])
             told += 1
     for index in range(told, len(slides)):
-        plugins.notify("slideloom_slide_done", report=reports[index])
+        problems += plugins.notify("slideloom_slide_done", report=reports[index])
     return [reports[index] for index in range(len(slides))]
 
 
-def _reports(executor: Executor, tasks: dict[int, SlideTask], pipeline: Pipeline) -> Iterator[tuple[int, SlideReport]]:
-    numbers = list(tasks)
+def _reports(
+    executor: Executor, tasks: dict[int, SlideTask], pipeline: Pipeline, out: Path
+) -> Iterator[tuple[int, SlideReport]]:
+    numbers, folder = list(tasks), OutputFolder(out, pipeline.tiles.label)
     with buffered(list(tasks.values()), pipeline.run) as (items, release):
 
         def let_go(position: int, _task: SlideTask) -> SlideTask:
-            """Free the slide's copy in the buffer while it waits for its second try."""
+            """Free the slide's copy in the buffer while it waits for its second try, and take back its outputs."""
             release(position)
-            return tasks[numbers[position]]
+            task = tasks[numbers[position]]
+            take_back(folder, slide_name(task.path))
+            return task
 
         if isinstance(executor, ProcessExecutor):
             executor.on_lost = let_go
@@ -223,6 +236,8 @@ def _reports(executor: Executor, tasks: dict[int, SlideTask], pipeline: Pipeline
             if isinstance(result, SlideReport):
                 yield numbers[position], result
             elif isinstance(result, Exception):
+                if isinstance(executor, ProcessExecutor):  # whose worker is dead by now
+                    take_back(folder, slide_name(task.path))
                 yield numbers[position], _lost(pipeline, task.path, f"{task.path.name}: {result}")
             else:  # KeyboardInterrupt and the like stop the run
                 raise result
@@ -283,6 +298,7 @@ def _finish(
     clock: float,
     *,
     trial: Trial,
+    problems: Sequence[str],
 ) -> RunReport:
     run = RunReport(
         slides=tuple(reports),
@@ -294,6 +310,7 @@ def _finish(
         seconds=round(time.perf_counter() - clock, 3),
         dry_run=trial != "",
         plan_only=trial == "plan-only",
+        problems=tuple(problems),
     )
     if not trial:
         _tell_updates(pipeline, reports)
@@ -303,5 +320,9 @@ def _finish(
         write_run_report(folder.root / "extraction_report.json", run)
         write_errors(folder.root / "errors.csv", run)
         write_burden(folder.root, run)
-    registry().notify("slideloom_run_done", report=run, out=folder.root)
+    found = registry().notify("slideloom_run_done", report=run, out=folder.root)
+    if found:
+        run = attrs.evolve(run, problems=(*problems, *found))
+        if not trial:
+            write_run_report(folder.root / "extraction_report.json", run)
     return run

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from slideloom.base.csv_tables import csv_text
+from slideloom.base.parsing import parse_json
 from slideloom.base.storing import make_room, storing_in, utf8, write_json, write_whole
 from slideloom.planning.deciding import BLUR_BURDEN_WARNING
 from slideloom.steps.reports import RunReport, SlideReport
@@ -32,7 +32,7 @@ def write_run_report(path: Path, run: RunReport) -> None:
 
 def _is_run_report(content: bytes) -> bool:
     try:
-        table = json.loads(content)
+        table = parse_json(content)
     except ValueError:  # left by a run whose disk was full
         return content.lstrip().startswith(b"{")
     return isinstance(table, dict) and {"slides", "pipeline"} <= set(table)

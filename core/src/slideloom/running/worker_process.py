@@ -14,13 +14,13 @@ from typing import Any, NoReturn
 
 from slideloom.base.errors import SlideError
 
-# What a worker says.
+# The kinds of messages from a worker.
 READY, UNREAD, RESULT, ERROR = "ready", "unread", "result", "error"
 MESSAGE, LOGGED = "message", "logged"
 
 # In a worker: where `report_progress` sends its messages.
 _to_parent: list[Connection] = []
-_sending = threading.Lock()  # threads of a slide log too, and a connection carries one message at a time
+_sending = threading.Lock()  # threads of a slide log too, but a connection carries only one message at a time
 
 
 def report_progress(*message: Any) -> None:
@@ -82,7 +82,7 @@ class _ToParent(logging.Handler):
         """See `logging.Handler.emit`."""
         try:
             self._say(record)
-        except Exception:  # as every handler does: logging stops no work
+        except Exception:  # as in every handler, so that logging never stops the work
             self.handleError(record)
 
     def _say(self, record: logging.LogRecord) -> None:

@@ -62,7 +62,7 @@ def _digestible(value: Any) -> Any:
             return {"file": file_digest(value)}
         return {"path": value.name}
     if isinstance(value, Given):
-        return {"given": value.digest}
+        return {"given": value.digest or Given.of(value.value).digest}
     if attrs.has(type(value)):
         infos = options_of(type(value))
         items = {

@@ -7,10 +7,10 @@ import inspect
 import json
 from pathlib import Path
 from types import BuiltinFunctionType, FunctionType, ModuleType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
-from attrs import field, frozen
+from attrs import frozen
 
 from slideloom.base.errors import ConfigError
 
@@ -20,40 +20,43 @@ _SCALARS = (str, int, float, bool, type(None))
 
 @frozen(eq=False)
 class Given:
-    """An object that a pipeline was given instead of settings.
-
-    Its digest is made once, from the class (its name, and its source where that can be read) and from all that pickling
-    would send, so that the same object made again counts as the same, and one with another state as another.
+    """An object that was given instead of settings.
 
     Attributes:
         value: the object.
-        digest: SHA-256 (hex) of class and state.
-
-    Raises:
-        ConfigError: the object cannot be made again elsewhere, because of what it holds.
+        digest: SHA-256 (hex) of its class and state when it was given; empty where it is used at once, and here.
     """
 
     value: Any  # Any: anybody's class
-    digest: str = field(init=False)
+    digest: str = ""
 
-    @digest.default
-    def _digest_of_state(self) -> str:
+    @classmethod
+    def of(cls, value: Any) -> Self:
+        """An object that travels, and counts by what it is.
+
+        Its digest is made once, from the class (its name, and its source where that can be read) and from all that
+        pickling would send, so that the same object made again counts as the same, and one with another state as
+        another.
+
+        Raises:
+            ConfigError: the object cannot be made again elsewhere, because of what it holds.
+        """
         try:
-            parts = [_source(type(self.value)), _State().of(self.value)]
+            parts = [_source(type(value)), _State().of(value)]
         except ConfigError:
             raise
         except Exception as error:  # what pickling calls is anybody's code
             reason = f"{type(error).__name__}: {error}"
             raise ConfigError(
-                f"{self.told}: cannot be made again in another process or a later run ({reason}); give the settings "
-                "of the step, or an object that pickle can store"
+                f"{name_of(type(value))}: cannot be made again in another process or a later run ({reason}); give the "
+                "settings of the step, or an object that pickle can store"
             ) from error
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+        return cls(value, hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest())
 
     @property
     def told(self) -> str:
         """Its class, as messages and reports name it: "my_module.MyQc"."""
-        return name_of(type(self.value))
+        return f"{type(self.value).__module__}.{type(self.value).__qualname__}"
 
 
 def name_of(thing: Any) -> str:

@@ -10,10 +10,10 @@ from slideloom.base.geometry import Rgb
 
 
 class KeptImages:
-    """The images used last, up to a number of bytes; may be asked from several threads at once.
+    """The most recently used images, up to a number of bytes. Thread-safe.
 
     Args:
-        most_bytes: of all images together. One that would take more than half of it is not kept.
+        most_bytes: limit for all images together; an image that takes more than half of it is not kept.
     """
 
     def __init__(self, most_bytes: int) -> None:
@@ -23,7 +23,7 @@ class KeptImages:
 
     @property
     def held_bytes(self) -> int:
-        """Memory in use."""
+        """Memory in use, in bytes."""
         with self._lock:
             return sum(image.nbytes for image in self._images.values())
 
@@ -35,7 +35,7 @@ class KeptImages:
             return self._images.get(key)
 
     def keep(self, key: Hashable, image: Rgb) -> None:
-        """Keep an image that nobody writes to any more; those used longest ago make room for it."""
+        """Keep an image that is not written to any more; the least recently used images make room for it."""
         if image.nbytes > self._most_bytes // 2:
             return
         with self._lock:

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from slideloom.base.geometry import Box, Mask
 
 Points = NDArray[np.float64]  # (E, 2), x and y
-# At most so many crossings of edges and pixel rows are held at once.
+# At most this many crossings of edges and pixel rows are in memory at once.
 _CROSSINGS = 2_000_000
 
 
 @frozen(eq=False)
 class Outlines:
-    """The outlines of shapes, taken apart once to be filled in many windows.
+    """The outlines of shapes as separate edges, prepared once to be filled in many windows.
 
     Attributes:
         start, end: (E, 2) where the edges of all rings begin and end, in level-0 pixels.
@@ -33,7 +33,7 @@ class Outlines:
 
     @classmethod
     def of(cls, shapes: Iterable[Any]) -> Self:
-        """Of polygons or multipolygons, which are valid. Any: geometries of shapely have no types."""
+        """The outlines of valid polygons or multipolygons. Any: shapely geometries have no types."""
         parts = shapely.get_parts(np.array(list(shapes), dtype=object))
         rings, polygon = shapely.get_rings(parts, return_index=True)
         is_outer = np.diff(polygon, prepend=-1) != 0  # the first ring of a polygon
@@ -45,11 +45,11 @@ class Outlines:
     def mask(self, *, extent: Box, shape: tuple[int, int]) -> Mask:
         """Which pixels have their centre in one of the shapes.
 
-        A centre exactly on a boundary is inside if the shape lies to its right, or below it for a level edge: of two
-        neighbours, one has it.
+        A centre exactly on a boundary is inside if the shape lies to its right, or below it for a horizontal edge, so
+        that exactly one of two neighbouring shapes has it.
 
-        Every edge adds its turn, or takes it away where it runs upwards, to the pixels right of where it crosses a
-        row of centres. So the running sum along a row is the number of shapes around a pixel.
+        Where an edge crosses a row of centres, it adds its turn to the pixels on the right, or subtracts it if it runs
+        upwards. So the running sum along a row is the number of shapes around a pixel.
 
         Args:
             extent: the level-0 box that the mask covers.
@@ -68,7 +68,7 @@ class Outlines:
         sign = np.where(end[:, 1] > start[:, 1], 1, -1) * self.turn
         low, high = np.minimum(start[:, 1], end[:, 1]), np.maximum(start[:, 1], end[:, 1])
         first = np.clip(np.ceil(low), 0, height).astype(np.int64)
-        rows = np.clip(np.ceil(high), 0, height).astype(np.int64) - first  # none for a level edge
+        rows = np.clip(np.ceil(high), 0, height).astype(np.int64) - first  # none for a horizontal edge
         used = np.flatnonzero(rows)
         groups = np.cumsum(rows[used]) // _CROSSINGS
         for group in np.split(used, np.flatnonzero(np.diff(groups)) + 1):

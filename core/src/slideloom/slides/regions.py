@@ -41,8 +41,8 @@ class Region:
 class Regions:
     """The regions of one slide, in an order that never changes between runs.
 
-    A source that read no file but has something to say, such as the name of one that looks meant for the slide, gives
-    no items and its notes; tiles are chosen as where it gives None.
+    A source that read no file may still give notes, such as the name of a file that seems to be meant for the slide.
+    Then there are no items, and tiles are chosen as if the source had returned None.
 
     Attributes:
         items: the regions.

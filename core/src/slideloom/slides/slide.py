@@ -14,6 +14,7 @@ from attrs import evolve
 
 from slideloom.base.errors import PluginError, SlideError, SlideloomError
 from slideloom.base.geometry import Box, Point, Rgb, Size
+from slideloom.base.system_errors import in_words
 from slideloom.pixels.mosaic import Mosaic
 from slideloom.pixels.resampling import resample
 from slideloom.slides.info import Resolution, SlideInfo
@@ -21,8 +22,8 @@ from slideloom.slides.kept_images import KeptImages
 
 # A single read is never larger than this, so that a slide without a pyramid fits in memory.
 MAX_READ_PX = 4096 * 4096
-# What is kept of pictures that show most of the slide, and of the level they were made of, until the slide is closed. A
-# picture of 3000 pixels along each side, the largest that slide QC looks at, has 27 MB.
+# Memory for images that show most of the slide, and for the levels that they were made from, until the slide is closed.
+# An image of 3000 pixels along each side, the largest that slide QC reads, takes 27 MB.
 KEPT_BYTES = 64_000_000
 
 
@@ -37,7 +38,7 @@ class Slide(ABC):
     is_closed: bool = False
 
     def __init_subclass__(cls, **arguments: Any) -> None:
-        """What a reader's `close` does is completed: from then on, reading is an error, whatever the reader does."""
+        """Wrap the reader's `close`, so that reading a closed slide is always an error."""
         super().__init_subclass__(**arguments)
         if "close" in cls.__dict__:
             cls.close = _completed(cls.close)  # type: ignore[method-assign, assignment]
@@ -90,7 +91,7 @@ class Slide(ABC):
         out[...] = self.resample(rgb, box=box, size=Size(out.shape[1], out.shape[0]))
 
     def close(self) -> None:
-        """Release the file. Called once; to read the slide afterwards is an error."""
+        """Release the file. Called once; reading the slide afterwards is an error."""
         self.is_closed = True
         self.__dict__.pop("_kept", None)
 
@@ -133,7 +134,7 @@ class Slide(ABC):
         return picture.copy()
 
     def _is_overview(self, box: Box) -> bool:
-        """True for most of the slide's width and height: what one step looks at so, others do, too."""
+        """True for a box with most of the slide's width and height, which other steps will probably read, too."""
         seen = box.intersection(self.info.box)
         return seen is not None and 2 * seen.width >= self.info.size.width and 2 * seen.height >= self.info.size.height
 
@@ -148,7 +149,7 @@ class Slide(ABC):
             return self._read_in_parts(box, size, level)
         if not self._is_overview(box):
             return self.read_boxes([box], size, level=level)[0]
-        # Pictures of several sizes come from the same pixels of one level.
+        # Images of several sizes are made from the same pixels of one level.
         origin = _first_pixel(here)
         reach = _reach([here], [origin])
         key = (level, origin, reach)
@@ -161,7 +162,7 @@ class Slide(ABC):
         return rgb
 
     def _copied(self, origin: Point, level: int, size: Size) -> Rgb:
-        """Pixels of one level in memory of their own."""
+        """Pixels of one level in new memory."""
         for found in self._checked([origin], level, size):
             if isinstance(found, SlideError):
                 raise found
@@ -231,7 +232,7 @@ class Slide(ABC):
         return errors
 
     def _checked(self, origins: Sequence[Point], level: int, size: Size) -> Iterator[Rgb | Mosaic | SlideError]:
-        """`read_each`, where a reader that breaks its contract is named."""
+        """`read_each`, with an error that names the reader if it breaks its contract."""
         self._refuse_if_closed()
         who, slide = f"reader '{self.info.reader}'", self.info.name
         shape, count = (size.height, size.width, 3), 0
@@ -252,7 +253,7 @@ class Slide(ABC):
         except (SlideloomError, MemoryError):
             raise
         except (Exception, SystemExit) as error:
-            raise PluginError(f"{who} failed on slide {slide}: {type(error).__name__}: {error}") from error
+            raise PluginError(f"{who} failed on slide {slide}: {in_words(error)}") from error
         if count != len(origins):
             wanted = f"wanted {len(origins)} images, got {count if count < len(origins) else 'more'}"
             raise PluginError(f"{who} broke its contract on slide {slide}: {wanted}")
@@ -283,13 +284,13 @@ class Slide(ABC):
         self.info = evolve(self.info, mpp=mpp)
 
 
-# Edges within 1e-6 of a whole pixel are on it: the quotient of two floats is not to cost a column.
+# Edges within 1e-6 of a whole pixel count as on it, so that rounding errors do not cost a column.
 def _first_pixel(box: Box) -> Point:
     return Point(floor(box.x + 1e-6), floor(box.y + 1e-6))
 
 
 def _reach(boxes: Sequence[Box], origins: Sequence[Point]) -> Size:
-    """The size in pixels that holds each box from its origin."""
+    """The size in pixels that contains every box from its origin."""
     return Size(
         max(ceil(box.right - 1e-6) - origin.x for box, origin in zip(boxes, origins, strict=True)),
         max(ceil(box.bottom - 1e-6) - origin.y for box, origin in zip(boxes, origins, strict=True)),
@@ -297,7 +298,7 @@ def _reach(boxes: Sequence[Box], origins: Sequence[Point]) -> Size:
 
 
 def _completed(close: Callable[[Any], None]) -> Callable[[Any], None]:
-    """A reader's `close`, and then the core's."""
+    """A `close` that calls the reader's and then marks the slide as closed."""
 
     @wraps(close)
     def closing(slide: Slide) -> None:

@@ -1,4 +1,4 @@
-"""The files that a slide is made of, and what tells that none of them has changed."""
+"""The files that a slide consists of, and a fingerprint that shows whether they have changed."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _SERIES = b"\x20\x00\x0e\x00"  # tag (0020,000E), Series Instance UID, little en
 
 
 def files_of(path: Path) -> list[Path]:
-    """All files of a slide, its own first; none where there is no such file.
+    """All files of a slide, the named one first; empty if there is no such file.
 
-    A folder is all it holds; MIRAX has a folder of its name beside it, Hamamatsu's VMS and VMU name their images, and
-    the DICOM files of one series in a folder are one slide.
+    A slide that is a folder has all files in it. MIRAX has a folder with the slide's name beside it, Hamamatsu's VMS
+    and VMU files name their images, and the DICOM files of one series in a folder are one slide.
     """
     if path.is_dir():
         return [file for file in sorted(path.rglob("*")) if file.is_file()]
@@ -38,8 +38,8 @@ def files_of(path: Path) -> list[Path]:
 def fingerprint(path: Path) -> list[object]:
     """Name, size, time of change and SHA-256 of samples of each of a slide's files.
 
-    Samples are the first and last 64 KB and 16 blocks in between: a file that was repaired in its middle is seen to
-    have changed, and a gigabyte is not hashed to find that nothing has. Of a slide of many files, 64 are sampled.
+    Samples are the first and last 64 KB and 16 blocks in between: they show that a file was repaired in its middle,
+    without hashing gigabytes to find that nothing has changed. If a slide has many files, 64 of them are sampled.
     """
     home = path if path.is_dir() else path.parent
     return [
@@ -57,7 +57,7 @@ def _sampled(path: Path, size: int) -> str:
     found = hashlib.sha256()
     places = [0]
     if size > _EDGE:
-        draw = random.Random(size)  # of the size, so that the same places are read each time
+        draw = random.Random(size)  # seeded by the size, so that the same places are read each time
         last = max(0, size - _EDGE)
         places += [*sorted(draw.randrange(last) for _ in range(_SAMPLES)), last]
     with path.open("rb", buffering=0) as file:

@@ -109,7 +109,7 @@ class TiffDirectory:
         at: offset of the directory, in bytes.
         next_at: where the link to the next directory is stored.
         present: the tags of `TiffTag` that it has, including those that were not read.
-        values: field type and bytes of the tags that were asked for, by number.
+        values: field type and bytes of the requested tags, by number.
         order: "<" or ">", of the bytes of a number.
     """
 
@@ -233,16 +233,16 @@ def tiff_codec(path: Path) -> str | None:
 
 
 def check_orientation(path: Path, orientation: int | None) -> None:
-    """Refuse an image whose orientation tag says that it is to be shown turned or mirrored.
+    """Refuse an image whose orientation tag asks for a rotated or mirrored view.
 
     Readers would disagree about where a pixel is, and regions drawn in a viewer would lie elsewhere.
 
     Args:
-        path: of the file, for the message.
+        path: the file, for the message.
         orientation: the tag's value, None if there is none.
 
     Raises:
-        SlideError: it is from 2 to 8.
+        SlideError: the value is from 2 to 8.
     """
     if orientation in _TURNS:
         raise SlideError(

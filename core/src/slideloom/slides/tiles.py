@@ -42,15 +42,15 @@ class TileGeometry:
 
 
 def read_only(array: NDArray[ScalarT]) -> NDArray[ScalarT]:
-    """The same memory as an array that cannot be written to, nor be made writable by whoever is given it."""
+    """The same memory as a read-only array that cannot be made writable again."""
     return np.asarray(memoryview(array).toreadonly())  # type: ignore[arg-type]  # numpy has the type from 3.12 on
 
 
 def _whole_numbers(values: Any) -> IntArray:
-    """(N,) int64 that cannot be written to: steps see the tiles that others will see.
+    """(N,) int64, read-only, because all steps share the tiles.
 
     Raises:
-        ValueError: a value is no whole number.
+        ValueError: a value is not a whole number.
     """
     given = np.asarray(values)
     whole = given.astype(np.int64)
@@ -71,7 +71,7 @@ def _column() -> IntArray:
 
 @frozen
 class Tiles:
-    """N tiles of a slide, as columns of equal length that cannot be written to.
+    """N tiles of a slide, as read-only columns of equal length.
 
     Attributes:
         index: (N,) number of the tile in the slide's plan.
@@ -120,7 +120,7 @@ class TileBatch:
     """Tiles with their pixels.
 
     Attributes:
-        rgb: (B, H, W, 3) uint8, which cannot be written to.
+        rgb: (B, H, W, 3) uint8, read-only.
         tiles: B tiles.
         slide: name of the slide.
         labels: B region labels, None where a tile has none.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import zlib
 from array import array
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import attrs
 from attrs import field, frozen
 
+from slideloom.base.parsing import parse_json
+
 SlideStatus = Literal["done", "failed", "skipped"]
 # What a run was for: tiles, or to see what would become of them ("dry-run"), or which ones are left for filters and
 # normalizer to decide on ("plan-only"). Tiles that would go on are counted under these words, as nothing was written.
@@ -22,15 +23,15 @@ Trial = Literal["", "dry-run", "plan-only"]
 
 @frozen
 class OutputSize:
-    """What a file or folder held when it was finished: by it a later run, and loaders, know that it still does.
+    """Size and checksum of a file or folder when it was finished, so that later runs and loaders can check it.
 
     Attributes:
-        bytes: of the file, or of all files in the folder.
+        bytes: size of the file, or of all files in the folder.
         files: 1, or the number of files in the folder.
-        tiles: stored in it; 0 for what goes with tiles, such as an index.
-        crc32: of the file's content (zlib's); of a folder, the sum over its files of the CRC of name and content,
-            modulo 2**32. None if unknown.
-        head: CRC-32 of the first 4096 bytes of the file, by which a cut one is known; None for a folder.
+        tiles: number of tiles stored in it; 0 for companion files such as an index.
+        crc32: CRC-32 (zlib's) of the file's content; for a folder, the sum over its files of the CRC of name and
+            content, modulo 2**32. None if unknown.
+        head: CRC-32 of the first 4096 bytes of the file, to recognise a file that was cut short; None for a folder.
     """
 
     bytes: int
@@ -74,7 +75,7 @@ class SlideReport:
         path: the file, as given.
         status: "done", "failed" (see `error`) or "skipped" (an earlier run finished it with the same digest).
         error: one message, or "".
-        traceback: of an error that a plugin or a library raised, as Python prints it, or "".
+        traceback: the traceback of an error raised by a plugin or a library, or "".
         digest: of everything that affects the output.
         pipeline_digest: of the pipeline alone, which is known before the slide is opened.
         planned: tiles of the grid or placement.
@@ -99,13 +100,13 @@ class SlideReport:
         qc_kinds: what each QC step detects, "background", "blur" or "artifact", by step name.
         blur_burden: share of tissue area that is out of focus, 0-1, or None if not measured.
         warnings: sentences.
-        outputs: files and folders made, relative to the output folder; of a failed slide, what an earlier run left.
+        outputs: files and folders made, relative to the output folder; for a failed slide, those of an earlier run.
         tile_table: CSV with one row per planned tile, relative to the output folder, or "".
-        sizes: what each output and the tile table held when the slide was finished.
-        left: what earlier runs made of the slide with other sinks, and what is still there.
-        foreign: files of other programs that have this slide's names, and that were left alone.
+        sizes: size and checksum of each output and of the tile table when the slide was finished.
+        left: outputs of earlier runs with other sinks that still exist.
+        foreign: files of other programs with the names of this slide's outputs, which were left alone.
         seconds: wall time by stage ("open", "qc", "tiles", "commit").
-        versions: of the core and of each plugin that took part, by distribution; {} if the slide failed.
+        versions: versions of the core and of each plugin that took part, by distribution; {} if the slide failed.
         statuses: of a dry run, the words that the tile table of a run would have; not in JSON. Else None.
     """
 
@@ -162,7 +163,7 @@ class SlideReport:
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> SlideReport:
-        """The report out of `as_table`'s values; keys of newer versions are left out.
+        """The report from the values of `as_table`; keys of newer versions are ignored.
 
         Raises:
             ValueError: they are no report: a value is missing or of another kind, or the counts do not add up.
@@ -196,11 +197,11 @@ class SlideReport:
             OSError: it cannot be read.
             ValueError: it is damaged.
         """
-        return cls.from_table(json.loads(path.read_text(encoding="utf-8")))
+        return cls.from_table(parse_json(path.read_text(encoding="utf-8")))
 
 
 def output_sizes(table: Any) -> dict[str, OutputSize]:  # Any: what JSON gave
-    """Sizes by output out of plain values.
+    """Sizes by output, from plain values.
 
     Raises:
         ValueError: they are not that.
@@ -230,7 +231,7 @@ def _kinds() -> Mapping[str, Any]:
 
 
 def _is_of(kind: Any, value: Any) -> bool:
-    """True if a value that JSON gave, with lists as tuples, is of the kind that an annotation names."""
+    """True if a value from JSON, with lists as tuples, has the type of an annotation."""
     base, inner = get_origin(kind), get_args(kind)
     if base is UnionType:
         return any(_is_of(each, value) for each in inner)
@@ -255,11 +256,13 @@ class RunReport:
         out: the output folder.
         pipeline: the pipeline as plain values.
         digest: of the pipeline.
-        versions: of this run: distribution to version. Slides that it skipped were made by those of their own reports.
+        versions: by distribution: versions in this run. Skipped slides have the versions in their own reports.
         started: ISO 8601 with zone.
         seconds: wall time.
         dry_run: True if nothing was written.
         plan_only: True if tiles were not looked at either, so filters and normalizer decided nothing.
+        problems: what went wrong besides slides: plugins that follow the run and failed, such as a count of tiles or a
+            report that could not be written.
     """
 
     slides: tuple[SlideReport, ...]
@@ -271,6 +274,12 @@ class RunReport:
     seconds: float
     dry_run: bool = False
     plan_only: bool = False
+    problems: tuple[str, ...] = ()
+
+    @property
+    def is_good(self) -> bool:
+        """True if no slide failed, and nothing else did."""
+        return not self.failed and not self.problems
 
     @property
     def failed(self) -> tuple[SlideReport, ...]:

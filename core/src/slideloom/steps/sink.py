@@ -18,12 +18,12 @@ Encoded = tuple[bytes, ...]  # per tile, in whatever form the sink's writer expe
 
 @frozen
 class Prepared:
-    """A file or folder of one slide, whole and durable, that waits for its final name.
+    """A file or folder of one slide that is complete and on the disk, and waits for its final name.
 
     Attributes:
         path: the final name.
         partial: where it is until then.
-        tiles: how many tiles it holds; 0 for what goes with them, such as an index.
+        tiles: number of tiles in it; 0 for companion files such as an index.
     """
 
     path: Path
@@ -34,9 +34,9 @@ class Prepared:
 class Writer(ABC):
     """Writes the tiles of one slide. Used by one thread; nothing appears under a final name before `commit`.
 
-    A slide's writers are asked in two phases, so that a slide which fails leaves nothing: `prepare` of every writer,
-    then `commit` of every writer. One that has no `prepare` is committed after all others; where a later step fails,
-    what its `commit` returned is removed, and what that replaced is lost.
+    The writers of a slide are called in two phases, so that a slide that fails leaves nothing: `prepare` of every
+    writer, then `commit` of every writer. A writer without `prepare` is committed after all others; if something fails
+    later, the paths that its `commit` returned are removed, and the files that they replaced are lost.
     """
 
     @abstractmethod
@@ -49,20 +49,21 @@ class Writer(ABC):
         """
 
     def targets(self) -> Sequence[Path]:
-        """Files and folders that have this slide's final names, and that `commit` replaces or removes.
+        """The final names of this slide's files and folders, which `commit` replaces or removes.
 
-        Asked before the first tile. What no report proves to be slideloom's is refused; the rest is out of the way
-        when `commit` is called, and comes back if the slide fails. A writer that names none replaces unasked.
+        Called before the first tile. If a file with such a name is not provably slideloom's, the slide fails. Other
+        files are moved aside before `commit` is called, and put back if the slide fails. If a writer returns no names,
+        nothing is checked before it replaces files.
         """
         return ()
 
     def prepare(self) -> Sequence[Prepared]:
-        """Finish all that can fail: every byte written and synced under a private name, tiles and bytes counted.
+        """Do everything that can fail: write and sync every byte under a private name, and check tiles and bytes.
 
-        Called once after the last `write`. Returns what `commit` will name; nothing if no tile was written.
+        Called once after the last `write`. Returns what `commit` will rename; nothing if no tile was written.
 
         Raises:
-            OutputError: there is no room, or what is stored is not what was written.
+            OutputError: the disk is full, or the stored file is not what was written.
         """
         return ()
 
@@ -70,8 +71,8 @@ class Writer(ABC):
     def commit(self) -> Sequence[Path]:
         """Rename to the final names, and return the files or folders made; none if no tile was written.
 
-        Called after `prepare`, which it calls itself if nobody has.
-        What an earlier run made of the slide is replaced, or removed if no tile was written; `slideloom.Draft` does it.
+        Called after `prepare`; it calls `prepare` itself if that has not been called.
+        The result of an earlier run is replaced, or removed if no tile was written; `slideloom.Draft` does this.
 
         Raises:
             OutputError: another run has written the slide since this writer was opened; its files are left alone.

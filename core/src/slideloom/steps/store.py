@@ -34,7 +34,7 @@ class TileStore(ABC):
         """Tile `number`, decoded: (tile_px, tile_px, 3) uint8.
 
         Raises:
-            SlideloomError: it is damaged; the message names the file and the number.
+            SlideloomError: the tile is damaged; the message names the file and the number.
         """
 
     def close(self) -> None:  # noqa: B027 - nothing to release is a valid answer
@@ -62,7 +62,7 @@ class TileStores(ABC):
         """Read every tile in a file, and count them.
 
         Raises:
-            SlideloomError: one is damaged; the message names file and number.
+            SlideloomError: a tile is damaged; the message names the file and the number.
         """
         tiles = self.open(path)
         try:

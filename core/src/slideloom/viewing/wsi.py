@@ -82,7 +82,7 @@ class WSI:
         artifact_labels: labels of regions to cut out.
         mpp: microns per pixel, instead of the value that the slide records.
         mpp_file: CSV with the columns slide and mpp, which overrides everything else.
-        allow_objective_power: use 10 / objective power as mpp if the slide records nothing better.
+        allow_objective_power: use 10 / objective power as mpp if nothing else gives it.
         reader: name of the reader, or NAME:option=value.
         avoid_readers: names of readers not to choose automatically.
         use_edge_tiles, edge_tiles: include tiles that extend beyond the right and bottom edges, with padding.

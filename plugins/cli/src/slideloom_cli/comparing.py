@@ -1,4 +1,4 @@
-"""Slides under different settings: slide QC on whole slides, normalizers on some of their tiles."""
+"""Compares settings: slide QC on whole slides, normalizers on some of their tiles."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ COLOURS = {
 
 
 def varied(text: str) -> list[str]:
-    """The steps that "NAME:option=a,b,c" stands for: one for each value of the one option that has several.
+    """The steps in "NAME:option=a,b,c", one for each value of the option with several values.
 
     Raises:
         ConfigError: no option has several values, or more than one has.
@@ -64,11 +64,11 @@ def varied(text: str) -> list[str]:
 
 @frozen
 class Variant:
-    """One setting of what is compared.
+    """One of the settings that are compared.
 
     Attributes:
-        title: as the command line takes it.
-        pipeline: with it.
+        title: the setting as written on the command line.
+        pipeline: the pipeline with this setting.
     """
 
     title: str
@@ -76,14 +76,14 @@ class Variant:
 
 
 def compared_qc(slides: Sequence[Path], variants: Sequence[Variant], *, max_px: int) -> ContactSheet:
-    """Each slide with its kept and dropped tiles under the slide QC of each variant."""
+    """A sheet of slides with the tiles that each variant's slide QC keeps and drops."""
     rows = tuple(_row(path, lambda path: _qc_cells(path, variants, max_px)) for path in slides)
     title = f"Slide QC, tiles of {variants[0].pipeline.tiles.label}"
     return ContactSheet(title, tuple(variant.title for variant in variants), rows, COLOURS)
 
 
 def compared_normalizers(slides: Sequence[Path], variants: Sequence[Variant], *, samples: int) -> ContactSheet:
-    """Some kept tiles of each slide as each variant's normalizer gives them."""
+    """A sheet with some kept tiles of each slide, normalized by each variant's normalizer."""
     rows = tuple(_row(path, lambda path: _tile_cells(path, variants, samples)) for path in slides)
     title = f"Normalizers, tiles of {variants[0].pipeline.tiles.label}"
     return ContactSheet(title, tuple(variant.title for variant in variants), rows)
@@ -93,7 +93,7 @@ def _row(path: Path, cells: Any) -> Row:
     try:
         with opencv_in_one_thread():
             note, *made = cells(path)
-    except SlideloomError as error:  # the other slides are shown all the same
+    except SlideloomError as error:  # the other slides are still shown
         return Row(slide_name(path), error=str(error))
     return Row(slide_name(path), note=note, cells=tuple(made))
 
@@ -133,7 +133,7 @@ def _samples(prepared: PreparedSlide, count: int) -> TileBatch:
     """Kept tiles, evenly spread over the slide in the order of the plan."""
     plan, kept = prepared.plan, prepared.record.ledger.candidates()
     if not len(kept):
-        raise ConfigError(f"{plan.slide.info.name}: no tile is kept that a normalizer could be shown on")
+        raise ConfigError(f"{plan.slide.info.name}: slide QC keeps no tile to show normalizers on")
     which = kept[np.unique(np.linspace(0, len(kept) - 1, min(count, len(kept))).round().astype(np.int64))]
     tiles = prepared.record.ledger.tiles.take(which)
     geometry = plan.scene.geometry
@@ -143,7 +143,7 @@ def _samples(prepared: PreparedSlide, count: int) -> TileBatch:
 
 
 def _mosaic(tiles: RgbBatch) -> Rgb:
-    """Tiles side by side in rows of about as many as there are rows: (h, w, 3) uint8 on white."""
+    """Tiles arranged in a rough square on white: (h, w, 3) uint8."""
     count, height, width, _ = tiles.shape
     columns = int(np.ceil(np.sqrt(count)))
     rows = -(-count // columns)
@@ -166,7 +166,7 @@ def _share(part: int, whole: int, what: str) -> str:
 
 
 def qc_variants(pipeline: Pipeline, together: Sequence[QcUse], steps: Sequence[tuple[str, QcUse]]) -> list[Variant]:
-    """A variant without any step but `together`, and one with each of `steps` besides."""
+    """A variant with only the steps `together`, and for each of `steps` a variant with that step added."""
     base = " + ".join(use.step.label for use in together) or "no slide QC"
     variants = [Variant(base, attrs.evolve(pipeline, qc=tuple(together)))]
     return variants + [Variant(title, attrs.evolve(pipeline, qc=(*together, use))) for title, use in steps]

@@ -35,7 +35,7 @@ def slide_line(report: SlideReport) -> str:
 
 
 def print_summary(run: RunReport) -> None:
-    """Print totals, every failed slide with its reason, every slide without tiles, and every warning."""
+    """Print totals, each failed slide with its reason, each slide without tiles, every warning, and other failures."""
     out = console()
     table = Table(show_header=False, box=None, pad_edge=False)
     done = [report for report in run.slides if report.status != "failed"]
@@ -55,6 +55,8 @@ def print_summary(run: RunReport) -> None:
         out.print(f"[bold red]NO TILES[/] {escape(report.slide)}: {escape(_why_empty(report))}", soft_wrap=True)
     for report in run.failed:
         out.print(f"[bold red]failed[/]   {escape(report.slide)}: {escape(report.error)}", soft_wrap=True)
+    for problem in run.problems:
+        out.print(f"[bold red]failed[/]   {escape(problem)}", soft_wrap=True)
 
 
 def _totals(run: RunReport) -> dict[str, int]:

@@ -118,5 +118,5 @@ def print_report_path(pipeline: Pipeline, out: Path) -> None:
 
 
 def exit_code(report: RunReport, watch: RunDisplay | None = None) -> int:
-    """0 only if every slide succeeded, and the log, if there is one, holds everything."""
-    return 1 if report.failed or (watch is not None and not watch.is_logged) else 0
+    """0 only if every slide and all else in the run succeeded, and the log file, if there is one, is complete."""
+    return 0 if report.is_good and (watch is None or watch.is_logged) else 1

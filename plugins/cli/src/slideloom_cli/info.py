@@ -60,7 +60,7 @@ _COLUMNS = ("slide", "reader", "vendor", "width", "height", "levels", "mpp_x", "
 
 
 def _row(path: Path, rules: Slides) -> list[Any]:
-    """One slide in a row of the table."""
+    """The row of one slide in the table."""
     try:
         with open_without_mpp(path, rules) as slide:
             info = slide.info
@@ -90,7 +90,7 @@ def _print_table(rows: Sequence[Sequence[Any]]) -> None:
         table.add_row(*(escape(str(value)) for value in values))
     out = Console(highlight=False)
     if not out.is_terminal:
-        out.width = 1000  # a file has no width that names would have to be broken for
+        out.width = 1000  # wide enough that no name is broken in a file
     out.print(table)
     failed = sum(not row[1] for row in rows)
     print(f"{len(rows)} slides" + (f", {failed} of them cannot be read" if failed else ""), file=sys.stderr)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from slideloom import __version__
 from slideloom.base.errors import OutputError
+from slideloom.base.parsing import parse_json
 from slideloom.base.storing import utf8
 
 if TYPE_CHECKING:
@@ -27,14 +28,14 @@ log = logging.getLogger(__name__)
 
 
 def add_log_options(parser: Any) -> None:  # Any: a parser or a group of options
-    """How much is said, and where."""
-    parser.add_argument("-v", "--verbose", action="store_true", help="also say what is usually of no interest")
-    parser.add_argument("--debug", action="store_true", help="say everything, and show tracebacks of errors")
-    parser.add_argument("--log", type=Path, metavar="FILE", help="also write what happens to a file, as JSON lines")
+    """Add options for how much is logged, and where."""
+    parser.add_argument("-v", "--verbose", action="store_true", help="print details that rarely matter")
+    parser.add_argument("--debug", action="store_true", help="print everything, with tracebacks of errors")
+    parser.add_argument("--log", type=Path, metavar="FILE", help="also log the run to a file, as JSON lines")
 
 
 def configure_logging(chosen: argparse.Namespace) -> None:
-    """Let what is logged go to standard error: warnings, with -v more of ours, with --debug all."""
+    """Log to standard error: warnings; with -v also slideloom's own messages; with --debug everything."""
     level = logging.WARNING
     if getattr(chosen, "verbose", False):
         level = logging.INFO
@@ -49,7 +50,7 @@ def configure_logging(chosen: argparse.Namespace) -> None:
 
 
 class _ToStandardError(logging.Handler):
-    """Writes to standard error as it is now, which a progress bar may have taken over."""
+    """Writes to the present `sys.stderr`, which a progress bar may have replaced."""
 
     def __init__(self, level: int) -> None:
         super().__init__(level)
@@ -61,7 +62,7 @@ class _ToStandardError(logging.Handler):
         """See `logging.Handler.emit`."""
         try:
             print(self.format(record), file=sys.stderr)
-        except Exception:  # as every handler does: logging stops no work
+        except Exception:  # as in every handler, so that logging never stops the work
             self.handleError(record)
 
 
@@ -70,7 +71,7 @@ def _is_ours_or_serious(record: logging.LogRecord) -> bool:
 
 
 class RunLog:
-    """The log file of a run. A line that cannot be written is told once, and `is_whole` is False from then on."""
+    """The log file of a run. If a line cannot be written, it warns once, and `is_whole` is False from then on."""
 
     def __init__(self, path: Path, file: RawIOBase) -> None:
         self.is_whole = True
@@ -80,7 +81,7 @@ class RunLog:
     @classmethod
     @contextmanager
     def at(cls, path: Path | None) -> Iterator[RunLog | None]:
-        """A log that goes on where an earlier one ended; None without a path.
+        """A log that is appended to the file; None without a path.
 
         Raises:
             OutputError: the file cannot be written, or another program made it.
@@ -91,7 +92,7 @@ class RunLog:
         try:
             _check_ours(path)
             file = path.open("ab", buffering=0)
-            if not _ends_a_line(path):  # what wrote it last was killed
+            if not _ends_a_line(path):  # the run that wrote it last was killed
                 file.write(b"\n")
         except OSError as error:
             raise OutputError(f"--log {path}: cannot be written: {error.strerror}") from error
@@ -108,7 +109,7 @@ class RunLog:
                 logging.getLogger().removeHandler(handler)
 
     def write(self, event: str, **values: Any) -> None:
-        """One line: when, what, and values that JSON can hold."""
+        """Write one line: the time, the event, and values that JSON can hold."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         line = json.dumps({"time": now, "event": event, **values}, ensure_ascii=False)
         with self._lock:
@@ -121,11 +122,11 @@ class RunLog:
                 log.warning("--log %s: cannot be written (%s); the run goes on without it", self._path, error)
 
     def started(self, slides: int, out: Path) -> None:
-        """A run begins."""
+        """Log that a run begins."""
         self.write("run_started", slides=slides, out=str(out), version=__version__)
 
     def slide(self, report: SlideReport, pace: Pace) -> None:
-        """A slide has ended."""
+        """Log that a slide has ended."""
         names = ("slide", "path", "status", "error", "traceback", "planned", "written", "unreadable", "rejected")
         values = {name: getattr(report, name) for name in names}
         self.write(
@@ -139,13 +140,13 @@ class RunLog:
         )
 
     def at_work(self, pace: Pace) -> None:
-        """What is going on."""
+        """Log the progress of the slides in progress."""
         tiles = {slide: {"done": done, "total": total} for slide, (done, total) in pace.at_work().items()}
         left = _rounded(pace.seconds_left())
         self.write("at_work", tiles=tiles, done=pace.done, slides=pace.slides, seconds_left=left)
 
     def run_done(self, run: RunReport) -> None:
-        """The run has ended."""
+        """Log that the run has ended."""
         counts = {status: sum(slide.status == status for slide in run.slides) for status in _STATUSES}
         self.write("run_done", **counts, seconds=run.seconds, out=run.out)
 
@@ -154,7 +155,7 @@ _STATUSES = ("done", "skipped", "failed")
 
 
 class _ToRunLog(logging.Handler):
-    """Writes to a run's log what is logged meanwhile."""
+    """Writes log records to a run's log file."""
 
     def __init__(self, run_log: RunLog) -> None:
         super().__init__()
@@ -164,7 +165,7 @@ class _ToRunLog(logging.Handler):
         """See `logging.Handler.emit`."""
         try:
             self._log.write("log", level=record.levelname, logger=record.name, message=self.format(record))
-        except Exception:  # as every handler does: logging stops no work
+        except Exception:  # as in every handler, so that logging never stops the work
             self.handleError(record)
 
 
@@ -173,17 +174,17 @@ def _rounded(seconds: float | None) -> float | None:
 
 
 def _check_ours(path: Path) -> None:
-    """Raise unless the file can go on: it is missing, empty, a log of ours, or no file but a device."""
+    """Raise unless the log may be appended: the file is missing, empty, a log of ours, or a device."""
     if not path.is_file():
         return
     with path.open("rb") as file:
         first = file.readline(100_000)
     try:
-        is_ours = not first or "event" in dict(json.loads(first))
+        is_ours = not first or "event" in dict(parse_json(first))
     except (ValueError, TypeError):
         is_ours = False
     if not is_ours:
-        raise OutputError(f"--log {path}: is no log of a run, so nothing was added to it; name another file")
+        raise OutputError(f"--log {path}: is not the log of a run, so nothing was added to it; name another file")
 
 
 def _ends_a_line(path: Path) -> bool:

@@ -13,9 +13,10 @@ from typing import Any
 
 from slideloom import __version__
 from slideloom.base.errors import SlideloomError
+from slideloom.base.system_errors import in_words
 
 from slideloom_cli.logs import configure_logging
-from slideloom_cli.output import end_output, standard_output_for_json
+from slideloom_cli.output import end_output_with_process, standard_output_for_json
 from slideloom_cli.parsing import Parser
 
 _COMMANDS = {
@@ -58,6 +59,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the program that reads our output, such as `head`, has closed it
         sys.stderr.close()
         return FAILED
+    except OSError as error:
+        if error.errno is None:
+            raise
+        print(f"slideloom: {in_words(error)}", file=sys.stderr)
+        return FAILED
     return code
 
 
@@ -68,7 +74,7 @@ def entry() -> None:
             errors="backslashreplace"
         )  # a file name may not be valid text, and a terminal may lack letters
     code = main()
-    end_output()
+    end_output_with_process()
     sys.exit(code)
 
 
@@ -91,13 +97,13 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
 
 
 def _tell_repetition(parser: argparse.ArgumentParser) -> None:
-    """Of an option with one value that is given twice the last counts, and not without a word."""
+    """Make the parser warn if an option with one value is given twice; the last value counts."""
     for word in (None, "store"):
         parser.register("action", word, _Store)
 
 
 class _Store(argparse.Action):
-    """Stores a value as argparse does by itself, and says so when it takes the place of another."""
+    """Stores a value as argparse does by default, and warns if it replaces another one."""
 
     def __call__(
         self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
@@ -126,7 +132,7 @@ def _add_plugin_commands(commands: argparse._SubParsersAction[Parser], named: st
             taken.add(command.name)
             sub = commands.add_parser(command.name, help=command.help, description=command.help)
             _tell_repetition(sub)
-            if command.name == named:  # the options of the others are never asked for
+            if command.name == named:  # the options of the others are not needed
                 command.configure(sub)
                 sub.set_defaults(run_command=command.run)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import sys
@@ -54,19 +55,36 @@ def _descriptor_on_stderr() -> Iterator[None]:
         yield
         return
     try:
-        sys.stdout.flush()
+        _flush_stdout()
         os.dup2(_STDERR, _STDOUT)
         yield
     finally:
-        sys.stdout.flush()  # what was printed by code that holds its own reference to the stream
+        _flush_stdout()  # what was printed by native code, and by code that holds its own reference to the stream
         os.dup2(kept, _STDOUT)
         os.close(kept)
 
 
+def _flush_stdout() -> None:
+    """Write out what waits in buffers: Python's, and the C library's, which would write it whenever it is full."""
+    import ctypes  # not needed to start the command
+
+    sys.stdout.flush()
+    library = ctypes.CDLL("ucrtbase" if os.name == "nt" else None)
+    library.fflush(None)
+
+
+def end_output_with_process() -> None:
+    """What libraries print as the process ends is no output of the command: it goes to standard error.
+
+    Nothing changes before then, so that a program which calls the command goes on with its own standard output.
+    """
+    atexit.register(end_output)  # called before all that are registered already
+
+
 def end_output() -> None:
-    """Send what libraries print as the process ends to standard error, because it is not output of the command."""
+    """Send standard output to standard error from now on."""
     try:
-        sys.stdout.flush()
+        _flush_stdout()
         os.dup2(_STDERR, _STDOUT)
     except (OSError, ValueError):  # one of them is closed, or its reader is gone
         return

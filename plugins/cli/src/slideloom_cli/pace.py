@@ -1,4 +1,4 @@
-"""How far a run is, and how long it may still take. Tiles count, not slides: slides differ in size a thousandfold."""
+"""The progress of a run and the time left, measured in tiles, because slides differ in size a thousandfold."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from slideloom.steps.reports import SlideReport
 
 @define
 class Pace:
-    """The progress of a run; threads may share it.
+    """The progress of a run. Thread-safe.
 
     Attributes:
-        slides: in all.
-        clock: seconds from any start.
-        done: slides that have ended, also those that failed or were skipped.
+        slides: total number of slides.
+        clock: gives the time in seconds, from any start.
+        done: number of slides that have ended, including those that failed or were skipped.
     """
 
     slides: int
@@ -25,26 +25,26 @@ class Pace:
     done: int = field(default=0, init=False)
     _at_work: dict[str, tuple[int, int]] = field(factory=dict, init=False)
     _began: float = field(init=False)
-    _settled: int = field(default=0, init=False)  # tiles of slides that have ended
-    _known: list[int] = field(factory=list, init=False)  # tiles that each slide had to settle
+    _settled: int = field(default=0, init=False)  # tiles done, of slides that have ended
+    _known: list[int] = field(factory=list, init=False)  # for each slide, the number of tiles to do
     _lock: RLock = field(factory=RLock, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._began = self.clock()
 
     def tiles(self, slide: str, done: int, total: int) -> None:
-        """Tiles of a slide that are settled, of those that its masks and regions left."""
+        """Note how many tiles of a slide are done, of those that masks and regions keep."""
         with self._lock:
             self._at_work[slide] = done, total
 
     def slide(self, report: SlideReport) -> None:
-        """A slide has ended."""
+        """Note that a slide has ended."""
         with self._lock:
             self.done += 1
             done, total = self._at_work.pop(report.slide, (None, None))
             if report.status == "skipped":
                 if not self._at_work and not self._settled:
-                    self._began = self.clock()  # what was finished before says nothing of the speed
+                    self._began = self.clock()  # slides finished in earlier runs say nothing about the speed
             elif report.status == "failed":
                 self._settled += done or 0
             else:
@@ -52,14 +52,14 @@ class Pace:
                 self._settled += self._known[-1]
 
     def at_work(self) -> dict[str, tuple[int, int]]:
-        """Settled tiles, and tiles in all, of each slide whose tiles are being cut."""
+        """For each slide whose tiles are being cut: the number of tiles done, and their total number."""
         with self._lock:
             return dict(self._at_work)
 
     def seconds_left(self) -> float | None:
-        """Expected time to the end; None before the first tile.
+        """Expected time to the end of the run in seconds; None before the first tile.
 
-        A slide that waits is taken to have as many tiles as those that are known have on average.
+        A waiting slide is assumed to have the average number of tiles of the slides known so far.
         """
         with self._lock:
             totals = self._known + [total for _, total in self._at_work.values()]
@@ -71,7 +71,7 @@ class Pace:
             return left * (self.clock() - self._began) / settled
 
     def words(self) -> str:
-        """Time left as people say it, or ""."""
+        """The time left in words, or ""."""
         seconds = self.seconds_left()
         return "" if seconds is None or self.done == self.slides else f"about {duration(seconds)} left"
 
@@ -84,7 +84,7 @@ def _looked_at(report: SlideReport) -> int:
 
 
 def duration(seconds: float) -> str:
-    """A time as people say it: "40 s", "12 min", "3 h 20 min", "2 d 5 h"."""
+    """A duration in words: "40 s", "12 min", "3 h 20 min", "2 d 5 h"."""
     minutes = round(seconds / 60)
     if seconds < 99.5:
         return f"{max(1, round(seconds))} s"

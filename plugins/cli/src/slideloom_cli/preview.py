@@ -36,14 +36,14 @@ def configure_preview(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--normalizer", action="append", default=[], metavar="STEP", dest="normalizers",
                         help="compare normalizers instead, on tiles that every --qc keeps")  # fmt: skip
     parser.add_argument("--max-px", type=int, default=MAX_PX, metavar="PX",
-                        help=f"width and height of a slide's picture at most (default {MAX_PX})")  # fmt: skip
+                        help=f"maximum width and height of a slide's picture (default {MAX_PX})")  # fmt: skip
     parser.add_argument("--samples", type=int, default=SAMPLES, metavar="N",
                         help=f"tiles per slide for --normalizer (default {SAMPLES})")  # fmt: skip
     add_plan_options(parser, without=NO_FLAG)
 
 
 def run_preview(chosen: argparse.Namespace) -> int:
-    """Lay settings side by side; 1 if a slide failed."""
+    """Make the contact sheet; the exit code is 1 if a slide failed."""
     sheet_kind(chosen.out)
     slides = find_slides(chosen.slides, chosen.exclude or ())
     require_slides(slides)
@@ -78,21 +78,21 @@ def contact_sheet(
     max_px: int = MAX_PX,
     samples: int = SAMPLES,
 ) -> ContactSheet:
-    """Slides under different settings, side by side; a notebook shows the sheet, and its `save` writes it.
+    """A contact sheet of slides under different settings. A notebook shows it, and `save` writes it to a file.
 
     Args:
         slides: files, folders or patterns.
         tile_px, tile_um: size of a tile.
-        qc: slide QC; each alone is a column, unless `vary` or `normalizer` is given: then all of them apply to each.
-        vary: slide QC with several values of one option, such as "tissue:threshold=0.05,0.1,0.2": a column for each.
-        normalizer: normalizers; each is a column that shows tiles.
+        qc: slide QC steps. Each has its own column; with `vary` or `normalizer`, all of them apply to every column.
+        vary: slide QC with several values of one option, such as "tissue:threshold=0.05,0.1,0.2"; a column for each.
+        normalizer: normalizers, each with a column that shows tiles.
         roi: a folder of ROI files, or settings of a ROI source, or None.
         roi_method, filter_threshold, stride_div, mpp: as for an extraction.
-        max_px: width and height of a slide's picture at most.
-        samples: tiles per slide, where normalizers are compared.
+        max_px: maximum width and height of a slide's picture.
+        samples: number of tiles per slide if normalizers are compared.
 
     Raises:
-        ConfigError: an argument is wrong, or names no slide.
+        ConfigError: an argument is wrong, or no slide is found.
     """
     given = {
         "tile_px": tile_px, "tile_um": tile_um, "stride_div": stride_div, "mpp": mpp,
@@ -131,10 +131,10 @@ def _variants(
     normalizers: Sequence[Step],
     rules: Mapping[str, Any],
 ) -> list[Variant]:
-    """What is compared; `pipeline` has the slide QC of `steps`."""
+    """The variants to compare; `pipeline` has the slide QC of `steps`."""
     if normalizers:
         if ranges:
-            raise ConfigError("--vary compares slide QC and --normalizer normalizers; use one of them at a time")
+            raise ConfigError("--vary compares slide QC, and --normalizer compares normalizers; use only one of them")
         return [Variant("original", pipeline)] + [
             Variant(_title(step), attrs.evolve(pipeline, normalizer=_with(normalizer=step).normalizer))
             for step in normalizers
@@ -147,7 +147,7 @@ def _variants(
 
 
 def _with(rules: Mapping[str, Any] | None = None, **steps: Any) -> Pipeline:
-    """A pipeline of steps alone, for their settings."""
+    """A pipeline with only these steps, from which their settings are taken."""
     return pipeline_from_words({"tile_px": 1, "tile_um": 1.0, **(rules or {})}, filters=[], sinks=[], **steps)
 
 

@@ -40,9 +40,9 @@ class Cell:
     """One picture of a slide.
 
     Attributes:
-        picture: of any size.
-        count: what was kept, in words.
-        note: more words.
+        picture: a picture of any size.
+        count: how much was kept, in words.
+        note: more text, or "".
     """
 
     picture: Picture
@@ -55,9 +55,9 @@ class Row:
     """One slide under each of the settings.
 
     Attributes:
-        slide: its name.
-        note: what all cells share, in words.
-        cells: one per column; none if there was an error.
+        slide: name of the slide.
+        note: text about the slide that holds for all cells.
+        cells: one per column; empty if there was an error.
         error: why there are no cells, or "".
     """
 
@@ -69,13 +69,13 @@ class Row:
 
 @frozen
 class ContactSheet:
-    """Slides under different settings; a notebook shows it, `save` writes it.
+    """Slides under different settings. A notebook shows it, and `save` writes it to a file.
 
     Attributes:
-        title: what is compared, in words.
-        columns: the settings, as the command line takes them.
+        title: what is compared.
+        columns: the settings, as written on the command line.
         rows: one per slide.
-        legend: what colours mean.
+        legend: the meaning of the colours.
     """
 
     title: str
@@ -84,7 +84,7 @@ class ContactSheet:
     legend: Mapping[str, str] = field(factory=dict)
 
     def html(self) -> str:
-        """A page of its own: no other file and no network is needed to show it."""
+        """The sheet as an HTML page that needs no other files and no network."""
         head = "".join(f'<th scope="col">{escape(column)}</th>' for column in self.columns)
         body = "".join(self._html_row(row) for row in self.rows)
         swatches = "".join(
@@ -113,7 +113,7 @@ class ContactSheet:
         return f'<tr><th scope="row">{escape(row.slide)}<small>{escape(row.note)}</small></th>{what}</tr>'
 
     def picture(self) -> Picture:
-        """The whole sheet as one picture."""
+        """The sheet as one picture."""
         from PIL import Image, ImageDraw, ImageFont  # only a PNG needs it
 
         text, title = ImageFont.load_default(_TEXT), ImageFont.load_default(_TITLE)
@@ -156,10 +156,10 @@ class ContactSheet:
         return Picture(np.array(sheet))
 
     def save(self, path: Path | str) -> None:
-        """Write it as `.html` or `.png`, whichever the name ends in; the file appears complete or not at all.
+        """Write it as HTML or PNG, depending on the extension. The file appears complete or not at all.
 
         Raises:
-            ConfigError: the name ends in something else.
+            ConfigError: the extension is another one.
             OutputError: the file cannot be written, or another program made it.
         """
         path = Path(path)
@@ -186,10 +186,10 @@ def _is_ours(content: bytes) -> bool:
 
 
 def sheet_kind(path: Path) -> str:
-    """The ending of a sheet's name, ".html" or ".png".
+    """The extension of a sheet's file name, ".html" or ".png".
 
     Raises:
-        ConfigError: the name ends in something else.
+        ConfigError: the extension is another one.
     """
     kind = path.suffix.lower()
     if kind not in (".html", ".png"):

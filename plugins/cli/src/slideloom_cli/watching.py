@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: bars on a terminal, and elsewhere a line per slide."""
+"""Shows the progress of a run: bars on a terminal, elsewhere a line per slide."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from slideloom_cli.logs import RunLog
 from slideloom_cli.pace import Pace, duration
 
 HEARTBEAT_S = 60.0
-"""Time between two words of a run whose slides take long."""
+"""Longest time without a message while slides are processed."""
 
 
 class _View(Protocol):
@@ -33,7 +33,7 @@ class _View(Protocol):
 
 @contextmanager
 def watched(chosen: argparse.Namespace, *, slides: int, out: Path) -> Iterator[RunDisplay]:
-    """A run goes on within it, shown and logged as the command line says.
+    """Within it, a run is shown and logged as the command line asks.
 
     Raises:
         OutputError: the log file cannot be written, or another program made it.
@@ -46,14 +46,14 @@ def watched(chosen: argparse.Namespace, *, slides: int, out: Path) -> Iterator[R
 
 
 class RunDisplay:
-    """Tells people, and a log file if there is one, how a run goes.
+    """Shows how a run goes, and writes it to a log file if there is one.
 
     Args:
         slides: number of slides.
-        quiet: nothing is shown before the summary.
-        log: file that gets the same.
-        tracebacks: also show where errors of plugins and libraries came from.
-        heartbeat_s: something is said at least this often.
+        quiet: show nothing before the summary.
+        log: the log file, or None.
+        tracebacks: also show tracebacks of errors in plugins and libraries.
+        heartbeat_s: longest time in seconds without a message.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class RunDisplay:
 
     @contextmanager
     def shown(self) -> Iterator[RunDisplay]:
-        """The run goes on within it."""
+        """Within it, the run is shown."""
         heart = threading.Thread(target=self._beat, name="slideloom-heartbeat", daemon=True)
         if self._view is not None:
             self._view.start()
@@ -91,13 +91,13 @@ class RunDisplay:
                 self._view.stop()
 
     def tiles(self, slide: str, done: int, total: int) -> None:
-        """Tiles of a slide that are settled."""
+        """Show how many tiles of a slide are done."""
         self._pace.tiles(slide, done, total)
         if self._view is not None:
             self._view.tiles(slide, done, total)
 
     def slide(self, report: SlideReport) -> None:
-        """A slide has ended."""
+        """Show that a slide has ended."""
         self._pace.slide(report)
         if self._view is not None:
             self._view.slide(report)
@@ -105,7 +105,7 @@ class RunDisplay:
             self._log.slide(report, self._pace)
 
     def run(self, report: RunReport) -> None:
-        """The run has ended."""
+        """Log that the run has ended."""
         if self._log is not None:
             self._log.run_done(report)
 
@@ -123,7 +123,7 @@ class RunDisplay:
 
 
 class _Bars:
-    """One bar for slides, and one for the tiles of each slide at work."""
+    """One bar for slides, and one for the tiles of each slide in progress."""
 
     def __init__(self, pace: Pace, out: Console, *, tracebacks: bool) -> None:
         self._pace, self._console, self._tracebacks = pace, out, tracebacks
@@ -160,11 +160,11 @@ class _Bars:
         _print_traceback(self._console, report, wanted=self._tracebacks)
 
     def beat(self) -> None:
-        """The bars move by themselves."""
+        """Nothing: the bars move by themselves."""
 
 
 class _Lines:
-    """A line for each slide when it has ended, and one now and then in between."""
+    """A line for each slide when it has ended, and a line now and then in between."""
 
     def __init__(self, pace: Pace, out: Console, *, tracebacks: bool) -> None:
         self._pace, self._console, self._tracebacks = pace, out, tracebacks
@@ -174,10 +174,10 @@ class _Lines:
         self._say("1 slide" if self._pace.slides == 1 else f"{self._pace.slides} slides")
 
     def stop(self) -> None:
-        """Nothing is left on screen."""
+        """Nothing: there is nothing to remove from the screen."""
 
     def tiles(self, slide: str, done: int, total: int) -> None:
-        """Told by the next heartbeat."""
+        """Nothing: the next heartbeat shows it."""
 
     def slide(self, report: SlideReport) -> None:
         spent = sum(report.seconds.get(stage, 0.0) for stage in _STAGES)
@@ -188,7 +188,7 @@ class _Lines:
         _print_traceback(self._console, report, wanted=self._tracebacks)
 
     def beat(self) -> None:
-        if self._is_new:  # a slide has ended since the last time: that is sign enough
+        if self._is_new:  # a slide has ended since the last heartbeat, and its line is enough
             self._is_new = False
             return
         at_work = [f"{escape(slide)} {done} of {total} tiles" for slide, (done, total) in self._pace.at_work().items()]
@@ -203,7 +203,7 @@ class _Lines:
 
 
 _STAGES = ("open", "plan", "qc", "tiles", "commit")
-"""The parts of a slide's time; what else a report has runs within these."""
+"""The parts of a slide's time; all other times in a report are included in these."""
 
 
 def _print_traceback(out: Console, report: SlideReport, *, wanted: bool) -> None:

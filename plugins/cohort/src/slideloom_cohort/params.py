@@ -16,6 +16,7 @@ import numpy as np
 import slideloom
 from attrs import field, frozen
 from slideloom.base.errors import ConfigError, SlideloomError
+from slideloom.base.parsing import parse_json
 from slideloom.base.storing import storing_in, utf8, write_whole
 from slideloom.pipeline.from_words import tiling_from_words
 from slideloom.pipeline.fronts import PYTHON, WordFront
@@ -219,7 +220,7 @@ def load_params(path: Path | str) -> Params:
     if file.is_dir():
         file = file / PARAMS_FILE
     try:
-        table = json.loads(file.read_text(encoding="utf-8"))
+        table = parse_json(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(
             f"{file}: cannot be read: {error.strerror}; name a params.json or a model's folder"

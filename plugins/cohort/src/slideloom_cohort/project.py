@@ -258,7 +258,7 @@ class Project:
             placement: where tiles are placed, if not on a grid.
             mpp: microns per pixel of every slide.
             mpp_file: CSV with the columns slide and mpp.
-            allow_objective_power: use 10 / objective power as mpp if the slide records nothing better.
+            allow_objective_power: use 10 / objective power as mpp if nothing else gives it.
             reader: name of the reader, or NAME:option=value.
             avoid_readers: names of readers not to choose automatically.
             exclude: patterns of slides to leave out.

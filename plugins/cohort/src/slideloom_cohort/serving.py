@@ -9,7 +9,6 @@ the tiles of another program's file, the file must hold that many.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from functools import cache, lru_cache
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 
 from slideloom.base.errors import SlideloomError
 from slideloom.base.files import FileState
+from slideloom.base.parsing import parse_json
 from slideloom.extraction.finished import difference, interrupted
 from slideloom.extraction.output_folder import OutputFolder
 from slideloom.plugins.discovery import registry
@@ -90,7 +90,7 @@ def table_problem(folder: OutputFolder, slide: str) -> str:
 def counted_in(folder: Path) -> dict[str, int]:
     """Tiles by slide, from the `manifest.json` in a folder of TFRecords; empty if it cannot be read."""
     try:
-        table: Any = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        table: Any = parse_json((folder / "manifest.json").read_text(encoding="utf-8"))
         return {
             Path(name).name.removesuffix(".tfrecords"): int(entry["total"])
             for name, entry in table.items()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from attrs import frozen
 from slideloom.base.errors import ConfigError
+from slideloom.base.parsing import parse_toml
 from slideloom.base.storing import storing_in, utf8, write_whole
 from slideloom.settings.options import option
 from slideloom.settings.tables import from_table
@@ -58,7 +58,7 @@ def read_project_file(root: Path) -> ProjectFile:
     """
     path = root / PROJECT_FILE
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = parse_toml(path.read_bytes().decode())
     except FileNotFoundError as error:
         raise ConfigError(
             f"{root}: is not a project, it has no {PROJECT_FILE}; make one with Project.create or "
@@ -66,7 +66,7 @@ def read_project_file(root: Path) -> ProjectFile:
         ) from error
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise ConfigError(f"{path}: is not TOML: {error}") from error
     mistakes = [
         f"{path}: unknown key '{key}' (known: slideloom, name, annotations, sources)"

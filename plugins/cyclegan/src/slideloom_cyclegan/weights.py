@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from slideloom import ConfigError, PluginError, file_digest, write_whole
+from slideloom import ConfigError, PluginError, file_digest, parse_json, write_whole
 from torch import Tensor
 
 from slideloom_cyclegan.generator import ResnetGenerator, empty_generator
@@ -161,8 +161,8 @@ def _recorded(record: Path) -> dict[str, str]:
     if not record.is_file():
         return {}
     try:
-        table = dict(json.loads(record.read_text(encoding="utf-8")))
-    except (ValueError, TypeError, RecursionError) as error:
+        table = dict(parse_json(record.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
         raise ConfigError(f"{record}: not a table of checksums ({error}); delete it to start again") from error
     return {str(key): str(digest) for key, digest in table.items()}
 

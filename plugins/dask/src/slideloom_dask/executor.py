@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -12,7 +11,7 @@ from typing import Any
 
 import dask
 from distributed import Client, Future, LocalCluster, as_completed
-from slideloom import ConfigError, Executor, script_for_workers
+from slideloom import ConfigError, Executor, parse_json, script_for_workers
 
 from slideloom_dask.settings import Dask
 
@@ -40,8 +39,8 @@ class DaskExecutor(Executor):
         settings = self._settings
         address = settings.address or dask.config.get("scheduler-address", None)
         if address is None:
-            # Dask itself carries what the script defines to its workers. Its web server cannot be left out: it gets any
-            # free port of this machine, and no dashboard.
+            # Dask itself sends what the script defines to its workers. Its web server cannot be turned off, so it gets
+            # any free port of this machine, and no dashboard.
             with script_for_workers(is_needed=False):
                 cluster = LocalCluster(
                     n_workers=settings.jobs,
@@ -71,17 +70,17 @@ class DaskExecutor(Executor):
 
 
 def _address_in(path: Path, patience_s: float) -> str:
-    """The address that a scheduler writes to its file; Dask would wait for the file for ever."""
+    """The address that a scheduler writes to its file, for which Dask itself would wait forever."""
     end = time.monotonic() + patience_s
     while True:
         try:
-            address = json.loads(path.read_text(encoding="utf-8"))["address"]
+            address = parse_json(path.read_text(encoding="utf-8"))["address"]
             if isinstance(address, str):
                 return address
             problem = f"its address is {address!r}"
         except FileNotFoundError:
             problem = "it is missing"
-        except (OSError, ValueError, KeyError, TypeError) as error:  # it may not be whole yet
+        except (OSError, ValueError, KeyError, TypeError) as error:  # it may not be complete yet
             problem = f"{type(error).__name__}: {error}"
         if time.monotonic() >= end:
             raise ConfigError(
@@ -130,7 +129,7 @@ def _wait_for_result(client: Client, waiting: as_completed, patience_s: float) -
     """Wait until an item is done, or until there has been no worker for too long.
 
     Raises:
-        ConfigError: all workers went away, and none came within `patience_s`.
+        ConfigError: all workers are gone, and no new one came within `patience_s`.
     """
     last_seen = looked = time.monotonic()
     is_told = False

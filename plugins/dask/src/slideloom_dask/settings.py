@@ -25,7 +25,7 @@ class Dask(Settings[Executor]):
     )
     patience_s: float = option(
         60.0,
-        help="how long to wait for a scheduler, for its file, and for a worker when there is none",
+        help="how long to wait for a scheduler, for its file, and for a worker if there is none",
         unit="s",
         validator=positive,
         affects_output=False,

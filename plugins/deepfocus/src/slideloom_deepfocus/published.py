@@ -11,7 +11,7 @@ import json
 import threading
 from pathlib import Path
 
-from slideloom import ConfigError, write_whole
+from slideloom import ConfigError, parse_json, write_whole
 
 REPOSITORY = "jamesdolezal/deepfocus"
 CHECKPOINT = "ver5"
@@ -78,10 +78,10 @@ def _verify(paths: list[Path], record: Path) -> None:
 
 def _known(record: Path) -> dict[str, str]:
     try:
-        table = dict(json.loads(record.read_text())["sha256"])
+        table = dict(parse_json(record.read_text())["sha256"])
     except FileNotFoundError:
         return {}
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{record}: not a table of checksums ({error}); delete it to start again") from error
     return {str(name): str(value) for name, value in table.items()}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from slideloom.base.errors import ConfigError, OutputError
 from slideloom.base.geometry import Box, Rgb
+from slideloom.base.parsing import parse_json
 from slideloom.extraction.output_folder import OutputFolder
 from slideloom.pipeline.file import pipeline_from_table
 from slideloom.pipeline.pipeline import Pipeline
@@ -175,7 +175,7 @@ def run_pipeline_of(source: Source, label: str) -> Pipeline:
     """
     path = OutputFolder(source.out, label).pipeline
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))["pipeline"]
-    except (OSError, ValueError, KeyError) as error:
+        table = parse_json(path.read_text(encoding="utf-8"))["pipeline"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{path}: the run's pipeline cannot be read ({error}); extract the tiles again") from error
     return pipeline_from_table(table, where=str(path))

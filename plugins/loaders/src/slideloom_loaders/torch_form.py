@@ -118,11 +118,12 @@ class _KeySampler(Sampler[Key]):
     def __init__(self, order: _Order, *, infinite: bool) -> None:
         self._order = order
         self._infinite = infinite
-        self._epochs = count()
+        self._epoch = 0
 
     def __iter__(self) -> Iterator[Key]:
         while True:
-            yield from self._order.keys(next(self._epochs))
+            epoch, self._epoch = self._epoch, self._epoch + 1
+            yield from self._order.keys(epoch)
             if not self._infinite:
                 return
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -169,7 +168,7 @@ def _of_state(folder: sl.OutputFolder) -> Cohort:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = sl.parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):  # the report then has less information
         return {}
     return content if isinstance(content, dict) else {}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import shapely
+from slideloom import parse_json
 
 from slideloom_roi.drafts import Draft, Mistake, Notes, Parsed, points_of, polygon_of
 
@@ -40,9 +40,7 @@ def parse_geojson(text: str, *, label_property: str = "classification") -> Parse
         Mistake: it cannot be parsed.
     """
     try:
-        content = json.loads(text)
-    except RecursionError:
-        raise Mistake("nested too deeply to be GeoJSON") from None
+        content = parse_json(text, deepest=None)
     except ValueError as error:
         raise Mistake(f"not valid JSON ({error}); export the regions again") from error
     if isinstance(content, dict) and "shapes" in content:

@@ -17,5 +17,5 @@ def slideloom_roi_sources() -> Sequence[type[Settings[RoiSource]]]:
 
 @hookimpl
 def slideloom_defaults() -> Mapping[str, str]:
-    """Taken where nobody names one."""
+    """The reader of a folder of regions."""
     return {"roi-folder": "roi-folder"}

@@ -15,7 +15,7 @@ from attrs import frozen
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from slideloom import ConfigError, FileState, Size, Slide, partial_path, torch_device, write_whole
+from slideloom import ConfigError, FileState, Size, Slide, parse_json, partial_path, torch_device, write_whole
 from torch import Tensor, nn
 
 from slideloom_segmentation.model_grid import ModelGrid
@@ -181,9 +181,9 @@ def _loaded(weights: FileState, device: str) -> SegmentModel:
     file = weights.path
     try:
         with safe_open(file, framework="pt") as stored:
-            table = dict(json.loads((stored.metadata() or {}).get(_KEY, "{}")))
+            table = dict(parse_json((stored.metadata() or {}).get(_KEY, "{}")))
             state = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - not a mapping
-    except (SafetensorError, OSError, ValueError, TypeError, RecursionError) as error:
+    except (SafetensorError, OSError, ValueError, TypeError) as error:
         raise ConfigError(f"{file}: cannot be read as a model: {error}") from error
     if table.get("version") != _VERSION:
         raise ConfigError(

@@ -13,7 +13,7 @@ import attrs
 import numpy as np
 from attrs import field, frozen
 from numpy.typing import NDArray
-from slideloom import ConfigError, SlideloomError
+from slideloom import ConfigError, SlideloomError, parse_json
 
 Values = NDArray[np.float64]
 
@@ -180,12 +180,12 @@ def load_fit(path: Path, method: str = "") -> tuple[str, StainFit]:
         ConfigError: the file is missing, is not a fit, or is a fit for another method.
     """
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
+        table = parse_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(
             f"{path}: cannot be read ({error.strerror}); target takes a preset, an image or a fit file"
         ) from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ConfigError(f"{path}: not a JSON file ({error})") from error
     try:
         return _fit_in(table, method)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
@@ -80,7 +79,7 @@ class StainNormalizer:
             self._step = StainStep(method(self.method), fit, unfit=unfit, seed=seed)
         else:
             raise ConfigError(f"no stain method is named '{name}' (known: {', '.join([*FAMILIES, OWN, HSV])})")
-        self._count = itertools.count()
+        self._drawn = 0  # tiles that were drawn for
         self._forms: dict[Any, Any] = {}
 
     def fit(self, x: Any = "") -> Self:
@@ -324,7 +323,8 @@ class StainNormalizer:
         batch = x if x.ndim == 4 else x[None]
         if index is None:
             draws = augment or self.method in (HSV, OWN)
-            index = [next(self._count) if draws else 0 for _ in batch]
+            index = range(self._drawn, self._drawn + len(batch)) if draws else [0] * len(batch)
+            self._drawn += len(batch) if draws else 0
         numbers: NDArray[np.int64] = np.broadcast_to(np.asarray(index, np.int64).reshape(-1), (len(batch),))
         step = self._stepped(augment)
         done = step.normalize(batch, 0, numbers)

@@ -41,8 +41,14 @@ def slideloom_normalizers() -> Sequence[type[Settings[Normalizer]]]:
 
 @hookimpl
 def slideloom_synonyms() -> Mapping[str, Mapping[str, str | Sequence[str]]]:
-    """What Slideflow calls them, by the libraries that it factorises with."""
-    return {"normalizer": {"vahadane-spams": Vahadane.name, "vahadane-sklearn": Vahadane.name}}
+    """What Slideflow calls them: its augmentation, and the two libraries that it factorises with."""
+    return {
+        "normalizer": {
+            "augment": StainAugment.name,
+            "vahadane-spams": Vahadane.name,
+            "vahadane-sklearn": Vahadane.name,
+        }
+    }
 
 
 @hookimpl

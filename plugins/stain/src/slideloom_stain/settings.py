@@ -106,7 +106,7 @@ class ReinhardTissue(TargetSettings):
     """Reinhard on tissue only: white pixels stay as they are and do not count. The presets do not fit it."""
 
     name: ClassVar[str] = "reinhard-tissue"
-    target: Path = option(help=_IMAGE_HELP)
+    target: Path | Mapping[str, Any] = option(help=_IMAGE_HELP)
 
 
 @frozen
@@ -114,7 +114,7 @@ class ReinhardFastTissue(TargetSettings):
     """Reinhard-tissue without the brightness step."""
 
     name: ClassVar[str] = "reinhard-fast-tissue"
-    target: Path = option(help=_IMAGE_HELP)
+    target: Path | Mapping[str, Any] = option(help=_IMAGE_HELP)
 
 
 @frozen

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from slideloom.base.errors import SlideError
 from slideloom.base.geometry import Box, Point, Rgb, Size
+from slideloom.base.parsing import parse_json
 from slideloom.pixels.resampling import resample
 from slideloom.settings.options import Settings
 from slideloom.slides.info import Level, Resolution, SlideInfo, slide_name
@@ -249,7 +250,7 @@ class AnalyticReader(Reader):
         try:
             if path.stat().st_size > _BYTES_AT_MOST:
                 raise SlideError(f"{path.name}: an analytic slide is smaller than 1 MiB; this is another file")
-            options = json.loads(path.read_text(encoding="utf-8"))
+            options = parse_json(path.read_text(encoding="utf-8"))
             return _slide_of(options, path)
         except (OSError, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
             raise SlideError(

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from slideloom import make_room, storing_in, write_whole
+from slideloom import make_room, parse_json, storing_in, write_whole
 
 from slideloom_tfrecord.index import DamagedRecord, index_of
 
@@ -58,7 +58,7 @@ def write_manifest(folder: Path, *, slides: Collection[str] = ()) -> Path:
 def _entries(content: bytes) -> dict[str, Any] | None:
     """The entries of a manifest; None if the content is not a manifest."""
     try:
-        table = json.loads(content)
+        table = parse_json(content)
     except ValueError:
         return None
     return table if isinstance(table, dict) else None

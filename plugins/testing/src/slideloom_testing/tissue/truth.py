@@ -16,6 +16,7 @@ from shapely.geometry import MultiPolygon, Polygon, mapping
 from shapely.geometry.base import BaseGeometry
 from slideloom.base.errors import SlideError
 from slideloom.base.geometry import Mask, Size
+from slideloom.base.parsing import parse_json
 from slideloom.slides.regions import Region
 
 MASK_DOWNSAMPLE = 16
@@ -114,7 +115,7 @@ def load_truth(folder: Path) -> DemoTruth:
         SlideError: the folder does not have it.
     """
     try:
-        facts = json.loads((folder / "truth.json").read_text(encoding="utf-8"))
+        facts = parse_json((folder / "truth.json").read_text(encoding="utf-8"))
         shapes = {name: _parts(shapely.geometry.shape(value)) for name, value in facts["shapes"].items()}
         regions = tuple(
             Region(item["name"], shapely.geometry.shape(item["geometry"]), item["label"]) for item in facts["regions"]
