@@ -478,6 +478,11 @@ class TestStain:
         other = sf.norm.StainNormalizer("macenko").set_fit(**values)
         assert np.array_equal(other.transform(tile), expected)
 
+    @pytest.mark.parametrize(("method", "ours"), [("augment", "hsv-augment"), ("vahadane_sklearn", "vahadane")])
+    def test_a_method_that_is_not_quite_slideflow_s_says_so(self, method: str, ours: str) -> None:
+        with pytest.warns(sf.DropInWarning, match=f"{method}: done as {ours}, which"):
+            assert sf.norm.autoselect(method).ours.method == ours
+
     def test_augmentation_varies_the_image_s_own_staining(self, made: MadeSlide) -> None:
         normalizer = sf.norm.autoselect("reinhard_fast")
         tile = made.tile(1850, 450)

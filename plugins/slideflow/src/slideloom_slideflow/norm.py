@@ -19,14 +19,16 @@ from slideloom_slideflow.table import rows
 Image = Any
 
 _OTHERS = {"vahadane_spams": "vahadane", "vahadane_sklearn": "vahadane", "augment": "hsv-augment"}
+_DIFFERENCES = {
+    "vahadane_sklearn": "done as vahadane, which learns its dictionary as vahadane_spams does",
+    "augment": "done as hsv-augment, which shifts hue, saturation and value, and equalizes no histogram",
+}
 
 
 def our_name(method: str) -> str:
     """Our name of one of Slideflow's methods."""
-    if method == "vahadane_sklearn":
-        tell(
-            "vahadane_sklearn: done as vahadane, whose dictionary is learned as by vahadane_spams; stains differ a bit"
-        )
+    if method in _DIFFERENCES:
+        tell(f"{method}: {_DIFFERENCES[method]}")
     return _OTHERS.get(method, method).replace("_", "-")
 
 
