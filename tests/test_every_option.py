@@ -18,7 +18,7 @@ from slideloom.pipeline.file import pipeline_from_table
 from slideloom.pipeline.flags import add_flags, given_flags
 from slideloom.pipeline.from_words import pipeline_from_words
 from slideloom.pipeline.fronts import FLAGS
-from slideloom.pipeline.pipeline import Pipeline
+from slideloom.pipeline.pipeline import Pipeline, RunOptions, Slides
 from slideloom.pipeline.words import NO_WORD, TABLES, Word, named, words
 from slideloom.plugins.hookspecs import KINDS
 from slideloom.settings.options import OptionInfo, options_of
@@ -27,10 +27,14 @@ from slideloom_cli import main as cli, tiles
 from slideloom_cohort import command
 from slideloom_cohort.arguments import OF_DATASET, ExtractOptions
 from slideloom_cohort.extraction import step_words
+from slideloom_deepfocus import StridedModelSettings
+from slideloom_segmentation import SegmentConfig
 
 RUN = {word.name: "nothing is run" for word in words("run")}
 EVERY = [pytest.param(word, id=word.name) for word in words()]
 STEPS = [pytest.param(cls, id=f"{kind} {cls.name}") for kind in KINDS for cls in registry().all(kind)]
+# Options that are no step's: parts of a pipeline, and what plugins take from Python.
+OTHERS = [RunOptions, Slides, StridedModelSettings, SegmentConfig]
 
 
 def test_every_option_has_a_word_or_a_reason_why_not() -> None:
@@ -191,7 +195,7 @@ def test_help_shows_range_default_and_unit_of_the_table() -> None:
         assert text in shown
 
 
-@pytest.mark.parametrize("cls", STEPS)
+@pytest.mark.parametrize("cls", [*STEPS, *OTHERS])
 def test_every_option_of_every_step_is_checked_in_python(cls: type[Settings[Any]]) -> None:
     infos = options_of(cls)
     needed = {name: example(info) for name, info in infos.items() if info.is_required}

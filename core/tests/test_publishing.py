@@ -203,7 +203,7 @@ def test_an_earlier_result_is_back_when_its_redo_fails_at_the_end(analytic: Writ
     assert report.status == "failed"
     assert list(before) == ["phased/a.bin"]
     assert files(out) == before
-    assert "are still there: phased/a.bin" in report.error
+    assert "is still there: phased/a.bin" in report.error
 
 
 def test_a_slide_whose_tile_table_cannot_be_written_leaves_nothing(analytic: WriteSlide, tmp_path: Path) -> None:

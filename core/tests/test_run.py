@@ -750,4 +750,4 @@ def test_tiles_of_other_settings_that_a_failed_redo_leaves_are_named(
     for _ in range(2):  # also when it fails once more
         (report,) = run_pipeline(bad, [slide], tmp_path).slides
         assert report.status == "failed"
-        assert "are still there: raw/a.raw" in report.error
+        assert "is still there: raw/a.raw" in report.error

@@ -85,6 +85,7 @@ _HOMES = {
     "slideloom_loaders.factories": ("tensorflow_loader", "torch_loader"),
     "slideloom_stain.library": ("StainNormalizer",),
     "slideloom_torch.devices": ("torch_device",),
+    "slideloom_torch.hub": ("hub_file",),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -100,6 +101,7 @@ if TYPE_CHECKING:
     from slideloom_loaders.factories import tensorflow_loader as tensorflow_loader, torch_loader as torch_loader
     from slideloom_stain.library import StainNormalizer as StainNormalizer
     from slideloom_torch.devices import torch_device as torch_device
+    from slideloom_torch.hub import hub_file as hub_file
 
     from slideloom.base.csv_tables import (
         Table as Table,

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from shapely.geometry import shape as from_geojson
-from slideloom import ConfigError, MissingResolution, Regions, Slide, write_regions_geojson
+from slideloom import ConfigError, Regions, Slide, SlideError, write_regions_geojson
 from slideloom.settings.tables import from_table
 from slideloom_segmentation import SegmentModel, SegmentQc, SegmentRoi
 from slideloom_segmentation.model_grid import ModelGrid
@@ -134,11 +134,39 @@ def test_a_wrong_value_on_the_command_line_is_a_config_error(tmp_path: Path) -> 
         command("train", tmp_path / "a.svs", "--regions", tmp_path, "--out", tmp_path / "m", "--patch-px", 100)
 
 
-def test_a_missing_resolution_is_told_by_the_option_of_this_command(
-    raw: object, analytic: Callable[..., Path], tmp_path: Path
+def test_a_slide_that_fails_does_not_stop_the_others_and_a_report_says_what_became_of_each(
+    raw: object,
+    analytic: Callable[..., Path],
+    demo_model: Path,
+    demo_svs: tuple[Slide, Regions],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with pytest.raises(MissingResolution, match=r"a\.json: no microns .* recorded; give them with --slide-mpp$"):
-        command("predict", analytic(mpp=None), "--model", tmp_path, "--out", tmp_path)
+    good, (broken, bare), out = demo_svs[0].info.path, (tmp_path / "broken.svs", analytic(mpp=None)), tmp_path / "out"
+    broken.write_bytes(b"half a slide")
+
+    with pytest.raises(SlideError, match=r"(?s)2 of 3 slides failed; the others are done.*broken.svs") as caught:
+        command("predict", broken, bare, good, "--model", demo_model, "--out", out, "--device", "cpu")
+
+    assert "a.json: no microns per pixel recorded; give them with --slide-mpp" in str(caught.value)
+    assert capsys.readouterr().out.splitlines() == [str(out / "demo21.geojson")]
+    slides = json.loads((out / "segment-report.json").read_text())["slides"]
+    assert list(slides) == ["broken", "a", "demo21"]
+    assert "--slide-mpp" in slides["a"]["error"]
+    features = json.loads((out / "demo21.geojson").read_text())["features"]
+    assert slides["demo21"] == {"file": "demo21.geojson", "regions": len(features), "notes": []}
+
+
+def test_two_slides_of_one_name_are_refused_before_anything_is_written(
+    demo_model: Path, demo_svs: tuple[Slide, Regions], tmp_path: Path
+) -> None:
+    path = demo_svs[0].info.path
+    again = tmp_path / path.name
+    again.write_bytes(path.read_bytes())
+
+    with pytest.raises(ConfigError, match=r"would both be demo21\.geojson; rename one"):
+        command("predict", path, again, "--model", demo_model, "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_resolution_of_nothing_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -152,3 +152,68 @@ def test_an_empty_batch_stays_empty(torch):
 
     assert out.shape == (0, 3, 8, 8)
     assert ok.shape == (0,)
+
+
+RANGES = [(0.0, 255.0), (-1.0, 1.0), (-0.5, 0.5)]
+
+
+@pytest.mark.parametrize("value_range", RANGES)
+@pytest.mark.parametrize("name", ["macenko", "reinhard", "hsv-augment"])
+def test_a_stated_range_gives_the_same_image_in_that_range(name, value_range, torch, tf, unit):
+    black, white = value_range
+    normalizer, index = StainNormalizer(name), np.arange(3)
+
+    for form, stated, tensor in (
+        (normalizer.torch(), normalizer.torch(value_range=value_range), torch.from_numpy),
+        (normalizer.tensorflow(), normalizer.tensorflow(value_range=value_range), tf.constant),
+    ):
+        expected, good = form.normalize(tensor(unit), tensor(index))
+        out, ok = stated.normalize(tensor(unit * (white - black) + black), tensor(index))
+        found = (np.asarray(out) - black) / (white - black)
+        assert np.asarray(ok).tolist() == np.asarray(good).tolist() == [True] * 3
+        assert np.abs(found - np.asarray(expected)).mean() < 1e-4  # rounding moves single pixels at thresholds
+
+
+@pytest.mark.parametrize("value_range", RANGES)
+def test_values_outside_a_stated_range_are_refused_and_nan_is_not_good(value_range, torch, tf, unit):
+    black, white = value_range
+    images, outside, damaged = (unit.copy() * (white - black) + black for _ in range(3))
+    outside[0, 0, 0] = white + 0.02 * (white - black)
+    damaged[0, 0, 0] = np.nan
+    said = f"from {black:g} to {white:g}, this one has .*; bring them to {black:g} to {white:g}, or give uint8"
+
+    for form, tensor in (
+        (StainNormalizer("macenko").torch(value_range=value_range), torch.from_numpy),
+        (StainNormalizer("macenko").tensorflow(value_range=value_range), tf.constant),
+    ):
+        with pytest.raises(ValueError, match=said):
+            form(tensor(outside))
+        assert np.asarray(form.normalize(tensor(images))[1]).all()
+        assert np.asarray(form.normalize(tensor(damaged))[1]).tolist() == [False, True, True]
+
+
+@pytest.mark.parametrize("wrong", [(1.0, 0.0), (0.0, 0.0), (0.0, float("nan")), (0.0, float("inf"))])
+def test_a_range_that_is_none_is_refused(wrong, torch):
+    with pytest.raises(ConfigError, match="value_range must be two numbers, the first below the second"):
+        StainNormalizer("macenko").torch(value_range=wrong)
+
+
+@pytest.mark.parametrize("name", ["macenko", "reinhard-fast-mask"])
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_tensorflow_takes_channels_first_as_torch_does(name, dtype, tf, unit):
+    images = (unit * 255).astype(np.uint8) if dtype == "uint8" else unit
+    form = StainNormalizer(name).tensorflow()
+    planes = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+
+    expected, good = form.normalize(tf.constant(images))
+    for run, most in ((form.normalize, 0), (tf.function(form.normalize), 1)):  # a graph may round in another order
+        out, ok = run(tf.constant(planes))
+        assert out.shape == (3, 3, 64, 64)
+        gap = np.abs(out.numpy().transpose(0, 2, 3, 1).astype(float) - expected.numpy())
+        assert gap.max() <= most * (1 if dtype == "uint8" else 1 / 255)
+        assert ok.numpy().tolist() == good.numpy().tolist()
+    single = form(tf.constant(planes[0]))
+    assert np.array_equal(single.numpy().transpose(1, 2, 0), expected[0].numpy())
+    for wrong in (planes[:, :2], images[..., :2], images[0, 0]):
+        with pytest.raises(ConfigError, match="not an image"):
+            form(tf.constant(wrong))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from slideloom import ConfigError, PluginError, file_digest, parse_json, write_whole
+from slideloom import ConfigError, PluginError, file_digest, hub_file, parse_json, write_whole
 from torch import Tensor
 
 from slideloom_cyclegan.generator import ResnetGenerator, empty_generator
@@ -117,14 +117,14 @@ def published(direction: Direction) -> Path:
         PluginError: huggingface_hub is not installed.
     """
     try:
-        from huggingface_hub import constants, hf_hub_download
+        from huggingface_hub import constants
     except ImportError as error:
         raise PluginError(
             'cyclegan: weights = "published" needs huggingface_hub: pip install "slideloom-cyclegan[torch]"'
         ) from error
     name = HUB_FILES[direction]
     try:
-        path = Path(hf_hub_download(HUB_REPOSITORY, name))
+        path = hub_file(HUB_REPOSITORY, name)
     except Exception as error:  # the hub's client raises its own errors, and those of the HTTP library and the system
         raise ConfigError(
             f"cyclegan: cannot download {name} from huggingface.co/{HUB_REPOSITORY} ({_first_line(error)}); "

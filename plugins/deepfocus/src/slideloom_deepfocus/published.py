@@ -11,7 +11,7 @@ import json
 import threading
 from pathlib import Path
 
-from slideloom import ConfigError, parse_json, write_whole
+from slideloom import ConfigError, hub_file, parse_json, write_whole
 
 REPOSITORY = "jamesdolezal/deepfocus"
 CHECKPOINT = "ver5"
@@ -41,16 +41,8 @@ def fetch(*, cache: Path | None = None, endpoint: str | None = None) -> Path:
 
 
 def _file(name: str, folder: Path, endpoint: str | None) -> Path:
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
     try:
-        # Without this, every job would ask the server for a newer version.
-        return Path(hf_hub_download(REPOSITORY, name, cache_dir=folder, endpoint=endpoint, local_files_only=True))
-    except LocalEntryNotFoundError:
-        pass
-    try:
-        return Path(hf_hub_download(REPOSITORY, name, cache_dir=folder, endpoint=endpoint))
+        return hub_file(REPOSITORY, name, cache=folder, endpoint=endpoint)
     except Exception as error:  # its HTTP library, and so the base class of its errors, has changed between versions
         first = error.__cause__ or error  # the library wraps "404" into "check your connection"
         reason = str(first).strip().split("\n")[0] or type(first).__name__

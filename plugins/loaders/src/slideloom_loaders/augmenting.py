@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
@@ -14,6 +15,7 @@ from slideloom_cohort.serving import tile_stores
 
 _WORDS = {"flip": "xy", "rotate": "r", "blur": "b", "jpeg": "j", "stain": "n"}
 _LETTERS = "xyrjbn"
+_USUAL = "xyrjb"
 BLUR_SIGMA = (0.4, 1.6)  # pixels
 JPEG_QUALITY = (50, 100)
 
@@ -39,14 +41,17 @@ class Augmentation:
     stain: bool = False
 
     @classmethod
-    def parse(cls, text: str | None) -> Self:
-        """The augmentation that words ("flip, rotate, blur, jpeg, stain") or letters ("xyrjbn") describe.
+    def parse(cls, given: str | Sequence[str] | bool | None) -> Self:
+        """The augmentation that words ("flip, rotate, blur, jpeg, stain", or a list) or letters ("xyrjbn") describe.
+
+        True is all but staining ("xyrjb"), as in Slideflow.
 
         Raises:
             ConfigError: a word or letter is unknown.
         """
-        letters: set[str] = set()
-        for word in re.split(r"[,\s]+", (text or "").strip()):
+        letters: set[str] = set(_USUAL if given is True else "")
+        text = "" if not given or given is True else given if isinstance(given, str) else ",".join(map(str, given))
+        for word in re.split(r"[,\s]+", text.strip()):
             if word in _WORDS:
                 letters |= set(_WORDS[word])
             elif word and set(word) <= set(_LETTERS):

@@ -15,9 +15,9 @@ from slideloom_cohort.slides import TiledSlides, named
 from slideloom_cohort.stored import StoredSlide
 
 from slideloom_loaders.from_slides import slide_tiles
+from slideloom_loaders.labels import Labels, Meaning, by_slide, meaning_of, of_column
 
 ROI = "roi"
-Labels = str | Mapping[str, Any] | None  # a column, "roi", or a value by slide
 _UNKNOWN = -1
 
 
@@ -72,24 +72,62 @@ def tile_index(
     dataset: TiledSlides,
     *,
     labels: Labels = None,
-    classes: Sequence[str] | None = None,
+    classes: Sequence[Any] | None = None,
+    regression: bool | None = None,
     from_slides: bool = False,
     allow_missing: bool = False,
 ) -> TileIndex:
-    """The tiles of a dataset.
+    """The tiles of a dataset; at least one.
 
     Args:
         dataset: the dataset.
         labels: a column of the annotations; "roi" for the label of each tile's region (tiles without one are left
-            out); a mapping from slide to value; or None. Numbers stay numbers.
-        classes: names of classes in the order of their numbers; tiles of other classes are left out. By default all
-            classes, sorted.
+            out); a mapping from slide to value; or None. `slideloom_loaders.labels` says which are classes.
+        classes: classes in the order of their numbers; tiles of other classes are left out. By default all classes,
+            sorted.
+        regression: True takes labels as numbers, False as classes, whatever they are.
         from_slides: read tiles from slides instead of TFRecords.
         allow_missing: leave out slides whose stored tiles are missing, cut short, or from a failed run.
 
     Raises:
         ConfigError: there are no tiles, a slide lacks its tiles, or a slide has no label.
     """
+    stored = _served(dataset, from_slides=from_slides, allow_missing=allow_missing)
+    opened: list[TileStore] = slide_tiles(dataset, stored) if from_slides else [item.open() for item in stored]
+    kept = [(item, store) for item, store in zip(stored, opened, strict=True) if len(store)]
+    if not kept:
+        reports = ", ".join(str(source.out) for source in dataset.sources)
+        raise ConfigError(
+            f"none of {len(stored)} slides has a tile of {dataset.label}: regions, QC or filters left none; the "
+            f"reports in {reports} say which"
+        )
+    patients = dataset.patients()
+    slides = tuple(item.slide for item, _ in kept)
+    places = [_locations(store) for _, store in kept]
+    index = TileIndex(
+        slides,
+        tuple(store for _, store in kept),
+        tuple(patients[name] for name in slides),
+        np.repeat(np.arange(len(kept)), [len(store) for _, store in kept]),
+        np.concatenate([np.arange(len(store)) for _, store in kept]),
+        np.concatenate(places),
+        None,
+    )
+    if labels is None:
+        return index
+    items = [item for item, _ in kept]
+    if isinstance(labels, str) and labels == ROI:
+        values = np.concatenate([_region_labels(item, where) for item, where in zip(items, places, strict=True)])
+        known = {f"region '{label}'": label for label in values.tolist() if label is not None}
+    else:
+        given = _slide_labels(dataset, slides, labels, as_text=classes is not None or regression is not None)
+        values = np.array([given[name] for name in slides], object)[index.slide]
+        known = {f"slide {name}": value for name, value in given.items()}
+    return _labelled(index, values, meaning_of(known, classes=classes, regression=regression))
+
+
+def _served(dataset: TiledSlides, *, from_slides: bool, allow_missing: bool) -> list[StoredSlide]:
+    """The slides whose tiles can be read."""
     every = dataset.stored()
     if not allow_missing:
         _check_whole(every, from_slides=from_slides)
@@ -100,26 +138,7 @@ def tile_index(
             "run extract_tiles first, or use from_slides=True after a run without TFRecords"
         )  # fmt: skip
         raise ConfigError(f"no tiles of {dataset.label} in {places}; {hint}")
-    opened: list[TileStore] = slide_tiles(dataset, stored) if from_slides else [item.open() for item in stored]
-    kept = [(item, store) for item, store in zip(stored, opened, strict=True) if len(store)]
-    patients = dataset.patients()
-    slides = tuple(item.slide for item, _ in kept)
-    counts = [len(store) for _, store in kept]
-    slide = np.repeat(np.arange(len(kept)), counts)
-    number = np.concatenate([np.arange(count) for count in counts]) if counts else np.empty(0, np.int64)
-    places_of = [_locations(store) for _, store in kept]
-    locations = np.concatenate(places_of) if places_of else np.empty((0, 2), np.int64)
-    values = _values(dataset, [item for item, _ in kept], places_of, labels)
-    index = TileIndex(
-        slides,
-        tuple(store for _, store in kept),
-        tuple(patients[name] for name in slides),
-        slide,
-        number,
-        locations,
-        None,
-    )
-    return index if values is None else _labelled(index, values, classes)
+    return stored
 
 
 def _check_whole(stored: Sequence[StoredSlide], *, from_slides: bool) -> None:
@@ -138,23 +157,17 @@ def _locations(store: TileStore) -> NDArray[np.int64]:
     return np.full((len(store), 2), _UNKNOWN, np.int64) if found is None else found
 
 
-def _values(
-    dataset: TiledSlides, stored: Sequence[StoredSlide], places: Sequence[NDArray[np.int64]], labels: Labels
-) -> NDArray[Any] | None:
-    """(N,) labels as objects, None for a tile without a label."""
-    if labels is None:
-        return None
-    if labels == ROI:
-        columns = [_region_labels(item, where) for item, where in zip(stored, places, strict=True)]
-        return np.concatenate(columns) if columns else np.empty(0, object)
-    by_slide = dataset.labels(labels) if isinstance(labels, str) else labels
-    without = [item.slide for item in stored if by_slide.get(item.slide) in (None, "")]
+def _slide_labels(
+    dataset: TiledSlides, slides: Sequence[str], labels: str | Mapping[str, Any], *, as_text: bool
+) -> dict[str, Any]:
+    """The label of each slide; those of a column as text, or as the floats that it may hold."""
+    column = of_column(dataset.labels(labels), as_text=as_text) if isinstance(labels, str) else None
+    found = by_slide(labels if column is None else column, slides)
+    without = [slide for slide in slides if slide not in found]
     if without:
-        remedy = f"use filter_blank='{labels}'" if isinstance(labels, str) else "give a label to each"
+        remedy = "give a label to each" if column is None else f"use filter_blank='{labels}'"
         raise ConfigError(f"no label for slide {named(without)}; {remedy}, or leave these slides out")
-    values = np.empty(sum(map(len, places)), object)
-    values[:] = [by_slide[item.slide] for item, where in zip(stored, places, strict=True) for _ in range(len(where))]
-    return values
+    return found
 
 
 def _region_labels(item: StoredSlide, places: NDArray[np.int64]) -> NDArray[Any]:
@@ -170,22 +183,9 @@ def _region_labels(item: StoredSlide, places: NDArray[np.int64]) -> NDArray[Any]
     return column
 
 
-def _labelled(index: TileIndex, values: NDArray[Any], classes: Sequence[str] | None) -> TileIndex:
-    present = {value for value in values.tolist() if value is not None}
-    if classes is None and present and all(isinstance(value, int | float) for value in present):
-        return _with_targets(index, np.ones(len(values), bool), values.astype(np.float32), ())
-    names = tuple(sorted(map(str, present))) if classes is None else tuple(classes)
-    if not present & set(names) and not {str(value) for value in present} & set(names):
-        found = ", ".join(sorted(map(str, present))) or "none"
-        raise ConfigError(f"no tile has a label among {', '.join(names) or 'any class'} (labels found: {found})")
-    numbers = {name: number for number, name in enumerate(names)}
-    codes = np.array([numbers.get(str(value), _UNKNOWN) for value in values.tolist()], np.int64)
-    return _with_targets(index, codes >= 0, codes, names)
-
-
-def _with_targets(
-    index: TileIndex, keep: NDArray[np.bool_], targets: NDArray[Any], classes: tuple[str, ...]
-) -> TileIndex:
+def _labelled(index: TileIndex, values: NDArray[Any], meaning: Meaning) -> TileIndex:
+    """The tiles that have a target, with it."""
+    keep, targets = meaning.targets(values.tolist())
     return TileIndex(
         index.slides,
         index.stores,
@@ -194,5 +194,5 @@ def _with_targets(
         index.number[keep],
         index.locations[keep],
         targets[keep],
-        classes,
+        meaning.classes,
     )

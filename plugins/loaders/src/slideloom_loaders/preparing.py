@@ -53,7 +53,7 @@ class Preparation:
             setattr(self, name, value)
 
     def read(self, keys: Sequence[Key]) -> list[Rgb]:
-        """The tiles with these keys, each (tile_px, tile_px, 3) uint8 and contiguous.
+        """The tiles with these keys, each (tile_px, tile_px, 3) uint8; mirrored and turned ones are views.
 
         Raises:
             SlideloomError: a tile is damaged, or the normalizer failed.
@@ -61,7 +61,7 @@ class Preparation:
         tiles = [self._stored(number) for _, number in keys]
         tiles = self._normalized(tiles, keys)
         return [
-            np.ascontiguousarray(self.augmentation.apply(rgb, seed=self.seed, epoch=epoch, index=number))
+            self.augmentation.apply(rgb, seed=self.seed, epoch=epoch, index=number)
             for rgb, (epoch, number) in zip(tiles, keys, strict=True)
         ]
 

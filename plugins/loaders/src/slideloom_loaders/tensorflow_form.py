@@ -33,6 +33,8 @@ def make_dataset(
     seed: int,
     infinite: bool,
     info: bool,
+    slidenames: bool,
+    standardize: bool,
     in_graph: bool,
     batch_size: int,
     drop_last: bool,
@@ -56,10 +58,13 @@ def make_dataset(
     # New numbers in every epoch, the same for the same seed.
     numbers = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True)
     batches = tf.data.Dataset.zip((elements, numbers)).batch(batch_size, drop_remainder=drop_last)
-    finish = _finisher(preparation, px, info=info, labelled=index.targets is not None, in_graph=in_graph)
+    extra = [name for name, wanted in (("target", index.targets is not None), ("slide", slidenames)) if wanted]
+    finish = _finisher(preparation, px, extra, info=info, standardize=standardize, in_graph=in_graph)
     batches = batches.map(finish, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     if not infinite:
         count = len(index) // batch_size if drop_last else -(-len(index) // batch_size)
+        if not count:
+            raise ConfigError(f"no batch: drop_last leaves none of {len(index)} tiles with batch_size={batch_size}")
         batches = batches.apply(tf.data.experimental.assert_cardinality(count))
     batches = batches.prefetch(tf.data.AUTOTUNE)
     batches.classes, batches.tiles = index.classes, len(index)
@@ -122,7 +127,9 @@ def _labelled(elements: Tensor, index: TileIndex, *, of_regions: bool) -> Tensor
     return elements.map(with_target, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).filter(is_known)
 
 
-def _finisher(preparation: Preparation, px: int, *, info: bool, labelled: bool, in_graph: bool) -> Any:
+def _finisher(
+    preparation: Preparation, px: int, extra: Sequence[str], *, info: bool, standardize: bool, in_graph: bool
+) -> Any:
     normalize = _normalizer(preparation, in_graph=in_graph)
     augmentation = preparation.augmentation
     draws_stain = augmentation.stain
@@ -133,9 +140,9 @@ def _finisher(preparation: Preparation, px: int, *, info: bool, labelled: bool, 
             # Random staining depends on this number, which is new in every epoch.
             images = normalize(images, numbers % (1 << 31) if draws_stain else tf.zeros_like(numbers))
         images = augmented(images, numbers, augmentation)
-        parts = [images]
-        if labelled:
-            parts.append(element["target"])
+        if standardize:
+            images = tf.image.per_image_standardization(images)
+        parts = [images, *(element[name] for name in extra)]
         if info:
             parts.append({name: element[name] for name in ("slide", "loc_x", "loc_y")})
         return tuple(parts) if len(parts) > 1 else images

@@ -11,7 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import attrs
-from slideloom import Command, ConfigError, MissingResolution, OptionError, PluginError, Slide, load_regions, open_slide
+from slideloom import (
+    Command,
+    ConfigError,
+    MissingResolution,
+    OptionError,
+    PluginError,
+    Slide,
+    find_slides,
+    load_regions,
+    open_slide,
+)
 
 from slideloom_segmentation.settings import SegmentConfig, SegmentRoi
 
@@ -38,7 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _add_slide_mpp(train)
     _add_options(train, SegmentConfig)
     predict = actions.add_parser("predict", help="write the regions that a model finds as GeoJSON")
-    predict.add_argument("slides", nargs="+", type=Path, help="slides to segment")
+    predict.add_argument("slides", nargs="+", type=Path, help="slides to segment: files, folders or patterns")
     predict.add_argument("--out", type=Path, required=True, help="folder for one GeoJSON file per slide")
     _add_slide_mpp(predict)
     _add_options(predict, SegmentRoi)
@@ -88,12 +98,12 @@ def _predict(args: argparse.Namespace) -> int:
 
     def tell(path: Path, regions: Regions) -> None:
         args.interrupted = "the regions of finished slides are kept"
+        print(path)
         print(f"{path}: {len(regions.items)} regions", file=sys.stderr)
 
     settings = _options(args, SegmentRoi)
-    for path in args.slides:
-        with _opened(path, args.slide_mpp) as slide:
-            print(*predict(settings, [slide], out=args.out, progress=tell))
+    slides = find_slides([str(path) for path in args.slides])
+    predict(settings, slides, out=args.out, progress=tell, opening=lambda path: _opened(path, args.slide_mpp))
     return 0
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from shapely.affinity import scale
@@ -16,17 +18,25 @@ from slideloom import (
     RoiSource,
     Scene,
     Slide,
+    SlideError,
     SlideInfo,
+    SlideloomError,
     SlideQc,
     open_slide,
     path_inside,
+    slide_name,
+    storing_in,
+    utf8,
     write_regions_geojson,
+    write_whole,
 )
 
 from slideloom_segmentation.model import SegmentModel
 from slideloom_segmentation.model_grid import ModelGrid
 from slideloom_segmentation.polygons import polygons_of, valid_parts
 from slideloom_segmentation.settings import BACKGROUND, SegmentQc, SegmentRoi
+
+REPORT = "segment-report.json"
 
 
 class ModelQc(SlideQc):
@@ -98,39 +108,80 @@ def predict(
     *,
     out: Path,
     progress: Callable[[Path, Regions], None] | None = None,
+    opening: Callable[[Path], Slide] = open_slide,
 ) -> list[Path]:
     """Write the model's regions of each slide to `out/<slide>.geojson`, level-0 pixels, as QuPath annotations.
+
+    A slide that fails does not stop the others. What became of each is in `out/segment-report.json`.
 
     Args:
         settings: of the model and its regions.
         slides: paths, or open slides with known mpp (which stay open).
         out: folder; created if missing.
         progress: called after each slide with the file and its regions.
+        opening: opens a slide by its path.
 
     Returns:
         The files, in the order of the slides.
 
     Raises:
-        ConfigError: there is no such model.
-        SlideError: a slide cannot be read.
-        OutputError: a file cannot be written.
+        ConfigError: there is no such model, or two slides have one name.
+        SlideError: slides could not be read, or their files not be written; raised when all others are done.
     """
+    wanted = _by_name(slides)
     source = ModelRois(settings)
-    out.mkdir(parents=True, exist_ok=True)
-    files = []
-    for given in slides:
-        slide = given if isinstance(given, Slide) else open_slide(given)
+    with storing_in(out):
+        out.mkdir(parents=True, exist_ok=True)
+    report: dict[str, dict[str, Any]] = {}
+    failed: list[str] = []
+    for name, given in wanted.items():
         try:
-            regions = source.regions_of(slide)
-            path = path_inside(out, f"{slide.info.name}.geojson")
-        finally:
-            if slide is not given:
-                slide.close()
-        write_regions_geojson(path, regions)
-        files.append(path)
-        if progress is not None:
-            progress(path, regions)
-    return files
+            path, regions = _predicted(source, given, out, opening)
+        except SlideloomError as error:
+            report[name] = {"error": str(error)}
+            failed.append(str(error))
+        else:
+            report[name] = {"file": path.name, "regions": len(regions.items), "notes": list(regions.notes)}
+            if progress is not None:
+                progress(path, regions)
+        text = json.dumps({"model": str(settings.model), "slides": report}, indent=1, ensure_ascii=False)
+        with storing_in(out):
+            write_whole(out / REPORT, utf8(f"{text}\n"))
+    if failed:
+        listed = "\n  ".join(failed)
+        raise SlideError(f"segment: {len(failed)} of {len(wanted)} slides failed; the others are done:\n  {listed}")
+    return [out / entry["file"] for entry in report.values()]
+
+
+def _by_name(slides: Iterable[Slide | Path | str]) -> dict[str, Slide | Path]:
+    """The slides by name.
+
+    Raises:
+        ConfigError: two have one name, and so one file.
+    """
+    found: dict[str, Slide | Path] = {}
+    for given in slides:
+        slide = given if isinstance(given, Slide) else Path(given)
+        name = slide.info.name if isinstance(slide, Slide) else slide_name(slide)
+        if name in found:
+            first, second = (item.info.path if isinstance(item, Slide) else item for item in (found[name], slide))
+            raise ConfigError(f"segment: {first} and {second} would both be {name}.geojson; rename one")
+        found[name] = slide
+    return found
+
+
+def _predicted(
+    source: ModelRois, given: Slide | Path, out: Path, opening: Callable[[Path], Slide]
+) -> tuple[Path, Regions]:
+    slide = given if isinstance(given, Slide) else opening(given)
+    try:
+        regions = source.regions_of(slide)
+        path = path_inside(out, f"{slide.info.name}.geojson")
+    finally:
+        if slide is not given:
+            slide.close()
+    write_regions_geojson(path, regions)
+    return path, regions
 
 
 def numbers_of(wanted: Iterable[str | int], model: SegmentModel, *, option: str) -> list[int]:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import ceil, floor
 from typing import Self
 
 import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
-from slideloom import ConfigError, Outlines, Regions, Rgb, Size, Slide
+from shapely.affinity import scale
+from shapely.geometry import box as rectangle
+from slideloom import ConfigError, Outlines, Region, Regions, Rgb, Size, Slide
 
 from slideloom_segmentation.model_grid import ModelGrid
 from slideloom_segmentation.settings import SegmentConfig
 
 LabelMap = NDArray[np.uint8]  # (H, W), class numbers
-_CELL = 8  # side of the coarse cells used to look up classes, in model pixels
+CELL = 8  # side of the coarse cells used to look up classes, in model pixels
 
 
 @frozen
@@ -52,9 +55,14 @@ class Plot:
         """All of a slide; it is read patch by patch.
 
         Raises:
-            ConfigError: the slide has no usable region.
+            ConfigError: the slide has no region, or one that is too small to be seen at the model's resolution.
         """
         grid = ModelGrid.of(slide.info, config.mpp)
+        if unpainted := [region.name for region in regions.items if not _paints(region, grid)]:
+            raise ConfigError(
+                f"{slide.info.path.name}: {len(unpainted)} regions hold the centre of no pixel at {config.mpp:g} um/px "
+                f"({', '.join(unpainted[:5])}); remove them, or choose a smaller mpp"
+            )
         outlines = []
         for region in regions.items:
             if config.mode == "multiclass":
@@ -70,7 +78,7 @@ class Plot:
 
     def within(self, window: PatchArea) -> Plot:
         """The part of the plot in a window."""
-        low, high = np.array([window.x0, window.y0]) / _CELL, np.array([window.x1, window.y1]) / _CELL
+        low, high = np.array([window.x0, window.y0]) / CELL, np.array([window.x1, window.y1]) / CELL
         cells = {
             number: places[((places >= np.ceil(low)) & (places + 1 <= high)).all(axis=1)]
             for number, places in self.cells.items()
@@ -86,20 +94,24 @@ class Plot:
 
     def patch(self, x: int, y: int, side: int) -> tuple[Rgb, LabelMap]:
         """The pixels at (x, y) and their classes, (side, side, 3) and (side, side) uint8; white beyond the slide."""
-        size = Size(side, side)
+        labels, whole = self.labels(x, y, side), self.grid.size
+        if self.picture is None or x < 0 or y < 0 or x + side > whole.width or y + side > whole.height:
+            size = Size(side, side)
+            return self.slide.read_at(self.grid.box(x, y, size), size), labels
+        return self.picture[y : y + side, x : x + side], labels
+
+    def labels(self, x: int, y: int, side: int) -> LabelMap:
+        """The classes at (x, y): (side, side) uint8."""
         labels = np.zeros((side, side), np.uint8)
-        box = self.grid.box(x, y, size)
+        box = self.grid.box(x, y, Size(side, side))
         for number, outline in self.outlines:
             labels[outline.mask(extent=box, shape=labels.shape)] = number
-        whole = self.grid.size
-        if self.picture is None or x < 0 or y < 0 or x + side > whole.width or y + side > whole.height:
-            return self.slide.read_at(box, size), labels
-        return self.picture[y : y + side, x : x + side], labels
+        return labels
 
     def random_place(self, side: int, random: np.random.Generator) -> tuple[int, int]:
         """Top left of a patch that contains a class, each with equal probability; within the window if it fits."""
         places = self.cells[int(random.choice(sorted(self.cells)))]
-        x, y = places[random.integers(len(places))] * _CELL + _CELL // 2 - random.integers(0, side, 2)
+        x, y = places[random.integers(len(places))] * CELL + CELL // 2 - random.integers(0, side, 2)
         window = self.window
         return (
             int(np.clip(x, window.x0, max(window.x0, window.x1 - side))),
@@ -109,21 +121,33 @@ class Plot:
     def fixed_places(self, side: int) -> list[tuple[int, int]]:
         """Adjacent patches over the window that have a cell near the regions."""
         window = self.window
-        near = np.concatenate(list(self.cells.values())) * _CELL
+        near = np.concatenate(list(self.cells.values())) * CELL
         taken = {(int(x - window.x0) // side, int(y - window.y0) // side) for x, y in near}
         return [(window.x0 + column * side, window.y0 + row * side) for column, row in sorted(taken)]
 
 
+def _paints(region: Region, grid: ModelGrid) -> bool:
+    """True if a region holds the centre of a pixel of the slide at the model's resolution."""
+    pixels = scale(region.shape, xfact=1 / grid.scale_x, yfact=1 / grid.scale_y, origin=(0, 0))
+    shape = pixels.intersection(rectangle(0, 0, grid.size.width, grid.size.height))
+    if shape.is_empty or not shape.buffer(-1).is_empty:
+        return not shape.is_empty  # what holds a disc of two pixels across holds a centre
+    left, top, right, bottom = shape.bounds
+    x0, y0, size = floor(left), floor(top), Size(ceil(right) - floor(left) + 1, ceil(bottom) - floor(top) + 1)
+    painted = Outlines.of([region.shape]).mask(extent=grid.box(x0, y0, size), shape=(size.height, size.width))
+    return bool(painted.any())
+
+
 def _cells(outlines: Sequence[tuple[int, Outlines]], grid: ModelGrid, *, margin: int) -> dict[int, NDArray[np.int64]]:
     """Per class, the coarse cells whose centre has it, within `margin` of any region's bounding box."""
-    size = Size(-(-grid.size.width // _CELL), -(-grid.size.height // _CELL))
-    extent = grid.box(0, 0, Size(size.width * _CELL, size.height * _CELL))
+    size = Size(-(-grid.size.width // CELL), -(-grid.size.height // CELL))
+    extent = grid.box(0, 0, Size(size.width * CELL, size.height * CELL))
     classes = np.zeros((size.height, size.width), np.uint8)
     near = np.zeros(classes.shape, bool)
     for number, outline in outlines:
         classes[outline.mask(extent=extent, shape=classes.shape)] = number
-        x, y = (outline.start / (grid.scale_x * _CELL, grid.scale_y * _CELL)).T
-        reach = margin / _CELL
+        x, y = (outline.start / (grid.scale_x * CELL, grid.scale_y * CELL)).T
+        reach = margin / CELL
         top, left = (max(0, int(np.floor(low.min() - reach))) for low in (y, x))
         bottom, right = (max(0, int(np.ceil(high.max() + reach))) for high in (y, x))
         near[top:bottom, left:right] = True
@@ -136,59 +160,6 @@ def _cells(outlines: Sequence[tuple[int, Outlines]], grid: ModelGrid, *, margin:
         rows, columns = np.nonzero((classes == number) & near)
         found[int(number)] = np.stack([columns, rows], axis=1)
     return found
-
-
-@frozen
-class TrainingSplit:
-    """What to train on and what to validate on; `text` says how they were split."""
-
-    train: tuple[Plot, ...]
-    validation: tuple[Plot, ...]
-    text: str
-
-
-def split(plots: Sequence[Plot], config: SegmentConfig) -> TrainingSplit:
-    """Plots for training and validation: split by slide, or a single slide into two halves.
-
-    Raises:
-        ConfigError: there is nothing to train on, or a label is missing from the training part.
-    """
-    if not plots:
-        raise ConfigError("segment: no slide to train on")
-    if len(plots) == 1:
-        result = _halves(plots[0])
-    else:
-        order = np.random.default_rng([config.seed, 0]).permutation(len(plots)).tolist()
-        count = min(len(plots) - 1, max(1, round(config.val_fraction * len(plots))))
-        chosen = sorted(order[:count])
-        held_out = ", ".join(plots[i].slide.info.name for i in chosen)
-        result = TrainingSplit(
-            tuple(plot for i, plot in enumerate(plots) if i not in chosen),
-            tuple(plots[i] for i in chosen),
-            f"by slide: {held_out}",
-        )
-    for number, name in enumerate(config.classes):
-        if not any(number in plot.cells for plot in result.train):
-            raise ConfigError(f"segment: nothing in the training part is '{name}' (validation is {result.text})")
-    return result
-
-
-def _halves(plot: Plot) -> TrainingSplit:
-    whole = plot.window
-    places = np.concatenate(list(plot.cells.values())) * _CELL
-    span = places.max(axis=0) - places.min(axis=0)
-    if span[0] >= span[1]:
-        middle = int(np.median(places[:, 0]))
-        parts, text = (PatchArea(0, 0, middle, whole.y1), PatchArea(middle, 0, whole.x1, whole.y1)), "left and right"
-    else:
-        middle = int(np.median(places[:, 1]))
-        parts, text = (PatchArea(0, 0, whole.x1, middle), PatchArea(0, middle, whole.x1, whole.y1)), "top and bottom"
-    train, validation = (plot.within(part) for part in parts)
-    if not validation.cells:
-        raise ConfigError(f"{plot.slide.info.path.name}: too small to be split for validation; add a second slide")
-    return TrainingSplit(
-        (train,), (validation,), f"the other half of the only slide ({text}), so it says little about other slides"
-    )
 
 
 def augmented(rgb: Rgb, labels: LabelMap, random: np.random.Generator) -> tuple[Rgb, LabelMap]:

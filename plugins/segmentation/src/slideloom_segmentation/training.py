@@ -15,17 +15,16 @@ import numpy as np
 import torch
 from attrs import frozen
 from numpy.typing import NDArray
-from slideloom import ConfigError, OutputError, Regions, Rgb, Slide, open_slide, partial_path, torch_device
+from slideloom import ConfigError, Regions, Rgb, Slide, open_slide, torch_device
 from torch import Tensor
 from torch.nn import functional
 
+from slideloom_segmentation.checkpoint import check_identity, identity_of, read_checkpoint, store_checkpoint
 from slideloom_segmentation.model import Facts, as_input, save_model
 from slideloom_segmentation.networks import build_network
-from slideloom_segmentation.sampling import LabelMap, Plot, TrainingSplit, augmented, split
+from slideloom_segmentation.sampling import LabelMap, Plot, augmented
 from slideloom_segmentation.settings import SegmentConfig
-
-CHECKPOINT = "checkpoint.pt"
-_VALIDATION_PATCHES = 256  # at most; more would be slower without telling more
+from slideloom_segmentation.splitting import TrainingSplit, check_different, split
 
 
 @frozen
@@ -81,19 +80,23 @@ def train(
     if len(slides) != len(regions):
         raise ConfigError(f"segment: {len(slides)} slides, but regions of {len(regions)}; give one Regions per slide")
     device = torch_device(config.device)
-    before = _checkpoint(config, out, resume=resume)
+    before = read_checkpoint(config, out, resume=resume)
     with ExitStack() as opened:
-        plots = []
-        for given, found in zip(slides, regions, strict=True):
-            slide = given if isinstance(given, Slide) else opened.enter_context(open_slide(given))
-            plots.append(Plot.of(slide, found, config))
+        open_slides = [
+            given if isinstance(given, Slide) else opened.enter_context(open_slide(given)) for given in slides
+        ]
+        check_different(open_slides)
+        identity = identity_of(open_slides, regions)
+        if before is not None:
+            check_identity(before, identity, out)
+        plots = [Plot.of(slide, found, config) for slide, found in zip(open_slides, regions, strict=True)]
         parts = split(_cached(plots, config.cache_mb * 1e6), config)
         trainer = _Trainer(config, parts, device)
         if before is not None:
             trainer.restore(before)
         out.mkdir(parents=True, exist_ok=True)
         for report in trainer.epochs():
-            trainer.store(out)
+            store_checkpoint(out, config, identity, trainer.state())
             if progress is not None:
                 progress(report)
         return trainer.finish(out)
@@ -168,18 +171,14 @@ class _Trainer:
             self._reports.append(EpochReport(epoch + 1, self._config.epochs, train_loss, val_loss, val_iou, seconds))
             yield self._reports[-1]
 
-    def store(self, out: Path) -> None:
-        """Write the checkpoint: tensors, numbers and text only."""
-        unfinished = partial_path(out / CHECKPOINT)
-        state = {
-            "config": _text(self._config),
+    def state(self) -> dict[str, Any]:
+        """Tensors, numbers and text that `restore` takes."""
+        return {
             "reports": json.dumps([attrs.asdict(report) for report in self._reports]),
             "network": self._network.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "best": self._best,
         }
-        torch.save(state, unfinished)
-        unfinished.replace(out / CHECKPOINT)
 
     def restore(self, state: dict[str, Any]) -> None:
         """Restore a checkpoint's state. Random numbers depend only on seed and epoch, so none are stored."""
@@ -221,11 +220,7 @@ class _Trainer:
 
     def _validate(self) -> tuple[float, float]:
         config, count = self._config, len(self._config.classes)
-        places = [(plot, *at) for plot in self._parts.validation for at in plot.fixed_places(config.patch_px)]
-        if len(places) > _VALIDATION_PATCHES:
-            random = np.random.default_rng([config.seed, 2])
-            chosen = random.choice(len(places), _VALIDATION_PATCHES, replace=False)
-            places = [places[i] for i in sorted(chosen.tolist())]
+        places = self._parts.places
         confusion = np.zeros((count, count), np.int64)
         total = 0.0
         self._network.eval()
@@ -238,9 +233,7 @@ class _Trainer:
                 found = (logits[:, 0] >= 0).long() if self._facts.is_binary else logits.argmax(dim=1)
             pairs = (labels * count + found).flatten().cpu().numpy()
             confusion += np.bincount(pairs, minlength=count * count).reshape(count, count)
-        shares = iou_of(confusion)[1:]
-        # If there is no foreground, finding none is perfect.
-        return total / len(places), float(np.nanmean(shares)) if not np.isnan(shares).all() else 1.0
+        return total / len(places), float(iou_of(confusion)[1:].mean())  # `split` saw to it that every class is there
 
     def _random_patch(self, random: np.random.Generator) -> tuple[Rgb, LabelMap]:
         side, plots = self._config.patch_px, self._parts.train
@@ -266,37 +259,3 @@ def _cached(plots: Sequence[Plot], budget: float) -> list[Plot]:
         budget -= needed if fits else 0
         result.append(plot.with_picture() if fits else plot)
     return result
-
-
-def _text(config: SegmentConfig) -> str:
-    """The config without options that do not affect the weights."""
-    table = {
-        attribute.name: getattr(config, attribute.name)
-        for attribute in attrs.fields(SegmentConfig)
-        if attribute.metadata["affects_output"]
-    }
-    return json.dumps(table, sort_keys=True)
-
-
-def _checkpoint(config: SegmentConfig, out: Path, *, resume: bool) -> dict[str, Any] | None:
-    path = out / CHECKPOINT
-    if not resume:
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise OutputError(f"{out}: not an empty folder; resume the training in it, or choose another folder")
-        return None
-    if not path.is_file():
-        raise ConfigError(f"{path}: no checkpoint to resume from; train without resume")
-    try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        stored = json.loads(state["config"])
-    except Exception as error:  # unpickling a damaged file may raise anything
-        raise ConfigError(f"{path}: cannot be read as a checkpoint ({error}); train again in another folder") from error
-    wanted = json.loads(_text(config))
-    if stored != wanted:
-        differing = [
-            f"{key} was {stored.get(key)!r}, not {wanted.get(key)!r}"
-            for key in wanted
-            if stored.get(key) != wanted[key]
-        ]
-        raise ConfigError(f"{path}: made with other options: {'; '.join(differing)}; give the same, or another folder")
-    return state

@@ -13,14 +13,15 @@ from torch import Tensor, nn
 from slideloom_stain.opencv import cv2
 from slideloom_stain.tensor_step import Planned, TensorStep
 from slideloom_stain.torch_ops import TORCH_OPS
-from slideloom_stain.value_range import LEAST, MOST, refuse_kind, refuse_range
+from slideloom_stain.value_range import UNIT, ValueRange, refuse_kind
 
 
 class TorchNormalizer(nn.Module):
     """A step as a module: `module(x)` gives normalized images of the same layout, type and device.
 
-    Images are (3, H, W), (B, 3, H, W), (H, W, 3) or (B, H, W, 3); uint8, or floating with values 0-1. For floating
-    images everything is differentiable, also through the statistics (for Vahadane, through a hundred rounds).
+    Images are (3, H, W), (B, 3, H, W), (H, W, 3) or (B, H, W, 3); uint8, or floating with values 0-1 or in
+    `value_range`. For floating images everything is differentiable, also through the statistics (for Vahadane, through
+    a hundred rounds).
 
     uint8 images on the CPU are normalized by numpy, without copying: this is many times as fast as tensors there. In
     compiled or exported code, on an accelerator and with `native=True`, only tensors are used.
@@ -29,10 +30,14 @@ class TorchNormalizer(nn.Module):
         step: built from settings of this package, such as `Macenko(...).build()`; if its context is "slide", what
             its `for_slide` returns.
         native: use tensors only, never numpy.
+        value_range: values of black and white in floating images.
     """
 
-    def __init__(self, step: Planned, *, native: bool = False) -> None:
+    def __init__(
+        self, step: Planned, *, native: bool = False, value_range: tuple[float, float] = (UNIT.black, UNIT.white)
+    ) -> None:
         super().__init__()
+        self._range = ValueRange(*value_range)
         self.step = step
         self.native = native
         self._tensors = TensorStep(TORCH_OPS, step.plan())
@@ -63,12 +68,13 @@ class TorchNormalizer(nn.Module):
 
         Raises:
             ConfigError: `x` is not an image.
-            ValueError: floating values are not 0-1. Compiled code cannot raise; it gives False for such images.
+            ValueError: floating values are not in their range. Compiled code cannot raise; it gives False for such
+                images.
         """
         axis, batched = _channel_axis(x)
         batch = x if batched else x[None]
         if not torch.compiler.is_compiling():
-            _check_range(batch.detach())
+            _check_range(batch.detach(), self._range)
         if index is None:
             index = (
                 torch.randint(0, 1 << 31, (batch.shape[0],))
@@ -109,18 +115,18 @@ class TorchNormalizer(nn.Module):
     def _by_tensors(self, batch: Tensor, axis: int, index: Tensor) -> tuple[Tensor, Tensor]:
         planar = batch.movedim(axis, 1)
         is_whole = batch.dtype == torch.uint8
-        values = planar.flatten(2).to(torch.float32).contiguous()
-        values = values * (1.0 if is_whole else 255.0)
+        values, span = planar.flatten(2).to(torch.float32).contiguous(), self._range
+        values = values if is_whole else (values - span.black) * span.step
         constants = {name: getattr(self, name) for name in self._tensors.arrays}
         if is_whole:
             out, ok = self._tensors.values(values, index, constants, whole=True)
             out = torch.round(out).clamp(0, 255).to(batch.dtype).reshape(planar.shape)
         else:
             # NaN would spread to the statistics and from there to indices, so such tiles are measured as if black.
-            usable = ((planar >= LEAST) & (planar <= MOST)).flatten(1).all(dim=1)
+            usable = ((planar >= span.least) & (planar <= span.most)).flatten(1).all(dim=1)
             values = torch.where(usable[:, None, None], values, torch.zeros_like(values))
             out, ok = self._tensors.values(values, index, constants, whole=False)
-            out, ok = (out / 255.0).to(batch.dtype).reshape(planar.shape), ok & usable
+            out, ok = (out / span.step + span.black).to(batch.dtype).reshape(planar.shape), ok & usable
             out = torch.where(usable[:, None, None, None], out, planar)
         return out.movedim(1, axis).contiguous(), ok
 
@@ -134,15 +140,15 @@ def refuse_unfit(bad: int, count: int) -> None:
         )
 
 
-def _check_range(batch: Tensor) -> None:
-    """Raise unless the values are uint8, or floating and 0-1 or NaN."""
+def _check_range(batch: Tensor, span: ValueRange) -> None:
+    """Raise unless the values are uint8, or floating and in their range or NaN."""
     if not batch.dtype.is_floating_point:
         if batch.dtype != torch.uint8:
             refuse_kind(str(batch.dtype))
         return
     if batch.numel():
-        low, high = torch.aminmax(torch.nan_to_num(batch, nan=0.0, posinf=math.inf, neginf=-math.inf))
-        refuse_range(float(low), float(high))
+        low, high = torch.aminmax(torch.nan_to_num(batch, nan=span.black, posinf=math.inf, neginf=-math.inf))
+        span.refuse(float(low), float(high))
 
 
 def _channel_axis(x: Tensor) -> tuple[int, bool]:
