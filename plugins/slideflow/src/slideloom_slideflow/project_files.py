@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import attrs
 from attrs import frozen
 from slideloom import ConfigError
+from slideloom.base.parsing import parse_json
 from slideloom_cohort.sources import Source
 
 SETTINGS = "settings.json"
@@ -47,7 +47,7 @@ def read_json(path: Path) -> dict[str, Any]:
         ConfigError: it cannot be read, or is none.
     """
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
+        table = parse_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:

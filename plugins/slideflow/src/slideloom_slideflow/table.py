@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
 
 from attrs import field, frozen
+from slideloom.base.parsing import parse_toml
 
 Status = Literal["works", "differs", "refused"]
 Fate = Literal["same", "differs", "warned", "refused"]
@@ -52,7 +52,7 @@ def rows() -> Mapping[str, Row]:
     """The table, by the names of Slideflow, in the order of the page."""
     text = files(__package__).joinpath("table.toml").read_text(encoding="utf-8")
     found: dict[str, Row] = {}
-    for section in tomllib.loads(text)["section"]:
+    for section in parse_toml(text)["section"]:
         for entry in section["row"]:
             row = _row(entry, section["title"])
             if row.theirs in found:
