@@ -306,12 +306,43 @@ class TestLoaders:
         with pytest.raises(sf.NotOffered, match="balancing by another column"):
             balanced.torch(labels={"a": 0, "b": 1, "c": 0, "d": 1, "e": 0})
 
+    def test_processes_that_train_together_share_the_tiles(self, dataset: sf.Dataset) -> None:
+        pytest.importorskip("torch")
+        options: dict[str, Any] = {"batch_size": 1, "infinite": False, "incl_slidenames": True, "incl_loc": True}
+
+        first, second = (
+            {
+                (slides[0], x.item(), y.item())
+                for _, _, slides, x, y in dataset.torch(rank=rank, num_replicas=2, **options)
+            }
+            for rank in (0, 1)
+        )
+
+        # Of 75 tiles each process gets 37, so that both have as many batches; the one that is left changes by epoch.
+        assert (len(first), len(second), len(first & second)) == (37, 37, 0)
+
+    def test_tensorflow_gets_the_same_tuples(self, dataset: sf.Dataset) -> None:
+        pytest.importorskip("tensorflow")
+        labels, _ = dataset.labels("site")
+
+        batches = dataset.tensorflow(
+            labels=labels, batch_size=16, infinite=False, incl_slidenames=True, incl_loc=True, standardize=False
+        )
+
+        seen = {}
+        for images, targets, slides, loc_x, loc_y in batches:
+            assert images.shape[1:] == (50, 50, 3)
+            keys = zip(slides.numpy(), loc_x.numpy().tolist(), loc_y.numpy().tolist(), strict=True)
+            seen.update(zip(keys, targets.numpy().tolist(), strict=True))
+        assert len(seen) == dataset.num_tiles
+        assert all(labels[slide.decode()] == target for (slide, _, _), target in seen.items())
+
     def test_arguments_without_effect_are_told_and_others_refused(self, dataset: sf.Dataset) -> None:
         pytest.importorskip("torch")
         with pytest.warns(sf.DropInWarning, match="Dataset.torch: chunk_size has no effect"):
             dataset.torch(chunk_size=16)
-        with pytest.raises(sf.NotOffered, match=r"Dataset.torch: rank=1 is not offered: give loader.dataset to"):
-            dataset.torch(rank=1)
+        with pytest.raises(sf.NotOffered, match=r"Dataset.torch: tfrecord_parser=.* is not offered: use transform"):
+            dataset.torch(tfrecord_parser=str)
         with pytest.raises(TypeError, match="no argument 'batchsize'"):
             dataset.torch(batchsize=3)
 

@@ -11,8 +11,6 @@ from slideloom import ConfigError
 from slideloom_slideflow.balancing import Balance
 from slideloom_slideflow.norm import StainNormalizer, our_name
 
-_EVERY = "xyrjb"  # what augment=True stands for
-
 
 class Batches:
     """Batches of a loader of slideloom's (`loader`), in the order that Slideflow gives their parts.
@@ -53,6 +51,8 @@ def torch_batches(
     onehot: bool = False,
     standardize: bool = True,
     transform: Callable[[Any], Any] | None = None,
+    rank: int | None = None,
+    num_replicas: int | None = None,
     persistent_workers: bool = False,
     pin_memory: bool = False,
     prefetch_factor: int | None = None,
@@ -70,6 +70,9 @@ def torch_batches(
         infinite=infinite,
         drop_last=drop_last,
         from_slides=from_wsi,
+        standardize=standardize,
+        rank=rank,
+        world_size=num_replicas,
         info=True,
         num_workers=workers,
         **options,
@@ -81,7 +84,6 @@ def torch_batches(
         images, targets = parts[0], parts[1] if len(parts) > 1 else None
         if onehot and targets is not None:
             targets = torch.nn.functional.one_hot(targets, len(chosen["classes"]))
-        images = images.float() / 127.5 - 1 if standardize else images
         if transform is not None:
             images = torch.stack([transform(image) for image in images])
         found = [images, targets]
@@ -144,17 +146,16 @@ def _chosen(
     """The arguments that both frameworks share."""
     by_slide = _by_slide(dataset, labels)
     balance.check(by_slide)
-    given: dict[str, Any] = {"augment": _EVERY if augment is True else augment or None}
+    given: dict[str, Any] = {"augment": augment or None}
     if isinstance(normalizer, StainNormalizer):
-        given["normalizer"] = normalizer.ours.to_settings()
+        given["normalizer"] = normalizer.ours
     elif normalizer is not None:
         given["normalizer"] = our_name(normalizer)
     values = list(by_slide.values())
     if values and all(isinstance(value, int) and not isinstance(value, bool) and value >= 0 for value in values):
         # Numbers of classes stay what they are, also where a class has no slide here.
-        given["classes"] = [str(number) for number in range(max(values) + 1)]
-        given["labels"] = {slide: str(value) for slide, value in by_slide.items()}
-    elif values:
+        given["classes"] = list(range(max(values) + 1))
+    if values:
         given["labels"] = dict(by_slide)
     return given
 
