@@ -151,6 +151,16 @@ def test_a_slide_smaller_than_a_tile_has_no_place_and_a_note() -> None:
     assert SlideRecord.of(plan).warnings == list(plan.notes)
 
 
+@pytest.mark.parametrize(("size_px", "words"), [(50, None), (100, None), (101, None), (200, "enlarged 2 times")])
+def test_tiles_finer_than_the_slide_are_said_to_be_enlarged(size_px: int, words: str | None) -> None:
+    """A tile covers 100 pixels of 1 um; rounding to whole pixels is no enlarging."""
+    slide = PixelsSlide(np.full((600, 1000, 3), 128, np.uint8), mpp=1.0, path=Path("a.svs"))
+
+    notes = plan_slide(slide, Pipeline(tiles=attrs.evolve(TILING, size_px=size_px, size_um=100))).notes
+
+    assert (not notes) if words is None else (words in notes[0] and "0.5 um per pixel, and the slide 1" in notes[0])
+
+
 def test_tiles_whose_centre_is_in_a_region_are_kept_and_belong_to_it() -> None:
     # Centres at 50, 150 and 250 are in the first region, 850 and 950 of the last row in the second.
     source = Drawn(regions_of(box(0, 0, 300, 600), box(800, 500, 1000, 600), label="tumour"))

@@ -11,7 +11,7 @@ from slideloom.base.geometry import Size
 from slideloom.pipeline.pipeline import Slides
 from slideloom.planning.opening import open_slide
 from slideloom.slides.info import Resolution, SlideInfo, levels_from_sizes
-from slideloom.slides.resolution import find_resolution, finite_number, read_mpp_file
+from slideloom.slides.resolution import find_resolution, finite_number, odd_mpp, read_mpp_file
 
 BARE = SlideInfo(path=Path("a.svs"), name="a", reader="t", levels=levels_from_sizes([Size(10, 10)]))
 RECORDED = Resolution(0.25, 0.26, "properties")
@@ -119,3 +119,16 @@ def test_a_wrong_mpp_file_is_told_before_the_slide_is_opened(tmp_path: Path) -> 
 def test_only_a_finite_number_is_one(text: str, number: float | None) -> None:
     assert finite_number(text) == number
     assert finite_number(None) is None
+
+
+@pytest.mark.parametrize("text", ["0.0", "-1", "nan", "2500", "unknown", "0,0", ""])
+def test_a_recorded_resolution_that_cannot_be_is_shown_as_it_was_found(text: str) -> None:
+    odd = odd_mpp({"aperio.MPP": text})
+
+    with pytest.raises(MissingResolution, match=rf"it says aperio\.MPP = {text or 'nothing'}, which no scanner has"):
+        find_resolution(attrs.evolve(BARE, odd_mpp=odd))
+
+
+@pytest.mark.parametrize("text", ["0.25", "0,25", " 0.25 ", None])
+def test_a_resolution_that_can_be_is_not_odd(text: str | None) -> None:
+    assert odd_mpp({"aperio.MPP": text}) == ""

@@ -34,16 +34,22 @@ _HOMES = {
     "slideloom.settings.digest": ("file_digest",),
     "slideloom.settings.options": ("Settings", "option"),
     "slideloom.settings.ranges": ("at_least", "in_range", "positive"),
+    "slideloom.slides.dicom_files": ("dicom_obstacle",),
     "slideloom.slides.info": (
         "Level", "Resolution", "SlideInfo", "levels_from_sizes", "same_proportions", "slide_name",
     ),
+    "slideloom.slides.ome_xml": ("is_ome_xml", "ome_xml"),
     "slideloom.slides.outlines": ("Outlines",),
     "slideloom.slides.regions": ("Region", "Regions"),
-    "slideloom.slides.resolution": ("finite_number", "is_plausible"),
+    "slideloom.slides.resolution": ("finite_number", "is_plausible", "odd_mpp"),
     "slideloom.slides.slide": ("Slide",),
+    "slideloom.slides.slide_files": ("missing_part",),
+    "slideloom.slides.stored_tiles": ("TILE_TAGS", "StoredTiles", "TileCheck", "deflate_check"),
     "slideloom.slides.tiff_directories": (
-        "TiffDirectory", "TiffError", "TiffTag", "check_orientation", "read_tiff_directories", "tiff_fault",
+        "TiffDirectory", "TiffError", "TiffTag", "check_orientation", "read_tiff_directories", "read_tiff_sub_images",
+        "tiff_fault",
     ),
+    "slideloom.slides.tiff_pictures": ("PICTURE_TAGS", "is_aside", "obstacle_in", "tiff_obstacle"),
     "slideloom.slides.tiles": ("TileBatch", "TileGeometry", "Tiles"),
     "slideloom.slides.truncation": ("is_cut_tiff",),
     "slideloom.drawing.geojson": ("colour_of", "write_regions_geojson", "write_tiles_geojson"),
@@ -190,6 +196,7 @@ if TYPE_CHECKING:
     from slideloom.settings.digest import file_digest as file_digest
     from slideloom.settings.options import Settings as Settings, option as option
     from slideloom.settings.ranges import at_least as at_least, in_range as in_range, positive as positive
+    from slideloom.slides.dicom_files import dicom_obstacle as dicom_obstacle
     from slideloom.slides.info import (
         Level as Level,
         Resolution as Resolution,
@@ -198,17 +205,36 @@ if TYPE_CHECKING:
         same_proportions as same_proportions,
         slide_name as slide_name,
     )
+    from slideloom.slides.ome_xml import is_ome_xml as is_ome_xml, ome_xml as ome_xml
     from slideloom.slides.outlines import Outlines as Outlines
     from slideloom.slides.regions import Region as Region, Regions as Regions
-    from slideloom.slides.resolution import finite_number as finite_number, is_plausible as is_plausible
+    from slideloom.slides.resolution import (
+        finite_number as finite_number,
+        is_plausible as is_plausible,
+        odd_mpp as odd_mpp,
+    )
     from slideloom.slides.slide import Slide as Slide
+    from slideloom.slides.slide_files import missing_part as missing_part
+    from slideloom.slides.stored_tiles import (
+        TILE_TAGS as TILE_TAGS,
+        StoredTiles as StoredTiles,
+        TileCheck as TileCheck,
+        deflate_check as deflate_check,
+    )
     from slideloom.slides.tiff_directories import (
         TiffDirectory as TiffDirectory,
         TiffError as TiffError,
         TiffTag as TiffTag,
         check_orientation as check_orientation,
         read_tiff_directories as read_tiff_directories,
+        read_tiff_sub_images as read_tiff_sub_images,
         tiff_fault as tiff_fault,
+    )
+    from slideloom.slides.tiff_pictures import (
+        PICTURE_TAGS as PICTURE_TAGS,
+        is_aside as is_aside,
+        obstacle_in as obstacle_in,
+        tiff_obstacle as tiff_obstacle,
     )
     from slideloom.slides.tiles import TileBatch as TileBatch, TileGeometry as TileGeometry, Tiles as Tiles
     from slideloom.slides.truncation import is_cut_tiff as is_cut_tiff

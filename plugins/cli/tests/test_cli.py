@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -297,6 +298,7 @@ def test_doctor_tells_of_each_library_its_version_or_how_to_get_it(
     told = json.loads(capfd.readouterr().out)
     libraries = {row["library"]: row for row in told["libraries"]}
     assert libraries["numpy"]["version"]
+    assert libraries["openslide"]["builds"] == {"openslide-bin": metadata.version("openslide-bin")}
     assert all(row["remedy"].startswith("pip install ") for row in libraries.values() if row["error"])
     assert "no_such_thing" in told["broken_plugins"]["broken_plugin"]
     assert told["missing"] == []

@@ -198,6 +198,25 @@ def test_a_normalizers_source_is_its_target(dataset: sl.Dataset) -> None:
     assert not torch.equal(by_source, images_of(one, normalizer="reinhard-fast"))
 
 
+def test_a_fitted_normalizer_is_taken_as_it_is(dataset: sl.Dataset) -> None:
+    one = dataset.filter(slides=["one"])
+    fitted = sl.StainNormalizer("reinhard-fast").fit("v1")
+
+    assert torch.equal(images_of(one, normalizer=fitted), images_of(one, normalizer="reinhard-fast:target=v1"))
+    own = fitted.fit(images_of(one)[:20].permute(0, 2, 3, 1).numpy())
+    image = images_of(one, normalizer=own)[0]
+    assert torch.equal(image, own.transform(images_of(one)[0]))
+
+
+def test_weights_that_are_missing_are_told_when_the_loader_is_made(dataset: sl.Dataset) -> None:
+    pytest.importorskip("slideloom_cyclegan")
+
+    with pytest.raises(sl.ConfigError, match="cyclegan: no weights given"):
+        dataset.torch(normalizer="cyclegan", num_workers=1)
+    with pytest.raises(sl.ConfigError, match=r"gone\.pth: no such file"):
+        dataset.torch(normalizer="cyclegan:direction=he2mt,weights=gone.pth")
+
+
 def test_mirrored_and_turned_tiles_are_the_stored_ones_in_one_copy(dataset: sl.Dataset) -> None:
     plain = dataset.torch(16, shuffle=False).dataset
     turned = dataset.torch(16, shuffle=False, augment="flip, rotate").dataset

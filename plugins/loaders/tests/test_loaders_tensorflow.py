@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import slideloom as sl
 from slideloom_testing.fixtures import DemoFiles
@@ -90,6 +91,48 @@ def test_the_same_seed_gives_the_same_epochs_and_epochs_differ(dataset: sl.Datas
     assert list(epochs[0]) == list(epochs[2]) != list(epochs[1])
     assert all(np.array_equal(epochs[0][place][0], epochs[2][place][0]) for place in epochs[0])
     assert any(not np.array_equal(epochs[0][place][0], epochs[1][place][0]) for place in epochs[0])
+
+
+@pytest.mark.parametrize(
+    ("labels", "options"),
+    [
+        (pd.Series([3, 1], index=["one", "two"]), {}),
+        ({"one": 10, "two": 9}, {"regression": True}),
+        ({"one": 0.5, "two": 1.5}, {}),
+        ({"one": True, "two": False}, {"classes": [True, False]}),
+    ],
+)
+def test_labels_mean_what_they_mean_in_the_torch_loader(dataset: sl.Dataset, labels: Any, options: Any) -> None:
+    elements = dataset.tensorflow(16, labels=labels, info=True, **options)
+    loader = dataset.torch(16, labels=labels, info=True, **options)
+
+    here, there = from_tensorflow(elements), from_torch(loader)
+    assert elements.classes == loader.dataset.classes
+    assert {place: label for place, (_, label) in here.items()} == {place: label for place, (_, label) in there.items()}
+
+
+def test_standardized_images_have_mean_0_and_variance_1_and_names_follow_targets(dataset: sl.Dataset) -> None:
+    images, targets, names = next(iter(dataset.tensorflow(16, labels="site", standardize=True, incl_slidenames=True)))
+
+    assert images.dtype == tf.float32
+    assert np.abs(images.numpy().mean((1, 2, 3))).max() < 1e-4
+    deviations = images.numpy().std((1, 2, 3))
+    assert np.abs(deviations[deviations > 0] - 1).max() < 1e-3
+    assert [{"one": 0, "two": 1}[name.decode()] for name in names.numpy()] == targets.numpy().tolist()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"seed": -1}, "seed must be a whole number of at least 0"),
+        ({"batch_size": 10_000, "drop_last": True}, r"no batch: drop_last leaves none of \d+ tiles"),
+        ({"normalizer": "macenko", "normalizer_source": "gone.png"}, r"gone\.png: cannot be read"),
+        ({"labels": {"one": float("nan"), "two": 1.0}}, "no label for slide one"),
+    ],
+)
+def test_a_mistake_is_told_when_the_dataset_is_made(dataset: sl.Dataset, options: Any, message: str) -> None:
+    with pytest.raises(sl.ConfigError, match=message):
+        dataset.tensorflow(**options)
 
 
 @pytest.mark.parametrize("in_graph", [False, True])

@@ -61,3 +61,9 @@ def test_personal_properties_are_left_out() -> None:
     found = metadata.public({"openslide.barcode": "S12-345", "dicom.PatientName": "X", "openslide.vendor": "dicom"})
 
     assert found == {"openslide.vendor": "dicom"}
+
+
+def test_a_resolution_that_cannot_be_is_shown_as_it_was_found() -> None:
+    assert metadata.odd_resolution({"openslide.mpp-x": "2500", "openslide.mpp-y": "0.5"}) == "openslide.mpp-x = 2500"
+    assert metadata.odd_resolution({"aperio.MPP": "unknown"}) == "aperio.MPP = unknown"
+    assert metadata.odd_resolution({"openslide.mpp-x": "0.5", "openslide.mpp-y": "0.5", "aperio.MPP": "0,5"}) == ""

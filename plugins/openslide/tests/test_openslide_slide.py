@@ -191,6 +191,22 @@ def test_a_damaged_tile_does_not_reach_other_threads(tmp_path: Path) -> None:
     assert failed == [Point(256, 192)] * 3
 
 
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+def test_a_deflate_tile_that_ends_in_zeros_is_unreadable(tmp_path: Path, planar: str) -> None:
+    pixels = textured(300, 200) if planar == "contig" else textured(300, 200).transpose(2, 0, 1)
+    path = write_plain(tmp_path / "a.tif", [pixels], compression="zlib", planarconfig=planar)
+    with tifffile.TiffFile(path) as tiff:
+        offset, length = tiff.pages[0].dataoffsets[1], tiff.pages[0].databytecounts[1]
+    content = bytearray(path.read_bytes())
+    content[offset + length // 2 : offset + length] = bytes(length - length // 2)
+    path.write_bytes(bytes(content))
+
+    with opened(path) as slide:
+        assert np.array_equal(slide.read(Point(0, 0), 0, Size(64, 64)), textured(300, 200)[:64, :64])
+        with pytest.raises(SlideError, match=r"a\.tif.*tile 1: its deflate stream.*copy it again"):
+            slide.read(Point(70, 10), 0, Size(20, 20))
+
+
 def test_a_closed_slide_says_so(svs: Path) -> None:
     slide = opened(svs)
     slide.close()
@@ -227,6 +243,17 @@ def test_a_plain_tiff_that_openslide_cannot_decode_is_not_recognised(tmp_path: P
 
     assert openslide.OpenSlide.detect_format(path) == "generic-tiff"
     assert not OpenSlideReader().build().recognises(path)
+
+
+def test_a_whole_slide_of_a_kind_that_openslide_does_not_read_is_not_called_damaged(tmp_path: Path) -> None:
+    path = write_svs(tmp_path / "a.svs", [pattern(600, 400)], compression="jpeg")
+    content = path.read_bytes()
+    entry = struct.pack("<HHIH", 259, 3, 1, 7)  # compression
+    assert entry in content
+    path.write_bytes(content.replace(entry, struct.pack("<HHIH", 259, 3, 1, 50002)))  # JPEG XL
+
+    with pytest.raises(SlideError, match=r"a\.svs: .*(Unsupported|not supported).*convert the slide"):
+        opened(path).read(Point(0, 0), 0, Size(10, 10))
 
 
 @pytest.mark.parametrize("share", [0.3, 0.9, 0.999])
@@ -270,6 +297,45 @@ def test_a_plain_tiff_whose_first_image_is_not_the_largest_is_left_to_other_read
         opened(path)
 
 
+WIDE = pattern(100, 70).astype(np.uint16) * 257
+OVER_WHITE = np.floor(pattern(100, 70) * 0.2 + 255 * 0.8 + 0.5)
+ALPHA = np.full((70, 100, 1), 51, np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "options"),
+    [
+        (WIDE, {}),
+        (WIDE[..., 0], {"photometric": "minisblack"}),
+        (np.concatenate([pattern(100, 70)[..., :1], ALPHA], -1), {"photometric": "minisblack", "extrasamples": [2]}),
+        (np.concatenate([pattern(100, 70), ALPHA], -1), {"photometric": "separated"}),
+    ],
+    ids=["16 bits", "16-bit grey", "grey with transparency", "CMYK"],
+)
+def test_samples_that_openslide_shows_in_wrong_colours_are_left_to_vips(
+    tmp_path: Path, pixels: np.ndarray, options: dict[str, Any]
+) -> None:
+    path = write_plain(tmp_path / "a.tif", [pixels], planarconfig="contig", **options)
+
+    assert not OpenSlideReader().build().recognises(path)
+    with pytest.raises(SlideError, match=r"a\.tif: .*take the reader vips"):
+        opened(path)
+
+
+def test_transparent_pixels_of_a_plain_tiff_lie_over_white(tmp_path: Path) -> None:
+    path = write_plain(tmp_path / "a.tif", [np.concatenate([pattern(100, 70), ALPHA], -1)], extrasamples=[2])
+
+    with opened(path) as slide:
+        assert np.abs(slide.read(Point(0, 0), 0, Size(100, 70)) - OVER_WHITE).max() <= 1
+
+
+def test_an_image_that_is_no_smaller_along_both_sides_is_no_level() -> None:
+    """1 x 1024 pixels under 2 x 1000 would be a level downsampled by 2 x 0.976."""
+    sizes = [Size(2, 1000), Size(1, 1024), Size(1, 500)]
+
+    assert levels_of(Path("a.tif"), sizes, {"openslide.vendor": "generic-tiff"}) == (0, 2)
+
+
 @pytest.mark.parametrize("orientation", range(2, 9))
 def test_an_image_to_be_shown_turned_is_refused_by_name(tmp_path: Path, orientation: int) -> None:
     extra = [(274, 3, 1, orientation, True)]
@@ -296,8 +362,8 @@ def test_levels_of_scanners_that_pad_them_are_all_kept(vendor: str) -> None:
     """Philips pads levels to whole tiles, so that small ones have other proportions."""
     sizes = [Size(5000, 4000), Size(2560, 2048), Size(1536, 1024)]
 
-    assert levels_of(sizes, {"openslide.vendor": vendor}) == (0, 1, 2)
-    assert levels_of(sizes, {"openslide.vendor": "generic-tiff"}) == (0, 1)
+    assert levels_of(Path("a.tif"), sizes, {"openslide.vendor": vendor}) == (0, 1, 2)
+    assert levels_of(Path("a.tif"), sizes, {"openslide.vendor": "generic-tiff"}) == (0, 1)
 
 
 def test_the_real_slides_are_read_as_openslide_reads_them(real_data: Path) -> None:

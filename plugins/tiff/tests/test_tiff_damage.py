@@ -170,3 +170,20 @@ class TestHostileHeaders:
         assert not TiffReader().build().recognises(path)
         with pytest.raises(SlideError, match=r"a\.tif"):
             TiffReader().build().open(path)
+
+
+@pytest.mark.parametrize(
+    ("marker", "bits", "is_recognised"),
+    [(0xC0, 8, True), (0xC2, 8, True), (0xC3, 8, False), (0xC9, 8, False), (0xC1, 12, False)],
+    ids=["baseline", "progressive", "lossless", "arithmetic", "12 bits"],
+)
+def test_a_jpeg_process_that_is_not_decoded_is_left_to_other_readers(
+    write_tiff: Any, level: Any, picture: Rgb, marker: int, bits: int, is_recognised: bool
+) -> None:
+    path = write_tiff([level(picture)])
+    content = path.read_bytes()
+    frame = b"\xff\xc0\x00\x11\x08"  # baseline, 8 bits
+    assert frame in content
+    path.write_bytes(content.replace(frame, bytes([0xFF, marker, 0, 0x11, bits])))
+
+    assert TiffReader().build().recognises(path) == is_recognised

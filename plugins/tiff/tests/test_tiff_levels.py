@@ -148,3 +148,10 @@ def test_the_resolution_may_have_a_decimal_comma(
 
     with TiffReader().build().open(path) as slide:
         assert (slide.info.mpp.x if slide.info.mpp else None) == mpp
+
+
+def test_a_recorded_mpp_that_cannot_be_is_shown(write_tiff: Any, level: Any, picture: Rgb) -> None:
+    path = write_tiff([level(picture, description=APERIO.replace("MPP = 0.5", "MPP = 0.0"))])
+
+    with pytest.raises(SlideError, match=r"a\.tif: no microns per pixel recorded \(it says aperio\.MPP = 0\.0"):
+        open_slide(path)

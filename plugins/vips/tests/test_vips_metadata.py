@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from slideloom import Resolution, Size
 from slideloom_vips.levels import Stored, levels_among
-from slideloom_vips.metadata import described
+from slideloom_vips.metadata import described, imagej_resolution
 
 SIZE = Size(2220, 2967)
 APERIO = (
@@ -47,7 +47,7 @@ def test_an_ome_description_gives_the_resolution_of_the_image_of_this_size(value
 
     assert found.mpp is not None
     assert (found.mpp.x, found.mpp.y) == (pytest.approx(0.25), 0.5)
-    assert (found.vendor, found.objective_power, found.planes) == ("ome", 40, 3)
+    assert (found.vendor, found.objective_power) == ("ome", 40)
 
 
 def test_an_unknown_unit_gives_no_resolution() -> None:
@@ -58,7 +58,7 @@ def test_an_unknown_unit_gives_no_resolution() -> None:
 def test_another_description_gives_nothing(text: str) -> None:
     found = described(text, size=SIZE)
 
-    assert (found.mpp, found.objective_power, found.planes) == (None, None, 1)
+    assert (found.mpp, found.objective_power) == (None, None)
 
 
 def stored(width: int, height: int, *, page: int = 0, bands: int = 3, is_tiled: bool = True) -> Stored:
@@ -93,3 +93,28 @@ def test_the_last_levels_are_found_although_rounding_bends_their_proportions() -
     images = [stored(8877 >> i, 11861 >> i, page=i) for i in range(12)]  # the last is 4 x 5 pixels
 
     assert len(levels_among(images)) == 12
+
+
+@pytest.mark.parametrize(
+    ("unit", "per_unit", "mpp"),
+    [
+        ("micron", 4, 0.25), ("um", 2, 0.5), ("\\u00B5m", 4, 0.25), ("mm", 4000, 0.25), ("pixel", 1, None),
+        ("micron", 0, None),
+    ],
+)  # fmt: skip
+def test_the_calibration_of_imagej_is_read(unit: str, per_unit: float, mpp: float | None) -> None:
+    found = imagej_resolution(f"ImageJ=1.54\nunit={unit}\nloop=false\n", per_unit, per_unit)
+
+    assert (found and (found.x, found.y)) == (mpp and (mpp, mpp))
+
+
+def test_what_an_ome_description_says_of_the_size_of_a_pixel_is_shown_if_it_gives_none() -> None:
+    pixels = '<OME><Image><Pixels SizeX="20" SizeY="10" PhysicalSizeX="1" PhysicalSizeXUnit="pixel"/></Image></OME>'
+
+    found = described(pixels, size=Size(20, 10))
+
+    assert (found.mpp, found.odd_mpp) == (None, "PhysicalSizeX = 1 pixel")
+
+
+def test_an_mpp_of_aperio_that_cannot_be_is_shown() -> None:
+    assert described("Aperio\r\n|MPP = 0.0|AppMag = 20", size=Size(20, 10)).odd_mpp == "aperio.MPP = 0.0"

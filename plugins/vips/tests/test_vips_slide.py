@@ -115,7 +115,7 @@ def test_a_file_without_resolution_tags_has_none(real_data: Path) -> None:
 
 
 GREY = pattern(100, 70)[..., 0] * 2
-WIDE = (pattern(100, 70).astype(np.uint16) << 8) + 77
+WIDE = (pattern(100, 70).astype(np.uint16) << 9) + 77
 ALPHA = np.full((70, 100, 1), 51, np.uint8)  # one fifth
 OVER_WHITE = np.floor(pattern(100, 70) * 0.2 + 255 * 0.8 + 0.5)
 
@@ -125,8 +125,8 @@ OVER_WHITE = np.floor(pattern(100, 70) * 0.2 + 255 * 0.8 + 0.5)
     [
         (GREY, {"photometric": "minisblack"}, np.stack([GREY] * 3, -1), 0),
         (GREY, {"photometric": "miniswhite"}, np.stack([255 - GREY] * 3, -1), 0),
-        (WIDE, {"photometric": "rgb"}, pattern(100, 70), 0),
-        (WIDE[..., 0], {"photometric": "minisblack"}, np.stack([pattern(100, 70)[..., 0]] * 3, -1), 0),
+        (WIDE, {"photometric": "rgb"}, pattern(100, 70) * 2, 0),
+        (WIDE[..., 0], {"photometric": "minisblack"}, np.stack([GREY] * 3, -1), 0),
         (np.concatenate([pattern(100, 70), ALPHA], -1), {"extrasamples": ["unassalpha"]}, OVER_WHITE, 1),
         (
             GREY,
@@ -181,23 +181,46 @@ def test_png_and_jpeg_have_one_level(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("pixels", "options", "words"),
     [
-        (pattern(100, 70).astype(np.float32), {}, "type float"),
-        (pattern(100, 70).astype(np.uint32), {}, "type uint"),
+        (pattern(100, 70).astype(np.float32), {}, "floating-point numbers"),
+        (pattern(100, 70).astype(np.uint32), {}, "32 bits"),
     ],
 )
 def test_what_is_no_picture_is_refused(tmp_path: Path, pixels: np.ndarray, options: dict[str, Any], words: str) -> None:
     path = write_tiff(tmp_path / "a.tif", [pixels], **options)
 
-    with pytest.raises(SlideError, match=rf"a\.tif.*{words}.*convert it"):
+    with pytest.raises(SlideError, match=rf"a\.tif: its samples .*{words}.*write it as 8-bit RGB"):
         VipsReader().build().open(path)
 
 
-def test_fluorescence_channels_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "a.ome.tif"
-    tifffile.imwrite(path, np.zeros((3, 70, 100), np.uint8), photometric="minisblack", metadata={"axes": "CYX"})
+@pytest.mark.parametrize("bits", [8, 10, 12, 14])
+@pytest.mark.parametrize("tile", [(64, 64), None], ids=["tiles", "strips"])
+def test_samples_of_fewer_bits_in_16_are_refused_with_the_factor_that_stretches_them(
+    tmp_path: Path, bits: int, tile: tuple[int, int] | None
+) -> None:
+    dark = np.full((100, 150, 4), 1 << 15, np.uint16)
+    dark[..., :3] = np.linspace(0, 2**bits - 1, 150 * 3).reshape(150, 3)
+    path = write_tiff(tmp_path / "a.tif", [dark], tile=tile, extrasamples=["unassalpha"])
 
-    with pytest.raises(SlideError, match="3 separate channels"):
-        VipsReader().build().open(path)
+    with pytest.raises(
+        SlideError, match=rf"a\.tif: .*up to {2**bits - 1} only.*{bits} bits.*{255 / (2**bits - 1):.6g} 0"
+    ):
+        opened(path)
+
+
+def test_a_png_of_12_bits_in_16_is_refused(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((70, 100, 3), 4095, np.uint16))
+
+    with pytest.raises(SlideError, match=r"a\.png: its 16-bit samples go up to 4095 only"):
+        opened(tmp_path / "a.png")
+
+
+def test_ycbcr_outside_jpeg_is_left_to_openslide(tmp_path: Path) -> None:
+    path = write_tiff(tmp_path / "a.tif", [pattern(100, 70)], photometric="ycbcr", compression="zlib")
+    reader = VipsReader().build()
+
+    assert not reader.recognises(path)
+    with pytest.raises(SlideError, match=r"a\.tif: it stores YCbCr outside JPEG.*reader openslide"):
+        reader.open(path)
 
 
 def test_a_small_file_of_absurd_size_is_refused_before_decoding(tmp_path: Path) -> None:

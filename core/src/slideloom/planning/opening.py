@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from slideloom.base.errors import PluginError, SlideError, UnsupportedSlide
@@ -12,11 +13,14 @@ from slideloom.plugins.blaming import blaming
 from slideloom.plugins.discovery import Registry, dashed, registry
 from slideloom.plugins.shorthand import folder_of_regions, named_step
 from slideloom.settings.options import Settings
+from slideloom.slides.dicom_files import dicom_obstacle
 from slideloom.slides.info import SlideInfo
 from slideloom.slides.regions import Regions
 from slideloom.slides.resolution import find_resolution, read_mpp_file
 from slideloom.slides.slide import Slide
+from slideloom.slides.slide_files import missing_part
 from slideloom.slides.tiff_directories import tiff_codec
+from slideloom.slides.tiff_pictures import tiff_obstacle
 from slideloom.steps.reader import Reader
 
 log = logging.getLogger(__name__)
@@ -104,12 +108,21 @@ def _opened(path: Path, rules: Slides, found: Registry) -> Slide:
         if recognised:
             return _open(settings, path)
     _read_ends(path)  # a reader takes what it cannot read for another format
-    codec = tiff_codec(path)
     broken = "; ".join([*failed, *(f"{plugin.dist}: {plugin.error}" for plugin in found.plugins if plugin.error)])
-    raise UnsupportedSlide(
-        f"{path.name}: no reader recognises it as a slide (tried {', '.join(tried) or 'none: no reader is installed'})"
-        + (f"; it is a TIFF in {codec}: convert it to JPEG, or install a reader that supports it" if codec else "")
-        + (f"; not loaded: {broken}" if broken else "")
+    raise UnsupportedSlide(f"{path.name}: {_unsupported(path, tried)}" + (f"; not loaded: {broken}" if broken else ""))
+
+
+def _unsupported(path: Path, tried: Sequence[str]) -> str:
+    """Why no reader takes a file, as far as its content tells, and what to do."""
+    readers = f"tried {', '.join(tried) or 'none: no reader is installed'}"
+    obstacle = missing_part(path) or dicom_obstacle(path) or tiff_obstacle(path)
+    if obstacle is not None:
+        return f"{obstacle} (no reader takes it as it is; {readers})"
+    codec = tiff_codec(path)
+    remedy = f"; it is a TIFF in {codec}: convert it to JPEG (QuPath, bfconvert), or install a reader that supports it"
+    return (
+        f"no reader recognises it as a slide ({readers})"
+        + (remedy if codec else "")
         + "; is it complete, and an image? `slideloom doctor` shows what is installed"
     )
 

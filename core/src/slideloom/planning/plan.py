@@ -17,10 +17,11 @@ from slideloom.planning.grid import tile_geometry
 from slideloom.plugins.blaming import blaming
 from slideloom.plugins.discovery import registry
 from slideloom.settings.digest import digest_of
+from slideloom.slides.info import LEVEL_TOLERANCE
 from slideloom.slides.regions import Region, Regions
 from slideloom.slides.slide import Slide
 from slideloom.slides.slide_files import fingerprint
-from slideloom.slides.tiles import Tiles
+from slideloom.slides.tiles import TileGeometry, Tiles
 from slideloom.steps.placement import Placed
 from slideloom.steps.scene import Scene
 
@@ -68,7 +69,7 @@ def plan_slide(slide: Slide, pipeline: Pipeline, *, threads: int = 1) -> SlidePl
     uses = tuple((use, _find_regions(use, slide)) for use in pipeline.roi if use.method != "ignore")
     found = [regions for _, regions in uses if regions is not None]
     items = tuple(region for regions in found for region in regions.items)
-    notes = tuple(note for regions in found for note in regions.notes)
+    notes = (*_enlarged(slide, geometry), *(note for regions in found for note in regions.notes))
     sources = ", ".join(regions.source for regions in found if regions.source)
     known = Regions(items=items, notes=notes, source=sources) if found else None
     scene = Scene(geometry=geometry, regions=known, threads=threads)
@@ -93,6 +94,17 @@ def plan_slide(slide: Slide, pipeline: Pipeline, *, threads: int = 1) -> SlidePl
     return SlidePlan(
         slide=slide, pipeline=pipeline, scene=scene, tiles=tiles, roi_uses=uses, notes=notes, metrics=metrics
     )
+
+
+def _enlarged(slide: Slide, geometry: TileGeometry) -> tuple[str, ...]:
+    """Says so if tiles have more pixels than the slide has there."""
+    mpp, covered = slide.info.mpp, min(geometry.footprint.width, geometry.footprint.height)
+    factor = geometry.tile_px / covered
+    # The footprint was rounded to whole pixels.
+    if mpp is None or factor <= 1 + LEVEL_TOLERANCE + 1 / covered:
+        return ()
+    finer = f"they have {geometry.mpp:.3g} um per pixel, and the slide {mpp.mean:.3g}"
+    return (f"tiles are enlarged {factor:.3g} times: {finer}, so there is no more detail in them",)
 
 
 def _check_placed(placed: Placed, broke: str) -> None:

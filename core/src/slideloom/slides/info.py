@@ -56,11 +56,12 @@ class SlideInfo:
 
     Attributes:
         path: the file.
-        name: the file name without its extension (`.ome.tif` and `.ome.tiff` count as one).
+        name: the file name without its extension, as `slide_name` gives it.
         reader: name of the reader that opened it.
         levels: from level 0, the largest, to the smallest.
         mpp: microns per pixel of level 0, or None if the slide records none.
         tiff_mpp: microns per pixel from the TIFF resolution tags, or None; used where `mpp` is None.
+        odd_mpp: what the file records as its resolution though it cannot be one, such as "aperio.MPP = 0"; or "".
         objective_power: such as 20.0, or None.
         bounds: the scanned area in level-0 pixels, or None if it is the whole slide.
         vendor: as the reader names it, such as "aperio", or "".
@@ -74,6 +75,7 @@ class SlideInfo:
     levels: tuple[Level, ...]
     mpp: Resolution | None = None
     tiff_mpp: Resolution | None = None
+    odd_mpp: str = ""
     objective_power: float | None = None
     bounds: Box | None = None
     vendor: str = ""
@@ -97,12 +99,15 @@ class SlideInfo:
 
 
 def slide_name(path: Path) -> str:
-    """The slide's name: the file name without extension; `.ome.tif` and `.ome.tiff` count as one extension."""
+    """The slide's name: the file name without extension; `.ome.tif` and `.ome.tiff` count as one extension.
+
+    A number is no extension: the last part of a DICOM UID, such as `1.2.840.7`, belongs to the name.
+    """
     lower = path.name.lower()
     for extension in (".ome.tif", ".ome.tiff"):
         if lower.endswith(extension):
             return path.name[: -len(extension)]
-    return path.stem
+    return path.name if path.suffix[1:].isdecimal() else path.stem
 
 
 def levels_from_sizes(sizes: Sequence[Size]) -> tuple[Level, ...]:
@@ -124,12 +129,13 @@ def levels_from_sizes(sizes: Sequence[Size]) -> tuple[Level, ...]:
 def same_proportions(large: Size, small: Size) -> bool:
     """True if an image of the second size can be one of the first made smaller: a level, and no label or macro image.
 
-    Scanners crop or pad a level by some pixels, so width and height may differ by 1% or 1.5 pixels from what they
-    should be; labels and macro images never have the slide's proportions this exactly.
+    Scanners crop or pad a level by some pixels, so its shorter side may differ by 1% or 1.5 pixels from what it should
+    be by the longer one; labels and macro images never have the slide's proportions this exactly.
     """
-    height = large.height * small.width / large.width
-    width = large.width * small.height / large.height
-    return (
-        abs(height - small.height) <= max(_ROUNDING_PX, _PROPORTION_TOLERANCE * small.height)
-        or abs(width - small.width) <= _ROUNDING_PX
+    if small.width > large.width or small.height > large.height:
+        return False
+    (long, short), (small_long, small_short) = (
+        (size.width, size.height) if large.width >= large.height else (size.height, size.width)
+        for size in (large, small)
     )
+    return abs(short * small_long / long - small_short) <= max(_ROUNDING_PX, _PROPORTION_TOLERANCE * small_short)

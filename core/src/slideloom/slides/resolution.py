@@ -45,11 +45,12 @@ def find_resolution(
         return Resolution(mpp, mpp, "override for all slides")
     if info.mpp is not None:
         return info.mpp
-    implausible = ""
+    odd = [f"it says {info.odd_mpp}"] if info.odd_mpp else []
     if info.tiff_mpp is not None:
         if is_plausible(info.tiff_mpp.x) and is_plausible(info.tiff_mpp.y):
             return info.tiff_mpp
-        implausible = f" (its TIFF resolution tags say {info.tiff_mpp.x:g} um, which no scanner has)"
+        odd.append(f"its TIFF resolution tags say {info.tiff_mpp.x:g} um")
+    implausible = f" ({' and '.join(odd)}, which no scanner has)" if odd else ""
     if allow_objective_power and info.objective_power:
         value = 10.0 / info.objective_power
         return Resolution(value, value, f"objective power {info.objective_power:g}x")
@@ -66,6 +67,18 @@ def find_resolution(
 def is_plausible(mpp: float) -> bool:
     """True for a plausible number of microns per pixel."""
     return math.isfinite(mpp) and PLAUSIBLE_MPP[0] <= mpp <= PLAUSIBLE_MPP[1]
+
+
+def odd_mpp(recorded: Mapping[str, str | None]) -> str:
+    """What a file records as microns per pixel though it cannot be that, as "name = value, ..."; "" if nothing.
+
+    Args:
+        recorded: texts by the names that the file has for them; None where it has none. A comma may be the decimal one.
+    """
+    found = {name: text.strip() for name, text in recorded.items() if text is not None}
+    numbers = {name: finite_number(text.replace(",", ".")) for name, text in found.items()}
+    odd = [name for name, number in numbers.items() if number is None or not is_plausible(number)]
+    return ", ".join(f"{name} = {found[name][:40] or 'nothing'}" for name in odd)
 
 
 def finite_number(text: str | None) -> float | None:

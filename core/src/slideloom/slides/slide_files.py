@@ -6,12 +6,12 @@ import hashlib
 import random
 from pathlib import Path
 
+from slideloom.slides.dicom_files import series_in
+
 _EDGE = 65536
 _SAMPLES = 16
 _SAMPLE = 16384
-_HEADER = 65536  # of a DICOM file; its series is named within it
 _SAMPLED_FILES = 64
-_SERIES = b"\x20\x00\x0e\x00"  # tag (0020,000E), Series Instance UID, little endian
 
 
 def files_of(path: Path) -> list[Path]:
@@ -30,9 +30,40 @@ def files_of(path: Path) -> list[Path]:
         beside = [file for file in sorted(path.with_suffix("").rglob("*")) if file.is_file()]
     elif kind in (".vms", ".vmu"):
         beside = _named_in(path)
-    elif kind in (".dcm", "", ".dicom"):
-        beside = _of_series(path)
+    else:
+        beside = [file for file in series_in(path) if file != path]
     return [path, *beside]
+
+
+def missing_part(path: Path) -> str | None:
+    """Why a file does not hold its slide's pixels, and what to do; None if it does, or nobody knows.
+
+    A MIRAX file is a small picture of the slide, Hamamatsu's VMS and VMU are lists of files, and Olympus' VSI holds
+    small pictures only, beside a folder of .ets files.
+    """
+    kind = path.suffix.lower()
+    if not path.is_file():
+        return None
+    if kind == ".mrxs":
+        if not (path.with_suffix("") / "Slidedat.ini").is_file():
+            return (
+                f"its data folder {path.stem} with Slidedat.ini is not beside it, and the file itself is only a small "
+                "picture of the slide: copy the folder, too"
+            )
+    elif kind in (".vms", ".vmu"):
+        gone = [name for name in _names_in(path, "ImageFile") if not path.with_name(name).is_file()]
+        if gone:
+            return f"{len(gone)} of the files that it names are not beside it, such as {gone[0]}: copy them, too"
+    elif kind == ".vsi":
+        data = path.with_name(f"_{path.stem}_")
+        where = (
+            f"in {data.name}, and no reader takes them" if data.is_dir() else f"in {data.name}, which is not beside it"
+        )
+        return (
+            f"it holds small pictures only; a VSI slide's pixels are .ets files {where}: convert the slide to OME-TIFF "
+            "where both are, as with: bfconvert"
+        )
+    return None
 
 
 def fingerprint(path: Path) -> list[object]:
@@ -70,29 +101,12 @@ def _sampled(path: Path, size: int) -> str:
 
 def _named_in(path: Path) -> list[Path]:
     """The files beside a text file of `key = file name` lines that these lines name."""
+    return [path.with_name(name) for name in _names_in(path) if path.with_name(name).is_file() and name != path.name]
+
+
+def _names_in(path: Path, key: str = "") -> list[str]:
+    """The plain file names in a text file of `key = file name` lines whose key begins like this."""
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    names = dict.fromkeys(line.partition("=")[2].strip() for line in lines if "=" in line)
-    plain = [name for name in names if name and not {"/", "\\", "\0"} & set(name)]
-    return [path.with_name(name) for name in plain if path.with_name(name).is_file() and name != path.name]
-
-
-def _of_series(path: Path) -> list[Path]:
-    """The other DICOM files of this one's series, in its folder."""
-    series = _series_of(path)
-    if not series:
-        return []
-    others = sorted(file for file in path.parent.iterdir() if file.suffix == path.suffix and file != path)
-    return [file for file in others if file.is_file() and _series_of(file) == series]
-
-
-def _series_of(path: Path) -> bytes:
-    """The Series Instance UID of a DICOM file; empty for any other file."""
-    with path.open("rb") as file:
-        header = file.read(_HEADER)
-    place = header.find(_SERIES) if header[128:132] == b"DICM" else -1
-    if place < 0:
-        return b""
-    field = header[place + 4 : place + 8]
-    # With or without the two letters of its type, the length is before the value.
-    length = int.from_bytes(field[2:4] if field[:2] == b"UI" else field, "little")
-    return header[place + 8 : place + 8 + length].rstrip(b"\0 ")
+    pairs = [line.partition("=") for line in lines if "=" in line and line.strip().startswith(key)]
+    names = dict.fromkeys(value.strip() for _, _, value in pairs)
+    return [name for name in names if name and not {"/", "\\", "\0"} & set(name)]

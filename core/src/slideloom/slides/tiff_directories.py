@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
@@ -66,8 +66,11 @@ class TiffTag(IntEnum):
     PHOTOMETRIC = 262
     DESCRIPTION = 270
     MAKE = 271
+    STRIP_OFFSETS = 273
     ORIENTATION = 274
     SAMPLES = 277
+    STRIP_ROWS = 278
+    STRIP_BYTES = 279
     X_RESOLUTION = 282
     Y_RESOLUTION = 283
     PLANAR = 284
@@ -78,6 +81,8 @@ class TiffTag(IntEnum):
     TILE_OFFSETS = 324
     TILE_BYTES = 325
     SUB_IFDS = 330
+    EXTRA_SAMPLES = 338
+    SAMPLE_FORMAT = 339
     JPEG_TABLES = 347
     XMP = 700
     NDPI_FORMAT = 65420
@@ -85,7 +90,7 @@ class TiffTag(IntEnum):
 
 _KNOWN = frozenset(map(int, TiffTag))
 _TEXTS = {TiffTag.DESCRIPTION, TiffTag.MAKE, TiffTag.SOFTWARE, TiffTag.JPEG_TABLES, TiffTag.XMP}
-_LISTS = {TiffTag.TILE_OFFSETS, TiffTag.TILE_BYTES, TiffTag.SUB_IFDS}
+_LISTS = {TiffTag.TILE_OFFSETS, TiffTag.TILE_BYTES, TiffTag.STRIP_OFFSETS, TiffTag.STRIP_BYTES, TiffTag.SUB_IFDS}
 _SIDES = (TiffTag.WIDTH, TiffTag.HEIGHT, TiffTag.TILE_WIDTH, TiffTag.TILE_HEIGHT)
 
 
@@ -206,6 +211,21 @@ def read_tiff_directories(path: Path, tags: Collection[int] = ()) -> list[TiffDi
         return list(_Walk(file, frozenset(map(int, tags))).directories())
 
 
+def read_tiff_sub_images(path: Path, image: TiffDirectory, tags: Collection[int] = ()) -> list[TiffDirectory]:
+    """The directories that an image names as its sub-images, in its order.
+
+    Args:
+        path: of the file.
+        image: read with `TiffTag.SUB_IFDS`.
+        tags: whose values are wanted.
+
+    Raises:
+        TiffError, OSError: as for `read_tiff_directories`.
+    """
+    with path.open("rb") as file:
+        return _Walk(file, frozenset(map(int, tags))).at(image.numbers(TiffTag.SUB_IFDS).tolist())
+
+
 def tiff_fault(path: Path) -> str | None:
     """Why the directories of a TIFF cannot be followed; None if they can.
 
@@ -223,13 +243,14 @@ def tiff_fault(path: Path) -> str | None:
 
 
 def tiff_codec(path: Path) -> str | None:
-    """How the first image of a TIFF is compressed, such as "JPEG XL (50002)"; None if it is no TIFF, or damaged."""
+    """How the first image of a TIFF is stored, such as "JPEG XL (50002)"; None if it is no TIFF, or damaged."""
     try:
-        images = read_tiff_directories(path, (TiffTag.COMPRESSION,))
+        images = read_tiff_directories(path, (TiffTag.COMPRESSION, TiffTag.PLANAR))
         number = images[0].number(TiffTag.COMPRESSION, 1) if images else None
+        planes = ", with its colours in separate planes" if images and images[0].number(TiffTag.PLANAR) == 2 else ""
     except (TiffError, OSError):
         return None
-    return None if number is None else f"{_CODECS.get(number, 'a compression of its own')} ({number})"
+    return None if number is None else f"{_CODECS.get(number, 'a compression of its own')} ({number}){planes}"
 
 
 def check_orientation(path: Path, orientation: int | None) -> None:
@@ -304,6 +325,11 @@ class _Walk:
             directory = self._directory(at)
             yield directory
             at = self._number(self._link, self._bytes(directory.next_at, struct.calcsize(self._link), CutTiff))
+
+    def at(self, places: Sequence[int]) -> list[TiffDirectory]:
+        if len(places) > _MOST_DIRECTORIES:
+            raise TiffError(f"there are more than {_MOST_DIRECTORIES} directories")
+        return [self._directory(place) for place in places]
 
     def _directory(self, at: int) -> TiffDirectory:
         next_at, entries = self._entries(at)

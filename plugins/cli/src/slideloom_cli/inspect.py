@@ -9,6 +9,7 @@ import os
 import platform
 import subprocess
 import sys
+from importlib import metadata
 from typing import Any
 
 from rich.console import Console
@@ -133,7 +134,21 @@ def _examine(library: Library) -> dict[str, Any]:
     if error:
         row["remedy"] = f"pip install {library.install}"
     row["version"] = version
+    row["builds"] = {} if error else _builds_of(library)
     return row
+
+
+def _builds_of(library: Library) -> dict[str, str]:
+    """Versions of the distributions that bring its native part: of OpenSlide, one version has had several builds."""
+    found = {}
+    for dist in library.reported:
+        try:
+            version = metadata.version(dist)
+        except metadata.PackageNotFoundError:  # the system's own library is used
+            continue
+        if dist.endswith(("-bin", "-binary")):
+            found[dist] = version
+    return found
 
 
 def _ask(name: str) -> tuple[str, str]:
@@ -170,7 +185,8 @@ def _print_doctor(rows: list[dict[str, Any]], broken: list[Plugin], missing_kind
     )
     for row in rows:
         if not row["error"]:
-            out.print(f"  [green]ok[/]       {row['library']:<20}{row['version']:<28}{row['gives']}", soft_wrap=True)
+            version = ", ".join([row["version"], *(f"{dist} {build}" for dist, build in row["builds"].items())])
+            out.print(f"  [green]ok[/]       {row['library']:<20}{version:<28} {row['gives']}", soft_wrap=True)
             continue
         word = "[bold red]missing[/] " if row["needed"] else "[yellow]absent[/]  "
         out.print(f"  {word} {row['library']:<20}{row['gives']}: {escape(row['remedy'])}", soft_wrap=True)

@@ -9,7 +9,7 @@ import attrs
 from slideloom.base.errors import ConfigError
 from slideloom.plugins.given_steps import KnowsSettings
 from slideloom.plugins.shorthand import step_settings
-from slideloom.settings.options import Settings, options_of
+from slideloom.settings.options import Settings
 from slideloom.steps.normalizer import Normalizer
 
 from slideloom_loaders.augmenting import Augmentation
@@ -49,8 +49,8 @@ def loader_normalizer(
     augmentation = attrs.evolve(augmentation, stain=augmentation.stain or draws(settings))
     if augmentation.stain:
         settings = with_stain(settings, step_settings("normalizer", "hsv-augment"))
-    if settings is not None and "device" not in options_of(type(settings)):
-        # Workers build it too, but would tell late what is missing. A GPU stays untouched: once this process has used
-        # it, workers that it forks cannot.
-        settings.build()
+    if settings is not None:
+        # Workers would tell late what is missing. It is not built here: a GPU that this process has used is lost to
+        # workers that it forks.
+        settings.check()
     return settings, augmentation

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from slideloom import Box, Resolution, finite_number, is_plausible
+from slideloom import Box, Resolution, finite_number, is_plausible, odd_mpp
 
 _MICRONS_PER_UNIT = {"inch": 25400.0, "centimeter": 10000.0}
 _PERSONAL = ("barcode", "patient", "accession")
@@ -18,6 +18,15 @@ def resolution(properties: Mapping[str, str]) -> Resolution | None:
     if x is None or y is None or not (is_plausible(x) and is_plausible(y)):
         return None
     return Resolution(x, y, "openslide.mpp-x/-y")
+
+
+def odd_resolution(properties: Mapping[str, str]) -> str:
+    """What is recorded as microns per pixel and cannot be that; see `odd_mpp`."""
+    if tiff_resolution(properties) is not None:  # which OpenSlide's own repeats
+        return odd_mpp({"aperio.MPP": properties.get("aperio.MPP")})
+    own = {name: properties.get(name) for name in ("openslide.mpp-x", "openslide.mpp-y")}
+    # Of an Aperio slide, OpenSlide leaves out what it cannot read.
+    return odd_mpp(own if any(own.values()) else {"aperio.MPP": properties.get("aperio.MPP")})
 
 
 def tiff_resolution(properties: Mapping[str, str]) -> Resolution | None:

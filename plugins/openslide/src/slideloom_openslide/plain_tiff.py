@@ -6,17 +6,29 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from slideloom import (
+    PICTURE_TAGS,
+    TILE_TAGS,
     Size,
     SlideError,
+    StoredTiles,
+    TiffDirectory,
     TiffError,
     TiffTag,
     check_orientation,
+    deflate_check,
+    is_aside,
+    obstacle_in,
     read_tiff_directories,
     same_proportions,
 )
 
 _VENDORS = ("generic-tiff", "aperio")
 _SIZES = (TiffTag.WIDTH, TiffTag.HEIGHT)
+_READ = PICTURE_TAGS | {TiffTag.ORIENTATION}
+# Photometric interpretations that come out right: white or black is zero, RGB, palette, YCbCr. Of CMYK, for which the
+# file may hold a profile, OpenSlide makes RGB without it.
+_COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 6: 3}
+_RGB = 2
 _TILES = (TiffTag.TILE_WIDTH, TiffTag.TILE_HEIGHT)
 _LEAST, _MOST = 16, 8192  # pixels along a tile's side; OpenSlide decodes whole tiles, at 4 bytes a pixel
 
@@ -56,7 +68,8 @@ def check_plain_tiff(path: Path, properties: Mapping[str, str]) -> None:
         properties: as OpenSlide gives them.
 
     Raises:
-        SlideError: it is to be shown turned or mirrored, or OpenSlide takes another image than the largest for level 0.
+        SlideError: it is to be shown turned or mirrored, it is not one RGB picture of 8 bits, or OpenSlide takes
+            another image than the largest for level 0.
     """
     vendor = properties.get("openslide.vendor")
     if vendor not in _VENDORS:
@@ -66,20 +79,88 @@ def check_plain_tiff(path: Path, properties: Mapping[str, str]) -> None:
             f"{path.name}: its first image is not the largest, which OpenSlide would leave out; take the reader vips"
         )
     try:
-        images = read_tiff_directories(path, (TiffTag.ORIENTATION,))
+        images = read_tiff_directories(path, _READ)
         orientation = images[0].number(TiffTag.ORIENTATION) if images else None
+        refusal = _refusal(images)
     except (TiffError, OSError):  # OpenSlide knows better
         return
     check_orientation(path, orientation)
+    if refusal is not None:
+        raise SlideError(f"{path.name}: {refusal}")
 
 
-def levels_of(sizes: Sequence[Size], properties: Mapping[str, str]) -> tuple[int, ...]:
+def is_one_picture(path: Path) -> bool:
+    """True if OpenSlide shows all that a TIFF holds beside label and macro images, in the colours it has."""
+    try:
+        return _refusal(read_tiff_directories(path, _READ)) is None
+    except (TiffError, OSError):  # OpenSlide knows better
+        return True
+
+
+def _refusal(images: Sequence[TiffDirectory]) -> str | None:
+    return obstacle_in(images) or (_samples(images[0]) if images else None)
+
+
+def _samples(image: TiffDirectory) -> str | None:
+    """What OpenSlide shows wrongly among samples that other readers show well."""
+    bits = set(image.numbers(TiffTag.BITS).tolist())
+    if not bits <= {8}:
+        shown = " and ".join(map(str, sorted(bits)))
+        return f"its samples have {shown} bits, of which OpenSlide shows the upper 8; take the reader vips"
+    colours, samples = image.number(TiffTag.PHOTOMETRIC), image.number(TiffTag.SAMPLES, 1)
+    if colours is None or samples == _COLOURS.get(colours) or (colours, samples) == (_RGB, 4):
+        return None
+    return (
+        f"OpenSlide shows {samples} samples of PhotometricInterpretation {colours} in wrong colours; "
+        "take the reader vips"
+    )
+
+
+def levels_of(path: Path, sizes: Sequence[Size], properties: Mapping[str, str]) -> tuple[int, ...]:
     """Which of OpenSlide's levels are the slide made smaller, by number.
 
     Args:
+        path: of the slide.
         sizes: of OpenSlide's levels, level 0 first.
         properties: as OpenSlide gives them.
     """
-    if properties.get("openslide.vendor") not in _VENDORS:
+    if properties.get("openslide.vendor") not in (*_VENDORS, "dicom"):
         return tuple(range(len(sizes)))
-    return tuple(number for number, size in enumerate(sizes) if same_proportions(sizes[0], size))
+    asides = _sizes_aside(path)
+    found = [0]
+    for number, size in enumerate(sizes):
+        is_smaller = size.width < sizes[found[-1]].width and size.height < sizes[found[-1]].height
+        if is_smaller and size not in asides and same_proportions(sizes[0], size):
+            found.append(number)
+    return tuple(found)
+
+
+def _sizes_aside(path: Path) -> set[Size]:
+    """Sizes of masks and of named labels and macro images, which OpenSlide may take for levels."""
+    try:
+        images = read_tiff_directories(path, PICTURE_TAGS)
+        asides = {size for image in images if is_aside(image) and (size := image.size()) is not None}
+        return asides - {size for image in images if not is_aside(image) and (size := image.size()) is not None}
+    except (TiffError, OSError):  # OpenSlide knows better
+        return set()
+
+
+def checks_of(path: Path, sizes: Sequence[Size], properties: Mapping[str, str]) -> list[StoredTiles | None]:
+    """For each level, what knows of its damaged tiles that OpenSlide would show; None where nothing does.
+
+    Args:
+        path: of the slide.
+        sizes: of the levels.
+        properties: as OpenSlide gives them.
+    """
+    if properties.get("openslide.vendor") not in _VENDORS:
+        return [None] * len(sizes)
+    try:
+        images = {image.size(): image for image in read_tiff_directories(path, TILE_TAGS)}
+        found: list[StoredTiles | None] = []
+        for size in sizes:
+            check = deflate_check(images[size])
+            found.append(StoredTiles(path, images[size], check) if check is not None else None)
+    except (TiffError, OSError, KeyError):  # OpenSlide knows better
+        return [None] * len(sizes)
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from pathlib import Path
 
@@ -19,7 +20,10 @@ from slideloom import (
     Slide,
     SlideError,
     SlideInfo,
+    StoredTiles,
+    dicom_obstacle,
     levels_from_sizes,
+    missing_part,
     opencv_in_one_thread,
     slide_name,
     tiff_fault,
@@ -27,7 +31,14 @@ from slideloom import (
 
 from slideloom_openslide import metadata
 from slideloom_openslide.interpolation import MARGIN_PX, NO_SHIFT, without_interpolation
-from slideloom_openslide.plain_tiff import check_plain_tiff, is_first_largest, levels_of, unusual_tiles
+from slideloom_openslide.plain_tiff import (
+    check_plain_tiff,
+    checks_of,
+    is_first_largest,
+    is_one_picture,
+    levels_of,
+    unusual_tiles,
+)
 from slideloom_openslide.settings import OpenSlideReader
 
 _resample = NativeResampler(cv2)
@@ -35,6 +46,9 @@ _resample = NativeResampler(cv2)
 # OpenSlide draws in parts of 4096 pixels and shifts each slightly differently; our reads, with margins, are smaller.
 _PART_PX = 2048
 _DAMAGED = "the file is damaged or cut short: copy it again from its source"
+_CONVERT = "OpenSlide does not read slides of this kind: name another reader, or convert the slide (QuPath, bfconvert)"
+# What OpenSlide says of files that are whole, and of a kind that it does not read.
+_OTHER_KIND = re.compile(r"unsupported|not supported|unrecogni[sz]ed|attribute \w+ value|unexpected|can't handle", re.I)
 # Rounding leaves an alpha of 254 at the seams between its tiles.
 _OPAQUE = 250
 
@@ -52,9 +66,11 @@ class OpenSlideFiles(Reader):
     def recognises(self, path: Path) -> bool:
         """True if OpenSlide supports the format, or if the file is a truncated or damaged TIFF, so that `open` says so.
 
-        False for a plain TIFF whose first tile OpenSlide cannot decode or whose first image is not the largest, and for
-        OME-TIFF, which it takes for a plain TIFF without its pyramid.
+        False for a plain TIFF whose first tile OpenSlide cannot decode, whose first image is not the largest, or which
+        is not one RGB picture, and for OME-TIFF, which it takes for a plain TIFF without its pyramid.
         """
+        if missing_part(path) is not None or dicom_obstacle(path) is not None:
+            return False
         if unusual_tiles(path) is not None:
             return True  # so that `open` can say so
         try:
@@ -63,13 +79,18 @@ class OpenSlideFiles(Reader):
                 with openslide.OpenSlide(path) as slide:
                     slide.read_region((0, 0), 0, (1, 1))
                     is_ome = "<OME" in slide.properties.get("tiff.ImageDescription", "")[:2000]
-                return not is_ome and is_first_largest(path)
+                return not is_ome and is_first_largest(path) and is_one_picture(path)
+            if vendor == "aperio":
+                return is_one_picture(path)
         except (openslide.OpenSlideError, OSError):
             vendor = None
         return vendor is not None or tiff_fault(path) is not None
 
     def open(self, path: Path) -> Slide:
         """See `Reader.open`."""
+        obstacle = missing_part(path) or dicom_obstacle(path)
+        if obstacle is not None:
+            raise SlideError(f"{path.name}: {obstacle}")
         unusual = unusual_tiles(path)
         if unusual is not None:
             raise SlideError(unusual)
@@ -97,9 +118,10 @@ class OpenSlideSlide(Slide):
             raise self._damaged("its levels cannot be listed", error) from error
         check_plain_tiff(path, properties)
         # OpenSlide's number of each level. It takes any smaller tiled image of such a file for one, labels too.
-        self._numbers = levels_of(sizes, properties)
+        self._numbers = levels_of(path, sizes, properties)
         self._downsamples = tuple(downsamples[number] for number in self._numbers)
         sizes = [sizes[number] for number in self._numbers]
+        self._checks = checks_of(path, sizes, properties)
         scanned = metadata.bounds(properties)
         self.info = SlideInfo(
             path=path,
@@ -108,6 +130,7 @@ class OpenSlideSlide(Slide):
             levels=levels_from_sizes(sizes),
             mpp=metadata.resolution(properties),
             tiff_mpp=metadata.tiff_resolution(properties),
+            odd_mpp=metadata.odd_resolution(properties),
             objective_power=metadata.objective_power(properties),
             bounds=scanned.intersection(Box(0, 0, sizes[0].width, sizes[0].height)) if scanned else None,
             vendor=properties.get("openslide.vendor", ""),
@@ -186,6 +209,9 @@ class OpenSlideSlide(Slide):
         handle = self._handle
         if handle is None:
             raise SlideError(f"{self._path.name}: the slide was closed; open it again before reading")
+        checks = self._checks[level]
+        if checks is not None:
+            self._check(checks, origin, level, size)
         try:
             return np.asarray(handle.read_region(place, number, (size.width, size.height)))
         except openslide.OpenSlideError:
@@ -198,6 +224,15 @@ class OpenSlideSlide(Slide):
             raise self._damaged(what, error) from error
         self._replace(handle, fresh)
         return pixels
+
+    def _check(self, checks: StoredTiles, origin: Point, level: int, size: Size) -> None:
+        what = f"level {level}, {size.width}x{size.height} px at ({origin.x}, {origin.y})"
+        try:
+            fault = checks.fault(x=origin.x, y=origin.y, width=size.width, height=size.height)
+        except OSError as error:
+            raise self._damaged(what, error) from error
+        if fault is not None:
+            raise SlideError(f"{self._path.name}: {what}: {fault}; {_DAMAGED}")
 
     def _replace(self, broken: openslide.OpenSlide, fresh: openslide.OpenSlide) -> None:
         # Never close the broken handle here, because another thread may be using it. It closes with its last reference.
@@ -227,7 +262,8 @@ class OpenSlideSlide(Slide):
         return self._damaged("it cannot be opened", error)
 
     def _damaged(self, what: str, error: Exception) -> SlideError:
-        return SlideError(f"{self._path.name}: {what}: {error}; {_DAMAGED}")
+        remedy = _CONVERT if _OTHER_KIND.search(str(error)) else _DAMAGED
+        return SlideError(f"{self._path.name}: {what}: {error}; {remedy}")
 
 
 def flattened(rgba: NDArray[np.uint8], *, background: tuple[int, int, int]) -> Rgb:

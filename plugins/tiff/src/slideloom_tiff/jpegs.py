@@ -13,6 +13,12 @@ from slideloom import Rgb, SlideError
 
 from slideloom_tiff.levels import TiledLevel
 
+# ITU-T T.81, table B.1: the markers that begin a frame, and those of the baseline, extended and progressive processes.
+_MARKER = 0xFF
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_DECODED = (0xC0, 0xC1, 0xC2)
+_BITS = 8  # of a sample
+
 
 class JpegTiles:
     """Decodes the tiles of a slide, by level and index. Thread-safe.
@@ -110,6 +116,23 @@ def _decode_into(out: Rgb, jpeg: bytes, stored: TiledLevel) -> None:
     if not fits:
         _check_size(jpeg, stored)
         raise ValueError(f"it does not decode to {size.width} x {size.height} pixels")
+
+
+def is_decodable(jpeg: bytes) -> bool:
+    """False for a JPEG of a process that libjpeg-turbo does not decode to 8 bits: lossless, arithmetic, 12 bits.
+
+    True for anything else, damaged or not.
+
+    Args:
+        jpeg: its first bytes are enough.
+    """
+    at = 2
+    while at + 5 <= len(jpeg) and jpeg[at] == _MARKER:
+        kind = jpeg[at + 1]
+        if kind in _FRAMES:
+            return kind in _DECODED and jpeg[at + 4] == _BITS
+        at += 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
+    return True
 
 
 def _check_size(jpeg: bytes, stored: TiledLevel) -> None:

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 from attrs import evolve, field, frozen
 from numpy.typing import NDArray
-from slideloom import Size, TiffDirectory, TiffTag, same_proportions
+from slideloom import Size, TiffDirectory, TiffTag, is_aside, same_proportions
 
 _JPEG = 7
 _RGB, _YCBCR = 2, 6
-_REDUCED_IMAGE, _NO_PICTURE = 1, 4 | 8  # bits of the subfile type; 4 is a mask, 8 Aperio's mark of macro images
+_REDUCED_IMAGE = 1  # a bit of the subfile type
 _SMALLEST_TILE = 16  # pixels along a side, by TIFF 6.0
 _LARGEST_TILE = 8192  # pixels along a side; a larger number is damaged, or the tile is too large to decode at once
 _NEARLY = 1.1  # a level within this factor of a stored one is not worth making
@@ -20,7 +20,10 @@ _NEARLY = 1.1  # a level within this factor of a stored one is not worth making
 _ADOBE_RGB = b"\xff\xee" + struct.pack(">H5sHHHB", 14, b"Adobe", 100, 0, 0, 0)
 
 
-TAGS = frozenset(TiffTag) - {TiffTag.SUB_IFDS, TiffTag.NDPI_FORMAT}  # of these two only the presence matters
+# Of the first two only the presence matters; nothing here is stored in strips.
+TAGS = frozenset(TiffTag) - {
+    TiffTag.SUB_IFDS, TiffTag.NDPI_FORMAT, TiffTag.STRIP_OFFSETS, TiffTag.STRIP_ROWS, TiffTag.STRIP_BYTES,
+}  # fmt: skip
 
 
 @frozen
@@ -76,7 +79,7 @@ def slide_levels(images: Sequence[TiffDirectory]) -> list[TiledLevel] | None:
     if not images or not _is_tiled(images[0]) or _is_other_vendor(images):
         return None
     base = _level(images[0])
-    tiled = [image for image in images[1:] if _is_tiled(image) and not _is_label_or_macro(image)]
+    tiled = [image for image in images[1:] if _is_tiled(image) and not is_aside(image)]
     others = [(image, size) for image in tiled if (size := image.size()) is not None]
     if base is None or any(size.area > base.size.area for _, size in others):
         return None  # the first image is not the slide but its label, or another format's thumbnail
@@ -103,14 +106,7 @@ def _is_tiled(image: TiffDirectory) -> bool:
 
 
 def _is_reduced(image: TiffDirectory) -> bool:
-    kind = image.number(TiffTag.SUBFILE_TYPE) or 0
-    return bool(kind & _REDUCED_IMAGE and not kind & _NO_PICTURE)
-
-
-def _is_label_or_macro(image: TiffDirectory) -> bool:
-    """True if the second line of an Aperio description says that the image is a label or macro image."""
-    first, _, rest = image.text(TiffTag.DESCRIPTION).partition("\n")
-    return first.startswith("Aperio") and rest.startswith(("label", "macro"))
+    return bool((image.number(TiffTag.SUBFILE_TYPE) or 0) & _REDUCED_IMAGE)
 
 
 def _is_other_vendor(images: Sequence[TiffDirectory]) -> bool:

@@ -24,14 +24,18 @@ from slideloom import (
     TiffTag,
     check_orientation,
     levels_from_sizes,
+    missing_part,
+    obstacle_in,
+    odd_mpp,
     opencv_in_one_thread,
     read_tiff_directories,
     slide_name,
+    tiff_fault,
 )
 
 from slideloom_tiff import metadata
 from slideloom_tiff.cache import TileCache
-from slideloom_tiff.jpegs import ByteRanges, JpegTiles
+from slideloom_tiff.jpegs import ByteRanges, JpegTiles, is_decodable
 from slideloom_tiff.levels import TAGS, TiledLevel, is_aperio, slide_levels, with_scaled
 from slideloom_tiff.settings import TiffReader
 
@@ -50,31 +54,51 @@ class TiffFiles(Reader):
         self._settings = settings
 
     def recognises(self, path: Path) -> bool:
-        """True if every level of the file is a grid of JPEG tiles.
+        """True if every level of the file is a grid of JPEG tiles, and the file holds one picture only.
 
         False for DICOM files that are also TIFFs: read as TIFF, each holds only one level.
         """
         try:
-            if not path.is_file() or _is_dicom(path):
+            if not path.is_file() or _is_dicom(path) or missing_part(path) is not None:
                 return False
             images = read_tiff_directories(path, TAGS)
             levels = slide_levels(images)
+            return levels is not None and obstacle_in(images) is None and _is_decodable(path, levels[0])
         except (TiffError, OSError):  # another format, or damaged: another reader may know it
             return False
-        return levels is not None
 
     def open(self, path: Path) -> Slide:
         """See `Reader.open`."""
         try:
             images = read_tiff_directories(path, TAGS)
-            levels = slide_levels(images)
+            levels, obstacle = slide_levels(images), missing_part(path) or obstacle_in(images)
+            is_ours = levels is not None and _is_decodable(path, levels[0])
         except (TiffError, OSError) as error:
-            raise SlideError(f"{path.name}: cannot be read as TIFF ({error}); copy it again from its source") from error
-        if levels is None:
+            remedy = "let another reader open it" if tiff_fault(path) is None else "copy it again from its source"
+            raise SlideError(f"{path.name}: cannot be read as TIFF ({error}); {remedy}") from error
+        if obstacle is not None:
+            raise SlideError(f"{path.name}: {obstacle}")
+        if levels is None or not is_ours:
             raise SlideError(f"{path.name}: is not a slide of JPEG tiles; let another reader open it")
         check_orientation(path, images[0].number(TiffTag.ORIENTATION))
         offered = with_scaled(levels) if self._settings.dct_scale else levels
         return TiffSlide(path, images, offered, cache_bytes=self._settings.cache_mb << 20)
+
+
+def _is_decodable(path: Path, level: TiledLevel) -> bool:
+    """False if the first tile is a JPEG of a process that is not decoded here."""
+    written = np.flatnonzero(level.lengths)
+    if not len(written):
+        return True
+    offset, length = int(level.offsets[written[0]]), int(level.lengths[written[0]])
+    if min(offset, length) < 0:  # reading it says so
+        return True
+    with path.open("rb") as file:
+        file.seek(offset)
+        return is_decodable(file.read(min(length, _FIRST_BYTES)))
+
+
+_FIRST_BYTES = 4096  # of a tile; its frame begins within them
 
 
 def _is_dicom(path: Path) -> bool:
@@ -96,6 +120,7 @@ class TiffSlide(Slide):
             levels=_levels(levels),
             mpp=metadata.resolution(found),
             tiff_mpp=metadata.tiff_resolution(images),
+            odd_mpp=odd_mpp({"aperio.MPP": found.get("aperio.MPP")}),
             objective_power=metadata.objective_power(found),
             vendor="aperio" if is_aperio(images) else "generic-tiff",
             properties=found,

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pyvips
-from slideloom import Rgb, SlideError
+from slideloom import Point, Rgb, Size, SlideError
 
+from slideloom_vips.checks import checks_of, jpeg_fault
 from slideloom_vips.decoding import Undecodable, one_line, reads
 from slideloom_vips.levels import Stored
 
@@ -23,6 +24,8 @@ pyvips.concurrency_set(1)  # the core runs the threads
 # An image that is not tiled is decoded whole, into a temporary file above 100 MB; larger images than this are refused.
 MAX_WHOLE_BYTES = 4 << 30
 MAX_TILE_BYTES = 256 << 20
+
+_HALF_OF_16_BITS = 1 << 15  # bright glass is above this in any brightfield image that uses the whole range
 
 _BYTES_PER_CHANNEL = {"uchar": 1, "ushort": 2}
 REMEDY = "if it is a copy, copy it again from its source; else name another reader or convert it to tiled RGB TIFF"
@@ -48,9 +51,17 @@ def opened(
 
 def is_png(path: Path) -> bool:
     """True for a PNG file by its first bytes."""
+    return _begins_with(path, b"\x89PNG")
+
+
+def _is_jpeg(path: Path) -> bool:
+    return _begins_with(path, b"\xff\xd8\xff")
+
+
+def _begins_with(path: Path, signature: bytes) -> bool:
     try:
         with path.open("rb") as file:
-            return file.read(4) == b"\x89PNG"
+            return file.read(len(signature)) == signature
     except OSError:  # which opening will say better
         return False
 
@@ -111,6 +122,42 @@ def check_cost(image: Any, path: Path) -> None:
         )
 
 
+def check_range(image: Any, path: Path, options: tuple[tuple[str, int], ...], tiles: Sequence[Point]) -> None:
+    """Refuse 16-bit samples that do not use all bits: 12 of 16, as cameras give them, would be nearly black.
+
+    Args:
+        image: as libvips opens it.
+        path: of the file.
+        options: that select the image.
+        tiles: where some of its tiles begin; one that is not in tiles is decoded whole.
+
+    Raises:
+        SlideError: the brightest of these samples is in the darker half of the range.
+    """
+    if image.format != "ushort":
+        return
+    colours = image.bands - image.hasalpha()
+    peak = 0
+    for place in tiles:
+        whole = Size(image.width, image.height)
+        size = whole
+        if has(image, "tile-width"):
+            size = Size(image.get("tile-width"), image.get("tile-height"))
+        width, height = min(size.width, whole.width - place.x), min(size.height, whole.height - place.y)
+        try:
+            raw = reads.fetched_alone(opened(path, options), place.x, place.y, width, height)
+        except Undecodable:  # reading it says so
+            continue
+        peak = max(peak, int(np.frombuffer(raw, np.uint16).reshape(-1, image.bands)[:, :colours].max()))
+    if 0 < peak < _HALF_OF_16_BITS:
+        bits = peak.bit_length()
+        scale = 255 / (2**bits - 1)
+        raise SlideError(
+            f"{path.name}: its 16-bit samples go up to {peak} only, as if they had {bits} bits, and would be shown "
+            f"nearly black; stretch them: vips linear {path.name} OUT.tif[tile,pyramid] {scale:.6g} 0 --uchar"
+        )
+
+
 class Level:
     """Reads one level from several threads.
 
@@ -130,6 +177,7 @@ class Level:
         self._limit = threading.BoundedSemaphore(reads_at_once)
         self._lock = threading.Lock()
         self._free: list[Any] = []
+        self._checks = checks_of(path, stored.options)
         self._whole: Any = None  # an image, or the error that decoding it met
 
     def read(self, *, x: int, y: int, width: int, height: int) -> Rgb:
@@ -142,6 +190,7 @@ class Level:
         with self._undecodable_as_slide_error(*place):
             if not self._stored.is_tiled:
                 return _pixels(reads.fetched(self._decoded_whole(), *place)[0], width, height)
+            self._check(*place)
             with self._limit:
                 with self._lock:
                     image = self._free.pop() if self._free else None
@@ -153,6 +202,16 @@ class Level:
                 with self._lock:
                     self._free.append(image)
             return _pixels(found, width, height)
+
+    def _check(self, x: int, y: int, width: int, height: int) -> None:
+        if self._checks is None:
+            return
+        try:
+            fault = self._checks.fault(x=x, y=y, width=width, height=height)
+        except OSError as error:
+            raise Undecodable(error.strerror or str(error)) from error
+        if fault is not None:
+            raise Undecodable(fault)
 
     def _made(self) -> Any:
         return as_rgb(opened(self._path, self._stored.options), self._path)
@@ -184,6 +243,9 @@ class Level:
             return self._whole
 
     def _checked_whole(self) -> Any:
+        self._check(0, 0, self._stored.size.width, self._stored.size.height)
+        if _is_jpeg(self._path) and (fault := jpeg_fault(self._path.read_bytes())) is not None:
+            raise Undecodable(fault)
         image = self._made()
         _, is_good = reads.fetched(image, 0, 0, 1, 1)  # decodes all
         if not is_good and not is_png(self._path):

@@ -33,9 +33,7 @@ def levels_among(images: Sequence[Stored]) -> list[Stored]:
     A level has the channels, the storage and the proportions of the largest image. So Aperio's thumbnail, stored in
     strips beside tiled levels, is not a level, and neither are label and macro.
     """
-    base = max(
-        images, key=lambda image: image.size.area
-    )  # the first of equals, because planes of a stack have one size
+    base = max(images, key=lambda image: image.size.area)
     found = [base]
     for image in sorted(images, key=lambda image: -image.size.area):
         alike = (image.bands, image.format, image.is_tiled) == (base.bands, base.format, base.is_tiled)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
 
 from attrs import frozen
-from slideloom import Resolution, Size, finite_number, is_plausible
+from slideloom import Resolution, Size, finite_number, is_ome_xml, is_plausible, odd_mpp, ome_xml
 
 # OME schema 2016-06, UnitsLength; the micro sign exists twice in Unicode.
 _MICRONS = {
     "pm": 1e-6, "Å": 1e-4, "nm": 1e-3, "µm": 1.0, "\u03bcm": 1.0, "um": 1.0, "mm": 1e3, "cm": 1e4, "dm": 1e5, "m": 1e6,
     "in": 25400.0,
 }  # fmt: skip
+
+_IMAGEJ_MICRONS = {"micron": 1.0, "microns": 1.0, "micrometer": 1.0, "inch": 25400.0}
 
 
 @frozen
@@ -22,21 +24,21 @@ class Described:
     Attributes:
         vendor: "aperio", "ome" or "".
         mpp: microns per pixel, or None.
+        odd_mpp: what is recorded as such and cannot be it, or "".
         objective_power: such as 20.0, or None.
-        planes: number of single-channel images that belong together; above 1, the image is not RGB.
     """
 
     vendor: str = ""
     mpp: Resolution | None = None
+    odd_mpp: str = ""
     objective_power: float | None = None
-    planes: int = 1
 
 
 def described(text: str, *, size: Size) -> Described:
     """The information in the description of an image of this size; empty if its kind is unknown."""
     if text.startswith("Aperio"):
         return _aperio(text)
-    if "<OME" in text[:2000]:
+    if is_ome_xml(text):
         return _ome(text, size)
     return Described()
 
@@ -46,16 +48,14 @@ def _aperio(text: str) -> Described:
     # The comma is the decimal one of the scanner's locale.
     mpp, power = (finite_number(values.get(key, "").replace(",", ".")) for key in ("MPP", "AppMag"))
     found = Resolution(mpp, mpp, "Aperio MPP") if mpp is not None and is_plausible(mpp) else None
-    return Described(vendor="aperio", mpp=found, objective_power=power if power and power > 0 else None)
+    odd = odd_mpp({"aperio.MPP": values.get("MPP")})
+    return Described(vendor="aperio", mpp=found, odd_mpp=odd, objective_power=power if power and power > 0 else None)
 
 
 def _ome(text: str, size: Size) -> Described:
     """The <Pixels> with the size of the image: an OME file may also describe label and macro."""
-    if "<!DOCTYPE" in text or "<!ENTITY" in text:  # never part of OME-XML, and a way to exhaust a parser's memory
-        return Described(vendor="ome")
-    try:
-        root = ElementTree.fromstring(text.strip().encode())  # noqa: S314 - without entities, see above
-    except (ElementTree.ParseError, ValueError):
+    root = ome_xml(text)
+    if root is None:  # damaged
         return Described(vendor="ome")
     for pixels in root.iterfind(".//{*}Pixels"):
         if (pixels.get("SizeX"), pixels.get("SizeY")) == (str(size.width), str(size.height)):
@@ -66,11 +66,34 @@ def _ome(text: str, size: Size) -> Described:
             power = next(
                 (finite_number(found.get("NominalMagnification")) for found in root.iterfind(".//{*}Objective")), None
             )
-            return Described(vendor="ome", mpp=mpp, objective_power=power, planes=int(pixels.get("SizeC") or 1))
+            return Described(vendor="ome", mpp=mpp, odd_mpp="" if mpp else _odd_length(pixels), objective_power=power)
     return Described(vendor="ome")
 
 
-def _length(pixels: ElementTree.Element, axis: str) -> float | None:
+def _odd_length(pixels: Element) -> str:
+    """What is recorded as a pixel's size, with its unit, where it gives none."""
+    names = [f"PhysicalSize{axis}" for axis in ("X", "Y") if pixels.get(f"PhysicalSize{axis}") is not None]
+    return ", ".join(f"{name} = {pixels.get(name, '')} {pixels.get(f'{name}Unit', 'µm')}" for name in names)
+
+
+def imagej_resolution(text: str, x: float | None, y: float | None) -> Resolution | None:
+    """Microns per pixel that ImageJ records: pixels per unit in the resolution tags, and the unit in its description.
+
+    Args:
+        text: the description.
+        x, y: the resolution tags; None if they are missing.
+    """
+    found = re.search(r"^unit=(.{1,12}?)\r?$", text, re.M) if text.startswith("ImageJ=") else None
+    if found is None or not x or not y:
+        return None
+    unit = found.group(1).encode().decode("unicode_escape") if "\\u" in found.group(1) else found.group(1)
+    scale = _MICRONS.get(unit, _IMAGEJ_MICRONS.get(unit.lower()))
+    if scale is None or not (is_plausible(scale / x) and is_plausible(scale / y)):
+        return None
+    return Resolution(scale / x, scale / y, f"ImageJ, {unit}")
+
+
+def _length(pixels: Element, axis: str) -> float | None:
     value = finite_number(pixels.get(f"PhysicalSize{axis}"))
     scale = _MICRONS.get(pixels.get(f"PhysicalSize{axis}Unit", "µm"))
     return value * scale if value is not None and scale is not None else None

@@ -19,6 +19,7 @@ def slideloom_readers() -> Sequence[type[Settings[Reader]]]:
 def slideloom_libraries() -> Sequence[Library]:
     """The libraries that this package depends on."""
     return [
-        Library("pyvips", "slideloom-vips", "TIFF, JPEG and PNG", reported=("pyvips",)),
+        Library("pyvips", "slideloom-vips", "TIFF, JPEG and PNG", reported=("pyvips", "pyvips-binary")),
+        Library("simplejpeg", "simplejpeg", "fast JPEG", reported=("simplejpeg",)),
         OPENCV,
     ]

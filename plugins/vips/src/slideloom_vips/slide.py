@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 from slideloom import (
+    PICTURE_TAGS,
     Box,
     NativeResampler,
     Point,
@@ -18,26 +19,31 @@ from slideloom import (
     Slide,
     SlideError,
     SlideInfo,
+    TiffError,
     TiffTag,
     check_orientation,
+    is_aside,
     levels_from_sizes,
+    missing_part,
     opencv_in_one_thread,
     read_tiff_directories,
     slide_name,
     tiff_fault,
+    tiff_obstacle,
 )
 
-from slideloom_vips.images import Level, as_rgb, check_cost, has, is_readable, opened
+from slideloom_vips.images import Level, as_rgb, check_cost, check_range, has, is_readable, opened
 from slideloom_vips.levels import Stored, levels_among
-from slideloom_vips.metadata import described
+from slideloom_vips.metadata import described, imagej_resolution
 from slideloom_vips.settings import VipsReader
 
 _resample = NativeResampler(cv2)
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _OTHERS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
-_MAX_PAGES = 256  # a pyramid has a dozen; a stack of planes may have thousands, and its first is enough
+_MAX_PAGES = 256  # a pyramid has a dozen
 _GRID = (TiffTag.WIDTH, TiffTag.HEIGHT, TiffTag.TILE_WIDTH, TiffTag.TILE_HEIGHT, TiffTag.TILE_BYTES)
+_YCBCR, _JPEG = 6, (6, 7)  # photometric interpretation, and compressions that decode to RGB
 _TRIES = 8  # tiles of which one must be decoded
 # What libvips says of a compression that it was not built to decode, whichever tile is tried.
 _CANNOT = ("built without", "not configured", "not implemented")
@@ -57,7 +63,8 @@ class VipsFiles(Reader):
     def recognises(self, path: Path) -> bool:
         """True for a JPEG or PNG by its first bytes, and for a TIFF of which libvips decodes a tile, or the first row.
 
-        Also for a TIFF whose directories are damaged, so that `open` can say how.
+        Also for a TIFF whose directories are damaged, so that `open` can say how. Not for one that is not one RGB
+        picture.
         """
         try:
             with path.open("rb") as file:
@@ -66,11 +73,27 @@ class VipsFiles(Reader):
             return False
         if not head.startswith((*_TIFF, *_OTHERS)) or len(head) < 8 or head[128:] == b"DICM":
             return False
-        return head.startswith(_OTHERS) or tiff_fault(path) is not None or _is_decoded(path)
+        if missing_part(path) is not None:  # the small picture that is left of a slide
+            return False
+        if head.startswith(_OTHERS) or tiff_fault(path) is not None:
+            return True
+        return tiff_obstacle(path) is None and _unconverted(path) is None and _is_decoded(path)
 
     def open(self, path: Path) -> Slide:
         """See `Reader.open`."""
         return VipsSlide(path, reads_at_once=self._settings.reads_at_once)
+
+
+def _unconverted(path: Path) -> str | None:
+    """Says so where libvips would show the numbers of YCbCr as those of RGB; else None."""
+    try:
+        images = read_tiff_directories(path, (TiffTag.PHOTOMETRIC, TiffTag.COMPRESSION))
+        kinds = {(image.number(TiffTag.PHOTOMETRIC), image.number(TiffTag.COMPRESSION, 1)) for image in images[:1]}
+    except (TiffError, OSError):  # no TIFF, or damaged
+        return None
+    if any(colours == _YCBCR and compression not in _JPEG for colours, compression in kinds):
+        return "it stores YCbCr outside JPEG, which libvips takes for RGB; take the reader openslide"
+    return None
 
 
 def _is_decoded(path: Path) -> bool:
@@ -96,6 +119,8 @@ def _is_decoded(path: Path) -> bool:
 
 def _written_tiles(path: Path, stored: Stored) -> list[Point]:
     """Where some of the tiles that have bytes begin, from the first to the last; the first tile if none is known to."""
+    if not stored.is_tiled:
+        return [Point(0, 0)]
     image = read_tiff_directories(path, _GRID)[dict(stored.options).get("page", 0)]
     tile = image.tile_size()
     if tile is None or image.size() != stored.size:  # a sub-image
@@ -115,6 +140,9 @@ class VipsSlide(Slide):
         fault = tiff_fault(path)  # libvips would list the levels before the damage, as if there were no others
         if fault is not None:
             raise SlideError(f"{path.name}: {fault}; the file is damaged or cut short: copy it again from its source")
+        obstacle = missing_part(path) or tiff_obstacle(path) or _unconverted(path)
+        if obstacle is not None:
+            raise SlideError(f"{path.name}: {obstacle}")
         first = opened(path)
         stored = levels_among(_images_in(path, first))
         for level in stored:
@@ -126,8 +154,7 @@ class VipsSlide(Slide):
         size = stored[0].size
         text = next((str(i.get("image-description")) for i in (base, first) if has(i, "image-description")), "")
         about = described(text, size=size)
-        if about.planes > 1 and base.bands == 1:
-            raise SlideError(f"{path.name}: it holds {about.planes} separate channels, not an RGB image; merge them")
+        check_range(base, path, stored[0].options, _written_tiles(path, stored[0]))
         self._path = path
         self._levels: tuple[Level, ...] | None = tuple(
             Level(path, level, reads_at_once=reads_at_once) for level in stored
@@ -138,8 +165,9 @@ class VipsSlide(Slide):
             name=slide_name(path),
             reader="vips",
             levels=levels_from_sizes([level.size for level in stored]),
-            mpp=about.mpp,
+            mpp=about.mpp or _imagej_resolution(path, text),
             tiff_mpp=_tiff_resolution(base),
+            odd_mpp=about.odd_mpp,
             objective_power=about.objective_power,
             vendor=about.vendor or loader,
             background=_WHITE,
@@ -178,16 +206,28 @@ class VipsSlide(Slide):
 def _images_in(path: Path, first: Any) -> list[Stored]:
     """Every image of the file that may be a level: the pages, or as in OME-TIFF the sub-images of the first."""
     found = [_stored(first, ())]
+    asides = _asides(path)
     # libvips gives access to sub-images only by number, so pages and sub-images are listed separately.
     pages = int(first.get("n-pages")) if has(first, "n-pages") else 1
     subs = int(first.get("n-subifds")) if has(first, "n-subifds") else 0
     options = [(("subifd", i),) for i in range(subs)] or [(("page", i),) for i in range(1, min(pages, _MAX_PAGES))]
     for option in options:
+        if option in asides:
+            continue
         try:
             found.append(_stored(opened(path, option), option))
         except SlideError:
             continue
     return found
+
+
+def _asides(path: Path) -> set[tuple[tuple[str, int], ...]]:
+    """Pages that are masks, or named as label or macro image."""
+    try:
+        images = read_tiff_directories(path, PICTURE_TAGS)
+    except (TiffError, OSError):  # no TIFF, or damaged
+        return set()
+    return {(("page", number),) for number, image in enumerate(images) if is_aside(image)}
 
 
 def _stored(image: Any, options: tuple[tuple[str, int], ...]) -> Stored:
@@ -198,6 +238,17 @@ def _stored(image: Any, options: tuple[tuple[str, int], ...]) -> Stored:
         format=image.format,
         is_tiled=has(image, "tile-width"),
     )
+
+
+def _imagej_resolution(path: Path, text: str) -> Resolution | None:
+    """By ImageJ's calibration; libvips takes its tags for pixels per inch, or leaves them out."""
+    if not text.startswith("ImageJ="):
+        return None
+    try:
+        first = read_tiff_directories(path, (TiffTag.X_RESOLUTION, TiffTag.Y_RESOLUTION))[0]
+    except (TiffError, OSError, IndexError):  # what opening it tells
+        return None
+    return imagej_resolution(text, first.rational(TiffTag.X_RESOLUTION), first.rational(TiffTag.Y_RESOLUTION))
 
 
 def _tiff_resolution(image: Any) -> Resolution | None:

@@ -1,0 +1,106 @@
+"""Which files of a folder are slides: one for a DICOM series, and none for what belongs to another slide."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from slideloom import find_slides, slide_name
+from slideloom_testing.dicom import Instance, write_dicom
+
+FULL, HALF, LABEL = (np.full((side, side, 3), 200, np.uint8) for side in (80, 40, 20))
+
+
+def write_series(folder: Path, series: str, *names: str) -> Path:
+    """A slide of four instances; the second is its largest level. Returns the file that stands for it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    images = ((HALF, "VOLUME"), (FULL, "VOLUME"), (LABEL, "LABEL"), (LABEL, "OVERVIEW"))
+    for number, (name, (pixels, kind)) in enumerate(zip(names, images, strict=True)):
+        write_dicom(folder / name, pixels, Instance(series=series, number=number, kind=kind))
+    return folder / names[1]
+
+
+NAMES = [
+    ("0.dcm", "1.dcm", "2.dcm", "3.dcm"),
+    ("half", "full", "label", "overview"),
+    ("1.2.826.1", "1.2.826.2", "1.2.826.3", "1.2.826.4"),
+]
+
+
+@pytest.mark.parametrize("names", NAMES, ids=["extension", "no extension", "UIDs"])
+@pytest.mark.parametrize("place", [".", "study/series"])
+def test_a_dicom_series_is_one_slide_that_its_largest_level_stands_for(
+    tmp_path: Path, names: tuple[str, ...], place: str
+) -> None:
+    slide = write_series(tmp_path / place, "1.2.3", *names)
+
+    assert find_slides([str(tmp_path)]) == [slide]
+    for name in names:
+        assert find_slides([str(tmp_path / place / name)]) == [slide]
+    assert find_slides([str(tmp_path / place / "*")]) == [slide]
+
+
+def test_series_that_share_a_folder_are_slides_of_their_own(tmp_path: Path) -> None:
+    slides = [write_series(tmp_path, f"1.2.{n}", *(f"{n}-{part}.dcm" for part in "abcd")) for n in (1, 2, 3)]
+
+    assert find_slides([str(tmp_path)]) == slides
+
+
+def test_dicom_files_that_are_no_picture_of_a_slide_are_left_out_of_a_folder(tmp_path: Path) -> None:
+    write_dicom(tmp_path / "annotations.dcm", LABEL, Instance(sop_class="1.2.840.10008.5.1.4.1.1.91.1"))
+    write_dicom(tmp_path / "label.dcm", LABEL, Instance(series="1.2.9", kind="LABEL"))
+    (tmp_path / "LICENSE").write_text("not DICOM")
+    (tmp_path / "damaged.dcm").write_bytes(b"to be named by the reader")
+
+    assert find_slides([str(tmp_path)]) == [tmp_path / "damaged.dcm"]
+
+
+def test_what_a_folder_holds_besides_slides_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("a.svs", "a.xml", "b.xml", "README", "more/b.ndpi", "tiles/1.png", "c.mrxs", "c/Data.tif", ".hidden"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+
+    assert find_slides([str(tmp_path)]) == [tmp_path / "a.svs", tmp_path / "c.mrxs"]
+
+    files, folders = (record.getMessage() for record in caplog.records)
+    assert files == f"{tmp_path}: 3 files are left out: 2 .xml, 1 without extension"
+    assert folders.startswith(f"{tmp_path}: slides in its subfolders are left out (more); name these folders")
+
+
+def test_jpegs_of_a_vms_slide_are_no_slides(tmp_path: Path) -> None:
+    (tmp_path / "a.vms").write_text("ImageFile(0,0)=a(0,0).jpg\nMapFile=a_map.jpg\n")
+    for name in ("a(0,0).jpg", "a_map.jpg", "photo.jpg"):
+        (tmp_path / name).touch()
+
+    assert find_slides([str(tmp_path)]) == [tmp_path / "a.vms", tmp_path / "photo.jpg"]
+
+
+def test_folders_of_output_are_not_searched(tmp_path: Path) -> None:
+    slide = write_series(tmp_path / "a/b/c/d", "1.2.3", *NAMES[0])
+    write_series(tmp_path / "out" / "tiles", "1.2.4", *NAMES[0])
+    (tmp_path / "out" / "extraction_report.json").touch()
+
+    assert find_slides([str(tmp_path)]) == [slide]
+
+
+def test_the_data_folder_of_a_mirax_slide_is_not_searched(tmp_path: Path) -> None:
+    (tmp_path / "a.mrxs").touch()
+    write_series(tmp_path / "a", "1.2.3", *NAMES[0])
+
+    assert find_slides([str(tmp_path)]) == [tmp_path / "a.mrxs"]
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("a.svs", "a"),
+        ("a.b.ome.tif", "a.b"),
+        ("A.OME.TIFF", "A"),
+        ("1.2.840.7", "1.2.840.7"),
+        ("1.2.840.7.dcm", "1.2.840.7"),
+        ("plain", "plain"),
+    ],
+)
+def test_a_slide_is_called_by_its_file_without_the_extension(file: str, name: str) -> None:
+    assert slide_name(Path(file)) == name
