@@ -60,6 +60,18 @@ def test_a_slide_is_one_file_with_an_index(tmp_path: Path) -> None:
     assert everything(tmp_path) == [str(HOME / "slide.index.npz"), str(HOME / "slide.tfrecords")]
 
 
+def test_the_output_folder_itself_can_be_the_folder_of_tfrecords(tmp_path: Path) -> None:
+    made = stored(tmp_path, batch(), settings=TFRecords(folder="."))
+
+    assert made == [tmp_path / "64px_64um" / "slide.tfrecords", tmp_path / "64px_64um" / "slide.index.npz"]
+
+
+@pytest.mark.parametrize("folder", ["..", "", "a/b"])
+def test_a_folder_that_leads_elsewhere_is_refused(folder: str) -> None:
+    with pytest.raises(ValueError, match="folder must be one name without separators"):
+        TFRecords(folder=folder)
+
+
 def test_the_image_is_what_opencv_writes_by_default(tmp_path: Path) -> None:
     tiles = batch()
 

@@ -197,7 +197,8 @@ class Extraction:
             )
         sinks: list[Step] = []
         if self.save_tfrecords:
-            sinks.append(self._made("sink", "tfrecord", folder=source.tfrecords.name))
+            folder = "." if source.out == source.tfrecords else source.tfrecords.name
+            sinks.append(self._made("sink", "tfrecord", folder=folder))
         if self.save_tiles:
             sinks.append(self._made("sink", "images", folder=source.tiles.name))
         return sinks

@@ -33,7 +33,7 @@ from slideloom_tfrecord.example import bytes_entry, example_head
 from slideloom_tfrecord.framing import framed
 from slideloom_tfrecord.index import RecordIndex, index_path, save_index
 from slideloom_tfrecord.order import shuffled
-from slideloom_tfrecord.settings import TFRecords
+from slideloom_tfrecord.settings import HERE, TFRecords
 
 _BUFFER = 1 << 20
 
@@ -49,7 +49,8 @@ class TFRecordSink(Sink):
 
     def open(self, info: SlideInfo, scene: Scene, folder: Path) -> Writer:
         """A writer of `<folder>/<sub-folder>/<tile size>/<slide>.tfrecords`."""
-        path = path_inside(folder, self._settings.folder, scene.geometry.label, f"{info.name}.tfrecords")
+        within = [name for name in (self._settings.folder, scene.geometry.label) if name != HERE]
+        path = path_inside(folder, *within, f"{info.name}.tfrecords")
         return TFRecordWriter(path, slide=info.name, settings=self._settings)
 
     def encode(self, batch: TileBatch) -> Sequence[bytes]:
