@@ -560,14 +560,14 @@ class TestParams:
         assert normalizer.fit_values == {"stain_matrix_target": matrix}
 
     @pytest.mark.parametrize("fit", [None, {}])
-    def test_augment_is_the_variation_of_each_image_s_own_staining(self, fit: object, tmp_path: Path) -> None:
+    def test_augment_shifts_hue_saturation_and_value(self, fit: object, tmp_path: Path) -> None:
         params = sl.load_params(self.written(tmp_path, "augment", fit))
 
         assert params.normalizer is not None
-        assert params.normalizer.name == "stain-augment"
+        assert params.normalizer.name == "hsv-augment"
         normalizer = params.stain_normalizer()
         assert normalizer is not None
-        assert normalizer.method == "stain-augment"
+        assert normalizer.method == "hsv-augment"
 
     def test_cyclegan_has_its_weights(self, tmp_path: Path) -> None:
         (tmp_path / "a.pth").touch()

@@ -44,7 +44,7 @@ def slideloom_synonyms() -> Mapping[str, Mapping[str, str | Sequence[str]]]:
     """What Slideflow calls them: its augmentation, and the two libraries that it factorises with."""
     return {
         "normalizer": {
-            "augment": StainAugment.name,
+            "augment": HsvAugment.name,
             "vahadane-spams": Vahadane.name,
             "vahadane-sklearn": Vahadane.name,
         }
