@@ -73,6 +73,15 @@ def qptiff(folder: Path) -> Path:
     return write(folder / "a.qptiff", [*full, (picture(150, 100), {"description": QPTIFF.format("", "Thumbnail")})])
 
 
+def emptied(folder: Path) -> Path:
+    """A slide of which only the claim was written: a small file may claim millions of pixels each way."""
+    path = write(folder / "a.tif", [(picture(), {})])
+    with tifffile.TiffFile(path, mode="r+b") as tiff:
+        tags = tiff.pages[0].tags
+        tags["TileByteCounts"].overwrite([0] * len(tags["TileByteCounts"].value))
+    return path
+
+
 GREY = {"photometric": "minisblack"}
 WIDE = picture().astype(np.uint16) * 128
 WITH_FOURTH = np.concatenate([picture(), np.zeros((400, 600, 1), np.uint8)], -1)
@@ -80,6 +89,7 @@ FIVE = np.concatenate([WITH_FOURTH, WITH_FOURTH[..., 3:]], -1)
 TWO = {**GREY, "extrasamples": [0], "planarconfig": "contig"}
 JPEG = {"description": APERIO, "compression": "jpeg"}
 REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
+    "empty": (emptied, "600 x 400 pixels has no bytes: its 70 tiles or strips are all empty"),
     "signed": (plain((WIDE.astype(np.int16), {})), "signed whole numbers"),
     "floating": (plain((picture().astype(np.float32), {})), "floating-point numbers"),
     "12 bits packed": (plain((WIDE, {"bitspersample": 12, "compression": None})), "12 bits"),

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
+
 from slideloom.base.geometry import Size
 from slideloom.slides.info import same_proportions
 from slideloom.slides.ome_xml import ome_xml
@@ -21,7 +23,7 @@ from slideloom.slides.tiff_directories import TiffDirectory, TiffError, TiffTag,
 
 PICTURE_TAGS = frozenset({
     TiffTag.SUBFILE_TYPE, TiffTag.WIDTH, TiffTag.HEIGHT, TiffTag.BITS, TiffTag.PHOTOMETRIC, TiffTag.DESCRIPTION,
-    TiffTag.SAMPLES, TiffTag.EXTRA_SAMPLES, TiffTag.SAMPLE_FORMAT,
+    TiffTag.SAMPLES, TiffTag.EXTRA_SAMPLES, TiffTag.SAMPLE_FORMAT, TiffTag.TILE_BYTES, TiffTag.STRIP_BYTES,
 })  # fmt: skip
 _REDUCED, _MASK, _MACRO = 1, 4, 8  # bits of the subfile type; 8 is Aperio's mark of macro images
 _RGB, _BLACK_IS_ZERO = 2, 1
@@ -60,7 +62,7 @@ def obstacle_in(images: Sequence[TiffDirectory]) -> str | None:
         return None
     base, size = max(sized, key=lambda item: item[1].area)  # the first of equals
     others = [item for item in sized if item[0] is not base]
-    return _samples(base) or _described(base, images[0]) or _others(base, size, others, images[0])
+    return _empty(base, size) or _samples(base) or _described(base, images[0]) or _others(base, size, others, images[0])
 
 
 def is_aside(image: TiffDirectory) -> bool:
@@ -71,6 +73,17 @@ def is_aside(image: TiffDirectory) -> bool:
     first, _, rest = image.text(TiffTag.DESCRIPTION).partition("\n")
     is_named = first.startswith("Aperio") and rest.startswith(("label", "macro"))
     return is_named or bool((image.number(TiffTag.SUBFILE_TYPE) or 0) & (_MASK | _MACRO))
+
+
+def _empty(image: TiffDirectory, size: Size) -> str | None:
+    """What is wrong if no tile has a byte; some may have none, because scanners leave out empty glass."""
+    counts = np.concatenate([image.numbers(TiffTag.TILE_BYTES), image.numbers(TiffTag.STRIP_BYTES)])
+    if counts.any() or not len(counts):
+        return None
+    return (
+        f"its picture of {size.width} x {size.height} pixels has no bytes: its {len(counts)} tiles or strips are all "
+        "empty; copy the file again from its source"
+    )
 
 
 def _samples(image: TiffDirectory) -> str | None:
