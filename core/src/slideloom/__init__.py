@@ -46,8 +46,8 @@ _HOMES = {
     "slideloom.slides.slide_files": ("missing_part",),
     "slideloom.slides.stored_tiles": ("TILE_TAGS", "StoredTiles", "TileCheck", "deflate_check"),
     "slideloom.slides.tiff_directories": (
-        "TiffDirectory", "TiffError", "TiffTag", "check_orientation", "read_tiff_directories", "read_tiff_sub_images",
-        "tiff_fault",
+        "TiffDirectory", "TiffError", "TiffTag", "check_orientation", "read_tiff_directories",
+        "read_tiff_sub_images", "tiff_fault",
     ),
     "slideloom.slides.tiff_pictures": ("PICTURE_TAGS", "is_aside", "obstacle_in", "tiff_obstacle"),
     "slideloom.slides.tiles": ("TileBatch", "TileGeometry", "Tiles"),
@@ -69,8 +69,10 @@ _HOMES = {
     "slideloom.plugins.discovery": ("registry",),
     "slideloom.plugins.hookspecs": ("OPENCV", "Command", "Library", "Reporter", "hookimpl"),
     "slideloom.pipeline.file": ("load_pipeline", "pipeline_from_table"),
-    "slideloom.pipeline.pipeline": ("Pipeline", "Slides"),
+    "slideloom.pipeline.pipeline": ("Pipeline", "QcUse", "RoiUse", "RunOptions", "Slides"),
+    "slideloom.pipeline.tiling": ("Tiling",),
     "slideloom.planning.deciding": ("apply_regions", "assess_slide"),
+    "slideloom.planning.grid": ("plan_grid", "tile_geometry"),
     "slideloom.planning.mask_files": ("load_mask", "mask_from_npz", "save_mask"),
     "slideloom.planning.masks": ("blur_burden", "masked_share", "union_mask"),
     "slideloom.planning.opening": ("load_regions", "open_slide"),
@@ -159,11 +161,19 @@ if TYPE_CHECKING:
     from slideloom.drawing.pictures import LEGEND as LEGEND, stretched as stretched, tint as tint
     from slideloom.extraction.output_folder import OutputFolder as OutputFolder
     from slideloom.pipeline.file import load_pipeline as load_pipeline, pipeline_from_table as pipeline_from_table
-    from slideloom.pipeline.pipeline import Pipeline as Pipeline, Slides as Slides
+    from slideloom.pipeline.pipeline import (
+        Pipeline as Pipeline,
+        QcUse as QcUse,
+        RoiUse as RoiUse,
+        RunOptions as RunOptions,
+        Slides as Slides,
+    )
+    from slideloom.pipeline.tiling import Tiling as Tiling
     from slideloom.pixels.gray import gray_counter as gray_counter
     from slideloom.pixels.mosaic import Mosaic as Mosaic
     from slideloom.pixels.resampling import NativeResampler as NativeResampler, resample as resample
     from slideloom.planning.deciding import apply_regions as apply_regions, assess_slide as assess_slide
+    from slideloom.planning.grid import plan_grid as plan_grid, tile_geometry as tile_geometry
     from slideloom.planning.mask_files import (
         load_mask as load_mask,
         mask_from_npz as mask_from_npz,

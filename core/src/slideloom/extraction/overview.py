@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+from html import escape
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +13,8 @@ from slideloom.planning.record import SlideRecord
 
 if TYPE_CHECKING:
     from slideloom.drawing.pictures import Picture
+
+_LARGEST_PX, _MOST_BYTES = 1024, 220_000  # of a picture in a notebook; as text it takes a third more
 
 
 def plan_picture(plan: SlidePlan, record: SlideRecord, *, max_px: int = 2048) -> Picture:
@@ -28,3 +32,26 @@ def plan_picture(plan: SlidePlan, record: SlideRecord, *, max_px: int = 2048) ->
         kinds={f"qc:{label}": kind for label, kind in record.qc_kinds.items()},
         max_px=max_px,
     )
+
+
+def slide_html(plan: SlidePlan, record: SlideRecord, *, title: str) -> str:
+    """The picture as HTML for notebooks, with a count for each reason; below 300 kB, so small where it must be.
+
+    Args:
+        plan: of the slide.
+        record: what was decided.
+        title: shown above it.
+    """
+    from slideloom.drawing.pictures import colour_of
+
+    max_px = _LARGEST_PX
+    while len(png := plan_picture(plan, record, max_px=max_px).png()) > _MOST_BYTES:
+        max_px = int(max_px * 0.95 * (_MOST_BYTES / len(png)) ** 0.5)
+    kinds = {f"qc:{label}": kind for label, kind in record.qc_kinds.items()}
+    counts = {"kept": len(record.ledger.candidates()) + record.ledger.written, **record.ledger.rejected}
+    legend = "&emsp;".join(
+        f'<span style="color:rgb{colour_of(kinds.get(reason, reason))}">&#9632;</span> {count} {escape(reason)}'
+        for reason, count in counts.items()
+    )
+    image = f'<img alt="" src="data:image/png;base64,{b64encode(png).decode()}">'
+    return f"<figure><figcaption>{escape(title)}<br>{legend}</figcaption>{image}</figure>"

@@ -30,6 +30,11 @@ class Ledger:
     def __len__(self) -> int:
         return len(self._places)
 
+    def __repr__(self) -> str:
+        counts = {"not decided": len(self.candidates()), "written": self.written, "unreadable": self.unreadable}
+        told = ", ".join(f"{count} {word}" for word, count in {**counts, **self.rejected}.items() if count)
+        return f"<Ledger: {len(self)} tiles planned{told and f'; {told}'}>"
+
     @property
     def tiles(self) -> Tiles:
         """All planned tiles for the engine and the sinks, with the region of each tile as `Tiles.roi`."""

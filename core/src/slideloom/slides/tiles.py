@@ -92,6 +92,9 @@ class Tiles:
     def __len__(self) -> int:
         return len(self.index)
 
+    def __repr__(self) -> str:
+        return f"<Tiles: {len(self)}, each {self.footprint.width} x {self.footprint.height} pixels of level 0>"
+
     @property
     def loc_x(self) -> IntArray:
         """(N,) x of the tile's centre, int(x + footprint / 2), as in existing datasets."""

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Literal
 
+import numpy as np
 from attrs import field, frozen
 
 from slideloom.base.geometry import Box, Mask
@@ -13,6 +14,12 @@ from slideloom.slides.slide import Slide
 from slideloom.steps.scene import Scene
 
 QcKind = Literal["background", "blur", "artifact"]
+
+
+def _in_words(mask: object) -> str:
+    if not isinstance(mask, np.ndarray):  # a plugin's mistake, which is told elsewhere
+        return repr(mask)
+    return f"<{' x '.join(map(str, mask.shape[::-1]))}, {mask.mean() if mask.size else 0:.1%} masked>"
 
 
 @frozen
@@ -27,7 +34,7 @@ class QcResult:
         notes: sentences for the report.
     """
 
-    mask: Mask = field(eq=False)
+    mask: Mask = field(eq=False, repr=_in_words)
     kind: QcKind
     extent: Box | None = None
     metrics: Mapping[str, float] = field(factory=dict, hash=False)

@@ -16,7 +16,7 @@ from slideloom.base.errors import ConfigError
 from slideloom.base.geometry import Rgb, Size
 from slideloom.drawing.pictures import Picture, outlined
 from slideloom.extraction.engine import blocks_of
-from slideloom.extraction.overview import plan_picture
+from slideloom.extraction.overview import plan_picture, slide_html
 from slideloom.pipeline.from_words import pipeline_from_words
 from slideloom.pipeline.pipeline import Pipeline, QcUse, RoiUse, Slides
 from slideloom.pipeline.tiling import Tiling
@@ -60,7 +60,7 @@ class TileView:
         label: of its region, or None.
     """
 
-    rgb: Rgb = field(eq=False)
+    rgb: Rgb = field(eq=False, repr=lambda rgb: f"<{rgb.shape[1]} x {rgb.shape[0]} pixels>")
     loc_x: int
     loc_y: int
     grid_x: int
@@ -232,8 +232,8 @@ class WSI:
             f"{len(self)} of {len(self.ledger)} tiles of {self.geometry.label}>"
         )
 
-    def _repr_png_(self) -> bytes:
-        return self.preview().png()
+    def _repr_html_(self) -> str:
+        return slide_html(self._prepared.plan, self._prepared.record, title=repr(self))
 
     def qc(
         self,

@@ -41,6 +41,9 @@ class StainNormalizer:
         except TypeError as error:
             raise ConfigError(f"{self.method}: {error}") from error
 
+    def __repr__(self) -> str:
+        return f"<StainNormalizer {self.method}>"
+
     def fit(self, x: Any = "") -> Self:
         """Set the target: a preset, the path of an image or fit file, an image, or an iterable of images (streamed)."""
         self.front.fit(x)
