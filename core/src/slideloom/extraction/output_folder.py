@@ -7,6 +7,8 @@ OUT/slideloom/LABEL/tiles/NAME.csv     one row per planned tile
 OUT/slideloom/LABEL/masks/NAME-STEP.*  QC masks, if requested
 OUT/slideloom/LABEL/masks/NAME.discard.npz  all QC masks together, small, if a report is requested
 OUT/slideloom/LABEL/overviews/NAME.png kept and rejected tiles over the thumbnail, if requested
+OUT/slideloom/LABEL/shards.json        which slide belongs to which of the runs that share the folder
+OUT/slideloom/shards/LABEL.K-of-N      held while one of these runs works
 OUT/slideloom/lock                     held while a run works here; who holds it is in lock.holder
 """
 
@@ -22,6 +24,10 @@ from attrs import frozen
 from slideloom.base.errors import OutputError
 from slideloom.base.locks import holder_of, take_lock
 from slideloom.base.storing import path_inside, storing_in
+
+
+class FolderTaken(OutputError):
+    """Another run works in the output folder."""
 
 
 @frozen
@@ -83,14 +89,15 @@ class OutputFolder:
         """Within it, no other run uses this output folder.
 
         Raises:
-            OutputError: another run uses it, or the folder cannot be written.
+            FolderTaken: another run uses it.
+            OutputError: the folder cannot be written.
         """
         path = self.root / "slideloom" / "lock"
         with storing_in(self.root):
             path.parent.mkdir(parents=True, exist_ok=True)
             lock = take_lock(path)
         if lock is None:
-            raise OutputError(
+            raise FolderTaken(
                 f"{self.root}: another run works in this folder ({holder_of(path)}); wait for it or use another folder"
             )
         try:

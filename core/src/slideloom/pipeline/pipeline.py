@@ -106,6 +106,11 @@ class RunOptions:
     save_masks: bool = option(False, help="store each QC mask, as picture and for the step saved-mask")
     overview: bool = option(False, help="store a picture of kept and rejected tiles over the thumbnail")
     report: bool = option(False, help="write the PDF report and its tables")
+    shard: str | None = option(
+        None,
+        help='share of the slides, such as "3/16", or "auto" in a job array: several runs may then use one folder',
+        metavar="K/N",
+    )
     redo_updated: bool = option(
         False, help="process slides again that other versions of slideloom or the plugins used made"
     )

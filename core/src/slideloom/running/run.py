@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from slideloom.base.errors import ConfigError, OutputError, PluginError, Slidelo
 from slideloom.base.parsing import parse_json
 from slideloom.base.storing import write_json
 from slideloom.base.temporary import forget_sweeps, remove_abandoned
-from slideloom.extraction.finished import updates
+from slideloom.extraction.finished import reports_in, updates
 from slideloom.extraction.job import Progress, SlideTask, process_slide
 from slideloom.extraction.output_folder import OutputFolder
 from slideloom.extraction.undoing import take_back
@@ -31,6 +31,7 @@ from slideloom.running.buffering import buffered
 from slideloom.running.executors import InProcessExecutor, ProcessExecutor
 from slideloom.running.main_script import end_copy
 from slideloom.running.run_files import write_burden, write_errors, write_run_report
+from slideloom.running.shards import Shard, shards_at_work
 from slideloom.running.versions import versions
 from slideloom.running.worker_process import report_progress
 from slideloom.settings.options import options_of
@@ -54,6 +55,7 @@ def run_pipeline(
     plan_only: bool = False,
     progress: Progress | None = None,
     on_slide: Any = None,  # Any: called as on_slide(report)
+    on_share: Any = None,  # Any: called as on_share(slides left to others)
 ) -> RunReport:
     """Process slides with a pipeline.
 
@@ -65,9 +67,10 @@ def run_pipeline(
         plan_only: a dry run that reads no tile: quick, but filters and normalizer decide nothing.
         progress: called in this process with the slide's name, the number of tiles done, and their total number.
         on_slide: called with each slide's report, in order of completion.
+        on_share: called with the number of slides that other shards do, if the pipeline names a shard.
 
     Raises:
-        ConfigError: an executor or a step does not exist, or the mpp file is wrong.
+        ConfigError: an executor or a step does not exist, or the mpp file or the shard is wrong.
         OutputError: the folder is locked, not writable, or holds tiles made with other settings.
     """
     end_copy()
@@ -82,16 +85,50 @@ def run_pipeline(
     folder = OutputFolder(out, pipeline.tiles.label)
     trial: Trial = "plan-only" if plan_only else "dry-run" if dry_run else ""
     problems: list[str] = []
+    shard = None if pipeline.run.shard is None else Shard.parse(pipeline.run.shard)
     run = partial(
-        _run_slides, pipeline, slides, out, executor,
+        _run_slides, pipeline, out, executor,
         threads=threads, trial=trial, problems=problems, progress=progress, on_slide=on_slide,
     )  # fmt: skip
+    end = partial(_finish, pipeline, folder, started, clock, trial=trial, problems=problems)
     if trial:
-        return _finish(pipeline, run(), folder, started, clock, trial=trial, problems=problems)
-    with folder.locked():
-        _check_earlier(folder, pipeline)
-        write_json(folder.pipeline, {"digest": pipeline.digest(), "pipeline": _without_run(pipeline)})
-        return _finish(pipeline, run(), folder, started, clock, trial=trial, problems=problems)
+        return end(run(slides if shard is None else shard.share(folder, slides, stored=False)))
+    if shard is None:
+        with folder.locked():
+            _refuse_shards(folder)
+            _begin(folder, pipeline)
+            return end(run(slides))
+    with shard.at_work(folder):
+        with shard.locked(folder):
+            _begin(folder, pipeline)
+            mine = shard.share(folder, slides)
+        if on_share is not None:
+            on_share(len(slides) - len(mine))
+        reports = run(mine)
+        with shard.locked(folder):
+            of_all = _reports_of_all(folder, reports)
+            return end(reports, of_all=of_all, is_last=shard.is_last(folder, [report.slide for report in of_all]))
+
+
+def _begin(folder: OutputFolder, pipeline: Pipeline) -> None:
+    """Note with what pipeline the folder's tiles are made."""
+    _check_earlier(folder, pipeline)
+    write_json(folder.pipeline, {"digest": pipeline.digest(), "pipeline": _without_run(pipeline)})
+
+
+def _refuse_shards(folder: OutputFolder) -> None:
+    at_work = shards_at_work(folder)
+    if at_work:
+        raise OutputError(
+            f"{folder.root}: shards work in this folder ({', '.join(at_work)}); wait for them or use another folder"
+        )
+
+
+def _reports_of_all(folder: OutputFolder, mine: Sequence[SlideReport]) -> list[SlideReport]:
+    """The reports of all shards so far, sorted by slide."""
+    found = {report.slide: report for _, report in reports_in(folder) if isinstance(report, SlideReport)}
+    found |= {report.slide: report for report in mine}
+    return [found[name] for name in sorted(found)]
 
 
 def check_mpp_file(pipeline: Pipeline, slides: Sequence[Path]) -> None:
@@ -167,9 +204,9 @@ def _holds_tiles(folder: OutputFolder) -> bool:
 
 def _run_slides(
     pipeline: Pipeline,
-    slides: Sequence[Path],
     out: Path,
     executor: Executor,
+    slides: Sequence[Path],
     *,
     threads: int,
     trial: Trial,
@@ -292,14 +329,20 @@ def _tell_updates(pipeline: Pipeline, reports: Sequence[SlideReport]) -> None:
 
 def _finish(
     pipeline: Pipeline,
-    reports: Sequence[SlideReport],
     folder: OutputFolder,
     started: str,
     clock: float,
+    reports: Sequence[SlideReport],
     *,
     trial: Trial,
     problems: Sequence[str],
+    of_all: Sequence[SlideReport] | None = None,
+    is_last: bool = True,
 ) -> RunReport:
+    """The report of the run, with all that goes with it written.
+
+    Of shards, each writes the reports of all so far, `of_all`, and the last one the report that people read.
+    """
     run = RunReport(
         slides=tuple(reports),
         out=str(folder.root),
@@ -317,12 +360,19 @@ def _finish(
         places = {(folder.root / output).parent for report in reports for output in report.outputs}
         for place in {*places, *(path for path in folder.state.iterdir() if path.is_dir())}:
             remove_abandoned(place)  # left by runs and workers that died, or were given up, on their last slide
-        write_run_report(folder.root / "extraction_report.json", run)
-        write_errors(folder.root / "errors.csv", run)
         write_burden(folder.root, run)
-    found = registry().notify("slideloom_run_done", report=run, out=folder.root)
+    whole = run if of_all is None else attrs.evolve(run, slides=tuple(of_all))
+    if not trial:
+        write_run_report(folder.root / "extraction_report.json", whole)
+        write_errors(folder.root / "errors.csv", whole)
+    told = whole if is_last else attrs.evolve(whole, pipeline=_without_report(whole.pipeline))
+    found = registry().notify("slideloom_run_done", report=told, out=folder.root)
     if found:
-        run = attrs.evolve(run, problems=(*problems, *found))
+        run, whole = (attrs.evolve(each, problems=(*problems, *found)) for each in (run, whole))
         if not trial:
-            write_run_report(folder.root / "extraction_report.json", run)
+            write_run_report(folder.root / "extraction_report.json", whole)
     return run
+
+
+def _without_report(pipeline: Mapping[str, Any]) -> dict[str, Any]:
+    return {**pipeline, "run": {**pipeline.get("run", {}), "report": False}}

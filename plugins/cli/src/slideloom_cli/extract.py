@@ -90,6 +90,7 @@ def _run(pipeline: Pipeline, *, base: Path | None, out: Path, chosen: argparse.N
             plan_only=chosen.plan_only,
             progress=watch.tiles,
             on_slide=watch.slide,
+            on_share=watch.leave_out,
         )
         watch.run(report)
     print_summary(report)

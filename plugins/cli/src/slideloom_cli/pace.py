@@ -32,6 +32,11 @@ class Pace:
     def __attrs_post_init__(self) -> None:
         self._began = self.clock()
 
+    def leave_out(self, slides: int) -> None:
+        """So many slides are for other runs."""
+        with self._lock:
+            self.slides -= slides
+
     def tiles(self, slide: str, done: int, total: int) -> None:
         """Note how many tiles of a slide are done, of those that masks and regions keep."""
         with self._lock:

@@ -29,6 +29,7 @@ class _View(Protocol):
     def tiles(self, slide: str, done: int, total: int) -> None: ...
     def slide(self, report: SlideReport) -> None: ...
     def beat(self) -> None: ...
+    def recount(self) -> None: ...
 
 
 @contextmanager
@@ -89,6 +90,12 @@ class RunDisplay:
             heart.join()
             if self._view is not None:
                 self._view.stop()
+
+    def leave_out(self, slides: int) -> None:
+        """Count no longer on slides that other shards do."""
+        self._pace.leave_out(slides)
+        if self._view is not None:
+            self._view.recount()
 
     def tiles(self, slide: str, done: int, total: int) -> None:
         """Show how many tiles of a slide are done."""
@@ -162,6 +169,9 @@ class _Bars:
     def beat(self) -> None:
         """Nothing: the bars move by themselves."""
 
+    def recount(self) -> None:
+        self._progress.update(self._slides, total=self._pace.slides)
+
 
 class _Lines:
     """A line for each slide when it has ended, and a line now and then in between."""
@@ -171,7 +181,13 @@ class _Lines:
         self._is_new = False
 
     def start(self) -> None:
-        self._say("1 slide" if self._pace.slides == 1 else f"{self._pace.slides} slides")
+        self._say(self._all())
+
+    def recount(self) -> None:
+        self._say(f"{self._all()} of this shard")
+
+    def _all(self) -> str:
+        return "1 slide" if self._pace.slides == 1 else f"{self._pace.slides} slides"
 
     def stop(self) -> None:
         """Nothing: there is nothing to remove from the screen."""

@@ -140,6 +140,7 @@ def _extract(project: Project, chosen: argparse.Namespace) -> int:
             plan_only=chosen.plan_only,
             progress=watch.tiles,
             on_slide=watch.slide,
+            on_share=watch.leave_out,
         )
         watch.run(report)
     print_summary(report)

@@ -98,6 +98,7 @@ def do_work(
     plan_only: bool = False,
     progress: Progress | None = None,
     on_slide: Callable[[SlideReport], Any] | None = None,
+    on_share: Callable[[int], Any] | None = None,
 ) -> RunReport:
     """Run the pipeline of each source.
 
@@ -105,6 +106,7 @@ def do_work(
         work: the work, for at least one source.
         root: the project's folder, named in the report.
         dry_run, plan_only, progress, on_slide: as `Project.extract_tiles`.
+        on_share: as `slideloom.run_pipeline`.
 
     Raises:
         OutputError: a folder cannot be written, or holds tiles made with other settings.
@@ -124,6 +126,7 @@ def do_work(
                 plan_only=plan_only,
                 progress=progress,
                 on_slide=on_slide,
+                on_share=on_share,
             )
         )
     if len(reports) == 1:
