@@ -14,7 +14,7 @@ import pytest
 from slideloom import partial_path, path_inside
 from slideloom.base.errors import OutputError
 from slideloom.base.storing import write_whole
-from slideloom.base.temporary import aside_path, discard_path, forget_sweeps, remove_abandoned
+from slideloom.base.temporary import aside_path, discard_path, forget_sweeps, remove_abandoned, tidied_when_interrupted
 from slideloom_testing.disks import left_by_a_dead_process
 
 DAY = 24 * 3600
@@ -179,3 +179,27 @@ def test_half_a_folder_is_never_taken_for_the_whole(
 
     assert not (tmp_path / "a").exists()
     assert all(left.name.endswith(".partial") for left in tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("ending", [KeyboardInterrupt, SystemExit])
+def test_an_interrupt_between_making_a_file_and_noting_it_leaves_no_file(
+    tmp_path: Path, ending: type[BaseException]
+) -> None:
+    finished = tmp_path / "finished"
+    with pytest.raises(ending), tidied_when_interrupted():
+        path = partial_path(finished)
+        path.write_text("whole")
+        path.rename(finished)
+        partial_path(tmp_path / "a").write_text("half")
+        partial_path(tmp_path / "folder").mkdir()
+        raise ending
+
+    assert list(tmp_path.iterdir()) == [finished]
+
+
+def test_an_error_that_is_no_interrupt_leaves_files_to_who_made_them(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no"), tidied_when_interrupted():
+        partial_path(tmp_path / "a").write_text("half")
+        raise ValueError("no")
+
+    assert len(list(tmp_path.iterdir())) == 1

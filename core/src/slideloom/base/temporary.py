@@ -14,8 +14,9 @@ import shutil
 import socket
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import cache
 from hashlib import sha256
 from itertools import count
@@ -30,12 +31,28 @@ _TEMPORARY = re.compile(
 _SECONDS_OF_SILENCE = 24 * 3600.0
 _SECONDS_BETWEEN_SWEEPS = 60.0
 
+_given: deque[tuple[int, Path]] = deque(maxlen=4096)  # the last names for unfinished files, and the process of each
 _swept: dict[Path, float] = {}  # when this process last looked through a folder
 
 
 def partial_path(path: Path) -> Path:
     """A name beside `path` for a file that will become `path` when it is finished; every call gives another name."""
-    return _beside(path, "partial")
+    made = _beside(path, "partial")
+    _given.append((os.getpid(), made))
+    return made
+
+
+@contextmanager
+def tidied_when_interrupted() -> Iterator[None]:
+    """Within it, an interrupt that comes between the making of a file and its registration leaves no file behind."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        for process, path in _given:
+            if process == os.getpid():
+                with suppress(OSError):  # it does no harm, and a later run removes it
+                    discard_path(path)
+        raise
 
 
 def aside_path(path: Path) -> Path:

@@ -17,7 +17,7 @@ import attrs
 from slideloom.base.errors import ConfigError, OutputError, PluginError, SlideloomError
 from slideloom.base.parsing import parse_json
 from slideloom.base.storing import write_json
-from slideloom.base.temporary import forget_sweeps, remove_abandoned
+from slideloom.base.temporary import forget_sweeps, remove_abandoned, tidied_when_interrupted
 from slideloom.extraction.finished import reports_in, updates
 from slideloom.extraction.job import Progress, SlideTask, process_slide
 from slideloom.extraction.output_folder import OutputFolder
@@ -46,6 +46,7 @@ log = logging.getLogger(__name__)
 THREADS_PER_SLIDE = 4
 
 
+@tidied_when_interrupted()
 def run_pipeline(
     pipeline: Pipeline,
     slides: Sequence[Path],

@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, NoReturn
 
 from slideloom.base.errors import SlideError
+from slideloom.base.temporary import tidied_when_interrupted
 
 # The kinds of messages from a worker.
 READY, UNREAD, RESULT, ERROR = "ready", "unread", "result", "error"
@@ -39,7 +40,8 @@ def work(connection: Connection, function: Callable[[Any], Any], level: int) -> 
     """The main function of a worker. The parent logs what is logged here at `level` or above."""
     try:
         _log_to_parent(level)
-        _work_on(connection, function)
+        with tidied_when_interrupted():
+            _work_on(connection, function)
     except _Leaving:
         raise SystemExit(1) from None
 
