@@ -120,6 +120,36 @@ def test_a_run_that_is_killed_again_and_again_ends_as_one_that_is_not(
         assert report["planned"] == report["written"] + sum(report["rejected"].values()) + report["unreadable"]
 
 
+def test_shards_that_are_killed_at_random_give_each_slide_once(
+    six: Path, undisturbed: tuple[dict[str, bytes], float], tmp_path: Path, start_process: StartProcess
+) -> None:
+    wanted, seconds = undisturbed
+    out, rng = tmp_path / "out", random.Random(3)
+    left, kills = {1, 2, 3}, 3
+    while left:
+        shards = {
+            number: start_process(command(six, out, "--shard", f"{number}/3"), stderr=subprocess.PIPE, text=True)
+            for number in sorted(left)
+        }
+        if kills:
+            kills -= 1
+            victim = shards[rng.choice(sorted(left))]
+            try:
+                victim.wait(rng.uniform(0.2, 1.0) * seconds)
+            except subprocess.TimeoutExpired:
+                victim.send_signal(signal.SIGKILL)
+        told = {number: process.communicate()[1] for number, process in shards.items()}
+        codes = {number: process.returncode for number, process in shards.items()}
+        assert set(codes.values()) <= {0, -signal.SIGKILL}, told
+        left -= {number for number, code in codes.items() if code == 0}
+
+    assert content_of(out) == wanted
+    found = reports(out)
+    assert sorted(found) == [f"s{number}" for number in range(6)]
+    for name, report in found.items():
+        assert len(list(read_records(out / f"tfrecords/{LABEL}/{name}.tfrecords"))) == report["written"]
+
+
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_run_that_is_interrupted_leaves_nothing_half_made(
     six: Path, tmp_path: Path, jobs: int, start_process: StartProcess

@@ -181,25 +181,26 @@ def test_half_a_folder_is_never_taken_for_the_whole(
     assert all(left.name.endswith(".partial") for left in tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("ending", [KeyboardInterrupt, SystemExit])
-def test_an_interrupt_between_making_a_file_and_noting_it_leaves_no_file(
-    tmp_path: Path, ending: type[BaseException]
-) -> None:
-    finished = tmp_path / "finished"
-    with pytest.raises(ending), tidied_when_interrupted():
-        path = partial_path(finished)
-        path.write_text("whole")
-        path.rename(finished)
-        partial_path(tmp_path / "a").write_text("half")
-        partial_path(tmp_path / "folder").mkdir()
-        raise ending
+@tidied_when_interrupted()
+def worked_and(ending: BaseException, folder: Path) -> None:
+    path = partial_path(folder / "finished")
+    path.write_text("whole")
+    path.rename(folder / "finished")
+    partial_path(folder / "a").write_text("half")
+    partial_path(folder / "folder").mkdir()
+    raise ending
 
-    assert list(tmp_path.iterdir()) == [finished]
+
+@pytest.mark.parametrize("ending", [KeyboardInterrupt(), SystemExit(1)])
+def test_an_interrupt_between_making_a_file_and_noting_it_leaves_no_file(tmp_path: Path, ending: BaseException) -> None:
+    with pytest.raises(type(ending)):
+        worked_and(ending, tmp_path)
+
+    assert [path.name for path in tmp_path.iterdir()] == ["finished"]
 
 
 def test_an_error_that_is_no_interrupt_leaves_files_to_who_made_them(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no"), tidied_when_interrupted():
-        partial_path(tmp_path / "a").write_text("half")
-        raise ValueError("no")
+    with pytest.raises(ValueError, match="no"):
+        worked_and(ValueError("no"), tmp_path)
 
-    assert len(list(tmp_path.iterdir())) == 1
+    assert len(list(tmp_path.iterdir())) == 3

@@ -61,6 +61,7 @@ class ExtractOptions(TypedDict, total=False):
     overview: bool
     report: bool
     redo: bool
+    shard: str | None
     redo_updated: bool
     dry_run: bool
     plan_only: bool

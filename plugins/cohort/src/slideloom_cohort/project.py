@@ -217,6 +217,7 @@ class Project:
         overview: bool = False,
         report: bool = True,
         redo: bool = False,
+        shard: str | None = None,
         redo_updated: bool = False,
         dry_run: bool = False,
         plan_only: bool = False,
@@ -275,6 +276,8 @@ class Project:
             overview: store a picture of kept and rejected tiles for each slide.
             report: write a PDF report, if the report plugin is installed.
             redo: process slides again that are finished or were made with other settings.
+            shard: share of the slides, such as "3/16", or "auto" in a job array; the other shards may run at the same
+                time, on other machines too.
             redo_updated: process slides again that other versions of slideloom or its plugins made.
             dry_run: decide on every tile as a run would, and write no tiles.
             plan_only: a dry run that reads no tile: quick, but tile filters and normalizer decide nothing.
