@@ -50,6 +50,7 @@ LOADERS = [
     *FILE_TOOLS,
     "pyarrow>=14",
     "matplotlib>=3.8",
+    "lightning>=2.4",  # trains in several processes
     "playwright>=1.40",  # drives the Chromium of the system, where there is one
 ]
 # Two processes, whole files each, so that fixtures are made once per file; files with slow tests first (conftest.py).

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import logging
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -13,9 +14,10 @@ from slideloom.base.errors import ConfigError, PluginError, SlideError
 from slideloom.pipeline.pipeline import Pipeline, Slides
 from slideloom.plugins.blaming import blaming
 from slideloom.plugins.discovery import registry
-from slideloom.running.run import log
 from slideloom.slides.dicom_files import read_dicom, stands_for_series
 from slideloom.slides.slide_files import files_of
+
+log = logging.getLogger(__name__)
 
 # Only these are looked for in folders; a file that is named directly is always tried.
 _EXTENSIONS = "svs tif tiff btf tf2 tf8 qptiff ndpi vms vmu scn mrxs svslide bif dcm czi vsi jpg jpeg png"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import time
@@ -14,30 +13,28 @@ from typing import Any
 
 import attrs
 
-from slideloom.base.errors import ConfigError, OutputError, PluginError, SlideloomError
-from slideloom.base.parsing import parse_json
-from slideloom.base.storing import write_json
+from slideloom.base.errors import ConfigError
 from slideloom.base.temporary import forget_sweeps, remove_abandoned, tidied_when_interrupted
 from slideloom.extraction.finished import reports_in, updates
 from slideloom.extraction.job import Progress, SlideTask, process_slide
 from slideloom.extraction.output_folder import OutputFolder
 from slideloom.extraction.undoing import take_back
-from slideloom.pipeline.pipeline import Pipeline, pipeline_differences
+from slideloom.pipeline.pipeline import Pipeline
 from slideloom.plugins.builtin import InProcess, Processes
 from slideloom.plugins.discovery import registry
 from slideloom.plugins.shorthand import named_step
 from slideloom.plugins.versions import step_versions
 from slideloom.running.buffering import buffered
+from slideloom.running.checking import check_mpp_file, check_steps, note_pipeline, refuse_shards
 from slideloom.running.executors import InProcessExecutor, ProcessExecutor
 from slideloom.running.main_script import end_copy
 from slideloom.running.run_files import write_burden, write_errors, write_run_report
-from slideloom.running.shards import Shard, shards_at_work
+from slideloom.running.shards import Shard
 from slideloom.running.versions import versions
 from slideloom.running.worker_process import report_progress
 from slideloom.settings.options import options_of
 from slideloom.settings.tables import plain
 from slideloom.slides.info import slide_name
-from slideloom.slides.resolution import read_mpp_file
 from slideloom.steps.executor import Executor
 from slideloom.steps.reports import RunReport, SlideReport, Trial
 
@@ -96,12 +93,12 @@ def run_pipeline(
         return end(run(slides if shard is None else shard.share(folder, slides, stored=False)))
     if shard is None:
         with folder.locked():
-            _refuse_shards(folder)
-            _begin(folder, pipeline)
+            refuse_shards(folder)
+            note_pipeline(folder, pipeline)
             return end(run(slides))
     with shard.at_work(folder):
         with shard.locked(folder):
-            _begin(folder, pipeline)
+            note_pipeline(folder, pipeline)
             mine = shard.share(folder, slides)
         if on_share is not None:
             on_share(len(slides) - len(mine))
@@ -111,96 +108,11 @@ def run_pipeline(
             return end(reports, of_all=of_all, is_last=shard.is_last(folder, [report.slide for report in of_all]))
 
 
-def _begin(folder: OutputFolder, pipeline: Pipeline) -> None:
-    """Note with what pipeline the folder's tiles are made."""
-    _check_earlier(folder, pipeline)
-    write_json(folder.pipeline, {"digest": pipeline.digest(), "pipeline": _without_run(pipeline)})
-
-
-def _refuse_shards(folder: OutputFolder) -> None:
-    at_work = shards_at_work(folder)
-    if at_work:
-        raise OutputError(
-            f"{folder.root}: shards work in this folder ({', '.join(at_work)}); wait for them or use another folder"
-        )
-
-
 def _reports_of_all(folder: OutputFolder, mine: Sequence[SlideReport]) -> list[SlideReport]:
     """The reports of all shards so far, sorted by slide."""
     found = {report.slide: report for _, report in reports_in(folder) if isinstance(report, SlideReport)}
     found |= {report.slide: report for report in mine}
     return [found[name] for name in sorted(found)]
-
-
-def check_mpp_file(pipeline: Pipeline, slides: Sequence[Path]) -> None:
-    """Read the mpp file before the run, so that a mistake in it is reported once and not for each slide."""
-    if pipeline.slides.mpp_file is None:
-        return
-    here = {name for path in slides for name in (path.name, slide_name(path))}
-    others = [name for name in read_mpp_file(pipeline.slides.mpp_file) if name not in here]
-    if others:
-        some = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
-        count = "1 slide that is" if len(others) == 1 else f"{len(others)} slides that are"
-        log.warning("%s names %s not in this run: %s", pipeline.slides.mpp_file, count, some)
-
-
-def check_steps(pipeline: Pipeline) -> None:
-    """Look once for the libraries and files that the pipeline's steps need, so that what is missing is one error.
-
-    Raises:
-        PluginError, ConfigError: with everything that is missing, one line each.
-    """
-    mistakes: list[SlideloomError] = []
-    for step in pipeline.steps:
-        try:
-            step.check()
-        except SlideloomError as error:
-            mistakes.append(error)
-        except Exception as error:  # a plugin's own code
-            mistakes.append(PluginError(f"step '{step.name}' cannot be checked: {type(error).__name__}: {error}"))
-    if mistakes:
-        raise type(mistakes[0])("\n".join(dict.fromkeys(map(str, mistakes)))) from mistakes[0]
-
-
-def _without_run(pipeline: Pipeline) -> dict[str, Any]:
-    """The pipeline as plain values, without options that do not affect the output."""
-    table = pipeline.as_table()
-    table.pop("run")
-    for key in ("include", "exclude"):
-        table["slides"].pop(key, None)
-    return table
-
-
-def _check_earlier(folder: OutputFolder, pipeline: Pipeline) -> None:
-    """Refuse a folder that holds tiles made with other settings."""
-    try:
-        earlier = parse_json(folder.pipeline.read_text(encoding="utf-8"))
-        digest, table = earlier["digest"], dict(earlier["pipeline"])
-    except FileNotFoundError:
-        return
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        log.warning("%s: cannot be read (%s); slides are compared one by one", folder.pipeline, error)
-        return
-    if digest == pipeline.digest() or pipeline.run.redo or not _holds_tiles(folder):
-        return
-    differences = pipeline_differences(table, json.loads(json.dumps(_without_run(pipeline))))
-    listed = "\n  ".join(differences) or "the content of a file that the settings name"
-    raise OutputError(
-        f"{folder.root}: holds tiles of {folder.label} made with other settings:\n  {listed}\n"
-        "run with redo to make them again, or choose another output folder"
-    )
-
-
-def _holds_tiles(folder: OutputFolder) -> bool:
-    """True if an earlier run may have stored tiles; False if every slide failed before, such as for a missing mpp."""
-    for path in (folder.state / "slides").glob("*.json"):
-        try:
-            report = SlideReport.load(path)
-        except (OSError, ValueError, TypeError):
-            return True
-        if report.written:
-            return True
-    return False
 
 
 def _run_slides(

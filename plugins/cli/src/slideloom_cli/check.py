@@ -35,8 +35,8 @@ def run_check(chosen: argparse.Namespace) -> int:
 
 def _check_pipeline(path: Path) -> int:
     """Find every mistake in a pipeline file, and count its slides."""
+    from slideloom.running.checking import check_mpp_file, check_steps
     from slideloom.running.find_slides import slides_of
-    from slideloom.running.run import check_mpp_file, check_steps
 
     pipeline = load_pipeline(path)
     slides = slides_of(pipeline, path.parent)

@@ -1,0 +1,115 @@
+"""What is looked at before a run begins, so that what is wrong is one error and not one for each slide."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from slideloom.base.errors import OutputError, PluginError, SlideloomError
+from slideloom.base.parsing import parse_json
+from slideloom.base.storing import write_json
+from slideloom.extraction.output_folder import OutputFolder
+from slideloom.pipeline.pipeline import Pipeline, pipeline_differences
+from slideloom.running.shards import shards_at_work
+from slideloom.slides.info import slide_name
+from slideloom.slides.resolution import read_mpp_file
+from slideloom.steps.reports import SlideReport
+
+log = logging.getLogger(__name__)
+
+
+def check_mpp_file(pipeline: Pipeline, slides: Sequence[Path]) -> None:
+    """Read the mpp file before the run, so that a mistake in it is reported once and not for each slide."""
+    if pipeline.slides.mpp_file is None:
+        return
+    here = {name for path in slides for name in (path.name, slide_name(path))}
+    others = [name for name in read_mpp_file(pipeline.slides.mpp_file) if name not in here]
+    if others:
+        some = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
+        count = "1 slide that is" if len(others) == 1 else f"{len(others)} slides that are"
+        log.warning("%s names %s not in this run: %s", pipeline.slides.mpp_file, count, some)
+
+
+def check_steps(pipeline: Pipeline) -> None:
+    """Look once for the libraries and files that the pipeline's steps need, so that what is missing is one error.
+
+    Raises:
+        PluginError, ConfigError: with everything that is missing, one line each.
+    """
+    mistakes: list[SlideloomError] = []
+    for step in pipeline.steps:
+        try:
+            step.check()
+        except SlideloomError as error:
+            mistakes.append(error)
+        except Exception as error:  # a plugin's own code
+            mistakes.append(PluginError(f"step '{step.name}' cannot be checked: {type(error).__name__}: {error}"))
+    if mistakes:
+        raise type(mistakes[0])("\n".join(dict.fromkeys(map(str, mistakes)))) from mistakes[0]
+
+
+def refuse_shards(folder: OutputFolder) -> None:
+    """Refuse to run alone in a folder where shards are at work.
+
+    Raises:
+        OutputError: some are.
+    """
+    at_work = shards_at_work(folder)
+    if at_work:
+        raise OutputError(
+            f"{folder.root}: shards work in this folder ({', '.join(at_work)}); wait for them or use another folder"
+        )
+
+
+def note_pipeline(folder: OutputFolder, pipeline: Pipeline) -> None:
+    """Note with what pipeline the folder's tiles are made; the folder must be locked.
+
+    Raises:
+        OutputError: it holds tiles made with other settings, or cannot be written.
+    """
+    _check_earlier(folder, pipeline)
+    write_json(folder.pipeline, {"digest": pipeline.digest(), "pipeline": _without_run(pipeline)})
+
+
+def _without_run(pipeline: Pipeline) -> dict[str, Any]:
+    """The pipeline as plain values, without options that do not affect the output."""
+    table = pipeline.as_table()
+    table.pop("run")
+    for key in ("include", "exclude"):
+        table["slides"].pop(key, None)
+    return table
+
+
+def _check_earlier(folder: OutputFolder, pipeline: Pipeline) -> None:
+    """Refuse a folder that holds tiles made with other settings."""
+    try:
+        earlier = parse_json(folder.pipeline.read_text(encoding="utf-8"))
+        digest, table = earlier["digest"], dict(earlier["pipeline"])
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        log.warning("%s: cannot be read (%s); slides are compared one by one", folder.pipeline, error)
+        return
+    if digest == pipeline.digest() or pipeline.run.redo or not _holds_tiles(folder):
+        return
+    differences = pipeline_differences(table, json.loads(json.dumps(_without_run(pipeline))))
+    listed = "\n  ".join(differences) or "the content of a file that the settings name"
+    raise OutputError(
+        f"{folder.root}: holds tiles of {folder.label} made with other settings:\n  {listed}\n"
+        "run with redo to make them again, or choose another output folder"
+    )
+
+
+def _holds_tiles(folder: OutputFolder) -> bool:
+    """True if an earlier run may have stored tiles; False if every slide failed before, such as for a missing mpp."""
+    for path in (folder.state / "slides").glob("*.json"):
+        try:
+            report = SlideReport.load(path)
+        except (OSError, ValueError, TypeError):
+            return True
+        if report.written:
+            return True
+    return False
