@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import struct
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,22 @@ def test_a_damaged_tile_is_unreadable_and_named_and_its_neighbours_are_read(
         assert [isinstance(result, SlideError) for result in found] == [False, True, False]
     assert "a.tif: tile 1 of level 0 is damaged" in str(results[1])
     assert "copy the slide again" in str(results[1])
+
+
+@pytest.mark.skipif(not hasattr(os, "preadv"), reason="pieces of a file are read in another way")
+def test_a_disk_that_fails_is_no_damage_of_the_slide(
+    write_tiff: Any, level: Any, picture: Rgb, reader: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with reader.open(write_tiff([level(picture)])) as slide:
+        monkeypatch.setattr(os, "preadv", fails)
+        with pytest.raises(SlideError) as told:
+            slide.read(Point(0, 0), 0, Size(10, 10))
+
+    assert "a.tif: tile 0 of level 0 cannot be read (Input/output error); check the disk or network" in str(told.value)
+    assert "copy the slide again" not in str(told.value)
 
 
 def test_a_tile_of_another_size_is_damaged(write_tiff: Any, level: Any, picture: Rgb, reader: Any) -> None:

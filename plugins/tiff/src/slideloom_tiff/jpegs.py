@@ -89,7 +89,7 @@ class JpegTiles:
             fetched: the tile's bytes, if `fetch` has read them.
 
         Raises:
-            SlideError: the tile's bytes are damaged.
+            SlideError: the tile's bytes are damaged, or the system cannot read them.
         """
         stored = self._levels[level]
         try:
@@ -98,9 +98,12 @@ class JpegTiles:
                 content = memoryview(self._file.read(int(stored.offsets[index]), int(stored.lengths[index])))
             jpeg = b"".join((stored.head, content[2:]))
             _decode_into(out, jpeg, stored)
-        except (ValueError, OSError) as error:
-            where = f"{self._name}: tile {index} of level {level}"
-            raise SlideError(f"{where} is damaged ({error}); copy the slide again from its source") from error
+        except OSError as error:
+            problem = f"cannot be read ({error.strerror or error}); check the disk or network that it is on"
+            raise SlideError(f"{self._name}: tile {index} of level {level} {problem}") from error
+        except ValueError as error:
+            problem = f"is damaged ({error}); copy the slide again from its source"
+            raise SlideError(f"{self._name}: tile {index} of level {level} {problem}") from error
 
 
 def _decode_into(out: Rgb, jpeg: bytes, stored: TiledLevel) -> None:
