@@ -247,7 +247,7 @@ def test_what_files_hold_is_parsed_where_every_fault_is_a_value_error() -> None:
     own = {
         "core/src/slideloom/base/parsing.py",
         # What a process, a checkpoint or a wheel of ours holds, and what was written in the line before.
-        "core/src/slideloom/running/run.py",
+        "core/src/slideloom/running/checking.py",
         "plugins/cli/src/slideloom_cli/inspect.py",
         "plugins/segmentation/src/slideloom_segmentation/checkpoint.py",
         "plugins/segmentation/src/slideloom_segmentation/training.py",
