@@ -181,6 +181,31 @@ def test_half_a_folder_is_never_taken_for_the_whole(
     assert all(left.name.endswith(".partial") for left in tmp_path.iterdir())
 
 
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="this system does not tell when a process started")
+def test_a_process_that_has_the_number_of_a_dead_one_is_not_taken_for_it(
+    tmp_path: Path, start_process: Callable[..., subprocess.Popen[str]]
+) -> None:
+    code = """
+import sys
+from pathlib import Path
+from slideloom import partial_path
+partial_path(Path(sys.argv[1])).touch()
+print("made", flush=True)
+sys.stdin.read()
+"""
+    words = [sys.executable, "-c", code, str(tmp_path / "a")]
+    other = start_process(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert other.stdout.readline() == "made\n"  # type: ignore[union-attr]
+    (of_other,) = tmp_path.iterdir()
+    host, pid, word, number = of_other.name.split(".")[2].split("-")
+    of_dead = tmp_path / f".b.{host}-{pid}-{int(word, 16) ^ 1:06x}-{number}.partial"
+    of_dead.touch()
+
+    remove_abandoned(tmp_path)
+
+    assert list(tmp_path.iterdir()) == [of_other]
+
+
 @tidied_when_interrupted()
 def worked_and(ending: BaseException, folder: Path) -> None:
     path = partial_path(folder / "finished")

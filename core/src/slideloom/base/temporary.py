@@ -151,8 +151,22 @@ _numbers = count()
 
 
 @cache
-def _word(_pid: int) -> str:  # cached by process number, so that a forked child gets its own word
-    return secrets.token_hex(3)
+def _word(pid: int) -> str:  # cached by process number, so that a forked child gets its own word
+    return _word_of_start(pid) or secrets.token_hex(3)
+
+
+def _word_of_start(pid: int) -> str | None:
+    """A word for when a process started, by which one that has the number of a dead one is told from it.
+
+    None where the system does not tell.
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return None
+    # The name of the program, in brackets, may have spaces; the start is the 20th field after it (proc(5)).
+    start = stat.rpartition(b")")[2].split()[19]
+    return sha256(b"%d/%s" % (pid, start)).hexdigest()[:6]
 
 
 @cache
@@ -170,7 +184,7 @@ def _is_abandoned(path: Path, found: re.Match[str]) -> bool:
     pid = int(found["pid"])
     if pid == os.getpid():
         return found["word"] != _word(pid)
-    return not _runs(pid)
+    return not _runs(pid) or _word_of_start(pid) not in (None, found["word"])
 
 
 if sys.platform == "win32":
