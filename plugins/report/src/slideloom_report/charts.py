@@ -71,7 +71,7 @@ def outcome_table(
         legend: the marks in an image by meaning, including "kept". With it, each row shows its mark, and marks that do
             not represent tiles have their own row.
     """
-    counts = {reason: count for reason, count in cohort.outcomes(slides).items() if count or reason == "kept"}
+    counts = cohort.outcomes(slides)
     total, length = max(1, sum(counts.values())), (width - 90) * 0.35
     rows: list[list[Any]] = []
     for reason, count in counts.items():

@@ -81,30 +81,39 @@ def _note(text: str, size: float) -> Flowable:
     return paragraph(text, style.type_of(size, SOFT, align="right"))
 
 
-def _figures(cohort: Cohort) -> Flowable:
+def figures(cohort: Cohort) -> list[tuple[str, str, str]]:
+    """The figures at the top of a report: value, name, and "good", "bad" or "" for how it is shown."""
     finished, planned = cohort.finished, sum(slide.planned for slide in cohort.finished)
     kept = sum(cohort.kept(slide) for slide in finished)
     empty = sum(1 for slide in finished if not cohort.kept(slide))
     blurred, failed = len(cohort.blurred), len(cohort.failed)
     is_measured = any(slide.blur_burden is not None for slide in cohort.slides)
-    figures = [
-        (number(len(finished)), "slide" if len(finished) == 1 else "slides", style.INK),
-        (number(kept), cohort.kept_name, style.GREEN),
-        (percent(kept / planned) if planned and cohort.kind != "stored" else DASH, "of planned tiles kept", style.INK),
-        (number(blurred) if is_measured else DASH, "slides above 5% blur", RED if blurred else style.INK),
-        (number(empty), "slides without tiles", RED if empty else style.INK),
-        (number(failed), "slides failed", RED if failed else style.INK),
+    return [
+        (number(len(finished)), "slide" if len(finished) == 1 else "slides", ""),
+        (number(kept), cohort.kept_name, "good"),
+        (percent(kept / planned) if planned and cohort.kind != "stored" else DASH, "of planned tiles kept", ""),
+        (number(blurred) if is_measured else DASH, "slides above 5% blur", "bad" if blurred else ""),
+        (number(empty), "slides without tiles", "bad" if empty else ""),
+        (number(failed), "slides failed", "bad" if failed else ""),
     ]
-    size = 17 if all(len(value) <= 7 for value, _, _ in figures) else 11
+
+
+_INKS = {"good": style.GREEN, "bad": RED, "": style.INK}
+
+
+def _figures(cohort: Cohort) -> Flowable:
+    shown = figures(cohort)
+    size = 17 if all(len(value) <= 7 for value, _, _ in shown) else 11
     cells = [
-        [paragraph(value, style.type_of(size, ink, bold=True)), paragraph(name, SMALL)] for value, name, ink in figures
+        [paragraph(value, style.type_of(size, _INKS[tone], bold=True)), paragraph(name, SMALL)]
+        for value, name, tone in shown
     ]
     look = [
         ("BACKGROUND", (0, 0), (-1, -1), style.PANEL), ("INNERGRID", (0, 0), (-1, -1), 7, "white"),
         ("LEFTPADDING", (0, 0), (-1, -1), 10), ("TOPPADDING", (0, 0), (-1, -1), 6),
         ("BOTTOMPADDING", (0, 0), (-1, -1), 8),
     ]  # fmt: skip
-    return style.grid([cells], [WIDTH / len(figures)] * len(figures), look)
+    return style.grid([cells], [WIDTH / len(shown)] * len(shown), look)
 
 
 def _failures(cohort: Cohort) -> list[Flowable]:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-import numpy as np
-import shapely
 from attrs import define, field
 from PIL import Image
 from slideloom import LEGEND, Size, SlideReport
 
 from slideloom_report import style
 from slideloom_report.cohort import BLUR_LIMIT, Cohort
-from slideloom_report.cover import TITLES, settings, when, why_failed
+from slideloom_report.cover import TITLES, figures, settings, when, why_failed
 from slideloom_report.evidence import Evidence
 from slideloom_report.files import HTML, sealed
 from slideloom_report.page_look import SCRIPT, STYLE
@@ -75,26 +73,12 @@ class Page:
 
 
 def _figures(cohort: Cohort) -> str:
-    planned = sum(slide.planned for slide in cohort.finished)
-    kept = sum(cohort.kept(slide) for slide in cohort.finished)
-    is_measured = any(slide.blur_burden is not None for slide in cohort.slides)
-    empty = sum(not cohort.kept(slide) for slide in cohort.finished)
-    share = percent(kept / planned) if planned and cohort.kind != "stored" else DASH
-    figures = [
-        (number(len(cohort.finished)), "slides", False),
-        (number(kept), cohort.kept_name, False),
-        (share, "of planned tiles kept", False),
-        (number(len(cohort.blurred)) if is_measured else DASH, "slides above 5% blur", bool(cohort.blurred)),
-        (number(empty), "slides without tiles", bool(empty)),
-        (number(len(cohort.failed)), "slides failed", bool(cohort.failed)),
-    ]
-    looks = {True: "bad", False: ""}
-    cells = (f'<div class="{looks[is_bad]}"><b>{value}</b>{name}</div>' for value, name, is_bad in figures)
+    cells = (f'<div class="{tone}"><b>{value}</b>{name}</div>' for value, name, tone in figures(cohort))
     return f'<section class="figures">{"".join(cells)}</section>'
 
 
 def _outcomes(cohort: Cohort, slides: Sequence[SlideReport]) -> str:
-    counts = {reason: count for reason, count in cohort.outcomes(slides).items() if count or reason == "kept"}
+    counts = cohort.outcomes(slides)
     total = max(1, sum(counts.values()))
     rows = (
         f"<tr><td>{_swatch(cohort, reason)}{escape('kept' if reason == 'kept' else reason_name(reason))}</td>"
@@ -144,7 +128,7 @@ def _row(cohort: Cohort, place: int, slide: SlideReport, thumb: str) -> str:
         cells = [_cell(escape(slide.slide), slide.slide), *[_cell(DASH, -1)] * len(_NUMBERS), _cell("", -1, text=True)]
         return f'<tr class="bad">{"".join(cells)}{_cell(escape(f"failed: {why_failed(slide)}"), "failed")}</tr>'
     kept, planned, burden = cohort.kept(slide), slide.planned, slide.blur_burden
-    reasons = [(reason, count) for reason, count in cohort.outcomes([slide]).items() if reason != "kept" and count]
+    reasons = [(reason, count) for reason, count in cohort.outcomes([slide]).items() if reason != "kept"]
     mpp = sum(slide.mpp) / 2 if slide.mpp else None
     is_run = cohort.kind != "stored"
     warnings = len(slide.warnings)
@@ -204,7 +188,8 @@ def _picture(cohort: Cohort, found: Evidence, most_bytes: int) -> str:
     whole = drawn.whole
     line = 1.2 / drawn.scale
     shapes = [_tiles(boxes, _css(drawn.colour(name)), alpha, line) for name, (boxes, alpha) in drawn.marks.items()]
-    shapes.append(f'<path d="{"".join(_outlines(found, drawn.scale))}" stroke="{_css(LEGEND["region"])}"/>')
+    rings = ("M" + "L".join(f"{x} {y}" for x, y in ring) + "z" for ring in drawn.outlines())
+    shapes.append(f'<path d="{"".join(rings)}" stroke="{_css(LEGEND["region"])}"/>')
     return (
         f'<svg viewBox="0 0 {whole.width} {whole.height}" width="{round(whole.width * drawn.scale)}" '
         f'height="{round(whole.height * drawn.scale)}" role="img" aria-label="{escape(found.report.slide)}">'
@@ -217,14 +202,6 @@ def _tiles(boxes: Boxes, colour: str, alpha: float, line: float) -> str:
     path = "".join(f"M{x} {y}h{width}v{height}h-{width}z" for x, y, width, height in boxes.tolist())
     look = f'fill="{colour}" fill-opacity="{alpha:g}" stroke="none"' if alpha else f'stroke="{colour}"'
     return f'<path d="{path}" {look} stroke-width="{line:.0f}"/>'
-
-
-def _outlines(found: Evidence, scale: float) -> Iterator[str]:
-    for region in found.regions:
-        shape = region.shape.simplify(0.5 / scale)  # half a pixel is less than the line width
-        for ring in shapely.get_rings(shapely.get_parts(shape)):
-            points = np.round(shapely.get_coordinates(ring)).astype(int).tolist()
-            yield "M" + "L".join(f"{x} {y}" for x, y in points) + "z"
 
 
 def _samples(cohort: Cohort, found: Evidence, most_bytes: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -97,15 +97,19 @@ class SlidePicture(PlacedImage):  # type: ignore[misc]  # reportlab has no types
                 path.rect(*box)
             self._draw(path, self.colour(name), _TILE_LINE, alpha=alpha)
         path = canvas.beginPath()
-        for region in self.found.regions:
-            shape = region.shape.simplify(0.5 / scale)  # half a point is less than the line width
-            for ring in shapely.get_rings(shapely.get_parts(shape)):
-                first, *others = shapely.get_coordinates(ring).round().astype(int).tolist()
-                path.moveTo(*first)
-                for point in others:
-                    path.lineTo(*point)
+        for first, *others in self.outlines():
+            path.moveTo(*first)
+            for point in others:
+                path.lineTo(*point)
         self._draw(path, LEGEND["region"], _REGION_LINE)
         canvas.restoreState()
+
+    def outlines(self) -> Iterator[list[list[int]]]:
+        """The rings of the regions, each as points (x, y) in pixels of level 0."""
+        for region in self.found.regions:
+            shape = region.shape.simplify(0.5 / self.scale)  # half a point is less than the line width
+            for ring in shapely.get_rings(shapely.get_parts(shape)):
+                yield shapely.get_coordinates(ring).round().astype(int).tolist()
 
     def _draw(self, path: Any, rgb: tuple[int, int, int], line: float, *, alpha: float = 0) -> None:
         """Fill it, or draw it as a line if `alpha` is 0."""
