@@ -92,14 +92,29 @@ class OutputFolder:
             FolderTaken: another run uses it.
             OutputError: the folder cannot be written.
         """
-        path = self.root / "slideloom" / "lock"
+        with self.holding(
+            self.root / "slideloom" / "lock",
+            taken="another run works in this folder ({holder}); wait for it or use another folder",
+        ):
+            yield
+
+    @contextmanager
+    def holding(self, path: Path, *, taken: str) -> Iterator[None]:
+        """Within it, this process holds a lock of the folder.
+
+        Args:
+            path: the lock.
+            taken: what to say if another process holds it; "{holder}" stands for who.
+
+        Raises:
+            FolderTaken: another process holds it.
+            OutputError: the folder cannot be written.
+        """
         with storing_in(self.root):
             path.parent.mkdir(parents=True, exist_ok=True)
             lock = take_lock(path)
         if lock is None:
-            raise FolderTaken(
-                f"{self.root}: another run works in this folder ({holder_of(path)}); wait for it or use another folder"
-            )
+            raise FolderTaken(f"{self.root}: {taken.format(holder=holder_of(path))}")
         try:
             yield
         finally:

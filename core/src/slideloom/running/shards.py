@@ -21,9 +21,9 @@ from typing import Self
 from attrs import frozen
 
 from slideloom.base.errors import ConfigError, OutputError
-from slideloom.base.locks import holder_of, take_lock
+from slideloom.base.locks import take_lock
 from slideloom.base.parsing import parse_json
-from slideloom.base.storing import storing_in, write_json
+from slideloom.base.storing import write_json
 from slideloom.extraction.output_folder import FolderTaken, OutputFolder
 from slideloom.slides.info import slide_name
 
@@ -114,18 +114,11 @@ class Shard:
         Raises:
             OutputError: another process is this shard, or the folder cannot be written.
         """
-        path = _locks(folder) / self._name(folder)
-        with storing_in(folder.root):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            lock = take_lock(path)
-        if lock is None:
-            raise OutputError(
-                f"{folder.root}: shard {self.number}/{self.of} is at work already ({holder_of(path)}); wait for it"
-            )
-        try:
+        with folder.holding(
+            _locks(folder) / self._name(folder),
+            taken=f"shard {self.number}/{self.of} is at work already ({{holder}}); wait for it",
+        ):
             yield
-        finally:
-            lock.release()
 
     @contextmanager
     def locked(self, folder: OutputFolder) -> Iterator[None]:
