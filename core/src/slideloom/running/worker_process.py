@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, NoReturn
 
 from slideloom.base.errors import SlideError
+from slideloom.base.log_handlers import CallingHandler
 from slideloom.base.temporary import tidied_when_interrupted
 
 # The kinds of messages from a worker.
@@ -77,23 +78,10 @@ def _work_on(connection: Connection, function: Callable[[Any], Any]) -> None:
             connection.send((ERROR, SlideError(f"{type(answer[1]).__name__}: {answer[1]} (not sent: {error})")))
 
 
-class _ToParent(logging.Handler):
-    """Sends log records to the parent as text, because their arguments may not pickle."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """See `logging.Handler.emit`."""
-        try:
-            self._say(record)
-        except Exception:  # as in every handler, so that logging never stops the work
-            self.handleError(record)
-
-    def _say(self, record: logging.LogRecord) -> None:
-        _say(LOGGED, (record.name, record.levelno, self.format(record)))
-
-
 def _log_to_parent(level: int) -> None:
     root = logging.getLogger()
-    root.addHandler(_ToParent())
+    # As text, because the arguments of a record may not pickle.
+    root.addHandler(CallingHandler(lambda record, text: _say(LOGGED, (record.name, record.levelno, text))))
     root.setLevel(level)
 
 

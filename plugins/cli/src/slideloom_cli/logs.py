@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from slideloom import __version__
 from slideloom.base.errors import OutputError
+from slideloom.base.log_handlers import CallingHandler
 from slideloom.base.parsing import parse_json
 from slideloom.base.storing import utf8
 
@@ -43,27 +44,20 @@ def configure_logging(chosen: argparse.Namespace) -> None:
         level = logging.DEBUG
     root = logging.getLogger()
     root.setLevel(level)
-    for handler in root.handlers:
+    for handler in list(root.handlers):
         if isinstance(handler, _ToStandardError):
             root.removeHandler(handler)
     root.addHandler(_ToStandardError(level))
 
 
-class _ToStandardError(logging.Handler):
+class _ToStandardError(CallingHandler):
     """Writes to the present `sys.stderr`, which a progress bar may have replaced."""
 
     def __init__(self, level: int) -> None:
-        super().__init__(level)
+        super().__init__(lambda _record, text: print(text, file=sys.stderr), level)
         self.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
         if level == logging.INFO:
             self.addFilter(_is_ours_or_serious)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """See `logging.Handler.emit`."""
-        try:
-            print(self.format(record), file=sys.stderr)
-        except Exception:  # as in every handler, so that logging never stops the work
-            self.handleError(record)
 
 
 def _is_ours_or_serious(record: logging.LogRecord) -> bool:
@@ -98,7 +92,7 @@ class RunLog:
             raise OutputError(f"--log {path}: cannot be written: {error.strerror}") from error
         with file:
             made = cls(path, file)
-            handler = _ToRunLog(made)
+            handler = CallingHandler(made.record)
             logging.getLogger().addHandler(handler)
             try:
                 yield made
@@ -120,6 +114,10 @@ class RunLog:
             except OSError as error:
                 self.is_whole = False
                 log.warning("--log %s: cannot be written (%s); the run goes on without it", self._path, error)
+
+    def record(self, record: logging.LogRecord, text: str) -> None:
+        """Write what was logged."""
+        self.write("log", level=record.levelname, logger=record.name, message=text)
 
     def started(self, slides: int, out: Path) -> None:
         """Log that a run begins."""
@@ -152,21 +150,6 @@ class RunLog:
 
 
 _STATUSES = ("done", "skipped", "failed")
-
-
-class _ToRunLog(logging.Handler):
-    """Writes log records to a run's log file."""
-
-    def __init__(self, run_log: RunLog) -> None:
-        super().__init__()
-        self._log = run_log
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """See `logging.Handler.emit`."""
-        try:
-            self._log.write("log", level=record.levelname, logger=record.name, message=self.format(record))
-        except Exception:  # as in every handler, so that logging never stops the work
-            self.handleError(record)
 
 
 def _rounded(seconds: float | None) -> float | None:

@@ -1,0 +1,26 @@
+"""A handler of log records that a function is called with."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+
+class CallingHandler(logging.Handler):
+    """Calls a function with each record and its formatted text; an error of the function never stops the work.
+
+    Args:
+        call: the function.
+        level: lowest level of records.
+    """
+
+    def __init__(self, call: Callable[[logging.LogRecord, str], object], level: int = logging.NOTSET) -> None:
+        super().__init__(level)
+        self._call = call
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See `logging.Handler.emit`."""
+        try:
+            self._call(record, self.format(record))
+        except Exception:  # as in every handler of the standard library
+            self.handleError(record)
