@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
-from html import escape
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,6 +40,9 @@ def slide_html(plan: SlidePlan, record: SlideRecord, *, title: str) -> str:
         record: what was decided.
         title: shown above it.
     """
+    from base64 import b64encode  # only notebooks need these
+    from html import escape
+
     from slideloom.drawing.pictures import colour_of
 
     max_px = _LARGEST_PX

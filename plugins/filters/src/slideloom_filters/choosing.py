@@ -6,12 +6,13 @@ from slideloom import TileFilter
 
 from slideloom_filters.pixels import GrayspaceFilter, WhitespaceFilter
 from slideloom_filters.settings import Grayspace, Whitespace
-from slideloom_filters.slideflow import SlideflowGrayspace, SlideflowWhitespace
 
 
 def grayspace(settings: Grayspace) -> TileFilter:
     """The filter of gray tiles that the settings ask for."""
     if settings.measured == "slideflow":
+        from slideloom_filters.slideflow import SlideflowGrayspace  # few ask for it
+
         return SlideflowGrayspace(threshold=settings.threshold, fraction=settings.fraction)
     return GrayspaceFilter(settings)
 
@@ -19,5 +20,7 @@ def grayspace(settings: Grayspace) -> TileFilter:
 def whitespace(settings: Whitespace) -> TileFilter:
     """The filter of bright tiles that the settings ask for."""
     if settings.measured == "slideflow":
+        from slideloom_filters.slideflow import SlideflowWhitespace  # few ask for it
+
         return SlideflowWhitespace(threshold=settings.threshold, fraction=settings.fraction)
     return WhitespaceFilter(settings)
