@@ -3,7 +3,9 @@ they are no longer whole."""
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -204,6 +206,28 @@ def test_an_earlier_result_is_back_when_its_redo_fails_at_the_end(analytic: Writ
     assert list(before) == ["phased/a.bin"]
     assert files(out) == before
     assert "is still there: phased/a.bin" in report.error
+
+
+@pytest.mark.parametrize("how", ["fails", "dies"])
+def test_what_can_be_taken_back_is_where_one_output_cannot_be_removed(
+    analytic: WriteSlide, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    out = tmp_path / "out"
+    stuck = out / "two" / "a.bin"
+
+    def unlink(path: Path, missing_ok: bool = False) -> None:
+        if path == stuck:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        removed(path, missing_ok=missing_ok)
+
+    removed = Path.unlink
+    monkeypatch.setattr(Path, "unlink", unlink)
+    sinks = [{"use": "phased", "folder": name} for name in ("one", "two", "three")]
+    report = run(pipeline(*sinks, {"use": "bad", "how": how}, run={"jobs": 2 if how == "dies" else 1}), analytic(), out)
+
+    assert report.status == "failed"
+    # What a process that died had moved aside is hidden, and goes with the next run.
+    assert [name for name in files(out) if not Path(name).name.startswith(".")] == ["two/a.bin"]
 
 
 def test_a_slide_whose_tile_table_cannot_be_written_leaves_nothing(analytic: WriteSlide, tmp_path: Path) -> None:

@@ -181,6 +181,21 @@ def test_half_a_folder_is_never_taken_for_the_whole(
     assert all(left.name.endswith(".partial") for left in tmp_path.iterdir())
 
 
+def test_a_folder_is_removed_where_there_is_no_room_for_another_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rename(path: Path, goal: Path) -> Path:
+        raise OSError(errno.ENOSPC, f"no room to call {path} {goal}")
+
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "tile.jpg").write_text("tile")
+    monkeypatch.setattr(Path, "rename", rename)
+
+    discard_path(tmp_path / "folder")
+
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="this system does not tell when a process started")
 def test_a_process_that_has_the_number_of_a_dead_one_is_not_taken_for_it(
     tmp_path: Path, start_process: Callable[..., subprocess.Popen[str]]

@@ -94,10 +94,13 @@ def discard_path(path: Path) -> None:
         path.unlink(missing_ok=True)
         return
     found = _TEMPORARY.fullmatch(path.name)
+    goal = path
     if found is None:
-        path = path.rename(partial_path(path))
+        goal = partial_path(path)
     elif found["kind"] == "old":  # it would come back
-        path = path.rename(path.with_name(f"{path.name.removesuffix('old')}partial"))
+        goal = path.with_name(f"{path.name.removesuffix('old')}partial")
+    with suppress(OSError):  # a new name may need room on a full disk, which removing gives
+        path = path.rename(goal)
     shutil.rmtree(path)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -235,16 +236,17 @@ class Publication:
             self.outputs.append(name)
 
     def _take_back(self) -> None:
-        for draft in self._drafts:
-            discard_path(draft.partial)
-        for path, state in reversed(self._published):
-            if _is(path, state):  # a file of another run is left alone
-                discard_path(path)
-        for path, aside, _ in reversed(self._displaced):
-            if not path.exists():
-                aside.rename(path)
-            elif aside.name.startswith("."):  # another run has taken the name; the file moved aside was ours
-                discard_path(aside)
+        steps = [partial(discard_path, draft.partial) for draft in self._drafts]
+        steps += [partial(_unpublish, path, state) for path, state in reversed(self._published)]
+        steps += [partial(_put_back, path, aside) for path, aside, _ in reversed(self._displaced)]
+        problems = []
+        for step in steps:
+            try:
+                step()
+            except OSError as error:  # what can be taken back still is
+                problems.append(error)
+        if problems:  # the journal stays: it says what is left
+            raise problems[0]
         if not self._journal_is_ours:
             return
         if self._earlier.interrupted is None:
@@ -254,6 +256,18 @@ class Publication:
 
     def _write_journal(self, sizes: Mapping[str, OutputSize]) -> None:
         write_json(self._journal, {"outputs": {name: attrs.asdict(size) for name, size in sizes.items()}})
+
+
+def _unpublish(path: Path, state: FileState) -> None:
+    if _is(path, state):  # a file of another run is left alone
+        discard_path(path)
+
+
+def _put_back(path: Path, aside: Path) -> None:
+    if not path.exists():
+        aside.rename(path)
+    elif aside.name.startswith("."):  # another run has taken the name; the file moved aside was ours
+        discard_path(aside)
 
 
 def _same(one: FileState, other: FileState) -> bool:

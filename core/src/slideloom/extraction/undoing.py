@@ -25,9 +25,15 @@ def take_back(folder: OutputFolder, slide: str) -> None:
         earlier = Earlier.of(folder, slide)
         if earlier.interrupted is None:
             return
-        with storing_in(folder.root):
-            for name, size in earlier.interrupted.items():
+        problems = []
+        for name, size in earlier.interrupted.items():
+            try:
                 _take_back(folder.root / name, size, earlier.report.sizes.get(name) if earlier.report else None)
+            except OSError as error:  # what can be taken back still is
+                problems.append(error)
+        with storing_in(folder.root):
+            if problems:
+                raise problems[0]
             discard_path(folder.publishing(slide))
     except OutputError as error:
         log.warning("slide %s was lost, and what it published cannot be taken back: %s", slide, error)
