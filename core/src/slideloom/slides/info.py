@@ -65,6 +65,7 @@ class SlideInfo:
         objective_power: such as 20.0, or None.
         bounds: the scanned area in level-0 pixels, or None if it is the whole slide.
         vendor: as the reader names it, such as "aperio", or "".
+        shown_as: how the file's samples became 8-bit RGB where that is a choice, such as "upper 8 of 16 bits"; or "".
         background: colour (R, G, B) of places without an image.
         properties: everything else the file says, as text.
     """
@@ -79,6 +80,7 @@ class SlideInfo:
     objective_power: float | None = None
     bounds: Box | None = None
     vendor: str = ""
+    shown_as: str = ""
     background: tuple[int, int, int] = (255, 255, 255)
     properties: Mapping[str, str] = field(factory=dict, hash=False)
 

@@ -250,7 +250,12 @@ def tiff_codec(path: Path) -> str | None:
         planes = ", with its colours in separate planes" if images and images[0].number(TiffTag.PLANAR) == 2 else ""
     except (TiffError, OSError):
         return None
-    return None if number is None else f"{_CODECS.get(number, 'a compression of its own')} ({number}){planes}"
+    return None if number is None else f"{codec_name(number)}{planes}"
+
+
+def codec_name(compression: int) -> str:
+    """A compression for messages, such as "JPEG XL (50002)"."""
+    return f"{_CODECS.get(compression, 'a compression of its own')} ({compression})"
 
 
 def check_orientation(path: Path, orientation: int | None) -> None:

@@ -138,6 +138,7 @@ def _facts_of(slide: Slide) -> dict[str, Any]:
         f"{i}: {level.size.width} x {level.size.height}, downsample {level.downsample_x:g} x {level.downsample_y:g}"
         for i, level in enumerate(info.levels)
     ]
+    shown = {"pixels": f"shown as RGB: {info.shown_as}"} if info.shown_as else {}
     return {
         "slide": info.name,
         "path": str(info.path),
@@ -145,6 +146,7 @@ def _facts_of(slide: Slide) -> dict[str, Any]:
         "vendor": info.vendor or "unknown",
         "size": f"{info.size.width} x {info.size.height}",
         "levels": levels,
+        **shown,
         "mpp": resolution,
         "objective power": info.objective_power or "unknown",
         "bounds": "whole slide" if info.bounds is None else str(attrs.astuple(info.bounds)),

@@ -31,6 +31,7 @@ from slideloom import (
     read_tiff_directories,
     slide_name,
     tiff_fault,
+    tiff_resolution,
 )
 
 from slideloom_tiff import metadata
@@ -119,7 +120,7 @@ class TiffSlide(Slide):
             reader="tiff",
             levels=_levels(levels),
             mpp=metadata.resolution(found),
-            tiff_mpp=metadata.tiff_resolution(images),
+            tiff_mpp=tiff_resolution(images[0]),
             odd_mpp=odd_mpp({"aperio.MPP": found.get("aperio.MPP")}),
             objective_power=metadata.objective_power(found),
             vendor="aperio" if is_aperio(images) else "generic-tiff",
