@@ -154,7 +154,8 @@ def check_range(image: Any, path: Path, options: tuple[tuple[str, int], ...], ti
         scale = 255 / (2**bits - 1)
         raise SlideError(
             f"{path.name}: its 16-bit samples go up to {peak} only, as if they had {bits} bits, and would be shown "
-            f"nearly black; stretch them: vips linear {path.name} OUT.tif[tile,pyramid] {scale:.6g} 0 --uchar"
+            f"nearly black; name the white one: --reader tifffile:white={2**bits - 1}, or stretch them: "
+            f"vips linear {path.name} OUT.tif[tile,pyramid] {scale:.6g} 0 --uchar"
         )
 
 
