@@ -54,9 +54,8 @@ KINDS: dict[str, Callable[[Path], None]] = {
 
 
 def slideloom(*words: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "slideloom", *map(str, words)], capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, "-m", "slideloom", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")

@@ -336,6 +336,7 @@ def test_grey_palette_bilevel_and_transparent_pictures_are_shown_as_they_are(tmp
         (grey, {"photometric": "miniswhite"}, np.repeat(255 - grey[..., None], 3, -1)),
         (grey, {"photometric": "palette", "colormap": table}, (table >> 8).astype(np.uint8).T[grey]),
         (grey // 16, {"photometric": "minisblack", "bitspersample": 4}, np.repeat((grey // 16 * 17)[..., None], 3, -1)),
+        (grey > 90, {"photometric": "minisblack"}, np.repeat(np.where(grey > 90, 255, 0)[..., None], 3, -1)),
         (np.concatenate([picture(), alpha], -1), {"extrasamples": ["unassalpha"]}, mixed),
         (np.concatenate([dark, alpha], -1), {"extrasamples": ["assocalpha"]}, dark + (255 - alpha)),
     ]

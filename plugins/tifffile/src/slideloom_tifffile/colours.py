@@ -17,7 +17,7 @@ from slideloom_tifffile.refusals import NotRead
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _YCBCR = 0, 1, 2, 3, 6
 _PREMULTIPLIED, _STRAIGHT = 1, 2  # of extra samples
 JPEG, JPEG_2000 = 7, (33003, 33004, 33005, 34712)
-_16_BITS = 16
+_BYTE, _16_BITS = 8, 16
 _FULL = 255
 
 
@@ -87,7 +87,14 @@ class Colours:
 
         Returns:
             (h, w, 3) uint8, contiguous; what is transparent lies over white.
+
+        Raises:
+            ValueError: a sample has more bits than the file says.
         """
+        if samples.dtype == np.bool_:
+            samples = samples.view(np.uint8)
+        if self.bits < _BYTE and int(samples.max(initial=0)) >= 1 << self.bits:
+            raise ValueError(f"it decodes to samples of more than {self.bits} bits")
         if self.palette is not None:
             found: Rgb = self.palette[samples[..., 0]]
             return found

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,9 @@ from slideloom_tifffile.codestreams import Jpeg2000, jpeg_fault
 from slideloom_tifffile.colours import JPEG, JPEG_2000
 from slideloom_tifffile.grid import Grid
 from slideloom_tifffile.refusals import NotRead
+
+# It logs what it finds odd in directories and goes on; what matters here is an error of its own.
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 _WEBP, _LERC = 50001, 34887
 # Codecs of images, which know their own size: it is compared with the tile's before anything is decoded.
@@ -36,6 +41,16 @@ _LERC_HEAD = 4096  # bytes that a LERC of random samples may take beyond them
 _APERIO_YCC = 33003
 
 
+@contextmanager
+def _odd_numbers_as_value_errors() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # what a damaged number leads to in tifffile is an error of any kind
+        raise ValueError(f"its directories are damaged: {error!r:.200}") from error
+
+
 class TiffFile:
     """An open file, for the bytes and the pages of its images. Thread-safe.
 
@@ -45,13 +60,18 @@ class TiffFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self._tiff = tifffile.TiffFile(path)
+        with _odd_numbers_as_value_errors():
+            self._tiff = tifffile.TiffFile(path)
         self._lock = threading.Lock()
         self._is_closed = False
 
     def page(self, image: TiffDirectory) -> Any:  # Any: tifffile has no types here
-        """tifffile's page of an image."""
-        with self._lock:
+        """tifffile's page of an image.
+
+        Raises:
+            ValueError: its directory is damaged.
+        """
+        with self._lock, _odd_numbers_as_value_errors():
             self._tiff.filehandle.seek(image.at)
             return tifffile.TiffPage(self._tiff, index=0)
 
