@@ -35,6 +35,7 @@ _HOMES = {
     "slideloom.settings.options": ("Settings", "option"),
     "slideloom.settings.ranges": ("at_least", "in_range", "positive"),
     "slideloom.slides.dicom_files": ("dicom_obstacle",),
+    "slideloom.slides.icc": ("profile_name",),
     "slideloom.slides.info": (
         "Level", "Resolution", "SlideInfo", "levels_from_sizes", "same_proportions", "slide_name",
     ),
@@ -49,7 +50,7 @@ _HOMES = {
     "slideloom.slides.tiff_descriptions": ("TiffDescription", "described", "imagej_resolution", "tiff_resolution"),
     "slideloom.slides.tiff_directories": (
         "TiffDirectory", "TiffError", "TiffTag", "check_orientation", "codec_name", "read_tiff_directories",
-        "read_tiff_sub_images", "tiff_fault",
+        "read_tiff_sub_images", "tiff_fault", "tiff_icc_profile",
     ),
     "slideloom.slides.tiff_pictures": (
         "PICTURE_TAGS", "is_aside", "is_scene", "obstacle_in", "sample_obstacle", "tiff_obstacle",
@@ -211,6 +212,7 @@ if TYPE_CHECKING:
     from slideloom.settings.options import Settings as Settings, option as option
     from slideloom.settings.ranges import at_least as at_least, in_range as in_range, positive as positive
     from slideloom.slides.dicom_files import dicom_obstacle as dicom_obstacle
+    from slideloom.slides.icc import profile_name as profile_name
     from slideloom.slides.info import (
         Level as Level,
         Resolution as Resolution,
@@ -251,6 +253,7 @@ if TYPE_CHECKING:
         read_tiff_directories as read_tiff_directories,
         read_tiff_sub_images as read_tiff_sub_images,
         tiff_fault as tiff_fault,
+        tiff_icc_profile as tiff_icc_profile,
     )
     from slideloom.slides.tiff_pictures import (
         PICTURE_TAGS as PICTURE_TAGS,

@@ -14,6 +14,7 @@ from slideloom.plugins.discovery import Registry, dashed, registry
 from slideloom.plugins.shorthand import folder_of_regions, named_step
 from slideloom.settings.options import Settings
 from slideloom.slides.dicom_files import dicom_obstacle
+from slideloom.slides.icc import in_srgb
 from slideloom.slides.info import SlideInfo
 from slideloom.slides.regions import Regions
 from slideloom.slides.resolution import find_resolution, read_mpp_file
@@ -78,9 +79,16 @@ def load_regions(folder: Path, info: SlideInfo) -> Regions | None:
 
 
 def open_without_mpp(path: Path, rules: Slides, plugins: Registry | None = None) -> Slide:
-    """The slide at `path`, opened by the reader that `rules` name, or by the first that recognises it."""
+    """The slide at `path`, by the reader of `rules` or the first that recognises it, in the colours they ask for."""
     with reading_slide(path):
-        return _opened(path, rules, plugins or registry())
+        slide = _opened(path, rules, plugins or registry())
+        if rules.icc is None:
+            return slide
+        try:
+            return in_srgb(slide)
+        except BaseException:
+            slide.close()
+            raise
 
 
 def _opened(path: Path, rules: Slides, found: Registry) -> Slide:

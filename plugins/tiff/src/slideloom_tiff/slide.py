@@ -31,6 +31,7 @@ from slideloom import (
     read_tiff_directories,
     slide_name,
     tiff_fault,
+    tiff_icc_profile,
     tiff_resolution,
 )
 
@@ -126,12 +127,20 @@ class TiffSlide(Slide):
             vendor="aperio" if is_aperio(images) else "generic-tiff",
             properties=found,
         )
+        self._base = images[0]
         self._levels = list(levels)
         try:
             self._file = ByteRanges(path)
         except OSError as error:
             raise SlideError(f"{path.name}: cannot be opened: {error.strerror}") from error
         self._tiles = TileCache(JpegTiles(self._file, levels, name=path.name), bytes_per_thread=cache_bytes)
+
+    def icc_profile(self) -> bytes | None:
+        """See `Slide.icc_profile`."""
+        try:
+            return tiff_icc_profile(self.info.path, self._base)
+        except (TiffError, OSError) as error:
+            raise SlideError(f"{self.info.path.name}: its ICC profile cannot be read ({error})") from error
 
     def close(self) -> None:
         """Release the file."""

@@ -18,6 +18,7 @@ from slideloom import (
     Slide,
     SlideError,
     SlideInfo,
+    TiffError,
     TiffTag,
     check_orientation,
     described,
@@ -28,6 +29,7 @@ from slideloom import (
     opencv_in_one_thread,
     slide_name,
     tiff_fault,
+    tiff_icc_profile,
     tiff_resolution,
 )
 
@@ -191,6 +193,7 @@ class TifffileSlide(Slide):
 
     def __init__(self, path: Path, picture: Picture, settings: TifffileReader) -> None:
         check_orientation(path, picture.base.number(TiffTag.ORIENTATION))
+        self._path, self._base = path, picture.base
         self._file = TiffFile(path)
         try:
             self._pixels = Pixels(self._file, picture, settings, name=path.name)
@@ -239,6 +242,13 @@ class TifffileSlide(Slide):
         """See `Slide.resample`."""
         with opencv_in_one_thread():
             return _resample(rgb, box=box, size=size)
+
+    def icc_profile(self) -> bytes | None:
+        """See `Slide.icc_profile`."""
+        try:
+            return tiff_icc_profile(self._path, self._base)
+        except (TiffError, OSError) as error:
+            raise SlideError(f"{self._path.name}: its ICC profile cannot be read ({error})") from error
 
     def close(self) -> None:
         """Release the file."""

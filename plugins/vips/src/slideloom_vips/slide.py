@@ -182,6 +182,7 @@ class VipsSlide(Slide):
         self._levels: tuple[Level, ...] | None = tuple(
             Level(path, level, reads_at_once=reads_at_once) for level in stored
         )
+        self._icc_profile = bytes(base.get("icc-profile-data")) if has(base, "icc-profile-data") else None
         loader = str(base.get("vips-loader")).removesuffix("load")
         self.info = SlideInfo(
             path=path,
@@ -218,6 +219,10 @@ class VipsSlide(Slide):
         """See `Slide.resample`."""
         with opencv_in_one_thread():
             return _resample(rgb, box=box, size=size)
+
+    def icc_profile(self) -> bytes | None:
+        """See `Slide.icc_profile`."""
+        return self._icc_profile
 
     def close(self) -> None:
         """Release the file as soon as running reads are done."""
