@@ -82,7 +82,7 @@ def open_without_mpp(path: Path, rules: Slides, plugins: Registry | None = None)
     """The slide at `path`, by the reader of `rules` or the first that recognises it, in the colours they ask for."""
     with reading_slide(path):
         slide = _opened(path, rules, plugins or registry())
-        if rules.icc is None:
+        if rules.icc == "keep":
             return slide
         try:
             return in_srgb(slide)

@@ -114,7 +114,7 @@ class WSI:
         allow_objective_power: bool = False,
         reader: str | None = None,
         avoid_readers: Sequence[str] = (),
-        icc: Literal["srgb"] | None = None,
+        icc: Literal["keep", "srgb"] = "keep",
         use_edge_tiles: bool = False,
         edge_tiles: bool = False,
         randomize_origin: bool = False,

@@ -201,7 +201,7 @@ class Project:
         allow_objective_power: bool = False,
         reader: str | None = None,
         avoid_readers: Sequence[str] = (),
-        icc: Literal["srgb"] | None = None,
+        icc: Literal["keep", "srgb"] = "keep",
         exclude: Sequence[str] = (),
         params: Path | str | None = None,
         filters: Filters | None = None,

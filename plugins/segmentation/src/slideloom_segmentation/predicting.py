@@ -75,7 +75,7 @@ class ModelRois(RoiSource):
         """The model's regions; None if the slide's file does not exist. Opens the slide itself."""
         if not info.path.exists():
             return None
-        rules = Slides(icc="srgb" if info.icc else None)
+        rules = Slides(icc="srgb" if info.icc else "keep")
         with open_slide(info.path, slides=rules, mpp=None if info.mpp is None else info.mpp.mean) as slide:
             if info.mpp is not None:
                 slide.use_mpp(info.mpp)
