@@ -115,6 +115,13 @@ def bench(session: nox.Session) -> None:
     session.run("python", "-m", "bench", *session.posargs)
 
 
+@nox.session(python=False)
+def bench_gpu(session: nox.Session) -> None:
+    """What runs on a GPU: that it gives the results of the CPU, and how fast. Uses the PyTorch that is installed."""
+    session.run("python", "-m", "pytest", "-q", "-rs", "tests/test_on_gpu.py", external=True)
+    session.run("python", "-m", "bench.gpu", *session.posargs, external=True)
+
+
 @nox.session
 def wheels(session: nox.Session) -> None:
     """Build every wheel, install them in a clean environment, and run the demo from there."""

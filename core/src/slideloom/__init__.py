@@ -83,6 +83,7 @@ _HOMES = {
     "slideloom.running.find_slides": ("find_slides",),
     "slideloom.running.main_script": ("script_for_workers",),
     "slideloom.running.run": ("run_pipeline",),
+    "slideloom.running.worker_process": ("worker_number",),
     "slideloom.viewing.wsi": ("WSI", "TileView"),
     "slideloom_cli.preview": ("contact_sheet",),
     "slideloom_cli.sheet": ("ContactSheet",),
@@ -203,6 +204,7 @@ if TYPE_CHECKING:
     from slideloom.running.find_slides import find_slides as find_slides
     from slideloom.running.main_script import script_for_workers as script_for_workers
     from slideloom.running.run import run_pipeline as run_pipeline
+    from slideloom.running.worker_process import worker_number as worker_number
     from slideloom.settings.digest import file_digest as file_digest
     from slideloom.settings.options import Settings as Settings, option as option
     from slideloom.settings.ranges import at_least as at_least, in_range as in_range, positive as positive
