@@ -250,7 +250,7 @@ def test_what_files_hold_is_parsed_where_every_fault_is_a_value_error() -> None:
         "core/src/slideloom/running/checking.py",
         "plugins/cli/src/slideloom_cli/inspect.py",
         "plugins/segmentation/src/slideloom_segmentation/checkpoint.py",
-        "plugins/segmentation/src/slideloom_segmentation/training.py",
+        "plugins/segmentation/src/slideloom_segmentation/fitting.py",
         "plugins/stain/src/slideloom_stain/fits.py",
     }
     parsing = re.compile(r"\b(?:json|tomllib)\.loads?\(")
