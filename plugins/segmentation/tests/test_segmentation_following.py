@@ -165,10 +165,10 @@ def test_tensorboard_gets_the_numbers_of_every_epoch(section, tmp_path: Path) ->
     assert len(events.Images("validation")) == 3
 
 
-def test_two_processes_train_one_model(tmp_path: Path) -> None:
+def test_two_processes_train_one_model(start_process, tmp_path: Path) -> None:
     script, out = Path(__file__).with_name("gloo_script.py"), tmp_path / "model"
     workers = [
-        subprocess.Popen(
+        start_process(
             [sys.executable, str(script), str(tmp_path / "sync"), str(out), str(rank)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
