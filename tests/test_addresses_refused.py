@@ -204,6 +204,7 @@ OTHERS = {
             "read_tiff_directories path",
             "read_tiff_directories source",
             "read_tiff_sub_images path",
+            "RemoteFile.copy_to path",
             "tiff_fault path",
             "tiff_obstacle path",
             "Params path",

@@ -47,6 +47,11 @@ class Address:
         return found.group(1).lower() if found else ""
 
     @property
+    def is_redacted(self) -> bool:
+        """True if its secrets were taken out, so that it opens nothing."""
+        return f"/{_HIDDEN}@" in self.url or self.url.endswith(f"?{_HIDDEN}")
+
+    @property
     def is_folder(self) -> bool:
         """True if it ends in a slash."""
         return self._path.endswith("/")

@@ -37,6 +37,8 @@ def file_system(address: Address) -> tuple[Any, str]:
     for name in _TALKATIVE:
         logger = logging.getLogger(name)
         logger.setLevel(max(logger.getEffectiveLevel(), logging.INFO))
+    if address.is_redacted:
+        raise SlideError(f"{address}: the secrets of this address are not kept; give the whole address")
     try:
         files, path = fsspec.core.url_to_fs(address.url)
     except ImportError as error:
