@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "slideloom.base.addresses": ("Address", "SlidePlace", "local_path", "place_of", "redacted"),
     "slideloom.base.csv_tables": ("Table", "csv_text", "guarded", "number_in", "open_table", "unguarded"),
     "slideloom.base.drafts": ("Draft", "check_size"),
     "slideloom.base.errors": (
@@ -42,6 +43,7 @@ _HOMES = {
     "slideloom.slides.outlines": ("Outlines",),
     "slideloom.slides.regions": ("Region", "Regions"),
     "slideloom.slides.resolution": ("finite_number", "is_plausible", "odd_mpp"),
+    "slideloom.slides.remote_file": ("RemoteFile",),
     "slideloom.slides.slide": ("Slide",),
     "slideloom.slides.slide_files": ("missing_part",),
     "slideloom.slides.stored_tiles": ("TILE_TAGS", "StoredTiles", "TileCheck", "deflate_check"),
@@ -67,7 +69,7 @@ _HOMES = {
     "slideloom.steps.store": ("TileStore", "TileStores"),
     "slideloom.steps.tile_filter": ("TileFilter", "Verdict"),
     "slideloom.plugins.discovery": ("registry",),
-    "slideloom.plugins.hookspecs": ("OPENCV", "Command", "Library", "Reporter", "hookimpl"),
+    "slideloom.plugins.hookspecs": ("OPENCV", "Command", "Library", "RemoteFiles", "Reporter", "hookimpl"),
     "slideloom.pipeline.file": ("load_pipeline", "pipeline_from_table"),
     "slideloom.pipeline.pipeline": ("Pipeline", "QcUse", "RoiUse", "RunOptions", "Slides"),
     "slideloom.pipeline.tiling": ("Tiling",),
@@ -112,6 +114,13 @@ if TYPE_CHECKING:
     from slideloom_torch.devices import torch_device as torch_device
     from slideloom_torch.hub import hub_file as hub_file
 
+    from slideloom.base.addresses import (
+        Address as Address,
+        SlidePlace as SlidePlace,
+        local_path as local_path,
+        place_of as place_of,
+        redacted as redacted,
+    )
     from slideloom.base.csv_tables import (
         Table as Table,
         csv_text as csv_text,
@@ -198,6 +207,7 @@ if TYPE_CHECKING:
         OPENCV as OPENCV,
         Command as Command,
         Library as Library,
+        RemoteFiles as RemoteFiles,
         Reporter as Reporter,
         hookimpl as hookimpl,
     )
@@ -220,6 +230,7 @@ if TYPE_CHECKING:
     from slideloom.slides.ome_xml import is_ome_xml as is_ome_xml, ome_xml as ome_xml
     from slideloom.slides.outlines import Outlines as Outlines
     from slideloom.slides.regions import Region as Region, Regions as Regions
+    from slideloom.slides.remote_file import RemoteFile as RemoteFile
     from slideloom.slides.resolution import (
         finite_number as finite_number,
         is_plausible as is_plausible,

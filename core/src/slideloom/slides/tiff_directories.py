@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from slideloom.base.errors import SlideError
 from slideloom.base.geometry import Size
+from slideloom.slides.remote_file import RemoteFile
 
 _MOST_DIRECTORIES = 10_000  # a slide has dozens
 _MOST_TAGS = 4096  # per directory, which has dozens
@@ -200,14 +201,14 @@ class TiffDirectory:
         return above / below if below else None
 
 
-def read_tiff_directories(path: Path, tags: Collection[int] = ()) -> list[TiffDirectory]:
+def read_tiff_directories(path: Path | RemoteFile, tags: Collection[int] = ()) -> list[TiffDirectory]:
     """All directories of the chain, in file order, with the values of these tags.
 
     Raises:
         TiffError: it is not a TIFF, or a number in it is impossible; the message does not name the file.
         OSError: it cannot be read.
     """
-    with path.open("rb") as file:
+    with path.stream() if isinstance(path, RemoteFile) else path.open("rb") as file:
         return list(_Walk(file, frozenset(map(int, tags))).directories())
 
 
@@ -253,7 +254,7 @@ def tiff_codec(path: Path) -> str | None:
     return None if number is None else f"{_CODECS.get(number, 'a compression of its own')} ({number}){planes}"
 
 
-def check_orientation(path: Path, orientation: int | None) -> None:
+def check_orientation(path: Path | RemoteFile, orientation: int | None) -> None:
     """Refuse an image whose orientation tag asks for a rotated or mirrored view.
 
     Readers would disagree about where a pixel is, and regions drawn in a viewer would lie elsewhere.
@@ -278,7 +279,8 @@ class _Walk:
     def __init__(self, file: Any, tags: frozenset[int]) -> None:  # Any: a binary file
         self._file = file
         self._tags = tags
-        self._end = os.fstat(file.fileno()).st_size
+        self._end = file.seek(0, os.SEEK_END)
+        file.seek(0)
         self._read = 0  # bytes of values
         head = file.read(16)
         self._order = {b"II": "<", b"MM": ">"}.get(head[:2], "")

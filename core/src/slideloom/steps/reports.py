@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import attrs
 from attrs import field, frozen
 
+from slideloom.base.addresses import redacted
 from slideloom.base.parsing import parse_json
 
 SlideStatus = Literal["done", "failed", "skipped"]
@@ -66,13 +67,26 @@ class TileStatuses:
         return [self.words[number] for number in numbers]
 
 
+def _without_secrets(value: Any) -> Any:
+    """Plain values with `redacted` texts."""
+    if isinstance(value, str):
+        return redacted(value)
+    if isinstance(value, Mapping):
+        return {key: _without_secrets(item) for key, item in value.items()}
+    return [_without_secrets(item) for item in value] if isinstance(value, list) else value
+
+
+def _all_redacted(texts: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(map(redacted, texts))
+
+
 @frozen
 class SlideReport:
     """The outcome of one slide. Ensures `planned == written + sum(rejected) + unreadable` whenever status is "done".
 
     Attributes:
         slide: name.
-        path: the file, as given.
+        path: the file as given, or the address without its secrets. No text here holds secrets of addresses.
         status: "done", "failed" (see `error`) or "skipped" (an earlier run finished it with the same digest).
         error: one message, or "".
         traceback: the traceback of an error raised by a plugin or a library, or "".
@@ -111,10 +125,10 @@ class SlideReport:
     """
 
     slide: str
-    path: str
+    path: str = field(converter=redacted)
     status: SlideStatus
-    error: str = ""
-    traceback: str = ""
+    error: str = field(default="", converter=redacted)
+    traceback: str = field(default="", converter=redacted)
     digest: str = ""
     pipeline_digest: str = ""
     planned: int = 0
@@ -137,7 +151,7 @@ class SlideReport:
     metrics: Mapping[str, float] = field(factory=dict)
     qc_kinds: Mapping[str, str] = field(factory=dict)
     blur_burden: float | None = None
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = field(default=(), converter=_all_redacted)
     outputs: tuple[str, ...] = ()
     tile_table: str = ""
     sizes: Mapping[str, OutputSize] = field(factory=dict)
@@ -267,14 +281,14 @@ class RunReport:
 
     slides: tuple[SlideReport, ...]
     out: str
-    pipeline: Mapping[str, Any]
+    pipeline: Mapping[str, Any] = field(converter=_without_secrets)
     digest: str
     versions: Mapping[str, str]
     started: str
     seconds: float
     dry_run: bool = False
     plan_only: bool = False
-    problems: tuple[str, ...] = ()
+    problems: tuple[str, ...] = field(default=(), converter=_all_redacted)
 
     @property
     def is_good(self) -> bool:

@@ -17,9 +17,11 @@ from slideloom import (
     OptionError,
     PluginError,
     Slide,
+    SlidePlace,
     find_slides,
     load_regions,
     open_slide,
+    place_of,
 )
 
 from slideloom_segmentation.settings import SegmentConfig, SegmentRoi
@@ -38,7 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the sub-commands and their options."""
     actions = parser.add_subparsers(dest="action", required=True)
     train = actions.add_parser("train", help="train a model on slides with labelled regions")
-    train.add_argument("slides", nargs="+", type=Path, help="slides to train on")
+    train.add_argument("slides", nargs="+", type=place_of, help="slides to train on")
     train.add_argument(
         "--regions", type=Path, required=True, help="folder of GeoJSON or CSV files named like the slides"
     )
@@ -47,7 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _add_slide_mpp(train)
     _add_options(train, SegmentConfig)
     predict = actions.add_parser("predict", help="write the regions that a model finds as GeoJSON")
-    predict.add_argument("slides", nargs="+", type=Path, help="slides to segment: files, folders or patterns")
+    predict.add_argument("slides", nargs="+", help="slides to segment: files, folders or patterns")
     predict.add_argument("--out", type=Path, required=True, help="folder for one GeoJSON file per slide")
     _add_slide_mpp(predict)
     _add_options(predict, SegmentRoi)
@@ -96,7 +98,7 @@ def _predict(args: argparse.Namespace) -> int:
         print(f"{path}: {len(regions.items)} regions", file=sys.stderr)
 
     settings = _options(args, SegmentRoi)
-    slides = find_slides([str(path) for path in args.slides])
+    slides = find_slides(args.slides)
     predict(settings, slides, out=args.out, progress=tell, opening=lambda path: _opened(path, args.slide_mpp))
     return 0
 
@@ -112,7 +114,7 @@ def _need_torch() -> None:
         ) from error
 
 
-def _opened(path: Path, mpp: float | None) -> Slide:
+def _opened(path: SlidePlace, mpp: float | None) -> Slide:
     """The slide; where its microns per pixel are missing, the message names this command's option for them."""
     try:
         return open_slide(path, mpp=mpp)
