@@ -20,8 +20,8 @@ ROOT = Path(__file__).parents[1]
 PLUGINS = sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))
 DISTS = [ROOT / "core", *PLUGINS]
 LIGHT = {
-    "openslide", "tiff", "vips", "filters", "roi", "qc", "stain", "tfrecord", "images", "webdataset", "hdf5", "report",
-    "cells", "cli", "cohort", "loaders", "testing",
+    "openslide", "tiff", "tifffile", "vips", "filters", "roi", "qc", "stain", "tfrecord", "images", "webdataset",
+    "hdf5", "report", "cells", "cli", "cohort", "loaders", "testing",
     "remote",
 }  # fmt: skip
 # Distributions that were part of the core and use its inside; each may also use those named beside it.

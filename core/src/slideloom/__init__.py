@@ -36,9 +36,11 @@ _HOMES = {
     "slideloom.settings.options": ("Settings", "option"),
     "slideloom.settings.ranges": ("at_least", "in_range", "positive"),
     "slideloom.slides.dicom_files": ("dicom_obstacle",),
+    "slideloom.slides.icc": ("profile_name",),
     "slideloom.slides.info": (
         "Level", "Resolution", "SlideInfo", "levels_from_sizes", "same_proportions", "slide_name",
     ),
+    "slideloom.slides.kept_images": ("KeptImages",),
     "slideloom.slides.ome_xml": ("is_ome_xml", "ome_xml"),
     "slideloom.slides.outlines": ("Outlines",),
     "slideloom.slides.regions": ("Region", "Regions"),
@@ -47,11 +49,14 @@ _HOMES = {
     "slideloom.slides.slide": ("Slide",),
     "slideloom.slides.slide_files": ("missing_part",),
     "slideloom.slides.stored_tiles": ("TILE_TAGS", "StoredTiles", "TileCheck", "deflate_check"),
+    "slideloom.slides.tiff_descriptions": ("TiffDescription", "described", "imagej_resolution", "tiff_resolution"),
     "slideloom.slides.tiff_directories": (
-        "TiffDirectory", "TiffError", "TiffTag", "check_orientation", "read_tiff_directories",
-        "read_tiff_sub_images", "tiff_fault",
+        "TiffDirectory", "TiffError", "TiffTag", "check_orientation", "codec_name", "read_tiff_directories",
+        "read_tiff_sub_images", "tiff_fault", "tiff_icc_profile",
     ),
-    "slideloom.slides.tiff_pictures": ("PICTURE_TAGS", "is_aside", "obstacle_in", "tiff_obstacle"),
+    "slideloom.slides.tiff_pictures": (
+        "PICTURE_TAGS", "is_aside", "is_scene", "obstacle_in", "sample_obstacle", "tiff_obstacle",
+    ),
     "slideloom.slides.tiles": ("TileBatch", "TileGeometry", "Tiles"),
     "slideloom.slides.truncation": ("is_cut_tiff",),
     "slideloom.drawing.geojson": ("colour_of", "write_regions_geojson", "write_tiles_geojson"),
@@ -219,6 +224,7 @@ if TYPE_CHECKING:
     from slideloom.settings.options import Settings as Settings, option as option
     from slideloom.settings.ranges import at_least as at_least, in_range as in_range, positive as positive
     from slideloom.slides.dicom_files import dicom_obstacle as dicom_obstacle
+    from slideloom.slides.icc import profile_name as profile_name
     from slideloom.slides.info import (
         Level as Level,
         Resolution as Resolution,
@@ -227,6 +233,7 @@ if TYPE_CHECKING:
         same_proportions as same_proportions,
         slide_name as slide_name,
     )
+    from slideloom.slides.kept_images import KeptImages as KeptImages
     from slideloom.slides.ome_xml import is_ome_xml as is_ome_xml, ome_xml as ome_xml
     from slideloom.slides.outlines import Outlines as Outlines
     from slideloom.slides.regions import Region as Region, Regions as Regions
@@ -244,19 +251,29 @@ if TYPE_CHECKING:
         TileCheck as TileCheck,
         deflate_check as deflate_check,
     )
+    from slideloom.slides.tiff_descriptions import (
+        TiffDescription as TiffDescription,
+        described as described,
+        imagej_resolution as imagej_resolution,
+        tiff_resolution as tiff_resolution,
+    )
     from slideloom.slides.tiff_directories import (
         TiffDirectory as TiffDirectory,
         TiffError as TiffError,
         TiffTag as TiffTag,
         check_orientation as check_orientation,
+        codec_name as codec_name,
         read_tiff_directories as read_tiff_directories,
         read_tiff_sub_images as read_tiff_sub_images,
         tiff_fault as tiff_fault,
+        tiff_icc_profile as tiff_icc_profile,
     )
     from slideloom.slides.tiff_pictures import (
         PICTURE_TAGS as PICTURE_TAGS,
         is_aside as is_aside,
+        is_scene as is_scene,
         obstacle_in as obstacle_in,
+        sample_obstacle as sample_obstacle,
         tiff_obstacle as tiff_obstacle,
     )
     from slideloom.slides.tiles import TileBatch as TileBatch, TileGeometry as TileGeometry, Tiles as Tiles

@@ -49,6 +49,7 @@ def slide_report(
         mpp_source=info.mpp.source,
         size=(info.size.width, info.size.height),
         reader=info.reader,
+        icc=info.icc,
         rois=len(plan.regions),
         roi_labels={label: owners.count(label) for label in sorted(set(owners))},
         metrics=dict(record.metrics),

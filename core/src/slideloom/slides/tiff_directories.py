@@ -86,12 +86,16 @@ class TiffTag(IntEnum):
     SAMPLE_FORMAT = 339
     JPEG_TABLES = 347
     XMP = 700
+    ICC_PROFILE = 34675
     NDPI_FORMAT = 65420
 
 
 _KNOWN = frozenset(map(int, TiffTag))
 _TEXTS = {TiffTag.DESCRIPTION, TiffTag.MAKE, TiffTag.SOFTWARE, TiffTag.JPEG_TABLES, TiffTag.XMP}
-_LISTS = {TiffTag.TILE_OFFSETS, TiffTag.TILE_BYTES, TiffTag.STRIP_OFFSETS, TiffTag.STRIP_BYTES, TiffTag.SUB_IFDS}
+_LISTS = {
+    TiffTag.TILE_OFFSETS, TiffTag.TILE_BYTES, TiffTag.STRIP_OFFSETS, TiffTag.STRIP_BYTES, TiffTag.SUB_IFDS,
+    TiffTag.ICC_PROFILE,
+}  # fmt: skip
 _SIDES = (TiffTag.WIDTH, TiffTag.HEIGHT, TiffTag.TILE_WIDTH, TiffTag.TILE_HEIGHT)
 
 
@@ -227,6 +231,17 @@ def read_tiff_sub_images(path: Path, image: TiffDirectory, tags: Collection[int]
         return _Walk(file, frozenset(map(int, tags))).at(image.numbers(TiffTag.SUB_IFDS).tolist())
 
 
+def tiff_icc_profile(path: Path, image: TiffDirectory) -> bytes | None:
+    """The ICC profile of an image; None if it has none. Some take megabytes, so it is read alone.
+
+    Raises:
+        TiffError, OSError: as for `read_tiff_directories`.
+    """
+    with path.open("rb") as file:
+        (found,) = _Walk(file, frozenset({int(TiffTag.ICC_PROFILE)})).at([image.at])
+    return found.raw(TiffTag.ICC_PROFILE) or None
+
+
 def tiff_fault(path: Path) -> str | None:
     """Why the directories of a TIFF cannot be followed; None if they can.
 
@@ -251,7 +266,12 @@ def tiff_codec(path: Path) -> str | None:
         planes = ", with its colours in separate planes" if images and images[0].number(TiffTag.PLANAR) == 2 else ""
     except (TiffError, OSError):
         return None
-    return None if number is None else f"{_CODECS.get(number, 'a compression of its own')} ({number}){planes}"
+    return None if number is None else f"{codec_name(number)}{planes}"
+
+
+def codec_name(compression: int) -> str:
+    """A compression for messages, such as "JPEG XL (50002)"."""
+    return f"{_CODECS.get(compression, 'a compression of its own')} ({compression})"
 
 
 def check_orientation(path: Path | RemoteFile, orientation: int | None) -> None:

@@ -108,6 +108,7 @@ class SlideReport:
         mpp_source: where `mpp` comes from.
         size: level-0 width and height.
         reader: name of the reader.
+        icc: ICC profile by which its colours became sRGB, "none" if the file has none, "" if that was not asked for.
         rois: number of regions used.
         roi_labels: tiles written by region label; on a dry run, tiles that would be.
         metrics: numbers of the QC steps by "step.metric", such as "otsu.masked".
@@ -146,6 +147,7 @@ class SlideReport:
     mpp_source: str = ""
     size: tuple[int, int] = (0, 0)
     reader: str = ""
+    icc: str = ""
     rois: int = 0
     roi_labels: Mapping[str, int] = field(factory=dict)
     metrics: Mapping[str, float] = field(factory=dict)

@@ -23,6 +23,7 @@ from slideloom import (
     SlideloomError,
     SlidePlace,
     SlideQc,
+    Slides,
     open_slide,
     path_inside,
     place_of,
@@ -76,7 +77,8 @@ class ModelRois(RoiSource):
         """The model's regions; None if the slide's file does not exist. Opens the slide itself."""
         if isinstance(info.path, Path) and not info.path.exists():
             return None
-        with open_slide(info.path, mpp=None if info.mpp is None else info.mpp.mean) as slide:
+        rules = Slides(icc="srgb" if info.icc else "keep")
+        with open_slide(info.path, slides=rules, mpp=None if info.mpp is None else info.mpp.mean) as slide:
             if info.mpp is not None:
                 slide.use_mpp(info.mpp)
             return self.regions_of(slide)
