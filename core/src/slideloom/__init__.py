@@ -60,7 +60,7 @@ _HOMES = {
     "slideloom.slides.tiles": ("TileBatch", "TileGeometry", "Tiles"),
     "slideloom.slides.truncation": ("is_cut_tiff",),
     "slideloom.drawing.geojson": ("colour_of", "write_regions_geojson", "write_tiles_geojson"),
-    "slideloom.drawing.pictures": ("LEGEND", "stretched", "tint"),
+    "slideloom.drawing.pictures": ("LEGEND", "reason_colours", "stretched", "tint"),
     "slideloom.steps.encoding": ("ImageEncoder", "ImageOptions"),
     "slideloom.steps.executor": ("Executor",),
     "slideloom.steps.normalizer": ("Normalized", "Normalizer"),
@@ -70,7 +70,7 @@ _HOMES = {
     "slideloom.steps.roi_source": ("RoiSource",),
     "slideloom.steps.scene": ("Scene",),
     "slideloom.steps.sink": ("Prepared", "Sink", "Writer"),
-    "slideloom.steps.slide_qc": ("QcResult", "SlideQc"),
+    "slideloom.steps.slide_qc": ("QcClass", "QcResult", "SlideQc", "qc_classes"),
     "slideloom.steps.store": ("TileStore", "TileStores"),
     "slideloom.steps.tile_filter": ("TileFilter", "Verdict"),
     "slideloom.plugins.discovery": ("registry",),
@@ -173,7 +173,12 @@ if TYPE_CHECKING:
         write_regions_geojson as write_regions_geojson,
         write_tiles_geojson as write_tiles_geojson,
     )
-    from slideloom.drawing.pictures import LEGEND as LEGEND, stretched as stretched, tint as tint
+    from slideloom.drawing.pictures import (
+        LEGEND as LEGEND,
+        reason_colours as reason_colours,
+        stretched as stretched,
+        tint as tint,
+    )
     from slideloom.extraction.output_folder import OutputFolder as OutputFolder
     from slideloom.pipeline.file import load_pipeline as load_pipeline, pipeline_from_table as pipeline_from_table
     from slideloom.pipeline.pipeline import (
@@ -287,7 +292,12 @@ if TYPE_CHECKING:
     from slideloom.steps.roi_source import RoiSource as RoiSource
     from slideloom.steps.scene import Scene as Scene
     from slideloom.steps.sink import Prepared as Prepared, Sink as Sink, Writer as Writer
-    from slideloom.steps.slide_qc import QcResult as QcResult, SlideQc as SlideQc
+    from slideloom.steps.slide_qc import (
+        QcClass as QcClass,
+        QcResult as QcResult,
+        SlideQc as SlideQc,
+        qc_classes as qc_classes,
+    )
     from slideloom.steps.store import TileStore as TileStore, TileStores as TileStores
     from slideloom.steps.tile_filter import TileFilter as TileFilter, Verdict as Verdict
     from slideloom.viewing.wsi import WSI as WSI, TileView as TileView

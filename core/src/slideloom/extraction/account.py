@@ -54,6 +54,7 @@ def slide_report(
         roi_labels={label: owners.count(label) for label in sorted(set(owners))},
         metrics=dict(record.metrics),
         qc_kinds=record.qc_kinds,
+        qc_classes=record.qc_classes,
         blur_burden=record.burden,
         warnings=tuple(record.warnings),
         versions=step_versions(plan.pipeline.steps, reader=info.reader),

@@ -95,9 +95,9 @@ class SlideReport:
         planned: tiles of the grid or placement.
         written: tiles in every sink.
         unreadable: tiles whose pixels could not be read.
-        rejected: tiles by the step that rejected them first: "roi", "qc:otsu", "filter:grayspace", "normalizer",
-            "max-tiles". Nothing is written by a dry run: tiles that a run would write are "dry-run", and those that a
-            look at the plan alone leaves undecided "plan-only".
+        rejected: tiles by the step that rejected them first: "roi", "qc:otsu", "qc:artifacts:fold" (a step with
+            classes), "filter:grayspace", "normalizer", "max-tiles". Nothing is written by a dry run: tiles that a run
+            would write are "dry-run", and those that a look at the plan alone leaves undecided "plan-only".
         fallback: tiles for which the normalizer used its fallback; they are included in `written` (or "dry-run").
         label: tile size label, such as `299px_302um`.
         tile_px, tile_um: size of a tile.
@@ -113,6 +113,8 @@ class SlideReport:
         roi_labels: tiles written by region label; on a dry run, tiles that would be.
         metrics: numbers of the QC steps by "step.metric", such as "otsu.masked".
         qc_kinds: what each QC step detects, "background", "blur" or "artifact", by step name.
+        qc_classes: the classes that a QC step discards, with the kind of each, by step name; only of steps with
+            classes, and left out of JSON if there are none.
         blur_burden: share of tissue area that is out of focus, 0-1, or None if not measured.
         warnings: sentences.
         outputs: files and folders made, relative to the output folder; for a failed slide, those of an earlier run.
@@ -152,6 +154,7 @@ class SlideReport:
     roi_labels: Mapping[str, int] = field(factory=dict)
     metrics: Mapping[str, float] = field(factory=dict)
     qc_kinds: Mapping[str, str] = field(factory=dict)
+    qc_classes: Mapping[str, Mapping[str, str]] = field(factory=dict)
     blur_burden: float | None = None
     warnings: tuple[str, ...] = field(default=(), converter=_all_redacted)
     outputs: tuple[str, ...] = ()
@@ -175,7 +178,10 @@ class SlideReport:
 
     def as_table(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return attrs.asdict(self, filter=lambda attribute, _: attribute.name != "statuses")
+        table = attrs.asdict(self, filter=lambda attribute, _: attribute.name != "statuses")
+        if not self.qc_classes:
+            del table["qc_classes"]
+        return table
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> SlideReport:

@@ -134,7 +134,10 @@ class SegmentQc(Settings[SlideQc]):
 
     model: Path = option(help="folder of a trained model, or its .safetensors file", converter=_weights_file)
     discard: tuple[str | int, ...] = option(
-        (BACKGROUND,), help="classes to discard, by name or number (0 is the background)", converter=_tuple
+        (BACKGROUND,),
+        help="classes to discard, by name or number (0 is the background); fold:artifact:0.2 is reported by itself, as "
+        "of this kind, and drops tiles with more than this share of it",
+        converter=_tuple,
     )
     kind: Literal["background", "blur", "artifact"] = option(
         "background", help="name of the discarded areas in the report"
