@@ -11,6 +11,7 @@ from pathlib import Path
 from attrs import field, frozen
 
 from slideloom.base.errors import SlideloomError
+from slideloom.base.files import FileState
 from slideloom.base.parsing import parse_json
 from slideloom.extraction.output_folder import OutputFolder
 from slideloom.steps.reports import OutputSize, SlideReport, output_sizes
@@ -238,3 +239,8 @@ def reports_in(folder: OutputFolder) -> Iterator[tuple[Path, SlideReport | Slide
             yield path, SlideReport.load(path)
         except (OSError, ValueError, TypeError) as error:
             yield path, SlideloomError(f"{path}: the slide's report cannot be read ({error}); run the slide again")
+
+
+def report_states(folder: OutputFolder) -> dict[str, FileState]:
+    """The state of each slide's report in an output folder, which shows whether one was added or has changed."""
+    return {path.name: FileState.of(path) for path in (folder.state / "slides").glob("*.json")}

@@ -263,6 +263,8 @@ class RunReport:
         plan_only: True if tiles were not looked at either, so filters and normalizer decided nothing.
         problems: what went wrong besides slides: plugins that follow the run and failed, such as a count of tiles or a
             report that could not be written.
+        is_left: True for a shard that ended while others were at work, one of which will tell of all slides; not in
+            JSON.
     """
 
     slides: tuple[SlideReport, ...]
@@ -275,6 +277,7 @@ class RunReport:
     dry_run: bool = False
     plan_only: bool = False
     problems: tuple[str, ...] = ()
+    is_left: bool = field(default=False, eq=False)
 
     @property
     def is_good(self) -> bool:
@@ -293,4 +296,5 @@ class RunReport:
 
     def as_table(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return {**attrs.asdict(self, recurse=False), "slides": [slide.as_table() for slide in self.slides]}
+        table = attrs.asdict(self, recurse=False, filter=lambda attribute, _: attribute.name != "is_left")
+        return {**table, "slides": [slide.as_table() for slide in self.slides]}

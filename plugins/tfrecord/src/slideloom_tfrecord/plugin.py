@@ -24,7 +24,9 @@ def slideloom_tile_stores() -> Sequence[type[Settings[TileStores]]]:
 
 @hookimpl
 def slideloom_run_done(report: RunReport, out: Path) -> None:
-    """Write `manifest.json` into every folder that the run's TFRecords are in."""
+    """Write `manifest.json` into every folder that the run's TFRecords are in, unless another shard will do so."""
+    if report.is_left:
+        return
     folders = {(out / name).parent for slide in report.slides for name in slide.outputs if name.endswith(".tfrecords")}
     if not folders:
         return
