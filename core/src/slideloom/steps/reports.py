@@ -208,7 +208,7 @@ def output_sizes(table: Any) -> dict[str, OutputSize]:  # Any: what JSON gave
     """
     if not isinstance(table, Mapping):
         raise ValueError(f"sizes cannot be {table!r:.60}")
-    kinds = get_type_hints(OutputSize)
+    kinds = _size_kinds()
     sizes = {}
     for output, values in table.items():
         _check_inside(output)
@@ -230,9 +230,21 @@ def _kinds() -> Mapping[str, Any]:
     return get_type_hints(SlideReport)
 
 
+@cache
+def _size_kinds() -> Mapping[str, Any]:
+    """The annotation of each value of an output's size."""
+    return get_type_hints(OutputSize)
+
+
+@cache
+def _parts(kind: Any) -> tuple[Any, tuple[Any, ...]]:
+    """`dict` and `(str, int)` of `dict[str, int]`, None and () of `int`."""
+    return get_origin(kind), get_args(kind)
+
+
 def _is_of(kind: Any, value: Any) -> bool:
     """True if a value from JSON, with lists as tuples, has the type of an annotation."""
-    base, inner = get_origin(kind), get_args(kind)
+    base, inner = _parts(kind)
     if base is UnionType:
         return any(_is_of(each, value) for each in inner)
     if base is Literal:

@@ -32,9 +32,11 @@ def slideloom_run_done(report: RunReport, out: Path) -> None:
         return
     from slideloom_tfrecord.manifest import write_manifest  # numpy, so only when there is something to count
 
+    slides = {slide.slide for slide in report.slides}
+    sizes = {out / name: (size.bytes, size.tiles) for slide in report.slides for name, size in slide.sizes.items()}
     for folder in sorted(folders):
         if folder.is_dir():
-            write_manifest(folder, slides={slide.slide for slide in report.slides})
+            write_manifest(folder, slides=slides, sizes=sizes)
 
 
 @hookimpl
