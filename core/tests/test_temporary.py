@@ -274,7 +274,7 @@ def test_a_folder_that_takes_long_to_list_is_looked_through_more_rarely(
     forget_sweeps()
     monkeypatch.setattr("slideloom.base.temporary.time", clock)
     monkeypatch.setattr("slideloom.base.temporary.os.listdir", listed)
-    for clock.now in (0.0, 61.0, 900.0, 1011.0):  # noqa: B007 - it is what the clock tells
+    for clock.now in (0.0, 61.0, 900.0, 1011.0):
         remove_abandoned_at_times(tmp_path)
 
     assert looked == [0.0, 1011.0]
