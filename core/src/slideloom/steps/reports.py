@@ -230,7 +230,7 @@ def output_sizes(table: Any) -> dict[str, OutputSize]:  # Any: what JSON gave
     """
     if not isinstance(table, Mapping):
         raise ValueError(f"sizes cannot be {table!r:.60}")
-    kinds = get_type_hints(OutputSize)
+    kinds = _size_kinds()
     sizes = {}
     for output, values in table.items():
         _check_inside(output)
@@ -252,9 +252,21 @@ def _kinds() -> Mapping[str, Any]:
     return get_type_hints(SlideReport)
 
 
+@cache
+def _size_kinds() -> Mapping[str, Any]:
+    """The annotation of each value of an output's size."""
+    return get_type_hints(OutputSize)
+
+
+@cache
+def _parts(kind: Any) -> tuple[Any, tuple[Any, ...]]:
+    """`dict` and `(str, int)` of `dict[str, int]`, None and () of `int`."""
+    return get_origin(kind), get_args(kind)
+
+
 def _is_of(kind: Any, value: Any) -> bool:
     """True if a value from JSON, with lists as tuples, has the type of an annotation."""
-    base, inner = get_origin(kind), get_args(kind)
+    base, inner = _parts(kind)
     if base is UnionType:
         return any(_is_of(each, value) for each in inner)
     if base is Literal:
@@ -285,6 +297,8 @@ class RunReport:
         plan_only: True if tiles were not looked at either, so filters and normalizer decided nothing.
         problems: what went wrong besides slides: plugins that follow the run and failed, such as a count of tiles or a
             report that could not be written.
+        is_left: True for a shard that ended while others were at work, one of which will tell of all slides; not in
+            JSON.
     """
 
     slides: tuple[SlideReport, ...]
@@ -297,6 +311,7 @@ class RunReport:
     dry_run: bool = False
     plan_only: bool = False
     problems: tuple[str, ...] = field(default=(), converter=_all_redacted)
+    is_left: bool = field(default=False, eq=False)
 
     @property
     def is_good(self) -> bool:
@@ -315,4 +330,5 @@ class RunReport:
 
     def as_table(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return {**attrs.asdict(self, recurse=False), "slides": [slide.as_table() for slide in self.slides]}
+        table = attrs.asdict(self, recurse=False, filter=lambda attribute, _: attribute.name != "is_left")
+        return {**table, "slides": [slide.as_table() for slide in self.slides]}
