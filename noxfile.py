@@ -198,7 +198,7 @@ def _shared(session: nox.Session) -> Path:
     folder = ROOT / ".nox" / "shared"
     needs = [*BUILD_TOOLS, *TEST_TOOLS, *CHECK_TOOLS, *DEEP, *LOADERS]
     files = [ROOT / "requirements.txt", ROOT / "constraints.txt", *(ROOT / dist / "pyproject.toml" for dist in DISTS)]
-    files += sorted(ROOT.glob("core/src/**/*.c"))
+    files += [*sorted(ROOT.glob("core/src/**/*.c")), *sorted(ROOT.glob("plugins/*/src/**/*.c"))]
     wanted = hashlib.sha256(b"\0".join([repr(needs).encode(), *(path.read_bytes() for path in files)])).hexdigest()
     stamp = folder / "installed"
     if stamp.exists() and stamp.read_text() == wanted:

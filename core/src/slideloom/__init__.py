@@ -44,19 +44,20 @@ _HOMES = {
     "slideloom.slides.ome_xml": ("is_ome_xml", "ome_xml"),
     "slideloom.slides.outlines": ("Outlines",),
     "slideloom.slides.regions": ("Region", "Regions"),
-    "slideloom.slides.resolution": ("finite_number", "is_plausible", "odd_mpp"),
     "slideloom.slides.remote_file": ("RemoteFile",),
+    "slideloom.slides.resolution": ("finite_number", "is_plausible", "odd_mpp"),
     "slideloom.slides.slide": ("Slide",),
     "slideloom.slides.slide_files": ("missing_part",),
     "slideloom.slides.stored_tiles": ("TILE_TAGS", "StoredTiles", "TileCheck", "deflate_check"),
     "slideloom.slides.tiff_descriptions": ("TiffDescription", "described", "imagej_resolution", "tiff_resolution"),
     "slideloom.slides.tiff_directories": (
-        "TiffDirectory", "TiffError", "TiffTag", "check_orientation", "codec_name", "read_tiff_directories",
-        "read_tiff_sub_images", "tiff_fault", "tiff_icc_profile",
+        "TiffDirectory", "TiffError", "TiffTag", "read_tiff_directories", "read_tiff_sub_images",
+        "tiff_fault", "tiff_icc_profile",
     ),
     "slideloom.slides.tiff_pictures": (
         "PICTURE_TAGS", "is_aside", "is_scene", "obstacle_in", "sample_obstacle", "tiff_obstacle",
     ),
+    "slideloom.slides.tiff_storage": ("check_orientation", "codec_name"),
     "slideloom.slides.tiles": ("TileBatch", "TileGeometry", "Tiles"),
     "slideloom.slides.truncation": ("is_cut_tiff",),
     "slideloom.drawing.geojson": ("colour_of", "write_regions_geojson", "write_tiles_geojson"),
@@ -266,8 +267,6 @@ if TYPE_CHECKING:
         TiffDirectory as TiffDirectory,
         TiffError as TiffError,
         TiffTag as TiffTag,
-        check_orientation as check_orientation,
-        codec_name as codec_name,
         read_tiff_directories as read_tiff_directories,
         read_tiff_sub_images as read_tiff_sub_images,
         tiff_fault as tiff_fault,
@@ -281,6 +280,7 @@ if TYPE_CHECKING:
         sample_obstacle as sample_obstacle,
         tiff_obstacle as tiff_obstacle,
     )
+    from slideloom.slides.tiff_storage import check_orientation as check_orientation, codec_name as codec_name
     from slideloom.slides.tiles import TileBatch as TileBatch, TileGeometry as TileGeometry, Tiles as Tiles
     from slideloom.slides.truncation import is_cut_tiff as is_cut_tiff
     from slideloom.steps.encoding import ImageEncoder as ImageEncoder, ImageOptions as ImageOptions

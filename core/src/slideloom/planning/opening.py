@@ -22,8 +22,8 @@ from slideloom.slides.regions import Regions
 from slideloom.slides.resolution import find_resolution, read_mpp_file
 from slideloom.slides.slide import Slide
 from slideloom.slides.slide_files import missing_part
-from slideloom.slides.tiff_directories import tiff_codec
 from slideloom.slides.tiff_pictures import tiff_obstacle
+from slideloom.slides.tiff_storage import tiff_codec
 from slideloom.steps.reader import Reader
 
 log = logging.getLogger(__name__)

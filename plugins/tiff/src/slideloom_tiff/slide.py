@@ -154,7 +154,7 @@ class TiffSlide(Slide):
             vendor="aperio" if is_aperio(images) else "generic-tiff",
             properties=found,
         )
-        self._base = images[0]
+        self._source, self._base = source, images[0]
         self._levels = list(levels)
         try:
             self._file = source if isinstance(source, RemoteFile) else ByteRanges(source)
@@ -165,7 +165,7 @@ class TiffSlide(Slide):
     def icc_profile(self) -> bytes | None:
         """See `Slide.icc_profile`."""
         try:
-            return tiff_icc_profile(self.info.path, self._base)
+            return tiff_icc_profile(self._source, self._base)
         except (TiffError, OSError) as error:
             raise SlideError(f"{self.info.path.name}: its ICC profile cannot be read ({error})") from error
 
