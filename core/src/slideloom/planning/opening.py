@@ -6,9 +6,11 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from slideloom.base.addresses import Address, SlidePlace, place_of
 from slideloom.base.errors import PluginError, SlideError, UnsupportedSlide
 from slideloom.base.system_errors import reading_slide
 from slideloom.pipeline.pipeline import Slides
+from slideloom.planning.opening_remote import open_remote
 from slideloom.plugins.blaming import blaming
 from slideloom.plugins.discovery import Registry, dashed, registry
 from slideloom.plugins.shorthand import folder_of_regions, named_step
@@ -20,18 +22,18 @@ from slideloom.slides.regions import Regions
 from slideloom.slides.resolution import find_resolution, read_mpp_file
 from slideloom.slides.slide import Slide
 from slideloom.slides.slide_files import missing_part
-from slideloom.slides.tiff_directories import tiff_codec
 from slideloom.slides.tiff_pictures import tiff_obstacle
+from slideloom.slides.tiff_storage import tiff_codec
 from slideloom.steps.reader import Reader
 
 log = logging.getLogger(__name__)
 
 
-def open_slide(path: Path | str, *, slides: Slides | None = None, mpp: float | None = None) -> Slide:
+def open_slide(path: SlidePlace | str, *, slides: Slides | None = None, mpp: float | None = None) -> Slide:
     """The slide at `path`, with its microns per pixel determined.
 
     Args:
-        path: of the file (or of the folder, for formats that use one).
+        path: of the file (or of the folder, for formats that use one), or an address such as "s3://bucket/a.svs".
         slides: reader and mpp rules; by default any reader, and what the slide records.
         mpp: microns per pixel, instead of what the slide records.
 
@@ -43,7 +45,7 @@ def open_slide(path: Path | str, *, slides: Slides | None = None, mpp: float | N
     """
     rules = slides or Slides()
     by_slide = read_mpp_file(rules.mpp_file) if rules.mpp_file is not None else None
-    slide = open_without_mpp(Path(path), rules)
+    slide = open_without_mpp(place_of(path), rules)
     try:
         slide.use_mpp(
             find_resolution(
@@ -78,38 +80,50 @@ def load_regions(folder: Path, info: SlideInfo) -> Regions | None:
     return found
 
 
-def open_without_mpp(path: Path, rules: Slides, plugins: Registry | None = None) -> Slide:
+def open_without_mpp(path: SlidePlace, rules: Slides, plugins: Registry | None = None) -> Slide:
     """The slide at `path`, by the reader of `rules` or the first that recognises it, in the colours they ask for."""
+    slide = _chosen(path, rules, plugins or registry())
+    if rules.icc == "keep":
+        return slide
+    try:
+        return in_srgb(slide)
+    except BaseException:
+        slide.close()
+        raise
+
+
+def _chosen(path: SlidePlace, rules: Slides, found: Registry) -> Slide:
+    if isinstance(path, Address):
+        readers = _candidates(rules, found)
+        return open_remote(path, readers, found, locally=lambda copy: _chosen(copy, rules, found))
     with reading_slide(path):
-        slide = _opened(path, rules, plugins or registry())
-        if rules.icc == "keep":
-            return slide
-        try:
-            return in_srgb(slide)
-        except BaseException:
-            slide.close()
-            raise
+        return _opened(path, rules, found)
+
+
+def _candidates(rules: Slides, found: Registry) -> list[Settings[Reader]]:
+    """The readers that may open a slide, in the order in which they are asked."""
+    if rules.reader is not None:
+        return [named_step("reader", rules.reader, plugins=found)]
+    avoided = {dashed(name) for name in rules.avoid_readers}
+    return [cls() for cls in found.all("reader") if dashed(cls.name) not in avoided]
 
 
 def _opened(path: Path, rules: Slides, found: Registry) -> Slide:
     if not path.exists():
         raise SlideError(f"{path}: no such file")
     _read_ends(path)
+    candidates = _candidates(rules, found)
     if rules.reader is not None:
-        return _open(named_step("reader", rules.reader, plugins=found), path)
+        return _open(candidates[0], path)
     if path.is_file() and path.stat().st_size == 0:
         raise SlideError(f"{path.name}: the file is empty; copy it again from its source")
-    avoided = {dashed(name) for name in rules.avoid_readers}
     tried: list[tuple[str, Reader]] = []
     failed = []
-    for cls in found.all("reader"):
-        if dashed(cls.name) in avoided:
-            continue
-        settings = cls()
+    for settings in candidates:
         try:
             with blaming(settings, "reader", path.name):
                 reader = settings.build()
-                tried.append((cls.name, reader))
+                tried.append((settings.name, reader))
                 recognised = reader.recognises(path)
         except PluginError as error:  # a broken reader must not stop the others
             log.warning("%s; trying other readers", error)

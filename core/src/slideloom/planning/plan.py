@@ -10,6 +10,7 @@ import numpy as np
 import shapely
 from attrs import field, frozen
 
+from slideloom.base.addresses import local_path
 from slideloom.base.errors import PluginError
 from slideloom.base.system_errors import reading_slide
 from slideloom.pipeline.pipeline import Pipeline, RoiUse
@@ -159,7 +160,7 @@ def slide_digest(plan: SlidePlan) -> str:
     places = hashlib.sha256(np.stack([plan.tiles.x, plan.tiles.y]).tobytes()).hexdigest()
     mpp = attrs.astuple(info.mpp)[:2] if info.mpp is not None else None
     with reading_slide(info.path):
-        found = fingerprint(info.path)
+        found = plan.slide.identity or fingerprint(local_path(info.path))
     steps = [*(use.step for use in pipeline.qc), *pipeline.filters, pipeline.normalizer, *pipeline.sinks]
     files = [path for step in steps if step is not None for path in step.files_for(info.name)]
     parts = [pipeline.digest(), found, info.name, info.reader, mpp, shapes, places, files]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import ceil
-from pathlib import Path
 
 from attrs import field, frozen
 
+from slideloom.base.addresses import SlidePlace
 from slideloom.base.geometry import Box, Size
 
 # A level this much coarser than wanted is still used: scanners write 4.0003 where they mean 4.
@@ -55,7 +55,7 @@ class SlideInfo:
     """What is known of a slide without reading pixels.
 
     Attributes:
-        path: the file.
+        path: the file, or the address of one that is not local.
         name: the file name without its extension, as `slide_name` gives it.
         reader: name of the reader that opened it.
         levels: from level 0, the largest, to the smallest.
@@ -72,7 +72,7 @@ class SlideInfo:
         properties: everything else the file says, as text.
     """
 
-    path: Path
+    path: SlidePlace
     name: str
     reader: str
     levels: tuple[Level, ...]
@@ -103,7 +103,7 @@ class SlideInfo:
         return max(fitting, key=lambda i: self.levels[i].downsample, default=0)
 
 
-def slide_name(path: Path) -> str:
+def slide_name(path: SlidePlace) -> str:
     """The slide's name: the file name without extension; `.ome.tif` and `.ome.tiff` count as one extension.
 
     A number is no extension: the last part of a DICOM UID, such as `1.2.840.7`, belongs to the name.

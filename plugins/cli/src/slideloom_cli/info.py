@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import attrs
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from slideloom.base.addresses import SlidePlace, place_of
 from slideloom.base.csv_tables import csv_text
 from slideloom.base.errors import MissingResolution, SlideError, SlideloomError
 from slideloom.pipeline.flags import add_flags
@@ -42,7 +42,7 @@ def run_info(chosen: argparse.Namespace) -> int:
     slides = find_slides(chosen.slides)
     require_slides(slides)
     rules = Slides(reader=chosen.reader)
-    if slides == [Path(chosen.slides[0])] and not chosen.csv:
+    if slides == [place_of(chosen.slides[0])] and not chosen.csv:
         _show(_facts(slides[0], rules, properties=chosen.properties), as_json=chosen.json)
         return 0
     if chosen.json:
@@ -60,7 +60,7 @@ def run_info(chosen: argparse.Namespace) -> int:
 _COLUMNS = ("slide", "reader", "vendor", "width", "height", "levels", "mpp_x", "mpp_y", "mpp_from", "power", "problem")
 
 
-def _row(path: Path, rules: Slides) -> list[Any]:
+def _row(path: SlidePlace, rules: Slides) -> list[Any]:
     """The row of one slide in the table."""
     try:
         with open_without_mpp(path, rules) as slide:
@@ -97,14 +97,14 @@ def _print_table(rows: Sequence[Sequence[Any]]) -> None:
     print(f"{len(rows)} slides" + (f", {failed} of them cannot be read" if failed else ""), file=sys.stderr)
 
 
-def _facts_or_error(path: Path, rules: Slides, *, properties: bool) -> dict[str, Any]:
+def _facts_or_error(path: SlidePlace, rules: Slides, *, properties: bool) -> dict[str, Any]:
     try:
         return _facts(path, rules, properties=properties)
     except SlideloomError as error:
         return {"slide": slide_name(path), "path": str(path), "error": str(error)}
 
 
-def _facts(path: Path, rules: Slides, *, properties: bool) -> dict[str, Any]:
+def _facts(path: SlidePlace, rules: Slides, *, properties: bool) -> dict[str, Any]:
     with open_without_mpp(path, rules) as slide:
         facts = _facts_of(slide)
     if not properties:
