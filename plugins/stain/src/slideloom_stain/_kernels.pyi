@@ -24,3 +24,25 @@ def largest(
     /,
 ) -> bool: ...
 def multiplied(rgb: NDArray[np.uint8], factors: NDArray[np.float32], out: NDArray[np.uint8], /) -> None: ...
+def roots(
+    rgb: NDArray[np.uint8],
+    table: NDArray[np.float32],
+    lab: NDArray[np.float32],
+    limit: float,
+    on_tissue: bool,
+    planes: NDArray[np.float32],
+    sums: NDArray[np.uint64],
+    /,
+) -> None: ...
+def colours(
+    planes: NDArray[np.float32],
+    lab: NDArray[np.float32],
+    change: NDArray[np.float32],
+    greys: NDArray[np.uint8],
+    masked: bool,
+    limit: float,
+    rgb: NDArray[np.uint8],
+    bright: NDArray[np.uint8],
+    out: NDArray[np.uint8],
+    /,
+) -> None: ...

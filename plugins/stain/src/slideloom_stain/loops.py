@@ -52,6 +52,21 @@ class Ranks:
         return first + (second - first) * self.share
 
 
+@frozen
+class White:
+    """The pixels that are only brightened.
+
+    Attributes:
+        limit: they are those with a root of Y of at least this.
+        rgb: (h, w, 3), the original pixels.
+        bright: (256,) the new value of each of their values.
+    """
+
+    limit: float
+    rgb: Rgb
+    bright: NDArray[np.uint8]
+
+
 class Loops(Protocol):
     """What both forms have."""
 
@@ -105,4 +120,29 @@ class Loops(Protocol):
             rgb: (h, w, 3).
             factors: (3, 256, 4), not negative, with finite products; the last column is not used.
             out: (h, w, 3), contiguous.
+        """
+
+    def roots(self, rgb: Rgb, linear: Floats, limit: float, planes: Floats, *, on_tissue: bool) -> list[int]:
+        """Moments of the cube roots of X, Y and Z (with the linear toe of L*a*b*), as whole numbers of 2^-20.
+
+        Args:
+            rgb: (h, w, 3).
+            linear: (256,) the linear light of each value, 0-1.
+            limit: a pixel is tissue if the root of Y is below this.
+            planes: (3, h * w), filled with the roots, which are within 7e-7 of the exact ones.
+            on_tissue: whether only tissue counts.
+
+        Returns:
+            The number of pixels of tissue; of the pixels that count, sums of the roots of X, Y, Z, and sums of squares
+            of those of Y, of X - Y and of Y - Z.
+        """
+
+    def colours(self, planes: Floats, change: Floats, out: Rgb, white: White | None) -> None:
+        """Write to `out` the sRGB colours of the roots after an affine change.
+
+        Args:
+            planes: (3, h * w), the roots.
+            change: (3, 4), the matrix and constant of the affine change.
+            out: (h, w, 3), contiguous; colours outside sRGB are clipped per channel.
+            white: pixels that are not changed.
         """
