@@ -11,14 +11,14 @@ from slideloom import Size
 from slideloom_stain import lab
 from slideloom_stain.fastest import FASTEST, NUMPY
 from slideloom_stain.fits import FAMILIES, Unfit, preset
-from slideloom_stain.loops import Ranks
+from slideloom_stain.loops import POWERS, STRIP, Ranks
 from slideloom_stain.methods import method
 from slideloom_testing import stained
 
 COMPILED = FASTEST is not NUMPY
 needs_compiled = pytest.mark.skipif(not COMPILED, reason="the stain plugin was installed without a compiler")
 FORMS = [pytest.param(FASTEST, id="compiled", marks=needs_compiled), pytest.param(NUMPY, id="numpy")]
-METHODS = [name for name in FAMILIES if name != "vahadane"]
+METHODS = list(FAMILIES)
 UNIT = 2.0**18  # whole numbers of density per unit of density
 
 
@@ -268,6 +268,40 @@ def test_lab_moments_are_those_of_the_textbook(loops, on_tissue, textbook):
     np.testing.assert_allclose(np.array(squares) / 2**40, (counted**2).sum(axis=1), rtol=1e-4)
 
 
+@pytest.mark.parametrize("loops", FORMS)
+def test_stains_are_learnt_as_the_textbook_learns_them(loops, textbook):
+    tile = stained(Size(64, 64), seed=3)
+    pixels = tile.reshape(-1, 3).astype(np.float64)
+    expected = textbook.vahadane_stains(pixels, rounds=100)
+    chosen = pixels[textbook.lab(pixels)[:, 0] < 80]
+    planes = np.zeros((3, -(-len(chosen) // STRIP) * STRIP), np.float32)
+    planes[:, : len(chosen)] = textbook.density(chosen).T
+    start = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11]])
+    start /= np.linalg.norm(start, axis=1, keepdims=True)
+
+    found = loops.learned(planes, start, penalty=0.1, rounds=400, passes=10)
+
+    found = found / np.linalg.norm(found, axis=1, keepdims=True)
+    np.testing.assert_allclose(found[np.argsort(-found[:, 0])], expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("loops", FORMS)
+def test_learning_stops_where_stains_are_parallel_or_without_strength(loops):
+    planes = np.zeros((3, STRIP), np.float32)
+    for stains in (np.ones((2, 3)), np.zeros((2, 3)), np.array([[1.0, 0, 0], [0, 1, 0]])):
+        assert np.array_equal(loops.learned(planes, stains, penalty=0.1, rounds=9, passes=5), stains)
+
+
+@pytest.mark.parametrize("loops", FORMS)
+def test_darker_is_the_textbooks_lightness(loops, textbook):
+    rgb = np.random.default_rng(8).integers(0, 256, (91, 97, 3), dtype=np.uint8)
+    parts = lab.luminance_parts(np.arange(256.0))
+
+    found = loops.darker(rgb, parts, lab.luminance_limit(60.0))
+
+    assert np.array_equal(found.reshape(-1), textbook.lab(rgb.reshape(-1, 3).astype(np.float64))[:, 0] < 60)
+
+
 @needs_compiled
 def test_the_compiled_loops_refuse_what_does_not_fit_together():
     from slideloom_stain import _kernels
@@ -283,6 +317,12 @@ def test_the_compiled_loops_refuse_what_does_not_fit_together():
     _kernels.roots(rgb, table, lab.CONSTANTS, 0.9, False, planes, moments)
     _kernels.colours(planes, lab.CONSTANTS, change, lab.GREYS, True, 0.9, rgb, bright, out)
     shifted = np.roll(lab.CONSTANTS, 1)
+    parts, dark = np.zeros((3, 256), np.int32), np.zeros((5, 4), np.uint8)
+    maps, stains = np.ones((4, 4), np.float32), np.ones((2, 3), np.float32)
+    strip, learnt = np.zeros((3, STRIP), np.float32), np.ones((2, 3))
+    _kernels.darker(rgb, parts, 5, dark)
+    _kernels.learned(strip, 0.1, 3, 5, learnt)
+    _kernels.separated(rgb, table, maps, stains, POWERS, parts, 5, bright, out)
 
     for wrong in (
         lambda: _kernels.ranked(rgb, 60),
@@ -319,8 +359,24 @@ def test_the_compiled_loops_refuse_what_does_not_fit_together():
         lambda: _kernels.colours(planes, lab.CONSTANTS, change, lab.GREYS, True, 0.9, rgb[:4], bright, out),
         lambda: _kernels.colours(planes, lab.CONSTANTS, change, lab.GREYS, True, 0.9, rgb, bright[:9], out),
         lambda: _kernels.colours(planes, lab.CONSTANTS, change, lab.GREYS, True, 0.9, rgb, bright, out[:4]),
+        lambda: _kernels.darker(rgb, parts - 1, 5, dark),
+        lambda: _kernels.darker(rgb, parts[:2], 5, dark),
+        lambda: _kernels.darker(rgb, parts, 5, dark[:4]),
+        lambda: _kernels.learned(planes, 0.1, 3, 5, learnt),
+        lambda: _kernels.learned(strip, 0.1, 3, 5, learnt[:1]),
+        lambda: _kernels.separated(rgb[:4], table, maps, stains, POWERS, parts, 5, bright, out),
+        lambda: _kernels.separated(rgb, table[:9], maps, stains, POWERS, parts, 5, bright, out),
+        lambda: _kernels.separated(rgb, table, maps[:3], stains, POWERS, parts, 5, bright, out),
+        lambda: _kernels.separated(rgb, table, maps, stains[:1], POWERS, parts, 5, bright, out),
+        lambda: _kernels.separated(rgb, table, maps, stains, POWERS[:4], parts, 5, bright, out),
+        lambda: _kernels.separated(rgb, table, maps, stains, POWERS, parts + 2**29, 5, bright, out),
+        lambda: _kernels.separated(rgb, table, maps, stains, POWERS, parts, 5, bright[:9], out),
+        lambda: _kernels.separated(rgb, table, maps, stains, POWERS, parts, 5, bright, out[:4]),
     ):
-        with pytest.raises(ValueError, match=r"^(ranked|densities|largest|multiplied|roots|colours): |contiguous"):
+        with pytest.raises(
+            ValueError,
+            match=r"^(ranked|densities|largest|multiplied|roots|colours|darker|learned|separated): |contiguous",
+        ):
             wrong()
     out.flags.writeable = False
     with pytest.raises(TypeError, match="read-write"):

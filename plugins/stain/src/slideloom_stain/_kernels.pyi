@@ -46,3 +46,19 @@ def colours(
     out: NDArray[np.uint8],
     /,
 ) -> None: ...
+def darker(rgb: NDArray[np.uint8], parts: NDArray[np.int32], limit: int, out: NDArray[np.uint8], /) -> None: ...
+def learned(
+    planes: NDArray[np.float32], penalty: float, rounds: int, passes: int, stains: NDArray[np.float64], /
+) -> None: ...
+def separated(
+    rgb: NDArray[np.uint8],
+    table: NDArray[np.float32],
+    maps: NDArray[np.float32],
+    stains: NDArray[np.float32],
+    powers: NDArray[np.float32],
+    parts: NDArray[np.int32],
+    limit: int,
+    bright: NDArray[np.uint8],
+    out: NDArray[np.uint8],
+    /,
+) -> None: ...

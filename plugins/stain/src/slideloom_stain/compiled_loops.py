@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from slideloom import Rgb
 
 from slideloom_stain import _kernels, lab
-from slideloom_stain.loops import Floats, Ranks, White
+from slideloom_stain.loops import POWERS, Floats, Ranks, Separation, White
 from slideloom_stain.scratch import scratch
 
 _MOMENTS = 10
@@ -59,6 +59,26 @@ class CompiledLoops:
         else:
             rgb = np.ascontiguousarray(white.rgb)
             _kernels.colours(planes, lab.CONSTANTS, change, lab.GREYS, True, white.limit, rgb, white.bright, out)
+
+    def darker(self, rgb: Rgb, luminance: NDArray[np.int32], limit: int) -> NDArray[np.bool_]:
+        """See `Loops.darker`."""
+        found = np.empty(rgb.shape[:2], np.uint8)
+        _kernels.darker(np.ascontiguousarray(rgb), luminance, limit, found)
+        return found.view(np.bool_)
+
+    def learned(
+        self, planes: Floats, stains: NDArray[np.float64], *, penalty: float, rounds: int, passes: int
+    ) -> NDArray[np.float64]:
+        """See `Loops.learned`."""
+        found = stains.copy()
+        _kernels.learned(planes, penalty, rounds, passes, found)
+        return found
+
+    def separated(self, rgb: Rgb, separation: Separation, out: Rgb) -> None:
+        """See `Loops.separated`."""
+        how = separation
+        pixels = np.ascontiguousarray(rgb)
+        _kernels.separated(pixels, how.density, how.maps, how.stains, POWERS, how.luminance, how.limit, how.bright, out)
 
 
 def _whole(sums: NDArray[np.uint64]) -> list[int]:

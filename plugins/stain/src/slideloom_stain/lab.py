@@ -10,12 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from slideloom import Mask, Rgb
 
-from slideloom_stain.density import Table, as_bytes, lookup
+from slideloom_stain.density import Table
 from slideloom_stain.loops import Floats
-from slideloom_stain.opencv import cv2
-from slideloom_stain.scratch import scratch
 
 RGB_TO_XYZ = np.array([[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]])
 WHITE = RGB_TO_XYZ.sum(axis=1)
@@ -97,15 +94,14 @@ def grey_index(light: Floats) -> NDArray[np.int32]:
     return index
 
 
-def darker_than(rgb: Rgb, brightness: Table, lightness: float) -> Mask:
-    """(h, w) bool, True where L* is below `lightness`, which must be above 8."""
-    linear = lookup(rgb, linear_light(brightness / 255.0).astype(np.float32), scratch("value", rgb.shape))
-    luminance = cv2.transform(linear, RGB_TO_XYZ[1:2])
-    mask: Mask = luminance < np.float32(((lightness + 16) / 116) ** 3)
-    return mask
+def luminance_parts(brightness: Table) -> NDArray[np.int32]:
+    """(3, 256) what each value of each channel adds to the luminance, in units of 2^-28, after the brightness table."""
+    parts: NDArray[np.int32] = np.rint(np.outer(RGB_TO_XYZ[1], linear_light(brightness / 255.0)) * 2**28).astype(
+        np.int32
+    )
+    return parts
 
 
-def keep_white(changed: Rgb, rgb: Rgb, brightness: Table, tissue: Mask, out: Rgb | None) -> Rgb:
-    """`changed` where there is tissue, elsewhere `rgb` after the brightness step; written to `out` if it is given."""
-    bright = lookup(rgb, as_bytes(brightness.astype(np.float32)).ravel(), out)
-    return np.asarray(cv2.copyTo(changed, tissue.view(np.uint8), bright), np.uint8)
+def luminance_limit(lightness: float) -> int:
+    """The luminance, in units of 2^-28, where L* is `lightness`, which must be above 8."""
+    return round(((lightness + 16) / 116) ** 3 * 2**28)

@@ -10,13 +10,15 @@ from slideloom import Rgb
 
 from slideloom_stain import lab
 from slideloom_stain.density import lookup
-from slideloom_stain.loops import SAMPLED, Floats, Ranks, White
+from slideloom_stain.learning import learned, strengths_of
+from slideloom_stain.loops import POWERS, SAMPLED, Floats, Ranks, Separation, White
 from slideloom_stain.opencv import cv2
 from slideloom_stain.scratch import scratch
 
 _STRIP = 1 << 11  # pixels whose sums of products are exact in float64: 2^21 * 2^21 * 2^11
 _LAB_STRIP = 1 << 13  # likewise, of squares of numbers up to 2^20
 _EIGHT = np.float32(8)
+_TO_WHOLE = np.float32(1.5 * 2**23)  # a sum with it has the nearest whole number in its low bits
 _PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 _COUNTED = 1 << 24  # values that OpenCV counts exactly, in float32
 
@@ -105,6 +107,37 @@ class NumpyLoops:
         if white is not None:
             tissue = (planes[1] < np.float32(white.limit)).reshape(out.shape[:2])
             np.copyto(out, white.bright[white.rgb], where=~tissue[..., None])
+
+    def darker(self, rgb: Rgb, luminance: NDArray[np.int32], limit: int) -> NDArray[np.bool_]:
+        """See `Loops.darker`."""
+        red, green, blue = (luminance[channel].take(rgb[..., channel]) for channel in range(3))
+        found: NDArray[np.bool_] = red + green + blue < limit
+        return found
+
+    def learned(
+        self, planes: Floats, stains: NDArray[np.float64], *, penalty: float, rounds: int, passes: int
+    ) -> NDArray[np.float64]:
+        """See `Loops.learned`."""
+        return learned(planes, stains, penalty=penalty, rounds=rounds, passes=passes)
+
+    def separated(self, rgb: Rgb, separation: Separation, out: Rgb) -> None:
+        """See `Loops.separated`."""
+        planes = separation.density[np.moveaxis(rgb, -1, 0)]
+        first, second = strengths_of(planes, separation.maps)
+        for channel in range(3):
+            power = first * separation.stains[0, channel]
+            power += second * separation.stains[1, channel]
+            power = np.minimum(np.maximum(power, np.float32(-100)), np.float32(0))
+            shifted = power + _TO_WHOLE
+            rest = power - (shifted - _TO_WHOLE)
+            part = POWERS[4] * rest + POWERS[3]
+            for term in POWERS[2::-1]:
+                part *= rest
+                part += term
+            value = (part.view(np.int32) + (shifted.view(np.int32) << 23)).view(np.float32)
+            out[..., channel] = np.rint(value * np.float32(255))
+        tissue = self.darker(rgb, separation.luminance, separation.limit)
+        np.copyto(out, separation.bright[rgb], where=~tissue[..., None])
 
 
 def _tissue_of(planes: Floats, least: float) -> Floats:

@@ -128,6 +128,7 @@ class Vahadane(TargetSettings):
     """Match the stain colours found by sparse non-negative factorisation to a target (Vahadane 2016)."""
 
     name: ClassVar[str] = "vahadane"
+    revision: ClassVar[int] = 2
     target: Literal["v1", "v2"] | Path | Mapping[str, Any] = option("v2", help=_TARGET_HELP)
 
 
