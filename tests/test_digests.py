@@ -26,10 +26,11 @@ from slideloom_tfrecord.settings import TFRecords
 
 # As they were before options were converted and checked wherever they come from; those of regions and models since
 # regions are repaired by uniting shells and nesting is "auto", and since strided models have `trust` and `on_nan`;
-# those with a stain normalizer since these have `around` and are compiled, and those with a filter since these have `measured`.
+# those with a stain normalizer since these have `around` and loops in C, and those with a filter since these have
+# `measured`.
 README = "24cba4f0b60d9afdf385917b1e3334431c09a3a896ec98eeedd61e64cf5719a2"
 EVERY_TILING_OPTION = "692bf06421518bbcca156952d26aa9eb80ac08d336db715b7f9cde718c90b82c"
-REGIONS = "0925252e82a53efbcf08bae30b755c946de4bec8e722d8735f7bff4fbd678ea4"
+REGIONS = "c619d8f1006a1f175aafb0b92a6dfc25ef9ac639c8549a99228a5c267532d878"
 MODELS = "31f659aa829d5a3d580f9f0159d98d6888d06100481e6dac8a2d61e903040fdf"
 PYTHON = "1aef8b467bc4c57b8415aa090a6b25188e221f55eec16f7572198a84fb8a8f8b"
 PYTHON_MODELS = "ce36c48a47400068a337b9a3d6be45e73a3341d205581226d1afd36ebf456879"
