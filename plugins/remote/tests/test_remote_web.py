@@ -314,7 +314,7 @@ def test_a_slide_that_changes_during_a_run_fails_and_leaves_nothing(web: Any, sl
 def test_one_bad_range_costs_its_tiles_and_no_others(web: Any, slide: Path, tmp_path: Path) -> None:
     content = slide.read_bytes()
     address = sl.Address(web.put("a.tif", content))
-    (image, *_) = sl.read_tiff_directories(slide, sl.TiffTag)
+    (image, *_) = sl.read_tiff_directories(slide, [sl.TiffTag.TILE_OFFSETS])
     bad = int(image.numbers(sl.TiffTag.TILE_OFFSETS)[9])
     web.fault = lambda asked: bool(asked.start <= bad < asked.end and asked.answer(500, b""))
 
