@@ -44,7 +44,7 @@ class FetchedFile(RemoteFile):
         SlideError: it cannot be opened.
     """
 
-    gap = 1 << 17
+    gap = 1 << 15
 
     def __init__(self, address: Address, transport: Transport, *, first_wait_s: float = _FIRST_WAIT_S) -> None:
         self.address = address
