@@ -16,13 +16,14 @@ from slideloom.plugins.discovery import Registry, dashed, registry
 from slideloom.plugins.shorthand import folder_of_regions, named_step
 from slideloom.settings.options import Settings
 from slideloom.slides.dicom_files import dicom_obstacle
+from slideloom.slides.icc import in_srgb
 from slideloom.slides.info import SlideInfo
 from slideloom.slides.regions import Regions
 from slideloom.slides.resolution import find_resolution, read_mpp_file
 from slideloom.slides.slide import Slide
 from slideloom.slides.slide_files import missing_part
-from slideloom.slides.tiff_directories import tiff_codec
 from slideloom.slides.tiff_pictures import tiff_obstacle
+from slideloom.slides.tiff_storage import tiff_codec
 from slideloom.steps.reader import Reader
 
 log = logging.getLogger(__name__)
@@ -80,11 +81,21 @@ def load_regions(folder: SlidePlace, info: SlideInfo) -> Regions | None:
 
 
 def open_without_mpp(path: SlidePlace, rules: Slides, plugins: Registry | None = None) -> Slide:
-    """The slide at `path`, opened by the reader that `rules` name, or by the first that recognises it."""
-    found = plugins or registry()
+    """The slide at `path`, by the reader of `rules` or the first that recognises it, in the colours they ask for."""
+    slide = _chosen(path, rules, plugins or registry())
+    if rules.icc == "keep":
+        return slide
+    try:
+        return in_srgb(slide)
+    except BaseException:
+        slide.close()
+        raise
+
+
+def _chosen(path: SlidePlace, rules: Slides, found: Registry) -> Slide:
     if isinstance(path, Address):
         readers = _candidates(rules, found)
-        return open_remote(path, readers, found, locally=lambda copy: open_without_mpp(copy, rules, found))
+        return open_remote(path, readers, found, locally=lambda copy: _chosen(copy, rules, found))
     with reading_slide(path):
         return _opened(path, rules, found)
 
@@ -106,12 +117,14 @@ def _opened(path: Path, rules: Slides, found: Registry) -> Slide:
         return _open(candidates[0], path)
     if path.is_file() and path.stat().st_size == 0:
         raise SlideError(f"{path.name}: the file is empty; copy it again from its source")
-    tried, failed = [], []
+    tried: list[tuple[str, Reader]] = []
+    failed = []
     for settings in candidates:
-        tried.append(settings.name)
         try:
             with blaming(settings, "reader", path.name):
-                recognised = settings.build().recognises(path)
+                reader = settings.build()
+                tried.append((settings.name, reader))
+                recognised = reader.recognises(path)
         except PluginError as error:  # a broken reader must not stop the others
             log.warning("%s; trying other readers", error)
             failed.append(str(error))
@@ -123,19 +136,37 @@ def _opened(path: Path, rules: Slides, found: Registry) -> Slide:
     raise UnsupportedSlide(f"{path.name}: {_unsupported(path, tried)}" + (f"; not loaded: {broken}" if broken else ""))
 
 
-def _unsupported(path: Path, tried: Sequence[str]) -> str:
-    """Why no reader takes a file, as far as its content tells, and what to do."""
-    readers = f"tried {', '.join(tried) or 'none: no reader is installed'}"
-    obstacle = missing_part(path) or dicom_obstacle(path) or tiff_obstacle(path)
+def _unsupported(path: Path, tried: Sequence[tuple[str, Reader]]) -> str:
+    """Why no reader takes a file, as far as its content or a reader tells, and what to do."""
+    names = [name for name, _ in tried]
+    readers = f"tried {', '.join(names) or 'none: no reader is installed'}"
+    told = (_refusal(name, reader, path) for name, reader in tried)
+    obstacle = (
+        missing_part(path) or dicom_obstacle(path) or next((text for text in told if text), None) or tiff_obstacle(path)
+    )
     if obstacle is not None:
         return f"{obstacle} (no reader takes it as it is; {readers})"
     codec = tiff_codec(path)
-    remedy = f"; it is a TIFF in {codec}: convert it to JPEG (QuPath, bfconvert), or install a reader that supports it"
+    install = (
+        f"pip install slideloom-{_MOST_CODECS}, which reads most compressions, or " if _MOST_CODECS not in names else ""
+    )
+    remedy = f"; it is a TIFF in {codec}: {install}convert it to JPEG (QuPath, bfconvert)"
     return (
         f"no reader recognises it as a slide ({readers})"
         + (remedy if codec else "")
         + "; is it complete, and an image? `slideloom doctor` shows what is installed"
     )
+
+
+_MOST_CODECS = "tifffile"  # the reader that decodes the compressions which others leave out
+
+
+def _refusal(name: str, reader: Reader, path: Path) -> str | None:
+    try:
+        return reader.refusal(path)
+    except Exception as error:  # whatever a plugin raises, the file is refused all the same
+        log.warning("reader '%s' failed to say why it does not take %s: %s", name, path.name, error)
+        return None
 
 
 def _read_ends(path: Path) -> None:

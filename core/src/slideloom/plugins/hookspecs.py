@@ -255,6 +255,10 @@ def slideloom_slide_done(report: SlideReport) -> None:
 def slideloom_run_done(report: RunReport, out: Path) -> None:
     """Look at a finished run. Called once per run, in the parent process, after every slide and all files.
 
+    Of runs that share a folder as shards, one that ends while others are at work tells only of its own slides, and has
+    `report.is_left` set; one that ends alone tells of all slides so far. (Where locks do not work, it may do so again
+    when it finds that another has added slides meanwhile.)
+
     The return value is ignored. An error here does not stop the run; it is in the run's report under the plugin's name
     (`RunReport.problems`), and the exit code is 1.
     """

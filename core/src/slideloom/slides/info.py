@@ -65,6 +65,9 @@ class SlideInfo:
         objective_power: such as 20.0, or None.
         bounds: the scanned area in level-0 pixels, or None if it is the whole slide.
         vendor: as the reader names it, such as "aperio", or "".
+        shown_as: how the file's samples became 8-bit RGB where that is a choice, such as "upper 8 of 16 bits"; or "".
+        icc: name of the ICC profile by which its colours became sRGB; "none" if that was asked for and the file has
+            none; "" if it was not asked for.
         background: colour (R, G, B) of places without an image.
         properties: everything else the file says, as text.
     """
@@ -79,6 +82,8 @@ class SlideInfo:
     objective_power: float | None = None
     bounds: Box | None = None
     vendor: str = ""
+    shown_as: str = ""
+    icc: str = ""
     background: tuple[int, int, int] = (255, 255, 255)
     properties: Mapping[str, str] = field(factory=dict, hash=False)
 

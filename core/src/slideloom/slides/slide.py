@@ -93,6 +93,16 @@ class Slide(ABC):
         rgb = source.image() if isinstance(source, Mosaic) else source
         out[...] = self.resample(rgb, box=box, size=Size(out.shape[1], out.shape[0]))
 
+    def icc_profile(self) -> bytes | None:
+        """The ICC profile of the slide's colours, as the file holds it; None if it holds none, or nobody knows.
+
+        Called where colours are to become sRGB, and by `slideloom info`; it may read the file.
+
+        Raises:
+            SlideError: it cannot be read.
+        """
+        return None
+
     def close(self) -> None:
         """Release the file. Called once; reading the slide afterwards is an error."""
         self.is_closed = True

@@ -20,6 +20,13 @@ class Reader(ABC):
         Called once per slide and reader. Must be fast and must not raise for a file of another format.
         """
 
+    def refusal(self, path: Path) -> str | None:
+        """Why this reader does not recognise a file of its kind, and what to do; None if it cannot tell.
+
+        Called for a file that no reader recognises. Must not raise.
+        """
+        return None
+
     @abstractmethod
     def open(self, path: Path) -> Slide:
         """The slide, ready to read.

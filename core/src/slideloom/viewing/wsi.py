@@ -86,6 +86,7 @@ class WSI:
         allow_objective_power: use 10 / objective power as mpp if nothing else gives it.
         reader: name of the reader, or NAME:option=value.
         avoid_readers: names of readers not to choose automatically.
+        icc: "srgb" transforms colours by the slide's ICC profile to sRGB.
         use_edge_tiles, edge_tiles: include tiles that extend beyond the right and bottom edges, with padding.
         randomize_origin: start the grid at a random place, which depends on `seed` and the slide's name.
         enable_downsample: False reads level 0 only.
@@ -114,6 +115,7 @@ class WSI:
         allow_objective_power: bool = False,
         reader: str | None = None,
         avoid_readers: Sequence[str] = (),
+        icc: Literal["keep", "srgb"] = "keep",
         use_edge_tiles: bool = False,
         edge_tiles: bool = False,
         randomize_origin: bool = False,

@@ -13,12 +13,13 @@ from rich.markup import escape
 from rich.table import Table
 from slideloom.base.addresses import SlidePlace, place_of
 from slideloom.base.csv_tables import csv_text
-from slideloom.base.errors import MissingResolution, SlideloomError
+from slideloom.base.errors import MissingResolution, SlideError, SlideloomError
 from slideloom.pipeline.flags import add_flags
 from slideloom.pipeline.pipeline import Slides
 from slideloom.pipeline.words import named
 from slideloom.planning.opening import open_without_mpp
 from slideloom.running.find_slides import find_slides, require_slides
+from slideloom.slides.icc import profile_name
 from slideloom.slides.info import slide_name
 from slideloom.slides.resolution import find_resolution
 from slideloom.slides.slide import Slide
@@ -127,6 +128,15 @@ def _lines(value: Any) -> str:
     return "\n".join(str(item) for item in value) if isinstance(value, list) else str(value)
 
 
+def _profile(slide: Slide) -> str:
+    """The name of the slide's profile, or what is wrong with it."""
+    try:
+        found = slide.icc_profile()
+        return "none" if found is None else profile_name(found)
+    except (SlideError, ValueError) as error:
+        return f"cannot be used: {error}"
+
+
 def _facts_of(slide: Slide) -> dict[str, Any]:
     info = slide.info
     try:
@@ -138,6 +148,7 @@ def _facts_of(slide: Slide) -> dict[str, Any]:
         f"{i}: {level.size.width} x {level.size.height}, downsample {level.downsample_x:g} x {level.downsample_y:g}"
         for i, level in enumerate(info.levels)
     ]
+    shown = {"pixels": f"shown as RGB: {info.shown_as}"} if info.shown_as else {}
     return {
         "slide": info.name,
         "path": str(info.path),
@@ -145,6 +156,8 @@ def _facts_of(slide: Slide) -> dict[str, Any]:
         "vendor": info.vendor or "unknown",
         "size": f"{info.size.width} x {info.size.height}",
         "levels": levels,
+        **shown,
+        "ICC profile": _profile(slide),
         "mpp": resolution,
         "objective power": info.objective_power or "unknown",
         "bounds": "whole slide" if info.bounds is None else str(attrs.astuple(info.bounds)),

@@ -85,12 +85,18 @@ class Dataset:
 
     def slides(self) -> list[str]:
         """Names of slides that have a slide file or a TFRecord file, sorted."""
-        return sorted({*self.slide_paths(), *(stored.slide for stored in self.stored())})
+        return self._names(self.stored())
+
+    def _names(self, stored: Sequence[StoredSlide]) -> list[str]:
+        return sorted({*self.slide_paths(), *(item.slide for item in stored)})
 
     def patients(self) -> dict[str, str]:
         """The patient of each slide; each slide without annotations counts as its own patient."""
+        return self._patients(self.slides())
+
+    def _patients(self, slides: Sequence[str]) -> dict[str, str]:
         known = {} if self.annotations is None else self.annotations.patients()
-        return {slide: known.get(slide, slide) for slide in self.slides()}
+        return {slide: known.get(slide, slide) for slide in slides}
 
     def missing(self) -> list[str]:
         """Names of slides with missing files.
@@ -103,10 +109,12 @@ class Dataset:
 
     def without_files(self) -> list[str]:
         """Annotated slides with neither a slide file nor a TFRecord file."""
-        if self.annotations is None:
-            return []
-        here = set(self.slides())
-        return [slide for slide in self.annotations.rows if self._has(slide) and slide not in here]
+        return [] if self.annotations is None else self._absent(self.slides())
+
+    def _absent(self, slides: Sequence[str]) -> list[str]:
+        """Annotated slides that are not among `slides`."""
+        here, rows = set(slides), {} if self.annotations is None else self.annotations.rows
+        return [slide for slide in rows if self._has(slide) and slide not in here]
 
     def damaged(self) -> dict[str, str]:
         """Slides whose TFRecord file is missing or cannot be trusted, with the reason."""
@@ -273,17 +281,18 @@ class Dataset:
 
     def summary(self) -> DatasetSummary:
         """Counts of slides, patients and tiles, and what is missing."""
-        slides, stored = self.slides(), self.stored()
+        stored = self.stored()  # once: it looks at every file
+        slides = self._names(stored)
         rows = {} if self.annotations is None else self.annotations.rows
         counts = [item.count() for item in stored]
         return DatasetSummary(
             label=self.label,
             slides=len(slides),
-            patients=None if self.annotations is None else len(set(self.patients().values())),
+            patients=None if self.annotations is None else len(set(self._patients(slides).values())),
             with_tiles=sum(1 for count in counts if count),
             tiles=sum(counts),
-            missing=tuple(self.without_files()),
-            damaged=tuple(self.damaged()),
+            missing=tuple(self._absent(slides)),
+            damaged=tuple(item.slide for item in stored if item.problem),
             not_annotated=() if not rows else tuple(slide for slide in slides if slide not in rows),
         )
 

@@ -202,6 +202,7 @@ class Project:
         allow_objective_power: bool = False,
         reader: str | None = None,
         avoid_readers: Sequence[str] = (),
+        icc: Literal["keep", "srgb"] = "keep",
         exclude: Sequence[str] = (),
         params: Path | str | None = None,
         filters: Filters | None = None,
@@ -263,6 +264,7 @@ class Project:
             allow_objective_power: use 10 / objective power as mpp if nothing else gives it.
             reader: name of the reader, or NAME:option=value.
             avoid_readers: names of readers not to choose automatically.
+            icc: "srgb" transforms colours by each slide's ICC profile to sRGB.
             exclude: patterns of slides to leave out.
             params: `params.json` of a model, or its folder: refuse to make tiles unlike the model's training tiles.
             filters, filter_blank, sources: as `dataset`.

@@ -69,9 +69,11 @@ class Cohort:
         return tuple(slide for slide in self.slides if (slide.blur_burden or 0.0) > BLUR_LIMIT)
 
     @property
-    def qc_kinds(self) -> Mapping[str, str]:
-        """What each slide QC step detects: "background", "blur" or "artifact"."""
-        return {step: kind for slide in self.slides for step, kind in slide.qc_kinds.items()}
+    def qc_colours(self) -> Mapping[str, tuple[int, int, int]]:
+        """Colours of the reasons of slide QC: those of steps by what they detect, each class of a step its own."""
+        kinds = {step: kind for slide in self.slides for step, kind in slide.qc_kinds.items()}
+        classes = {step: found for slide in self.slides for step, found in slide.qc_classes.items()}
+        return sl.reason_colours(kinds, classes)
 
     def kept(self, slide: sl.SlideReport) -> int:
         """Tiles of a slide that were written or, in a dry run, would go on."""

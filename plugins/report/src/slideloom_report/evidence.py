@@ -76,9 +76,16 @@ def _opened(cohort: Cohort, report: sl.SlideReport) -> Iterator[sl.Slide]:
             yield slide
         return
     x, y = report.mpp
-    with sl.open_slide(path, slides=sl.Slides(reader=report.reader or None), mpp=(x + y) / 2) as slide:
+    with sl.open_slide(path, slides=_rules(cohort, report), mpp=(x + y) / 2) as slide:
         slide.use_mpp(sl.Resolution(x, y, report.mpp_source))
         yield slide
+
+
+def _rules(cohort: Cohort, report: sl.SlideReport) -> sl.Slides:
+    """The reader that read the slide, with its options, and the colours that its tiles are in."""
+    given = cohort.pipeline.slides.reader if cohort.pipeline is not None else None
+    is_same = given is not None and given.partition(":")[0] == report.reader
+    return sl.Slides(reader=given if is_same else report.reader or None, icc="srgb" if report.icc else "keep")
 
 
 def _from_slide(found: Evidence, cohort: Cohort, slide: sl.Slide, *, max_px: int, samples: int) -> None:

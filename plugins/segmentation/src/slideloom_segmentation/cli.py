@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from attrs import AttrsInstance
     from slideloom import Regions
 
-    from slideloom_segmentation.training import EpochReport
+    from slideloom_segmentation.logbook import EpochReport
 
 
 SettingsT = TypeVar("SettingsT", bound="AttrsInstance")
@@ -66,14 +66,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _train(args: argparse.Namespace) -> int:
-    from slideloom_segmentation.training import train  # heavy, so only here
+    from slideloom_segmentation.ranks import Ranks, launched  # heavy, so only here
+    from slideloom_segmentation.training import train
 
     def tell(report: EpochReport) -> None:
         args.interrupted = "finished epochs are kept, --resume goes on after the last one"
         _tell(report)
 
     config = _options(args, SegmentConfig)
-    with ExitStack() as opened:
+    with launched(), ExitStack() as opened:
         slides = [opened.enter_context(_opened(path, args.slide_mpp)) for path in args.slides]
         regions = [load_regions(args.regions, slide.info) for slide in slides]
         without = [path.name for path, found in zip(args.slides, regions, strict=True) if found is None]
@@ -82,7 +83,9 @@ def _train(args: argparse.Namespace) -> int:
                 f"{args.regions}: no region file for {', '.join(without)}; add it, or leave the slide out"
             )
         known = [found for found in regions if found is not None]
-        print(train(config, slides=slides, regions=known, out=args.out, resume=args.resume, progress=tell))
+        weights = train(config, slides=slides, regions=known, out=args.out, resume=args.resume, progress=tell)
+        if Ranks.here().is_first:
+            print(weights)
     return 0
 
 

@@ -32,6 +32,8 @@ from slideloom import (
     read_tiff_directories,
     slide_name,
     tiff_fault,
+    tiff_icc_profile,
+    tiff_resolution,
 )
 
 from slideloom_tiff import metadata
@@ -146,18 +148,26 @@ class TiffSlide(Slide):
             reader="tiff",
             levels=_levels(levels),
             mpp=metadata.resolution(found),
-            tiff_mpp=metadata.tiff_resolution(images),
+            tiff_mpp=tiff_resolution(images[0]),
             odd_mpp=odd_mpp({"aperio.MPP": found.get("aperio.MPP")}),
             objective_power=metadata.objective_power(found),
             vendor="aperio" if is_aperio(images) else "generic-tiff",
             properties=found,
         )
+        self._source, self._base = source, images[0]
         self._levels = list(levels)
         try:
             self._file = source if isinstance(source, RemoteFile) else ByteRanges(source)
         except OSError as error:
             raise SlideError(f"{source.name}: cannot be opened: {error.strerror}") from error
         self._tiles = TileCache(JpegTiles(self._file, levels, name=source.name), bytes_per_thread=cache_bytes)
+
+    def icc_profile(self) -> bytes | None:
+        """See `Slide.icc_profile`."""
+        try:
+            return tiff_icc_profile(self._source, self._base)
+        except (TiffError, OSError) as error:
+            raise SlideError(f"{self.info.path.name}: its ICC profile cannot be read ({error})") from error
 
     def close(self) -> None:
         """Release the file."""
