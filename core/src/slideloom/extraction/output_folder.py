@@ -21,6 +21,7 @@ from pathlib import Path
 
 from attrs import frozen
 
+from slideloom.base.addresses import check_local
 from slideloom.base.errors import OutputError
 from slideloom.base.locks import holder_of, take_lock
 from slideloom.base.storing import path_inside, storing_in
@@ -36,6 +37,9 @@ class OutputFolder:
 
     root: Path
     label: str
+
+    def __attrs_post_init__(self) -> None:
+        check_local(self.root)
 
     @property
     def state(self) -> Path:

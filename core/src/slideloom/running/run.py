@@ -14,6 +14,7 @@ from typing import Any
 
 import attrs
 
+from slideloom.base.addresses import SlidePlace, check_local
 from slideloom.base.errors import ConfigError
 from slideloom.base.temporary import forget_sweeps, remove_abandoned, tidied_when_interrupted
 from slideloom.extraction.finished import report_states, reports_in, updates
@@ -47,7 +48,7 @@ THREADS_PER_SLIDE = 4
 @tidied_when_interrupted()
 def run_pipeline(
     pipeline: Pipeline,
-    slides: Sequence[Path],
+    slides: Sequence[SlidePlace],
     out: Path,
     *,
     dry_run: bool = False,
@@ -60,7 +61,7 @@ def run_pipeline(
 
     Args:
         pipeline: the pipeline.
-        slides: slide files; each slide name may occur only once.
+        slides: slide files, or `Address`es; each slide name may occur only once.
         out: output folder, made if missing.
         dry_run: decide on every tile as a run would, and write only the reports of plugins.
         plan_only: a dry run that reads no tile: quick, but filters and normalizer decide nothing.
@@ -69,9 +70,10 @@ def run_pipeline(
         on_share: called with the number of slides that other shards do, if the pipeline names a shard.
 
     Raises:
-        ConfigError: an executor or a step does not exist, or the mpp file or the shard is wrong.
+        ConfigError: an executor or a step does not exist, the mpp file or the shard is wrong, or `out` is an address.
         OutputError: the folder is locked, not writable, or holds tiles made with other settings.
     """
+    check_local(out)
     end_copy()
     forget_sweeps()
     check_mpp_file(pipeline, slides)
@@ -133,7 +135,7 @@ def _run_slides(
     pipeline: Pipeline,
     out: Path,
     executor: Executor,
-    slides: Sequence[Path],
+    slides: Sequence[SlidePlace],
     *,
     threads: int,
     trial: Trial,
@@ -150,7 +152,7 @@ def _run_slides(
     if isinstance(executor, ProcessExecutor):
         executor.on_message, told_by = progress, report_progress
     reports: dict[int, SlideReport] = {}
-    first_of: dict[str, Path] = {}
+    first_of: dict[str, SlidePlace] = {}
     tasks: dict[int, SlideTask] = {}
     for index, path in enumerate(slides):
         name = slide_name(path)
@@ -207,7 +209,7 @@ def _reports(
                 raise result
 
 
-def _lost(pipeline: Pipeline, path: Path, error: str) -> SlideReport:
+def _lost(pipeline: Pipeline, path: SlidePlace, error: str) -> SlideReport:
     return SlideReport(slide=slide_name(path), path=str(path), status="failed", error=error, label=pipeline.tiles.label)
 
 

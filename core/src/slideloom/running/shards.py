@@ -22,6 +22,7 @@ from typing import Self
 
 from attrs import frozen
 
+from slideloom.base.addresses import Address, SlidePlace
 from slideloom.base.errors import ConfigError, OutputError
 from slideloom.base.locks import holder_of, is_held_by, take_lock
 from slideloom.base.parsing import parse_json
@@ -69,7 +70,7 @@ class Shard:
             raise ConfigError(f"shard must be K/N with K from 1 to N, such as 3/16, or {AUTO}, not {text!r}")
         return cls(int(found[1]), int(found[2]))
 
-    def share(self, folder: OutputFolder, slides: Sequence[Path], *, stored: bool = True) -> list[Path]:
+    def share(self, folder: OutputFolder, slides: Sequence[SlidePlace], *, stored: bool = True) -> list[SlidePlace]:
         """The slides of this shard.
 
         The first shard divides the slides so that all shards have about as many bytes, and stores who has which. A
@@ -201,7 +202,7 @@ def _array_task(environment: Mapping[str, str]) -> tuple[int, int]:
     raise ConfigError("shard auto: this process is no task of a Slurm, Grid Engine or LSF job array; give K/N")
 
 
-def _by_size(names: Mapping[Path, str], slides: Sequence[Path], of: int) -> dict[str, int]:
+def _by_size(names: Mapping[SlidePlace, str], slides: Sequence[SlidePlace], of: int) -> dict[str, int]:
     """Largest slides first, each to the shard that has fewest bytes."""
     sizes = {path: _bytes_of(path) for path in slides}
     loads = [(0, number) for number in range(1, of + 1)]
@@ -213,11 +214,13 @@ def _by_size(names: Mapping[Path, str], slides: Sequence[Path], of: int) -> dict
     return found
 
 
-def _by_name(names: Mapping[Path, str], slides: Sequence[Path], of: int) -> dict[str, int]:
+def _by_name(names: Mapping[SlidePlace, str], slides: Sequence[SlidePlace], of: int) -> dict[str, int]:
     return {names[path]: zlib.crc32(names[path].encode("utf-8", "surrogateescape")) % of + 1 for path in slides}
 
 
-def _bytes_of(path: Path) -> int:
+def _bytes_of(path: SlidePlace) -> int:
+    if isinstance(path, Address):  # to ask for the size of each would take as long as to list them
+        return 0
     try:
         return path.stat().st_size
     except OSError:  # it fails when its turn comes

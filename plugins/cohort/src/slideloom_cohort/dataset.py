@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import attrs
 import slideloom
 from attrs import field, frozen
+from slideloom.base.addresses import SlidePlace, local_path
 from slideloom.base.errors import ConfigError, SlideloomError
 from slideloom.pipeline.tiling import Tiling
 from slideloom.settings.field_names import refuse_argument
@@ -62,7 +63,7 @@ class Dataset:
         """Tile size label such as `299px_302um`."""
         return self.tiling.label
 
-    def slide_paths(self) -> dict[str, Path]:
+    def slide_paths(self) -> dict[str, SlidePlace]:
         """The file of each slide, by name, sorted.
 
         A folder or pattern without files is left out, because training from TFRecords needs no slides.
@@ -70,7 +71,7 @@ class Dataset:
         Raises:
             ConfigError: two slide files have the same name.
         """
-        found: dict[str, Path] = {}
+        found: dict[str, SlidePlace] = {}
         for source in self.sources:
             for path in source_slides(source):
                 name = slide_name(path)
@@ -267,7 +268,7 @@ class Dataset:
             raise ConfigError(f"no tiles of {self.label} in {self._places()}; run extract_tiles first")
         return pd.concat(frames, ignore_index=True)
 
-    def _table(self, stored: StoredSlide, path: Path | None, *, every: bool) -> pd.DataFrame:
+    def _table(self, stored: StoredSlide, path: SlidePlace | None, *, every: bool) -> pd.DataFrame:
         frame = stored.table(every=every)
         return frame if stored.tile_table else with_places(frame, stored.source, self.tiling, path)
 
@@ -305,7 +306,7 @@ class Dataset:
         Returns:
             By slide: the file or the error.
         """
-        return write_thumbnails(self.slide_paths(), Path(outdir), max_px=max_px)
+        return write_thumbnails(self.slide_paths(), local_path(outdir), max_px=max_px)
 
     def tfrecord_report(self, outdir: Path | str | None = None) -> list[Path]:
         """Write a PDF of the stored tiles of each source; needs the report plugin.
@@ -320,9 +321,8 @@ class Dataset:
         folders = {item.tfrecord.parent: item.source for item in self.stored() if item.tfrecord is not None}
         if not folders:
             raise ConfigError(f"no TFRecords of {self.label} in {self._places()}; run extract_tiles first")
-        return [
-            write_report(folder, source, None if outdir is None else Path(outdir)) for folder, source in folders.items()
-        ]
+        home = None if outdir is None else local_path(outdir)
+        return [write_report(folder, source, home) for folder, source in folders.items()]
 
     def save_params(
         self, path: Path | str, *, normalizer: str | Settings[Any] | FittedNormalizer | None = None, **more: Any
