@@ -117,6 +117,12 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session(python=False)
+def scale(session: nox.Session) -> None:
+    """What a cohort of 1000 and of 20,000 finished slides costs, as a table; takes half an hour."""
+    _run_shared(session, "python", "-m", "bench.scale", *session.posargs)
+
+
+@nox.session(python=False)
 def bench_gpu(session: nox.Session) -> None:
     """What runs on a GPU: that it gives the results of the CPU, and how fast. Uses the PyTorch that is installed."""
     session.run("python", "-m", "pytest", "-q", "-rs", "tests/test_on_gpu.py", external=True)
