@@ -22,6 +22,7 @@ DISTS = [ROOT / "core", *PLUGINS]
 LIGHT = {
     "openslide", "tiff", "vips", "filters", "roi", "qc", "stain", "tfrecord", "images", "webdataset", "hdf5", "report",
     "cells", "cli", "cohort", "loaders", "testing",
+    "dicom", "zarr",
 }  # fmt: skip
 # Distributions that were part of the core and use its inside; each may also use those named beside it.
 FRONTS = {"testing": set(), "cli": {"testing"}, "cohort": {"cli"}, "loaders": {"cohort"}}

@@ -34,7 +34,7 @@ _HOMES = {
     "slideloom.settings.digest": ("file_digest",),
     "slideloom.settings.options": ("Settings", "option"),
     "slideloom.settings.ranges": ("at_least", "in_range", "positive"),
-    "slideloom.slides.dicom_files": ("DicomFile", "dicom_obstacle", "read_dicom", "series_in"),
+    "slideloom.slides.dicom_files": ("DicomFile", "dicom_obstacle", "not_a_dicom_slide", "read_dicom", "series_in"),
     "slideloom.slides.grid_slide": ("GridSlide", "TileGrid"),
     "slideloom.slides.info": (
         "Level", "Resolution", "SlideInfo", "levels_from_sizes", "same_proportions", "slide_name",
@@ -210,6 +210,7 @@ if TYPE_CHECKING:
     from slideloom.slides.dicom_files import (
         DicomFile as DicomFile,
         dicom_obstacle as dicom_obstacle,
+        not_a_dicom_slide as not_a_dicom_slide,
         read_dicom as read_dicom,
         series_in as series_in,
     )

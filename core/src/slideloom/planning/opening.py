@@ -14,6 +14,7 @@ from slideloom.plugins.discovery import Registry, dashed, registry
 from slideloom.plugins.shorthand import folder_of_regions, named_step
 from slideloom.settings.options import Settings
 from slideloom.slides.dicom_files import dicom_obstacle
+from slideloom.slides.formats_apart import reader_to_install, unread_format
 from slideloom.slides.info import SlideInfo
 from slideloom.slides.regions import Regions
 from slideloom.slides.resolution import find_resolution, read_mpp_file
@@ -109,13 +110,15 @@ def _opened(path: Path, rules: Slides, found: Registry) -> Slide:
             return _open(settings, path)
     _read_ends(path)  # a reader takes what it cannot read for another format
     broken = "; ".join([*failed, *(f"{plugin.dist}: {plugin.error}" for plugin in found.plugins if plugin.error)])
-    raise UnsupportedSlide(f"{path.name}: {_unsupported(path, tried)}" + (f"; not loaded: {broken}" if broken else ""))
+    remedy = reader_to_install(path, {plugin.dist for plugin in found.plugins})
+    said = "; ".join(part for part in (_unsupported(path, tried), remedy) if part)
+    raise UnsupportedSlide(f"{path.name}: {said}" + (f"; not loaded: {broken}" if broken else ""))
 
 
 def _unsupported(path: Path, tried: Sequence[str]) -> str:
     """Why no reader takes a file, as far as its content tells, and what to do."""
     readers = f"tried {', '.join(tried) or 'none: no reader is installed'}"
-    obstacle = missing_part(path) or dicom_obstacle(path) or tiff_obstacle(path)
+    obstacle = missing_part(path) or unread_format(path) or dicom_obstacle(path) or tiff_obstacle(path)
     if obstacle is not None:
         return f"{obstacle} (no reader takes it as it is; {readers})"
     codec = tiff_codec(path)
