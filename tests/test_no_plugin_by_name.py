@@ -25,7 +25,10 @@ CORE = ROOT / "core" / "src" / "slideloom"
 # reader may have to be installed.
 DOORS = {"__init__.py", "__main__.py", "slides/formats_apart.py"}
 # Names of files, which the core shares with readers of them that are not ours.
-WORDS_OF_FORMATS = {"running/run_files.py": {".tfrecords"}}  # where others look for the list of blurred slides
+WORDS_OF_FORMATS = {
+    "running/find_slides.py": {".dicom"},
+    "running/run_files.py": {".tfrecords"},  # where others look for the list of blurred slides
+}
 
 
 def texts_that_decide(tree: ast.Module) -> Iterator[tuple[int, str]]:

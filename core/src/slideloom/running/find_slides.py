@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 _EXTENSIONS = "svs tif tiff btf tf2 tf8 qptiff ndpi vms vmu scn mrxs svslide bif dcm czi vsi isyntax ozx jpg jpeg png"
 SLIDE_EXTENSIONS = frozenset(f".{extension}" for extension in _EXTENSIONS.split())
 
-_DICOM_EXTENSIONS = frozenset(("", *(f".{extension}" for extension in ("dcm", "dicom", "ima"))))
+_DICOM_EXTENSIONS = frozenset(("", ".dcm", ".dicom", ".ima"))
 _SCANNERS = SLIDE_EXTENSIONS - {".jpg", ".jpeg", ".png"}  # pictures in a subfolder are as likely tiles
 _DEEPEST = 4  # folders below folders: those of a patient, a study and a series, and one more
 _REPORT = "extraction_report.json"  # of a run, in its output folder

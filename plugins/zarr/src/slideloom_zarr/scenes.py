@@ -8,8 +8,8 @@ from __future__ import annotations
 from attrs import frozen
 from slideloom import SlideError
 
-from slideloom_zarr.files import Attributes, Store
 from slideloom_zarr.metadata import Multiscale, image_names, is_aside, multiscale
+from slideloom_zarr.store import Attributes, Store
 
 _LAYOUT = "bioformats2raw.layout"
 _TOLD = 8

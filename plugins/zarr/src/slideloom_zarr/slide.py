@@ -31,10 +31,10 @@ from slideloom import (
 from zarr.storage import LocalStore, ZipStore
 
 from slideloom_zarr import metadata
-from slideloom_zarr.files import Attributes, Store
 from slideloom_zarr.metadata import Multiscale
 from slideloom_zarr.scenes import chosen_scene
 from slideloom_zarr.settings import OmeZarrReader
+from slideloom_zarr.store import Attributes, Store
 
 _resample = NativeResampler(cv2)
 _DAMAGED = "it is damaged: copy it again from its source"
