@@ -103,6 +103,7 @@ NEEDED = {
     "cells": ([*EXTRACT, "--placement", "nuclei"], "no placement is named 'nuclei'"),
     "cohort": (["project", "create", "OUT"], "invalid choice: 'project'"),
     "cyclegan": ([*EXTRACT, "--normalizer", "cyclegan"], "no normalizer is named 'cyclegan'"),
+    "czi": ([*EXTRACT, "--reader", "czi"], "no reader is named 'czi'"),
     "dask": ([*EXTRACT, "--executor", "dask"], "no executor is named 'dask'"),
     "deepfocus": ([*EXTRACT, "--qc", "deepfocus"], "no qc is named 'deepfocus'"),
     "dicom": ([*EXTRACT, "--reader", "dicom"], "no reader is named 'dicom'"),

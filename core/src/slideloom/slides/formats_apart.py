@@ -8,7 +8,8 @@ from pathlib import Path
 from slideloom.slides.dicom_files import read_dicom
 
 # Formats, and the distribution that brings a reader; both as in the table of public names, which says where names are.
-_READ_BY = {"DICOM": "slideloom-dicom", "OME-Zarr": "slideloom-zarr"}
+_READ_BY = {"DICOM": "slideloom-dicom", "OME-Zarr": "slideloom-zarr", "CZI": "slideloom-czi"}
+_CZI = b"ZISRAWFILE"  # the first bytes
 _ISYNTAX = b"<DataObject"  # in the XML that an iSyntax file begins with, behind its declaration
 _START = 512
 
@@ -48,4 +49,9 @@ def is_zarr(path: Path) -> bool:
 def _format_of(path: Path) -> str | None:
     if is_zarr(path):
         return "OME-Zarr"
-    return "DICOM" if read_dicom(path) is not None else None
+    if read_dicom(path) is not None:
+        return "DICOM"
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return "CZI" if file.read(len(_CZI)) == _CZI else None
