@@ -59,6 +59,23 @@ def test_lossless_frames_come_out_as_they_were_written(write: Write, syntax: str
     assert np.array_equal(found, np.repeat(image[..., None], 3, axis=-1) if grey else image)
 
 
+def test_jpeg_ls_with_its_components_one_by_one_is_decoded(write: Write) -> None:
+    """As other encoders write it: CharLS puts a frame of one component after the other into one stream."""
+    frame = picture()[:64, :64].copy()
+    alone = [bytes(imagecodecs.jpegls_encode(np.ascontiguousarray(frame[..., number]))) for number in range(3)]
+    # Each is SOI, a frame header (FFF7) of one component, a scan (FFDA) and EOI; the components get numbers 1 to 3.
+    head = alone[0].index(b"\xff\xf7")
+    size = alone[0][head + 4 : head + 9]
+    frame_head = b"\xff\xf7\0\x11" + size + b"\x03" + b"".join(bytes((number, 0x11, 0)) for number in (1, 2, 3))
+    scans = []
+    for number, stream in enumerate(alone, 1):
+        scan = stream[stream.index(b"\xff\xda") : -2]
+        scans.append(scan[:5] + bytes((number,)) + scan[6:])
+    jpeg = b"\xff\xd8" + frame_head + b"".join(scans) + b"\xff\xd9"
+
+    assert np.array_equal(pixels(write(frame, syntax="jpeg-ls", encode=lambda _: jpeg)), frame)
+
+
 def test_uncompressed_frames_come_out_as_they_were_written(write: Write) -> None:
     planar = write(
         picture(), name="planar", PlanarConfiguration=1, encode=lambda frame: np.moveaxis(frame, -1, 0).tobytes()
@@ -144,6 +161,32 @@ def test_ybr_samples_become_rgb_by_the_formula_of_the_standard(write: Write) -> 
     for syntax in ("raw", "rle", "jpeg-ls"):
         found = pixels(write(picture(), syntax=syntax, PhotometricInterpretation="YBR_FULL"))
         assert np.abs(found - expected).max() <= 1
+
+
+def test_12_bit_jpeg_is_decoded_to_within_a_step_of_its_values(write: Write) -> None:
+    y, x = np.mgrid[:200, :300]
+    image = (x * 8 + y * 8).astype(np.uint16)
+
+    path = write(
+        image,
+        syntax="jpeg-12",
+        encode=lambda frame: bytes(imagecodecs.jpeg8_encode(frame, level=100, bitspersample=12)),
+        BitsStored=12,
+        HighBit=11,
+    )
+
+    assert np.abs(pixels(path)[..., 0] - image * 255.0 / 4095).max() <= 1
+
+
+@pytest.mark.parametrize("syntax", ["jpeg-2000", "htj2k", "jpeg-ls", "jpeg-xl", "rle", "lossless-jpeg"])
+def test_a_frame_that_ends_too_early_is_an_error(write: Write, syntax: str) -> None:
+    path = write(picture(), syntax=syntax, cut=400)
+
+    with (
+        open_slide(path, slides=Slides(reader="dicom")) as slide,
+        pytest.raises(SlideError, match="frame 1 is damaged"),
+    ):
+        slide.read(Point(0, 0), 0, Size(8, 8))
 
 
 def grey_16(most: int = 65535) -> NDArray[np.uint16]:

@@ -39,6 +39,7 @@ _YBR = ("YBR_FULL", "YBR_FULL_422")
 # The colour transforms of JPEG 2000 and JPEG XL, which their decoders undo.
 _UNDONE = ("YBR_ICT", "YBR_RCT", "XYB")
 _SOI, _SOS, _APP0, _APP14 = b"\xff\xd8", 0xDA, 0xE0, 0xEE
+_EOI, _JPEG_LS_FRAME = b"\xff\xd9", 0xF7
 _ADOBE = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00"  # its transform follows
 _ADOBE_TRANSFORM = 11  # bytes from "Adobe"
 _COLOUR_TRANSFORM = 8  # bytes from the marker of the coding style of JPEG 2000
@@ -85,6 +86,8 @@ class PixelFormat:
         if self.photometric not in colours:
             meaning = self.photometric or "of no stated meaning"
             return f"its {self.samples} samples per pixel are {meaning}, not RGB or grey"
+        if not self.is_wide and self.bits != 8:
+            return f"its samples have {self.bits} bits in 8"
         if self.bits > 16 or (self.is_wide and self.samples > 1 and self.photometric != "RGB"):
             return f"its {self.photometric} samples have {self.bits} bits"
         if self.syntax in RAW and self.photometric == "YBR_FULL_422":
@@ -130,15 +133,28 @@ def _stored(content: bytes, pixels: PixelFormat) -> Samples:
         _check_transform(content, pixels)
         return _filled(imagecodecs.jpeg2k_decode, content, out, numthreads=1)
     if pixels.syntax in _JPEG_LS:
-        return _filled(imagecodecs.jpegls_decode, content, out)
+        return _jpeg_ls(content, pixels)
     if pixels.syntax in _JPEG_XL:
         return _filled(imagecodecs.jpegxl_decode, content, out, numthreads=1)
+    if not content.rstrip(b"\0").endswith(_EOI):  # which this decoder does not tell
+        raise ValueError("its JPEG has no end")
     colours = {"colorspace": "RGB", "outcolorspace": "RGB"} if pixels.samples > 1 else {}  # as they are stored
     return _filled(imagecodecs.jpeg8_decode, content, out, **colours)
 
 
 def _filled(decode: Callable[..., Samples], content: bytes, out: Samples, **options: int | str) -> Samples:
     return decode(content, out=out, **options)
+
+
+def _jpeg_ls(content: bytes, pixels: PixelFormat) -> Samples:
+    """Without memory to fill, whose layout would have to be that of the stored components, together or one by one."""
+    for kind, said in _segments(content):
+        if kind == _JPEG_LS_FRAME:
+            height, width = (int.from_bytes(said[at : at + 2], "big") for at in (1, 3))
+            if (height, width) != (pixels.rows, pixels.columns):
+                raise ValueError(f"it holds {width} x {height} pixels, not {pixels.columns} x {pixels.rows}")
+            return _typed(np.ascontiguousarray(imagecodecs.jpegls_decode(content)), pixels)
+    raise ValueError("it has no frame of JPEG-LS")
 
 
 def _is_rgb(content: bytes, pixels: PixelFormat) -> bool:
