@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import attrs
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from shapely.geometry import Polygon
 from slideloom import (
     Box,
@@ -21,6 +22,7 @@ from slideloom import (
     Placed,
     Placement,
     Point,
+    QcClass,
     QcResult,
     Reader,
     Region,
@@ -475,6 +477,11 @@ class Clipped(Wrapped):
         return self.inner.read(origin, level, size)[: limit.height - origin.y, : limit.width - origin.x]
 
 
+class Profiled(Wrapped):
+    def icc_profile(self) -> bytes | None:
+        return b""  # where None is meant
+
+
 class LevelZeroOrigin(Wrapped):
     def read(self, origin: Point, level: int, size: Size) -> np.ndarray:
         return self.inner.read(Point(origin.x + 40 * level, origin.y), level, size)
@@ -497,6 +504,11 @@ def reader_that_opens(spoilt: Callable[[Slide], Slide]) -> type[AnalyticReader]:
 class RecognisesAll(AnalyticReader):
     def recognises(self, path: Path) -> bool:
         return path.suffix == ".json"
+
+
+class Refuses(AnalyticReader):
+    def refusal(self, path: Path) -> str | None:
+        return f"it has {len(path.read_bytes())} bytes"  # which a missing file has not
 
 
 class Crashes(AnalyticReader):
@@ -524,6 +536,8 @@ def test_a_reader_with_a_slide_not_thread_safe_passes(tmp_path: Path) -> None:
         (RecognisesAll, "test_another_file_with_the_same_extension_is_not_recognised"),
         (Crashes, "test_a_truncated_copy_is_a_slide_error_that_names_it"),
         (Crashes, "test_a_missing_file_is_a_slide_error_that_names_it"),
+        (Refuses, "test_why_a_file_is_not_recognised_is_text_or_unknown"),
+        (reader_that_opens(Profiled), "test_an_icc_profile_is_bytes_or_none"),
     ],
 )
 def test_a_broken_reader_is_caught(tmp_path: Path, reader: type[Reader], caught: str) -> None:
@@ -675,8 +689,63 @@ class RandomPixels(White):
         return QcResult(mask=np.random.rand(30, 40) > 0.5, kind="artifact")
 
 
-def test_a_sound_slide_qc_passes(tmp_path: Path) -> None:
-    assert failures(QcCase, tmp_path, settings=settings_of(White)) == set()
+CLASSES = (QcClass(0, "tissue"), QcClass(1, "glass", "background", 0.5), QcClass(2, "dark-spot", "artifact"))
+
+
+class Classes(SlideQc):
+    """A sound QC with classes: glass and dark pixels of a thumbnail."""
+
+    def assess(self, slide: Slide, scene: Any) -> QcResult:
+        return QcResult.of_labels(self.labels(slide), CLASSES, metrics={"looked": 1.0})
+
+    def labels(self, slide: Slide) -> NDArray[np.integer]:
+        brightness = slide.thumbnail(mpp=8).min(axis=-1)
+        return np.where(brightness > 220, 1, np.where(brightness < 50, 2, 0))
+
+
+class UnsafeName(Classes):
+    def assess(self, slide: Slide, scene: Any) -> QcResult:
+        return attrs.evolve(super().assess(slide, scene), classes=(*CLASSES[:2], QcClass(2, "a/b", "artifact")))
+
+
+class SameName(Classes):
+    def assess(self, slide: Slide, scene: Any) -> QcResult:
+        return attrs.evolve(super().assess(slide, scene), classes=(*CLASSES, QcClass(3, "Tissue")))
+
+
+class UnknownLabel(Classes):
+    def assess(self, slide: Slide, scene: Any) -> QcResult:
+        return attrs.evolve(super().assess(slide, scene), classes=CLASSES[::2])
+
+
+class WideLabels(Classes):
+    def assess(self, slide: Slide, scene: Any) -> QcResult:
+        return attrs.evolve(super().assess(slide, scene), labels=self.labels(slide).astype(np.int32))
+
+
+class OtherMask(Classes):
+    def assess(self, slide: Slide, scene: Any) -> QcResult:
+        result = super().assess(slide, scene)
+        return attrs.evolve(result, mask=~result.mask)
+
+
+class ClassesOnDemand(Classes):
+    def assess(self, slide: Slide, scene: Any) -> QcResult:
+        labels = self.labels(slide)
+        return QcResult.of_labels(labels, [one for one in CLASSES if (labels == one.value).any()])
+
+
+class RandomLabels(Classes):
+    def __init__(self) -> None:
+        self.random = np.random.default_rng()
+
+    def labels(self, slide: Slide) -> NDArray[np.integer]:
+        return self.random.choice([1, 2], (30, 40))  # the mask is the same
+
+
+@pytest.mark.parametrize("step", [White, Classes])
+def test_a_sound_slide_qc_passes(tmp_path: Path, step: type) -> None:
+    assert failures(QcCase, tmp_path, settings=settings_of(step)) == set()
 
 
 @pytest.mark.parametrize(
@@ -691,6 +760,13 @@ def test_a_sound_slide_qc_passes(tmp_path: Path) -> None:
         (Averages, "test_one_step_serves_several_slides"),
         (RandomPixels, "test_the_answer_is_the_same_each_time"),
         (RandomPixels, "test_global_randomness_is_not_used"),
+        (UnsafeName, "test_the_mask_is_bool_with_two_axes"),
+        (SameName, "test_the_mask_is_bool_with_two_axes"),
+        (UnknownLabel, "test_the_mask_is_bool_with_two_axes"),
+        (WideLabels, "test_the_mask_is_bool_with_two_axes"),
+        (OtherMask, "test_the_mask_is_bool_with_two_axes"),
+        (ClassesOnDemand, "test_classes_are_the_same_on_every_slide"),
+        (RandomLabels, "test_the_answer_is_the_same_each_time"),
     ],
 )
 def test_a_broken_slide_qc_is_caught(tmp_path: Path, step: type, caught: str) -> None:
