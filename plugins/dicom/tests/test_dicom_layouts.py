@@ -19,9 +19,11 @@ from slideloom import (
     find_slides,
     open_slide,
     pipeline_from_table,
+    profile_name,
     run_pipeline,
 )
 from slideloom_testing.dicom import Instance
+from slideloom_testing.icc import matrix_profile
 from wsidicom import WsiDicom
 
 Write = Callable[..., Path]
@@ -210,6 +212,18 @@ def test_fluorescence_is_refused_unless_its_channel_is_named_and_then_lies_on_bl
     with open_slide(path, slides=Slides(reader="dicom:optical_path=DAPI")) as slide:
         assert slide.info.background == (0, 0, 0)
         assert np.array_equal(slide.read(Point(0, 0), 0, Size(300, 200))[..., 0], grey)
+
+
+def test_the_icc_profile_is_that_of_the_optical_path(write: Write) -> None:
+    path = channels("1")[0]
+    path.ICCProfile = matrix_profile("Test scanner v1")
+    path["ICCProfile"].VR = "OB"
+
+    with open_slide(write(picture(), syntax="jpeg-ls", OpticalPathSequence=[path])) as slide:
+        found = slide.icc_profile()
+
+    assert found is not None
+    assert profile_name(found) == "Test scanner v1"
 
 
 @pytest.mark.parametrize("kind", ["TILED_FULL", "TILED_SPARSE"])

@@ -81,12 +81,18 @@ def objective_power(path: Dataset) -> float | None:
     return power if power is not None and power > 0 else None
 
 
+def icc_profile(path: Dataset) -> bytes | None:
+    """The ICC profile of an optical path; None if it has none."""
+    profile = path.get("ICCProfile")
+    return bytes(profile) if profile else None
+
+
 def properties(about: Dataset, path: Dataset) -> dict[str, str]:
     """What is told of the scanner, the image and the optical path, and nothing of the patient or the specimen."""
     found = {shown: str(about[name].value) for name, shown in _TOLD.items() if name in about}
     if "OpticalPathIdentifier" in path:
         found["dicom.OpticalPath"] = path_name(path)
-    profile = path.get("ICCProfile")
-    if profile:
+    profile = icc_profile(path)
+    if profile is not None:
         found["dicom.icc-size"] = str(len(profile))
     return found

@@ -82,6 +82,7 @@ class DicomSlide(GridSlide):
         base = self._images[0]
         about = base.files[0].about
         shown = _shown_path(base)
+        self._profile = metadata.icc_profile(shown)
         pixels = base.files[0].pixels
         self._low, self._high = settings.low, settings.high or (1 << pixels.bits) - 1
         if self._high <= self._low:
@@ -120,6 +121,10 @@ class DicomSlide(GridSlide):
         if eight.ndim == 3:
             return np.ascontiguousarray(eight, np.uint8)
         return np.repeat(eight[..., None].astype(np.uint8, copy=False), 3, axis=-1)
+
+    def icc_profile(self) -> bytes | None:
+        """See `Slide.icc_profile`: that of the optical path."""
+        return self._profile
 
     def resample(self, rgb: Rgb, *, box: Box, size: Size) -> Rgb:
         """See `Slide.resample`."""
