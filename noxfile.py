@@ -167,6 +167,14 @@ def lowest(session: nox.Session) -> None:
 
 
 @nox.session(python=False)
+def fuzz(session: nox.Session) -> None:
+    """Damage 10,000 slides for each reader; `nox -s fuzz -- reader-tiff --most 500` is a part of it."""
+    readers = [f"reader-{name}" for name in ("tiff", "openslide", "vips", "tifffile", "dicom", "ome-zarr", "czi")]
+    chosen = session.posargs if any(word in readers for word in session.posargs) else [*readers, *session.posargs]
+    _run_shared(session, "python", "-m", "stress", *chosen)
+
+
+@nox.session(python=False)
 def stress(session: nox.Session) -> None:
     """Campaigns that try to break slideloom; `nox -s stress -- disks --seed 7` runs one with other cases."""
     _run_shared(session, "python", "-m", "stress", *session.posargs)
