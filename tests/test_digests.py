@@ -27,8 +27,8 @@ from slideloom_tfrecord.settings import TFRecords
 # As they were before options were converted and checked wherever they come from; those of regions and models since
 # regions are repaired by uniting shells and nesting is "auto", and since strided models have `trust` and `on_nan`;
 # those with a stain normalizer since these have `around`, and those with a filter since these have `measured`.
-README = "d9dc198eab6450f486e35922773f6d310fea5bf29b89e9cbae00ee97db05b4c0"
-EVERY_TILING_OPTION = "692bf06421518bbcca156952d26aa9eb80ac08d336db715b7f9cde718c90b82c"
+README = "d349b77d75717e76b9eae79337efd8d70ddc013478d4434984fae2f3bf8e0e1d"
+EVERY_TILING_OPTION = "f1f8490899f86e4bf26a9560dd569c1dc3a70c38b7e638fae52683b4205c880f"
 REGIONS = "0925252e82a53efbcf08bae30b755c946de4bec8e722d8735f7bff4fbd678ea4"
 MODELS = "31f659aa829d5a3d580f9f0159d98d6888d06100481e6dac8a2d61e903040fdf"
 PYTHON = "9fa5b961f733065a2e88820943c09844267edf16cb678801fb80ff3c4f8f8c05"
