@@ -14,7 +14,8 @@ from slideloom import Rgb
 from slideloom_qc.glass import Floats, Glass, density_tables
 
 # Optical density (natural log) of the densest channel from which a pixel is something else than glass: tissue or ink,
-# so stain, at which `tissue` looks, will not do: black ink is none. docs/explanation/qc.md compares all tests for tissue.
+# so stain, at which `tissue` looks, will not do: black ink has none. docs/explanation/qc.md compares all tests for
+# tissue.
 NOT_GLASS = 0.15
 # Densities of a channel that lets hardly any light through are noise; red and black are judged up to this one.
 DARKEST = 2.7
