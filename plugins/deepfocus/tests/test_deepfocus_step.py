@@ -110,6 +110,36 @@ def test_overlap_gives_a_finer_map(half_blurred: PixelsSlide) -> None:
     assert found.cell_um == pytest.approx(64 * CMU_MPP)
 
 
+@pytest.fixture(scope="module")
+def out_of_focus(real_data: Path) -> Rgb:
+    """A part of the CMU slide with tissue all over it, 4 um out of focus."""
+    openslide = pytest.importorskip("openslide")
+    with openslide.OpenSlide(real_data / "cmu-1-small-region.svs") as slide:
+        rgb: Rgb = np.asarray(slide.read_region((700, 1900), 0, (600, 800)).convert("RGB"))
+    return defocused(rgb, 4 / CMU_MPP)
+
+
+def test_defocus_is_found_in_the_cells_at_the_right_and_lower_sides(out_of_focus: Rgb) -> None:
+    # 560 x 730 px are 4.4 x 5.7 cells of 128 px.
+    rgb = out_of_focus[:730, :560]
+
+    found = DeepFocus(device="cpu").build()(PixelsSlide(rgb, mpp=CMU_MPP), threshold=False)
+
+    sides = np.concatenate([found.values[:, -1], found.values[-1, :-1]])
+    assert found.values.shape == (6, 5)
+    assert (sides[~np.isnan(sides)] > 0.5).mean() >= 0.9
+    assert (~np.isnan(sides)).sum() >= 8
+
+
+def test_a_slide_called_out_of_focus_all_over_has_a_note(out_of_focus: Rgb) -> None:
+    step = DeepFocus(device="cpu").build()
+
+    result = step(PixelsSlide(out_of_focus, mpp=CMU_MPP))
+
+    assert result.metrics["share_discarded"] > 0.8
+    assert "of the tissue is called out of focus: unless the whole slide is, its microns per pixel" in result.notes[-1]
+
+
 KERAS = """
 import sys, warnings
 warnings.simplefilter("ignore")

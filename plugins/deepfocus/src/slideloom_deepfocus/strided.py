@@ -22,6 +22,7 @@ from slideloom_deepfocus.strided_grid import Block, StridedGrid, blocks, grid_fo
 from slideloom_deepfocus.tally import Tally
 
 _PARTS = 8  # fraction of a cell to which a mask is cut at the slide's right and bottom sides
+_SOME_TISSUE = 0.02  # share of a tile; less is a speck on glass
 _ENLARGED = 0.9  # level-0 pixels per pixel of the model; below this, the report says so
 _IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 _IMAGENET_STD = np.array([0.229, 0.224, 0.225], np.float32)
@@ -143,9 +144,11 @@ class StridedModelQC(SlideQc):
             tolerance=options.mpp_tolerance,
         )
         wanted = np.ones((grid.rows, grid.columns), bool)
-        if not options.everywhere:
-            wanted = tissue_share(slide, grid, inside=self.keeps_inside) >= max(options.min_tissue, 1e-6)
         blend, tally = Blend(grid), Tally()
+        if not options.everywhere:
+            share = tissue_share(slide, grid, inside=self.keeps_inside)
+            wanted = share >= max(options.min_tissue, 1e-6)
+            tally.sparse = int(((share >= _SOME_TISSUE) & ~wanted).sum())
         for places, tiles in self._batches(slide, grid, wanted):
             if isinstance(tiles, SlideError):
                 tally.unreadable += len(places)
@@ -158,7 +161,7 @@ class StridedModelQC(SlideQc):
         cell_um = (
             grid.step_x * own.x * grid.stride_px / blend.fine if own else options.mpp * grid.stride_px / blend.fine
         )
-        notes = tally.notes(threshold=options.threshold)
+        notes = tally.notes(threshold=options.threshold, min_tissue=options.min_tissue)
         if min(grid.step_x, grid.step_y) < _ENLARGED:
             notes.append(
                 f"the slide is coarser than the {options.mpp:g} microns per pixel that the model expects; "
