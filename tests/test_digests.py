@@ -26,13 +26,14 @@ from slideloom_tfrecord.settings import TFRecords
 
 # As they were before options were converted and checked wherever they come from; those of regions and models since
 # regions are repaired by uniting shells and nesting is "auto", and since strided models have `trust` and `on_nan`;
-# those with a stain normalizer since these have `around`, and those with a filter since these have `measured`.
+# those with a stain normalizer since these have `around`, those with a filter since these have `measured`, and those
+# with `deepfocus` since its second revision.
 README = "d9dc198eab6450f486e35922773f6d310fea5bf29b89e9cbae00ee97db05b4c0"
 EVERY_TILING_OPTION = "692bf06421518bbcca156952d26aa9eb80ac08d336db715b7f9cde718c90b82c"
 REGIONS = "0925252e82a53efbcf08bae30b755c946de4bec8e722d8735f7bff4fbd678ea4"
-MODELS = "31f659aa829d5a3d580f9f0159d98d6888d06100481e6dac8a2d61e903040fdf"
+MODELS = "978eef8daf61542262ca3de27de1bc272670163f32367e52dafe66a6ddb3a79e"
 PYTHON = "9fa5b961f733065a2e88820943c09844267edf16cb678801fb80ff3c4f8f8c05"
-PYTHON_MODELS = "ce36c48a47400068a337b9a3d6be45e73a3341d205581226d1afd36ebf456879"
+PYTHON_MODELS = "a30510d8951b421ed76ab7b9fb7ca70ff7b149c4f575c645d7e59f516837a564"
 
 
 @pytest.mark.parametrize(

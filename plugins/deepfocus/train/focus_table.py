@@ -5,7 +5,8 @@ usage: python focus_table.py --data FOLDER_OR_ZIP --report REPORT.json [--weight
 
 Every field is defocused by a disk, stored as JPEG (quality 75) and judged as a slide of its own by the steps
 themselves. With --folds, each field is judged by the network that has not seen its origin. Rows are radii, and sharp
-tissue whose mpp is stated wrong. Needs slideloom-testing, slideloom-qc and torch.
+tissue whose mpp is stated wrong. "deepfocus" has the threshold that it chooses for the slide, which here is in or out
+of focus all over; "deepfocus 0.5" a fixed one. Needs slideloom-testing, slideloom-qc and torch.
 """
 
 from __future__ import annotations
@@ -88,7 +89,12 @@ def judged(field: Field, rgb: Rgb, step: DeepFocusQC, *, with_gaussian: bool) ->
         pixels = stored(rgb, radius / mpp)
         # The same cells in all rows: those with tissue when sharp.
         found = step(PixelsSlide(pixels, mpp=mpp), threshold=False)
-        row = {"cells": float(cells.sum()), "deepfocus": float((found.values[cells] > step.options.threshold).mean())}
+        followed, fixed = step.threshold_for(found), step.options.threshold
+        row = {
+            "cells": float(cells.sum()),
+            "deepfocus": float((found.values[cells] > followed).mean()),
+            f"deepfocus {fixed:g}": float((found.values[cells] > fixed).mean()),
+        }
         row["auroc"] = auroc(sharp.values[cells], found.values[cells & found.visited])
         if with_gaussian:
             inside = cells[: int(rgb.shape[0] * mpp / CELL_UM), : int(rgb.shape[1] * mpp / CELL_UM)]
@@ -96,10 +102,12 @@ def judged(field: Field, rgb: Rgb, step: DeepFocusQC, *, with_gaussian: bool) ->
             row |= gaussians(whole, mpp, inside)
         rows[f"{radius:g} um"] = row
     for off in OFF:
-        result = step(PixelsSlide(stored(rgb, 0), mpp=mpp * off))
+        found = step(PixelsSlide(stored(rgb, 0), mpp=mpp * off), threshold=False)
+        values = found.values[found.visited]
         rows[f"mpp x{off:g}"] = {
-            "cells": result.metrics["cells_judged"],
-            "deepfocus": result.metrics["share_discarded"],
+            "cells": float(len(values)),
+            "deepfocus": float((values > step.threshold_for(found)).mean()),
+            f"deepfocus {step.options.threshold:g}": float((values > step.options.threshold).mean()),
         }
     return rows
 

@@ -21,6 +21,7 @@ from slideloom_deepfocus.centring import centred, contrasted
 from slideloom_deepfocus.layers import OUT_OF_FOCUS, TILE_PX, Architecture, architecture_of
 from slideloom_deepfocus.models import KerasPredictor, Predictor, TorchPredictor, once
 from slideloom_deepfocus.settings import DeepFocus, StridedModelSettings
+from slideloom_deepfocus.sharpness import USUAL, threshold_of
 from slideloom_deepfocus.strided import PredictionMap, StridedModelQC
 
 BUNDLED_MPP = 1.0
@@ -44,9 +45,19 @@ class DeepFocusQC(StridedModelQC):
 
     keeps_inside = True  # the edge between tissue and padding would look sharp
 
-    def __init__(self, network: Network, options: StridedModelSettings, *, centre: str) -> None:
+    def __init__(
+        self, network: Network, options: StridedModelSettings, *, centre: str, follows_slide: bool = False
+    ) -> None:
+        """Wrap a network.
+
+        Args:
+            network: what predicts.
+            options: as for any model.
+            centre: "tile" or "group".
+            follows_slide: choose the threshold by the slide's own tissue, not by the options.
+        """
         super().__init__(network.model, options)
-        self._centring, self._centre = network.table.centring, centre
+        self._centring, self._centre, self._follows_slide = network.table.centring, centre, follows_slide
         self.needs_whole_blocks = centre == "group"
 
     @property
@@ -67,17 +78,27 @@ class DeepFocusQC(StridedModelQC):
             return centred(unit)
         return unit - np.float32(block.mean(dtype=np.float64) / 255)
 
+    def threshold_for(self, found: PredictionMap) -> float:
+        """See `StridedModelQC.threshold_for`."""
+        return threshold_of(found.values) if self._follows_slide else super().threshold_for(found)
+
     def judge(self, found: PredictionMap) -> QcResult:
-        """See `StridedModelQC.judge`; a note if nearly all tissue is called out of focus."""
-        result = super().judge(found)
-        share, judged = result.metrics["share_discarded"], result.metrics["cells_judged"]
-        if judged < _FEW or share < _NEARLY_ALL:
-            return result
-        note = (
-            f"{share:.0%} of the tissue is called out of focus: unless the whole slide is, its microns per pixel are "
-            "stated too large, or its scanner is softer than those of the training; look at it before you discard it"
-        )
-        return evolve(result, notes=(*result.notes, note))
+        """See `StridedModelQC.judge`; notes on a slide that is soft all over."""
+        result, threshold = super().judge(found), self.threshold_for(found)
+        notes = list(result.notes)
+        if threshold > self.options.threshold:
+            notes.append(
+                f"the slide's tissue is soft all over: the threshold was raised from {self.options.threshold:g} to "
+                f"{threshold:.2f}"
+            )
+        judged = found.values[found.visited]
+        share = float((judged > self.options.threshold).mean()) if len(judged) >= _FEW else 0.0
+        if share >= _NEARLY_ALL:
+            notes.append(
+                f"{share:.0%} of the tissue looks out of focus: unless the whole slide is, its microns per pixel are "
+                "stated too large, or its scanner is softer than those of the training; look at it"
+            )
+        return evolve(result, metrics={**result.metrics, "threshold": threshold}, notes=tuple(notes))
 
 
 def deepfocus_step(settings: DeepFocus) -> DeepFocusQC:
@@ -94,7 +115,7 @@ def deepfocus_step(settings: DeepFocus) -> DeepFocusQC:
         tile_px=TILE_PX,
         tile_um=_tile_um(settings),
         index=OUT_OF_FOCUS,
-        threshold=settings.threshold,
+        threshold=USUAL if settings.threshold == "auto" else settings.threshold,
         kind="blur",
         stride_div=settings.stride_div,
         everywhere=settings.everywhere,
@@ -103,7 +124,8 @@ def deepfocus_step(settings: DeepFocus) -> DeepFocusQC:
         batch=settings.batch,
         device=settings.device,
     )
-    return DeepFocusQC(network, options, centre=settings.centre)
+    follows_slide = settings.threshold == "auto" and network.table.is_relative
+    return DeepFocusQC(network, options, centre=settings.centre, follows_slide=follows_slide)
 
 
 def _tile_um(settings: DeepFocus) -> float | str:

@@ -57,7 +57,9 @@ class Architecture:
         head: "flatten" keeps every position of the last map; "mean-max" keeps mean and maximum of each channel.
         denses: in their order.
         centring: what the input is made of: "mean" subtracts the mean of the tile, "contrast" also divides by the
-            tile's contrast (`inputs.contrasted`).
+            tile's contrast (`centring.contrasted`).
+        is_relative: True if the threshold may follow the slide (`sharpness`): the scores of its training rise evenly
+            with the radius of defocus.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Architecture:
     head: Literal["flatten", "mean-max"]
     denses: tuple[Dense, ...]
     centring: Literal["mean", "contrast"]
+    is_relative: bool
 
     @property
     def layers(self) -> tuple[Conv | Dense, ...]:
@@ -104,6 +107,7 @@ DEEPFOCUS = Architecture(
         Dense("FullyConnected_2", "", 64, CLASSES),
     ),
     centring="mean",
+    is_relative=False,
 )
 COMPACT = Architecture(
     name="compact",
@@ -118,6 +122,7 @@ COMPACT = Architecture(
     head="mean-max",
     denses=(Dense("CompactDense", "CompactNorm_6", 2 * 96, 64), Dense("CompactDense_1", "", 64, CLASSES)),
     centring="contrast",
+    is_relative=True,
 )
 ARCHITECTURES = (DEEPFOCUS, COMPACT)
 

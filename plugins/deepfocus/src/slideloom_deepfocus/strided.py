@@ -114,8 +114,8 @@ class StridedModelQC(SlideQc):
 
     def judge(self, found: PredictionMap) -> QcResult:
         """The mask from a map of predictions."""
-        options, visited = self.options, found.visited
-        beyond = found.values > options.threshold if options.bad == "above" else found.values < options.threshold
+        options, visited, threshold = self.options, found.visited, self.threshold_for(found)
+        beyond = found.values > threshold if options.bad == "above" else found.values < threshold
         bad = beyond & visited  # a comparison with NaN is already False; this makes it explicit
         mask = bad | ~visited if options.discard_unvisited else bad
         looked = int(visited.sum())
@@ -123,6 +123,10 @@ class StridedModelQC(SlideQc):
         mask, extent = _within(mask, found.extent, found.slide)
         metrics = {"cells_judged": float(looked), "cells_discarded": float(bad.sum()), "share_discarded": share}
         return QcResult(mask=mask, kind=options.kind, extent=extent, metrics=metrics, notes=found.notes)
+
+    def threshold_for(self, found: PredictionMap) -> float:
+        """The score that separates good from bad on this slide; here, that of the options."""
+        return self.options.threshold
 
     def predict(self, slide: Slide, scene: Scene | None = None) -> PredictionMap:
         """The model's output over the slide; memory grows with the map, not with the slide's pixels.
