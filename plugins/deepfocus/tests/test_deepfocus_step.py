@@ -242,9 +242,17 @@ def test_a_soft_slide_keeps_tissue_that_a_fixed_threshold_would_discard(tmp_path
     assert fixed.notes == own.notes == ()
 
 
-@pytest.mark.parametrize("threshold", [-0.1, 1.1, float("nan"), "some"])
-def test_a_threshold_that_is_no_probability_is_refused(threshold: Any) -> None:
-    with pytest.raises(ValueError, match="threshold must be from 0 to 1, or 'auto'"):
+@pytest.mark.parametrize(
+    ("threshold", "words"),
+    [
+        (-0.1, "must be from 0 to 1, or 'auto', not -0.1"),
+        (1.1, "must be from 0 to 1, or 'auto', not 1.1"),
+        (float("nan"), "must be a finite number"),
+        ("some", "must be a number or one of 'auto'"),
+    ],
+)
+def test_a_threshold_that_is_no_probability_is_refused(threshold: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=f"threshold {words}"):
         DeepFocus(threshold=threshold)
 
 
