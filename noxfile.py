@@ -41,9 +41,9 @@ CHECK_TOOLS = [
     "mkdocs>=1.6,<2",
 ]
 TORCH = ["torch>=2.4", "safetensors>=0.4", "huggingface_hub>=0.23"]
-DEEP = [*TORCH, "tensorflow-cpu>=2.16", "onnx>=1.16", "onnxruntime>=1.18"]
+DEEP = [*TORCH, "tensorflow-cpu>=2.16", "tensorboard>=2.14", "onnx>=1.16", "onnxruntime>=1.18"]
 TIFF_TOOLS = ["tifffile>=2024.1", "imagecodecs>=2024.1"]
-# What tests of the light plugins look at files with; no plugin needs them.
+# What tests of the light plugins look at files with; of the plugins, only tifffile needs some of them.
 FILE_TOOLS = [*TIFF_TOOLS, "pymupdf>=1.24"]
 LOADERS = [
     "webdataset>=0.2",
@@ -113,6 +113,13 @@ def bench(session: nox.Session) -> None:
     """Benchmarks: ratios measured in one run, as a table and as JSON under bench-results/."""
     session.install("-r", "requirements.txt", "-c", "constraints.txt", "psutil>=5.9")
     session.run("python", "-m", "bench", *session.posargs)
+
+
+@nox.session(python=False)
+def bench_gpu(session: nox.Session) -> None:
+    """What runs on a GPU: that it gives the results of the CPU, and how fast. Uses the PyTorch that is installed."""
+    session.run("python", "-m", "pytest", "-q", "-rs", "tests/test_on_gpu.py", external=True)
+    session.run("python", "-m", "bench.gpu", *session.posargs, external=True)
 
 
 @nox.session
@@ -191,7 +198,7 @@ def _shared(session: nox.Session) -> Path:
     folder = ROOT / ".nox" / "shared"
     needs = [*BUILD_TOOLS, *TEST_TOOLS, *CHECK_TOOLS, *DEEP, *LOADERS]
     files = [ROOT / "requirements.txt", ROOT / "constraints.txt", *(ROOT / dist / "pyproject.toml" for dist in DISTS)]
-    files += sorted(ROOT.glob("core/src/**/*.c"))
+    files += [*sorted(ROOT.glob("core/src/**/*.c")), *sorted(ROOT.glob("plugins/*/src/**/*.c"))]
     wanted = hashlib.sha256(b"\0".join([repr(needs).encode(), *(path.read_bytes() for path in files)])).hexdigest()
     stamp = folder / "installed"
     if stamp.exists() and stamp.read_text() == wanted:

@@ -26,14 +26,14 @@ from slideloom_tfrecord.settings import TFRecords
 
 # As they were before options were converted and checked wherever they come from; those of regions and models since
 # regions are repaired by uniting shells and nesting is "auto", and since strided models have `trust` and `on_nan`;
-# those with a stain normalizer since these have `around`, those with a filter since these have `measured`, and those
-# with `deepfocus` since its second revision.
-README = "d9dc198eab6450f486e35922773f6d310fea5bf29b89e9cbae00ee97db05b4c0"
-EVERY_TILING_OPTION = "692bf06421518bbcca156952d26aa9eb80ac08d336db715b7f9cde718c90b82c"
-REGIONS = "0925252e82a53efbcf08bae30b755c946de4bec8e722d8735f7bff4fbd678ea4"
-MODELS = "978eef8daf61542262ca3de27de1bc272670163f32367e52dafe66a6ddb3a79e"
-PYTHON = "9fa5b961f733065a2e88820943c09844267edf16cb678801fb80ff3c4f8f8c05"
-PYTHON_MODELS = "a30510d8951b421ed76ab7b9fb7ca70ff7b149c4f575c645d7e59f516837a564"
+# those with a stain normalizer since its loops are compiled, those with a filter since these have `measured`, and
+# those with `deepfocus` since its second revision.
+README = "784582ecb251b9181b2f80114492b9f73593dd00685bd35a3fad4ca5002b0ffb"
+EVERY_TILING_OPTION = "5a496278b3482f455977a6340b7d7c3a7fcef3a402661c1c3ec84e0d2127af1b"
+REGIONS = "22ff5b20ad824e77e8d86547611ed5ca61d380e14008f04dcc7e3aa9eda25ea2"
+MODELS = "d8b65c9cf8664a9c29737a7f0e79abc77e409d24ce2d0015370644a94a679686"
+PYTHON = "5a5822ad325d2faf4b37f5b73ad44ea113a3c0a173d707145132fa143d67e3ff"
+PYTHON_MODELS = "b11b89fe5849ced0537463c8ae7f68817ee41d7826b33866d27e082a896c67d1"
 
 
 @pytest.mark.parametrize(
@@ -59,6 +59,7 @@ PYTHON_MODELS = "a30510d8951b421ed76ab7b9fb7ca70ff7b149c4f575c645d7e59f516837a56
                     "reader": "vips:reads_at_once=2",
                     "mpp_file": "mpp.csv",
                     "allow_objective_power": True,
+                    "icc": "srgb",
                 },
                 "tiles": {
                     "size_px": 256,

@@ -55,8 +55,8 @@ class Tally:
             self._highest = max(self._highest, float(scores[good].max()))
         return good
 
-    def notes(self, *, threshold: float, min_tissue: float) -> list[str]:
-        """Sentences for the report.
+    def notes(self, *, threshold: float | None, min_tissue: float) -> list[str]:
+        """Sentences for the report; about the range of scores only if they are compared with a threshold.
 
         Args:
             threshold: on the scores.
@@ -77,6 +77,10 @@ class Tally:
                 f"{self.sparse} tiles have some tissue, but on less than {min_tissue:.0%} of them, and were not judged "
                 f"({self.judged} were); a lower min_tissue judges them, too"
             )
-        if self.judged and (out_of_range := range_note(self._lowest, self._highest, threshold=threshold)):
+        if (
+            threshold is not None
+            and self.judged
+            and (out_of_range := range_note(self._lowest, self._highest, threshold=threshold))
+        ):
             notes.append(out_of_range)
         return notes

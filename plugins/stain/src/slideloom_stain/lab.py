@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from slideloom import Mask, Rgb
 
-from slideloom_stain.density import Floats, Table, as_bytes, lookup
+from slideloom_stain.density import Table, as_bytes, lookup
+from slideloom_stain.loops import Floats
 from slideloom_stain.opencv import cv2
 from slideloom_stain.scratch import scratch
 

@@ -12,8 +12,9 @@ from slideloom import Mask, Rgb
 
 from slideloom_stain import lab
 from slideloom_stain.base import Goal, Method, goal_of
-from slideloom_stain.density import MIN_TISSUE_PX, Floats, Table, brightness_table
+from slideloom_stain.density import MIN_TISSUE_PX, Table, brightness_table
 from slideloom_stain.fits import ReinhardFit, Unfit
+from slideloom_stain.loops import Floats
 from slideloom_stain.opencv import cv2
 from slideloom_stain.scratch import scratch
 
@@ -57,7 +58,7 @@ class Reinhard(Method[ReinhardStatistics, ReinhardFit]):
 
     def measure(self, rgb: Rgb) -> ReinhardStatistics:
         """See `Method.measure`."""
-        brightness = brightness_table(rgb, standardise=self.standardise)
+        brightness = brightness_table(rgb, standardise=self.standardise, loops=self.loops)
         return self._measure(self._roots(rgb, brightness), brightness)
 
     def fit_of(self, statistics: ReinhardStatistics) -> ReinhardFit:
@@ -70,7 +71,7 @@ class Reinhard(Method[ReinhardStatistics, ReinhardFit]):
 
     def normalize(self, rgb: Rgb, goal: Goal, out: Rgb | None = None) -> Rgb:
         """See `Method.normalize`; the roots are computed once for measuring and rendering."""
-        brightness = brightness_table(rgb, standardise=self.standardise)
+        brightness = brightness_table(rgb, standardise=self.standardise, loops=self.loops)
         roots = self._roots(rgb, brightness)
         statistics = self._measure(roots, brightness)
         return self._render(rgb, roots, statistics, goal_of(goal, statistics), out)

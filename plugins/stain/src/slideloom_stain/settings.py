@@ -62,6 +62,7 @@ class Macenko(StainSettings):
     """Match both stain colours and their strengths to a target (Macenko 2009), after equalizing brightness."""
 
     name: ClassVar[str] = "macenko"
+    revision: ClassVar[int] = 2
 
 
 @frozen
@@ -69,6 +70,7 @@ class MacenkoFast(StainSettings):
     """Macenko without the brightness step."""
 
     name: ClassVar[str] = "macenko-fast"
+    revision: ClassVar[int] = 2
 
 
 @frozen
@@ -130,6 +132,7 @@ class StainAugment(_LibraryFront, Settings[Normalizer]):
     """Vary each tile's own staining at random, by the published spread between slides; not a normalization."""
 
     name: ClassVar[str] = "stain-augment"
+    revision: ClassVar[int] = 2
     step: ClassVar[str] = "slideloom_stain.step:augment_step"
     install: ClassVar[str] = "slideloom-stain"
     method: Literal["reinhard-fast", "reinhard", "macenko-fast", "macenko"] = option(

@@ -20,7 +20,6 @@ from slideloom_stain import lab
 from slideloom_stain.base import Method
 from slideloom_stain.density import (
     MIN_TISSUE_PX,
-    Floats,
     Table,
     as_bytes,
     brightness_table,
@@ -28,6 +27,7 @@ from slideloom_stain.density import (
     lookup,
 )
 from slideloom_stain.fits import Unfit, VahadaneFit
+from slideloom_stain.loops import Floats
 from slideloom_stain.opencv import cv2
 from slideloom_stain.scratch import scratch
 
@@ -68,7 +68,7 @@ class Vahadane(Method[VahadaneStatistics, VahadaneFit]):
 
     def measure(self, rgb: Rgb) -> VahadaneStatistics:
         """See `Method.measure`."""
-        brightness = brightness_table(rgb, standardise=True)
+        brightness = brightness_table(rgb, standardise=True, loops=self.loops)
         tissue = np.flatnonzero(lab.darker_than(rgb, brightness, STAIN_LIGHTNESS))
         if tissue.size < MIN_TISSUE_PX:
             raise Unfit(f"{tissue.size} pixels of tissue, at least {MIN_TISSUE_PX} are needed")
