@@ -16,7 +16,7 @@ from torch import Tensor
 MPP = 1.0
 TILE_PX = 64
 SHARP_UM = 0.6  # radius of the defocus disk up to which a tile is in focus
-HALF_UM = 1.6  # and at which it counts half
+HALF_UM = 1.4  # and at which it counts half
 MOST_UM = 8.0
 VISIBLE = (0.004, 0.010)  # a defocus that changes pixels by less (root mean square, of 0-1) cannot be seen
 SIDE_PX = 80  # made, of which 64 are used: the blocks of JPEG start anywhere
@@ -165,11 +165,11 @@ class Maker:
         defocus = torch.where(
             gaussian, optics.gauss_transfer(frequency, radius / 2), optics.disk_transfer(frequency, radius)
         )
-        lens = optics.lens_transfer(frequency, self.uniform(count, 0.2, 0.8))
-        camera = optics.pixel_transfer(side, side, mpp, self.uniform(count, 0.1, 1.4))
+        lens = optics.lens_transfer(frequency, self.uniform(count, 0.3, 0.8))
+        camera = optics.pixel_transfer(side, side, mpp, self.uniform(count, 0.1, 1.0))
         # The fields themselves went through a lens and a camera: often nothing is added, and some become crisper, as
         # other scanners are.
-        plain = self.happens(count, 0.4)[:, None, None] > 0
+        plain = self.happens(count, 0.5)[:, None, None] > 0
         crisp = self.happens(count, 0.35) * self.uniform(count, 0.2, 1.6)
         crisper = 1 + crisp[:, None, None] * (1 - optics.gauss_transfer(frequency, self.uniform(count, 0.5, 1.3)))
         added = torch.where(plain, torch.ones_like(lens), lens * camera)

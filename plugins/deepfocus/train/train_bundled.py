@@ -32,7 +32,7 @@ from slideloom_deepfocus.layers import ARCHITECTURES, COMPACT, Architecture
 from slideloom_deepfocus.torch_network import FocusNet, arrays_of, network
 from torch import Tensor
 
-GROUP = 64  # tiles that are cut from one source at a time
+GROUP = 32  # tiles that are cut from one source at a time
 GLASS = 0.06  # share of groups that are cut from glass
 RATE = 2e-3
 CONDITIONS = (  # radius of defocus in microns, and by how much the stated mpp is off
@@ -200,10 +200,10 @@ def main() -> None:
     parser.add_argument("--fields", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int)
-    parser.add_argument("--seconds", type=float, default=240.0)
+    parser.add_argument("--seconds", type=float, default=235.0)
     parser.add_argument("--architectures", nargs="+", default=[COMPACT.name])
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--groups", type=int, default=16, help="groups of 64 tiles in a step")
+    parser.add_argument("--groups", type=int, default=32, help="groups of 32 tiles in a step")
     parser.add_argument("--stride-um", type=float, default=32.0, help="grid of the measured tiles")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
