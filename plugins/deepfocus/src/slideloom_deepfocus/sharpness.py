@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 USUAL = 0.5  # the threshold on slides that are as sharp as most
 _FEW = 10  # values of which no quantile is taken
 
-# In log odds, from the held-out tissue of the training (see the model card): where all of a slide is in focus, 96% to all
-# of its cells lie less than 4 above its sharpest quarter. No more than 2 is added, so that a slide that is out of focus
-# all over is still found: with a disk of 3 um, 89% or more of the cells lie above 2 on nearly every field.
+# In log odds, from the held-out tissue of the training (see the model card): where all of a slide is in focus, 96% of
+# its cells or more lie less than 4 above its sharpest quarter. No more than 2 is added, so that a slide that is out of
+# focus all over is still found: with a disk of 3 um, 89% or more of the cells lie above 2 on nearly every field.
 _SPREAD = 4.0
 _MOST = 2.0
 
