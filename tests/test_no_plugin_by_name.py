@@ -107,6 +107,10 @@ NEEDED = {
     "loaders": ([], "_loader comes with slideloom-loaders, which is not installed"),
     "openslide": ([*EXTRACT, "--reader", "openslide"], "no reader is named 'openslide'"),
     "qc": ([*EXTRACT, "--qc", "otsu"], "no qc is named 'otsu'"),
+    "remote": (
+        ["info", "s3://bucket/a.svs"],
+        "no installed plugin reads what is not local: pip install",
+    ),
     "report": ([*EXTRACT, "--report"], "no report will be written: no installed plugin writes one"),
     "roi": ([*EXTRACT, "--roi", "ROIS"], "no plugin offers a default roi"),
     "segmentation": ([*EXTRACT, "--qc", "segment"], "no qc is named 'segment'"),

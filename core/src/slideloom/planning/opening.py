@@ -61,7 +61,7 @@ def open_slide(path: SlidePlace | str, *, slides: Slides | None = None, mpp: flo
     return slide
 
 
-def load_regions(folder: Path, info: SlideInfo) -> Regions | None:
+def load_regions(folder: SlidePlace, info: SlideInfo) -> Regions | None:
     """The regions that a folder of ROI files holds for a slide; None if it holds no file for it.
 
     Warnings about files that seem to be meant for the slide but are not read are logged.
