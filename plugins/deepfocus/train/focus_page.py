@@ -40,6 +40,22 @@ def field_rows(before: Report, after: Report) -> list[str]:
     return rows
 
 
+def median_rows(before: Report, after: Report) -> list[str]:
+    """The median over the fields of the share discarded, and the least and the most, by step."""
+    rows = ["| step | in focus | 1 um | 2 um | 3 um | 4 um |", "|---|---|---|---|---|---|"]
+    for step, report, column in (
+        ("`gaussian-v2` (mpp 4)", before, "gaussian-v2 4"),
+        ("`gaussian-v2`, `mpp = 2`", before, "gaussian-v2 2"),
+        ("`gaussian-v2`, `mpp = 1`", before, "gaussian-v2 1"),
+        ("`deepfocus`", after, "deepfocus 0.5"),
+    ):
+        shares = np.array([[rows_of[f"{radius} um"][column] for radius in RADII] for rows_of in report.values()])
+        middle, least, most = np.median(shares, axis=0), shares.min(axis=0), shares.max(axis=0)
+        texts = (f"{percent(m)}% ({percent(a)}-{percent(b)})" for m, a, b in zip(middle, least, most, strict=True))
+        rows.append(f"| {step} | " + " | ".join(texts) + " |")
+    return rows
+
+
 def scale_rows(before: Report, after: Report) -> list[str]:
     """Share of sharp cells discarded where the stated mpp is wrong."""
     rows = [
@@ -105,7 +121,7 @@ def main() -> None:
         for name, array in load_file(args.folds).items()
         if name.startswith("scores/")
     }
-    parts = (field_rows(before, after), scale_rows(before, after), origin_rows(scores))
+    parts = (field_rows(before, after), median_rows(before, after), scale_rows(before, after), origin_rows(scores))
     sys.stdout.write("\n\n".join("\n".join(part) for part in parts) + "\n")
 
 
