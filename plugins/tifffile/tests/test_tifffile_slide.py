@@ -277,6 +277,18 @@ def test_a_scene_and_a_focal_plane_are_chosen_by_number(tmp_path: Path) -> None:
         TifffileReader(plane=3).build().open(planes)
 
 
+def test_samples_are_counted_in_the_directory_where_the_xml_does_not_tell(tmp_path: Path) -> None:
+    """Some writers leave `SamplesPerPixel` out, so three samples look like three channels."""
+    stack = np.stack([picture(), picture()[::-1]])
+    path = write(tmp_path / "z.ome.tif", (stack, {"metadata": {"axes": "ZYXS", **UM}}), ome=True)
+    content = path.read_bytes()
+    assert b' SamplesPerPixel="3"' in content
+    path.write_bytes(content.replace(b' SamplesPerPixel="3"', b" " * 20))
+
+    with opened(path, plane=1) as slide:
+        assert np.array_equal(whole(slide), picture()[::-1])
+
+
 def test_choices_do_not_apply_to_other_files(tmp_path: Path) -> None:
     path = write(tmp_path / "a.tif", (picture(), {}))
 
