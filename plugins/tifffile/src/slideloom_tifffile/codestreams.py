@@ -1,6 +1,7 @@
 """What decoders do not tell of damaged JPEG, PNG and JPEG 2000, or only on standard error, told by their bytes.
 
-Source: ITU-T T.81 (JPEG); W3C PNG (third edition), section 5; ITU-T T.800 annex A (JPEG 2000 codestream) and annex I (JP2 file).
+Source: ITU-T T.81 (JPEG); W3C PNG (third edition), section 5; ITU-T T.800 annex A (JPEG 2000 codestream) and annex I
+(JP2 file).
 """
 
 from __future__ import annotations
