@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import hashlib
+import logging
 import os
 import threading
 from collections import OrderedDict
@@ -19,6 +20,7 @@ from slideloom import Address, RemoteFile, SlideError
 from slideloom_remote.faults import Changed, Final, Passing, of_library
 from slideloom_remote.transports import PROBE, Found, Transport
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 BLOCK = 1 << 16
@@ -44,7 +46,7 @@ class FetchedFile(RemoteFile):
         SlideError: it cannot be opened.
     """
 
-    gap = 1 << 17
+    gap = 1 << 15
 
     def __init__(self, address: Address, transport: Transport, *, first_wait_s: float = _FIRST_WAIT_S) -> None:
         self.address = address
@@ -216,6 +218,9 @@ class FetchedFile(RemoteFile):
 
     def close(self) -> None:
         """See `RemoteFile.close`."""
+        if not self._closed:
+            share = f"{self.bytes_read / 1e6:.2f} MB of {self.size / 1e6:.2f}"
+            log.info("%s: %d requests of its server, %s", self.name, self.requests, share)
         self._closed = True
         with self._lock:
             self._blocks.clear()

@@ -7,14 +7,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ClassVar
 
+import attrs
 import numpy as np
 import pytest
+from slideloom.base.addresses import Address
 from slideloom.base.errors import SlideError
 from slideloom.base.geometry import Box, Point, Rgb, Size
 from slideloom.slides.slide import Slide
 from slideloom.steps.reader import Reader
 
 from slideloom_testing.contracts.base import SettingsContract
+from slideloom_testing.remote import BytesAt
 
 _PLACES = 8  # along each axis; enough to hit the missing half of a truncated file
 
@@ -104,6 +107,24 @@ class ReaderContract(SettingsContract):
             assert info.mpp.source
         if info.bounds is not None:
             assert info.bounds.intersection(info.box) == info.bounds, "the bounds reach outside the slide"
+
+    def test_a_file_that_is_not_local_has_the_same_facts_and_pixels(self) -> None:
+        """If `recognises_remote` says that the reader takes ranges of bytes; it is never asked for another file."""
+        if not self.slide_path.is_file():
+            pytest.skip("the slide is a folder: an address names one file")
+        text = BytesAt(Address("test://host/text.svs"), b"This is not a slide.\n" * 40)
+        assert self.built().recognises_remote(text) is False
+        remote = BytesAt(Address(f"test://host/{self.slide_path.name}"), self.slide_path.read_bytes())
+        reader = self.built()
+        if not reader.recognises_remote(remote):
+            pytest.skip("the reader takes local files only")
+        with self.opened() as near, reader.open_remote(remote) as far:
+            assert far.info == attrs.evolve(near.info, path=remote.address)
+            for level, stored in enumerate(near.info.levels):
+                size = Size(min(500, stored.size.width), min(400, stored.size.height))
+                here = Point((stored.size.width - size.width) // 2, (stored.size.height - size.height) // 2)
+                assert np.array_equal(near.read(here, level, size), far.read(here, level, size))
+        assert remote.is_closed, "the slide closes its file"
 
     def test_pixels_have_the_size_asked_for(self) -> None:
         """(height, width, 3) uint8, at every level."""
