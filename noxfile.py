@@ -42,7 +42,7 @@ CHECK_TOOLS = [
 ]
 TORCH = ["torch>=2.4", "safetensors>=0.4", "huggingface_hub>=0.23"]
 DEEP = [*TORCH, "tensorflow-cpu>=2.16", "tensorboard>=2.14", "onnx>=1.16", "onnxruntime>=1.18"]
-TIFF_TOOLS = ["tifffile>=2024.1", "imagecodecs>=2024.1"]
+TIFF_TOOLS = ["tifffile>=2024.1", "imagecodecs>=2024.6.1"]
 REMOTE_TOOLS = ["s3fs>=2024.2", "moto[server]>=5"]
 # What tests of the light plugins look at files with; of the plugins, only tifffile needs some of them.
 FILE_TOOLS = [*TIFF_TOOLS, *REMOTE_TOOLS, "pymupdf>=1.24"]
@@ -114,6 +114,12 @@ def bench(session: nox.Session) -> None:
     """Benchmarks: ratios measured in one run, as a table and as JSON under bench-results/."""
     session.install("-r", "requirements.txt", "-c", "constraints.txt", "psutil>=5.9")
     session.run("python", "-m", "bench", *session.posargs)
+
+
+@nox.session(python=False)
+def scale(session: nox.Session) -> None:
+    """What a cohort of 1000 and of 20,000 finished slides costs, as a table; takes half an hour."""
+    _run_shared(session, "python", "-m", "bench.scale", *session.posargs)
 
 
 @nox.session(python=False)

@@ -29,7 +29,7 @@ from slideloom_tfrecord.settings import TFRecords
 # those with a stain normalizer since its loops are compiled, and those with a filter since these have `measured`.
 README = "784582ecb251b9181b2f80114492b9f73593dd00685bd35a3fad4ca5002b0ffb"
 EVERY_TILING_OPTION = "5a496278b3482f455977a6340b7d7c3a7fcef3a402661c1c3ec84e0d2127af1b"
-REGIONS = "22ff5b20ad824e77e8d86547611ed5ca61d380e14008f04dcc7e3aa9eda25ea2"
+REGIONS = "bc12c2f4a778ac3f109699045e38eb19438a21195f62e574383cbf58058ea328"
 MODELS = "1bb7f8aa7fe71c4d05009e53e2c74b123b7e839bd9587d53c1bbf4891b6128df"
 PYTHON = "5a5822ad325d2faf4b37f5b73ad44ea113a3c0a173d707145132fa143d67e3ff"
 PYTHON_MODELS = "05d95badb1c2da31f9cdb1739b802795db142474511dbf49a14e19a11746f9a9"

@@ -8,16 +8,17 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from slideloom import Size
+from slideloom_stain import lab
 from slideloom_stain.fastest import FASTEST, NUMPY
-from slideloom_stain.fits import Unfit, preset
-from slideloom_stain.loops import Ranks
+from slideloom_stain.fits import FAMILIES, Unfit, preset
+from slideloom_stain.loops import POWERS, STRIP, Ranks
 from slideloom_stain.methods import method
 from slideloom_testing import stained
 
 COMPILED = FASTEST is not NUMPY
 needs_compiled = pytest.mark.skipif(not COMPILED, reason="the stain plugin was installed without a compiler")
 FORMS = [pytest.param(FASTEST, id="compiled", marks=needs_compiled), pytest.param(NUMPY, id="numpy")]
-METHODS = ["macenko", "macenko-fast"]
+METHODS = list(FAMILIES)
 UNIT = 2.0**18  # whole numbers of density per unit of density
 
 
@@ -223,6 +224,84 @@ def test_nearly_parallel_stains_do_not_overflow(loops, textbook):
     assert np.abs(out.reshape(-1, 3) - expected).max() <= 1
 
 
+def every_light():
+    """Linear light from 0 to 1, fine in the dark."""
+    return np.concatenate([np.linspace(0, 1, 100001), np.geomspace(1e-6, 1, 100001)])
+
+
+def test_the_cube_root_is_within_seven_ten_millionths_of_the_formula():
+    light = every_light().astype(np.float32)
+    exact = np.where(light > (6 / 29) ** 3, np.cbrt(light.astype(np.float64)), light * (29 / 6) ** 2 / 3 + 4 / 29)
+
+    assert np.abs(lab.root_of(light) / exact - 1).max() <= 7e-7
+    np.testing.assert_allclose(lab.light_of_root(lab.root_of(light)), light, rtol=4e-6, atol=1e-6)
+
+
+def test_greys_are_within_a_thirtieth_of_a_level_of_the_standard():
+    light = every_light().astype(np.float32)
+    exact = 255 * np.where(light <= 0.0031308, 12.92 * light, 1.055 * light.astype(np.float64) ** (1 / 2.4) - 0.055)
+
+    assert np.abs(lab.GREYS[lab.grey_index(light)] - exact).max() <= 0.5 + 1 / 30
+    assert lab.GREYS[lab.grey_index(np.array([-1, 0, 1, 2], np.float32))].tolist() == [0, 0, 255, 255]
+
+
+@pytest.mark.parametrize("loops", FORMS)
+@pytest.mark.parametrize("on_tissue", [False, True])
+def test_lab_moments_are_those_of_the_textbook(loops, on_tissue, textbook):
+    rgb = np.random.default_rng(3).integers(0, 256, (119, 97, 3), dtype=np.uint8)
+    rgb[:50] = np.maximum(rgb[:50], 240)
+    rgb[50:60] //= 16
+    count = rgb.size // 3
+    planes = np.empty((3, count), np.float32)
+    linear = lab.linear_light(np.arange(256) / 255).astype(np.float32)
+
+    tissue, x, y, z, *squares = loops.roots(rgb, linear, (93 + 16) / 116, planes, on_tissue=on_tissue)
+
+    values = textbook.lab(rgb.reshape(-1, 3).astype(np.float64))
+    dark = values[:, 0] < 93
+    assert tissue == dark.sum()
+    assert 1000 < tissue < count - 1000
+    roots = np.stack([(values[:, 0] + 16) / 116, values[:, 1] / 500, values[:, 2] / 200])
+    np.testing.assert_allclose([planes[1], planes[0] - planes[1], planes[1] - planes[2]], roots, atol=1.4e-6)
+    counted = roots[:, dark] if on_tissue else roots
+    np.testing.assert_allclose(np.array([y, x - y, y - z]) / 2**20, counted.sum(axis=1), atol=1.4e-6 * count)
+    np.testing.assert_allclose(np.array(squares) / 2**40, (counted**2).sum(axis=1), rtol=1e-4)
+
+
+@pytest.mark.parametrize("loops", FORMS)
+def test_stains_are_learnt_as_the_textbook_learns_them(loops, textbook):
+    tile = stained(Size(64, 64), seed=3)
+    pixels = tile.reshape(-1, 3).astype(np.float64)
+    expected = textbook.vahadane_stains(pixels, rounds=100)
+    chosen = pixels[textbook.lab(pixels)[:, 0] < 80]
+    planes = np.zeros((3, -(-len(chosen) // STRIP) * STRIP), np.float32)
+    planes[:, : len(chosen)] = textbook.density(chosen).T
+    start = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11]])
+    start /= np.linalg.norm(start, axis=1, keepdims=True)
+
+    found = loops.learned(planes, start, penalty=0.1, rounds=400, passes=10)
+
+    found = found / np.linalg.norm(found, axis=1, keepdims=True)
+    np.testing.assert_allclose(found[np.argsort(-found[:, 0])], expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("loops", FORMS)
+def test_learning_stops_where_stains_are_parallel_or_without_strength(loops):
+    planes = np.zeros((3, STRIP), np.float32)
+    for stains in (np.ones((2, 3)), np.zeros((2, 3)), np.array([[1.0, 0, 0], [0, 1, 0]])):
+        assert np.array_equal(loops.learned(planes, stains, penalty=0.1, rounds=9, passes=5), stains)
+
+
+@pytest.mark.parametrize("loops", FORMS)
+def test_darker_is_the_textbooks_lightness(loops, textbook):
+    rgb = np.random.default_rng(8).integers(0, 256, (91, 97, 3), dtype=np.uint8)
+    parts = lab.luminance_parts(np.arange(256.0))
+
+    found = loops.darker(rgb, parts, lab.luminance_limit(60.0))
+
+    assert np.array_equal(found.reshape(-1), textbook.lab(rgb.reshape(-1, 3).astype(np.float64))[:, 0] < 60)
+
+
 @needs_compiled
 def test_the_compiled_loops_refuse_what_does_not_fit_together():
     from slideloom_stain import _kernels
@@ -230,10 +309,20 @@ def test_the_compiled_loops_refuse_what_does_not_fit_together():
     rgb, out = np.zeros((5, 4, 3), np.uint8), np.zeros((5, 4, 3), np.uint8)
     table, planes, sums = np.zeros(256, np.float32), np.zeros((3, 20), np.float32), np.zeros((10, 2), np.uint64)
     directions, room, found = np.ones((2, 3), np.float32), np.zeros((2, 20), np.float32), np.zeros((2, 2), np.float32)
-    factors = np.ones((3, 256, 4), np.float32)
+    factors, moments = np.ones((3, 256, 4), np.float32), np.zeros((7, 2), np.uint64)
+    change, bright = np.eye(3, 4, dtype=np.float32), np.arange(256, dtype=np.uint8)
     _kernels.densities(rgb, table, 0.0, planes, sums)
     assert _kernels.largest(planes, directions, False, 0.0, 1.0, (0, 2, 1), room, found)
     _kernels.multiplied(rgb, factors, out)
+    _kernels.roots(rgb, table, lab.CONSTANTS, 0.9, False, planes, moments)
+    _kernels.colours(planes, lab.CONSTANTS, change, lab.GREYS, True, 0.9, rgb, bright, out)
+    shifted = np.roll(lab.CONSTANTS, 1)
+    parts, dark = np.zeros((3, 256), np.int32), np.zeros((5, 4), np.uint8)
+    maps, stains = np.ones((4, 4), np.float32), np.ones((2, 3), np.float32)
+    strip, learnt = np.zeros((3, STRIP), np.float32), np.ones((2, 3))
+    _kernels.darker(rgb, parts, 5, dark)
+    _kernels.learned(strip, 0.1, 3, 5, learnt)
+    _kernels.separated(rgb, table, maps, stains, POWERS, parts, 5, bright, out)
 
     for wrong in (
         lambda: _kernels.ranked(rgb, 60),
@@ -258,8 +347,36 @@ def test_the_compiled_loops_refuse_what_does_not_fit_together():
         lambda: _kernels.largest(planes, directions * math.nan, False, 0.0, 1.0, (0, 2, 1), room, found),
         lambda: _kernels.multiplied(rgb, factors[:2], out),
         lambda: _kernels.multiplied(rgb, factors, out[:4]),
+        lambda: _kernels.roots(rgb[:4], table, lab.CONSTANTS, 0.9, False, planes, moments),
+        lambda: _kernels.roots(rgb, table + 2, lab.CONSTANTS, 0.9, False, planes, moments),
+        lambda: _kernels.roots(rgb, table * math.nan, lab.CONSTANTS, 0.9, False, planes, moments),
+        lambda: _kernels.roots(rgb, table, lab.CONSTANTS[:-1], 0.9, False, planes, moments),
+        lambda: _kernels.roots(rgb, table, lab.CONSTANTS, 0.9, False, planes, sums[:6]),
+        lambda: _kernels.colours(planes[:2], lab.CONSTANTS, change, lab.GREYS, True, 0.9, rgb, bright, out),
+        lambda: _kernels.colours(planes, shifted, change, lab.GREYS, True, 0.9, rgb, bright, out),
+        lambda: _kernels.colours(planes, lab.CONSTANTS, change[:2], lab.GREYS, True, 0.9, rgb, bright, out),
+        lambda: _kernels.colours(planes, lab.CONSTANTS, change, lab.GREYS[:-1], True, 0.9, rgb, bright, out),
+        lambda: _kernels.colours(planes, lab.CONSTANTS, change, lab.GREYS, True, 0.9, rgb[:4], bright, out),
+        lambda: _kernels.colours(planes, lab.CONSTANTS, change, lab.GREYS, True, 0.9, rgb, bright[:9], out),
+        lambda: _kernels.colours(planes, lab.CONSTANTS, change, lab.GREYS, True, 0.9, rgb, bright, out[:4]),
+        lambda: _kernels.darker(rgb, parts - 1, 5, dark),
+        lambda: _kernels.darker(rgb, parts[:2], 5, dark),
+        lambda: _kernels.darker(rgb, parts, 5, dark[:4]),
+        lambda: _kernels.learned(planes, 0.1, 3, 5, learnt),
+        lambda: _kernels.learned(strip, 0.1, 3, 5, learnt[:1]),
+        lambda: _kernels.separated(rgb[:4], table, maps, stains, POWERS, parts, 5, bright, out),
+        lambda: _kernels.separated(rgb, table[:9], maps, stains, POWERS, parts, 5, bright, out),
+        lambda: _kernels.separated(rgb, table, maps[:3], stains, POWERS, parts, 5, bright, out),
+        lambda: _kernels.separated(rgb, table, maps, stains[:1], POWERS, parts, 5, bright, out),
+        lambda: _kernels.separated(rgb, table, maps, stains, POWERS[:4], parts, 5, bright, out),
+        lambda: _kernels.separated(rgb, table, maps, stains, POWERS, parts + 2**29, 5, bright, out),
+        lambda: _kernels.separated(rgb, table, maps, stains, POWERS, parts, 5, bright[:9], out),
+        lambda: _kernels.separated(rgb, table, maps, stains, POWERS, parts, 5, bright, out[:4]),
     ):
-        with pytest.raises(ValueError, match=r"^(ranked|densities|largest): |^multiplied: |contiguous"):
+        with pytest.raises(
+            ValueError,
+            match=r"^(ranked|densities|largest|multiplied|roots|colours|darker|learned|separated): |contiguous",
+        ):
             wrong()
     out.flags.writeable = False
     with pytest.raises(TypeError, match="read-write"):

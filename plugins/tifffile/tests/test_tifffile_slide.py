@@ -454,6 +454,19 @@ def test_a_strip_of_gigabytes_is_refused_before_it_is_decoded(tmp_path: Path) ->
         TifffileReader().build().open(path)
 
 
+APERIO = "Aperio Image Library v12\r\n300x200 [0,0 300x200] (64x64) JXL Q=90|AppMag = 20|MPP = 0.5"
+
+
+@pytest.mark.parametrize(("kind", "reader"), [("JPEG XL", "tifffile"), ("LZMA", "tifffile"), ("WebP", "vips")])
+def test_an_svs_in_a_compression_that_openslide_does_not_know_is_read(tmp_path: Path, kind: str, reader: str) -> None:
+    path = write(tmp_path / "a.svs", (picture(), {"description": APERIO, **LOSSLESS[kind]}))
+
+    with open_slide(path) as slide:
+        assert (slide.info.reader, slide.info.vendor, slide.info.objective_power) == (reader, "aperio", 20)
+        assert slide.info.mpp == Resolution(0.5, 0.5, "Aperio MPP")
+        assert np.array_equal(whole(slide), picture())
+
+
 FAST: dict[str, Callable[[Path], Path]] = {
     "tiff": lambda folder: write(folder / "a.tif", (picture(), {"compression": "jpeg"})),
     "openslide": lambda folder: write(folder / "a.tif", (picture(), {"compression": "zlib"})),

@@ -4,6 +4,7 @@
 #define PY_SSIZE_T_CLEAN
 #define Py_LIMITED_API 0x030b0000
 #include <Python.h>
+#include <math.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -35,7 +36,7 @@ static uint32_t bits_of(float value)
     return bits;
 }
 
-enum { MOST_BUFFERS = 10 };
+enum { MOST_BUFFERS = 8 };
 
 /* Buffers of a call, all released by `release`. */
 typedef struct {
@@ -517,11 +518,483 @@ static PyObject *multiplied(PyObject *module, PyObject *arguments)
     Py_RETURN_NONE;
 }
 
+/* What roots and light need, in the order of `slideloom_stain.lab`. */
+typedef struct {
+    float to_xyz[CHANNELS][CHANNELS];
+    float least, third, term[5], toe_end, toe_slope, toe_start; /* of light to its root */
+    float root_toe_end, root_toe_slope, root_toe_start;         /* of a root to its light */
+    float from_xyz[CHANNELS][CHANNELS];
+    float darkest;
+} Lab;
+
+enum { GUESS = 0x54a20000, INDEX_SHIFT = 12, LAB_FLOATS = sizeof(Lab) / sizeof(float), LAB_MOMENTS = 7 };
+
+/* True if a pixel of the strip may have light in the toe of the root; that of X, Y and Z is a mean of its channels'. */
+ALSO_WIDE static int has_toe(const Strip *restrict strip, Py_ssize_t count, float toe_end)
+{
+    const float end = toe_end * 1.001f;
+    uint32_t found = 0;
+    for (Py_ssize_t i = 0; i < count; i++)
+        found |= (uint32_t)((strip->red[i] < end) | (strip->green[i] < end) | (strip->blue[i] < end));
+    return found != 0;
+}
+
+/* Cube roots: a guess at 1 / root from the exponent, within 4%, and a polynomial in what is missing. */
+#define CUBE_ROOT(light, limited)                                                                         \
+    const float light = (red[i] * x + green[i] * y) + blue[i] * z, bright = limited;               \
+    const int32_t exponent = (int32_t)((float)(int32_t)bits_of(bright) * third);                   \
+    const float guess = as_float((uint32_t)(GUESS - exponent)), square = bright * (guess * guess); \
+    const float rest = 1.0f - square * guess;                                                      \
+    const float cubic = square * ((((p4 * rest + p3) * rest + p2) * rest + p1) * rest + p0)
+
+ALSO_WIDE static void root(const float *restrict red, const float *restrict green, const float *restrict blue,
+                            Py_ssize_t count, const float *restrict row, const Lab *restrict lab, int with_toe,
+                            float *restrict out)
+{
+    const float x = row[0], y = row[1], z = row[2], least = lab->least, third = lab->third;
+    const float p0 = lab->term[0], p1 = lab->term[1], p2 = lab->term[2], p3 = lab->term[3], p4 = lab->term[4];
+    const float toe_end = lab->toe_end, toe_slope = lab->toe_slope, toe_start = lab->toe_start;
+    if (with_toe) {
+        for (Py_ssize_t i = 0; i < count; i++) {
+            CUBE_ROOT(light, light > least ? light : least);
+            const float toe = light * toe_slope + toe_start;
+            out[i] = light > toe_end ? cubic : toe;
+        }
+    } else {
+        for (Py_ssize_t i = 0; i < count; i++) {
+            CUBE_ROOT(light, light);
+            out[i] = cubic;
+        }
+    }
+}
+
+/* Adds the number of pixels of tissue; and of those that count the sums of the roots of X, Y and Z, and the sums of
+ * squares of Y, X - Y and Y - Z, all in units of 2^-20. */
+ALSO_WIDE static void add_lab_moments(const float *restrict x, const float *restrict y, const float *restrict z,
+                                       Py_ssize_t count, float limit, int on_tissue, uint64_t *restrict sums)
+{
+    int32_t light[STRIP], first[STRIP], second[STRIP];
+    uint32_t tissue = 0, of_x = 0, of_y = 0, of_z = 0;
+    const uint32_t every = on_tissue ? 0u : ~0u, eight = bits_of(8.0f);
+    for (Py_ssize_t i = 0; i < count; i++) {
+        const uint32_t inside = (uint32_t)(y[i] < limit), mask = (0u - inside) | every;
+        /* The last bit of a number from 8 to 16 is 2^-20. */
+        const uint32_t a = bits_of(x[i] + 8.0f), b = bits_of(y[i] + 8.0f), c = bits_of(z[i] + 8.0f);
+        tissue += inside;
+        of_x += (a - eight) & mask;
+        of_y += (b - eight) & mask;
+        of_z += (c - eight) & mask;
+        light[i] = (int32_t)((b - eight) & mask);
+        first[i] = (int32_t)((a - b) & mask);
+        second[i] = (int32_t)((b - c) & mask);
+    }
+    int64_t squares[CHANNELS] = {0, 0, 0};
+    for (Py_ssize_t i = 0; i < count; i++) {
+        squares[0] += (int64_t)light[i] * light[i];
+        squares[1] += (int64_t)first[i] * first[i];
+        squares[2] += (int64_t)second[i] * second[i];
+    }
+    sums[0] = tissue;
+    sums[1] = of_x;
+    sums[2] = of_y;
+    sums[3] = of_z;
+    for (int k = 0; k < CHANNELS; k++)
+        sums[4 + k] = (uint64_t)squares[k];
+}
+
+static PyObject *roots(PyObject *module, PyObject *arguments)
+{
+    Buffers all = {.count = 5};
+    float limit;
+    int on_tissue;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "y*y*y*fpw*w*", &all.buffer[0], &all.buffer[1], &all.buffer[2], &limit,
+                          &on_tissue, &all.buffer[3], &all.buffer[4]))
+        return NULL;
+    const Py_ssize_t count = all.buffer[0].len / CHANNELS;
+    if (!holds(&all.buffer[0], count, CHANNELS) || !holds(&all.buffer[1], VALUES, sizeof(float)) ||
+        !holds(&all.buffer[2], LAB_FLOATS, sizeof(float)) || !holds(&all.buffer[3], CHANNELS * count, sizeof(float)) ||
+        !holds(&all.buffer[4], 2 * LAB_MOMENTS, sizeof(uint64_t)))
+        return refuse(&all, "roots: the pixels, the tables, the planes and the sums do not fit together");
+    const float *table = all.buffer[1].buf;
+    if (!is_table(table, 1.001f))
+        return refuse(&all, "roots: the table's values must be light, 0 to 1");
+    const uint8_t *rgb = all.buffer[0].buf;
+    const Lab *lab = all.buffer[2].buf;
+    float *planes = all.buffer[3].buf;
+    uint64_t *totals = all.buffer[4].buf;
+    memset(totals, 0, 2 * LAB_MOMENTS * sizeof(uint64_t));
+    Py_BEGIN_ALLOW_THREADS
+    for (Py_ssize_t start = 0; start < count; start += STRIP) {
+        const Py_ssize_t now = least_of(STRIP, count - start);
+        Strip strip;
+        uint64_t sums[LAB_MOMENTS];
+        float *plane = planes + start;
+        look_up(rgb + CHANNELS * start, now, table, strip.red, strip.green, strip.blue);
+        const int with_toe = has_toe(&strip, now, lab->toe_end);
+        for (int k = 0; k < CHANNELS; k++)
+            root(strip.red, strip.green, strip.blue, now, lab->to_xyz[k], lab, with_toe, plane + k * count);
+        add_lab_moments(plane, plane + count, plane + 2 * count, now, limit, on_tissue, sums);
+        add_wide(totals, sums, LAB_MOMENTS);
+    }
+    Py_END_ALLOW_THREADS
+    release(&all);
+    Py_RETURN_NONE;
+}
+
+/* The light of roots after an affine change. */
+ALSO_WIDE static void light_of(const float *restrict x, const float *restrict y, const float *restrict z,
+                                Py_ssize_t count, const float *restrict row, const Lab *restrict lab,
+                                float *restrict out)
+{
+    const float a = row[0], b = row[1], c = row[2], d = row[3];
+    const float toe_end = lab->root_toe_end, toe_slope = lab->root_toe_slope, toe_start = lab->root_toe_start;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        const float moved = ((x[i] * a + y[i] * b) + z[i] * c) + d;
+        const float cube = moved * moved * moved;
+        const float toe = moved * toe_slope + toe_start;
+        out[i] = moved > toe_end ? cube : toe;
+    }
+}
+
+/* Indices of a table of greys, finer where it is dark: the exponent and 11 bits of the light of a channel. */
+ALSO_WIDE static void index_of(const float *restrict x, const float *restrict y, const float *restrict z,
+                                Py_ssize_t count, const float *restrict row, float darkest, uint16_t *restrict out)
+{
+    const float a = row[0], b = row[1], c = row[2];
+    const uint32_t first = bits_of(darkest);
+    for (Py_ssize_t i = 0; i < count; i++) {
+        float light = (x[i] * a + y[i] * b) + z[i] * c;
+        light = light > darkest ? light : darkest;
+        light = light < 1.0f ? light : 1.0f;
+        out[i] = (uint16_t)((bits_of(light) - first) >> INDEX_SHIFT);
+    }
+}
+
+static PyObject *colours(PyObject *module, PyObject *arguments)
+{
+    Buffers all = {.count = 7};
+    float limit;
+    int masked;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "y*y*y*y*pfy*y*w*", &all.buffer[0], &all.buffer[1], &all.buffer[2],
+                          &all.buffer[3], &masked, &limit, &all.buffer[4], &all.buffer[5], &all.buffer[6]))
+        return NULL;
+    const Py_ssize_t count = all.buffer[6].len / CHANNELS;
+    const Lab *lab = all.buffer[1].buf;
+    if (!holds(&all.buffer[0], CHANNELS * count, sizeof(float)) || !holds(&all.buffer[1], LAB_FLOATS, sizeof(float)) ||
+        !holds(&all.buffer[2], CHANNELS * LANES, sizeof(float)) || !holds(&all.buffer[4], count, CHANNELS) ||
+        !holds(&all.buffer[5], VALUES, 1) || !holds(&all.buffer[6], count, CHANNELS) || !(lab->darkest > 0) ||
+        all.buffer[3].len != (Py_ssize_t)((bits_of(1.0f) - bits_of(lab->darkest)) >> INDEX_SHIFT) + 1)
+        return refuse(&all, "colours: the roots, the tables, the pixels and the result do not fit together");
+    const float *planes = all.buffer[0].buf, *change = all.buffer[2].buf;
+    const uint8_t *greys = all.buffer[3].buf, *rgb = all.buffer[4].buf, *bright = all.buffer[5].buf;
+    uint8_t *out = all.buffer[6].buf;
+    Py_BEGIN_ALLOW_THREADS
+    /* From the end, which is what the near cache still holds of the roots. */
+    for (Py_ssize_t strip_number = (count + STRIP - 1) / STRIP; strip_number > 0; strip_number--) {
+        const Py_ssize_t start = (strip_number - 1) * STRIP;
+        const Py_ssize_t now = least_of(STRIP, count - start);
+        const float *x = planes + start, *y = x + count, *z = y + count;
+        Strip strip;
+        uint16_t index[CHANNELS][STRIP];
+        uint8_t *pixel = out + CHANNELS * start;
+        light_of(x, y, z, now, change, lab, strip.red);
+        light_of(x, y, z, now, change + LANES, lab, strip.green);
+        light_of(x, y, z, now, change + 2 * LANES, lab, strip.blue);
+        for (int k = 0; k < CHANNELS; k++)
+            index_of(strip.red, strip.green, strip.blue, now, lab->from_xyz[k], lab->darkest, index[k]);
+        for (Py_ssize_t i = 0; i < now; i++)
+            for (int k = 0; k < CHANNELS; k++)
+                pixel[CHANNELS * i + k] = greys[index[k][i]];
+        for (Py_ssize_t i = 0; masked && i < now; i++) {
+            if (y[i] < limit)
+                continue;
+            for (int k = 0; k < CHANNELS; k++)
+                pixel[CHANNELS * i + k] = bright[rgb[CHANNELS * (start + i) + k]];
+        }
+    }
+    Py_END_ALLOW_THREADS
+    release(&all);
+    Py_RETURN_NONE;
+}
+
+enum { MAPS = 4, BESIDE = 8, PRODUCTS = 9 };
+
+/* The sparse strengths of two stains: the lesser of two affine maps of the densities, at least 0. */
+ALSO_WIDE static void strengths_of(const float *restrict red, const float *restrict green, const float *restrict blue,
+                                    Py_ssize_t count, const float *restrict free, const float *restrict alone,
+                                    float *restrict out)
+{
+    const float x = free[0], y = free[1], z = free[2], w = free[3];
+    const float a = alone[0], b = alone[1], c = alone[2], d = alone[3];
+    for (Py_ssize_t i = 0; i < count; i++) {
+        const float first = ((red[i] * x + green[i] * y) + blue[i] * z) + w;
+        const float second = ((red[i] * a + green[i] * b) + blue[i] * c) + d;
+        const float lesser = first < second ? first : second;
+        out[i] = lesser > 0.0f ? lesser : 0.0f;
+    }
+}
+
+#ifdef __GNUC__
+typedef float Eight __attribute__((vector_size(32)));
+#define EIGHT_AT(name, from) \
+    Eight name;              \
+    memcpy(&name, (from) + i, sizeof(name))
+#define ADD_PRODUCTS(sum, a, b) sum += a * b
+#else
+typedef struct {
+    float value[BESIDE];
+} Eight;
+#define EIGHT_AT(name, from) const float *name = (from) + i
+#define ADD_PRODUCTS(sum, a, b)        \
+    for (int j = 0; j < BESIDE; j++) \
+    sum.value[j] += a[j] * b[j]
+#endif
+
+/* Sums of products of `a` with five others, in eight sums side by side, as numpy adds rows of eight. Written out, as
+ * compilers shuffle what they make of plain loops. */
+ALSO_WIDE static void multiply_add(const float *restrict a, const float *restrict b, const float *restrict c,
+                                    const float *restrict d, const float *restrict e, const float *restrict f,
+                                    float *restrict sums)
+{
+    Eight with_b = {0}, with_c = {0}, with_d = {0}, with_e = {0}, with_f = {0};
+    for (Py_ssize_t i = 0; i < STRIP; i += BESIDE) {
+        EIGHT_AT(of_a, a);
+        EIGHT_AT(of_b, b);
+        EIGHT_AT(of_c, c);
+        EIGHT_AT(of_d, d);
+        EIGHT_AT(of_e, e);
+        EIGHT_AT(of_f, f);
+        ADD_PRODUCTS(with_b, of_a, of_b);
+        ADD_PRODUCTS(with_c, of_a, of_c);
+        ADD_PRODUCTS(with_d, of_a, of_d);
+        ADD_PRODUCTS(with_e, of_a, of_e);
+        ADD_PRODUCTS(with_f, of_a, of_f);
+    }
+    const Eight all[5] = {with_b, with_c, with_d, with_e, with_f};
+    memcpy(sums, all, sizeof(all));
+}
+
+/* Sums over all densities: of the first strength's products with itself, the second and R, G, B; and of the second's
+ * with itself and R, G, B. */
+static void add_products(const float *planes, Py_ssize_t count, const float *maps, double *totals)
+{
+    memset(totals, 0, PRODUCTS * sizeof(double));
+    for (Py_ssize_t start = 0; start < count; start += STRIP) {
+        const float *red = planes + start, *green = red + count, *blue = green + count;
+        float first[STRIP], second[STRIP], sums[2 * 5 * BESIDE];
+        strengths_of(red, green, blue, STRIP, maps, maps + 2 * LANES, first);
+        strengths_of(red, green, blue, STRIP, maps + LANES, maps + 3 * LANES, second);
+        multiply_add(first, first, second, red, green, blue, sums);
+        multiply_add(second, second, red, green, blue, blue, sums + 5 * BESIDE);
+        for (int k = 0; k < PRODUCTS; k++)
+            for (int j = 0; j < BESIDE; j++)
+                totals[k] += (double)sums[BESIDE * k + j];
+    }
+}
+
+static double dot(const double *a, const double *b)
+{
+    return (a[0] * b[0] + a[1] * b[1]) + a[2] * b[2];
+}
+
+/* Both maps of both stains to strengths; 0 if the stains are parallel or nothing. */
+static int maps_of(const double *first, const double *second, double penalty, float *maps)
+{
+    const double a = dot(first, first), b = dot(first, second), c = dot(second, second), det = a * c - b * b;
+    if (!(a > 0 && c > 0 && det > 0))
+        return 0;
+    for (int k = 0; k < CHANNELS; k++) {
+        maps[k] = (float)((c * first[k] - b * second[k]) / det);
+        maps[LANES + k] = (float)((a * second[k] - b * first[k]) / det);
+        maps[2 * LANES + k] = (float)(first[k] / a);
+        maps[3 * LANES + k] = (float)(second[k] / c);
+    }
+    maps[CHANNELS] = (float)((b - c) * penalty / det);
+    maps[LANES + CHANNELS] = (float)((b - a) * penalty / det);
+    maps[2 * LANES + CHANNELS] = (float)(-penalty / a);
+    maps[3 * LANES + CHANNELS] = (float)(-penalty / c);
+    return 1;
+}
+
+/* The best row while the other one is kept: not negative, and of at most unit length. */
+static void improve(double *row, const double *other, const double *pull, double with_itself, double with_other)
+{
+    double wanted[CHANNELS];
+    if (!(with_itself > 1e-12)) /* a stain without strength is not changed */
+        return;
+    for (int k = 0; k < CHANNELS; k++) {
+        const double free = (pull[k] - with_other * other[k]) / with_itself;
+        wanted[k] = free > 0 ? free : 0;
+    }
+    const double length = sqrt(dot(wanted, wanted));
+    for (int k = 0; k < CHANNELS; k++)
+        row[k] = wanted[k] / (length > 1 ? length : 1);
+}
+
+static void learn(const float *planes, Py_ssize_t count, double penalty, int rounds, int passes, double *stains)
+{
+    double *first = stains, *second = stains + CHANNELS;
+    float maps[MAPS * LANES];
+    double sums[PRODUCTS], before[2 * CHANNELS];
+    for (int round = 0; round < rounds && maps_of(first, second, penalty, maps); round++) {
+        add_products(planes, count, maps, sums);
+        memcpy(before, stains, sizeof(before));
+        for (int pass = 0; pass < passes; pass++) {
+            improve(first, second, sums + 2, sums[0], sums[1]);
+            improve(second, first, sums + 6, sums[5], sums[1]);
+        }
+        double change = 0;
+        for (int k = 0; k < 2 * CHANNELS; k++)
+            change = fabs(stains[k] - before[k]) > change ? fabs(stains[k] - before[k]) : change;
+        if (change < 1e-6)
+            break;
+    }
+}
+
+static PyObject *learned(PyObject *module, PyObject *arguments)
+{
+    Buffers all = {.count = 2};
+    double penalty;
+    int rounds, passes;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "y*diiw*", &all.buffer[0], &penalty, &rounds, &passes, &all.buffer[1]))
+        return NULL;
+    const Py_ssize_t count = all.buffer[0].len / (Py_ssize_t)(CHANNELS * sizeof(float));
+    if (count % STRIP != 0 || !holds(&all.buffer[0], CHANNELS * count, sizeof(float)) ||
+        !holds(&all.buffer[1], 2 * CHANNELS, sizeof(double)))
+        return refuse(&all, "learned: the densities and the stains do not fit together");
+    const float *planes = all.buffer[0].buf;
+    double *stains = all.buffer[1].buf;
+    Py_BEGIN_ALLOW_THREADS
+    learn(planes, count, penalty, rounds, passes, stains);
+    Py_END_ALLOW_THREADS
+    release(&all);
+    Py_RETURN_NONE;
+}
+
+static int32_t luminance_of(const uint8_t *rgb, const int32_t *parts)
+{
+    return parts[rgb[0]] + parts[VALUES + rgb[1]] + parts[2 * VALUES + rgb[2]];
+}
+
+static int are_parts(const Py_buffer *buffer)
+{
+    if (!holds(buffer, CHANNELS * VALUES, sizeof(int32_t)))
+        return 0;
+    int good = 1;
+    const int32_t *parts = buffer->buf;
+    for (int i = 0; i < CHANNELS * VALUES; i++)
+        good &= parts[i] >= 0 && parts[i] <= 1 << 28;
+    return good;
+}
+
+static PyObject *darker(PyObject *module, PyObject *arguments)
+{
+    Buffers all = {.count = 3};
+    int limit;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "y*y*iw*", &all.buffer[0], &all.buffer[1], &limit, &all.buffer[2]))
+        return NULL;
+    const Py_ssize_t count = all.buffer[2].len;
+    if (!holds(&all.buffer[0], count, CHANNELS) || !are_parts(&all.buffer[1]))
+        return refuse(&all, "darker: the pixels, the parts of the luminance and the result do not fit together");
+    const uint8_t *rgb = all.buffer[0].buf;
+    uint8_t *out = all.buffer[2].buf;
+    const int32_t *parts = all.buffer[1].buf;
+    Py_BEGIN_ALLOW_THREADS
+    for (Py_ssize_t i = 0; i < count; i++)
+        out[i] = luminance_of(rgb + CHANNELS * i, parts) < limit;
+    Py_END_ALLOW_THREADS
+    release(&all);
+    Py_RETURN_NONE;
+}
+
+enum { POWERS = 5 };
+
+/* 255 times 2 to the power of the sum of two strengths, each times a number, as the nearest byte. */
+ALSO_WIDE static void expose(const float *restrict first, const float *restrict second, Py_ssize_t count, float x,
+                              float y, const float *restrict p, uint8_t *restrict out)
+{
+    const float p0 = p[0], p1 = p[1], p2 = p[2], p3 = p[3], p4 = p[4];
+    for (Py_ssize_t i = 0; i < count; i++) {
+        float power = first[i] * x + second[i] * y;
+        power = power > -100.0f ? power : -100.0f;
+        power = power < 0.0f ? power : 0.0f;
+        const float shifted = power + TO_WHOLE;
+        const float rest = power - (shifted - TO_WHOLE);
+        const float part = (((p4 * rest + p3) * rest + p2) * rest + p1) * rest + p0;
+        const float value = as_float(bits_of(part) + (bits_of(shifted) << 23)) * 255.0f;
+        out[i] = (uint8_t)bits_of(value + TO_WHOLE);
+    }
+}
+
+ALSO_WIDE static void interleave(const uint8_t *restrict red, const uint8_t *restrict green,
+                                  const uint8_t *restrict blue, Py_ssize_t count, uint8_t *restrict out)
+{
+    for (Py_ssize_t i = 0; i < count; i++) {
+        out[3 * i] = red[i];
+        out[3 * i + 1] = green[i];
+        out[3 * i + 2] = blue[i];
+    }
+}
+
+static PyObject *separated(PyObject *module, PyObject *arguments)
+{
+    Buffers all = {.count = 8};
+    int limit;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "y*y*y*y*y*y*iy*w*", &all.buffer[0], &all.buffer[1], &all.buffer[2],
+                          &all.buffer[3], &all.buffer[4], &all.buffer[5], &limit, &all.buffer[6], &all.buffer[7]))
+        return NULL;
+    const Py_ssize_t count = all.buffer[7].len / CHANNELS;
+    if (!holds(&all.buffer[0], count, CHANNELS) || !holds(&all.buffer[1], VALUES, sizeof(float)) ||
+        !holds(&all.buffer[2], MAPS * LANES, sizeof(float)) || !holds(&all.buffer[3], 2 * CHANNELS, sizeof(float)) ||
+        !holds(&all.buffer[4], POWERS, sizeof(float)) || !are_parts(&all.buffer[5]) ||
+        !holds(&all.buffer[6], VALUES, 1) || !holds(&all.buffer[7], count, CHANNELS))
+        return refuse(&all, "separated: the pixels, the tables and the result do not fit together");
+    const uint8_t *rgb = all.buffer[0].buf, *bright = all.buffer[6].buf;
+    const float *table = all.buffer[1].buf, *maps = all.buffer[2].buf, *stains = all.buffer[3].buf;
+    const float *powers = all.buffer[4].buf;
+    const int32_t *parts = all.buffer[5].buf;
+    uint8_t *out = all.buffer[7].buf;
+    Py_BEGIN_ALLOW_THREADS
+    for (Py_ssize_t start = 0; start < count; start += STRIP) {
+        const Py_ssize_t now = least_of(STRIP, count - start);
+        const uint8_t *from = rgb + CHANNELS * start;
+        Strip strip;
+        float first[STRIP], second[STRIP];
+        uint8_t channel[CHANNELS][STRIP];
+        look_up(from, now, table, strip.red, strip.green, strip.blue);
+        strengths_of(strip.red, strip.green, strip.blue, now, maps, maps + 2 * LANES, first);
+        strengths_of(strip.red, strip.green, strip.blue, now, maps + LANES, maps + 3 * LANES, second);
+        for (int k = 0; k < CHANNELS; k++)
+            expose(first, second, now, stains[k], stains[CHANNELS + k], powers, channel[k]);
+        interleave(channel[0], channel[1], channel[2], now, out + CHANNELS * start);
+        for (Py_ssize_t i = 0; i < CHANNELS * now; i += CHANNELS) {
+            if (luminance_of(from + i, parts) < limit)
+                continue;
+            for (int k = 0; k < CHANNELS; k++)
+                out[CHANNELS * start + i + k] = bright[from[i + k]];
+        }
+    }
+    Py_END_ALLOW_THREADS
+    release(&all);
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef methods[] = {
     {"ranked", ranked, METH_VARARGS, "ranked(values, rank): see slideloom_stain.numpy_loops"},
     {"densities", densities, METH_VARARGS, "densities(rgb, table, least, planes, sums): likewise"},
     {"largest", largest, METH_VARARGS, "largest(planes, directions, of_quotient, least, ahead, ranks, room, found)"},
     {"multiplied", multiplied, METH_VARARGS, "multiplied(rgb, factors, out): likewise"},
+    {"roots", roots, METH_VARARGS, "roots(rgb, table, lab, limit, on_tissue, planes, sums): likewise"},
+    {"colours", colours, METH_VARARGS, "colours(planes, lab, change, greys, masked, limit, rgb, bright, out): likewise"},
+    {"darker", darker, METH_VARARGS, "darker(rgb, parts, limit, out): likewise"},
+    {"learned", learned, METH_VARARGS, "learned(planes, penalty, rounds, passes, stains): likewise"},
+    {"separated", separated, METH_VARARGS,
+     "separated(rgb, table, maps, stains, powers, parts, limit, bright, out): likewise"},
     {NULL, NULL, 0, NULL},
 };
 

@@ -16,6 +16,9 @@ from slideloom import Rgb
 
 Floats = NDArray[np.float32]
 
+STRIP = 1024
+# 2^x for -0.5 to 0.5, within 2.6e-6; the least largest relative error of degree 4.
+POWERS = np.array([0.99999926, 0.69312181, 0.24024745, 0.05591786, 0.0095701], np.float32)
 SAMPLED = 64  # a bound for the largest values is found among one pixel in this many
 
 
@@ -50,6 +53,42 @@ class Ranks:
         """The percentile out of both values."""
         first, second = map(float, pair)
         return first + (second - first) * self.share
+
+
+@frozen
+class White:
+    """The pixels that are only brightened.
+
+    Attributes:
+        limit: they are those with a root of Y of at least this.
+        rgb: (h, w, 3), the original pixels.
+        bright: (256,) the new value of each of their values.
+    """
+
+    limit: float
+    rgb: Rgb
+    bright: NDArray[np.uint8]
+
+
+@frozen
+class Separation:
+    """How pixels are separated into two stains and put together from two others.
+
+    Attributes:
+        density: (256,) the optical density of each value.
+        maps: (4, 4) `free` of both stains and `alone` of both; see `slideloom_stain.learning.maps_of`.
+        stains: (2, 3) the densities of the result's stains, times -1 / ln 2.
+        luminance: (3, 256) int32, what each value of each channel adds to the luminance.
+        limit: pixels with at least this luminance are only brightened.
+        bright: (256,) uint8, what their values become.
+    """
+
+    density: Floats
+    maps: Floats
+    stains: Floats
+    luminance: NDArray[np.int32]
+    limit: int
+    bright: NDArray[np.uint8]
 
 
 class Loops(Protocol):
@@ -106,3 +145,53 @@ class Loops(Protocol):
             factors: (3, 256, 4), not negative, with finite products; the last column is not used.
             out: (h, w, 3), contiguous.
         """
+
+    def roots(self, rgb: Rgb, linear: Floats, limit: float, planes: Floats, *, on_tissue: bool) -> list[int]:
+        """Moments of the cube roots of X, Y and Z (with the linear toe of L*a*b*), as whole numbers of 2^-20.
+
+        Args:
+            rgb: (h, w, 3).
+            linear: (256,) the linear light of each value, 0-1.
+            limit: a pixel is tissue if the root of Y is below this.
+            planes: (3, h * w), filled with the roots, which are within 7e-7 of the exact ones.
+            on_tissue: whether only tissue counts.
+
+        Returns:
+            The number of pixels of tissue; of the pixels that count, sums of the roots of X, Y, Z, and sums of squares
+            of those of Y, of X - Y and of Y - Z.
+        """
+
+    def colours(self, planes: Floats, change: Floats, out: Rgb, white: White | None) -> None:
+        """Write to `out` the sRGB colours of the roots after an affine change.
+
+        Args:
+            planes: (3, h * w), the roots.
+            change: (3, 4), the matrix and constant of the affine change.
+            out: (h, w, 3), contiguous; colours outside sRGB are clipped per channel.
+            white: pixels that are not changed.
+        """
+
+    def darker(self, rgb: Rgb, luminance: NDArray[np.int32], limit: int) -> NDArray[np.bool_]:
+        """(h, w) bool, True where the luminance is below `limit`.
+
+        Args:
+            rgb: (h, w, 3).
+            luminance: (3, 256) what each value of each channel adds to it, 0 to 2^28.
+            limit: in its units.
+        """
+
+    def learned(
+        self, planes: Floats, stains: NDArray[np.float64], *, penalty: float, rounds: int, passes: int
+    ) -> NDArray[np.float64]:
+        """(2, 3) stains after block coordinate descent; see `slideloom_stain.vahadane`.
+
+        Args:
+            planes: (3, n) the densities, n a multiple of 1024; zeros do not count.
+            stains: (2, 3) where learning starts.
+            penalty: weight of the sum of strengths.
+            rounds: largest number of rounds; each updates the strengths, then the stains.
+            passes: over both stains in a round.
+        """
+
+    def separated(self, rgb: Rgb, separation: Separation, out: Rgb) -> None:
+        """Write to `out` (h, w, 3), contiguous, the pixels of `rgb` (h, w, 3) put together anew."""

@@ -50,6 +50,21 @@ class ReaderContract(SettingsContract):
         impostor.write_bytes(content)
         assert self.built().recognises(impostor) is False
 
+    def test_why_a_file_is_not_recognised_is_text_or_unknown(self, tmp_path: Path) -> None:
+        """`refusal` is asked of files of every kind, and must not raise."""
+        impostor, missing = (tmp_path / f"{name}{self.slide_path.suffix}" for name in ("impostor", "missing"))
+        impostor.write_bytes(b"This is not a slide.\n" * 40)
+        for path in (impostor, missing, self.slide_path):
+            reason = self.built().refusal(path)
+            assert reason is None or (isinstance(reason, str) and reason)
+
+    def test_an_icc_profile_is_bytes_or_none(self) -> None:
+        """`icc_profile` gives what the file holds, also when asked again."""
+        with self.opened() as slide:
+            found = slide.icc_profile()
+            assert found is None or (isinstance(found, bytes) and found)
+            assert slide.icc_profile() == found
+
     def test_a_missing_file_is_a_slide_error_that_names_it(self, tmp_path: Path) -> None:
         """`recognises` does not raise either."""
         missing = tmp_path / f"missing{self.slide_path.suffix}"
