@@ -41,9 +41,9 @@ CHECK_TOOLS = [
     "mkdocs>=1.6,<2",
 ]
 TORCH = ["torch>=2.4", "safetensors>=0.4", "huggingface_hub>=0.23"]
-DEEP = [*TORCH, "tensorflow-cpu>=2.16", "onnx>=1.16", "onnxruntime>=1.18"]
+DEEP = [*TORCH, "tensorflow-cpu>=2.16", "tensorboard>=2.14", "onnx>=1.16", "onnxruntime>=1.18"]
 TIFF_TOOLS = ["tifffile>=2024.1", "imagecodecs>=2024.1"]
-# What tests of the light plugins look at files with; no plugin needs them.
+# What tests of the light plugins look at files with; of the plugins, only tifffile needs some of them.
 FILE_TOOLS = [*TIFF_TOOLS, "pymupdf>=1.24"]
 LOADERS = [
     "webdataset>=0.2",

@@ -20,8 +20,9 @@ ROOT = Path(__file__).parents[1]
 PLUGINS = sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))
 DISTS = [ROOT / "core", *PLUGINS]
 LIGHT = {
-    "openslide", "tiff", "vips", "filters", "roi", "qc", "stain", "tfrecord", "images", "webdataset", "hdf5", "report",
-    "cells", "cli", "cohort", "loaders", "testing",
+    "openslide", "tiff", "tifffile", "vips", "filters", "roi", "qc", "stain", "tfrecord", "images", "webdataset",
+    "hdf5", "report", "cells", "cli", "cohort", "loaders", "testing",
+    "remote",
 }  # fmt: skip
 # With loops in C, which setuptools builds.
 COMPILED = {"stain"}
@@ -257,7 +258,7 @@ def test_what_files_hold_is_parsed_where_every_fault_is_a_value_error() -> None:
         "core/src/slideloom/running/checking.py",
         "plugins/cli/src/slideloom_cli/inspect.py",
         "plugins/segmentation/src/slideloom_segmentation/checkpoint.py",
-        "plugins/segmentation/src/slideloom_segmentation/training.py",
+        "plugins/segmentation/src/slideloom_segmentation/fitting.py",
         "plugins/stain/src/slideloom_stain/fits.py",
     }
     parsing = re.compile(r"\b(?:json|tomllib)\.loads?\(")

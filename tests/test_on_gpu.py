@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ if not torch.cuda.is_available():
 
 GPU = "cuda:0"
 METHODS = ["macenko", "macenko-fast", "reinhard", "reinhard-fast", "reinhard-mask", "reinhard-fast-mask", "vahadane"]
-SIDE, MPP = 2048, 0.5
+SIDE, TILE, MPP = 2048, 256, 0.5
 
 
 @pytest.fixture(scope="module")
@@ -38,15 +39,20 @@ def slide_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rgb = np.array(DemoSlide(size, mpp=MPP).block(0, 0, size))
     rgb[SIDE // 2 :] = cv2.blur(rgb[SIDE // 2 :], (25, 25))
     path = tmp_path_factory.mktemp("slides") / "half.tif"
+    corners = [(y, x) for y in range(0, SIDE, TILE) for x in range(0, SIDE, TILE)]
+    quality = [cv2.IMWRITE_JPEG_QUALITY, 95]
+    tiles = (cv2.imencode(".jpg", rgb[y : y + TILE, x : x + TILE, ::-1], quality)[1].tobytes() for y, x in corners)
     tifffile.imwrite(
-        path, rgb, tile=(256, 256), photometric="rgb", resolution=(1e4 / MPP, 1e4 / MPP), resolutionunit="CENTIMETER"
-    )
+        path, tiles, shape=rgb.shape, dtype=np.uint8, tile=(TILE, TILE), compression="jpeg", photometric="ycbcr",
+        subsampling=(2, 2), resolution=(1e4 / MPP, 1e4 / MPP), resolutionunit="CENTIMETER",
+    )  # fmt: skip
     return path
 
 
 @pytest.fixture
-def slide(slide_path: Path) -> Slide:
-    return open_slide(slide_path)
+def slide(slide_path: Path) -> Iterator[Slide]:
+    with open_slide(slide_path) as opened:
+        yield opened
 
 
 def farthest(a: object, b: object) -> float:

@@ -51,11 +51,6 @@ def act(item: tuple[str, object]) -> object:
         logging.getLogger("slideloom.test").warning("%s is %s", value, threading.Lock)
     if word == "tell":
         report_progress("slide", 1, 2)
-    if word == "number":
-        Path(str(value)).touch()  # both are at work at once, so neither takes the item of the other
-        while sum(1 for _ in Path(str(value)).parent.iterdir()) < 2:
-            threading.Event().wait(0.01)
-        return worker_number()
     return os.getpid() if word == "who" else value
 
 
@@ -122,7 +117,7 @@ def test_workers_are_used_again() -> None:
 
 
 def test_workers_at_work_at_once_have_numbers_of_their_own(tmp_path: Path) -> None:
-    results = dict(ProcessExecutor(2).run(act, [("number", str(tmp_path / "a")), ("number", str(tmp_path / "b"))]))
+    results = dict(ProcessExecutor(2).run(number_among_two, [str(tmp_path / "a"), str(tmp_path / "b")]))
 
     assert sorted(str(number) for number in results.values()) == ["0", "1"]
     assert worker_number() == 0
@@ -132,6 +127,14 @@ def test_a_worker_in_the_place_of_a_dead_one_has_its_number() -> None:
     results = dict(ProcessExecutor(1).run(tell_number, ["die", "say"]))
 
     assert results[1] == 0
+
+
+def number_among_two(marker: str) -> int:
+    """The number of the worker, once both are at work, so that neither takes the item of the other."""
+    Path(marker).touch()
+    while sum(1 for _ in Path(marker).parent.iterdir()) < 2:
+        threading.Event().wait(0.01)
+    return worker_number()
 
 
 def tell_number(word: str) -> int:

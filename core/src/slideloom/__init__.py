@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "slideloom.base.addresses": ("Address", "SlidePlace", "local_path", "place_of", "redacted"),
     "slideloom.base.csv_tables": ("Table", "csv_text", "guarded", "number_in", "open_table", "unguarded"),
     "slideloom.base.drafts": ("Draft", "check_size"),
     "slideloom.base.errors": (
@@ -35,25 +36,32 @@ _HOMES = {
     "slideloom.settings.options": ("Settings", "option"),
     "slideloom.settings.ranges": ("at_least", "in_range", "positive"),
     "slideloom.slides.dicom_files": ("dicom_obstacle",),
+    "slideloom.slides.icc": ("profile_name",),
     "slideloom.slides.info": (
         "Level", "Resolution", "SlideInfo", "levels_from_sizes", "same_proportions", "slide_name",
     ),
+    "slideloom.slides.kept_images": ("KeptImages",),
     "slideloom.slides.ome_xml": ("is_ome_xml", "ome_xml"),
     "slideloom.slides.outlines": ("Outlines",),
     "slideloom.slides.regions": ("Region", "Regions"),
+    "slideloom.slides.remote_file": ("RemoteFile",),
     "slideloom.slides.resolution": ("finite_number", "is_plausible", "odd_mpp"),
     "slideloom.slides.slide": ("Slide",),
     "slideloom.slides.slide_files": ("missing_part",),
     "slideloom.slides.stored_tiles": ("TILE_TAGS", "StoredTiles", "TileCheck", "deflate_check"),
+    "slideloom.slides.tiff_descriptions": ("TiffDescription", "described", "imagej_resolution", "tiff_resolution"),
     "slideloom.slides.tiff_directories": (
-        "TiffDirectory", "TiffError", "TiffTag", "check_orientation", "read_tiff_directories",
-        "read_tiff_sub_images", "tiff_fault",
+        "TiffDirectory", "TiffError", "TiffTag", "read_tiff_directories", "read_tiff_sub_images",
+        "tiff_fault", "tiff_icc_profile",
     ),
-    "slideloom.slides.tiff_pictures": ("PICTURE_TAGS", "is_aside", "obstacle_in", "tiff_obstacle"),
+    "slideloom.slides.tiff_pictures": (
+        "PICTURE_TAGS", "is_aside", "is_scene", "obstacle_in", "sample_obstacle", "tiff_obstacle",
+    ),
+    "slideloom.slides.tiff_storage": ("check_orientation", "codec_name"),
     "slideloom.slides.tiles": ("TileBatch", "TileGeometry", "Tiles"),
     "slideloom.slides.truncation": ("is_cut_tiff",),
     "slideloom.drawing.geojson": ("colour_of", "write_regions_geojson", "write_tiles_geojson"),
-    "slideloom.drawing.pictures": ("LEGEND", "stretched", "tint"),
+    "slideloom.drawing.pictures": ("LEGEND", "reason_colours", "stretched", "tint"),
     "slideloom.steps.encoding": ("ImageEncoder", "ImageOptions"),
     "slideloom.steps.executor": ("Executor",),
     "slideloom.steps.normalizer": ("Normalized", "Normalizer"),
@@ -63,11 +71,11 @@ _HOMES = {
     "slideloom.steps.roi_source": ("RoiSource",),
     "slideloom.steps.scene": ("Scene",),
     "slideloom.steps.sink": ("Prepared", "Sink", "Writer"),
-    "slideloom.steps.slide_qc": ("QcResult", "SlideQc"),
+    "slideloom.steps.slide_qc": ("QcClass", "QcResult", "SlideQc", "qc_classes"),
     "slideloom.steps.store": ("TileStore", "TileStores"),
     "slideloom.steps.tile_filter": ("TileFilter", "Verdict"),
     "slideloom.plugins.discovery": ("registry",),
-    "slideloom.plugins.hookspecs": ("OPENCV", "Command", "Library", "Reporter", "hookimpl"),
+    "slideloom.plugins.hookspecs": ("OPENCV", "Command", "Library", "RemoteFiles", "Reporter", "hookimpl"),
     "slideloom.pipeline.file": ("load_pipeline", "pipeline_from_table"),
     "slideloom.pipeline.pipeline": ("Pipeline", "QcUse", "RoiUse", "RunOptions", "Slides"),
     "slideloom.pipeline.tiling": ("Tiling",),
@@ -112,6 +120,13 @@ if TYPE_CHECKING:
     from slideloom_torch.devices import torch_device as torch_device
     from slideloom_torch.hub import hub_file as hub_file
 
+    from slideloom.base.addresses import (
+        Address as Address,
+        SlidePlace as SlidePlace,
+        local_path as local_path,
+        place_of as place_of,
+        redacted as redacted,
+    )
     from slideloom.base.csv_tables import (
         Table as Table,
         csv_text as csv_text,
@@ -159,7 +174,12 @@ if TYPE_CHECKING:
         write_regions_geojson as write_regions_geojson,
         write_tiles_geojson as write_tiles_geojson,
     )
-    from slideloom.drawing.pictures import LEGEND as LEGEND, stretched as stretched, tint as tint
+    from slideloom.drawing.pictures import (
+        LEGEND as LEGEND,
+        reason_colours as reason_colours,
+        stretched as stretched,
+        tint as tint,
+    )
     from slideloom.extraction.output_folder import OutputFolder as OutputFolder
     from slideloom.pipeline.file import load_pipeline as load_pipeline, pipeline_from_table as pipeline_from_table
     from slideloom.pipeline.pipeline import (
@@ -198,6 +218,7 @@ if TYPE_CHECKING:
         OPENCV as OPENCV,
         Command as Command,
         Library as Library,
+        RemoteFiles as RemoteFiles,
         Reporter as Reporter,
         hookimpl as hookimpl,
     )
@@ -209,6 +230,7 @@ if TYPE_CHECKING:
     from slideloom.settings.options import Settings as Settings, option as option
     from slideloom.settings.ranges import at_least as at_least, in_range as in_range, positive as positive
     from slideloom.slides.dicom_files import dicom_obstacle as dicom_obstacle
+    from slideloom.slides.icc import profile_name as profile_name
     from slideloom.slides.info import (
         Level as Level,
         Resolution as Resolution,
@@ -217,9 +239,11 @@ if TYPE_CHECKING:
         same_proportions as same_proportions,
         slide_name as slide_name,
     )
+    from slideloom.slides.kept_images import KeptImages as KeptImages
     from slideloom.slides.ome_xml import is_ome_xml as is_ome_xml, ome_xml as ome_xml
     from slideloom.slides.outlines import Outlines as Outlines
     from slideloom.slides.regions import Region as Region, Regions as Regions
+    from slideloom.slides.remote_file import RemoteFile as RemoteFile
     from slideloom.slides.resolution import (
         finite_number as finite_number,
         is_plausible as is_plausible,
@@ -233,21 +257,30 @@ if TYPE_CHECKING:
         TileCheck as TileCheck,
         deflate_check as deflate_check,
     )
+    from slideloom.slides.tiff_descriptions import (
+        TiffDescription as TiffDescription,
+        described as described,
+        imagej_resolution as imagej_resolution,
+        tiff_resolution as tiff_resolution,
+    )
     from slideloom.slides.tiff_directories import (
         TiffDirectory as TiffDirectory,
         TiffError as TiffError,
         TiffTag as TiffTag,
-        check_orientation as check_orientation,
         read_tiff_directories as read_tiff_directories,
         read_tiff_sub_images as read_tiff_sub_images,
         tiff_fault as tiff_fault,
+        tiff_icc_profile as tiff_icc_profile,
     )
     from slideloom.slides.tiff_pictures import (
         PICTURE_TAGS as PICTURE_TAGS,
         is_aside as is_aside,
+        is_scene as is_scene,
         obstacle_in as obstacle_in,
+        sample_obstacle as sample_obstacle,
         tiff_obstacle as tiff_obstacle,
     )
+    from slideloom.slides.tiff_storage import check_orientation as check_orientation, codec_name as codec_name
     from slideloom.slides.tiles import TileBatch as TileBatch, TileGeometry as TileGeometry, Tiles as Tiles
     from slideloom.slides.truncation import is_cut_tiff as is_cut_tiff
     from slideloom.steps.encoding import ImageEncoder as ImageEncoder, ImageOptions as ImageOptions
@@ -259,7 +292,12 @@ if TYPE_CHECKING:
     from slideloom.steps.roi_source import RoiSource as RoiSource
     from slideloom.steps.scene import Scene as Scene
     from slideloom.steps.sink import Prepared as Prepared, Sink as Sink, Writer as Writer
-    from slideloom.steps.slide_qc import QcResult as QcResult, SlideQc as SlideQc
+    from slideloom.steps.slide_qc import (
+        QcClass as QcClass,
+        QcResult as QcResult,
+        SlideQc as SlideQc,
+        qc_classes as qc_classes,
+    )
     from slideloom.steps.store import TileStore as TileStore, TileStores as TileStores
     from slideloom.steps.tile_filter import TileFilter as TileFilter, Verdict as Verdict
     from slideloom.viewing.wsi import WSI as WSI, TileView as TileView

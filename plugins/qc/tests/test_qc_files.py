@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from slideloom import Box, QcResult, Size, SlideError, save_mask
+from slideloom import Box, QcClass, QcResult, Size, SlideError, save_mask
 from slideloom_qc import GaussianV2, Otsu, SavedMask, load_mask_png, save_mask_png
 from slideloom_testing import PixelsSlide, info_of, scene_of, stained
 
@@ -31,6 +31,20 @@ def test_a_png_mask_comes_back_whole(tmp_path: Path) -> None:
 def test_white_is_discarded_in_a_png_mask(tmp_path: Path) -> None:
     path, _ = save_mask_png(RESULT, tmp_path / "a.png", slide=info_of())
     assert np.array_equal(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), MASK * np.uint8(255))
+
+
+def test_labels_are_the_grey_values_of_a_png_and_come_back_with_their_classes(tmp_path: Path) -> None:
+    labels = np.random.default_rng(3).choice([0, 5, 200], (33, 21)).astype(np.uint8)
+    classes = (QcClass(0, "tissue"), QcClass(5, "fold", "artifact", 0.2), QcClass(200, "glass", "background"))
+    result = QcResult.of_labels(labels, classes)
+    path, _ = save_mask_png(result, tmp_path / "a.png", slide=info_of())
+
+    back = load_mask_png(path, slide=info_of())
+
+    assert np.array_equal(cv2.imread(str(path), cv2.IMREAD_UNCHANGED), labels)
+    assert np.array_equal(back.labels, labels)
+    assert np.array_equal(back.mask, labels > 0)
+    assert back.classes == classes
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:

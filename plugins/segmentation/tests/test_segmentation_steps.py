@@ -95,10 +95,40 @@ def test_classes_to_discard_go_by_name_or_number(trained: Path, section) -> None
     assert np.array_equal(masks[0], ~masks[2])
 
 
+def test_classes_with_a_kind_are_reported_each_by_itself(trained: Path, section) -> None:
+    slide, _ = section(11)
+    plain, classes = (
+        SegmentQc(model=trained, discard=discard, device="cpu").build().assess(slide, scene_of())
+        for discard in (("background", "stroma"), ("background", "stroma:artifact:0.2"))
+    )
+
+    assert [(one.value, one.name, one.kind, one.threshold) for one in classes.classes] == [
+        (0, "background", "background", None),
+        (1, "stroma", "artifact", 0.2),
+        (2, "tumor", None, None),
+    ]
+    assert np.array_equal(classes.mask, plain.mask)
+    assert plain.labels is None
+    shares = [np.mean(classes.labels == value) for value in range(3)]
+    assert shares == pytest.approx([classes.metrics[f"share {name}"] for name in ("background", "stroma", "tumor")])
+
+
+def test_a_kind_that_there_is_not_is_refused(trained: Path) -> None:
+    with pytest.raises(ConfigError, match=r"segment: discard: 'stroma:ink' is not NAME, NAME:KIND"):
+        SegmentQc(model=trained, discard=("stroma:ink",)).build()
+
+
+class TestQcWithClasses(SlideQcContract):
+    @pytest.fixture(autouse=True)
+    def _settings(self, trained: Path) -> None:
+        self.settings = SegmentQc(model=trained, discard=("background", "tumor:artifact:0.5"), device="cpu")
+
+
 @pytest.mark.parametrize(
     "settings",
     [
         lambda model: SegmentQc(model=model, discard=("pen",)),
+        lambda model: SegmentQc(model=model, discard=("pen:artifact",)),
         lambda model: SegmentQc(model=model, discard=(3,)),
         lambda model: SegmentRoi(model=model, labels=("pen",)),
     ],

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import attrs
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from shapely.geometry import Polygon
 from slideloom import (
     Box,
@@ -21,6 +22,7 @@ from slideloom import (
     Placed,
     Placement,
     Point,
+    QcClass,
     QcResult,
     Reader,
     Region,
@@ -675,8 +677,63 @@ class RandomPixels(White):
         return QcResult(mask=np.random.rand(30, 40) > 0.5, kind="artifact")
 
 
-def test_a_sound_slide_qc_passes(tmp_path: Path) -> None:
-    assert failures(QcCase, tmp_path, settings=settings_of(White)) == set()
+CLASSES = (QcClass(0, "tissue"), QcClass(1, "glass", "background", 0.5), QcClass(2, "dark-spot", "artifact"))
+
+
+class Classes(SlideQc):
+    """A sound QC with classes: glass and dark pixels of a thumbnail."""
+
+    def assess(self, slide: Slide, scene: Any) -> QcResult:
+        return QcResult.of_labels(self.labels(slide), CLASSES, metrics={"looked": 1.0})
+
+    def labels(self, slide: Slide) -> NDArray[np.integer]:
+        brightness = slide.thumbnail(mpp=8).min(axis=-1)
+        return np.where(brightness > 220, 1, np.where(brightness < 50, 2, 0))
+
+
+class UnsafeName(Classes):
+    def assess(self, slide: Slide, scene: Any) -> QcResult:
+        return attrs.evolve(super().assess(slide, scene), classes=(*CLASSES[:2], QcClass(2, "a/b", "artifact")))
+
+
+class SameName(Classes):
+    def assess(self, slide: Slide, scene: Any) -> QcResult:
+        return attrs.evolve(super().assess(slide, scene), classes=(*CLASSES, QcClass(3, "Tissue")))
+
+
+class UnknownLabel(Classes):
+    def assess(self, slide: Slide, scene: Any) -> QcResult:
+        return attrs.evolve(super().assess(slide, scene), classes=CLASSES[::2])
+
+
+class WideLabels(Classes):
+    def assess(self, slide: Slide, scene: Any) -> QcResult:
+        return attrs.evolve(super().assess(slide, scene), labels=self.labels(slide).astype(np.int32))
+
+
+class OtherMask(Classes):
+    def assess(self, slide: Slide, scene: Any) -> QcResult:
+        result = super().assess(slide, scene)
+        return attrs.evolve(result, mask=~result.mask)
+
+
+class ClassesOnDemand(Classes):
+    def assess(self, slide: Slide, scene: Any) -> QcResult:
+        labels = self.labels(slide)
+        return QcResult.of_labels(labels, [one for one in CLASSES if (labels == one.value).any()])
+
+
+class RandomLabels(Classes):
+    def __init__(self) -> None:
+        self.random = np.random.default_rng()
+
+    def labels(self, slide: Slide) -> NDArray[np.integer]:
+        return self.random.choice([1, 2], (30, 40))  # the mask is the same
+
+
+@pytest.mark.parametrize("step", [White, Classes])
+def test_a_sound_slide_qc_passes(tmp_path: Path, step: type) -> None:
+    assert failures(QcCase, tmp_path, settings=settings_of(step)) == set()
 
 
 @pytest.mark.parametrize(
@@ -691,6 +748,13 @@ def test_a_sound_slide_qc_passes(tmp_path: Path) -> None:
         (Averages, "test_one_step_serves_several_slides"),
         (RandomPixels, "test_the_answer_is_the_same_each_time"),
         (RandomPixels, "test_global_randomness_is_not_used"),
+        (UnsafeName, "test_the_mask_is_bool_with_two_axes"),
+        (SameName, "test_the_mask_is_bool_with_two_axes"),
+        (UnknownLabel, "test_the_mask_is_bool_with_two_axes"),
+        (WideLabels, "test_the_mask_is_bool_with_two_axes"),
+        (OtherMask, "test_the_mask_is_bool_with_two_axes"),
+        (ClassesOnDemand, "test_classes_are_the_same_on_every_slide"),
+        (RandomLabels, "test_the_answer_is_the_same_each_time"),
     ],
 )
 def test_a_broken_slide_qc_is_caught(tmp_path: Path, step: type, caught: str) -> None:

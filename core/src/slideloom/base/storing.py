@@ -12,6 +12,7 @@ from typing import Any
 
 import attrs
 
+from slideloom.base.addresses import check_local
 from slideloom.base.errors import OutputError
 from slideloom.base.system_errors import writing_trouble
 from slideloom.base.temporary import is_temporary, keep_aside, partial_path, remove_abandoned_at_times
@@ -23,7 +24,12 @@ _SEPARATORS = {"/", "\\", "\0"}
 
 @contextmanager
 def storing_in(folder: Path) -> Iterator[None]:
-    """Within it, an `OSError` becomes an `OutputError` that names `folder` and a remedy."""
+    """Within it, an `OSError` becomes an `OutputError` that names `folder` and a remedy.
+
+    Raises:
+        ConfigError: the folder is an address such as `s3://bucket/out`: a local folder `s3:` would be written.
+    """
+    check_local(folder)
     try:
         yield
     except OSError as error:
@@ -69,7 +75,9 @@ def write_whole(path: Path, content: bytes) -> None:
 
     Raises:
         OSError: the file cannot be written; nothing is left behind.
+        ConfigError: the path is an address.
     """
+    check_local(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_abandoned_at_times(path.parent)
     partial = partial_path(path)

@@ -59,7 +59,8 @@ def write_tiles_geojson(
         ring = [[x, y], [x + width, y], [x + width, y + height], [x, y + height], [x, y]]
         measured = {"index": int(index), "grid_x": int(grid_x), "grid_y": int(grid_y)}
         features.append(_feature([ring], "Polygon", {**heads[text], "measurements": measured}))
-    _write(path, features, origin)
+    with storing_in(path.parent):
+        write_whole(path, _content(features, origin))
 
 
 def write_regions_geojson(path: Path, regions: Regions, *, origin: tuple[float, float] = (0, 0)) -> None:
@@ -73,7 +74,13 @@ def write_regions_geojson(path: Path, regions: Regions, *, origin: tuple[float, 
     Raises:
         OutputError: the file cannot be written.
     """
-    _write(path, [_region_feature(region, origin) for region in regions.items], origin)
+    with storing_in(path.parent):
+        write_whole(path, regions_geojson(regions, origin=origin))
+
+
+def regions_geojson(regions: Regions, *, origin: tuple[float, float] = (0, 0)) -> bytes:
+    """The content of the file that `write_regions_geojson` writes."""
+    return _content([_region_feature(region, origin) for region in regions.items], origin)
 
 
 def _region_feature(region: Region, origin: tuple[float, float]) -> dict[str, Any]:
@@ -109,11 +116,10 @@ def _number(value: float) -> float:
     return int(value) if value.is_integer() else value
 
 
-def _write(path: Path, features: Sequence[Mapping[str, Any]], origin: tuple[float, float]) -> None:
+def _content(features: Sequence[Mapping[str, Any]], origin: tuple[float, float]) -> bytes:
     """One feature per line, so that text editors and diffs can handle the file."""
     # Our own member, which GeoJSON allows: shapes are final (nested shapes are not holes), and their origin.
     about = {"origin": [_number(value) for value in origin], "nested": "keep"}
     lines = ",\n".join(json.dumps(feature, ensure_ascii=True, separators=(",", ":")) for feature in features)
     head = f'{{"type":"FeatureCollection","slideloom":{json.dumps(about)},"features":['
-    with storing_in(path.parent):
-        write_whole(path, f"{head}\n{lines}\n]}}\n".encode())
+    return f"{head}\n{lines}\n]}}\n".encode()

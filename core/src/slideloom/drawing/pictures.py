@@ -37,6 +37,20 @@ LEGEND: Mapping[str, Colour] = {
     "region": (0, 0, 0),
     "mask": (128, 128, 128),
 }
+# For the classes of one slide QC, in their order: Kelly, "Twenty-two colors of maximum contrast" (1965), without those
+# close to colours above.
+CLASS_COLOURS: Sequence[Colour] = (
+    (190, 0, 50),  # vivid red
+    (0, 103, 165),  # strong blue
+    (243, 132, 0),  # vivid orange
+    (135, 86, 146),  # strong purple
+    (101, 69, 34),  # deep yellowish brown
+    (230, 143, 172),  # strong purplish pink
+    (220, 211, 0),  # vivid greenish yellow
+    (161, 202, 241),  # very light blue
+    (43, 61, 38),  # dark olive green
+    (96, 78, 151),  # strong violet
+)
 _MASK_STRENGTH = 0.45
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -101,7 +115,8 @@ def overview(
     rejected: Mapping[str, Tiles],
     regions: Regions | None = None,
     masks: Sequence[tuple[Mask, Box | None]] = (),
-    kinds: Mapping[str, str] | None = None,
+    colours: Mapping[str, Colour] | None = None,
+    shades: Sequence[tuple[Mask, Box | None, Colour]] = (),
     max_px: int = 2048,
 ) -> Picture:
     """The slide at low resolution, with the decisions about its tiles drawn on it.
@@ -109,11 +124,13 @@ def overview(
     Args:
         slide: open.
         kept: outlined in green.
-        rejected: tiles by reason, such as "roi" or "qc:otsu"; outlined in the colour `colour_of(reason)`.
+        rejected: tiles by reason, such as "roi" or "qc:otsu"; outlined in the colour that `colours` has for it, or
+            else `colour_of(reason)`.
         regions: outlined in black.
         masks: QC masks (True is discarded), each with the level-0 box it covers (None: the whole slide); shaded in
             grey.
-        kinds: by reason: what a QC step detects, "background", "blur" or "artifact", which decides the colour.
+        colours: by reason, as `reason_colours` makes them.
+        shades: masks as above, each shaded in a colour of its own.
         max_px: maximum width and height in pixels.
 
     Raises:
@@ -126,11 +143,14 @@ def overview(
     for mask, extent in masks:
         discard |= stretched(mask, extent=extent or slide.info.box, whole=whole, size=size)
     tint(rgb, discard, colour=LEGEND["mask"], strength=_MASK_STRENGTH)
+    for mask, extent, colour in shades:
+        shown = stretched(mask, extent=extent or slide.info.box, whole=whole, size=size)
+        tint(rgb, shown, colour=colour, strength=_MASK_STRENGTH)
     # Thick enough to tell colours apart, thin enough to see the tissue in between.
     line = min(4, max(1, round(kept.footprint.width * scale_x / 16)))
     for reason in sorted(rejected):
         boxes = boxes_of(rejected[reason])
-        colour = colour_of((kinds or {}).get(reason, reason))
+        colour = (colours or {}).get(reason) or colour_of(reason)
         draw_boxes(rgb, boxes, scale_x=scale_x, scale_y=scale_y, colour=colour, width=line)
     draw_boxes(rgb, boxes_of(kept), scale_x=scale_x, scale_y=scale_y, colour=LEGEND["kept"], width=line)
     return outlined(Picture(rgb), regions or Regions(), whole=whole)
@@ -156,6 +176,22 @@ def outlined(picture: Picture, regions: Regions, *, whole: Size) -> Picture:
 def colour_of(reason: str) -> Colour:
     """The colour of a reason for rejection, by its kind: "qc:otsu" has the colour of "qc"."""
     return LEGEND.get(reason.partition(":")[0], LEGEND["other"])
+
+
+def reason_colours(kinds: Mapping[str, str], classes: Mapping[str, Mapping[str, str]]) -> dict[str, Colour]:
+    """The colours of the reasons for which slide QC rejects: those of steps by their kind, each class its own.
+
+    Args:
+        kinds: what each QC step detects, by step name, as in `SlideReport.qc_kinds`.
+        classes: the kinds of the classes of each step that has some, as in `SlideReport.qc_classes`. Glass stays grey;
+            the others take colours in their order, across all steps.
+    """
+    colours = {f"qc:{step}": colour_of(kind) for step, kind in kinds.items()}
+    named = [(f"qc:{step}:{name}", kind) for step, found in classes.items() for name, kind in found.items()]
+    coloured = [reason for reason, kind in named if kind != "background"]
+    colours.update({reason: LEGEND["background"] for reason, kind in named if kind == "background"})
+    colours.update({reason: CLASS_COLOURS[i % len(CLASS_COLOURS)] for i, reason in enumerate(coloured)})
+    return colours
 
 
 def boxes_of(tiles: Tiles) -> NDArray[np.float64]:

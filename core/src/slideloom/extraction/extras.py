@@ -11,12 +11,17 @@ import numpy as np
 
 from slideloom.base.errors import OutputError, SlideloomError
 from slideloom.base.storing import storing_in, write_whole
+from slideloom.drawing.geojson import regions_geojson
+from slideloom.drawing.mask_outlines import mask_polygons
 from slideloom.extraction.output_folder import OutputFolder
 from slideloom.extraction.overview import plan_picture
 from slideloom.planning.ledger import Ledger
 from slideloom.planning.mask_files import mask_files, npz_bytes
 from slideloom.planning.masks import union_mask
 from slideloom.planning.prepared import PreparedSlide
+from slideloom.planning.record import QcFinding
+from slideloom.slides.info import SlideInfo
+from slideloom.slides.regions import Region, Regions
 from slideloom.steps.reports import SlideReport
 from slideloom.steps.slide_qc import QcResult
 
@@ -32,13 +37,29 @@ def pictures_of(prepared: PreparedSlide, folder: OutputFolder) -> dict[Path, byt
     files: dict[Path, bytes] = {}
     if run.save_masks:
         for finding in record.qc:
-            files.update(mask_files(finding.result, folder.mask(info.name, finding.label), slide=info))
+            path = folder.mask(info.name, finding.label)
+            files.update(mask_files(finding.result, path, slide=info))
+            if finding.result.classes:
+                files[path.with_suffix(".geojson")] = regions_geojson(_areas(finding, info))
     if run.report and record.qc:
         discarded = QcResult(union_mask([finding.result for finding in record.qc], info.size), "artifact")
         files.update(mask_files(discarded, folder.discard(info.name), slide=info, encode=npz_bytes))
     if run.overview:
         files[folder.overview(info.name)] = plan_picture(plan, record).png()
     return files
+
+
+def _areas(finding: QcFinding, info: SlideInfo) -> Regions:
+    """What each class discards but glass, as regions labelled with its name, for viewers such as QuPath."""
+    extent = finding.result.extent or info.box
+    return Regions(
+        tuple(
+            Region(f"{finding.label}:{one.name}:{number}", shape, one.name)
+            for one in finding.result.classes
+            if one.kind not in (None, "background")
+            for number, shape in enumerate(mask_polygons(finding.result.mask_of(one), extent=extent))
+        )
+    )
 
 
 def completed(prepared: PreparedSlide, folder: OutputFolder, report: SlideReport) -> SlideReport:
@@ -76,12 +97,14 @@ def _asked_for(prepared: PreparedSlide, folder: OutputFolder, report: SlideRepor
     run, slide = prepared.plan.pipeline.run, report.slide
     try:
         masks = [folder.mask(slide, label) for label in report.qc_kinds] if run.save_masks else []
+        areas = [folder.mask(slide, label) for label in report.qc_classes] if run.save_masks else []
     except OutputError as error:
         raise OtherThanReported(f"its report names a step that there cannot be ({error})") from error
     if run.report and report.qc_kinds:
         masks.append(folder.discard(slide))
-    both = [file for mask in masks for file in (mask, mask.with_suffix(".json"))]
-    return [*both, folder.overview(slide)] if run.overview else both
+    asked = [file for mask in masks for file in (mask, mask.with_suffix(".json"))]
+    asked += [mask.with_suffix(".geojson") for mask in areas]
+    return [*asked, folder.overview(slide)] if run.overview else asked
 
 
 def _status(table: Path, planned: int) -> list[str]:

@@ -17,8 +17,9 @@ _LARGEST_PX, _MOST_BYTES = 1024, 220_000  # of a picture in a notebook; as text 
 
 def plan_picture(plan: SlidePlan, record: SlideRecord, *, max_px: int = 2048) -> Picture:
     """The slide with its regions, masks and kept tiles, and its dropped tiles coloured by reason."""
-    from slideloom.drawing.pictures import overview
+    from slideloom.drawing.pictures import overview, reason_colours
 
+    colours = reason_colours(record.qc_kinds, record.qc_classes)
     status = np.array(record.ledger.status(), dtype=object)
     kept = np.isin(status, ["written", "candidate"])
     return overview(
@@ -26,8 +27,14 @@ def plan_picture(plan: SlidePlan, record: SlideRecord, *, max_px: int = 2048) ->
         kept=plan.tiles.take(kept),
         rejected={word: plan.tiles.take(status == word) for word in sorted(set(status[~kept].tolist()))},
         regions=plan.scene.regions,
-        masks=[(finding.result.mask, finding.result.extent) for finding in record.qc],
-        kinds={f"qc:{label}": kind for label, kind in record.qc_kinds.items()},
+        masks=[(finding.result.mask, finding.result.extent) for finding in record.qc if finding.result.labels is None],
+        shades=[
+            (finding.result.mask_of(one), finding.result.extent, colours[f"qc:{finding.label}:{one.name}"])
+            for finding in record.qc
+            for one in finding.result.classes
+            if one.kind is not None
+        ],
+        colours=colours,
         max_px=max_px,
     )
 
@@ -43,15 +50,17 @@ def slide_html(plan: SlidePlan, record: SlideRecord, *, title: str) -> str:
     from base64 import b64encode  # only notebooks need these
     from html import escape
 
-    from slideloom.drawing.pictures import colour_of
+    from slideloom.drawing.pictures import colour_of, reason_colours
 
     max_px = _LARGEST_PX
     while len(png := plan_picture(plan, record, max_px=max_px).png()) > _MOST_BYTES:
         max_px = int(max_px * 0.95 * (_MOST_BYTES / len(png)) ** 0.5)
-    kinds = {f"qc:{label}": kind for label, kind in record.qc_kinds.items()}
+    colours = reason_colours(record.qc_kinds, record.qc_classes)
     counts = {"kept": len(record.ledger.candidates()) + record.ledger.written, **record.ledger.rejected}
+    # A class that rejected no tile still has its colour on the picture.
+    counts.update({reason: 0 for reason in colours if reason.count(":") > 1 and reason not in counts})
     legend = "&emsp;".join(
-        f'<span style="color:rgb{colour_of(kinds.get(reason, reason))}">&#9632;</span> {count} {escape(reason)}'
+        f'<span style="color:rgb{colours.get(reason) or colour_of(reason)}">&#9632;</span> {count} {escape(reason)}'
         for reason, count in counts.items()
     )
     image = f'<img alt="" src="data:image/png;base64,{b64encode(png).decode()}">'

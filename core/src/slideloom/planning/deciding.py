@@ -7,6 +7,7 @@ from typing import get_args
 
 import attrs
 import numpy as np
+from numpy.typing import NDArray
 
 from slideloom.base.errors import PluginError
 from slideloom.base.geometry import Box, Mask
@@ -130,6 +131,8 @@ def check_qc_result(result: QcResult, broke: str) -> None:
         raise PluginError(f"{broke}: kind must be one of {', '.join(get_args(QcKind))}, not {result.kind!r}")
     if result.extent is not None and not _is_area(result.extent):
         raise PluginError(f"{broke}: extent must be a box with an area, not {result.extent!r}")
+    if faults := result.class_faults():
+        raise PluginError(f"{broke}: {faults[0]}")
     for key, value in result.metrics.items():
         if not isinstance(key, str):
             raise PluginError(f"{broke}: the name of a metric must be text, not {key!r}")
@@ -162,22 +165,50 @@ def _reject_masked(plan: SlidePlan, record: SlideRecord, finding: QcFinding) -> 
     record.qc.append(finding)
     share = masked_share(result.mask, result.extent, plan.tiles, plan.slide.info.size)
     ledger.score(f"qc:{name}", np.arange(len(ledger)), share)
-    ledger.reject(share > finding.filter_threshold, f"qc:{name}")
     record.metrics[f"{name}.masked"] = float(np.count_nonzero(result.mask) / result.mask.size)
+    if result.labels is None:
+        ledger.reject(share > finding.filter_threshold, f"qc:{name}")
+    else:
+        _reject_by_class(plan, record, finding, masked=share > finding.filter_threshold)
     record.metrics.update({f"{name}.{key}": float(value) for key, value in result.metrics.items()})
     record.warnings.extend(f"{name}: {note}" for note in result.notes)
 
 
+def _reject_by_class(plan: SlidePlan, record: SlideRecord, finding: QcFinding, *, masked: NDArray[np.bool_]) -> None:
+    """Reject tiles for the first class that exceeds its threshold, and `masked` ones for the class with most of them.
+
+    So a tile whose classes are each below their thresholds, but which they mask together, is not kept.
+    """
+    result, ledger = finding.result, record.ledger
+    discarding = [one for one in result.classes if one.kind is not None]
+    shares = np.zeros((len(discarding), len(ledger)))
+    for one, share in zip(discarding, shares, strict=True):
+        reason, mask = f"qc:{finding.label}:{one.name}", result.mask_of(one)
+        share[:] = masked_share(mask, result.extent, plan.tiles, plan.slide.info.size)
+        ledger.score(reason, np.arange(len(ledger)), share)
+        record.metrics[f"{finding.label}:{one.name}.masked"] = float(np.count_nonzero(mask) / mask.size)
+        if one.threshold is not None:
+            ledger.reject(share > one.threshold, reason)
+    if discarding:
+        most = shares.argmax(axis=0)
+        for number, one in enumerate(discarding):
+            ledger.reject(masked & (most == number), f"qc:{finding.label}:{one.name}")
+
+
 def _measure_burden(plan: SlidePlan, record: SlideRecord, considered: Tiles) -> None:
     """Measure the blur burden after all masks, over the tiles that regions keep."""
-    blur = [finding.result for finding in record.qc if finding.result.kind == "blur"]
-    background = [finding for finding in record.qc if finding.result.kind == "background"]
+    blur = [part for finding in record.qc if (part := finding.result.of_kind("blur")) is not None]
+    background = [
+        (part, finding.threshold_of("background"))
+        for finding in record.qc
+        if (part := finding.result.of_kind("background")) is not None
+    ]
     record.burden = blur_burden(
         blur,
-        [finding.result for finding in background],
+        [part for part, _ in background],
         considered,
         plan.slide.info.size,
-        filter_threshold=max((finding.filter_threshold for finding in background), default=0.6),
+        filter_threshold=max((threshold for _, threshold in background), default=0.6),
     )
     if record.burden is not None and record.burden > BLUR_BURDEN_WARNING:
         record.warnings.append(f"{record.burden:.1%} of the tissue is out of focus")

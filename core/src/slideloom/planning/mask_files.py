@@ -10,27 +10,36 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast, get_args
 
+import attrs
 import numpy as np
+from numpy.typing import NDArray
 
 from slideloom.base.errors import SlideError
 from slideloom.base.geometry import Box, Mask, Size
 from slideloom.base.parsing import parse_json
 from slideloom.base.storing import storing_in, utf8, write_whole
 from slideloom.slides.info import SlideInfo
-from slideloom.steps.slide_qc import QcKind, QcResult
+from slideloom.steps.slide_qc import Labels, QcClass, QcKind, QcResult
 
 _FORMAT = 1
+_WITH_CLASSES = 2  # versions that know no classes refuse it instead of taking labels for a mask
 
 
-def npy_bytes(mask: Mask) -> bytes:
-    """The mask as the content of a .npy file."""
+def npy_bytes(mask: Mask | Labels) -> bytes:
+    """The mask or the label map as the content of a .npy file."""
     buffer = io.BytesIO()
-    np.save(buffer, np.ascontiguousarray(mask, np.bool_), allow_pickle=False)
+    np.save(buffer, np.ascontiguousarray(mask), allow_pickle=False)
     return buffer.getvalue()
 
 
-def npz_bytes(mask: Mask) -> bytes:
-    """The mask, packed and compressed, as the content of a .npz file with the arrays `packed` and `shape`."""
+def npz_bytes(mask: Mask | Labels) -> bytes:
+    """The mask, packed and compressed, as the content of a .npz file with the arrays `packed` and `shape`.
+
+    Raises:
+        ValueError: it is a label map.
+    """
+    if mask.dtype != np.bool_:
+        raise ValueError(f"only a mask can be packed, not labels of {mask.dtype}")
     buffer = io.BytesIO()
     np.savez_compressed(buffer, packed=np.packbits(mask), shape=np.array(mask.shape))
     return buffer.getvalue()
@@ -67,33 +76,48 @@ def mask_from_npy(content: bytes) -> Mask:
     Raises:
         ValueError: it is not a complete array of bool.
     """
+    return cast("Mask", _from_npy(content, np.bool_))
+
+
+def labels_from_npy(content: bytes) -> Labels:
+    """The label map in the content of a .npy file.
+
+    Raises:
+        ValueError: it is not a complete array of uint8.
+    """
+    return cast("Labels", _from_npy(content, np.uint8))
+
+
+def _from_npy(content: bytes, wanted: type[np.generic]) -> NDArray[Any]:
     stream = io.BytesIO(content)
     header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     version = np.lib.format.read_magic(stream)
     if version not in header:
         raise ValueError(f"is a .npy file of the unknown version {version}")
     shape, _, dtype = header[version](stream)
-    if dtype != np.bool_:
-        raise ValueError(f"holds {dtype} instead of bool")
+    if dtype != wanted:
+        raise ValueError(f"holds {dtype} instead of {np.dtype(wanted)}")
     stored = len(content) - stream.tell()
     if math.prod(shape) != stored:  # checked before numpy allocates the memory that a damaged header asks for
         raise ValueError(f"{stored} bytes for {shape} pixels")
-    return cast("Mask", np.load(io.BytesIO(content), allow_pickle=False))
+    array: NDArray[Any] = np.load(io.BytesIO(content), allow_pickle=False)
+    return array
 
 
 def save_mask(
-    result: QcResult, path: Path, *, slide: SlideInfo, encode: Callable[[Mask], bytes] = npy_bytes
+    result: QcResult, path: Path, *, slide: SlideInfo, encode: Callable[[Mask | Labels], bytes] = npy_bytes
 ) -> tuple[Path, Path]:
     """Store a result: the mask at `path`, and everything else beside it in a .json of the same name.
 
     The JSON holds slide name and level-0 size, kind, extent, mask shape, `scale` (level-0 pixels per mask pixel, x
     and y), metrics, notes, and a checksum of the mask file. Each file appears complete or not at all, the JSON last.
+    Of a result with classes, the label map is stored instead of the mask, and the JSON names the classes.
 
     Args:
         result: what to store.
         path: of the mask file; its folder is made.
         slide: the slide that the mask belongs to.
-        encode: the mask as file content; by default .npy.
+        encode: the mask (bool) or the label map (uint8) as file content; by default .npy.
 
     Returns:
         Both files.
@@ -109,14 +133,14 @@ def save_mask(
 
 
 def mask_files(
-    result: QcResult, path: Path, *, slide: SlideInfo, encode: Callable[[Mask], bytes] = npy_bytes
+    result: QcResult, path: Path, *, slide: SlideInfo, encode: Callable[[Mask | Labels], bytes] = npy_bytes
 ) -> dict[Path, bytes]:
     """The content of both files that `save_mask` writes, the JSON last."""
-    content = encode(result.mask)
+    content = encode(result.mask if result.labels is None else result.labels)
     covered = result.extent or slide.box
     rows, columns = result.mask.shape
-    record = {
-        "slideloom_mask": _FORMAT,
+    record: dict[str, Any] = {
+        "slideloom_mask": _FORMAT if result.labels is None else _WITH_CLASSES,
         "slide": slide.name,
         "size": [slide.size.width, slide.size.height],
         "kind": result.kind,
@@ -129,12 +153,18 @@ def mask_files(
         "notes": list(result.notes),
         "crc32": zlib.crc32(content),
     }
+    if result.labels is not None:
+        record["classes"] = [attrs.asdict(one) for one in result.classes]
     text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     return {path: content, path.with_suffix(".json"): utf8(text)}
 
 
 def load_mask(
-    path: Path, *, slide: SlideInfo | None = None, decode: Callable[[bytes], Mask] = mask_from_npy
+    path: Path,
+    *,
+    slide: SlideInfo | None = None,
+    decode: Callable[[bytes], Mask] = mask_from_npy,
+    decode_labels: Callable[[bytes], Labels] = labels_from_npy,
 ) -> QcResult:
     """The result that `save_mask` stored at `path`.
 
@@ -142,6 +172,7 @@ def load_mask(
         path: of the mask file; its .json must be beside it.
         slide: if given, the slide that the mask must fit.
         decode: the mask from the file's content; by default .npy.
+        decode_labels: the label map from the file's content, for a result with classes; by default .npy.
 
     Raises:
         SlideError: a file is missing or damaged, the two do not belong together, or the mask was made for a slide of
@@ -157,7 +188,7 @@ def load_mask(
     except ValueError as error:
         raise SlideError(f"{beside}: not the description of a mask ({error}); {remedy}") from error
     try:
-        result, size = _from_record(record, content, decode)
+        result, size = _from_record(record, content, decode, decode_labels)
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise SlideError(f"{path}: the saved mask is damaged ({error}); {remedy}") from error
     if slide is not None and size != slide.size:
@@ -168,26 +199,30 @@ def load_mask(
     return result
 
 
-def _from_record(record: Any, content: bytes, decode: Callable[[bytes], Mask]) -> tuple[QcResult, Size]:
-    if record["slideloom_mask"] != _FORMAT:
+def _from_record(
+    record: Any, content: bytes, decode: Callable[[bytes], Mask], decode_labels: Callable[[bytes], Labels]
+) -> tuple[QcResult, Size]:
+    if record["slideloom_mask"] not in (_FORMAT, _WITH_CLASSES):
         raise ValueError(f"format {record['slideloom_mask']!r} is not known")
     # A user who edits a saved mask removes the checksum from the JSON.
     if record.get("crc32") not in (None, zlib.crc32(content)):
         raise ValueError("its .json belongs to other pixels; if you edited the mask by hand, remove 'crc32' there")
     if record["kind"] not in get_args(QcKind):
         raise ValueError(f"kind {record['kind']!r} is not one of {', '.join(get_args(QcKind))}")
-    mask = decode(content)
-    if list(mask.shape) != record["shape"]:
-        raise ValueError(f"{mask.shape} pixels where {record['shape']} are noted")
-    result = QcResult(
-        mask=mask,
-        kind=record["kind"],
-        extent=None if record["extent"] is None else _extent_of(record["extent"]),
-        metrics={
-            str(name): math.nan if value is None else float(value) for name, value in dict(record["metrics"]).items()
-        },
-        notes=tuple(str(note) for note in record["notes"]),
-    )
+    has_classes = record["slideloom_mask"] == _WITH_CLASSES
+    pixels = decode_labels(content) if has_classes else decode(content)
+    if list(pixels.shape) != record["shape"]:
+        raise ValueError(f"{pixels.shape} pixels where {record['shape']} are noted")
+    extent = None if record["extent"] is None else _extent_of(record["extent"])
+    metrics = {
+        str(name): math.nan if value is None else float(value) for name, value in dict(record["metrics"]).items()
+    }
+    notes = tuple(str(note) for note in record["notes"])
+    if has_classes:
+        classes = [QcClass(**one) for one in record["classes"]]
+        result = QcResult.of_labels(cast("Labels", pixels), classes, extent=extent, metrics=metrics, notes=notes)
+    else:
+        result = QcResult(cast("Mask", pixels), record["kind"], extent, metrics, notes)
     width, height = record["size"]
     return result, Size(int(width), int(height))
 

@@ -11,7 +11,7 @@ from attrs import define, field, frozen
 
 from slideloom.planning.ledger import Ledger
 from slideloom.planning.plan import SlidePlan
-from slideloom.steps.slide_qc import QcResult
+from slideloom.steps.slide_qc import QcKind, QcResult
 
 
 @frozen
@@ -27,6 +27,11 @@ class QcFinding:
     label: str
     result: QcResult
     filter_threshold: float
+
+    def threshold_of(self, kind: QcKind) -> float:
+        """The share of a tile above which it is dropped for what is of a kind, 0-1."""
+        own = [one.threshold for one in self.result.classes if one.kind == kind and one.threshold is not None]
+        return min(self.filter_threshold, max(own, default=1.0))
 
 
 @define
@@ -58,6 +63,15 @@ class SlideRecord:
     def qc_kinds(self) -> dict[str, str]:
         """What each QC step looks for ("background", "blur" or "artifact"), by its label."""
         return {finding.label: finding.result.kind for finding in self.qc}
+
+    @property
+    def qc_classes(self) -> dict[str, dict[str, str]]:
+        """The classes that QC steps discard, with the kind of each, by the label of the step."""
+        return {
+            finding.label: {one.name: one.kind for one in finding.result.classes if one.kind is not None}
+            for finding in self.qc
+            if finding.result.classes
+        }
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:

@@ -13,6 +13,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from attrs import frozen
 
+from slideloom.base.addresses import local_path, redacted
+from slideloom.base.errors import ConfigError
 from slideloom.settings.frozen_tables import FrozenTable
 
 _SHOWN = 100  # characters of a wrong value that a message repeats
@@ -38,6 +40,8 @@ def as_type(
     """
     try:
         return _Fitting(base, finite, trust_unknown).fit(value, wanted)
+    except _Remote as error:
+        raise ValueError(f"must be a local path: {error}") from None
     except _Unfit:
         raise ValueError(f"must be {type_text(wanted)}, not {shown(value)}") from None
     except _Infinite:
@@ -46,6 +50,10 @@ def as_type(
 
 class _Unfit(Exception):
     """A value does not have the wanted type."""
+
+
+class _Remote(Exception):
+    """A path is an address."""
 
 
 class _Infinite(Exception):
@@ -119,7 +127,10 @@ class _Fitting:
         return number
 
     def _path(self, value: str | os.PathLike[str]) -> Path:
-        path = Path(value)
+        try:
+            path = local_path(value)
+        except ConfigError as error:
+            raise _Remote(str(error)) from None
         with suppress(RuntimeError):  # there is no such user; a file name may begin with a tilde, too
             path = path.expanduser()
         return path if self.base is None or path.is_absolute() else self.base / path
@@ -134,7 +145,7 @@ def _choice(value: Any, choices: Sequence[Any]) -> Any:
 
 def shown(value: Any) -> str:
     """A value for a message, shortened if it is long."""
-    text = repr(value)
+    text = redacted(repr(value))
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 

@@ -1,19 +1,25 @@
-"""The contract of slide QC: a slide in, a mask of what to discard out."""
+"""The contract of slide QC: a slide in, a mask of what to discard out, if wanted with classes."""
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 from attrs import field, frozen
+from numpy.typing import NDArray
 
 from slideloom.base.geometry import Box, Mask
 from slideloom.slides.slide import Slide
 from slideloom.steps.scene import Scene
 
 QcKind = Literal["background", "blur", "artifact"]
+Labels = NDArray[np.uint8]  # (h, w), the value of a class in each pixel
+
+_CLASS_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
+_KEEP = "keep"
 
 
 def _in_words(mask: object) -> str:
@@ -23,8 +29,93 @@ def _in_words(mask: object) -> str:
 
 
 @frozen
+class QcClass:
+    """One of the classes that a slide QC tells apart.
+
+    Attributes:
+        value: its number in the label map, 0-255.
+        name: part of reasons and metrics, "qc:STEP:NAME": a letter or digit, then up to 39 letters, digits, - and _.
+        kind: as that of a `QcResult`; None for what is not discarded, such as tissue.
+        threshold: a tile is dropped if more than this share of it is of the class, 0-1; None: the class has no
+            threshold of its own, and only what all classes mask together counts.
+    """
+
+    value: int
+    name: str
+    kind: QcKind | None = None
+    threshold: float | None = None
+
+    @property
+    def fault(self) -> str:
+        """What is wrong with it, in words; "" for nothing."""
+        if isinstance(self.value, bool) or not isinstance(self.value, int) or not 0 <= self.value <= 255:
+            return f"the value of class {self.name!r} must be a whole number from 0 to 255, not {self.value!r}"
+        if not isinstance(self.name, str) or not _CLASS_NAME.fullmatch(self.name):
+            return f"a class is named by a letter or digit and up to 39 letters, digits, - and _, not {self.name!r}"
+        if self.kind is not None and self.kind not in get_args(QcKind):
+            return f"the kind of class '{self.name}' must be {', '.join(get_args(QcKind))} or None, not {self.kind!r}"
+        if self.threshold is not None and not (isinstance(self.threshold, int | float) and 0 <= self.threshold <= 1):
+            return f"the threshold of class '{self.name}' must be from 0 to 1 or None, not {self.threshold!r}"
+        return ""
+
+
+def faults_of_classes(classes: Iterable[QcClass]) -> list[str]:
+    """What is wrong with the classes of a result, in words: each of them, and names and values used twice."""
+    known = list(classes)
+    faults = [one.fault for one in known if one.fault]
+    # Without regard to case, as some file systems compare names.
+    for what, values in (
+        ("name", [str(one.name).lower() for one in known]),
+        ("value", [str(one.value) for one in known]),
+    ):
+        twice = sorted({value for value in values if values.count(value) > 1})
+        faults.extend(f"two classes have the {what} {value}" for value in twice)
+    return faults
+
+
+def qc_classes(words: Sequence[str], *, known: Sequence[str] | None = None) -> tuple[QcClass, ...]:
+    """Classes from texts such as "fold:artifact:0.2": name, kind and threshold; numbered in their order.
+
+    A name alone, or the kind "keep", is not discarded. The threshold may be left out.
+
+    Args:
+        words: one for each class.
+        known: all names of the label map in the order of their values; those that `words` leaves out are kept. By
+            default the names in `words`, in their order.
+
+    Raises:
+        ValueError: a text cannot be read, or names a class that is not known.
+    """
+    found: dict[str, QcClass] = {}
+    for word in words:
+        name, *rest = word.split(":")
+        kind, *shares = rest or [_KEEP]
+        if len(shares) > 1 or kind not in (*get_args(QcKind), _KEEP):
+            raise ValueError(
+                f"{word!r} is not NAME, NAME:KIND or NAME:KIND:SHARE with KIND one of "
+                f"{', '.join(get_args(QcKind))} or {_KEEP}"
+            )
+        try:
+            threshold = float(shares[0]) if shares else None
+        except ValueError as error:
+            raise ValueError(f"{word!r}: the share must be a number, not {shares[0]!r}") from error
+        if name in found:
+            raise ValueError(f"{word!r}: class '{name}' is given twice")
+        value = known if known is not None else [*found, name]
+        if name not in value:
+            raise ValueError(f"{word!r}: there is no class '{name}'; there are {', '.join(value)}")
+        chosen: Any = None if kind == _KEEP else kind
+        found[name] = QcClass(value.index(name), name, chosen, threshold)
+    names = known if known is not None else list(found)
+    classes = tuple(found.get(name, QcClass(value, name)) for value, name in enumerate(names))
+    if faults := faults_of_classes(classes):
+        raise ValueError(faults[0])
+    return classes
+
+
+@frozen
 class QcResult:
-    """What a slide QC found.
+    """What a slide QC found. A result with classes is made by `of_labels`.
 
     Attributes:
         mask: (h, w) bool, True where the slide should be discarded.
@@ -32,6 +123,9 @@ class QcResult:
         extent: the level-0 box that the mask covers; None means the whole slide.
         metrics: named numbers for the report.
         notes: sentences for the report.
+        labels: (h, w) uint8, the value of a class in each pixel, or None. The mask is True exactly where that class
+            has a kind.
+        classes: every class that `labels` may contain, in the order in which tiles are dropped for them.
     """
 
     mask: Mask = field(eq=False, repr=_in_words)
@@ -39,6 +133,91 @@ class QcResult:
     extent: Box | None = None
     metrics: Mapping[str, float] = field(factory=dict, hash=False)
     notes: tuple[str, ...] = ()
+    labels: Labels | None = field(default=None, eq=False, repr=False)
+    classes: tuple[QcClass, ...] = ()
+
+    @classmethod
+    def of_labels(
+        cls,
+        labels: NDArray[np.integer],
+        classes: Sequence[QcClass],
+        *,
+        extent: Box | None = None,
+        metrics: Mapping[str, float] | None = None,
+        notes: Sequence[str] = (),
+    ) -> Self:
+        """A result with classes. Its mask is what they discard together; its kind is theirs, or else "artifact".
+
+        Args:
+            labels: (h, w) whole numbers, each the value of one of the classes.
+            classes: in the order in which tiles are dropped for them.
+            extent, metrics, notes: as the attributes.
+
+        Raises:
+            ValueError: `labels` holds no whole numbers, or one that is no class's, or the classes are at fault.
+        """
+        if faults := _faults_of_labels(labels, classes):
+            raise ValueError(faults[0])
+        kinds = {one.kind for one in classes if one.kind is not None}
+        small: Labels = labels.astype(np.uint8, copy=False)
+        return cls(
+            mask=_discarded(small, classes),
+            kind=kinds.pop() if len(kinds) == 1 else "artifact",
+            extent=extent,
+            metrics=dict(metrics or {}),
+            notes=tuple(notes),
+            labels=small,
+            classes=tuple(classes),
+        )
+
+    def mask_of(self, one: QcClass) -> Mask:
+        """(h, w) bool, True where the result is of a class; for a result with classes."""
+        if self.labels is None:
+            raise ValueError("the result has no classes")
+        mask: Mask = self.labels == one.value
+        return mask
+
+    def of_kind(self, kind: QcKind) -> QcResult | None:
+        """What of the result is of a kind, without classes; None if nothing can be."""
+        if self.labels is None:
+            return self if self.kind == kind else None
+        wanted = [one for one in self.classes if one.kind == kind]
+        return QcResult(_discarded(self.labels, wanted), kind, self.extent) if wanted else None
+
+    def class_faults(self) -> list[str]:
+        """How labels, classes and mask contradict each other, in words."""
+        if self.labels is None:
+            return ["it has classes but no labels"] if self.classes else []
+        faults = _faults_of_labels(self.labels, self.classes)
+        if not faults and self.labels.dtype != np.uint8:
+            faults = [f"labels must be uint8, not {self.labels.dtype}; make the result by QcResult.of_labels"]
+        if not faults and not np.array_equal(self.mask, _discarded(self.labels, self.classes)):
+            faults = ["its mask is not what its classes discard; make the result by QcResult.of_labels"]
+        return faults
+
+
+def _discarded(labels: Labels, classes: Iterable[QcClass]) -> Mask:
+    """(h, w) bool, True where the class has a kind."""
+    mask = np.zeros(labels.shape, np.bool_)
+    for one in classes:
+        if one.kind is not None:
+            mask |= labels == one.value
+    return mask
+
+
+def _faults_of_labels(labels: Any, classes: Sequence[QcClass]) -> list[str]:
+    """Any: a plugin's mistake is told in words."""
+    if not classes or not all(isinstance(one, QcClass) for one in classes):
+        return [f"classes must be QcClass objects, at least one, not {classes!r:.80}"]
+    if faults := faults_of_classes(classes):
+        return faults
+    if not isinstance(labels, np.ndarray) or labels.ndim != 2 or not labels.size or labels.dtype.kind not in "iu":
+        shape = getattr(labels, "shape", type(labels).__name__)
+        return [f"wanted labels (h, w) of whole numbers, got {shape} {getattr(labels, 'dtype', '')}"]
+    known = np.zeros(labels.shape, np.bool_)
+    for one in classes:
+        known |= labels == one.value
+    return [] if known.all() else [f"labels hold {labels[~known][0]}, which is no class's value"]
 
 
 class SlideQc(ABC):

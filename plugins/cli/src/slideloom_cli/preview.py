@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+from slideloom.base.addresses import SlidePlace
 from slideloom.base.errors import ConfigError
 from slideloom.pipeline.flags import given_flags
 from slideloom.pipeline.from_words import pipeline_from_words
@@ -63,7 +64,7 @@ def run_preview(chosen: argparse.Namespace) -> int:
 
 
 def contact_sheet(
-    slides: Path | str | Sequence[Path | str],
+    slides: SlidePlace | str | Sequence[SlidePlace | str],
     tile_px: int,
     tile_um: float | str,
     *,
@@ -102,7 +103,7 @@ def contact_sheet(
     region_step = folder_of_regions(Path(roi)) if isinstance(roi, str | Path) else roi
     regions = [] if region_step is None else [region_step]
     pipeline = pipeline_from_words(given, roi=regions, qc=steps, filters=[], sinks=[])
-    paths = [str(path) for path in ([slides] if isinstance(slides, str | Path) else slides)]
+    paths = [slides] if isinstance(slides, str | SlidePlace) else slides
     variants = _variants(pipeline, steps, ranges, normalizers, {"filter_threshold": filter_threshold})
     found = find_slides(paths)
     require_slides(found)
@@ -114,7 +115,7 @@ def _listed(steps: Any) -> list[Any]:
 
 
 def _sheet(
-    slides: Sequence[Path], variants: Sequence[Variant], *, max_px: int, samples: int, is_tiles: bool
+    slides: Sequence[SlidePlace], variants: Sequence[Variant], *, max_px: int, samples: int, is_tiles: bool
 ) -> ContactSheet:
     for name, value in (("max_px", max_px), ("samples", samples)):
         if value < 1:

@@ -9,19 +9,31 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from slideloom_deepfocus.settings import DeepFocus, StridedModel, StridedModelSettings
+    from slideloom_deepfocus.settings import DeepFocus, StridedClasses, StridedModel, StridedModelSettings
     from slideloom_deepfocus.strided import PredictionMap, StridedModelQC, shared_model
+    from slideloom_deepfocus.strided_classes import StridedClassesQC
 
 _HOME_OF = {
     "DeepFocus": "settings",
     "PredictionMap": "strided",
+    "StridedClasses": "settings",
+    "StridedClassesQC": "strided_classes",
     "StridedModel": "settings",
     "StridedModelQC": "strided",
     "StridedModelSettings": "settings",
     "shared_model": "strided",
 }
 
-__all__ = ["DeepFocus", "PredictionMap", "StridedModel", "StridedModelQC", "StridedModelSettings", "shared_model"]
+__all__ = [
+    "DeepFocus",
+    "PredictionMap",
+    "StridedClasses",
+    "StridedClassesQC",
+    "StridedModel",
+    "StridedModelQC",
+    "StridedModelSettings",
+    "shared_model",
+]
 
 
 def __getattr__(name: str) -> Any:  # Any: a module attribute of any kind

@@ -45,6 +45,33 @@ class Blend:
         return blended
 
 
+class ClassBlend:
+    """The class with the highest blended score in each cell; of equals, the first."""
+
+    def __init__(self, grid: StridedGrid, *, classes: int) -> None:
+        self._maps = [Blend(grid) for _ in range(classes)]
+
+    @property
+    def fine(self) -> int:
+        """Values per step and axis."""
+        return self._maps[0].fine
+
+    def add(self, places: NDArray[np.int64], scores: NDArray[np.float32]) -> None:
+        """Add (B, classes) or (B, h, w, classes) scores of the tiles at (B, 2) rows and columns."""
+        for number, one in enumerate(self._maps):
+            one.add(places, scores[..., number])
+
+    def values(self) -> NDArray[np.float32]:
+        """(h, w) float32, the number of the class, NaN where there was no tile."""
+        best = self._maps[0].values()
+        number = np.where(np.isnan(best), np.float32(np.nan), np.float32(0))
+        for value, one in enumerate(self._maps[1:], start=1):
+            scores = one.values()
+            is_higher = scores > best  # never where both are NaN
+            number[is_higher], best[is_higher] = value, scores[is_higher]
+        return number
+
+
 def _taper(side: int) -> NDArray[np.float64]:
     """(side, side) weights, largest in the middle and above 0 everywhere."""
     line = np.minimum(np.arange(side), np.arange(side)[::-1]) + 1.0

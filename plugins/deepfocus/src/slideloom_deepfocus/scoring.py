@@ -79,7 +79,7 @@ def scores_of(
             f"activation = 'softmax' needs two classes or more, but the model returned one value per tile (shape "
             f"{output.shape}), whose softmax is always 1; use 'sigmoid', or 'none' if it is a score already"
         )
-    values = _activated(values, activation)
+    values = activated(values, activation)
     return values if values.ndim in (1, 3) else values[..., _chosen(classes, index)]
 
 
@@ -93,7 +93,8 @@ def range_note(low: float, high: float, *, threshold: float) -> str:
     )
 
 
-def _activated(values: NDArray[np.float32], activation: Activation) -> NDArray[np.float32]:
+def activated(values: NDArray[np.float32], activation: Activation) -> NDArray[np.float32]:
+    """Scores from outputs whose last axis, if classes share a softmax, is that of the classes."""
     if activation == "sigmoid":
         with np.errstate(over="ignore"):  # far below 0, the power is infinite and the score 0
             return (1 / (1 + np.exp(-values.astype(np.float64)))).astype(np.float32)

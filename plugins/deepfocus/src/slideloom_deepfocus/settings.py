@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from pathlib import Path
 from typing import ClassVar, Literal
 
 import attrs
 from attrs import frozen
-from slideloom import ConfigError, FileState, Settings, SlideQc, at_least, in_range, option, positive
+from slideloom import (
+    ConfigError,
+    FileState,
+    QcClass,
+    Settings,
+    SlideQc,
+    at_least,
+    in_range,
+    option,
+    positive,
+    qc_classes,
+)
 
 _MAGNIFICATION = re.compile(r"(\d+(?:\.\d+)?)x", re.IGNORECASE)
 _MICRONS_AT_1X = 10.0  # a 10x objective is taken as 1 micron per pixel, as everywhere in slideloom
@@ -31,6 +42,19 @@ def _check_tile_um(_instance: object, _attribute: object, value: float | str | N
 def _check_finite(_instance: object, attribute: attrs.Attribute[float], value: float) -> None:
     if not math.isfinite(value):
         raise ValueError(f"{attribute.name} must be a finite number, not {value!r}")
+
+
+def _words(value: str | Iterable[str]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _check_classes(_instance: object, attribute: attrs.Attribute[tuple[str, ...]], value: tuple[str, ...]) -> None:
+    try:
+        found = qc_classes(value)
+    except ValueError as error:
+        raise ValueError(f"{attribute.name}: {error}") from error
+    if len(found) < 2:
+        raise ValueError(f"{attribute.name} must be two or more, not {value!r}; for one score use strided-model")
 
 
 @frozen
@@ -88,6 +112,14 @@ class StridedModelSettings(Settings[SlideQc]):
         """The model: a callable from (B, H, W, 3), a torch module, a Keras model, or a path to a file."""
         raise NotImplementedError(f"{type(self).__name__}.load is missing")
 
+    def qc_classes(self) -> tuple[QcClass, ...]:
+        """The classes that the model tells apart, in the order of its outputs, with values 0, 1, 2 and so on.
+
+        Override it for a model with several; then `index`, `threshold`, `bad` and `kind` mean nothing. By default the
+        model gives one score.
+        """
+        return ()
+
     def model_key(self) -> Hashable:
         """Settings with the same key share one model in a process."""
         return (type(self), self)
@@ -110,6 +142,22 @@ class StridedModel(StridedModelSettings):
         if not self.model.exists():
             raise ConfigError(f"{self.model}: no such model file")
         return (StridedModel, FileState.of(self.model), self.layout, self.device, self.trust)
+
+
+@frozen
+class StridedClasses(StridedModel):
+    """Tells classes apart with a model file as `strided-model` takes it, in one run: folds, pen, blur and so on."""
+
+    name: ClassVar[str] = "strided-classes"
+    classes: tuple[str, ...] = option(
+        help="the model's outputs in order: tissue is kept, fold:artifact:0.2 drops tiles with more than 20% of it",
+        converter=_words,
+        validator=_check_classes,
+    )
+
+    def qc_classes(self) -> tuple[QcClass, ...]:
+        """Those of the option."""
+        return qc_classes(self.classes)
 
 
 @frozen

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import floor
-from typing import Literal, Protocol, overload
+from typing import Literal, Protocol, TypeVar, overload
 
 import numpy as np
 from attrs import field, frozen
 from numpy.typing import NDArray
 from slideloom import Box, Mask, PluginError, QcResult, Rgb, RgbBatch, Scene, Size, Slide, SlideError, SlideQc
 
-from slideloom_deepfocus.blending import Blend
+from slideloom_deepfocus.blending import Blend, ClassBlend
 from slideloom_deepfocus.models import Predictor, check_file, once, predictor
 from slideloom_deepfocus.naming import ModelError, named
 from slideloom_deepfocus.scoring import check_count, scores_of
@@ -20,6 +20,7 @@ from slideloom_deepfocus.settings import StridedModel, StridedModelSettings
 from slideloom_deepfocus.strided_grid import Block, StridedGrid, blocks, grid_for, tissue_share
 from slideloom_deepfocus.tally import Tally
 
+_Cell = TypeVar("_Cell", bound=np.generic)
 _PARTS = 8  # fraction of a cell to which a mask is cut at the slide's right and bottom sides
 _ENLARGED = 0.9  # level-0 pixels per pixel of the model; below this, the report says so
 _IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
@@ -118,7 +119,7 @@ class StridedModelQC(SlideQc):
         mask = bad | ~visited if options.discard_unvisited else bad
         looked = int(visited.sum())
         share = float(bad.sum() / looked) if looked else 0.0
-        mask, extent = _within(mask, found.extent, found.slide)
+        mask, extent = within(mask, found.extent, found.slide)
         metrics = {"cells_judged": float(looked), "cells_discarded": float(bad.sum()), "share_discarded": share}
         return QcResult(mask=mask, kind=options.kind, extent=extent, metrics=metrics, notes=found.notes)
 
@@ -144,7 +145,7 @@ class StridedModelQC(SlideQc):
         wanted = np.ones((grid.rows, grid.columns), bool)
         if not options.everywhere:
             wanted = tissue_share(slide, grid) >= max(options.min_tissue, 1e-6)
-        blend, tally = Blend(grid), Tally()
+        blend, tally = self.new_blend(grid), Tally()
         for places, tiles in self._batches(slide, grid, wanted):
             if isinstance(tiles, SlideError):
                 tally.unreadable += len(places)
@@ -157,13 +158,17 @@ class StridedModelQC(SlideQc):
         cell_um = (
             grid.step_x * own.x * grid.stride_px / blend.fine if own else options.mpp * grid.stride_px / blend.fine
         )
-        notes = tally.notes(threshold=options.threshold)
+        notes = tally.notes(threshold=options.threshold if isinstance(blend, Blend) else None)
         if min(grid.step_x, grid.step_y) < _ENLARGED:
             notes.append(
                 f"the slide is coarser than the {options.mpp:g} microns per pixel that the model expects; "
                 "it was enlarged, which may look out of focus to the model"
             )
         return PredictionMap(blend.values(), grid.extent, slide.info.box, cell_um, tuple(notes))
+
+    def new_blend(self, grid: StridedGrid) -> Blend | ClassBlend:
+        """An empty map to which the scores of tiles are added."""
+        return Blend(grid)
 
     def scores_for(self, tiles: RgbBatch) -> NDArray[np.float32]:
         """The scores of tiles that are already cut, for tests and for trying out a model.
@@ -301,7 +306,11 @@ def shared_model(settings: StridedModelSettings) -> Predictor:
 
 
 def strided_step(settings: StridedModelSettings) -> StridedModelQC:
-    """The step for these settings."""
+    """The step for these settings; one that tells classes apart if they name some."""
+    if settings.qc_classes():
+        from slideloom_deepfocus.strided_classes import StridedClassesQC  # which builds on this module
+
+        return StridedClassesQC(shared_model(settings), settings)
     return StridedModelQC(shared_model(settings), settings)
 
 
@@ -310,8 +319,8 @@ def check_strided_model(settings: StridedModel) -> None:
     check_file(settings.model, trust=settings.trust)
 
 
-def _within(mask: Mask, extent: Box, slide: Box) -> tuple[Mask, Box]:
-    """The part of a mask on the slide, to 1/8 of a cell: cells keep position and size, and nothing is stretched."""
+def within(mask: NDArray[_Cell], extent: Box, slide: Box) -> tuple[NDArray[_Cell], Box]:
+    """The part of a mask or label map on the slide, to 1/8 of a cell; cells are not moved and nothing is stretched."""
     if extent.right <= slide.right and extent.bottom <= slide.bottom:
         return mask, extent
     fine_x, fine_y = extent.width / mask.shape[1] / _PARTS, extent.height / mask.shape[0] / _PARTS

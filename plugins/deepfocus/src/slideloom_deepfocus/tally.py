@@ -50,8 +50,8 @@ class Tally:
             self._highest = max(self._highest, float(scores[good].max()))
         return good
 
-    def notes(self, *, threshold: float) -> list[str]:
-        """Sentences for the report.
+    def notes(self, *, threshold: float | None) -> list[str]:
+        """Sentences for the report; about the range of scores only if they are compared with a threshold.
 
         Raises:
             ModelError: the model returned no number for any tile.
@@ -63,6 +63,10 @@ class Tally:
             notes.append(f"{self.unreadable} tiles could not be read and were not judged")
         if self.unanswered:
             notes.append(f"{self.unanswered} tiles got no number from the model and were not judged")
-        if self.judged and (out_of_range := range_note(self._lowest, self._highest, threshold=threshold)):
+        if (
+            threshold is not None
+            and self.judged
+            and (out_of_range := range_note(self._lowest, self._highest, threshold=threshold))
+        ):
             notes.append(out_of_range)
         return notes

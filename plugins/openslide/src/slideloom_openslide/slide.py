@@ -159,6 +159,15 @@ class OpenSlideSlide(Slide):
         with opencv_in_one_thread():
             return _resample(rgb, box=box, size=size)
 
+    def icc_profile(self) -> bytes | None:
+        """See `Slide.icc_profile`."""
+        handle = self._handle
+        try:
+            profile = None if handle is None else handle.color_profile
+        except (openslide.OpenSlideError, OSError, ValueError) as error:
+            raise SlideError(f"{self._path.name}: its ICC profile cannot be used ({error}); leave out icc") from error
+        return None if profile is None else bytes(profile.tobytes())
+
     def close(self) -> None:
         """Release the file as soon as running reads are done."""
         with self._lock:

@@ -9,6 +9,7 @@ from typing import Literal
 import cv2
 import numpy as np
 from attrs import evolve
+from numpy.typing import NDArray
 from slideloom import (
     Box,
     Mask,
@@ -31,30 +32,41 @@ _OFF_AT_MOST = 0.1  # of the height: masks made of a grid of tiles end where the
 
 
 def save_mask_png(result: QcResult, path: Path, *, slide: SlideInfo) -> tuple[Path, Path]:
-    """`slideloom.save_mask`, with the mask as a black and white PNG; white is discarded."""
+    """`slideloom.save_mask`, with the mask as a black and white PNG; white is discarded.
+
+    Of a result with classes, the PNG is grey and its values are those of the classes.
+    """
     return save_mask(result, path, slide=slide, encode=_png_bytes)
 
 
 def load_mask_png(path: Path, *, slide: SlideInfo | None = None) -> QcResult:
     """`slideloom.load_mask` for files written by `save_mask_png`."""
-    return load_mask(path, slide=slide, decode=_mask_from_png)
+    return load_mask(path, slide=slide, decode=_mask_from_png, decode_labels=_grey_from_png)
 
 
-def _png_bytes(mask: Mask) -> bytes:
-    done, content = cv2.imencode(".png", mask.astype(np.uint8) * 255, [cv2.IMWRITE_PNG_BILEVEL, 1])
+def _png_bytes(mask: Mask | NDArray[np.uint8]) -> bytes:
+    if mask.dtype == np.bool_:
+        done, content = cv2.imencode(".png", mask.astype(np.uint8) * 255, [cv2.IMWRITE_PNG_BILEVEL, 1])
+    else:
+        done, content = cv2.imencode(".png", mask.astype(np.uint8, copy=False))
     if not done:
         raise ValueError(f"a mask of shape {mask.shape} cannot be stored as PNG")
     return content.tobytes()
 
 
 def _mask_from_png(content: bytes) -> Mask:
+    mask: Mask = _grey_from_png(content) > 127
+    return mask
+
+
+def _grey_from_png(content: bytes) -> NDArray[np.uint8]:
     try:
         grey = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE) if content else None
     except cv2.error as error:  # for example if no image can have that size
         raise ValueError(f"not a PNG image ({error.err})") from error
     if grey is None:
         raise ValueError("not a PNG image")
-    return grey > 127
+    return grey.astype(np.uint8, copy=False)
 
 
 class SavedMaskQc(SlideQc):

@@ -75,7 +75,7 @@ def outcome_table(
     total, length = max(1, sum(counts.values())), (width - 90) * 0.35
     rows: list[list[Any]] = []
     for reason, count in counts.items():
-        ink = style.colour(style.colour_of(reason, cohort.qc_kinds))
+        ink = style.colour(style.colour_of(reason, cohort.qc_colours))
         name = style.paragraph(_KEPT[cohort.kind] if reason == "kept" else style.reason_name(reason), most=40)
         what = "" if legend is None else legend.get(reason, mark("dot", ink))
         shown = bar(count / total, ink, width=length)

@@ -46,7 +46,7 @@ class Cohort:
     versions: Mapping[str, str] = field(factory=dict)
     started: str = ""
     notes: tuple[str, ...] = ()
-    files: Mapping[str, Path] = field(factory=dict)
+    files: Mapping[str, sl.SlidePlace] = field(factory=dict)
 
     @property
     def kept_name(self) -> str:
@@ -69,9 +69,11 @@ class Cohort:
         return tuple(slide for slide in self.slides if (slide.blur_burden or 0.0) > BLUR_LIMIT)
 
     @property
-    def qc_kinds(self) -> Mapping[str, str]:
-        """What each slide QC step detects: "background", "blur" or "artifact"."""
-        return {step: kind for slide in self.slides for step, kind in slide.qc_kinds.items()}
+    def qc_colours(self) -> Mapping[str, tuple[int, int, int]]:
+        """Colours of the reasons of slide QC: those of steps by what they detect, each class of a step its own."""
+        kinds = {step: kind for slide in self.slides for step, kind in slide.qc_kinds.items()}
+        classes = {step: found for slide in self.slides for step, found in slide.qc_classes.items()}
+        return sl.reason_colours(kinds, classes)
 
     def kept(self, slide: sl.SlideReport) -> int:
         """Tiles of a slide that were written or, in a dry run, would go on."""
@@ -87,7 +89,7 @@ class Cohort:
         kept = sum(self.kept(slide) for slide in slides)
         return {"kept": kept, **{reason: count for reason, count in counts.most_common() if count}}
 
-    def at(self, files: Sequence[Path]) -> Cohort:
+    def at(self, files: Sequence[sl.SlidePlace]) -> Cohort:
         """The cohort, with slides searched among `files` first."""
         return evolve(self, files={**self.files, **{sl.slide_name(path): path for path in files}})
 

@@ -89,7 +89,7 @@ def _outcomes(cohort: Cohort, slides: Sequence[SlideReport]) -> str:
 
 
 def _swatch(cohort: Cohort, reason: str) -> str:
-    return f'<i style="background:{_css(style.colour_of(reason, cohort.qc_kinds))}"></i>'
+    return f'<i style="background:{_css(style.colour_of(reason, cohort.qc_colours))}"></i>'
 
 
 def _css(rgb: tuple[int, int, int]) -> str:
@@ -184,7 +184,7 @@ def _picture(cohort: Cohort, found: Evidence, most_bytes: int) -> str:
     """The slide with its tiles and regions as lines over it, which stay sharp."""
     if found.picture is None and not any(len(boxes) for boxes in found.boxes.values()):
         return '<p class="none">no picture</p>'
-    drawn = SlidePicture(found, cohort.qc_kinds, room=_ROOM, most_bytes=most_bytes)
+    drawn = SlidePicture(found, cohort.qc_colours, room=_ROOM, most_bytes=most_bytes)
     whole = drawn.whole
     line = 1.2 / drawn.scale
     shapes = [_tiles(boxes, _css(drawn.colour(name)), alpha, line) for name, (boxes, alpha) in drawn.marks.items()]

@@ -59,13 +59,15 @@ class SlidePicture(PlacedImage):  # type: ignore[misc]  # reportlab has no types
 
     Args:
         found: has an image, or at least tiles.
-        qc_kinds: what QC steps detect, by name.
+        qc_colours: of the reasons of slide QC.
         room: largest size of the drawing, in points.
         most_bytes: largest size of the image.
     """
 
-    def __init__(self, found: Evidence, qc_kinds: Mapping[str, str], *, room: Size, most_bytes: int) -> None:
-        self.found, self.qc_kinds, self.whole = found, qc_kinds, _extent(found)
+    def __init__(
+        self, found: Evidence, qc_colours: Mapping[str, tuple[int, int, int]], *, room: Size, most_bytes: int
+    ) -> None:
+        self.found, self.qc_colours, self.whole = found, qc_colours, _extent(found)
         whole = self.whole
         self.scale = min(room.width / whole.width, room.height / whole.height)  # points per pixel of level 0
         if found.picture is not None:
@@ -120,7 +122,7 @@ class SlidePicture(PlacedImage):  # type: ignore[misc]  # reportlab has no types
 
     def colour(self, name: str) -> tuple[int, int, int]:
         """The colour of tiles that had this outcome."""
-        return colour_of(name, self.qc_kinds)
+        return colour_of(name, self.qc_colours)
 
     def _marks(self, name: str, boxes: Boxes) -> tuple[Boxes, float]:
         """What is drawn for tiles, and its opacity; 0 for an outline."""

@@ -65,15 +65,15 @@ def type_of(
 BODY, QUIET, SMALL, ALARM = type_of(7.5), type_of(7.5, SOFT), type_of(6.5, SOFT), type_of(7.5, RED)
 
 
-def colour_of(reason: str, qc_kinds: Mapping[str, str]) -> tuple[int, int, int]:
+def colour_of(reason: str, qc_colours: Mapping[str, tuple[int, int, int]]) -> tuple[int, int, int]:
     """The colour of a reason, the same everywhere, 0-255; slide QC is coloured by what it detects."""
-    kind, _, step = reason.partition(":")
-    return LEGEND.get(qc_kinds.get(step, kind) if kind == "qc" else kind, LEGEND["other"])
+    return qc_colours.get(reason) or LEGEND.get(reason.partition(":")[0], LEGEND["other"])
 
 
 def reason_name(reason: str) -> str:
-    """A reason for rejection in readable form: "QC otsu", "filter grayspace"."""
+    """A reason for rejection in readable form: "QC otsu", "QC artifacts, fold", "filter grayspace"."""
     kind, _, step = reason.partition(":")
+    step = step.replace(":", ", ") if kind == "qc" else step
     names = {"roi": "outside regions", "qc": "QC", "max-tiles": "over the limit"}
     return f"{names.get(kind, kind)} {step}".strip()
 

@@ -123,6 +123,8 @@ def _begins(longer: str, shorter: str) -> bool:
 
 def _slides_beside(info: SlideInfo) -> set[str]:
     """Names of the other slides in the same folder: a file with such a name is theirs."""
+    if not isinstance(info.path, Path):
+        return set()
     try:
         paths = [path for path in info.path.parent.iterdir() if not path.name.lower().endswith((*_ENDINGS, PACKED))]
     except OSError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from shapely.affinity import scale
 from shapely.geometry import Polygon
 from slideloom import (
     ConfigError,
+    QcClass,
     QcResult,
     Region,
     Regions,
@@ -21,9 +23,13 @@ from slideloom import (
     SlideError,
     SlideInfo,
     SlideloomError,
+    SlidePlace,
     SlideQc,
+    Slides,
     open_slide,
     path_inside,
+    place_of,
+    qc_classes,
     slide_name,
     storing_in,
     utf8,
@@ -45,16 +51,19 @@ class ModelQc(SlideQc):
     def __init__(self, settings: SegmentQc) -> None:
         self._settings = settings
         self._model = SegmentModel.load(settings.model, device=settings.device)
-        self._discard = numbers_of(settings.discard, self._model, option="discard")
+        self._classes = _classes_of(settings, self._model)
+        self._discard = [] if self._classes else numbers_of(settings.discard, self._model, option="discard")
 
     def assess(self, slide: Slide, scene: Scene) -> QcResult:
-        """True where the model predicts a class to discard, at the model's resolution."""
+        """True where the model predicts a class to discard, at the model's resolution; with classes if asked for."""
         settings = self._settings
         classes = self._model.class_map(
             slide, threshold=settings.threshold, overlap=settings.overlap, batch=settings.batch
         )
         shares = np.bincount(classes.ravel(), minlength=len(self._model.facts.classes)) / classes.size
         metrics = {f"share {name}": float(share) for name, share in zip(self._model.facts.classes, shares, strict=True)}
+        if self._classes:
+            return QcResult.of_labels(classes, self._classes, metrics=metrics)
         discard = np.isin(np.arange(256), self._discard)
         return QcResult(mask=discard[classes], kind=settings.kind, metrics=metrics)
 
@@ -72,9 +81,10 @@ class ModelRois(RoiSource):
 
     def regions(self, info: SlideInfo) -> Regions | None:
         """The model's regions; None if the slide's file does not exist. Opens the slide itself."""
-        if not info.path.exists():
+        if isinstance(info.path, Path) and not info.path.exists():
             return None
-        with open_slide(info.path, mpp=None if info.mpp is None else info.mpp.mean) as slide:
+        rules = Slides(icc="srgb" if info.icc else "keep")
+        with open_slide(info.path, slides=rules, mpp=None if info.mpp is None else info.mpp.mean) as slide:
             if info.mpp is not None:
                 slide.use_mpp(info.mpp)
             return self.regions_of(slide)
@@ -104,11 +114,11 @@ class ModelRois(RoiSource):
 
 def predict(
     settings: SegmentRoi,
-    slides: Iterable[Slide | Path | str],
+    slides: Iterable[Slide | SlidePlace | str],
     *,
     out: Path,
     progress: Callable[[Path, Regions], None] | None = None,
-    opening: Callable[[Path], Slide] = open_slide,
+    opening: Callable[[SlidePlace], Slide] = open_slide,
 ) -> list[Path]:
     """Write the model's regions of each slide to `out/<slide>.geojson`, level-0 pixels, as QuPath annotations.
 
@@ -153,15 +163,15 @@ def predict(
     return [out / entry["file"] for entry in report.values()]
 
 
-def _by_name(slides: Iterable[Slide | Path | str]) -> dict[str, Slide | Path]:
+def _by_name(slides: Iterable[Slide | SlidePlace | str]) -> dict[str, Slide | SlidePlace]:
     """The slides by name.
 
     Raises:
         ConfigError: two have one name, and so one file.
     """
-    found: dict[str, Slide | Path] = {}
+    found: dict[str, Slide | SlidePlace] = {}
     for given in slides:
-        slide = given if isinstance(given, Slide) else Path(given)
+        slide = given if isinstance(given, Slide) else place_of(given)
         name = slide.info.name if isinstance(slide, Slide) else slide_name(slide)
         if name in found:
             first, second = (item.info.path if isinstance(item, Slide) else item for item in (found[name], slide))
@@ -171,7 +181,7 @@ def _by_name(slides: Iterable[Slide | Path | str]) -> dict[str, Slide | Path]:
 
 
 def _predicted(
-    source: ModelRois, given: Slide | Path, out: Path, opening: Callable[[Path], Slide]
+    source: ModelRois, given: Slide | SlidePlace, out: Path, opening: Callable[[SlidePlace], Slide]
 ) -> tuple[Path, Regions]:
     slide = given if isinstance(given, Slide) else opening(given)
     try:
@@ -198,6 +208,29 @@ def numbers_of(wanted: Iterable[str | int], model: SegmentModel, *, option: str)
             raise ConfigError(f"segment: {option}: the model has no class {item!r}; it has {known}")
         numbers.append(classes.index(item) if isinstance(item, str) else item)
     return numbers
+
+
+def _classes_of(settings: SegmentQc, model: SegmentModel) -> tuple[QcClass, ...]:
+    """The model's classes as slide QC reports them, if `discard` gives a kind for any of them; else none.
+
+    Letters that reasons cannot have become "-". What `discard` only names is of the kind that the settings say.
+
+    Raises:
+        ConfigError: `discard` names no class of the model, or cannot be read.
+    """
+    names = model.facts.classes
+    own = {name: re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-_")[:40] or f"class-{i}" for i, name in enumerate(names)}
+    words: list[str] = []
+    has_kinds = False
+    for item in settings.discard:
+        name, colon, rest = (item, "", "") if item in names else str(item).partition(":")
+        (number,) = numbers_of([int(name) if str(name).isdecimal() else name], model, option="discard")
+        has_kinds |= bool(colon)
+        words.append(f"{own[names[number]]}:{rest or settings.kind}")
+    try:
+        return qc_classes(words, known=list(own.values())) if has_kinds else ()
+    except ValueError as error:
+        raise ConfigError(f"segment: discard: {error}") from error
 
 
 def _stretched(polygon: Polygon, grid: ModelGrid) -> Polygon:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 _HOMES = {
     "contracts": (
-        "NormalizerContract", "PlacementContract", "ReaderContract", "RoiSourceContract", "SettingsContract",
-        "SinkContract", "SlideQcContract", "TileFilterContract",
+        "ExecutorContract", "NormalizerContract", "PlacementContract", "ReaderContract", "RoiSourceContract",
+        "SettingsContract", "SinkContract", "SlideQcContract", "TileFilterContract",
     ),
     "slides": ("Analytic", "AnalyticReader", "AnalyticSlide", "PixelsSlide", "write_analytic"),
     "tiles": (
@@ -28,6 +28,7 @@ __all__ = sorted(_HOME_OF)  # noqa: PLE0605 - computed from the table above
 
 if TYPE_CHECKING:
     from slideloom_testing.contracts import (
+        ExecutorContract as ExecutorContract,
         NormalizerContract as NormalizerContract,
         PlacementContract as PlacementContract,
         ReaderContract as ReaderContract,

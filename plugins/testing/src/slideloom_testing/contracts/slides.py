@@ -103,6 +103,14 @@ class SlideQcContract(SettingsContract):
         for name, value in result.metrics.items():
             assert isinstance(name, str)
             assert math.isfinite(value), f"metric {name} is {value}"
+        self.check_classes(result)
+
+    def check_classes(self, result: QcResult) -> None:
+        """Fails unless a result with classes has uint8 labels, a class for each of them, and names fit for files."""
+        faults = result.class_faults()
+        assert faults == [], "; ".join(faults)
+        if result.labels is not None:
+            assert result.labels.shape == result.mask.shape
 
     @pytest.mark.parametrize("levels", [1, 3])
     def test_the_mask_is_bool_with_two_axes(self, levels: int) -> None:
@@ -111,16 +119,12 @@ class SlideQcContract(SettingsContract):
 
     def test_the_answer_is_the_same_each_time(self) -> None:
         """From a newly built step, on a newly opened slide."""
-        one, other = self.assess(self.slide()), self.assess(self.slide())
-        assert np.array_equal(one.mask, other.mask)
-        assert (one.kind, one.extent, dict(one.metrics)) == (other.kind, other.extent, dict(other.metrics))
+        assert_same(self.assess(self.slide()), self.assess(self.slide()))
 
     def test_the_answer_is_the_same_for_any_number_of_threads(self) -> None:
         """The step may use `Scene.threads` threads, but its result must not depend on them."""
         scene = self.scene()
-        one, other = (self.assess(self.slide(), attrs.evolve(scene, threads=threads)) for threads in (1, 3))
-        assert np.array_equal(one.mask, other.mask)
-        assert (one.kind, one.extent, dict(one.metrics)) == (other.kind, other.extent, dict(other.metrics))
+        assert_same(*(self.assess(self.slide(), attrs.evolve(scene, threads=threads)) for threads in (1, 3)))
 
     def test_threads_do_not_read_at_once_a_slide_that_forbids_it(self) -> None:
         """A slide that says `thread_safe = False` is read by one thread at a time."""
@@ -133,7 +137,12 @@ class SlideQcContract(SettingsContract):
         first = step.assess(self.slide(), self.scene())
         step.assess(PixelsSlide(np.full((900, 1200, 3), 244, np.uint8), mpp=1.0), self.scene())
         again = step.assess(self.slide(), self.scene())
-        assert np.array_equal(first.mask, again.mask)
+        assert_same(first, again)
+
+    def test_classes_are_the_same_on_every_slide(self) -> None:
+        """A step tells the same classes apart on glass as on tissue, so that accounts of slides can be added."""
+        glass = PixelsSlide(np.full((900, 1200, 3), 244, np.uint8), mpp=1.0)
+        assert self.assess(self.slide()).classes == self.assess(glass).classes
 
     def test_a_slide_of_bare_glass_is_no_error(self) -> None:
         """An empty slide is a fact to report, not a failure."""
@@ -220,6 +229,17 @@ class PlacementContract(SettingsContract):
             one, other = self.place(), self.place()
         for name in _COLUMNS:
             assert np.array_equal(getattr(one, name), getattr(other, name)), name
+
+
+def assert_same(one: QcResult, other: QcResult) -> None:
+    """Fails unless two results are equal in every part but their notes."""
+    assert np.array_equal(one.mask, other.mask)
+    assert (one.kind, one.extent, dict(one.metrics)) == (other.kind, other.extent, dict(other.metrics))
+    assert one.classes == other.classes
+    if one.labels is None or other.labels is None:
+        assert one.labels is other.labels, "only one of them has labels"
+    else:
+        assert np.array_equal(one.labels, other.labels)
 
 
 def inside(part: Box, whole: Box) -> bool:
