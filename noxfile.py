@@ -28,6 +28,8 @@ nox.options.error_on_external_run = True
 ROOT = Path(__file__).parent
 PLUGINS = sorted(path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml"))
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
+# What requirements.txt leaves out, because its library is under the LGPL.
+APART = ["plugins/czi"]
 DISTS = ["core", *(f"plugins/{name}" for name in PLUGINS), "."]
 SOURCES = ["core/src", *(f"plugins/{name}/src" for name in PLUGINS)]
 BUILD_TOOLS = ["hatchling>=1.24", "editables>=0.5", "setuptools>=77"]
@@ -41,10 +43,11 @@ CHECK_TOOLS = [
     "mkdocs>=1.6,<2",
 ]
 TORCH = ["torch>=2.4", "safetensors>=0.4", "huggingface_hub>=0.23"]
-DEEP = [*TORCH, "tensorflow-cpu>=2.16", "onnx>=1.16", "onnxruntime>=1.18"]
-TIFF_TOOLS = ["tifffile>=2024.1", "imagecodecs>=2024.1"]
-# What tests of the light plugins look at files with; no plugin needs them.
-FILE_TOOLS = [*TIFF_TOOLS, "pymupdf>=1.24"]
+DEEP = [*TORCH, "tensorflow-cpu>=2.16", "tensorboard>=2.14", "onnx>=1.16", "onnxruntime>=1.18"]
+TIFF_TOOLS = ["tifffile>=2024.1", "imagecodecs>=2024.6.1"]
+REMOTE_TOOLS = ["s3fs>=2024.2", "moto[server]>=5"]
+# What tests of the light plugins look at files with; of the plugins, only tifffile and dicom need some of them.
+FILE_TOOLS = [*TIFF_TOOLS, *REMOTE_TOOLS, "pymupdf>=1.24", "wsidicom>=0.36"]
 LOADERS = [
     "webdataset>=0.2",
     *FILE_TOOLS,
@@ -113,6 +116,19 @@ def bench(session: nox.Session) -> None:
     """Benchmarks: ratios measured in one run, as a table and as JSON under bench-results/."""
     session.install("-r", "requirements.txt", "-c", "constraints.txt", "psutil>=5.9")
     session.run("python", "-m", "bench", *session.posargs)
+
+
+@nox.session(python=False)
+def scale(session: nox.Session) -> None:
+    """What a cohort of 1000 and of 20,000 finished slides costs, as a table; takes half an hour."""
+    _run_shared(session, "python", "-m", "bench.scale", *session.posargs)
+
+
+@nox.session(python=False)
+def bench_gpu(session: nox.Session) -> None:
+    """What runs on a GPU: that it gives the results of the CPU, and how fast. Uses the PyTorch that is installed."""
+    session.run("python", "-m", "pytest", "-q", "-rs", "tests/test_on_gpu.py", external=True)
+    session.run("python", "-m", "bench.gpu", *session.posargs, external=True)
 
 
 @nox.session
@@ -191,7 +207,7 @@ def _shared(session: nox.Session) -> Path:
     folder = ROOT / ".nox" / "shared"
     needs = [*BUILD_TOOLS, *TEST_TOOLS, *CHECK_TOOLS, *DEEP, *LOADERS]
     files = [ROOT / "requirements.txt", ROOT / "constraints.txt", *(ROOT / dist / "pyproject.toml" for dist in DISTS)]
-    files += sorted(ROOT.glob("core/src/**/*.c"))
+    files += [*sorted(ROOT.glob("core/src/**/*.c")), *sorted(ROOT.glob("plugins/*/src/**/*.c"))]
     wanted = hashlib.sha256(b"\0".join([repr(needs).encode(), *(path.read_bytes() for path in files)])).hexdigest()
     stamp = folder / "installed"
     if stamp.exists() and stamp.read_text() == wanted:
@@ -201,7 +217,9 @@ def _shared(session: nox.Session) -> Path:
     pip = [str(_programs(folder) / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     session.run(*pip, *BUILD_TOOLS, external=True)
     # One environment to build in is enough for all the distributions of the clone.
-    session.run(*pip, "--no-build-isolation", "-r", "requirements.txt", "-c", "constraints.txt", *needs, external=True)
+    apart = [word for dist in APART for word in ("-e", f"./{dist}")]
+    here = ["--no-build-isolation", "-r", "requirements.txt", *apart, "-c", "constraints.txt"]
+    session.run(*pip, *here, *needs, external=True)
     stamp.write_text(wanted)
     return _programs(folder)
 

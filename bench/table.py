@@ -27,7 +27,7 @@ def as_text(result: Mapping[str, Any]) -> str:
 
 def _section(name: str, found: Mapping[str, Any]) -> list[str]:
     if name == "sizes":
-        return _table([*found["slides"][0]], [[*row.values()] for row in found["slides"]])
+        return table([*found["slides"][0]], [[*row.values()] for row in found["slides"]])
     header = ["what", "wall s", "cpu s", "tiles"]
     bases = [key for key in ("to_floor", "to_slideloom", "to_plain") if key in found]
     for base in bases:
@@ -38,7 +38,7 @@ def _section(name: str, found: Mapping[str, Any]) -> list[str]:
         for base in bases:
             row += [found[base][label]["wall"], found[base][label]["cpu"]]
         rows.append(row)
-    lines = _table(header, rows)
+    lines = table(header, rows)
     for (section, label), most in GOALS.items():
         if section == name:
             lines.append(f"\nGoal: {label} at most {most} x the floor.")
@@ -51,7 +51,8 @@ def _section(name: str, found: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+    """Lines of a Markdown table."""
     lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
     lines += ["| " + " | ".join(_cell(value) for value in row) + " |" for row in rows]
     return lines

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from stress import disks, kills, misdeeds, slides, texts
+from stress import disks, kills, misdeeds, shards, slides, texts
 from stress.verdicts import Campaign
 
-CAMPAIGNS: dict[str, Campaign] = {
-    campaign.name: campaign
-    for campaign in (slides.CAMPAIGN, texts.CAMPAIGN, disks.CAMPAIGN, kills.CAMPAIGN, misdeeds.CAMPAIGN)
-}
+_ALL = (slides.CAMPAIGN, texts.CAMPAIGN, disks.CAMPAIGN, kills.CAMPAIGN, shards.CAMPAIGN, misdeeds.CAMPAIGN)
+CAMPAIGNS: dict[str, Campaign] = {campaign.name: campaign for campaign in _ALL}

@@ -26,13 +26,13 @@ from slideloom_tfrecord.settings import TFRecords
 
 # As they were before options were converted and checked wherever they come from; those of regions and models since
 # regions are repaired by uniting shells and nesting is "auto", and since strided models have `trust` and `on_nan`;
-# those with a stain normalizer since these have `around`, and those with a filter since these have `measured`.
-README = "d9dc198eab6450f486e35922773f6d310fea5bf29b89e9cbae00ee97db05b4c0"
-EVERY_TILING_OPTION = "692bf06421518bbcca156952d26aa9eb80ac08d336db715b7f9cde718c90b82c"
-REGIONS = "0925252e82a53efbcf08bae30b755c946de4bec8e722d8735f7bff4fbd678ea4"
-MODELS = "31f659aa829d5a3d580f9f0159d98d6888d06100481e6dac8a2d61e903040fdf"
-PYTHON = "9fa5b961f733065a2e88820943c09844267edf16cb678801fb80ff3c4f8f8c05"
-PYTHON_MODELS = "ce36c48a47400068a337b9a3d6be45e73a3341d205581226d1afd36ebf456879"
+# those with a stain normalizer since its loops are compiled, and those with a filter since these have `measured`.
+README = "784582ecb251b9181b2f80114492b9f73593dd00685bd35a3fad4ca5002b0ffb"
+EVERY_TILING_OPTION = "5a496278b3482f455977a6340b7d7c3a7fcef3a402661c1c3ec84e0d2127af1b"
+REGIONS = "bc12c2f4a778ac3f109699045e38eb19438a21195f62e574383cbf58058ea328"
+MODELS = "1bb7f8aa7fe71c4d05009e53e2c74b123b7e839bd9587d53c1bbf4891b6128df"
+PYTHON = "5a5822ad325d2faf4b37f5b73ad44ea113a3c0a173d707145132fa143d67e3ff"
+PYTHON_MODELS = "05d95badb1c2da31f9cdb1739b802795db142474511dbf49a14e19a11746f9a9"
 
 
 @pytest.mark.parametrize(
@@ -58,6 +58,7 @@ PYTHON_MODELS = "ce36c48a47400068a337b9a3d6be45e73a3341d205581226d1afd36ebf45687
                     "reader": "vips:reads_at_once=2",
                     "mpp_file": "mpp.csv",
                     "allow_objective_power": True,
+                    "icc": "srgb",
                 },
                 "tiles": {
                     "size_px": 256,

@@ -13,7 +13,7 @@ from stress.mutations import damaged, damaged_text
 from stress.verdicts import Campaign, Kind, Verdict
 
 # Cases of each campaign; a seed whose cases are all well today, so that tomorrow's fault shows.
-FEW = {"slides": 16, "texts": 60, "kills": 2}
+FEW = {"slides": 16, "texts": 60, "kills": 2, "shards": 2}
 
 
 @pytest.mark.slow
@@ -22,7 +22,7 @@ def test_a_few_cases_of_a_campaign_show_no_fault(name: str) -> None:
     tally = crew.run(CAMPAIGNS[name], seed=4, most=FEW[name])
 
     assert tally.faults == []
-    assert tally.counts.total() in (0, FEW[name])  # 0 where there is no compiler for the library of faults
+    assert tally.counts.total() in (0, FEW[name])  # 0 without a compiler for the library of faults, and on Windows
 
 
 @pytest.mark.slow

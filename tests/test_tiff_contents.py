@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
-from slideloom import Point, Reader, Rgb, Settings, Slide, SlideError, UnsupportedSlide, open_slide
+from slideloom import Point, Reader, Rgb, Settings, Slide, SlideError, Slides, UnsupportedSlide, open_slide
 from slideloom_openslide import OpenSlideReader
 from slideloom_tiff.settings import TiffReader
+from slideloom_tifffile import TifffileReader
 from slideloom_vips import VipsReader
 
-READERS: list[type[Settings[Reader]]] = [TiffReader, OpenSlideReader, VipsReader]
+READERS: list[type[Settings[Reader]]] = [TiffReader, OpenSlideReader, VipsReader, TifffileReader]
 UM = {"PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5}
 QPTIFF = (
     '<?xml version="1.0" encoding="utf-8"?><PerkinElmer-QPI-ImageDescription><ImageType>{1}</ImageType>'
@@ -110,7 +111,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "OME times": (ome(np.stack([picture()[..., 0]] * 2), "TYX", **GREY), "OME-TIFF of 2 points in time"),
     "OME RGB channels": (ome(np.stack([picture()] * 2), "CYXS"), "OME-TIFF of 2 channels"),
     "OME scenes": (
-        scenes((600, 400), (500, 300)), r"OME-TIFF of 2 scenes \(region 0: 600 x 400, region 1: 500 x 300\)",
+        scenes((600, 400), (500, 300)), r"OME-TIFF of 2 scenes \(0: region 0 of 600 x 400, 1: region 1 of 500 x 300\)",
     ),
     "OME scene like a level": (scenes((300, 200), (600, 400)), "OME-TIFF of 2 scenes"),
     "ImageJ channels": (imagej(picture().transpose(2, 0, 1)[:2], "CYX"), "ImageJ stack of 2 channels"),
@@ -162,7 +163,7 @@ def test_label_and_macro_of_an_ome_tiff_are_no_scenes_and_no_levels(tmp_path: Pa
         assert np.array_equal(whole(slide, 1), half)
 
 
-@pytest.mark.parametrize("settings", [OpenSlideReader, VipsReader], ids=lambda cls: cls.name)
+@pytest.mark.parametrize("settings", [OpenSlideReader, VipsReader, TifffileReader], ids=lambda cls: cls.name)
 def test_a_macro_image_with_the_slides_proportions_is_no_level(
     tmp_path: Path, settings: type[Settings[Reader]]
 ) -> None:
@@ -210,19 +211,26 @@ def test_lossless_pictures_are_byte_for_byte_those_that_were_written(tmp_path: P
 @pytest.mark.parametrize(
     ("how", "words"),
     [
-        ({"compression": "jpeg2000"}, r"a TIFF in JPEG 2000 \(34712\): convert it to JPEG \(QuPath, bfconvert\)"),
-        ({"compression": "lzma"}, r"a TIFF in LZMA \(34925\): convert it"),
+        ({"compression": "jpeg2000"}, r"JPEG 2000 \(34712\)"),
+        ({"compression": "lzma"}, r"LZMA \(34925\)"),
         (
             {"planarconfig": "separate", "compression": "jpegxl"},
-            r"JPEG XL \(50002\), with its colours in separate planes: convert it",
+            r"JPEG XL \(50002\), with its colours in separate planes",
         ),
     ],
     ids=["JPEG 2000", "LZMA", "planes"],
 )
-def test_a_compression_that_nobody_decodes_is_named_with_what_converts_it(
+def test_a_compression_that_no_reader_decodes_is_named_with_the_reader_to_install_and_what_converts_it(
     tmp_path: Path, how: dict[str, Any], words: str
 ) -> None:
     pixels = picture().transpose(2, 0, 1) if "planarconfig" in how else picture()
 
-    with pytest.raises(UnsupportedSlide, match=words):
-        open_slide(write(tmp_path / "a.tif", [(pixels, how)]), mpp=0.5)
+    path = write(tmp_path / "a.tif", [(pixels, how)])
+    remedy = (
+        r": pip install slideloom-tifffile, which reads most compressions, or convert it to JPEG \(QuPath, bfconvert\)"
+    )
+
+    with pytest.raises(UnsupportedSlide, match=words + remedy):
+        open_slide(path, slides=Slides(avoid_readers=("tifffile",)), mpp=0.5)
+    with open_slide(path, mpp=0.5) as slide:
+        assert slide.info.reader == "tifffile"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -158,6 +159,41 @@ def test_the_last_shard_tells_of_all_slides(raw: object, analytic: WriteSlide, t
     errors = (tmp_path / "out" / "errors.csv").read_text().splitlines()
     assert [line.split(",")[0] for line in errors[1:]] == ["f"]
     assert sorted(path.stem for path in (tmp_path / "out" / "raw").glob("*.raw")) == ["a", "b", "c", "d", "e"]
+
+
+def test_a_shard_that_ends_while_another_is_at_work_leaves_the_folder_s_files_to_it(
+    raw: object, analytic: WriteSlide, tmp_path: Path
+) -> None:
+    slides = [analytic(name) for name in ("a", "b", "c", "d")]
+    folder = OutputFolder(tmp_path / "out", "60px_75um")
+    with Shard(2, 2).at_work(folder):
+        first = run_pipeline(pipeline("1/2"), slides, folder.root)
+        assert first.is_left
+        assert not (folder.root / "extraction_report.json").exists()
+        assert shards_at_work(folder) == ["60px_75um.2-of-2"]
+    last = run_pipeline(pipeline("2/2"), slides, folder.root)
+
+    assert not last.is_left
+    stored = json.loads((folder.root / "extraction_report.json").read_text())
+    assert [slide["slide"] for slide in stored["slides"]] == ["a", "b", "c", "d"]
+    assert len(first.slides) + len(last.slides) == 4
+
+
+def test_a_shard_waits_for_one_that_begins_or_ends(raw: object, analytic: WriteSlide, tmp_path: Path) -> None:
+    slides, folder, ended = [analytic("a")], OutputFolder(tmp_path / "out", "60px_75um"), threading.Event()
+
+    def work() -> None:
+        run_pipeline(pipeline("2/2"), slides, folder.root)
+        ended.set()
+
+    with folder.locked(by="shard 1/2"):
+        thread = threading.Thread(target=work)
+        thread.start()
+        assert not ended.is_set()
+    thread.join()
+
+    assert ended.is_set()
+    assert (folder.root / "extraction_report.json").exists()
 
 
 def test_the_report_for_people_is_asked_for_by_the_last_shard_only(

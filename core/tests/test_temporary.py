@@ -14,7 +14,14 @@ import pytest
 from slideloom import partial_path, path_inside
 from slideloom.base.errors import OutputError
 from slideloom.base.storing import write_whole
-from slideloom.base.temporary import aside_path, discard_path, forget_sweeps, remove_abandoned, tidied_when_interrupted
+from slideloom.base.temporary import (
+    aside_path,
+    discard_path,
+    forget_sweeps,
+    remove_abandoned,
+    remove_abandoned_at_times,
+    tidied_when_interrupted,
+)
 from slideloom_testing.disks import left_by_a_dead_process
 
 DAY = 24 * 3600
@@ -244,3 +251,31 @@ def test_an_error_that_is_no_interrupt_leaves_files_to_who_made_them(tmp_path: P
         worked_and(ValueError("no"), tmp_path)
 
     assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_folder_that_takes_long_to_list_is_looked_through_more_rarely(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[float] = []
+
+    class Clock:  # each look at the folder takes ten seconds
+        now = 0.0
+
+        def monotonic(self) -> float:
+            return self.now
+
+    clock = Clock()
+
+    def listed(folder: Path) -> list[str]:
+        looked.append(clock.now)
+        clock.now += 10.0
+        return []
+
+    forget_sweeps()
+    monkeypatch.setattr("slideloom.base.temporary.time", clock)
+    monkeypatch.setattr("slideloom.base.temporary.os.listdir", listed)
+    for clock.now in (0.0, 61.0, 900.0, 1011.0):
+        remove_abandoned_at_times(tmp_path)
+
+    assert looked == [0.0, 1011.0]
+    forget_sweeps()

@@ -19,7 +19,7 @@ from slideloom.pipeline.pipeline import RunOptions
 from slideloom.running.buffering import buffered
 from slideloom.running.executors import ProcessExecutor
 from slideloom.running.run import run_pipeline
-from slideloom.running.worker_process import report_progress
+from slideloom.running.worker_process import report_progress, worker_number
 
 WriteSlide = Callable[..., Path]
 
@@ -114,6 +114,34 @@ def test_workers_are_used_again() -> None:
 
     assert len(pids) == 1
     assert os.getpid() not in pids
+
+
+def test_workers_at_work_at_once_have_numbers_of_their_own(tmp_path: Path) -> None:
+    results = dict(ProcessExecutor(2).run(number_among_two, [str(tmp_path / "a"), str(tmp_path / "b")]))
+
+    assert sorted(str(number) for number in results.values()) == ["0", "1"]
+    assert worker_number() == 0
+
+
+def test_a_worker_in_the_place_of_a_dead_one_has_its_number() -> None:
+    results = dict(ProcessExecutor(1).run(tell_number, ["die", "say"]))
+
+    assert results[1] == 0
+
+
+def number_among_two(marker: str) -> int:
+    """The number of the worker, once both are at work, so that neither takes the item of the other."""
+    Path(marker).touch()
+    while sum(1 for _ in Path(marker).parent.iterdir()) < 2:
+        threading.Event().wait(0.01)
+    return worker_number()
+
+
+def tell_number(word: str) -> int:
+    """The number of the worker, unless it dies."""
+    if word == "die":
+        os._exit(3)
+    return worker_number()
 
 
 def test_an_error_in_making_an_item_ends_the_run() -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "slideloom.base.addresses": ("Address", "SlidePlace", "local_path", "place_of", "redacted"),
     "slideloom.base.csv_tables": ("Table", "csv_text", "guarded", "number_in", "open_table", "unguarded"),
     "slideloom.base.drafts": ("Draft", "check_size"),
     "slideloom.base.errors": (
@@ -34,22 +35,30 @@ _HOMES = {
     "slideloom.settings.digest": ("file_digest",),
     "slideloom.settings.options": ("Settings", "option"),
     "slideloom.settings.ranges": ("at_least", "in_range", "positive"),
-    "slideloom.slides.dicom_files": ("dicom_obstacle",),
+    "slideloom.slides.dicom_files": ("DicomFile", "dicom_obstacle", "not_a_dicom_slide", "read_dicom", "series_in"),
+    "slideloom.slides.grid_slide": ("GridSlide", "TileGrid"),
+    "slideloom.slides.icc": ("profile_name",),
     "slideloom.slides.info": (
         "Level", "Resolution", "SlideInfo", "levels_from_sizes", "same_proportions", "slide_name",
     ),
+    "slideloom.slides.kept_images": ("KeptImages",),
     "slideloom.slides.ome_xml": ("is_ome_xml", "ome_xml"),
     "slideloom.slides.outlines": ("Outlines",),
     "slideloom.slides.regions": ("Region", "Regions"),
+    "slideloom.slides.remote_file": ("RemoteFile",),
     "slideloom.slides.resolution": ("finite_number", "is_plausible", "odd_mpp"),
     "slideloom.slides.slide": ("Slide",),
     "slideloom.slides.slide_files": ("missing_part",),
     "slideloom.slides.stored_tiles": ("TILE_TAGS", "StoredTiles", "TileCheck", "deflate_check"),
+    "slideloom.slides.tiff_descriptions": ("TiffDescription", "described", "imagej_resolution", "tiff_resolution"),
     "slideloom.slides.tiff_directories": (
-        "TiffDirectory", "TiffError", "TiffTag", "check_orientation", "read_tiff_directories",
-        "read_tiff_sub_images", "tiff_fault",
+        "TiffDirectory", "TiffError", "TiffTag", "read_tiff_directories", "read_tiff_sub_images",
+        "tiff_fault", "tiff_icc_profile",
     ),
-    "slideloom.slides.tiff_pictures": ("PICTURE_TAGS", "is_aside", "obstacle_in", "tiff_obstacle"),
+    "slideloom.slides.tiff_pictures": (
+        "PICTURE_TAGS", "is_aside", "is_scene", "obstacle_in", "sample_obstacle", "tiff_obstacle",
+    ),
+    "slideloom.slides.tiff_storage": ("check_orientation", "codec_name"),
     "slideloom.slides.tiles": ("TileBatch", "TileGeometry", "Tiles"),
     "slideloom.slides.truncation": ("is_cut_tiff",),
     "slideloom.drawing.geojson": ("colour_of", "write_regions_geojson", "write_tiles_geojson"),
@@ -67,7 +76,7 @@ _HOMES = {
     "slideloom.steps.store": ("TileStore", "TileStores"),
     "slideloom.steps.tile_filter": ("TileFilter", "Verdict"),
     "slideloom.plugins.discovery": ("registry",),
-    "slideloom.plugins.hookspecs": ("OPENCV", "Command", "Library", "Reporter", "hookimpl"),
+    "slideloom.plugins.hookspecs": ("OPENCV", "Command", "Library", "RemoteFiles", "Reporter", "hookimpl"),
     "slideloom.pipeline.file": ("load_pipeline", "pipeline_from_table"),
     "slideloom.pipeline.pipeline": ("Pipeline", "QcUse", "RoiUse", "RunOptions", "Slides"),
     "slideloom.pipeline.tiling": ("Tiling",),
@@ -83,6 +92,7 @@ _HOMES = {
     "slideloom.running.find_slides": ("find_slides",),
     "slideloom.running.main_script": ("script_for_workers",),
     "slideloom.running.run": ("run_pipeline",),
+    "slideloom.running.worker_process": ("worker_number",),
     "slideloom.viewing.wsi": ("WSI", "TileView"),
     "slideloom_cli.preview": ("contact_sheet",),
     "slideloom_cli.sheet": ("ContactSheet",),
@@ -111,6 +121,13 @@ if TYPE_CHECKING:
     from slideloom_torch.devices import torch_device as torch_device
     from slideloom_torch.hub import hub_file as hub_file
 
+    from slideloom.base.addresses import (
+        Address as Address,
+        SlidePlace as SlidePlace,
+        local_path as local_path,
+        place_of as place_of,
+        redacted as redacted,
+    )
     from slideloom.base.csv_tables import (
         Table as Table,
         csv_text as csv_text,
@@ -202,16 +219,26 @@ if TYPE_CHECKING:
         OPENCV as OPENCV,
         Command as Command,
         Library as Library,
+        RemoteFiles as RemoteFiles,
         Reporter as Reporter,
         hookimpl as hookimpl,
     )
     from slideloom.running.find_slides import find_slides as find_slides
     from slideloom.running.main_script import script_for_workers as script_for_workers
     from slideloom.running.run import run_pipeline as run_pipeline
+    from slideloom.running.worker_process import worker_number as worker_number
     from slideloom.settings.digest import file_digest as file_digest
     from slideloom.settings.options import Settings as Settings, option as option
     from slideloom.settings.ranges import at_least as at_least, in_range as in_range, positive as positive
-    from slideloom.slides.dicom_files import dicom_obstacle as dicom_obstacle
+    from slideloom.slides.dicom_files import (
+        DicomFile as DicomFile,
+        dicom_obstacle as dicom_obstacle,
+        not_a_dicom_slide as not_a_dicom_slide,
+        read_dicom as read_dicom,
+        series_in as series_in,
+    )
+    from slideloom.slides.grid_slide import GridSlide as GridSlide, TileGrid as TileGrid
+    from slideloom.slides.icc import profile_name as profile_name
     from slideloom.slides.info import (
         Level as Level,
         Resolution as Resolution,
@@ -220,9 +247,11 @@ if TYPE_CHECKING:
         same_proportions as same_proportions,
         slide_name as slide_name,
     )
+    from slideloom.slides.kept_images import KeptImages as KeptImages
     from slideloom.slides.ome_xml import is_ome_xml as is_ome_xml, ome_xml as ome_xml
     from slideloom.slides.outlines import Outlines as Outlines
     from slideloom.slides.regions import Region as Region, Regions as Regions
+    from slideloom.slides.remote_file import RemoteFile as RemoteFile
     from slideloom.slides.resolution import (
         finite_number as finite_number,
         is_plausible as is_plausible,
@@ -236,21 +265,30 @@ if TYPE_CHECKING:
         TileCheck as TileCheck,
         deflate_check as deflate_check,
     )
+    from slideloom.slides.tiff_descriptions import (
+        TiffDescription as TiffDescription,
+        described as described,
+        imagej_resolution as imagej_resolution,
+        tiff_resolution as tiff_resolution,
+    )
     from slideloom.slides.tiff_directories import (
         TiffDirectory as TiffDirectory,
         TiffError as TiffError,
         TiffTag as TiffTag,
-        check_orientation as check_orientation,
         read_tiff_directories as read_tiff_directories,
         read_tiff_sub_images as read_tiff_sub_images,
         tiff_fault as tiff_fault,
+        tiff_icc_profile as tiff_icc_profile,
     )
     from slideloom.slides.tiff_pictures import (
         PICTURE_TAGS as PICTURE_TAGS,
         is_aside as is_aside,
+        is_scene as is_scene,
         obstacle_in as obstacle_in,
+        sample_obstacle as sample_obstacle,
         tiff_obstacle as tiff_obstacle,
     )
+    from slideloom.slides.tiff_storage import check_orientation as check_orientation, codec_name as codec_name
     from slideloom.slides.tiles import TileBatch as TileBatch, TileGeometry as TileGeometry, Tiles as Tiles
     from slideloom.slides.truncation import is_cut_tiff as is_cut_tiff
     from slideloom.steps.encoding import ImageEncoder as ImageEncoder, ImageOptions as ImageOptions

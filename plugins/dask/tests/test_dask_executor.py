@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import signal
 import subprocess
 import sys
 import threading
@@ -13,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slideloom import ConfigError, Executor, pipeline_from_table, run_pipeline
+from slideloom import ConfigError, pipeline_from_table, run_pipeline
 from slideloom_dask import Dask
-from slideloom_testing import SettingsContract
+from slideloom_testing import ExecutorContract
 from slideloom_testing.fixtures import DemoFiles
 
 distributed = pytest.importorskip("distributed", reason="needs pip install distributed")
@@ -24,9 +22,17 @@ distributed = pytest.importorskip("distributed", reason="needs pip install distr
 pytestmark = pytest.mark.filterwarnings("default::DeprecationWarning", "default::ResourceWarning")
 
 
-class TestDaskSettings(SettingsContract):
-    settings = Dask(address="tcp://head:8786")
-    kind = Executor
+@pytest.fixture(scope="module")
+def worker_processes() -> Iterator[str]:
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
+        yield cluster.scheduler_address
+
+
+@pytest.mark.slow
+class TestDask(ExecutorContract):
+    @pytest.fixture(autouse=True)
+    def _settings(self, worker_processes: str) -> None:
+        self.settings = Dask(address=worker_processes)
 
 
 @pytest.fixture(scope="module")
@@ -41,35 +47,6 @@ def halved(number: int) -> float:
     if number == 3:
         raise ArithmeticError("three is odd")
     return number / 2
-
-
-def ended(number: int) -> int:
-    if number == 1:
-        os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
-    return number
-
-
-def test_every_item_gives_its_result_or_its_error(address: str) -> None:
-    found = dict(Dask(address=address).build().run(halved, range(10)))
-
-    assert sorted(found) == list(range(10))
-    assert isinstance(found.pop(3), ArithmeticError)
-    assert found == {number: number / 2 for number in range(10) if number != 3}
-
-
-def test_items_are_taken_when_there_is_room_for_them(address: str) -> None:
-    taken: list[int] = []
-
-    def items() -> Iterator[int]:
-        for number in range(0, 40, 2):
-            taken.append(number)
-            yield number
-
-    results = Dask(address=address).build().run(halved, items())
-    next(results)
-
-    assert len(taken) < 20
-    assert len(list(results)) == 19
 
 
 def test_a_run_gives_the_same_bytes_as_without_dask(address: str, demo_slide: DemoFiles, tmp_path: Path) -> None:
@@ -188,8 +165,8 @@ print([slide.status for slide in report.slides])
 
 
 @pytest.mark.slow
-def test_a_worker_that_dies_costs_its_own_item_only() -> None:
-    found = dict(Dask(jobs=2).build().run(ended, range(4)))
+def test_a_cluster_of_its_own_is_gone_when_a_run_is_left_early() -> None:
+    contract = ExecutorContract()
+    contract.settings = Dask(jobs=2)
 
-    assert isinstance(found.pop(1), distributed.KilledWorker)
-    assert found == {0: 0, 2: 2, 3: 3}
+    contract.test_a_run_that_is_left_early_takes_no_more_items_and_leaves_no_process()

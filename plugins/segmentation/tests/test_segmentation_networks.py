@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from slideloom_segmentation.losses import iou_of, loss_of
 from slideloom_segmentation.networks import build_network
-from slideloom_segmentation.training import iou_of, loss_of
 
 
 @pytest.mark.parametrize("arch", ["unet", "fpn", "deeplabv3plus"])

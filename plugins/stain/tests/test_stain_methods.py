@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 from slideloom import Size
-from slideloom_stain.density import exact_percentile_of_counts, upper_percentile
 from slideloom_stain.fits import Unfit, preset
 from slideloom_stain.hsv import shifted
 from slideloom_stain.methods import method
@@ -200,33 +199,6 @@ def test_hsv_shift_is_the_formula_within_one_grey_level(shift, textbook):
     out = shifted(tile, hue=hue, saturation=saturation, value=value)
 
     assert worst(out, textbook.hsv_shifted(tile, hue, saturation, value)) <= 1
-
-
-@pytest.mark.parametrize("percent", [90.0, 99.0, 50.0, 100.0])
-@pytest.mark.parametrize("count", [101, 1000, 89401])
-def test_upper_percentile_is_numpys(percent, count):
-    values = np.random.default_rng(count).standard_normal(count).astype(np.float32)
-    padded = np.concatenate([values, np.full(500, -np.inf, np.float32)])
-
-    assert upper_percentile(padded, count=count, percent=percent) == pytest.approx(
-        np.percentile(values.astype(np.float64), percent), abs=1e-6
-    )
-
-
-def test_upper_percentile_is_exact_where_the_sample_misleads():
-    values = np.zeros(16000, np.float32)
-    values[::16] = 5  # all that the sample sees
-
-    assert upper_percentile(values, count=values.size, percent=90) == np.percentile(values, 90)
-
-
-@pytest.mark.parametrize("percent", [1, 50, 90, 99.5])
-def test_percentile_of_counts_is_numpys(percent):
-    values = np.random.default_rng(1).binomial(255, 0.7, 10007)
-
-    counts = np.bincount(values, minlength=256)
-
-    assert exact_percentile_of_counts(counts, percent) == pytest.approx(np.percentile(values, percent))
 
 
 def unfit_tiles():

@@ -304,6 +304,23 @@ def test_a_finished_run_leaves_a_manifest_beside_its_files(tmp_path: Path) -> No
     assert len(everything(tmp_path)) == 3
 
 
+def test_a_manifest_believes_a_report_only_of_a_file_that_has_its_size(tmp_path: Path) -> None:
+    for slide in ("a", "b", "c"):
+        stored(tmp_path, batch(12, slide=slide), slide=slide)
+    size = (tmp_path / HOME / "a.tfrecords").stat().st_size
+    told = {"a": (size, 99), "b": (size + 1, 99), "c": (size, 0)}  # 99 shows who was asked
+
+    write_manifest(
+        tmp_path / HOME, sizes={tmp_path / HOME / f"{slide}.tfrecords": known for slide, known in told.items()}
+    )
+
+    assert json.loads((tmp_path / HOME / "manifest.json").read_text()) == {
+        "a.tfrecords": {"total": 99},
+        "b.tfrecords": {"total": 12},
+        "c.tfrecords": {"total": 12},
+    }
+
+
 def test_what_another_program_wrote_in_the_manifest_stays(tmp_path: Path) -> None:
     stored(tmp_path, batch(12))
     manifest = tmp_path / HOME / "manifest.json"

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from slideloom import ConfigError, torch_device
+from slideloom_torch import devices
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
@@ -19,6 +20,17 @@ def test_auto_takes_a_graphics_processor_where_there_is_one() -> None:
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
 
     assert torch_device("auto").type == next(kind for kind, is_here in available.items() if is_here)
+
+
+@pytest.mark.parametrize(("number", "expected"), [(0, "cuda:0"), (1, "cuda:1"), (5, "cuda:1")])
+def test_worker_processes_share_the_graphics_processors(
+    number: int, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(devices, "worker_number", lambda: number)
+
+    assert str(torch_device("auto")) == expected
 
 
 def test_a_device_that_pytorch_does_not_know_is_refused_with_those_it_knows() -> None:

@@ -41,8 +41,12 @@ class Lock:
         self._lock.release()
 
 
-def take_lock(path: Path) -> Lock | None:
+def take_lock(path: Path, *, by: str = "") -> Lock | None:
     """The lock at `path`, or None if another process holds it; see `holder_of`.
+
+    Args:
+        path: of the lock.
+        by: what this process is, for `holder_of` and `is_held_by`.
 
     Raises:
         OSError: the lock cannot be written, as on a full disk.
@@ -68,7 +72,7 @@ def take_lock(path: Path) -> Lock | None:
         lock = found
     named = _name_of(path)
     try:
-        write_whole(named, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+        write_whole(named, f"{by}{by and ', '}process {os.getpid()} on {socket.gethostname()}\n".encode())
     except BaseException:
         lock.release()
         raise
@@ -83,6 +87,14 @@ def holder_of(path: Path) -> str:
         holder = "a process that is not known yet"
     stand_in = _stand_in(path)
     return f"{holder}; if that is dead, remove {stand_in}" if stand_in.exists() else holder
+
+
+def is_held_by(path: Path, word: str) -> bool:
+    """True if who took the lock at `path` said so with a first word; also while nobody has said anything yet."""
+    try:
+        return _name_of(path).read_text(encoding="utf-8").split()[:1] in ([word], [])
+    except OSError:
+        return True
 
 
 def _name_of(path: Path) -> Path:

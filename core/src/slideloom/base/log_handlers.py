@@ -5,9 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from slideloom.base.addresses import redacted
+
 
 class CallingHandler(logging.Handler):
-    """Calls a function with each record and its formatted text; an error of the function never stops the work.
+    """Calls a function with each record and its formatted text, and an error of the function never stops the work.
+
+    The text is without the secrets of addresses.
 
     Args:
         call: the function.
@@ -21,6 +25,6 @@ class CallingHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """See `logging.Handler.emit`."""
         try:
-            self._call(record, self.format(record))
+            self._call(record, redacted(self.format(record)))
         except Exception:  # as in every handler of the standard library
             self.handleError(record)

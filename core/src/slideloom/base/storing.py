@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import attrs
 
+from slideloom.base.addresses import check_local
 from slideloom.base.errors import OutputError
 from slideloom.base.system_errors import writing_trouble
 from slideloom.base.temporary import is_temporary, keep_aside, partial_path, remove_abandoned_at_times
@@ -23,7 +24,12 @@ _SEPARATORS = {"/", "\\", "\0"}
 
 @contextmanager
 def storing_in(folder: Path) -> Iterator[None]:
-    """Within it, an `OSError` becomes an `OutputError` that names `folder` and a remedy."""
+    """Within it, an `OSError` becomes an `OutputError` that names `folder` and a remedy.
+
+    Raises:
+        ConfigError: the folder is an address such as `s3://bucket/out`: a local folder `s3:` would be written.
+    """
+    check_local(folder)
     try:
         yield
     except OSError as error:
@@ -64,18 +70,24 @@ def sync_path(path: Path) -> None:
         os.close(handle)
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes | Iterable[bytes]) -> None:
     """Write a file so that its final name never holds part of it. Its folder is made if missing.
+
+    Args:
+        path: of the file.
+        content: all of it, or one part after the other, so that a large file need not be in memory.
 
     Raises:
         OSError: the file cannot be written; nothing is left behind.
+        ConfigError: the path is an address.
     """
+    check_local(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_abandoned_at_times(path.parent)
     partial = partial_path(path)
     try:
         with partial.open("wb") as file:
-            file.write(content)
+            file.writelines([content] if isinstance(content, bytes) else content)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
@@ -120,4 +132,9 @@ def write_json(path: Path, table: Mapping[str, Any]) -> None:
         OutputError: the file cannot be written.
     """
     with storing_in(path.parent):
-        write_whole(path, utf8(json.dumps(table, indent=2, ensure_ascii=False) + "\n"))
+        write_whole(path, utf8(json_text(table) + "\n"))
+
+
+def json_text(table: Mapping[str, Any]) -> str:
+    """A table as JSON text, without the last line end."""
+    return json.dumps(table, indent=2, ensure_ascii=False)

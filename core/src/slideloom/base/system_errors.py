@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from slideloom.base.addresses import SlidePlace
 from slideloom.base.errors import SlideError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -18,7 +19,7 @@ _MORE_FILES = "allow more open files (ulimit -n), or use fewer jobs or threads"
 
 
 @contextmanager
-def reading_slide(path: Path) -> Iterator[None]:
+def reading_slide(path: SlidePlace) -> Iterator[None]:
     """Within it, what the system refuses becomes a `SlideError` that names the slide's file and what to do."""
     try:
         yield
@@ -73,5 +74,5 @@ def _reason(error: OSError) -> str:
     return error.strerror or str(error)
 
 
-def _is_other(name: object, path: Path) -> bool:
+def _is_other(name: object, path: SlidePlace) -> bool:
     return isinstance(name, str) and Path(name) != path

@@ -30,9 +30,10 @@ _TEMPORARY = re.compile(
 # We cannot tell whether a process on another machine is alive, but a live one writes more often than once a day.
 _SECONDS_OF_SILENCE = 24 * 3600.0
 _SECONDS_BETWEEN_SWEEPS = 60.0
+_SHARE_OF_SWEEPS = 0.01  # of the time: listing a folder of a million files on a network may take minutes
 
 _given: deque[tuple[int, Path]] = deque(maxlen=4096)  # the last names for unfinished files, and the process of each
-_swept: dict[Path, float] = {}  # when this process last looked through a folder
+_swept: dict[Path, float] = {}  # when this process will next look through a folder
 
 
 def partial_path(path: Path) -> Path:
@@ -122,11 +123,13 @@ def remove_abandoned(folder: Path) -> None:
 
 
 def remove_abandoned_at_times(folder: Path) -> None:
-    """The same, but no more than once a minute: a folder may hold a million tiles, and who writes there asks often."""
-    now = time.monotonic()
-    if now - _swept.get(folder, -inf) >= _SECONDS_BETWEEN_SWEEPS:
-        _swept[folder] = now
+    """The same, but once a minute at most, or more rarely where it takes long; who writes in a folder asks often."""
+    began = time.monotonic()
+    if began >= _swept.get(folder, -inf):
+        _swept[folder] = began + _SECONDS_BETWEEN_SWEEPS
         remove_abandoned(folder)
+        ended = time.monotonic()
+        _swept[folder] = max(_swept[folder], ended + (ended - began) / _SHARE_OF_SWEEPS)
 
 
 def forget_sweeps() -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from slideloom.base.addresses import SlidePlace
 from slideloom.base.csv_tables import csv_text
 from slideloom.base.errors import SlideloomError
 from slideloom.planning.plan import SlidePlan
@@ -16,7 +16,7 @@ from slideloom.steps.reports import SlideReport, TileStatuses, Trial
 
 
 def slide_report(
-    plan: SlidePlan, record: SlideRecord, *, path: Path, digest: str, fallback: int = 0, trial: Trial = ""
+    plan: SlidePlan, record: SlideRecord, *, path: SlidePlace, digest: str, fallback: int = 0, trial: Trial = ""
 ) -> SlideReport:
     """The report of a slide that was planned and, unless it is a trial, extracted."""
     info, geometry, ledger = plan.slide.info, plan.scene.geometry, record.ledger
@@ -49,6 +49,7 @@ def slide_report(
         mpp_source=info.mpp.source,
         size=(info.size.width, info.size.height),
         reader=info.reader,
+        icc=info.icc,
         rois=len(plan.regions),
         roi_labels={label: owners.count(label) for label in sorted(set(owners))},
         metrics=dict(record.metrics),

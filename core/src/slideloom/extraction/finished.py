@@ -6,11 +6,13 @@ import logging
 import os
 import zlib
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 
 from attrs import field, frozen
 
 from slideloom.base.errors import SlideloomError
+from slideloom.base.files import FileState
 from slideloom.base.parsing import parse_json
 from slideloom.extraction.output_folder import OutputFolder
 from slideloom.steps.reports import OutputSize, SlideReport, output_sizes
@@ -112,12 +114,17 @@ def updates(report: SlideReport, versions: Mapping[str, str]) -> dict[str, tuple
 
 def _told_of(folder: OutputFolder, slide: str) -> SlideReport | None:
     """The slide's entry in the report of the last run in a folder."""
+    return _told_in(FileState.of(folder.root / RUN_REPORT)).get((slide, folder.label))
+
+
+@lru_cache(maxsize=1)  # every slide whose report is damaged asks, and the file tells of all slides
+def _told_in(state: FileState) -> Mapping[tuple[str, str], SlideReport]:
     try:
-        table = parse_json((folder.root / RUN_REPORT).read_text(encoding="utf-8"))
+        table = parse_json(state.path.read_text(encoding="utf-8"))
         told = [SlideReport.from_table(item) for item in table["slides"]]
     except (OSError, ValueError, TypeError, KeyError):
-        return None
-    return next((item for item in told if item.slide == slide and item.label == folder.label), None)
+        return {}
+    return {(item.slide, item.label): item for item in reversed(told)}
 
 
 def interrupted(folder: OutputFolder, slide: str) -> dict[str, OutputSize] | None:
@@ -238,3 +245,8 @@ def reports_in(folder: OutputFolder) -> Iterator[tuple[Path, SlideReport | Slide
             yield path, SlideReport.load(path)
         except (OSError, ValueError, TypeError) as error:
             yield path, SlideloomError(f"{path}: the slide's report cannot be read ({error}); run the slide again")
+
+
+def report_states(folder: OutputFolder) -> dict[str, FileState]:
+    """The state of each slide's report in an output folder, which shows whether one was added or has changed."""
+    return {path.name: FileState.of(path) for path in (folder.state / "slides").glob("*.json")}

@@ -11,6 +11,7 @@ from pathlib import Path
 import attrs
 from attrs import field, frozen
 
+from slideloom.base.addresses import SlidePlace
 from slideloom.base.errors import OutputError, SlideError, SlideloomError
 from slideloom.base.opencv_threads import opencv_in_one_thread
 from slideloom.base.storing import utf8, write_json
@@ -41,7 +42,8 @@ class SlideTask:
 
     Attributes:
         pipeline: the pipeline.
-        path: the slide's file; `read_path` is a copy on a faster disk, or None.
+        path: the slide's file, or its address; `read_path` is a copy on a faster disk, or None.
+        identity: of the file at an address of which `read_path` is a copy; else None.
         out: the output folder.
         threads: number of threads for the slide.
         trial: "dry-run" decides everything and writes nothing; "plan-only" reads no tile either.
@@ -49,9 +51,10 @@ class SlideTask:
     """
 
     pipeline: Pipeline
-    path: Path
+    path: SlidePlace
     out: Path
     read_path: Path | None = None
+    identity: list[object] | None = field(default=None, eq=False)
     threads: int = 1
     trial: Trial = ""
     progress: Progress | None = field(default=None, eq=False)
@@ -132,6 +135,7 @@ def _process(task: SlideTask, slide: Slide) -> SlideReport:
     pipeline = task.pipeline
     folder = OutputFolder(task.out, pipeline.tiles.label)
     slide.info = attrs.evolve(slide.info, path=task.path, name=slide_name(task.path))
+    slide.identity = task.identity or slide.identity
     prepared = PreparedSlide(plan_slide(slide, pipeline, threads=task.threads))
     digest = slide_digest(prepared.plan)
     if task.trial:

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from attrs import frozen
 
+from slideloom.base.addresses import check_local
 from slideloom.base.errors import OutputError
 from slideloom.base.locks import holder_of, take_lock
 from slideloom.base.storing import path_inside, storing_in
@@ -36,6 +37,9 @@ class OutputFolder:
 
     root: Path
     label: str
+
+    def __attrs_post_init__(self) -> None:
+        check_local(self.root)
 
     @property
     def state(self) -> Path:
@@ -84,27 +88,37 @@ class OutputFolder:
             return named.relative_to(root).as_posix()
         return path.resolve().relative_to(self.root.resolve()).as_posix()
 
+    @property
+    def lock(self) -> Path:
+        """The lock of the folder."""
+        return self.root / "slideloom" / "lock"
+
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, *, by: str = "") -> Iterator[None]:
         """Within it, no other run uses this output folder.
+
+        Args:
+            by: what the run is, if it is not simply one; others are told.
 
         Raises:
             FolderTaken: another run uses it.
             OutputError: the folder cannot be written.
         """
         with self.holding(
-            self.root / "slideloom" / "lock",
+            self.lock,
+            by=by,
             taken="another run works in this folder ({holder}); wait for it or use another folder",
         ):
             yield
 
     @contextmanager
-    def holding(self, path: Path, *, taken: str) -> Iterator[None]:
+    def holding(self, path: Path, *, taken: str, by: str = "") -> Iterator[None]:
         """Within it, this process holds a lock of the folder.
 
         Args:
             path: the lock.
             taken: what to say if another process holds it; "{holder}" stands for who.
+            by: what this process is; others are told.
 
         Raises:
             FolderTaken: another process holds it.
@@ -112,7 +126,7 @@ class OutputFolder:
         """
         with storing_in(self.root):
             path.parent.mkdir(parents=True, exist_ok=True)
-            lock = take_lock(path)
+            lock = take_lock(path, by=by)
         if lock is None:
             raise FolderTaken(f"{self.root}: {taken.format(holder=holder_of(path))}")
         try:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from slideloom.base.addresses import check_local
 from slideloom.base.errors import ConfigError, PluginError
 from slideloom.base.parsing import parse_toml
 from slideloom.pipeline.fronts import FileFront, Front
@@ -27,6 +28,7 @@ def load_pipeline(path: Path, *, plugins: Registry | None = None) -> Pipeline:
     Raises:
         ConfigError: the file cannot be read or has mistakes; the message lists all of them, one per line.
     """
+    check_local(path)
     try:
         table = parse_toml(path.read_bytes().decode())
     except OSError as error:

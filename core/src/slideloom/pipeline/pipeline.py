@@ -40,6 +40,9 @@ class Slides:
     mpp: float | None = option(None, help="microns per pixel of every slide", unit="um", validator=positive)
     mpp_file: Path | None = option(None, help="CSV of slide,mpp that overrides everything else", metavar="CSV")
     allow_objective_power: bool = option(False, help="use 10 / objective power as mpp if nothing else gives it")
+    icc: Literal["keep", "srgb"] = option(
+        "keep", help="srgb transforms colours by each slide's ICC profile to sRGB; keep leaves them as stored"
+    )
 
 
 @frozen

@@ -6,31 +6,35 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from slideloom.base.addresses import Address, SlidePlace, place_of
 from slideloom.base.errors import PluginError, SlideError, UnsupportedSlide
 from slideloom.base.system_errors import reading_slide
 from slideloom.pipeline.pipeline import Slides
+from slideloom.planning.opening_remote import open_remote
 from slideloom.plugins.blaming import blaming
 from slideloom.plugins.discovery import Registry, dashed, registry
 from slideloom.plugins.shorthand import folder_of_regions, named_step
 from slideloom.settings.options import Settings
 from slideloom.slides.dicom_files import dicom_obstacle
+from slideloom.slides.formats_apart import reader_to_install, unread_format
+from slideloom.slides.icc import in_srgb
 from slideloom.slides.info import SlideInfo
 from slideloom.slides.regions import Regions
 from slideloom.slides.resolution import find_resolution, read_mpp_file
 from slideloom.slides.slide import Slide
 from slideloom.slides.slide_files import missing_part
-from slideloom.slides.tiff_directories import tiff_codec
 from slideloom.slides.tiff_pictures import tiff_obstacle
+from slideloom.slides.tiff_storage import tiff_codec
 from slideloom.steps.reader import Reader
 
 log = logging.getLogger(__name__)
 
 
-def open_slide(path: Path | str, *, slides: Slides | None = None, mpp: float | None = None) -> Slide:
+def open_slide(path: SlidePlace | str, *, slides: Slides | None = None, mpp: float | None = None) -> Slide:
     """The slide at `path`, with its microns per pixel determined.
 
     Args:
-        path: of the file (or of the folder, for formats that use one).
+        path: of the file (or of the folder, for formats that use one), or an address such as "s3://bucket/a.svs".
         slides: reader and mpp rules; by default any reader, and what the slide records.
         mpp: microns per pixel, instead of what the slide records.
 
@@ -42,7 +46,7 @@ def open_slide(path: Path | str, *, slides: Slides | None = None, mpp: float | N
     """
     rules = slides or Slides()
     by_slide = read_mpp_file(rules.mpp_file) if rules.mpp_file is not None else None
-    slide = open_without_mpp(Path(path), rules)
+    slide = open_without_mpp(place_of(path), rules)
     try:
         slide.use_mpp(
             find_resolution(
@@ -58,7 +62,7 @@ def open_slide(path: Path | str, *, slides: Slides | None = None, mpp: float | N
     return slide
 
 
-def load_regions(folder: Path, info: SlideInfo) -> Regions | None:
+def load_regions(folder: SlidePlace, info: SlideInfo) -> Regions | None:
     """The regions that a folder of ROI files holds for a slide; None if it holds no file for it.
 
     Warnings about files that seem to be meant for the slide but are not read are logged.
@@ -77,30 +81,51 @@ def load_regions(folder: Path, info: SlideInfo) -> Regions | None:
     return found
 
 
-def open_without_mpp(path: Path, rules: Slides, plugins: Registry | None = None) -> Slide:
-    """The slide at `path`, opened by the reader that `rules` name, or by the first that recognises it."""
+def open_without_mpp(path: SlidePlace, rules: Slides, plugins: Registry | None = None) -> Slide:
+    """The slide at `path`, by the reader of `rules` or the first that recognises it, in the colours they ask for."""
+    slide = _chosen(path, rules, plugins or registry())
+    if rules.icc == "keep":
+        return slide
+    try:
+        return in_srgb(slide)
+    except BaseException:
+        slide.close()
+        raise
+
+
+def _chosen(path: SlidePlace, rules: Slides, found: Registry) -> Slide:
+    if isinstance(path, Address):
+        readers = _candidates(rules, found)
+        return open_remote(path, readers, found, locally=lambda copy: _chosen(copy, rules, found))
     with reading_slide(path):
-        return _opened(path, rules, plugins or registry())
+        return _opened(path, rules, found)
+
+
+def _candidates(rules: Slides, found: Registry) -> list[Settings[Reader]]:
+    """The readers that may open a slide, in the order in which they are asked."""
+    if rules.reader is not None:
+        return [named_step("reader", rules.reader, plugins=found)]
+    avoided = {dashed(name) for name in rules.avoid_readers}
+    return [cls() for cls in found.all("reader") if dashed(cls.name) not in avoided]
 
 
 def _opened(path: Path, rules: Slides, found: Registry) -> Slide:
     if not path.exists():
         raise SlideError(f"{path}: no such file")
     _read_ends(path)
+    candidates = _candidates(rules, found)
     if rules.reader is not None:
-        return _open(named_step("reader", rules.reader, plugins=found), path)
+        return _open(candidates[0], path)
     if path.is_file() and path.stat().st_size == 0:
         raise SlideError(f"{path.name}: the file is empty; copy it again from its source")
-    avoided = {dashed(name) for name in rules.avoid_readers}
-    tried, failed = [], []
-    for cls in found.all("reader"):
-        if dashed(cls.name) in avoided:
-            continue
-        settings = cls()
-        tried.append(cls.name)
+    tried: list[tuple[str, Reader]] = []
+    failed = []
+    for settings in candidates:
         try:
             with blaming(settings, "reader", path.name):
-                recognised = settings.build().recognises(path)
+                reader = settings.build()
+                tried.append((settings.name, reader))
+                recognised = reader.recognises(path)
         except PluginError as error:  # a broken reader must not stop the others
             log.warning("%s; trying other readers", error)
             failed.append(str(error))
@@ -109,22 +134,46 @@ def _opened(path: Path, rules: Slides, found: Registry) -> Slide:
             return _open(settings, path)
     _read_ends(path)  # a reader takes what it cannot read for another format
     broken = "; ".join([*failed, *(f"{plugin.dist}: {plugin.error}" for plugin in found.plugins if plugin.error)])
-    raise UnsupportedSlide(f"{path.name}: {_unsupported(path, tried)}" + (f"; not loaded: {broken}" if broken else ""))
+    remedy = reader_to_install(path, {plugin.dist for plugin in found.plugins})
+    said = "; ".join(part for part in (_unsupported(path, tried), remedy) if part)
+    raise UnsupportedSlide(f"{path.name}: {said}" + (f"; not loaded: {broken}" if broken else ""))
 
 
-def _unsupported(path: Path, tried: Sequence[str]) -> str:
-    """Why no reader takes a file, as far as its content tells, and what to do."""
-    readers = f"tried {', '.join(tried) or 'none: no reader is installed'}"
-    obstacle = missing_part(path) or dicom_obstacle(path) or tiff_obstacle(path)
+def _unsupported(path: Path, tried: Sequence[tuple[str, Reader]]) -> str:
+    """Why no reader takes a file, as far as its content or a reader tells, and what to do."""
+    names = [name for name, _ in tried]
+    readers = f"tried {', '.join(names) or 'none: no reader is installed'}"
+    told = (_refusal(name, reader, path) for name, reader in tried)
+    obstacle = (
+        missing_part(path)
+        or unread_format(path)
+        or dicom_obstacle(path)
+        or next((text for text in told if text), None)
+        or tiff_obstacle(path)
+    )
     if obstacle is not None:
         return f"{obstacle} (no reader takes it as it is; {readers})"
     codec = tiff_codec(path)
-    remedy = f"; it is a TIFF in {codec}: convert it to JPEG (QuPath, bfconvert), or install a reader that supports it"
+    install = (
+        f"pip install slideloom-{_MOST_CODECS}, which reads most compressions, or " if _MOST_CODECS not in names else ""
+    )
+    remedy = f"; it is a TIFF in {codec}: {install}convert it to JPEG (QuPath, bfconvert)"
     return (
         f"no reader recognises it as a slide ({readers})"
         + (remedy if codec else "")
         + "; is it complete, and an image? `slideloom doctor` shows what is installed"
     )
+
+
+_MOST_CODECS = "tifffile"  # the reader that decodes the compressions which others leave out
+
+
+def _refusal(name: str, reader: Reader, path: Path) -> str | None:
+    try:
+        return reader.refusal(path)
+    except Exception as error:  # whatever a plugin raises, the file is refused all the same
+        log.warning("reader '%s' failed to say why it does not take %s: %s", name, path.name, error)
+        return None
 
 
 def _read_ends(path: Path) -> None:

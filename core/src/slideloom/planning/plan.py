@@ -10,6 +10,7 @@ import numpy as np
 import shapely
 from attrs import field, frozen
 
+from slideloom.base.addresses import local_path
 from slideloom.base.errors import PluginError
 from slideloom.base.system_errors import reading_slide
 from slideloom.pipeline.pipeline import Pipeline, RoiUse
@@ -17,6 +18,7 @@ from slideloom.planning.grid import tile_geometry
 from slideloom.plugins.blaming import blaming
 from slideloom.plugins.discovery import registry
 from slideloom.settings.digest import digest_of
+from slideloom.slides.icc import NO_PROFILE
 from slideloom.slides.info import LEVEL_TOLERANCE
 from slideloom.slides.regions import Region, Regions
 from slideloom.slides.slide import Slide
@@ -69,7 +71,11 @@ def plan_slide(slide: Slide, pipeline: Pipeline, *, threads: int = 1) -> SlidePl
     uses = tuple((use, _find_regions(use, slide)) for use in pipeline.roi if use.method != "ignore")
     found = [regions for _, regions in uses if regions is not None]
     items = tuple(region for regions in found for region in regions.items)
-    notes = (*_enlarged(slide, geometry), *(note for regions in found for note in regions.notes))
+    notes = (
+        *_without_profile(slide),
+        *_enlarged(slide, geometry),
+        *(note for regions in found for note in regions.notes),
+    )
     sources = ", ".join(regions.source for regions in found if regions.source)
     known = Regions(items=items, notes=notes, source=sources) if found else None
     scene = Scene(geometry=geometry, regions=known, threads=threads)
@@ -94,6 +100,13 @@ def plan_slide(slide: Slide, pipeline: Pipeline, *, threads: int = 1) -> SlidePl
     return SlidePlan(
         slide=slide, pipeline=pipeline, scene=scene, tiles=tiles, roi_uses=uses, notes=notes, metrics=metrics
     )
+
+
+def _without_profile(slide: Slide) -> tuple[str, ...]:
+    """Says so if colours were to become sRGB, and the file does not say what they are."""
+    if slide.info.icc != NO_PROFILE:
+        return ()
+    return ("its file has no ICC profile, so icc = srgb leaves its colours as they are",)
 
 
 def _enlarged(slide: Slide, geometry: TileGeometry) -> tuple[str, ...]:
@@ -147,7 +160,7 @@ def slide_digest(plan: SlidePlan) -> str:
     places = hashlib.sha256(np.stack([plan.tiles.x, plan.tiles.y]).tobytes()).hexdigest()
     mpp = attrs.astuple(info.mpp)[:2] if info.mpp is not None else None
     with reading_slide(info.path):
-        found = fingerprint(info.path)
+        found = plan.slide.identity or fingerprint(local_path(info.path))
     steps = [*(use.step for use in pipeline.qc), *pipeline.filters, pipeline.normalizer, *pipeline.sinks]
     files = [path for step in steps if step is not None for path in step.files_for(info.name)]
     parts = [pipeline.digest(), found, info.name, info.reader, mpp, shapes, places, files]

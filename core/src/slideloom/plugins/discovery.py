@@ -13,6 +13,7 @@ import attrs
 import pluggy
 from attrs import field, frozen
 
+from slideloom.base.addresses import Address
 from slideloom.base.errors import PluginError, SlideloomError
 from slideloom.base.system_errors import in_words
 from slideloom.plugins import builtin, hookspecs
@@ -39,6 +40,7 @@ class Plugin:
         synonyms: other names of its steps, by kind, to the names of the steps.
         libraries: the libraries it depends on.
         reporters: writers of reports.
+        remote_files: what opens addresses.
         error: why it cannot be used, or "".
     """
 
@@ -53,6 +55,7 @@ class Plugin:
     synonyms: Mapping[str, Mapping[str, tuple[str, ...]]] = field(factory=dict, hash=False)
     libraries: Sequence[hookspecs.Library] = ()
     reporters: Sequence[hookspecs.Reporter] = ()
+    remote_files: Sequence[hookspecs.RemoteFiles] = ()
     error: str = ""
 
 
@@ -165,6 +168,20 @@ class Registry:
         """The first installed writer of reports of this format, or None."""
         return next((item for plugin in self.plugins for item in plugin.reporters if item.suffix == suffix), None)
 
+    def remote_files(self, address: Address) -> hookspecs.RemoteFiles:
+        """What opens an address.
+
+        Raises:
+            PluginError: no plugin does, or several.
+        """
+        offers = [(plugin, item) for plugin in self.plugins for item in plugin.remote_files]
+        if len(offers) == 1:
+            return offers[0][1]
+        if offers:
+            dists = " and ".join(plugin.dist for plugin, _ in offers)
+            raise PluginError(f"{address}: {dists} both open addresses; uninstall one of them")
+        raise PluginError(f"{address}: no installed plugin reads what is not local: pip install slideloom-remote")
+
     def all(self, kind: str) -> list[type[Settings[Any]]]:
         """Every settings class of a kind, by rank and name."""
         found = [cls for plugin in self.plugins for cls in plugin.steps.get(kind, ())]
@@ -266,6 +283,7 @@ def _register(manager: pluggy.PluginManager, module: ModuleType, *, name: str, d
             commands=listed(manager, module, "slideloom_commands", hookspecs.Command),
             libraries=listed(manager, module, "slideloom_libraries", hookspecs.Library),
             reporters=listed(manager, module, "slideloom_reporters", hookspecs.Reporter),
+            remote_files=listed(manager, module, "slideloom_remote_files", hookspecs.RemoteFiles),
             defaults=defaults_of(manager, module, steps),
             synonyms=synonyms_of(manager, module, steps),
         )

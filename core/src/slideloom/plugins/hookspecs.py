@@ -9,7 +9,9 @@ from pathlib import Path
 import pluggy
 from attrs import frozen
 
+from slideloom.base.addresses import Address, SlidePlace
 from slideloom.settings.options import Settings
+from slideloom.slides.remote_file import RemoteFile
 from slideloom.steps.executor import Executor
 from slideloom.steps.normalizer import Normalizer
 from slideloom.steps.placement import Placement
@@ -87,7 +89,23 @@ class Reporter:
 
     name: str
     suffix: str
-    write: Callable[[Path, Path, Sequence[Path]], Path]
+    write: Callable[[Path, Path, Sequence[SlidePlace]], Path]
+
+
+@frozen
+class RemoteFiles:
+    """Opens files that are not local.
+
+    Attributes:
+        name: such as "fsspec".
+        open: called with an address; the open file. It raises `SlideError` if the file cannot be read.
+        list: called with an address that ends in a slash, or holds a pattern such as `*.svs`; the addresses of the
+            files there, sorted. It raises `ConfigError` if the store cannot list, or there is no such folder.
+    """
+
+    name: str
+    open: Callable[[Address], RemoteFile]
+    list: Callable[[Address], Sequence[Address]]
 
 
 DEFAULTS: Mapping[str, str] = {"sink": "sink", "filter": "filter", "roi-folder": "roi", "store": "store"}
@@ -207,7 +225,16 @@ def slideloom_reporters() -> Sequence[Reporter]:  # type: ignore[empty-body]
 
 
 @hookspec
-def slideloom_run_started(slides: Sequence[Path], out: Path) -> None:
+def slideloom_remote_files() -> Sequence[RemoteFiles]:  # type: ignore[empty-body]
+    """What opens addresses such as `s3://bucket/a.svs`. Called once per process, when plugins are first asked for.
+
+    An error or a wrong value blocks only this plugin. If two plugins offer one, addresses are refused until only one is
+    installed: which of them reads a slide must not depend on their order.
+    """
+
+
+@hookspec
+def slideloom_run_started(slides: Sequence[SlidePlace], out: Path) -> None:
     """Prepare for a run. Called once per run, in the parent process, before the first slide.
 
     The return value is ignored. An error here does not stop the run; it is in the run's report under the plugin's name
@@ -227,6 +254,10 @@ def slideloom_slide_done(report: SlideReport) -> None:
 @hookspec
 def slideloom_run_done(report: RunReport, out: Path) -> None:
     """Look at a finished run. Called once per run, in the parent process, after every slide and all files.
+
+    Of runs that share a folder as shards, one that ends while others are at work tells only of its own slides, and has
+    `report.is_left` set; one that ends alone tells of all slides so far. (Where locks do not work, it may do so again
+    when it finds that another has added slides meanwhile.)
 
     The return value is ignored. An error here does not stop the run; it is in the run's report under the plugin's name
     (`RunReport.problems`), and the exit code is 1.

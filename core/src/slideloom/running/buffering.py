@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,16 +11,18 @@ from pathlib import Path
 
 import attrs
 
-from slideloom.base.errors import OutputError
-from slideloom.base.locks import take_lock
+from slideloom.base.addresses import Address
+from slideloom.base.errors import OutputError, SlideloomError
+from slideloom.base.lent_folders import lent_folder
 from slideloom.base.storing import storing_in
 from slideloom.extraction.job import SlideTask
 from slideloom.pipeline.pipeline import RunOptions
+from slideloom.planning.opening_remote import copied_into
+from slideloom.plugins.discovery import registry
 from slideloom.slides.slide_files import files_of
 
 log = logging.getLogger(__name__)
 
-_LOCK = "lock"
 _AHEAD = 2  # copied slides that may wait for a worker
 
 
@@ -40,48 +40,13 @@ def buffered(
     if run.buffer is None:
         yield iter(tasks), lambda _position: None
         return
-    with _folder_in(run.buffer) as folder:
+    with lent_folder(run.buffer) as folder:
         copier = _Copier(tasks, folder, int(run.buffer_gb * 1e9))
         try:
             copier.start()
             yield iter(copier), copier.release
         finally:
             copier.stop()
-
-
-@contextmanager
-def _folder_in(buffer: Path) -> Iterator[Path]:
-    """A folder in the buffer for this run, removed at its end. Folders of runs that were killed are removed, too."""
-    with storing_in(buffer):
-        buffer.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(buffer)
-        # It gets its final name only after it is locked, so that another run does not take it for abandoned. (Windows
-        # cannot rename a folder with an open file, so there the name is final from the start.)
-        new = Path(tempfile.mkdtemp(prefix="slideloom-" if os.name == "nt" else ".slideloom-", dir=buffer))
-        lock = take_lock(new / _LOCK)
-    folder = buffer / new.name.removeprefix(".")
-    try:
-        if folder != new:
-            new.rename(folder)
-        yield folder
-    finally:
-        if lock is not None:
-            lock.release()
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _remove_abandoned(buffer: Path) -> None:
-    for folder in buffer.glob("slideloom-*"):
-        if not (folder / _LOCK).exists():  # not ours
-            continue
-        try:
-            lock = take_lock(folder / _LOCK)
-        except OSError:  # it belongs to another user, or its run is just removing it
-            continue
-        if lock is not None:
-            lock.release()
-            log.info("%s: removed, because the run that made it was killed", folder)
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 class _Copier:
@@ -133,11 +98,7 @@ class _Copier:
 
     def _copy_all(self) -> None:
         for position, task in enumerate(self._tasks):
-            try:
-                files = files_of(task.path)
-                size = sum(file.stat().st_size for file in files)
-            except OSError:  # reading the slide will report what is wrong with it
-                files, size = [], 0
+            files, size = self._measured(task)
             with self._changed:
                 while not self._stopped and self._asked < position and not self._may_go_ahead(size):
                     self._changed.wait()
@@ -148,10 +109,25 @@ class _Copier:
                     self._held[position] = size
             if not fits and size <= self._room:
                 self._tell(task)
-            ready = self._copied(position, task, files) if fits and files else task
+            if isinstance(task.path, Address):
+                ready = self._fetched(position, task, task.path) if fits and size else task
+            else:
+                ready = self._copied(position, task, task.path, files) if fits and files else task
             with self._changed:
                 self._ready[position] = ready
                 self._changed.notify_all()
+
+    @staticmethod
+    def _measured(task: SlideTask) -> tuple[list[Path], int]:
+        """The files of a slide, and their bytes; a slide that is not local has bytes, and no files."""
+        try:
+            if isinstance(task.path, Address):
+                with registry().remote_files(task.path).open(task.path) as remote:
+                    return [], remote.size
+            files = files_of(task.path)
+            return files, sum(file.stat().st_size for file in files)
+        except (OSError, SlideloomError):  # reading the slide will report what is wrong with it
+            return [], 0
 
     def _may_go_ahead(self, size: int) -> bool:
         # A slide larger than the whole buffer is read from its original place, so there is nothing to wait for.
@@ -169,7 +145,20 @@ class _Copier:
                 task.path.name,
             )
 
-    def _copied(self, position: int, task: SlideTask, files: Sequence[Path]) -> SlideTask:
+    def _fetched(self, position: int, task: SlideTask, address: Address) -> SlideTask:
+        """The task with its slide copied from its address; unchanged if that fails, so that reading reports why."""
+        target = self._folder / str(position)
+        try:
+            with storing_in(target):
+                target.mkdir()
+            with registry().remote_files(address).open(address) as remote:
+                path = copied_into(target, remote, remedy="name another folder as the buffer")
+                return attrs.evolve(task, read_path=path, identity=remote.identity)
+        except SlideloomError as error:
+            self._forget(position, task, error)
+            return task
+
+    def _copied(self, position: int, task: SlideTask, path: Path, files: Sequence[Path]) -> SlideTask:
         """The task with its slide in the buffer; unchanged if copying fails, so that reading reports the reason."""
         target = self._folder / str(position)
         try:
@@ -178,13 +167,16 @@ class _Copier:
                 for file in files:
                     if self._stopped:
                         return task
-                    goal = target / file.relative_to(task.path.parent)
+                    goal = target / file.relative_to(path.parent)
                     goal.parent.mkdir(parents=True, exist_ok=True)
                     shutil.copyfile(file, goal)
         except OutputError as error:
-            log.warning("%s is read from where it is: %s", task.path.name, error)
-            shutil.rmtree(target, ignore_errors=True)
-            with self._changed:
-                self._held.pop(position, None)
+            self._forget(position, task, error)
             return task
-        return attrs.evolve(task, read_path=target / task.path.name)
+        return attrs.evolve(task, read_path=target / path.name)
+
+    def _forget(self, position: int, task: SlideTask, error: SlideloomError) -> None:
+        log.warning("%s is read from where it is: %s", task.path.name, error)
+        shutil.rmtree(self._folder / str(position), ignore_errors=True)
+        with self._changed:
+            self._held.pop(position, None)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
+from slideloom.base.addresses import SlidePlace
 from slideloom.base.errors import OutputError, PluginError, SlideloomError
 from slideloom.base.parsing import parse_json
 from slideloom.base.storing import write_json
@@ -21,7 +21,7 @@ from slideloom.steps.reports import SlideReport
 log = logging.getLogger(__name__)
 
 
-def check_mpp_file(pipeline: Pipeline, slides: Sequence[Path]) -> None:
+def check_mpp_file(pipeline: Pipeline, slides: Sequence[SlidePlace]) -> None:
     """Read the mpp file before the run, so that a mistake in it is reported once and not for each slide."""
     if pipeline.slides.mpp_file is None:
         return

@@ -7,20 +7,23 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from slideloom.base.addresses import Address, SlidePlace, is_address, place_of
 from slideloom.base.errors import ConfigError, PluginError, SlideError
 from slideloom.pipeline.pipeline import Pipeline, Slides
 from slideloom.plugins.blaming import blaming
 from slideloom.plugins.discovery import registry
 from slideloom.slides.dicom_files import read_dicom, stands_for_series
+from slideloom.slides.formats_apart import is_zarr
 from slideloom.slides.slide_files import files_of
 
 log = logging.getLogger(__name__)
 
 # Only these are looked for in folders; a file that is named directly is always tried.
-_EXTENSIONS = "svs tif tiff btf tf2 tf8 qptiff ndpi vms vmu scn mrxs svslide bif dcm czi vsi jpg jpeg png"
+_EXTENSIONS = "svs tif tiff btf tf2 tf8 qptiff ndpi vms vmu scn mrxs svslide bif dcm czi vsi isyntax ozx jpg jpeg png"
 SLIDE_EXTENSIONS = frozenset(f".{extension}" for extension in _EXTENSIONS.split())
 
 _DICOM_EXTENSIONS = frozenset(("", ".dcm", ".dicom", ".ima"))
@@ -31,17 +34,24 @@ _TOLD = 6  # kinds or folders, in a warning
 _LISTS = (".vms", ".vmu")  # of the files that a slide is made of
 
 
-def find_slides(include: Sequence[str], exclude: Sequence[str] = (), *, base: Path | None = None) -> list[Path]:
+def find_slides(
+    include: Sequence[str | SlidePlace], exclude: Sequence[str] = (), *, base: Path | None = None
+) -> list[SlidePlace]:
     """The slides in the given files, folders and patterns, sorted within each entry and without duplicates.
 
     The files of one DICOM series are one slide, and stand for it whichever of them is named. Files that a VMS slide is
-    made of are none.
+    made of are none. An address of a folder, or with a pattern, stands for what its store lists.
 
     Raises:
-        ConfigError: an entry matches nothing.
+        ConfigError: an entry matches nothing, or cannot be listed.
+        PluginError: an address is to be listed, and no installed plugin reads addresses.
     """
-    found: dict[Path, None] = {}
-    for entry in include:
+    found: dict[SlidePlace, None] = {}
+    for given in include:
+        if isinstance(place := place_of(given), Address):
+            found.update(dict.fromkeys(_at(place)))
+            continue
+        entry = str(place if is_address(given) else given)
         path = _resolved(entry, base)
         if path.is_dir() and not _is_slide_folder(path):
             matches = _in_folder(path)
@@ -52,9 +62,24 @@ def find_slides(include: Sequence[str], exclude: Sequence[str] = (), *, base: Pa
         if not matches:
             raise ConfigError(f"slides: '{entry}' matches no file{' in ' + str(base) if base else ''}")
         found.update(dict.fromkeys(stands_for_series(match) or match for match in matches))
-    parts = {part for path in found if path.suffix.lower() in _LISTS for part in files_of(path)[1:]}
+    local = [path for path in found if isinstance(path, Path)]
+    parts: set[SlidePlace] = {part for path in local if path.suffix.lower() in _LISTS for part in files_of(path)[1:]}
     slides = [path for path in found if path not in parts]
     return [path for path in slides if not any(_matches(path, pattern, base) for pattern in exclude)]
+
+
+def _at(address: Address) -> list[Address]:
+    """The slides at an address: itself, unless it is a folder or a pattern."""
+    if not (address.is_folder or address.is_pattern):
+        if not address.name:
+            raise ConfigError(f"slides: {address} names no file; end the address of a folder with a slash")
+        return [address]
+    listed = registry().remote_files(address).list(address)
+    wanted = [item for item in listed if address.is_pattern or item.suffix.lower() in SLIDE_EXTENSIONS]
+    if not wanted:
+        there = f"{len(listed)} files are there, none with a known extension"
+        raise ConfigError(f"slides: {address} holds no slide ({there})")
+    return wanted
 
 
 def _in_folder(folder: Path) -> list[Path]:
@@ -81,6 +106,8 @@ def _slides_of(item: Path) -> list[Path]:
         if _is_slide_folder(item):
             return [item]
         return [] if _is_mirax_data(item) else _dicom_below(item)
+    if is_zarr(item):
+        return [item]
     if _may_be_dicom(item) and read_dicom(item) is not None:
         slide = stands_for_series(item)
         return [] if slide is None else [slide]
@@ -111,7 +138,7 @@ def _tell_once(words: str) -> None:
 
 def _holds_slides(folder: Path) -> bool:
     try:
-        return any(item.is_file() and item.suffix.lower() in _SCANNERS for item in folder.iterdir())
+        return any((item.is_file() and item.suffix.lower() in _SCANNERS) or is_zarr(item) for item in folder.iterdir())
     except OSError:  # somebody else's
         return False
 
@@ -130,7 +157,11 @@ def _dicom_below(folder: Path) -> list[Path]:
             continue
         if len(place.relative_to(folder).parts) == _DEEPEST:
             folders.clear()
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and f"{name}.mrxs" not in files)
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not name.startswith(".") and f"{name}.mrxs" not in files and not is_zarr(place / name)
+        )
         candidates = (place / name for name in sorted(files) if not name.startswith("."))
         slides = (stands_for_series(path) for path in candidates if _may_be_dicom(path))
         found.update(dict.fromkeys(slide for slide in slides if slide is not None))
@@ -147,12 +178,17 @@ def _resolved(entry: str, base: Path | None) -> Path:
     return path if base is None or path.is_absolute() else base / path
 
 
-def _matches(path: Path, pattern: str, base: Path | None) -> bool:
+def _matches(path: SlidePlace, pattern: str, base: Path | None) -> bool:
+    if isinstance(path, Address):
+        plain = path.url.partition("?")[0]
+        return PurePosixPath(path.name).match(pattern) or fnmatchcase(plain, pattern)
     return path.match(pattern) or path.match(str(_resolved(pattern, base)))
 
 
 def _is_slide_folder(path: Path) -> bool:
-    """True for a folder that a reader opens as one slide."""
+    """True for a folder that a reader opens as one slide, or would, if it were installed."""
+    if is_zarr(path):
+        return True
     for cls in registry().all("reader"):
         if cls.opens_folders:
             settings = cls()
@@ -165,13 +201,13 @@ def _is_slide_folder(path: Path) -> bool:
     return False
 
 
-def require_slides(slides: Sequence[Path]) -> None:
+def require_slides(slides: Sequence[SlidePlace]) -> None:
     """Raise `SlideError` if there is nothing to do."""
     if not slides:
         raise SlideError("no slides given; name files, a folder or a pattern")
 
 
-def slides_of(pipeline: Pipeline, base: Path | None) -> list[Path]:
+def slides_of(pipeline: Pipeline, base: Path | None) -> list[SlidePlace]:
     """The slides of a pipeline."""
     rules: Slides = pipeline.slides
     return find_slides(rules.include, rules.exclude, base=base)

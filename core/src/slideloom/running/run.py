@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -13,9 +14,10 @@ from typing import Any
 
 import attrs
 
+from slideloom.base.addresses import SlidePlace, check_local
 from slideloom.base.errors import ConfigError
 from slideloom.base.temporary import forget_sweeps, remove_abandoned, tidied_when_interrupted
-from slideloom.extraction.finished import reports_in, updates
+from slideloom.extraction.finished import report_states, reports_in, updates
 from slideloom.extraction.job import Progress, SlideTask, process_slide
 from slideloom.extraction.output_folder import OutputFolder
 from slideloom.extraction.undoing import take_back
@@ -46,7 +48,7 @@ THREADS_PER_SLIDE = 4
 @tidied_when_interrupted()
 def run_pipeline(
     pipeline: Pipeline,
-    slides: Sequence[Path],
+    slides: Sequence[SlidePlace],
     out: Path,
     *,
     dry_run: bool = False,
@@ -59,7 +61,7 @@ def run_pipeline(
 
     Args:
         pipeline: the pipeline.
-        slides: slide files; each slide name may occur only once.
+        slides: slide files, or `Address`es; each slide name may occur only once.
         out: output folder, made if missing.
         dry_run: decide on every tile as a run would, and write only the reports of plugins.
         plan_only: a dry run that reads no tile: quick, but filters and normalizer decide nothing.
@@ -68,9 +70,10 @@ def run_pipeline(
         on_share: called with the number of slides that other shards do, if the pipeline names a shard.
 
     Raises:
-        ConfigError: an executor or a step does not exist, or the mpp file or the shard is wrong.
+        ConfigError: an executor or a step does not exist, the mpp file or the shard is wrong, or `out` is an address.
         OutputError: the folder is locked, not writable, or holds tiles made with other settings.
     """
+    check_local(out)
     end_copy()
     forget_sweeps()
     check_mpp_file(pipeline, slides)
@@ -96,30 +99,43 @@ def run_pipeline(
             refuse_shards(folder)
             note_pipeline(folder, pipeline)
             return end(run(slides))
-    with shard.at_work(folder):
+    with ExitStack() as at_work:
         with shard.locked(folder):
+            at_work.enter_context(shard.at_work(folder))
             note_pipeline(folder, pipeline)
             mine = shard.share(folder, slides)
         if on_share is not None:
             on_share(len(slides) - len(mine))
         reports = run(mine)
         with shard.locked(folder):
-            of_all = _reports_of_all(folder, reports)
-            return end(reports, of_all=of_all, is_last=shard.is_last(folder, [report.slide for report in of_all]))
+            at_work.close()  # so that of two shards that end at once, the second sees that it is alone
+            if shard.others(folder):
+                return end(reports, is_left=True)
+            return _end_of_all(end, shard, folder, reports)
 
 
-def _reports_of_all(folder: OutputFolder, mine: Sequence[SlideReport]) -> list[SlideReport]:
-    """The reports of all shards so far, sorted by slide."""
-    found = {report.slide: report for _, report in reports_in(folder) if isinstance(report, SlideReport)}
-    found |= {report.slide: report for report in mine}
-    return [found[name] for name in sorted(found)]
+def _end_of_all(
+    end: Callable[..., RunReport], shard: Shard, folder: OutputFolder, mine: Sequence[SlideReport]
+) -> RunReport:
+    """The report of a shard that tells of all shards so far, as no other is at work.
+
+    Where locks do not work, another may be: what it adds meanwhile is told of, too.
+    """
+    while True:
+        known = report_states(folder)
+        found = {report.slide: report for _, report in reports_in(folder) if isinstance(report, SlideReport)}
+        found |= {report.slide: report for report in mine}
+        of_all = [found[name] for name in sorted(found)]
+        run = end(mine, of_all=of_all, is_last=shard.is_last(folder, found))
+        if report_states(folder) == known:
+            return run
 
 
 def _run_slides(
     pipeline: Pipeline,
     out: Path,
     executor: Executor,
-    slides: Sequence[Path],
+    slides: Sequence[SlidePlace],
     *,
     threads: int,
     trial: Trial,
@@ -136,7 +152,7 @@ def _run_slides(
     if isinstance(executor, ProcessExecutor):
         executor.on_message, told_by = progress, report_progress
     reports: dict[int, SlideReport] = {}
-    first_of: dict[str, Path] = {}
+    first_of: dict[str, SlidePlace] = {}
     tasks: dict[int, SlideTask] = {}
     for index, path in enumerate(slides):
         name = slide_name(path)
@@ -193,7 +209,7 @@ def _reports(
                 raise result
 
 
-def _lost(pipeline: Pipeline, path: Path, error: str) -> SlideReport:
+def _lost(pipeline: Pipeline, path: SlidePlace, error: str) -> SlideReport:
     return SlideReport(slide=slide_name(path), path=str(path), status="failed", error=error, label=pipeline.tiles.label)
 
 
@@ -251,10 +267,13 @@ def _finish(
     problems: Sequence[str],
     of_all: Sequence[SlideReport] | None = None,
     is_last: bool = True,
+    is_left: bool = False,
 ) -> RunReport:
     """The report of the run, with all that goes with it written.
 
-    Of shards, each writes the reports of all so far, `of_all`, and the last one the report that people read.
+    Of shards, one that ends while others are at work leaves it to them (`is_left`) to write about all slides: a
+    thousand shards that each read all reports would take days. The others write the reports of all so far, `of_all`,
+    and the last one the report that people read.
     """
     run = RunReport(
         slides=tuple(reports),
@@ -267,22 +286,25 @@ def _finish(
         dry_run=trial != "",
         plan_only=trial == "plan-only",
         problems=tuple(problems),
+        is_left=is_left,
     )
     if not trial:
         _tell_updates(pipeline, reports)
+        write_burden(folder.root, run)
+    is_written = not trial and not is_left
+    if is_written:
         places = {(folder.root / output).parent for report in reports for output in report.outputs}
         for place in {*places, *(path for path in folder.state.iterdir() if path.is_dir())}:
             remove_abandoned(place)  # left by runs and workers that died, or were given up, on their last slide
-        write_burden(folder.root, run)
     whole = run if of_all is None else attrs.evolve(run, slides=tuple(of_all))
-    if not trial:
+    if is_written:
         write_run_report(folder.root / "extraction_report.json", whole)
         write_errors(folder.root / "errors.csv", whole)
-    told = whole if is_last else attrs.evolve(whole, pipeline=_without_report(whole.pipeline))
+    told = whole if is_last and not is_left else attrs.evolve(whole, pipeline=_without_report(whole.pipeline))
     found = registry().notify("slideloom_run_done", report=told, out=folder.root)
     if found:
         run, whole = (attrs.evolve(each, problems=(*problems, *found)) for each in (run, whole))
-        if not trial:
+        if is_written:
             write_run_report(folder.root / "extraction_report.json", whole)
     return run
 

@@ -3,25 +3,28 @@
 OUT/slideloom/LABEL/shards.json            which slide belongs to which shard, as the first of them divided the slides
 OUT/slideloom/shards/LABEL.K-of-N          locked while shard K of N works
 
-The lock of the folder is held only while a shard begins and ends.
+The lock of the folder is held only while a shard begins and ends. Locks of shards are taken and looked at only within
+it, so that nobody who looks is mistaken for a shard at work.
 """
 
 from __future__ import annotations
 
+import heapq
 import logging
 import os
 import re
 import time
 import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Self
 
 from attrs import frozen
 
+from slideloom.base.addresses import Address, SlidePlace
 from slideloom.base.errors import ConfigError, OutputError
-from slideloom.base.locks import take_lock
+from slideloom.base.locks import holder_of, is_held_by, take_lock
 from slideloom.base.parsing import parse_json
 from slideloom.base.storing import write_json
 from slideloom.extraction.output_folder import FolderTaken, OutputFolder
@@ -31,6 +34,8 @@ log = logging.getLogger(__name__)
 
 AUTO = "auto"
 _POLL_S, _PATIENCE_S = 0.2, 60.0
+# A lock's holder is told by a file that it writes next, so the name of an earlier one may be there for a moment.
+_SURE_S = 2.0
 # What schedulers tell the tasks of a job array: number, first and last number, and step.
 _ARRAYS = {
     "Slurm": ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_MIN", "SLURM_ARRAY_TASK_MAX", "SLURM_ARRAY_TASK_STEP"),
@@ -65,7 +70,7 @@ class Shard:
             raise ConfigError(f"shard must be K/N with K from 1 to N, such as 3/16, or {AUTO}, not {text!r}")
         return cls(int(found[1]), int(found[2]))
 
-    def share(self, folder: OutputFolder, slides: Sequence[Path], *, stored: bool = True) -> list[Path]:
+    def share(self, folder: OutputFolder, slides: Sequence[SlidePlace], *, stored: bool = True) -> list[SlidePlace]:
         """The slides of this shard.
 
         The first shard divides the slides so that all shards have about as many bytes, and stores who has which. A
@@ -94,14 +99,14 @@ class Shard:
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            if self._others(folder):
+            if self.others(folder):
                 raise OutputError(
                     f"{_plan(folder)}: cannot be read ({error}); wait until the other shards have ended, and remove it"
                 ) from error
             return {}
         if of == self.of:
             return known
-        if self._others(folder):
+        if self.others(folder):
             raise OutputError(
                 f"{folder.root}: shards of {of} are at work, this is one of {self.of}; wait for them, or use as many"
             )
@@ -110,6 +115,8 @@ class Shard:
     @contextmanager
     def at_work(self, folder: OutputFolder) -> Iterator[None]:
         """Within it, no other process is this shard, and no run has the folder for itself.
+
+        Enter it with the folder locked.
 
         Raises:
             OutputError: another process is this shard, or the folder cannot be written.
@@ -127,29 +134,38 @@ class Shard:
         Raises:
             OutputError: a run that is no shard works in the folder.
         """
-        since, is_told = time.monotonic(), False
+        with ExitStack() as held:
+            self._take(folder, held)
+            yield
+
+    def _take(self, folder: OutputFolder, held: ExitStack) -> None:
+        since = shard_seen = time.monotonic()
+        is_told = False
         while True:
             try:
-                with folder.locked():
-                    yield
+                held.enter_context(folder.locked(by=f"shard {self.number}/{self.of}"))
                 return
             except FolderTaken:
-                if not self._others(folder):
+                now = time.monotonic()
+                if is_held_by(folder.lock, "shard"):
+                    shard_seen = now
+                elif now - shard_seen > _SURE_S:
                     raise
-            if not is_told and time.monotonic() - since > _PATIENCE_S:
+            if not is_told and now - since > _PATIENCE_S:
                 is_told = True
-                log.warning("%s: waiting for another shard to begin or end", folder.root)
+                log.warning("%s: waiting for another shard to begin or end (%s)", folder.root, holder_of(folder.lock))
             time.sleep(_POLL_S)
+
+    def others(self, folder: OutputFolder) -> list[str]:
+        """Names of the other shards at work; ask with the folder locked."""
+        return [name for name in shards_at_work(folder) if name != self._name(folder)]
 
     def _name(self, folder: OutputFolder) -> str:
         return f"{folder.label}.{self.number}-of-{self.of}"
 
-    def _others(self, folder: OutputFolder) -> list[str]:
-        return [name for name in shards_at_work(folder) if name != self._name(folder)]
-
 
 def shards_at_work(folder: OutputFolder) -> list[str]:
-    """Names of the locks of shards that work in an output folder, of any tile size; a shard may ask this, too."""
+    """Names of the locks of shards that work in an output folder, of any tile size; ask with the folder locked."""
     found = []
     for path in sorted(_locks(folder).glob("*-of-*")):
         if path.suffix not in (".holder", ".stand-in"):
@@ -186,23 +202,25 @@ def _array_task(environment: Mapping[str, str]) -> tuple[int, int]:
     raise ConfigError("shard auto: this process is no task of a Slurm, Grid Engine or LSF job array; give K/N")
 
 
-def _by_size(names: Mapping[Path, str], slides: Sequence[Path], of: int) -> dict[str, int]:
+def _by_size(names: Mapping[SlidePlace, str], slides: Sequence[SlidePlace], of: int) -> dict[str, int]:
     """Largest slides first, each to the shard that has fewest bytes."""
     sizes = {path: _bytes_of(path) for path in slides}
     loads = [(0, number) for number in range(1, of + 1)]
     found: dict[str, int] = {}
     for path in sorted(slides, key=lambda each: (-sizes[each], names[each])):
-        load, number = min(loads)
-        loads[number - 1] = load + sizes[path] + 1, number  # the one byte also spreads slides of unknown size
+        load, number = loads[0]
+        heapq.heapreplace(loads, (load + sizes[path] + 1, number))  # the one byte also spreads slides of unknown size
         found[names[path]] = number
     return found
 
 
-def _by_name(names: Mapping[Path, str], slides: Sequence[Path], of: int) -> dict[str, int]:
+def _by_name(names: Mapping[SlidePlace, str], slides: Sequence[SlidePlace], of: int) -> dict[str, int]:
     return {names[path]: zlib.crc32(names[path].encode("utf-8", "surrogateescape")) % of + 1 for path in slides}
 
 
-def _bytes_of(path: Path) -> int:
+def _bytes_of(path: SlidePlace) -> int:
+    if isinstance(path, Address):  # to ask for the size of each would take as long as to list them
+        return 0
     try:
         return path.stat().st_size
     except OSError:  # it fails when its turn comes

@@ -22,6 +22,7 @@ MESSAGE, LOGGED = "message", "logged"
 
 # In a worker: where `report_progress` sends its messages.
 _to_parent: list[Connection] = []
+_numbers: list[int] = []  # in a worker: its number
 _sending = threading.Lock()  # threads of a slide log too, but a connection carries only one message at a time
 
 
@@ -37,8 +38,17 @@ def _say(kind: str, content: Any) -> None:
             _to_parent[0].send((kind, content))
 
 
-def work(connection: Connection, function: Callable[[Any], Any], level: int) -> None:
-    """The main function of a worker. The parent logs what is logged here at `level` or above."""
+def worker_number() -> int:
+    """Which of its run's worker processes this is: 0 to `jobs` - 1, and 0 outside a worker.
+
+    For what several processes have to divide among themselves, such as the GPUs of a machine.
+    """
+    return _numbers[0] if _numbers else 0
+
+
+def work(connection: Connection, function: Callable[[Any], Any], level: int, number: int) -> None:
+    """The main function of worker `number`. The parent logs what is logged here at `level` or above."""
+    _numbers.append(number)
     try:
         _log_to_parent(level)
         with tidied_when_interrupted():

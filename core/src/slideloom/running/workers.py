@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from itertools import count
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -40,6 +41,7 @@ class Lost:
 class _Worker:
     process: BaseProcess
     connection: Connection
+    number: int
     job: tuple[int, Any] | None = None
     is_ready: bool = False
     started: float = 0.0
@@ -128,11 +130,13 @@ class Crew:
         context = get_context("spawn")
         ours, theirs = context.Pipe()
         level = logging.getLogger().getEffectiveLevel()
-        process = context.Process(target=work, args=(theirs, self._function, level), name=WORKER)
+        taken = {worker.number for worker in self._workers}
+        number = next(free for free in count() if free not in taken)
+        process = context.Process(target=work, args=(theirs, self._function, level, number), name=WORKER)
         with script_for_workers(is_needed=needs_script(self._function, item)):
             process.start()
         theirs.close()
-        worker = _Worker(process, ours)
+        worker = _Worker(process, ours, number)
         self._workers.append(worker)
         return worker
 

@@ -13,6 +13,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from attrs import frozen
 
+from slideloom.base.addresses import Address, is_address, local_path, place_of, redacted
+from slideloom.base.errors import ConfigError
 from slideloom.settings.frozen_tables import FrozenTable
 
 _SHOWN = 100  # characters of a wrong value that a message repeats
@@ -38,6 +40,8 @@ def as_type(
     """
     try:
         return _Fitting(base, finite, trust_unknown).fit(value, wanted)
+    except _Remote as error:
+        raise ValueError(f"must be a local path: {error}") from None
     except _Unfit:
         raise ValueError(f"must be {type_text(wanted)}, not {shown(value)}") from None
     except _Infinite:
@@ -46,6 +50,10 @@ def as_type(
 
 class _Unfit(Exception):
     """A value does not have the wanted type."""
+
+
+class _Remote(Exception):
+    """A path is an address."""
 
 
 class _Infinite(Exception):
@@ -74,12 +82,15 @@ class _Fitting:
     def _any_of(self, value: Any, kinds: Sequence[Any]) -> Any:
         if value is None and type(None) in kinds:
             return None
+        remote: _Remote | None = None
         for kind in kinds:
             try:
                 return self.fit(value, kind)
             except _Unfit:
                 continue
-        raise _Unfit
+            except _Remote as error:  # another kind may take addresses
+                remote = error
+        raise remote or _Unfit
 
     def _sequence(self, value: Any, arguments: Sequence[Any], origin: Any) -> tuple[Any, ...]:
         if not isinstance(value, Sequence) or isinstance(value, str | bytes):
@@ -95,6 +106,8 @@ class _Fitting:
             value = value.item()  # a NumPy scalar
         if wanted is Path and isinstance(value, str | os.PathLike):
             return self._path(value)
+        if wanted is Address and isinstance(value, str) and is_address(value):
+            return place_of(value)
         if isinstance(value, bool) and wanted in (int, float):  # an int in Python, but not a number to a user
             raise _Unfit
         if wanted is int and isinstance(value, Integral):
@@ -119,7 +132,10 @@ class _Fitting:
         return number
 
     def _path(self, value: str | os.PathLike[str]) -> Path:
-        path = Path(value)
+        try:
+            path = local_path(value)
+        except ConfigError as error:
+            raise _Remote(str(error)) from None
         with suppress(RuntimeError):  # there is no such user; a file name may begin with a tilde, too
             path = path.expanduser()
         return path if self.base is None or path.is_absolute() else self.base / path
@@ -134,13 +150,14 @@ def _choice(value: Any, choices: Sequence[Any]) -> Any:
 
 def shown(value: Any) -> str:
     """A value for a message, shortened if it is long."""
-    text = repr(value)
+    text = redacted(repr(value))
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def type_text(kind: Any) -> str:
     """A type in the user's words: "a number", "text", "text or a number"."""
-    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path",
+             Address: "an address"}  # fmt: skip
     if kind in names:
         return names[kind]
     origin, arguments = get_origin(kind), get_args(kind)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import ceil
-from pathlib import Path
 
 from attrs import field, frozen
 
+from slideloom.base.addresses import SlidePlace
 from slideloom.base.geometry import Box, Size
 
 # A level this much coarser than wanted is still used: scanners write 4.0003 where they mean 4.
@@ -55,7 +55,7 @@ class SlideInfo:
     """What is known of a slide without reading pixels.
 
     Attributes:
-        path: the file.
+        path: the file, or the address of one that is not local.
         name: the file name without its extension, as `slide_name` gives it.
         reader: name of the reader that opened it.
         levels: from level 0, the largest, to the smallest.
@@ -65,11 +65,14 @@ class SlideInfo:
         objective_power: such as 20.0, or None.
         bounds: the scanned area in level-0 pixels, or None if it is the whole slide.
         vendor: as the reader names it, such as "aperio", or "".
+        shown_as: how the file's samples became 8-bit RGB where that is a choice, such as "upper 8 of 16 bits"; or "".
+        icc: name of the ICC profile by which its colours became sRGB; "none" if that was asked for and the file has
+            none; "" if it was not asked for.
         background: colour (R, G, B) of places without an image.
         properties: everything else the file says, as text.
     """
 
-    path: Path
+    path: SlidePlace
     name: str
     reader: str
     levels: tuple[Level, ...]
@@ -79,6 +82,8 @@ class SlideInfo:
     objective_power: float | None = None
     bounds: Box | None = None
     vendor: str = ""
+    shown_as: str = ""
+    icc: str = ""
     background: tuple[int, int, int] = (255, 255, 255)
     properties: Mapping[str, str] = field(factory=dict, hash=False)
 
@@ -98,13 +103,13 @@ class SlideInfo:
         return max(fitting, key=lambda i: self.levels[i].downsample, default=0)
 
 
-def slide_name(path: Path) -> str:
-    """The slide's name: the file name without extension; `.ome.tif` and `.ome.tiff` count as one extension.
+def slide_name(path: SlidePlace) -> str:
+    """The slide's name: the file name without extension; `.ome.tif`, `.ome.zarr` and such count as one extension.
 
     A number is no extension: the last part of a DICOM UID, such as `1.2.840.7`, belongs to the name.
     """
     lower = path.name.lower()
-    for extension in (".ome.tif", ".ome.tiff"):
+    for extension in (".ome.tif", ".ome.tiff", ".ome.zarr", ".ome.zarr.zip", ".zarr.zip"):
         if lower.endswith(extension):
             return path.name[: -len(extension)]
     return path.name if path.suffix[1:].isdecimal() else path.stem

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, wraps
@@ -36,6 +37,8 @@ class Slide(ABC):
     thread_safe: ClassVar[bool] = True
     info: SlideInfo
     is_closed: bool = False
+    identity: list[object] | None = None
+    """What tells whether the slide's file has changed, where that is not a local file; else None."""
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         """Wrap the reader's `close`, so that reading a closed slide is always an error."""
@@ -90,10 +93,26 @@ class Slide(ABC):
         rgb = source.image() if isinstance(source, Mosaic) else source
         out[...] = self.resample(rgb, box=box, size=Size(out.shape[1], out.shape[0]))
 
+    def icc_profile(self) -> bytes | None:
+        """The ICC profile of the slide's colours, as the file holds it; None if it holds none, or nobody knows.
+
+        Called where colours are to become sRGB, and by `slideloom info`; it may read the file.
+
+        Raises:
+            SlideError: it cannot be read.
+        """
+        return None
+
     def close(self) -> None:
         """Release the file. Called once; reading the slide afterwards is an error."""
         self.is_closed = True
         self.__dict__.pop("_kept", None)
+        for finish in self.__dict__.pop("_finishes", ()):
+            finish()
+
+    def when_closed(self, finish: Callable[[], object]) -> None:
+        """Call a function when the slide is closed, at the latest when it is no longer used or the program ends."""
+        self.__dict__.setdefault("_finishes", []).append(weakref.finalize(self, finish))
 
     def _refuse_if_closed(self) -> None:
         if self.is_closed:

@@ -14,14 +14,14 @@ import struct
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from enum import IntEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from attrs import field, frozen
 from numpy.typing import NDArray
 
-from slideloom.base.errors import SlideError
 from slideloom.base.geometry import Size
+from slideloom.slides.remote_file import RemoteFile
 
 _MOST_DIRECTORIES = 10_000  # a slide has dozens
 _MOST_TAGS = 4096  # per directory, which has dozens
@@ -36,23 +36,6 @@ _WHOLE = {
     1: "u1", 2: "u1", 3: "u2", 4: "u4", 6: "i1", 7: "u1", 8: "i2", 9: "i4", 13: "u4", 16: "u8", 17: "i8", 18: "u8",
 }  # fmt: skip
 _RATIONAL = {5: "u4", 10: "i4"}
-
-_CODECS = {
-    1: "no compression", 5: "LZW", 6: "old JPEG", 7: "JPEG", 8: "deflate", 32773: "PackBits", 32946: "deflate",
-    33003: "JPEG 2000", 33004: "JPEG 2000", 33005: "JPEG 2000", 34712: "JPEG 2000", 34887: "LERC", 34892: "lossy JPEG",
-    34925: "LZMA", 34933: "PNG", 34934: "JPEG XR", 50000: "Zstandard", 50001: "WebP", 50002: "JPEG XL",
-    52546: "JPEG XL",
-}  # fmt: skip
-# What it takes to show an image as its orientation tag wants it; 1 is upright, and other numbers mean nothing.
-_TURNS = {
-    2: "mirrored left to right",
-    3: "turned by 180 degrees",
-    4: "mirrored top to bottom",
-    5: "mirrored and turned by 90 degrees to the left",
-    6: "turned by 90 degrees to the right",
-    7: "mirrored and turned by 90 degrees to the right",
-    8: "turned by 90 degrees to the left",
-}
 
 
 class TiffTag(IntEnum):
@@ -85,12 +68,16 @@ class TiffTag(IntEnum):
     SAMPLE_FORMAT = 339
     JPEG_TABLES = 347
     XMP = 700
+    ICC_PROFILE = 34675
     NDPI_FORMAT = 65420
 
 
 _KNOWN = frozenset(map(int, TiffTag))
 _TEXTS = {TiffTag.DESCRIPTION, TiffTag.MAKE, TiffTag.SOFTWARE, TiffTag.JPEG_TABLES, TiffTag.XMP}
-_LISTS = {TiffTag.TILE_OFFSETS, TiffTag.TILE_BYTES, TiffTag.STRIP_OFFSETS, TiffTag.STRIP_BYTES, TiffTag.SUB_IFDS}
+_LISTS = {
+    TiffTag.TILE_OFFSETS, TiffTag.TILE_BYTES, TiffTag.STRIP_OFFSETS, TiffTag.STRIP_BYTES, TiffTag.SUB_IFDS,
+    TiffTag.ICC_PROFILE,
+}  # fmt: skip
 _SIDES = (TiffTag.WIDTH, TiffTag.HEIGHT, TiffTag.TILE_WIDTH, TiffTag.TILE_HEIGHT)
 
 
@@ -200,15 +187,19 @@ class TiffDirectory:
         return above / below if below else None
 
 
-def read_tiff_directories(path: Path, tags: Collection[int] = ()) -> list[TiffDirectory]:
+def read_tiff_directories(path: Path | RemoteFile, tags: Collection[int] = ()) -> list[TiffDirectory]:
     """All directories of the chain, in file order, with the values of these tags.
 
     Raises:
         TiffError: it is not a TIFF, or a number in it is impossible; the message does not name the file.
         OSError: it cannot be read.
     """
-    with path.open("rb") as file:
+    with _opened(path) as file:
         return list(_Walk(file, frozenset(map(int, tags))).directories())
+
+
+def _opened(path: Path | RemoteFile) -> BinaryIO:
+    return path.stream() if isinstance(path, RemoteFile) else path.open("rb")
 
 
 def read_tiff_sub_images(path: Path, image: TiffDirectory, tags: Collection[int] = ()) -> list[TiffDirectory]:
@@ -224,6 +215,17 @@ def read_tiff_sub_images(path: Path, image: TiffDirectory, tags: Collection[int]
     """
     with path.open("rb") as file:
         return _Walk(file, frozenset(map(int, tags))).at(image.numbers(TiffTag.SUB_IFDS).tolist())
+
+
+def tiff_icc_profile(path: Path | RemoteFile, image: TiffDirectory) -> bytes | None:
+    """The ICC profile of an image; None if it has none. Some take megabytes, so it is read alone.
+
+    Raises:
+        TiffError, OSError: as for `read_tiff_directories`.
+    """
+    with _opened(path) as file:
+        (found,) = _Walk(file, frozenset({int(TiffTag.ICC_PROFILE)})).at([image.at])
+    return found.raw(TiffTag.ICC_PROFILE) or None
 
 
 def tiff_fault(path: Path) -> str | None:
@@ -242,43 +244,14 @@ def tiff_fault(path: Path) -> str | None:
     return None
 
 
-def tiff_codec(path: Path) -> str | None:
-    """How the first image of a TIFF is stored, such as "JPEG XL (50002)"; None if it is no TIFF, or damaged."""
-    try:
-        images = read_tiff_directories(path, (TiffTag.COMPRESSION, TiffTag.PLANAR))
-        number = images[0].number(TiffTag.COMPRESSION, 1) if images else None
-        planes = ", with its colours in separate planes" if images and images[0].number(TiffTag.PLANAR) == 2 else ""
-    except (TiffError, OSError):
-        return None
-    return None if number is None else f"{_CODECS.get(number, 'a compression of its own')} ({number}){planes}"
-
-
-def check_orientation(path: Path, orientation: int | None) -> None:
-    """Refuse an image whose orientation tag asks for a rotated or mirrored view.
-
-    Readers would disagree about where a pixel is, and regions drawn in a viewer would lie elsewhere.
-
-    Args:
-        path: the file, for the message.
-        orientation: the tag's value, None if there is none.
-
-    Raises:
-        SlideError: the value is from 2 to 8.
-    """
-    if orientation in _TURNS:
-        raise SlideError(
-            f"{path.name}: its orientation tag says {orientation} ({_TURNS[orientation]}), and only upright images (1) "
-            f"are read; write it upright: vips autorot {path.name} upright.tif[tile,pyramid,compression=jpeg,Q=95]"
-        )
-
-
 class _Walk:
     """Follows the chain of directories of an open file."""
 
     def __init__(self, file: Any, tags: frozenset[int]) -> None:  # Any: a binary file
         self._file = file
         self._tags = tags
-        self._end = os.fstat(file.fileno()).st_size
+        self._end = file.seek(0, os.SEEK_END)
+        file.seek(0)
         self._read = 0  # bytes of values
         head = file.read(16)
         self._order = {b"II": "<", b"MM": ">"}.get(head[:2], "")

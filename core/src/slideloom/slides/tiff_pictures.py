@@ -62,7 +62,12 @@ def obstacle_in(images: Sequence[TiffDirectory]) -> str | None:
         return None
     base, size = max(sized, key=lambda item: item[1].area)  # the first of equals
     others = [item for item in sized if item[0] is not base]
-    return _empty(base, size) or _samples(base) or _described(base, images[0]) or _others(base, size, others, images[0])
+    return (
+        _empty(base, size)
+        or sample_obstacle(base)
+        or _described(base, images[0])
+        or _others(base, size, others, images[0])
+    )
 
 
 def is_aside(image: TiffDirectory) -> bool:
@@ -86,8 +91,12 @@ def _empty(image: TiffDirectory, size: Size) -> str | None:
     )
 
 
-def _samples(image: TiffDirectory) -> str | None:
-    """What is wrong with the numbers that make a pixel."""
+def sample_obstacle(image: TiffDirectory) -> str | None:
+    """Why the numbers that make a pixel of an image are not read as RGB, and what to do; None if they can be.
+
+    Raises:
+        TiffError: one of the tags is not a number.
+    """
     colours = image.number(TiffTag.PHOTOMETRIC)
     count = image.number(TiffTag.SAMPLES, 1) or 1
     bits = set(image.numbers(TiffTag.BITS).tolist()) or {1}
@@ -157,14 +166,20 @@ def _ome(pictures: Sequence[_Picture], ours: _Picture, samples: int) -> str | No
         for axis, word in (("Z", "focal planes"), ("T", "points in time"))
         if (count := _whole(pixels, f"Size{axis}")) > 1
     ]
-    scenes = [_named(other, part) for other, part in pictures if part is not pixels and _is_scene(other, part, pixels)]
+    scenes = [_named(other, part) for other, part in pictures if part is not pixels and is_scene(other, part, pixels)]
     if scenes:
         holds.append(f"{len(scenes) + 1} scenes ({', '.join([_named(image, pixels), *scenes][:8])})")
     return f"it is an OME-TIFF of {' and '.join(holds)}; {_TO_CHANNEL}" if holds else None
 
 
-def _is_scene(image: ElementTree.Element, pixels: ElementTree.Element, base: ElementTree.Element) -> bool:
-    """True for another scanned area, not a level of the slide stored as an image, and not its label or macro."""
+def is_scene(image: ElementTree.Element, pixels: ElementTree.Element, base: ElementTree.Element) -> bool:
+    """True for another scanned area, not a level of the slide stored as an image, and not its label or macro.
+
+    Args:
+        image: an `Image` of OME-XML.
+        pixels: its `Pixels`.
+        base: the `Pixels` of the slide.
+    """
     if any(word in (image.get("Name") or "").lower() for word in _ASIDE_WORDS):
         return False
     width, height = _size_of(pixels)

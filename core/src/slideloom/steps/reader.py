@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from pathlib import Path
 
+from slideloom.base.errors import SlideError
+from slideloom.slides.remote_file import RemoteFile
 from slideloom.slides.slide import Slide
 
 
@@ -18,6 +20,13 @@ class Reader(ABC):
         Called once per slide and reader. Must be fast and must not raise for a file of another format.
         """
 
+    def refusal(self, path: Path) -> str | None:
+        """Why this reader does not recognise a file of its kind, and what to do; None if it cannot tell.
+
+        Called for a file that no reader recognises. Must not raise.
+        """
+        return None
+
     @abstractmethod
     def open(self, path: Path) -> Slide:
         """The slide, ready to read.
@@ -25,3 +34,15 @@ class Reader(ABC):
         Raises:
             SlideError: the file is damaged or not a slide; the message names the file and the remedy.
         """
+
+    def recognises_remote(self, file: RemoteFile) -> bool:
+        """True if this reader can read the file where it is, by ranges of its bytes. By default it cannot.
+
+        A file that no reader takes so is copied, and then `recognises` and `open` are asked. Otherwise as `recognises`,
+        but what the system says of the network may be raised.
+        """
+        return False
+
+    def open_remote(self, file: RemoteFile) -> Slide:
+        """As `open`, of a file that `recognises_remote`. The slide closes the file when it is closed."""
+        raise SlideError(f"{file.name}: this reader takes local files only")

@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import attrs
 from attrs import field, frozen
 
+from slideloom.base.addresses import redacted
 from slideloom.base.parsing import parse_json
 
 SlideStatus = Literal["done", "failed", "skipped"]
@@ -66,13 +67,26 @@ class TileStatuses:
         return [self.words[number] for number in numbers]
 
 
+def _without_secrets(value: Any) -> Any:
+    """Plain values with `redacted` texts."""
+    if isinstance(value, str):
+        return redacted(value)
+    if isinstance(value, Mapping):
+        return {key: _without_secrets(item) for key, item in value.items()}
+    return [_without_secrets(item) for item in value] if isinstance(value, list) else value
+
+
+def _all_redacted(texts: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(map(redacted, texts))
+
+
 @frozen
 class SlideReport:
     """The outcome of one slide. Ensures `planned == written + sum(rejected) + unreadable` whenever status is "done".
 
     Attributes:
         slide: name.
-        path: the file, as given.
+        path: the file as given, or the address without its secrets. No text here holds secrets of addresses.
         status: "done", "failed" (see `error`) or "skipped" (an earlier run finished it with the same digest).
         error: one message, or "".
         traceback: the traceback of an error raised by a plugin or a library, or "".
@@ -94,6 +108,7 @@ class SlideReport:
         mpp_source: where `mpp` comes from.
         size: level-0 width and height.
         reader: name of the reader.
+        icc: ICC profile by which its colours became sRGB, "none" if the file has none, "" if that was not asked for.
         rois: number of regions used.
         roi_labels: tiles written by region label; on a dry run, tiles that would be.
         metrics: numbers of the QC steps by "step.metric", such as "otsu.masked".
@@ -113,10 +128,10 @@ class SlideReport:
     """
 
     slide: str
-    path: str
+    path: str = field(converter=redacted)
     status: SlideStatus
-    error: str = ""
-    traceback: str = ""
+    error: str = field(default="", converter=redacted)
+    traceback: str = field(default="", converter=redacted)
     digest: str = ""
     pipeline_digest: str = ""
     planned: int = 0
@@ -134,13 +149,14 @@ class SlideReport:
     mpp_source: str = ""
     size: tuple[int, int] = (0, 0)
     reader: str = ""
+    icc: str = ""
     rois: int = 0
     roi_labels: Mapping[str, int] = field(factory=dict)
     metrics: Mapping[str, float] = field(factory=dict)
     qc_kinds: Mapping[str, str] = field(factory=dict)
     qc_classes: Mapping[str, Mapping[str, str]] = field(factory=dict)
     blur_burden: float | None = None
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = field(default=(), converter=_all_redacted)
     outputs: tuple[str, ...] = ()
     tile_table: str = ""
     sizes: Mapping[str, OutputSize] = field(factory=dict)
@@ -214,7 +230,7 @@ def output_sizes(table: Any) -> dict[str, OutputSize]:  # Any: what JSON gave
     """
     if not isinstance(table, Mapping):
         raise ValueError(f"sizes cannot be {table!r:.60}")
-    kinds = get_type_hints(OutputSize)
+    kinds = _size_kinds()
     sizes = {}
     for output, values in table.items():
         _check_inside(output)
@@ -236,9 +252,21 @@ def _kinds() -> Mapping[str, Any]:
     return get_type_hints(SlideReport)
 
 
+@cache
+def _size_kinds() -> Mapping[str, Any]:
+    """The annotation of each value of an output's size."""
+    return get_type_hints(OutputSize)
+
+
+@cache
+def _parts(kind: Any) -> tuple[Any, tuple[Any, ...]]:
+    """`dict` and `(str, int)` of `dict[str, int]`, None and () of `int`."""
+    return get_origin(kind), get_args(kind)
+
+
 def _is_of(kind: Any, value: Any) -> bool:
     """True if a value from JSON, with lists as tuples, has the type of an annotation."""
-    base, inner = get_origin(kind), get_args(kind)
+    base, inner = _parts(kind)
     if base is UnionType:
         return any(_is_of(each, value) for each in inner)
     if base is Literal:
@@ -269,18 +297,21 @@ class RunReport:
         plan_only: True if tiles were not looked at either, so filters and normalizer decided nothing.
         problems: what went wrong besides slides: plugins that follow the run and failed, such as a count of tiles or a
             report that could not be written.
+        is_left: True for a shard that ended while others were at work, one of which will tell of all slides; not in
+            JSON.
     """
 
     slides: tuple[SlideReport, ...]
     out: str
-    pipeline: Mapping[str, Any]
+    pipeline: Mapping[str, Any] = field(converter=_without_secrets)
     digest: str
     versions: Mapping[str, str]
     started: str
     seconds: float
     dry_run: bool = False
     plan_only: bool = False
-    problems: tuple[str, ...] = ()
+    problems: tuple[str, ...] = field(default=(), converter=_all_redacted)
+    is_left: bool = field(default=False, eq=False)
 
     @property
     def is_good(self) -> bool:
@@ -299,4 +330,5 @@ class RunReport:
 
     def as_table(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return {**attrs.asdict(self, recurse=False), "slides": [slide.as_table() for slide in self.slides]}
+        table = attrs.asdict(self, recurse=False, filter=lambda attribute, _: attribute.name != "is_left")
+        return {**table, "slides": [slide.as_table() for slide in self.slides]}

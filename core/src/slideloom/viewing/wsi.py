@@ -12,6 +12,7 @@ import numpy as np
 from attrs import field, frozen
 from numpy.typing import NDArray
 
+from slideloom.base.addresses import SlidePlace, place_of
 from slideloom.base.errors import ConfigError
 from slideloom.base.geometry import Rgb, Size
 from slideloom.drawing.pictures import Picture, outlined
@@ -72,11 +73,11 @@ class WSI:
     """A slide divided into tiles, for interactive work and for scripts. Nothing is written.
 
     Args:
-        path: the slide's file.
+        path: the slide's file, or its address, such as "s3://bucket/a.svs".
         tile_px: width and height of a tile image in pixels.
         tile_um: width of a tile in microns, or a magnification such as "10x".
         stride_div: stride is the tile's size divided by this.
-        roi: a folder of ROI files, or settings of a ROI source, or None.
+        roi: a folder of ROI files or its address, or settings of a ROI source, or None.
         roi_method: "auto", "inside", "outside" or "ignore".
         roi_filter_method: "center", or the share of a tile's area that regions must cover.
         artifact_labels: labels of regions to cut out.
@@ -85,6 +86,7 @@ class WSI:
         allow_objective_power: use 10 / objective power as mpp if nothing else gives it.
         reader: name of the reader, or NAME:option=value.
         avoid_readers: names of readers not to choose automatically.
+        icc: "srgb" transforms colours by the slide's ICC profile to sRGB.
         use_edge_tiles, edge_tiles: include tiles that extend beyond the right and bottom edges, with padding.
         randomize_origin: start the grid at a random place, which depends on `seed` and the slide's name.
         enable_downsample: False reads level 0 only.
@@ -99,12 +101,12 @@ class WSI:
     @hinted
     def __init__(
         self,
-        path: Path | str,
+        path: SlidePlace | str,
         tile_px: int,
         tile_um: float | str,
         *,
         stride_div: float = 1.0,
-        roi: Path | str | Settings[Any] | None = None,
+        roi: SlidePlace | str | Settings[Any] | None = None,
         roi_method: RoiMethod = "auto",
         roi_filter_method: float | Literal["center"] = "center",
         artifact_labels: Sequence[str] = (),
@@ -113,6 +115,7 @@ class WSI:
         allow_objective_power: bool = False,
         reader: str | None = None,
         avoid_readers: Sequence[str] = (),
+        icc: Literal["keep", "srgb"] = "keep",
         use_edge_tiles: bool = False,
         edge_tiles: bool = False,
         randomize_origin: bool = False,
@@ -122,18 +125,20 @@ class WSI:
     ) -> None:
         given = dict(locals())  # arguments have the names of the options
         given["use_edge_tiles"] = use_edge_tiles or edge_tiles
-        folder = folder_of_regions(Path(roi)) if isinstance(roi, str | Path) else roi
+        folder = folder_of_regions(place_of(roi)) if isinstance(roi, str | SlidePlace) else roi
         regions = [] if folder is None else [folder]
         self._open(path, pipeline_from_words(given, roi=regions, filters=[], sinks=[]))
 
     @classmethod
-    def of(cls, path: Path | str, tiling: Tiling, *, slides: Slides | None = None, roi: Sequence[RoiUse] = ()) -> Self:
+    def of(
+        cls, path: SlidePlace | str, tiling: Tiling, *, slides: Slides | None = None, roi: Sequence[RoiUse] = ()
+    ) -> Self:
         """A slide from settings objects, such as those of a `Pipeline`."""
         made = cls.__new__(cls)
         made._open(path, Pipeline(tiles=tiling, slides=slides or Slides(), roi=tuple(roi)))
         return made
 
-    def _open(self, path: Path | str, pipeline: Pipeline) -> None:
+    def _open(self, path: SlidePlace | str, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
         self.slide: Slide = open_slide(path, slides=pipeline.slides)
         try:

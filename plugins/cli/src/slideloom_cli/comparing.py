@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import attrs
 import numpy as np
 from attrs import frozen
+from slideloom.base.addresses import SlidePlace
 from slideloom.base.errors import ConfigError, SlideloomError
 from slideloom.base.geometry import Rgb, RgbBatch, Size
 from slideloom.base.opencv_threads import opencv_in_one_thread
@@ -75,21 +75,21 @@ class Variant:
     pipeline: Pipeline
 
 
-def compared_qc(slides: Sequence[Path], variants: Sequence[Variant], *, max_px: int) -> ContactSheet:
+def compared_qc(slides: Sequence[SlidePlace], variants: Sequence[Variant], *, max_px: int) -> ContactSheet:
     """A sheet of slides with the tiles that each variant's slide QC keeps and drops."""
     rows = tuple(_row(path, lambda path: _qc_cells(path, variants, max_px)) for path in slides)
     title = f"Slide QC, tiles of {variants[0].pipeline.tiles.label}"
     return ContactSheet(title, tuple(variant.title for variant in variants), rows, COLOURS)
 
 
-def compared_normalizers(slides: Sequence[Path], variants: Sequence[Variant], *, samples: int) -> ContactSheet:
+def compared_normalizers(slides: Sequence[SlidePlace], variants: Sequence[Variant], *, samples: int) -> ContactSheet:
     """A sheet with some kept tiles of each slide, normalized by each variant's normalizer."""
     rows = tuple(_row(path, lambda path: _tile_cells(path, variants, samples)) for path in slides)
     title = f"Normalizers, tiles of {variants[0].pipeline.tiles.label}"
     return ContactSheet(title, tuple(variant.title for variant in variants), rows)
 
 
-def _row(path: Path, cells: Any) -> Row:
+def _row(path: SlidePlace, cells: Any) -> Row:
     try:
         with opencv_in_one_thread():
             note, *made = cells(path)
@@ -98,7 +98,7 @@ def _row(path: Path, cells: Any) -> Row:
     return Row(slide_name(path), note=note, cells=tuple(made))
 
 
-def _qc_cells(path: Path, variants: Sequence[Variant], max_px: int) -> Iterator[Any]:
+def _qc_cells(path: SlidePlace, variants: Sequence[Variant], max_px: int) -> Iterator[Any]:
     plain = attrs.evolve(variants[0].pipeline, qc=())
     with open_slide(path, slides=plain.slides) as slide:
         prepared = PreparedSlide(plan_slide(slide, plain))
@@ -113,7 +113,7 @@ def _qc_cells(path: Path, variants: Sequence[Variant], max_px: int) -> Iterator[
             yield Cell(picture, _share(len(ledger.candidates()), len(ledger), "tiles kept"), rejected)
 
 
-def _tile_cells(path: Path, variants: Sequence[Variant], samples: int) -> Iterator[Any]:
+def _tile_cells(path: SlidePlace, variants: Sequence[Variant], samples: int) -> Iterator[Any]:
     with open_slide(path, slides=variants[0].pipeline.slides) as slide:
         first = PreparedSlide(plan_slide(slide, variants[0].pipeline))
         first.decide()

@@ -20,6 +20,7 @@ from slideloom.running.run import run_pipeline
 
 from slideloom_cli.display import console, print_summary
 from slideloom_cli.extract import exit_code, print_report_path
+from slideloom_cli.parsing import slide_place
 from slideloom_cli.watching import RunDisplay
 
 # Pen before tissue, so that tiles under a pen mark are counted as such. One fifth of ink is too much to train on.
@@ -28,7 +29,8 @@ _QC = ({"use": "pen", "filter_threshold": 0.2}, {"use": "tissue"}, {"use": "gaus
 
 def configure_demo(parser: argparse.ArgumentParser) -> None:
     """Arguments of `slideloom demo`."""
-    parser.add_argument("slide", nargs="?", type=Path, metavar="SLIDE", help="your slide (by default one is generated)")
+    text = "your slide (by default one is generated)"
+    parser.add_argument("slide", nargs="?", type=slide_place, metavar="SLIDE", help=text)
     parser.add_argument(
         "--out", type=Path, default=Path("slideloom-demo"), metavar="DIR", help="output folder (slideloom-demo)"
     )

@@ -5,8 +5,10 @@ from __future__ import annotations
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from slideloom.slides.icc import NO_PROFILE
 from slideloom.steps.reports import RunReport, SlideReport
 
+_NAMED = 5  # slides of a list that are named
 # What is true of the tiles that a trial leaves.
 _WOULD = {
     "dry-run": " would be written",
@@ -46,6 +48,12 @@ def print_summary(run: RunReport) -> None:
     table.add_row("tiles", f"{kept} of {planned} planned{_WOULD.get(trial, '')}")
     for reason, count in _totals(run).items():
         table.add_row("", f"{count} {escape(reason)}")
+    bare = [report.slide for report in done if report.icc == NO_PROFILE]
+    if bare:
+        shown = ", ".join(bare[:_NAMED]) + (f" and {len(bare) - _NAMED} more" if len(bare) > _NAMED else "")
+        table.add_row(
+            "colours", f"as stored, not sRGB, for want of an ICC profile: {len(bare)} slides ({escape(shown)})"
+        )
     table.add_row("output", escape(run.out) if not trial else "no tile was written")
     out.print(table, soft_wrap=True)
     for report in run.slides:

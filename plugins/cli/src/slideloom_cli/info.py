@@ -5,20 +5,21 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import attrs
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from slideloom.base.addresses import SlidePlace, place_of
 from slideloom.base.csv_tables import csv_text
-from slideloom.base.errors import MissingResolution, SlideloomError
+from slideloom.base.errors import MissingResolution, SlideError, SlideloomError
 from slideloom.pipeline.flags import add_flags
 from slideloom.pipeline.pipeline import Slides
 from slideloom.pipeline.words import named
 from slideloom.planning.opening import open_without_mpp
 from slideloom.running.find_slides import find_slides, require_slides
+from slideloom.slides.icc import profile_name
 from slideloom.slides.info import slide_name
 from slideloom.slides.resolution import find_resolution
 from slideloom.slides.slide import Slide
@@ -41,7 +42,7 @@ def run_info(chosen: argparse.Namespace) -> int:
     slides = find_slides(chosen.slides)
     require_slides(slides)
     rules = Slides(reader=chosen.reader)
-    if slides == [Path(chosen.slides[0])] and not chosen.csv:
+    if slides == [place_of(chosen.slides[0])] and not chosen.csv:
         _show(_facts(slides[0], rules, properties=chosen.properties), as_json=chosen.json)
         return 0
     if chosen.json:
@@ -59,7 +60,7 @@ def run_info(chosen: argparse.Namespace) -> int:
 _COLUMNS = ("slide", "reader", "vendor", "width", "height", "levels", "mpp_x", "mpp_y", "mpp_from", "power", "problem")
 
 
-def _row(path: Path, rules: Slides) -> list[Any]:
+def _row(path: SlidePlace, rules: Slides) -> list[Any]:
     """The row of one slide in the table."""
     try:
         with open_without_mpp(path, rules) as slide:
@@ -96,14 +97,14 @@ def _print_table(rows: Sequence[Sequence[Any]]) -> None:
     print(f"{len(rows)} slides" + (f", {failed} of them cannot be read" if failed else ""), file=sys.stderr)
 
 
-def _facts_or_error(path: Path, rules: Slides, *, properties: bool) -> dict[str, Any]:
+def _facts_or_error(path: SlidePlace, rules: Slides, *, properties: bool) -> dict[str, Any]:
     try:
         return _facts(path, rules, properties=properties)
     except SlideloomError as error:
         return {"slide": slide_name(path), "path": str(path), "error": str(error)}
 
 
-def _facts(path: Path, rules: Slides, *, properties: bool) -> dict[str, Any]:
+def _facts(path: SlidePlace, rules: Slides, *, properties: bool) -> dict[str, Any]:
     with open_without_mpp(path, rules) as slide:
         facts = _facts_of(slide)
     if not properties:
@@ -127,6 +128,15 @@ def _lines(value: Any) -> str:
     return "\n".join(str(item) for item in value) if isinstance(value, list) else str(value)
 
 
+def _profile(slide: Slide) -> str:
+    """The name of the slide's profile, or what is wrong with it."""
+    try:
+        found = slide.icc_profile()
+        return "none" if found is None else profile_name(found)
+    except (SlideError, ValueError) as error:
+        return f"cannot be used: {error}"
+
+
 def _facts_of(slide: Slide) -> dict[str, Any]:
     info = slide.info
     try:
@@ -138,6 +148,7 @@ def _facts_of(slide: Slide) -> dict[str, Any]:
         f"{i}: {level.size.width} x {level.size.height}, downsample {level.downsample_x:g} x {level.downsample_y:g}"
         for i, level in enumerate(info.levels)
     ]
+    shown = {"pixels": f"shown as RGB: {info.shown_as}"} if info.shown_as else {}
     return {
         "slide": info.name,
         "path": str(info.path),
@@ -145,6 +156,8 @@ def _facts_of(slide: Slide) -> dict[str, Any]:
         "vendor": info.vendor or "unknown",
         "size": f"{info.size.width} x {info.size.height}",
         "levels": levels,
+        **shown,
+        "ICC profile": _profile(slide),
         "mpp": resolution,
         "objective power": info.objective_power or "unknown",
         "bounds": "whole slide" if info.bounds is None else str(attrs.astuple(info.bounds)),

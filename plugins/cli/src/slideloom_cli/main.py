@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import Any
 
 from slideloom import __version__
+from slideloom.base.addresses import redacted
 from slideloom.base.errors import SlideloomError
 from slideloom.base.system_errors import in_words
 
@@ -49,8 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             code: int = chosen.run_command(chosen)
     except SlideloomError as error:
         if getattr(chosen, "debug", False):
-            traceback.print_exception(error)
-        print(f"slideloom: {error}", file=sys.stderr)
+            print(redacted("".join(traceback.format_exception(error))), end="", file=sys.stderr)
+        print(redacted(f"slideloom: {error}"), file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         said = getattr(chosen, "interrupted", "")

@@ -26,7 +26,8 @@ class Pace:
     _at_work: dict[str, tuple[int, int]] = field(factory=dict, init=False)
     _began: float = field(init=False)
     _settled: int = field(default=0, init=False)  # tiles done, of slides that have ended
-    _known: list[int] = field(factory=list, init=False)  # for each slide, the number of tiles to do
+    _known: int = field(default=0, init=False)  # slides of which the number of tiles is known
+    _tiles: int = field(default=0, init=False)  # their number of tiles
     _lock: RLock = field(factory=RLock, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -53,8 +54,10 @@ class Pace:
             elif report.status == "failed":
                 self._settled += done or 0
             else:
-                self._known.append(_looked_at(report) if total is None else total)
-                self._settled += self._known[-1]
+                tiles = _looked_at(report) if total is None else total
+                self._known += 1
+                self._tiles += tiles
+                self._settled += tiles
 
     def at_work(self) -> dict[str, tuple[int, int]]:
         """For each slide whose tiles are being cut: the number of tiles done, and their total number."""
@@ -67,12 +70,13 @@ class Pace:
         A waiting slide is assumed to have the average number of tiles of the slides known so far.
         """
         with self._lock:
-            totals = self._known + [total for _, total in self._at_work.values()]
+            known = self._known + len(self._at_work)
             settled = self._settled + sum(done for done, _ in self._at_work.values())
-            if not settled or not totals:
+            if not settled or not known:
                 return None
+            tiles = self._tiles + sum(total for _, total in self._at_work.values())
             waiting = max(0, self.slides - self.done - len(self._at_work))
-            left = sum(total - done for done, total in self._at_work.values()) + waiting * sum(totals) / len(totals)
+            left = sum(total - done for done, total in self._at_work.values()) + waiting * tiles / known
             return left * (self.clock() - self._began) / settled
 
     def words(self) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from attrs import field, frozen
+from slideloom.base.addresses import local_path
 from slideloom.base.errors import ConfigError
 from slideloom.base.storing import make_room, storing_in, utf8, write_whole
 from slideloom.drawing.pictures import LEGEND, Picture
@@ -162,7 +163,7 @@ class ContactSheet:
             ConfigError: the extension is another one.
             OutputError: the file cannot be written, or another program made it.
         """
-        path = Path(path)
+        path = local_path(path)
         content = utf8(self.html()) if sheet_kind(path) == ".html" else self._png()
         with storing_in(path.parent):
             make_room(path, _is_ours)

@@ -16,6 +16,7 @@ from slideloom.planning.prepared import PreparedSlide
 from slideloom.viewing.frames import frame_csv, kept_or_dropped, tile_frame
 
 from slideloom_cli.options import add_plan_options, pipeline_of
+from slideloom_cli.parsing import slide_place
 
 NO_FLAG = {"max_tiles": "chosen from the tiles that filters keep, and no filter runs", "exclude": "it is one slide"}
 """Options that the command does not take, besides those of `run`, and why."""
@@ -23,7 +24,7 @@ NO_FLAG = {"max_tiles": "chosen from the tiles that filters keep, and no filter 
 
 def configure_tiles(parser: argparse.ArgumentParser) -> None:
     """Arguments of `slideloom tiles`: those of `slideloom extract` that need no tile's pixels."""
-    parser.add_argument("slide", type=Path, metavar="SLIDE")
+    parser.add_argument("slide", type=slide_place, metavar="SLIDE", help="a file, a folder or an address")
     parser.add_argument("--kept-only", action="store_true", help="leave dropped tiles out")
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="a .csv, .parquet or .geojson file (standard output, as CSV)"

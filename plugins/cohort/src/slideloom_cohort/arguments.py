@@ -48,6 +48,7 @@ class ExtractOptions(TypedDict, total=False):
     allow_objective_power: bool
     reader: str | None
     avoid_readers: Sequence[str]
+    icc: Literal["keep", "srgb"]
     exclude: Sequence[str]
     params: Path | str | None
     jobs: int | None

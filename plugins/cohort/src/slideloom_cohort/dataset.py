@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import attrs
 import slideloom
 from attrs import field, frozen
+from slideloom.base.addresses import SlidePlace, local_path
 from slideloom.base.errors import ConfigError, SlideloomError
 from slideloom.pipeline.tiling import Tiling
 from slideloom.settings.field_names import refuse_argument
@@ -62,7 +63,7 @@ class Dataset:
         """Tile size label such as `299px_302um`."""
         return self.tiling.label
 
-    def slide_paths(self) -> dict[str, Path]:
+    def slide_paths(self) -> dict[str, SlidePlace]:
         """The file of each slide, by name, sorted.
 
         A folder or pattern without files is left out, because training from TFRecords needs no slides.
@@ -70,7 +71,7 @@ class Dataset:
         Raises:
             ConfigError: two slide files have the same name.
         """
-        found: dict[str, Path] = {}
+        found: dict[str, SlidePlace] = {}
         for source in self.sources:
             for path in source_slides(source):
                 name = slide_name(path)
@@ -84,12 +85,18 @@ class Dataset:
 
     def slides(self) -> list[str]:
         """Names of slides that have a slide file or a TFRecord file, sorted."""
-        return sorted({*self.slide_paths(), *(stored.slide for stored in self.stored())})
+        return self._names(self.stored())
+
+    def _names(self, stored: Sequence[StoredSlide]) -> list[str]:
+        return sorted({*self.slide_paths(), *(item.slide for item in stored)})
 
     def patients(self) -> dict[str, str]:
         """The patient of each slide; each slide without annotations counts as its own patient."""
+        return self._patients(self.slides())
+
+    def _patients(self, slides: Sequence[str]) -> dict[str, str]:
         known = {} if self.annotations is None else self.annotations.patients()
-        return {slide: known.get(slide, slide) for slide in self.slides()}
+        return {slide: known.get(slide, slide) for slide in slides}
 
     def missing(self) -> list[str]:
         """Names of slides with missing files.
@@ -102,10 +109,12 @@ class Dataset:
 
     def without_files(self) -> list[str]:
         """Annotated slides with neither a slide file nor a TFRecord file."""
-        if self.annotations is None:
-            return []
-        here = set(self.slides())
-        return [slide for slide in self.annotations.rows if self._has(slide) and slide not in here]
+        return [] if self.annotations is None else self._absent(self.slides())
+
+    def _absent(self, slides: Sequence[str]) -> list[str]:
+        """Annotated slides that are not among `slides`."""
+        here, rows = set(slides), {} if self.annotations is None else self.annotations.rows
+        return [slide for slide in rows if self._has(slide) and slide not in here]
 
     def damaged(self) -> dict[str, str]:
         """Slides whose TFRecord file is missing or cannot be trusted, with the reason."""
@@ -259,7 +268,7 @@ class Dataset:
             raise ConfigError(f"no tiles of {self.label} in {self._places()}; run extract_tiles first")
         return pd.concat(frames, ignore_index=True)
 
-    def _table(self, stored: StoredSlide, path: Path | None, *, every: bool) -> pd.DataFrame:
+    def _table(self, stored: StoredSlide, path: SlidePlace | None, *, every: bool) -> pd.DataFrame:
         frame = stored.table(every=every)
         return frame if stored.tile_table else with_places(frame, stored.source, self.tiling, path)
 
@@ -272,17 +281,18 @@ class Dataset:
 
     def summary(self) -> DatasetSummary:
         """Counts of slides, patients and tiles, and what is missing."""
-        slides, stored = self.slides(), self.stored()
+        stored = self.stored()  # once: it looks at every file
+        slides = self._names(stored)
         rows = {} if self.annotations is None else self.annotations.rows
         counts = [item.count() for item in stored]
         return DatasetSummary(
             label=self.label,
             slides=len(slides),
-            patients=None if self.annotations is None else len(set(self.patients().values())),
+            patients=None if self.annotations is None else len(set(self._patients(slides).values())),
             with_tiles=sum(1 for count in counts if count),
             tiles=sum(counts),
-            missing=tuple(self.without_files()),
-            damaged=tuple(self.damaged()),
+            missing=tuple(self._absent(slides)),
+            damaged=tuple(item.slide for item in stored if item.problem),
             not_annotated=() if not rows else tuple(slide for slide in slides if slide not in rows),
         )
 
@@ -296,7 +306,7 @@ class Dataset:
         Returns:
             By slide: the file or the error.
         """
-        return write_thumbnails(self.slide_paths(), Path(outdir), max_px=max_px)
+        return write_thumbnails(self.slide_paths(), local_path(outdir), max_px=max_px)
 
     def tfrecord_report(self, outdir: Path | str | None = None) -> list[Path]:
         """Write a PDF of the stored tiles of each source; needs the report plugin.
@@ -311,9 +321,8 @@ class Dataset:
         folders = {item.tfrecord.parent: item.source for item in self.stored() if item.tfrecord is not None}
         if not folders:
             raise ConfigError(f"no TFRecords of {self.label} in {self._places()}; run extract_tiles first")
-        return [
-            write_report(folder, source, None if outdir is None else Path(outdir)) for folder, source in folders.items()
-        ]
+        home = None if outdir is None else local_path(outdir)
+        return [write_report(folder, source, home) for folder, source in folders.items()]
 
     def save_params(
         self, path: Path | str, *, normalizer: str | Settings[Any] | FittedNormalizer | None = None, **more: Any

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 import slideloom
 from attrs import field, frozen
+from slideloom.base.addresses import local_path
 from slideloom.base.errors import ConfigError, SlideloomError
 from slideloom.base.parsing import parse_json
 from slideloom.base.storing import storing_in, utf8, write_whole
@@ -188,7 +189,7 @@ def save_params(
         "norm_fit": fit,
         "slideloom": {"version": __version__, "normalizer": own},
     }
-    target = Path(path)
+    target = local_path(path)
     if target.suffix.lower() != ".json":
         target = target / PARAMS_FILE
     with storing_in(target.parent):
@@ -216,7 +217,7 @@ def load_params(path: Path | str) -> Params:
     Raises:
         ConfigError: the file is missing, is not a params.json, or names a normalizer that cannot be made again.
     """
-    file = Path(path)
+    file = local_path(path)
     if file.is_dir():
         file = file / PARAMS_FILE
     try:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import attrs
+from slideloom.base.addresses import is_address, local_path, place_of
 from slideloom.base.errors import ConfigError
 from slideloom.base.storing import storing_in
 from slideloom.extraction.job import Progress
@@ -37,7 +38,7 @@ class Project:
     """
 
     def __init__(self, root: Path | str) -> None:
-        self.root = Path(root).expanduser().absolute()
+        self.root = local_path(root).expanduser().absolute()
         self._file = read_project_file(self.root)
 
     @classmethod
@@ -71,10 +72,10 @@ class Project:
                 mistakes.
             OutputError: the folder cannot be written.
         """
-        home = Path(root).expanduser().absolute()
+        home = local_path(root).expanduser().absolute()
         if (home / PROJECT_FILE).exists():
             raise ConfigError(f"{home}: is already a project; open it with Project({str(root)!r})")
-        csv = None if annotations is None else Path(annotations).expanduser().absolute()
+        csv = None if annotations is None else local_path(annotations).expanduser().absolute()
         if csv is not None:
             read_annotations(csv)
         source = _source(_MAIN, home, slides, roi)
@@ -201,6 +202,7 @@ class Project:
         allow_objective_power: bool = False,
         reader: str | None = None,
         avoid_readers: Sequence[str] = (),
+        icc: Literal["keep", "srgb"] = "keep",
         exclude: Sequence[str] = (),
         params: Path | str | None = None,
         filters: Filters | None = None,
@@ -262,6 +264,7 @@ class Project:
             allow_objective_power: use 10 / objective power as mpp if nothing else gives it.
             reader: name of the reader, or NAME:option=value.
             avoid_readers: names of readers not to choose automatically.
+            icc: "srgb" transforms colours by each slide's ICC profile to sRGB.
             exclude: patterns of slides to leave out.
             params: `params.json` of a model, or its folder: refuse to make tiles unlike the model's training tiles.
             filters, filter_blank, sources: as `dataset`.
@@ -298,15 +301,28 @@ class Project:
 
 def _source(name: str, root: Path, slides: Path | str | Sequence[Path | str], roi: Path | str | None) -> Source:
     entries = [slides] if isinstance(slides, Path | str) else list(slides)
-    whole = tuple(str(Path(entry).expanduser().absolute()) for entry in entries)
+    whole = tuple(_entry(entry) for entry in entries)
     for entry in whole:
         find_slides([entry])
-        if not any(letter in entry for letter in "*?[") and not Path(entry).exists():
+        if not is_address(entry) and not any(letter in entry for letter in "*?[") and not Path(entry).exists():
             raise ConfigError(f"slides: '{entry}' does not exist")
     home = Path() if name == _MAIN else Path(name)
-    path = None if roi is None else Path(roi).expanduser().absolute()
+    path = None if roi is None else local_path(roi).expanduser().absolute()
     if path is not None and not path.is_dir():
         raise ConfigError(f"roi: '{path}' is not a folder")
     return with_base(
         Source(name=name, slides=whole, roi=path, tiles=home / "tiles", tfrecords=home / "tfrecords"), root
     )
+
+
+def _entry(entry: Path | str) -> str:
+    """A file, folder or pattern with its whole path, or an address as it is."""
+    place = place_of(entry)
+    if isinstance(place, Path):
+        return str(place.expanduser().absolute())
+    if str(place) != place.url:
+        raise ConfigError(
+            f"slides: {place} holds a password or a token, which the project's file would keep; leave it out and give "
+            "fsspec the credentials, as with the settings of its file systems or of the cloud's own tools"
+        )
+    return place.url

@@ -35,19 +35,41 @@ def tile_stores() -> TileStores:
     return stores
 
 
-@lru_cache(maxsize=20_000)
-def _report(state: FileState) -> SlideReport | SlideloomError | None:
+_reports: dict[Path, tuple[FileState, SlideReport | SlideloomError | None]] = {}
+
+
+def report_of(folder: OutputFolder, slide: str) -> SlideReport | SlideloomError | None:
+    """What the slide's report says of its outputs, None if there is none, or why it cannot be read.
+
+    It is kept until the file changes. All reports of a cohort are asked for in turn, so one that is kept only until
+    some thousand others were asked for would be of no use.
+    """
+    state = FileState.of(folder.report(slide))
+    known = _reports.get(state.path)
+    if known is None or known[0] != state:
+        known = _reports[state.path] = state, _report(state.path)
+    return known[1]
+
+
+def _report(path: Path) -> SlideReport | SlideloomError | None:
     try:
-        return SlideReport.load(state.path)
+        found = SlideReport.load(path)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError) as error:
         return SlideloomError(f"its report cannot be read ({error})")
+    # A whole report takes 5 kB of memory, and a cohort may have a hundred thousand.
+    return SlideReport(
+        found.slide, found.path, found.status, error=found.error, outputs=found.outputs, foreign=found.foreign,
+        tile_table=found.tile_table, sizes=found.sizes,
+    )  # fmt: skip
 
 
-def report_of(folder: OutputFolder, slide: str) -> SlideReport | SlideloomError | None:
-    """The slide's report, None if there is none, or why it cannot be read; cached until the file changes."""
-    return _report(FileState.of(folder.report(slide)))
+def tiles_told(folder: OutputFolder, slide: str, path: Path) -> int:
+    """Number of tiles in the slide's file by its report, which must have confirmed the file; 0 if it does not tell."""
+    report = report_of(folder, slide)
+    size = report.sizes.get(folder.relative(path)) if isinstance(report, SlideReport) else None
+    return 0 if size is None else size.tiles
 
 
 def record_problem(folder: OutputFolder, slide: str, path: Path, counts: Mapping[str, int]) -> str:
@@ -111,7 +133,7 @@ def _problem_of_other(path: Path, wanted: int | None) -> str:
     return "" if found == wanted else f"{path.name} holds {found} tiles, but manifest.json counts {wanted}"
 
 
-@lru_cache(maxsize=20_000)
+@lru_cache(maxsize=1_000_000)
 def _count(state: FileState) -> int | str:
     try:
         return len(tile_stores().open(state.path))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from attrs import frozen
+from slideloom.base.addresses import SlidePlace
 from slideloom.base.errors import ConfigError, PluginError, SlideloomError
 from slideloom.base.storing import path_inside, storing_in
 from slideloom.drawing.pictures import Picture
@@ -51,7 +52,7 @@ class TiledSlides(Protocol):
     def label(self) -> str:
         """Tile size label."""
 
-    def slide_paths(self) -> dict[str, Path]:
+    def slide_paths(self) -> dict[str, SlidePlace]:
         """The file of each slide."""
 
     def patients(self) -> dict[str, str]:
@@ -108,18 +109,18 @@ def named(names: Sequence[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
-def source_slides(source: Source) -> list[Path]:
+def source_slides(source: Source) -> list[SlidePlace]:
     """The slide files of a source; an entry without files is left out."""
-    found: list[Path] = []
+    found: list[SlidePlace] = []
     for entry in source.slides:
         try:
-            found += [path for path in find_slides([entry]) if path.exists()]
+            found += [path for path in find_slides([entry]) if not isinstance(path, Path) or path.exists()]
         except ConfigError as error:
             log.info("source %s: %s", source.name, error)
     return list(dict.fromkeys(found))
 
 
-def planned_tiles(source: Source, tiling: Tiling, path: Path, *, every: bool) -> pd.DataFrame:
+def planned_tiles(source: Source, tiling: Tiling, path: SlidePlace, *, every: bool) -> pd.DataFrame:
     """The tiles of one slide's grid that the source's regions keep; see `Dataset.tile_dataframe`."""
     with WSI.of(path, tiling, roi=_regions_of(source)) as wsi:
         frame = wsi.tile_dataframe(every=every)
@@ -132,7 +133,7 @@ def _regions_of(source: Source) -> tuple[RoiUse, ...]:
     return (RoiUse(source=folder_of_regions(source.roi)),) if is_there and source.roi is not None else ()
 
 
-def with_places(frame: pd.DataFrame, source: Source, tiling: Tiling, path: Path | None) -> pd.DataFrame:
+def with_places(frame: pd.DataFrame, source: Source, tiling: Tiling, path: SlidePlace | None) -> pd.DataFrame:
     """The tiles of another program, with their column, row and region out of the slide.
 
     Args:
@@ -152,7 +153,7 @@ def with_places(frame: pd.DataFrame, source: Source, tiling: Tiling, path: Path 
     return frame
 
 
-def _places(frame: pd.DataFrame, source: Source, tiling: Tiling, path: Path) -> dict[str, Sequence[Any]]:
+def _places(frame: pd.DataFrame, source: Source, tiling: Tiling, path: SlidePlace) -> dict[str, Sequence[Any]]:
     """Columns and rows, and regions, by the exact geometry of the slide; nothing where it cannot be read."""
     try:
         with WSI.of(path, tiling, roi=_regions_of(source)) as wsi:
@@ -178,7 +179,7 @@ def _places(frame: pd.DataFrame, source: Source, tiling: Tiling, path: Path) -> 
     }
 
 
-def write_thumbnails(paths: Mapping[str, Path], folder: Path, *, max_px: int) -> dict[str, Path | SlideloomError]:
+def write_thumbnails(paths: Mapping[str, SlidePlace], folder: Path, *, max_px: int) -> dict[str, Path | SlideloomError]:
     """A PNG of each slide; see `Dataset.thumbnails`."""
     with storing_in(folder):
         folder.mkdir(parents=True, exist_ok=True)

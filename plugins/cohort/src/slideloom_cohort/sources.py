@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from attrs import frozen
+from slideloom.base.addresses import is_address
 from slideloom.base.errors import ConfigError
 from slideloom.base.parsing import parse_toml
 from slideloom.base.storing import storing_in, utf8, write_whole
@@ -106,7 +107,7 @@ def with_base(source: Source, root: Path) -> Source:
 
     return Source(
         name=source.name,
-        slides=tuple(str(whole(Path(entry))) for entry in source.slides),
+        slides=tuple(entry if is_address(entry) else str(whole(Path(entry))) for entry in source.slides),
         roi=None if source.roi is None else whole(source.roi),
         tiles=whole(source.tiles),
         tfrecords=whole(source.tfrecords),
@@ -121,6 +122,8 @@ def write_project_file(root: Path, project: ProjectFile) -> None:
     """
 
     def short(path: Path | str) -> str:
+        if is_address(path):
+            return str(path)
         whole = Path(path).absolute()
         return whole.relative_to(root.absolute()).as_posix() if whole.is_relative_to(root.absolute()) else str(whole)
 

@@ -14,7 +14,7 @@ from slideloom.extraction.output_folder import OutputFolder
 from slideloom.steps.reports import SlideReport
 from slideloom.steps.store import TileStore
 
-from slideloom_cohort.serving import counted_in, record_problem, table_problem, tile_stores
+from slideloom_cohort.serving import counted_in, record_problem, table_problem, tile_stores, tiles_told
 from slideloom_cohort.sources import Source
 
 if TYPE_CHECKING:
@@ -74,7 +74,9 @@ class StoredSlide:
 
     def count(self) -> int:
         """Number of stored tiles."""
-        return 0 if self.tfrecord is None else len(self.open())
+        if self.tfrecord is None:
+            return 0
+        return tiles_told(OutputFolder(self.source.out, self.label), self.slide, self.tfrecord) or len(self.open())
 
     def table(self, *, every: bool = False) -> pd.DataFrame:
         """One row per tile; the first column is `slide`.

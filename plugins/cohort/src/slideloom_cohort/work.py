@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 from attrs import frozen
+from slideloom.base.addresses import SlidePlace
 from slideloom.base.storing import storing_in
 from slideloom.extraction.job import Progress
 from slideloom.pipeline.pipeline import Pipeline
@@ -38,7 +39,7 @@ class Work:
 
     source: Source
     pipeline: Pipeline
-    slides: Sequence[Path]
+    slides: Sequence[SlidePlace]
 
 
 def work_of(dataset: Dataset, wanted: Extraction, *, params: Path | str | None = None) -> list[Work]:
@@ -65,7 +66,7 @@ def work_of(dataset: Dataset, wanted: Extraction, *, params: Path | str | None =
     paths = dataset.slide_paths()
     found = []
     for source, pipeline in pipelines.items():
-        slides = [str(path) for path in source_slides(source) if paths.get(slide_name(path)) == path]
+        slides = [path for path in source_slides(source) if paths.get(slide_name(path)) == path]
         found.append(Work(source, pipeline, find_slides(slides, pipeline.slides.exclude)))
     require_slides([path for part in found for path in part.slides])
     return [part for part in found if part.slides]

@@ -118,11 +118,21 @@ def _results(
             _wait_for_result(client, waiting, patience_s)
             future = next(waiting)
             number = numbers.pop(future)
-            error = future.exception()
-            yield number, future.result() if error is None else error
+            yield number, _outcome(future)
             future.release()
     finally:
         client.cancel(list(numbers))
+
+
+def _outcome(future: Future) -> Any:
+    """The result, or what the function raised, or why the result cannot be had: it is its item's own error, too."""
+    error = future.exception()
+    if error is not None:
+        return error
+    try:
+        return future.result()
+    except Exception as failure:
+        return failure
 
 
 def _wait_for_result(client: Client, waiting: as_completed, patience_s: float) -> None:

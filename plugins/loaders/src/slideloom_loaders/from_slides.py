@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
+from slideloom.base.addresses import SlidePlace
 from slideloom.base.errors import ConfigError, OutputError
 from slideloom.base.geometry import Box, Rgb
 from slideloom.base.parsing import parse_json
@@ -43,7 +43,9 @@ class SlideTiles(TileStore):
         locations: (n, 2) int64, the tiles' centres in level-0 pixels.
     """
 
-    def __init__(self, path: Path, pipeline: Pipeline, index: NDArray[np.int64], locations: NDArray[np.int64]) -> None:
+    def __init__(
+        self, path: SlidePlace, pipeline: Pipeline, index: NDArray[np.int64], locations: NDArray[np.int64]
+    ) -> None:
         self.path = path
         self._pipeline = pipeline
         self._index = index
@@ -157,7 +159,7 @@ def slide_tiles(dataset: TiledSlides, stored: Sequence[StoredSlide]) -> list[Til
     return stores
 
 
-def _store(item: StoredSlide, path: Path, pipeline: Pipeline) -> SlideTiles:
+def _store(item: StoredSlide, path: SlidePlace, pipeline: Pipeline) -> SlideTiles:
     if item.tile_table is None:
         raise ConfigError(f"slide {item.slide} has no tile table")
     frame = read_tile_table(item.tile_table)

@@ -46,7 +46,7 @@ class Cohort:
     versions: Mapping[str, str] = field(factory=dict)
     started: str = ""
     notes: tuple[str, ...] = ()
-    files: Mapping[str, Path] = field(factory=dict)
+    files: Mapping[str, sl.SlidePlace] = field(factory=dict)
 
     @property
     def kept_name(self) -> str:
@@ -89,7 +89,7 @@ class Cohort:
         kept = sum(self.kept(slide) for slide in slides)
         return {"kept": kept, **{reason: count for reason, count in counts.most_common() if count}}
 
-    def at(self, files: Sequence[Path]) -> Cohort:
+    def at(self, files: Sequence[sl.SlidePlace]) -> Cohort:
         """The cohort, with slides searched among `files` first."""
         return evolve(self, files={**self.files, **{sl.slide_name(path): path for path in files}})
 

@@ -65,10 +65,10 @@ def gather(cohort: Cohort, report: sl.SlideReport, *, max_px: int, samples: int)
 
 @contextmanager
 def _opened(cohort: Cohort, report: sl.SlideReport) -> Iterator[sl.Slide]:
-    path = cohort.files.get(report.slide, Path(report.path) if report.path else None)
+    path = cohort.files.get(report.slide, sl.place_of(report.path) if report.path else None)
     if path is None:
         raise sl.SlideError("the tiles do not say where their slide is; name it with --slides")
-    if not path.exists():
+    if isinstance(path, Path) and not path.exists():
         raise sl.SlideError(f"{path} is no longer there; give the slides' present location with --slides")
     if report.mpp is None:
         rules = cohort.pipeline.slides if cohort.pipeline is not None else sl.Slides()
@@ -76,9 +76,16 @@ def _opened(cohort: Cohort, report: sl.SlideReport) -> Iterator[sl.Slide]:
             yield slide
         return
     x, y = report.mpp
-    with sl.open_slide(path, slides=sl.Slides(reader=report.reader or None), mpp=(x + y) / 2) as slide:
+    with sl.open_slide(path, slides=_rules(cohort, report), mpp=(x + y) / 2) as slide:
         slide.use_mpp(sl.Resolution(x, y, report.mpp_source))
         yield slide
+
+
+def _rules(cohort: Cohort, report: sl.SlideReport) -> sl.Slides:
+    """The reader that read the slide, with its options, and the colours that its tiles are in."""
+    given = cohort.pipeline.slides.reader if cohort.pipeline is not None else None
+    is_same = given is not None and given.partition(":")[0] == report.reader
+    return sl.Slides(reader=given if is_same else report.reader or None, icc="srgb" if report.icc else "keep")
 
 
 def _from_slide(found: Evidence, cohort: Cohort, slide: sl.Slide, *, max_px: int, samples: int) -> None:

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 _HOME_OF = {
-    "EpochReport": "training",
+    "EpochReport": "logbook",
     "SegmentConfig": "settings",
     "SegmentModel": "model",
     "SegmentQc": "settings",
@@ -21,6 +21,7 @@ _HOME_OF = {
 __all__ = ["EpochReport", "SegmentConfig", "SegmentModel", "SegmentQc", "SegmentRoi", "predict", "train"]
 
 if TYPE_CHECKING:
+    from slideloom_segmentation.logbook import EpochReport as EpochReport
     from slideloom_segmentation.model import SegmentModel as SegmentModel
     from slideloom_segmentation.predicting import predict as predict
     from slideloom_segmentation.settings import (
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
         SegmentQc as SegmentQc,
         SegmentRoi as SegmentRoi,
     )
-    from slideloom_segmentation.training import EpochReport as EpochReport, train as train
+    from slideloom_segmentation.training import train as train
 
 
 def __getattr__(name: str) -> Any:  # Any: a module attribute of any kind

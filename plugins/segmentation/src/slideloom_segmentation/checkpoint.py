@@ -12,7 +12,7 @@ import attrs
 import torch
 from slideloom import ConfigError, OutputError, Regions, Slide, partial_path
 
-from slideloom_segmentation.settings import SegmentConfig
+from slideloom_segmentation.settings import SegmentConfig, check_model_file
 
 CHECKPOINT = "checkpoint.pt"
 _NAMED = 5  # differences that a message lists
@@ -37,14 +37,16 @@ def _regions_digest(regions: Regions) -> str:
     return digest.hexdigest()
 
 
-def store_checkpoint(out: Path, config: SegmentConfig, identity: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+def store_checkpoint(
+    out: Path, config: SegmentConfig, identity: Mapping[str, Any], state: Mapping[str, Any], *, processes: int
+) -> None:
     """Write the checkpoint: tensors, numbers and text only."""
     unfinished = partial_path(out / CHECKPOINT)
-    torch.save({"config": _text(config), "slides": json.dumps(identity), **state}, unfinished)
+    torch.save({"config": _text(config, processes), "slides": json.dumps(identity), **state}, unfinished)
     unfinished.replace(out / CHECKPOINT)
 
 
-def read_checkpoint(config: SegmentConfig, out: Path, *, resume: bool) -> dict[str, Any] | None:
+def read_checkpoint(config: SegmentConfig, out: Path, *, resume: bool, processes: int) -> dict[str, Any] | None:
     """The state to go on from; None for a new training.
 
     Raises:
@@ -63,7 +65,7 @@ def read_checkpoint(config: SegmentConfig, out: Path, *, resume: bool) -> dict[s
         stored = json.loads(state["config"])
     except Exception as error:  # unpickling a damaged file may raise anything
         raise ConfigError(f"{path}: cannot be read as a checkpoint ({error}); train again in another folder") from error
-    wanted = json.loads(_text(config))
+    wanted = json.loads(_text(config, processes))
     if stored != wanted:
         differing = [
             f"{key} was {stored.get(key)!r}, not {wanted.get(key)!r}"
@@ -95,11 +97,17 @@ def check_identity(state: Mapping[str, Any], identity: Mapping[str, Any], out: P
     raise ConfigError(f"{path}: made with other slides or regions: {differing}; give the same, or another folder")
 
 
-def _text(config: SegmentConfig) -> str:
-    """The config without options that do not affect the weights."""
+def _text(config: SegmentConfig, processes: int) -> str:
+    """The config without options that do not affect the weights; a file as its name and content."""
     table = {
         attribute.name: getattr(config, attribute.name)
         for attribute in attrs.fields(SegmentConfig)
         if attribute.metadata["affects_output"]
     }
-    return json.dumps(table, sort_keys=True)
+    table = {name: _file_text(value) if isinstance(value, Path) else value for name, value in table.items()}
+    return json.dumps({**table, "processes": processes}, sort_keys=True)
+
+
+def _file_text(path: Path) -> str:
+    check_model_file(path)
+    return f"{path.name} with sha256 {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}"

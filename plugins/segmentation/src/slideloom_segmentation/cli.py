@@ -17,9 +17,11 @@ from slideloom import (
     OptionError,
     PluginError,
     Slide,
+    SlidePlace,
     find_slides,
     load_regions,
     open_slide,
+    place_of,
 )
 
 from slideloom_segmentation.settings import SegmentConfig, SegmentRoi
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from attrs import AttrsInstance
     from slideloom import Regions
 
-    from slideloom_segmentation.training import EpochReport
+    from slideloom_segmentation.logbook import EpochReport
 
 
 SettingsT = TypeVar("SettingsT", bound="AttrsInstance")
@@ -38,7 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the sub-commands and their options."""
     actions = parser.add_subparsers(dest="action", required=True)
     train = actions.add_parser("train", help="train a model on slides with labelled regions")
-    train.add_argument("slides", nargs="+", type=Path, help="slides to train on")
+    train.add_argument("slides", nargs="+", type=place_of, help="slides to train on")
     train.add_argument(
         "--regions", type=Path, required=True, help="folder of GeoJSON or CSV files named like the slides"
     )
@@ -47,7 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _add_slide_mpp(train)
     _add_options(train, SegmentConfig)
     predict = actions.add_parser("predict", help="write the regions that a model finds as GeoJSON")
-    predict.add_argument("slides", nargs="+", type=Path, help="slides to segment: files, folders or patterns")
+    predict.add_argument("slides", nargs="+", help="slides to segment: files, folders or patterns")
     predict.add_argument("--out", type=Path, required=True, help="folder for one GeoJSON file per slide")
     _add_slide_mpp(predict)
     _add_options(predict, SegmentRoi)
@@ -64,14 +66,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _train(args: argparse.Namespace) -> int:
-    from slideloom_segmentation.training import train  # heavy, so only here
+    from slideloom_segmentation.ranks import Ranks, launched  # heavy, so only here
+    from slideloom_segmentation.training import train
 
     def tell(report: EpochReport) -> None:
         args.interrupted = "finished epochs are kept, --resume goes on after the last one"
         _tell(report)
 
     config = _options(args, SegmentConfig)
-    with ExitStack() as opened:
+    with launched(), ExitStack() as opened:
         slides = [opened.enter_context(_opened(path, args.slide_mpp)) for path in args.slides]
         regions = [load_regions(args.regions, slide.info) for slide in slides]
         without = [path.name for path, found in zip(args.slides, regions, strict=True) if found is None]
@@ -80,7 +83,9 @@ def _train(args: argparse.Namespace) -> int:
                 f"{args.regions}: no region file for {', '.join(without)}; add it, or leave the slide out"
             )
         known = [found for found in regions if found is not None]
-        print(train(config, slides=slides, regions=known, out=args.out, resume=args.resume, progress=tell))
+        weights = train(config, slides=slides, regions=known, out=args.out, resume=args.resume, progress=tell)
+        if Ranks.here().is_first:
+            print(weights)
     return 0
 
 
@@ -93,7 +98,7 @@ def _predict(args: argparse.Namespace) -> int:
         print(f"{path}: {len(regions.items)} regions", file=sys.stderr)
 
     settings = _options(args, SegmentRoi)
-    slides = find_slides([str(path) for path in args.slides])
+    slides = find_slides(args.slides)
     predict(settings, slides, out=args.out, progress=tell, opening=lambda path: _opened(path, args.slide_mpp))
     return 0
 
@@ -109,7 +114,7 @@ def _need_torch() -> None:
         ) from error
 
 
-def _opened(path: Path, mpp: float | None) -> Slide:
+def _opened(path: SlidePlace, mpp: float | None) -> Slide:
     """The slide; where its microns per pixel are missing, the message names this command's option for them."""
     try:
         return open_slide(path, mpp=mpp)

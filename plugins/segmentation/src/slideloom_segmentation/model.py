@@ -175,16 +175,21 @@ def _table(facts: Facts) -> dict[str, Any]:
     }
 
 
+def stored_weights(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The facts of a model that `train` wrote, as they are written, and its tensors.
+
+    Raises:
+        ConfigError: there is none, or it is damaged.
+    """
+    check_model_file(file)
+    return _stored(file)
+
+
 @lru_cache(maxsize=4)
 def _loaded(weights: FileState, device: str) -> SegmentModel:
     """One per process, file and device: a process may build the same step for each of its slides."""
     file = weights.path
-    try:
-        with safe_open(file, framework="pt") as stored:
-            table = dict(parse_json((stored.metadata() or {}).get(_KEY, "{}")))
-            state = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - not a mapping
-    except (SafetensorError, OSError, ValueError, TypeError) as error:
-        raise ConfigError(f"{file}: cannot be read as a model: {error}") from error
+    table, state = _stored(file)
     if table.get("version") != _VERSION:
         raise ConfigError(
             f"{file}: not a model of `slideloom segment train` that this version reads "
@@ -197,6 +202,16 @@ def _loaded(weights: FileState, device: str) -> SegmentModel:
     except (TypeError, KeyError, RuntimeError) as error:
         raise ConfigError(f"{file}: weights and facts do not fit together: {error}") from error
     return SegmentModel(facts, network, torch.device(device))
+
+
+def _stored(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The facts as they are written, and the tensors."""
+    try:
+        with safe_open(file, framework="pt") as stored:
+            table = dict(parse_json((stored.metadata() or {}).get(_KEY, "{}")))
+            return table, {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - not a mapping
+    except (SafetensorError, OSError, ValueError, TypeError) as error:
+        raise ConfigError(f"{file}: cannot be read as a model: {error}") from error
 
 
 def _starts(length: int, side: int, step: int) -> list[int]:

@@ -23,9 +23,12 @@ from slideloom import (
     SlideError,
     SlideInfo,
     SlideloomError,
+    SlidePlace,
     SlideQc,
+    Slides,
     open_slide,
     path_inside,
+    place_of,
     qc_classes,
     slide_name,
     storing_in,
@@ -78,9 +81,10 @@ class ModelRois(RoiSource):
 
     def regions(self, info: SlideInfo) -> Regions | None:
         """The model's regions; None if the slide's file does not exist. Opens the slide itself."""
-        if not info.path.exists():
+        if isinstance(info.path, Path) and not info.path.exists():
             return None
-        with open_slide(info.path, mpp=None if info.mpp is None else info.mpp.mean) as slide:
+        rules = Slides(icc="srgb" if info.icc else "keep")
+        with open_slide(info.path, slides=rules, mpp=None if info.mpp is None else info.mpp.mean) as slide:
             if info.mpp is not None:
                 slide.use_mpp(info.mpp)
             return self.regions_of(slide)
@@ -110,11 +114,11 @@ class ModelRois(RoiSource):
 
 def predict(
     settings: SegmentRoi,
-    slides: Iterable[Slide | Path | str],
+    slides: Iterable[Slide | SlidePlace | str],
     *,
     out: Path,
     progress: Callable[[Path, Regions], None] | None = None,
-    opening: Callable[[Path], Slide] = open_slide,
+    opening: Callable[[SlidePlace], Slide] = open_slide,
 ) -> list[Path]:
     """Write the model's regions of each slide to `out/<slide>.geojson`, level-0 pixels, as QuPath annotations.
 
@@ -159,15 +163,15 @@ def predict(
     return [out / entry["file"] for entry in report.values()]
 
 
-def _by_name(slides: Iterable[Slide | Path | str]) -> dict[str, Slide | Path]:
+def _by_name(slides: Iterable[Slide | SlidePlace | str]) -> dict[str, Slide | SlidePlace]:
     """The slides by name.
 
     Raises:
         ConfigError: two have one name, and so one file.
     """
-    found: dict[str, Slide | Path] = {}
+    found: dict[str, Slide | SlidePlace] = {}
     for given in slides:
-        slide = given if isinstance(given, Slide) else Path(given)
+        slide = given if isinstance(given, Slide) else place_of(given)
         name = slide.info.name if isinstance(slide, Slide) else slide_name(slide)
         if name in found:
             first, second = (item.info.path if isinstance(item, Slide) else item for item in (found[name], slide))
@@ -177,7 +181,7 @@ def _by_name(slides: Iterable[Slide | Path | str]) -> dict[str, Slide | Path]:
 
 
 def _predicted(
-    source: ModelRois, given: Slide | Path, out: Path, opening: Callable[[Path], Slide]
+    source: ModelRois, given: Slide | SlidePlace, out: Path, opening: Callable[[SlidePlace], Slide]
 ) -> tuple[Path, Regions]:
     slide = given if isinstance(given, Slide) else opening(given)
     try:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 
 import attrs
 from attrs import frozen
+from attrs.validators import optional
 from slideloom import (
     ConfigError,
     OptionError,
@@ -45,6 +46,10 @@ def _weights_file(value: str | Path) -> Path:
     return path if path.suffix == ".safetensors" else path / WEIGHTS
 
 
+def _start_file(value: str | Path | None) -> Path | None:
+    return None if value is None else _weights_file(value)
+
+
 @frozen
 class SegmentConfig:
     """How to train a segmentation model."""
@@ -67,8 +72,24 @@ class SegmentConfig:
     epochs: int = option(20, help="number of passes, each over `patches` patches", validator=at_least(1))
     patches: int = option(256, help="random patches per epoch", validator=at_least(1))
     batch: int = option(8, help="patches per step", validator=at_least(1))
-    learning_rate: float = option(
-        3e-3, help="initial learning rate of Adam; decays to 0 along a cosine", validator=positive
+    learning_rate: float = option(3e-3, help="highest learning rate of Adam", validator=positive)
+    schedule: Literal["cosine", "constant"] = option(
+        "cosine", help="how the learning rate goes on after warming up: down to 0 along a cosine, or as it is"
+    )
+    warm_up: float = option(
+        0.0, help="share of all steps in which the learning rate rises from 0", validator=in_range(0, 0.5)
+    )
+    class_weights: Literal["equal", "balanced"] = option(
+        "equal", help="how pixels count in the cross-entropy: alike, or those of rare classes more"
+    )
+    precision: Literal["full", "mixed"] = option(
+        "full", help="float32, or bfloat16 where PyTorch takes it to be safe: faster on GPUs since 2020"
+    )
+    patience: int | None = option(
+        None, help="stop after this many epochs in a row without a better IoU", validator=optional(at_least(1))
+    )
+    start: Path | None = option(
+        None, help="a model to start from, instead of random weights; what does not fit is left", converter=_start_file
     )
     dice_weight: float = option(
         1.0, help="weight of the dice loss relative to the cross-entropy", validator=at_least(0)
@@ -82,6 +103,7 @@ class SegmentConfig:
     )
     cache_mb: int = option(1024, help="most memory for slides kept at `mpp`", unit="MB", affects_output=False)
     device: str = option("auto", help='"auto" (CUDA, then MPS, then CPU) or a PyTorch device', affects_output=False)
+    tensorboard: bool = option(False, help="also write TensorBoard's files", affects_output=False)
 
     def __attrs_post_init__(self) -> None:
         if self.mode == "multiclass" and not self.labels:

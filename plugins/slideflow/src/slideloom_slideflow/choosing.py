@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import attrs
 import slideloom
-from slideloom import ConfigError, slide_name
+from slideloom import ConfigError, local_path, slide_name
 from slideloom_cohort.annotations import Annotations
 from slideloom_cohort.params import tiling_of
 from slideloom_cohort.slides import source_slides
@@ -49,7 +49,8 @@ class ChosenSlides(Refusing):
         min_tiles: int = 0,
     ) -> None:
         own = {"slides": slides, "roi": roi, "tiles": tiles, "tfrecords": tfrecords}
-        folders = {kind: str(Path(path).expanduser().absolute()) for kind, path in own.items() if path is not None}
+        given = {kind: local_path(path) for kind, path in own.items() if path is not None}
+        folders = {kind: str(path.expanduser().absolute()) for kind, path in given.items()}
         if (config is None) != bool(folders):
             raise ConfigError("Dataset: give either config, or folders: slides, tfrecords, tiles, roi")
         if config is None and "tfrecords" not in folders:

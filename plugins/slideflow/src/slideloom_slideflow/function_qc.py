@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from slideloom import QcResult, Scene, Slide, SlideQc
+from slideloom import QcResult, Scene, Slide, SlideQc, local_path
 
 from slideloom_slideflow.slide.wsi import WSI
 
@@ -30,5 +30,5 @@ class FunctionQc(SlideQc):
         """See `SlideQc.assess`."""
         geometry, resolution = scene.geometry, slide.info.mpp
         mpp = None if resolution is None else resolution.mean
-        with WSI(slide.info.path, geometry.tile_px, geometry.tile_um, mpp=mpp) as wsi:
+        with WSI(local_path(slide.info.path), geometry.tile_px, geometry.tile_um, mpp=mpp) as wsi:
             return QcResult(mask=np.asarray(self.function(wsi), np.bool_), kind="artifact")

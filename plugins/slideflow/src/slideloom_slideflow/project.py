@@ -9,6 +9,7 @@ from typing import Any
 
 import slideloom
 from slideloom import ConfigError
+from slideloom.base.addresses import local_path
 from slideloom.base.storing import storing_in, write_json
 from slideloom_cohort.slides import source_slides
 
@@ -295,7 +296,7 @@ def create_project(
 
 def _absolute(path: str | Path | None) -> Path | None:
     """A path that a caller gave: it starts from the current folder."""
-    return None if path is None else Path(path).expanduser().absolute()
+    return None if path is None else local_path(path).expanduser().absolute()
 
 
 def _plain(value: Any) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 from attrs import frozen
 from slideloom import ConfigError
+from slideloom.base.addresses import local_path
 from slideloom.base.parsing import parse_json
 from slideloom_cohort.sources import Source
 
@@ -59,7 +60,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def whole(path: str | Path, root: Path) -> Path:
     """A path of a project's files: one that is relative starts from the project's folder."""
-    return root / Path(path).expanduser()
+    return root / local_path(path).expanduser()
 
 
 def sources_of(config: Mapping[str, Any], names: list[str] | None, *, root: Path, where: str) -> dict[str, PeerSource]:

@@ -9,7 +9,9 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from slideloom import Rgb
 
+from slideloom_stain.fastest import FASTEST
 from slideloom_stain.fits import FAMILIES, StainFit
+from slideloom_stain.loops import Loops
 from slideloom_stain.opencv import cv2
 
 StatisticsT = TypeVar("StatisticsT")
@@ -23,6 +25,8 @@ MAX_FIT_PX = 2048  # longer side of a target image; larger ones are shrunk befor
 
 class Method(ABC, Generic[StatisticsT, FitT]):
     """One way to normalize staining. Its only state is its options, so it is thread-safe."""
+
+    loops: Loops = FASTEST  # of the class: what was compiled does not belong to a method's state
 
     def __init__(self, name: str) -> None:
         self.name = name

@@ -8,15 +8,11 @@ of the matrix's columns, so that grey has a* = b* = 0.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
-from slideloom import Mask, Rgb
 
-from slideloom_stain.density import Floats, Table, as_bytes, lookup
-from slideloom_stain.opencv import cv2
-from slideloom_stain.scratch import scratch
+from slideloom_stain.density import Table
+from slideloom_stain.loops import Floats
 
 RGB_TO_XYZ = np.array([[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]])
 WHITE = RGB_TO_XYZ.sum(axis=1)
@@ -25,11 +21,28 @@ ROOTS_TO_LAB = np.array([[0.0, 116.0, 0.0], [500.0, -500.0, 0.0], [0.0, 200.0, -
 LAB_OFFSET = np.array([-16.0, 0.0, 0.0])
 LAB_TO_ROOTS = np.linalg.inv(ROOTS_TO_LAB)
 
-_STEPS = 65535.0  # the tables' index: 16 bits leave an error below 0.03 grey levels
-_LOWEST_ROOT, _HIGHEST_ROOT = -0.5, 1.5  # outside these every colour is clipped to 0 or 255 anyway
-# X, Y and Z of sRGB colours lie within 0 to 1, so adding a half and truncating rounds them.
-_TO_XYZ = np.column_stack([RGB_TO_XYZ / WHITE[:, None] * _STEPS, [0.5, 0.5, 0.5]])
-_FROM_XYZ = np.linalg.inv(RGB_TO_XYZ) * WHITE * _STEPS
+TO_XYZ = (RGB_TO_XYZ / WHITE[:, None]).astype(np.float32)
+FROM_XYZ = (np.linalg.inv(RGB_TO_XYZ) * WHITE).astype(np.float32)
+
+# The root of light is a line up to an end, and above it the cube root: a guess by the exponent, times a polynomial.
+_TOE_END, _TOE_SLOPE, _TOE_START = (6 / 29) ** 3, (29 / 6) ** 2 / 3, 4 / 29
+_LEAST = 1 / 128  # least light for the cube root, below the toe's end
+_GUESS = 0x54A20000  # for which the guess is within 3.5% of 1 / root, both ways
+# (1 - x)^(-2/3) for |x| up to 0.103, within 3.1e-7; the least largest relative error of degree 4.
+_TERMS = (1.00000001, 0.6666517, 0.555534745, 0.499469404, 0.45863519)
+# A grey is looked up by the exponent and the first 11 bits of its light, which leaves an error below 0.03 grey levels.
+_DARKEST = 2.0**-13  # less light is black
+_INDEX_SHIFT = 12
+
+CONSTANTS = np.concatenate(
+    [
+        TO_XYZ.ravel(),
+        [_LEAST, 1 / 3, *_TERMS, _TOE_END, _TOE_SLOPE, _TOE_START],
+        [6 / 29, 1 / _TOE_SLOPE, -_TOE_START / _TOE_SLOPE],
+        FROM_XYZ.ravel(),
+        [_DARKEST],
+    ]
+).astype(np.float32)  # in the order of the compiled loops
 
 
 def linear_light(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -37,81 +50,58 @@ def linear_light(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
 
 
-def _root(light: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.where(light > (6 / 29) ** 3, np.cbrt(light), light * (29 / 6) ** 2 / 3 + 4 / 29)
-
-
-def _light_of_root(root: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.where(root > 6 / 29, root**3, 3 * (6 / 29) ** 2 * (root - 4 / 29))
-
-
 def _srgb(light: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
 
 
-_LIGHTS = np.arange(65536) / _STEPS
-_ROOT_TABLE = _root(_LIGHTS).astype(np.float32)
-_LIGHT_TABLE = _light_of_root(_LOWEST_ROOT + _LIGHTS * (_HIGHEST_ROOT - _LOWEST_ROOT)).astype(np.float32)
-_GREY_TABLE = np.floor(255 * _srgb(_LIGHTS) + 0.5).astype(np.uint8)
+def _greys() -> NDArray[np.uint8]:
+    first, last = (int(np.float32(light).view(np.int32)) for light in (_DARKEST, 1.0))
+    starts = np.arange(first, last + 1, 1 << _INDEX_SHIFT, dtype=np.int32)
+    middle = (starts + (1 << _INDEX_SHIFT >> 1)).view(np.float32).astype(np.float64)
+    return np.floor(255 * _srgb(np.minimum(middle, 1.0)) + 0.5).astype(np.uint8)
 
 
-def roots_of(rgb: Rgb, brightness: Table) -> Floats:
-    """The cube roots of X, Y and Z (with the linear toe of L*a*b*).
-
-    Args:
-        rgb: (h, w, 3) uint8.
-        brightness: (256,) the new value of each uint8 value, applied first, 0-255.
-
-    Returns:
-        (h, w, 3) float32, 1 for white; valid until this thread calls the function again.
-    """
-    linear = lookup(rgb, linear_light(brightness / 255.0).astype(np.float32), scratch("value", rgb.shape))
-    steps: NDArray[Any] = scratch("steps", rgb.shape, np.uint16)
-    np.copyto(steps, cv2.transform(linear, _TO_XYZ, scratch("channels", rgb.shape)), casting="unsafe")
-    return lookup(steps, _ROOT_TABLE, scratch("roots", rgb.shape))
+GREYS = _greys()  # by `grey_index`
 
 
-def lab_of_roots(roots: Floats) -> Floats:
-    """L*, a* and b* as (h, w, 3) float32."""
-    change = np.column_stack([ROOTS_TO_LAB, LAB_OFFSET])
-    return np.asarray(cv2.transform(roots, change, scratch("value", roots.shape)), np.float32)
+def root_of(light: Floats) -> Floats:
+    """The root of X, Y or Z: cubic, with the linear toe of L*a*b*, within 7e-7 of the exact one."""
+    single = np.float32
+    bright = np.where(light > single(_LEAST), light, single(_LEAST))
+    exponent = (bright.view(np.int32).astype(np.float32) * single(1 / 3)).astype(np.int32)
+    guess = (np.int32(_GUESS) - exponent).view(np.float32)
+    square = bright * (guess * guess)
+    rest = single(1) - square * guess
+    part = single(_TERMS[-1]) * rest + single(_TERMS[-2])
+    for term in _TERMS[-3::-1]:
+        part *= rest
+        part += single(term)
+    toe = light * single(_TOE_SLOPE) + single(_TOE_START)
+    return np.where(light > single(_TOE_END), square * part, toe)
 
 
-def rgb_of_roots(roots: Floats, change: NDArray[np.float64], out: Rgb | None = None) -> Rgb:
-    """sRGB of the roots after an affine change.
-
-    Args:
-        roots: (h, w, 3).
-        change: (3, 4), the matrix and constant of the affine change.
-        out: where to write the result; by default a new array.
-
-    Returns:
-        (h, w, 3) uint8; colours outside sRGB are clipped per channel.
-    """
-    scale = _STEPS / (_HIGHEST_ROOT - _LOWEST_ROOT)
-    indexed = change * scale
-    indexed[:, 3] -= _LOWEST_ROOT * scale
-    steps = _to_steps(cv2.transform(roots, indexed, scratch("value", roots.shape)))
-    light = lookup(steps, _LIGHT_TABLE, scratch("value", roots.shape))
-    steps = _to_steps(cv2.transform(light, _FROM_XYZ, scratch("channels", roots.shape)))
-    return np.asarray(lookup(steps, _GREY_TABLE, out), np.uint8)
+def light_of_root(root: Floats) -> Floats:
+    """The inverse of `root_of`."""
+    toe = root * np.float32(1 / _TOE_SLOPE) + np.float32(-_TOE_START / _TOE_SLOPE)
+    return np.where(root > np.float32(6 / 29), root * root * root, toe)
 
 
-def darker_than(rgb: Rgb, brightness: Table, lightness: float) -> Mask:
-    """(h, w) bool, True where L* is below `lightness`, which must be above 8."""
-    linear = lookup(rgb, linear_light(brightness / 255.0).astype(np.float32), scratch("value", rgb.shape))
-    luminance = cv2.transform(linear, RGB_TO_XYZ[1:2])
-    mask: Mask = luminance < np.float32(((lightness + 16) / 116) ** 3)
-    return mask
+def grey_index(light: Floats) -> NDArray[np.int32]:
+    """Where in `GREYS` the grey of a channel's linear light is, which is clipped to 0-1."""
+    clipped = np.where(light > np.float32(_DARKEST), light, np.float32(_DARKEST))
+    clipped = np.where(clipped < np.float32(1), clipped, np.float32(1))
+    index: NDArray[np.int32] = (clipped.view(np.int32) - np.float32(_DARKEST).view(np.int32)) >> _INDEX_SHIFT
+    return index
 
 
-def keep_white(changed: Rgb, rgb: Rgb, brightness: Table, tissue: Mask, out: Rgb | None) -> Rgb:
-    """`changed` where there is tissue, elsewhere `rgb` after the brightness step; written to `out` if it is given."""
-    bright = lookup(rgb, as_bytes(brightness.astype(np.float32)).ravel(), out)
-    return np.asarray(cv2.copyTo(changed, tissue.view(np.uint8), bright), np.uint8)
+def luminance_parts(brightness: Table) -> NDArray[np.int32]:
+    """(3, 256) what each value of each channel adds to the luminance, in units of 2^-28, after the brightness table."""
+    parts: NDArray[np.int32] = np.rint(np.outer(RGB_TO_XYZ[1], linear_light(brightness / 255.0)) * 2**28).astype(
+        np.int32
+    )
+    return parts
 
 
-def _to_steps(values: Floats) -> NDArray[np.uint16]:
-    """Values rounded and clipped to 0-65535."""
-    steps = scratch("steps", values.shape, np.uint16)
-    return cv2.add(values, 0, steps, None, cv2.CV_16U)  # type: ignore[no-any-return]
+def luminance_limit(lightness: float) -> int:
+    """The luminance, in units of 2^-28, where L* is `lightness`, which must be above 8."""
+    return round(((lightness + 16) / 116) ** 3 * 2**28)

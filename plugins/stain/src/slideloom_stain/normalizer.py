@@ -9,7 +9,7 @@ from typing import Any, Literal, Self, get_args
 import numpy as np
 from attrs import evolve
 from numpy.typing import NDArray
-from slideloom import ConfigError, Mask, Normalizer, Rgb, Settings, Slide
+from slideloom import ConfigError, Mask, Normalizer, Rgb, Settings, Slide, local_path
 
 from slideloom_stain.carrying import settings_of
 from slideloom_stain.context import slide_statistics, thumbnail_statistics
@@ -228,7 +228,7 @@ class StainNormalizer:
 
     def save(self, path: str | Path) -> None:
         """Write the method's name and target to a JSON file."""
-        save_fit(Path(path), self.method, self._fitted().fit)
+        save_fit(local_path(path), self.method, self._fitted().fit)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:

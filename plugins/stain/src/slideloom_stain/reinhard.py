@@ -8,17 +8,19 @@ from __future__ import annotations
 import numpy as np
 from attrs import field, frozen
 from numpy.typing import NDArray
-from slideloom import Mask, Rgb
+from slideloom import Rgb
 
 from slideloom_stain import lab
 from slideloom_stain.base import Goal, Method, goal_of
-from slideloom_stain.density import MIN_TISSUE_PX, Floats, Table, brightness_table
+from slideloom_stain.density import MIN_TISSUE_PX, Table, brightness_table
 from slideloom_stain.fits import ReinhardFit, Unfit
-from slideloom_stain.opencv import cv2
+from slideloom_stain.loops import Floats, White
 from slideloom_stain.scratch import scratch
 
 TISSUE_LIGHTNESS = 93.0  # a pixel of at least this L* is white
 CUT_TOLERANCE = 1e-3  # what a value may lie below a whole number that it is meant to be, in grey levels
+_LIMIT = (TISSUE_LIGHTNESS + 16) / 116  # of the root of Y
+_LAB_SCALE = np.array([116.0, 500.0, 200.0]) * 2.0**-20
 # An image with less contrast is empty or of one colour, and its noise would be turned into stain.
 MIN_STD = np.array([3.0, 0.75, 0.75])
 
@@ -57,8 +59,8 @@ class Reinhard(Method[ReinhardStatistics, ReinhardFit]):
 
     def measure(self, rgb: Rgb) -> ReinhardStatistics:
         """See `Method.measure`."""
-        brightness = brightness_table(rgb, standardise=self.standardise)
-        return self._measure(self._roots(rgb, brightness), brightness)
+        brightness = brightness_table(rgb, standardise=self.standardise, loops=self.loops)
+        return self._statistics(self._roots(rgb, brightness), rgb.size // 3, brightness)
 
     def fit_of(self, statistics: ReinhardStatistics) -> ReinhardFit:
         """See `Method.fit_of`."""
@@ -66,50 +68,54 @@ class Reinhard(Method[ReinhardStatistics, ReinhardFit]):
 
     def render(self, rgb: Rgb, statistics: ReinhardStatistics, fit: ReinhardFit, out: Rgb | None = None) -> Rgb:
         """See `Method.render`."""
-        return self._render(rgb, self._roots(rgb, statistics.brightness), statistics, fit, out)
+        self._roots(rgb, statistics.brightness)
+        return self._render(rgb, statistics, fit, out)
 
     def normalize(self, rgb: Rgb, goal: Goal, out: Rgb | None = None) -> Rgb:
         """See `Method.normalize`; the roots are computed once for measuring and rendering."""
-        brightness = brightness_table(rgb, standardise=self.standardise)
-        roots = self._roots(rgb, brightness)
-        statistics = self._measure(roots, brightness)
-        return self._render(rgb, roots, statistics, goal_of(goal, statistics), out)
-
-    def _roots(self, rgb: Rgb, brightness: Table) -> Floats:
-        return lab.roots_of(rgb, self._cut(brightness))
+        statistics = self.measure(rgb)
+        return self._render(rgb, statistics, goal_of(goal, statistics), out)
 
     def _cut(self, brightness: Table) -> Table:
         """Whole numbers, as where the presets come from: a pixel at the limit of white is on the same side then."""
         return np.floor(brightness + CUT_TOLERANCE) if self.cuts else brightness
 
-    def _measure(self, roots: Floats, brightness: Table) -> ReinhardStatistics:
-        values = lab.lab_of_roots(roots)
-        tissue = self._tissue(roots).view(np.uint8)
-        if (count := cv2.countNonZero(tissue)) < MIN_TISSUE_PX:
-            raise Unfit(f"{count} pixels of tissue, at least {MIN_TISSUE_PX} are needed")
-        mask = tissue if self.on_tissue else None
-        means, stds = (column.ravel() for column in cv2.meanStdDev(values, mask=mask))
+    def _roots(self, rgb: Rgb, brightness: Table) -> list[int]:
+        """Their moments; the roots themselves are left in this thread's scratch memory, for `_render`."""
+        linear = lab.linear_light(self._cut(brightness) / 255.0).astype(np.float32)
+        return self.loops.roots(rgb, linear, _LIMIT, _planes(rgb), on_tissue=self.on_tissue)
+
+    def _statistics(self, moments: list[int], count: int, brightness: Table) -> ReinhardStatistics:
+        tissue, x, y, z, *squares = moments
+        if tissue < MIN_TISSUE_PX:
+            raise Unfit(f"{tissue} pixels of tissue, at least {MIN_TISSUE_PX} are needed")
+        count = tissue if self.on_tissue else count
+        # L*, a* and b* are these differences of roots, in units of 2^-20, times a scale.
+        sums = (y, x - y, y - z)
+        means = np.array([of / count for of in sums]) * _LAB_SCALE + lab.LAB_OFFSET
+        # Of whole numbers, so exact before it becomes a float.
+        variances = [(count * square - of * of) / count**2 for of, square in zip(sums, squares, strict=True)]
+        stds = np.sqrt(variances) * _LAB_SCALE
         if (stds < MIN_STD).any():
             raise Unfit(
                 f"standard deviations {stds.round(2).tolist()} of L*, a*, b*, at least {MIN_STD.tolist()} are needed"
             )
         return ReinhardStatistics(brightness, means, stds)
 
-    def _render(
-        self, rgb: Rgb, roots: Floats, statistics: ReinhardStatistics, fit: ReinhardFit, out: Rgb | None
-    ) -> Rgb:
+    def _render(self, rgb: Rgb, statistics: ReinhardStatistics, fit: ReinhardFit, out: Rgb | None) -> Rgb:
         # New L*a*b* = scale * (old - means) + target means, and both are affine in the roots.
         scale = fit.target_stds / statistics.stds
         matrix = lab.LAB_TO_ROOTS @ (scale[:, None] * lab.ROOTS_TO_LAB)
         shift = scale * (lab.LAB_OFFSET - statistics.means) + fit.target_means - lab.LAB_OFFSET
-        change = np.column_stack([matrix, lab.LAB_TO_ROOTS @ shift])
-        if not self.masked:
-            return lab.rgb_of_roots(roots, change, out)
-        changed = lab.rgb_of_roots(roots, change)
-        return lab.keep_white(changed, rgb, self._cut(statistics.brightness), self._tissue(roots), out)
+        change = np.column_stack([matrix, lab.LAB_TO_ROOTS @ shift]).astype(np.float32)
+        out = np.empty(rgb.shape, np.uint8) if out is None else out
+        white = None
+        if self.masked:
+            bright = np.rint(self._cut(statistics.brightness)).astype(np.uint8)
+            white = White(_LIMIT, rgb, bright)
+        self.loops.colours(_planes(rgb), change, out, white)
+        return out
 
-    @staticmethod
-    def _tissue(roots: Floats) -> Mask:
-        root_of_y = cv2.extractChannel(roots, 1, scratch("plane", roots.shape[:2]))
-        tissue: Mask = root_of_y < np.float32((TISSUE_LIGHTNESS + 16) / 116)
-        return tissue
+
+def _planes(rgb: Rgb) -> Floats:
+    return np.asarray(scratch("planes", (3, rgb.shape[0] * rgb.shape[1])), np.float32)

@@ -62,6 +62,7 @@ class Macenko(StainSettings):
     """Match both stain colours and their strengths to a target (Macenko 2009), after equalizing brightness."""
 
     name: ClassVar[str] = "macenko"
+    revision: ClassVar[int] = 2
 
 
 @frozen
@@ -69,6 +70,7 @@ class MacenkoFast(StainSettings):
     """Macenko without the brightness step."""
 
     name: ClassVar[str] = "macenko-fast"
+    revision: ClassVar[int] = 2
 
 
 @frozen
@@ -76,6 +78,7 @@ class Reinhard(StainSettings):
     """Match mean and spread of L*a*b* colours to a target (Reinhard 2001), after equalizing brightness."""
 
     name: ClassVar[str] = "reinhard"
+    revision: ClassVar[int] = 2
 
 
 @frozen
@@ -83,6 +86,7 @@ class ReinhardFast(StainSettings):
     """Reinhard without the brightness step."""
 
     name: ClassVar[str] = "reinhard-fast"
+    revision: ClassVar[int] = 2
 
 
 @frozen
@@ -90,7 +94,7 @@ class ReinhardMask(StainSettings):
     """Reinhard, but white pixels are not changed; they are measured, as in the presets."""
 
     name: ClassVar[str] = "reinhard-mask"
-    revision: ClassVar[int] = 2
+    revision: ClassVar[int] = 3
 
 
 @frozen
@@ -98,7 +102,7 @@ class ReinhardFastMask(StainSettings):
     """Reinhard-mask without the brightness step."""
 
     name: ClassVar[str] = "reinhard-fast-mask"
-    revision: ClassVar[int] = 2
+    revision: ClassVar[int] = 3
 
 
 @frozen
@@ -106,6 +110,7 @@ class ReinhardTissue(TargetSettings):
     """Reinhard on tissue only: white pixels stay as they are and do not count. The presets do not fit it."""
 
     name: ClassVar[str] = "reinhard-tissue"
+    revision: ClassVar[int] = 2
     target: Path | Mapping[str, Any] = option(help=_IMAGE_HELP)
 
 
@@ -114,6 +119,7 @@ class ReinhardFastTissue(TargetSettings):
     """Reinhard-tissue without the brightness step."""
 
     name: ClassVar[str] = "reinhard-fast-tissue"
+    revision: ClassVar[int] = 2
     target: Path | Mapping[str, Any] = option(help=_IMAGE_HELP)
 
 
@@ -122,6 +128,7 @@ class Vahadane(TargetSettings):
     """Match the stain colours found by sparse non-negative factorisation to a target (Vahadane 2016)."""
 
     name: ClassVar[str] = "vahadane"
+    revision: ClassVar[int] = 2
     target: Literal["v1", "v2"] | Path | Mapping[str, Any] = option("v2", help=_TARGET_HELP)
 
 
@@ -130,6 +137,7 @@ class StainAugment(_LibraryFront, Settings[Normalizer]):
     """Vary each tile's own staining at random, by the published spread between slides; not a normalization."""
 
     name: ClassVar[str] = "stain-augment"
+    revision: ClassVar[int] = 2
     step: ClassVar[str] = "slideloom_stain.step:augment_step"
     install: ClassVar[str] = "slideloom-stain"
     method: Literal["reinhard-fast", "reinhard", "macenko-fast", "macenko"] = option(

@@ -315,7 +315,7 @@ class TensorVahadane(TensorMethod):
         return ops.stack(rows, 1)
 
     def _strengths(self, od: Tensor, stains: Tensor, penalty: float) -> Tensor:
-        """See `vahadane.strength_maps`; (B, 3, n), (B, 2, 3) -> (B, 2, n)."""
+        """See `learning.maps_of`; (B, 3, n), (B, 2, 3) -> (B, 2, n)."""
         ops = self.ops
         pull = ops.matmul(stains, od) - penalty
         own, shared, other = (

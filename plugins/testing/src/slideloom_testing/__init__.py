@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 _HOMES = {
     "contracts": (
-        "NormalizerContract", "PlacementContract", "ReaderContract", "RoiSourceContract", "SettingsContract",
-        "SinkContract", "SlideQcContract", "TileFilterContract",
+        "ExecutorContract", "NormalizerContract", "PlacementContract", "ReaderContract", "RoiSourceContract",
+        "SettingsContract", "SinkContract", "SlideQcContract", "TileFilterContract",
     ),
+    "remote": ("BytesAt",),
     "slides": ("Analytic", "AnalyticReader", "AnalyticSlide", "PixelsSlide", "write_analytic"),
     "tiles": (
         "batch_of", "info_of", "join", "scene_of", "smooth_noise", "stained", "take", "tiles_of", "varied_batch",
@@ -28,6 +29,7 @@ __all__ = sorted(_HOME_OF)  # noqa: PLE0605 - computed from the table above
 
 if TYPE_CHECKING:
     from slideloom_testing.contracts import (
+        ExecutorContract as ExecutorContract,
         NormalizerContract as NormalizerContract,
         PlacementContract as PlacementContract,
         ReaderContract as ReaderContract,
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
         SlideQcContract as SlideQcContract,
         TileFilterContract as TileFilterContract,
     )
+    from slideloom_testing.remote import BytesAt as BytesAt
     from slideloom_testing.slides import (
         Analytic as Analytic,
         AnalyticReader as AnalyticReader,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,9 @@ from slideloom import make_room, parse_json, storing_in, write_whole
 from slideloom_tfrecord.index import DamagedRecord, index_of
 
 
-def write_manifest(folder: Path, *, slides: Collection[str] = ()) -> Path:
+def write_manifest(
+    folder: Path, *, slides: Collection[str] = (), sizes: Mapping[Path, tuple[int, int]] | None = None
+) -> Path:
     """Count the records of every TFRecord file in and under `folder`, and write `manifest.json` there.
 
     The file maps each relative path (with `/`) to `{"total": n}`. It is replaced atomically, so a reader sees either
@@ -22,6 +24,7 @@ def write_manifest(folder: Path, *, slides: Collection[str] = ()) -> Path:
     Args:
         folder: the folder of TFRecord files.
         slides: names of slides that were just processed; their entries are removed if the file is missing.
+        sizes: bytes and number of tiles of files, by the reports of their slides. A file of that size is not opened.
 
     Returns:
         The path of the manifest.
@@ -44,7 +47,10 @@ def write_manifest(folder: Path, *, slides: Collection[str] = ()) -> Path:
         name = path.relative_to(folder).as_posix()
         known = (earlier or {}).get(name)
         try:
-            totals[name] = {**(known if isinstance(known, dict) else {}), "total": len(index_of(path))}
+            totals[name] = {
+                **(known if isinstance(known, dict) else {}),
+                "total": _count(path, (sizes or {}).get(path)),
+            }
         except DamagedRecord as problem:
             problems.append(problem)
     ordered = {name: totals[name] for name in sorted(totals)}
@@ -53,6 +59,12 @@ def write_manifest(folder: Path, *, slides: Collection[str] = ()) -> Path:
     if problems:
         raise DamagedRecord("; ".join(str(problem) for problem in problems))
     return manifest
+
+
+def _count(path: Path, told: tuple[int, int] | None) -> int:
+    """Number of records; a report that counts none, as one of an older version, is not believed."""
+    size, tiles = told or (0, 0)
+    return tiles if tiles and size == path.stat().st_size else len(index_of(path))
 
 
 def _entries(content: bytes) -> dict[str, Any] | None:

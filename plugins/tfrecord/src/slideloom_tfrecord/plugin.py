@@ -24,15 +24,19 @@ def slideloom_tile_stores() -> Sequence[type[Settings[TileStores]]]:
 
 @hookimpl
 def slideloom_run_done(report: RunReport, out: Path) -> None:
-    """Write `manifest.json` into every folder that the run's TFRecords are in."""
+    """Write `manifest.json` into every folder that the run's TFRecords are in, unless another shard will do so."""
+    if report.is_left:
+        return
     folders = {(out / name).parent for slide in report.slides for name in slide.outputs if name.endswith(".tfrecords")}
     if not folders:
         return
     from slideloom_tfrecord.manifest import write_manifest  # numpy, so only when there is something to count
 
+    slides = {slide.slide for slide in report.slides}
+    sizes = {out / name: (size.bytes, size.tiles) for slide in report.slides for name, size in slide.sizes.items()}
     for folder in sorted(folders):
         if folder.is_dir():
-            write_manifest(folder, slides={slide.slide for slide in report.slides})
+            write_manifest(folder, slides=slides, sizes=sizes)
 
 
 @hookimpl

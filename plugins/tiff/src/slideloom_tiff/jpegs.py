@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import simplejpeg
-from slideloom import Rgb, SlideError
+from slideloom import RemoteFile, Rgb, SlideError
 
 from slideloom_tiff.levels import TiledLevel
 
@@ -29,7 +29,7 @@ class JpegTiles:
         name: the slide's name, for messages.
     """
 
-    def __init__(self, file: ByteRanges, levels: Sequence[TiledLevel], *, name: str) -> None:
+    def __init__(self, file: ByteRanges | RemoteFile, levels: Sequence[TiledLevel], *, name: str) -> None:
         self._file = file
         self._levels = list(levels)
         self._name = name
@@ -64,7 +64,7 @@ class JpegTiles:
         pieces: list[tuple[int, int]] = []  # start and end of each
         for offset, length, _ in places:
             end = offset + length
-            if pieces and offset - pieces[-1][1] <= _GAP and end - pieces[-1][0] <= _PIECE:
+            if pieces and offset - pieces[-1][1] <= self._file.gap and end - pieces[-1][0] <= _PIECE:
                 pieces[-1] = (pieces[-1][0], max(end, pieces[-1][1]))
             else:
                 pieces.append((offset, end))
@@ -144,13 +144,18 @@ def _check_size(jpeg: bytes, stored: TiledLevel) -> None:
         raise ValueError(f"it holds {width} x {height} pixels")
 
 
-# Tiles of a row mostly lie next to each other. Reading a gap costs less than a second read, mainly on network drives.
-_GAP = 1 << 16
 _PIECE = 1 << 22
 
 
 class ByteRanges:
-    """Reads byte ranges of a file. Thread-safe."""
+    """Reads byte ranges of a file. Thread-safe.
+
+    Attributes:
+        size: of the file in bytes.
+        gap: bytes between two tiles up to which reading them in one piece costs less, mainly on network drives.
+    """
+
+    gap = 1 << 16
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("rb", buffering=0)

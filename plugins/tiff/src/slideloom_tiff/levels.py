@@ -23,6 +23,7 @@ _ADOBE_RGB = b"\xff\xee" + struct.pack(">H5sHHHB", 14, b"Adobe", 100, 0, 0, 0)
 # Of the first two only the presence matters; nothing here is stored in strips.
 TAGS = frozenset(TiffTag) - {
     TiffTag.SUB_IFDS, TiffTag.NDPI_FORMAT, TiffTag.STRIP_OFFSETS, TiffTag.STRIP_ROWS, TiffTag.STRIP_BYTES,
+    TiffTag.ICC_PROFILE,
 }  # fmt: skip
 
 

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 
 from slideloom import Resolution, TiffDirectory, TiffTag, finite_number, is_plausible
 
-_INCH, _CENTIMETRE = 2, 3
-_MICRONS = {_INCH: 25400.0, _CENTIMETRE: 10000.0}
 _PERSONAL = ("barcode", "patient", "accession")
 
 
@@ -44,13 +42,3 @@ def objective_power(found: dict[str, str]) -> float | None:
     """Objective power of an SVS, such as 20.0; None if it is missing."""
     value = finite_number(found.get("aperio.AppMag"))
     return value if value is not None and value > 0 else None
-
-
-def tiff_resolution(images: Sequence[TiffDirectory]) -> Resolution | None:
-    """Microns per pixel from the TIFF resolution tags, or None. Without a unit the tags are per inch (TIFF 6.0)."""
-    first = images[0]
-    unit = _MICRONS.get(first.number(TiffTag.UNIT, _INCH) or _INCH)
-    x, y = first.rational(TiffTag.X_RESOLUTION), first.rational(TiffTag.Y_RESOLUTION)
-    if unit is None or not x or not y or x <= 0 or y <= 0:
-        return None
-    return Resolution(unit / x, unit / y, "TIFF resolution")

@@ -14,6 +14,7 @@ from slideloom import (
     NativeResampler,
     Point,
     Reader,
+    RemoteFile,
     Rgb,
     Size,
     Slide,
@@ -31,6 +32,8 @@ from slideloom import (
     read_tiff_directories,
     slide_name,
     tiff_fault,
+    tiff_icc_profile,
+    tiff_resolution,
 )
 
 from slideloom_tiff import metadata
@@ -67,25 +70,44 @@ class TiffFiles(Reader):
         except (TiffError, OSError):  # another format, or damaged: another reader may know it
             return False
 
+    def recognises_remote(self, file: RemoteFile) -> bool:
+        """As `recognises`; what the network does is raised."""
+        try:
+            if file.read(0, min(_DICOM_HEAD, file.size)).endswith(b"DICM"):
+                return False
+            images = read_tiff_directories(file, TAGS)
+            levels = slide_levels(images)
+            return levels is not None and obstacle_in(images) is None and _is_decodable(file, levels[0])
+        except TiffError:
+            return False
+
     def open(self, path: Path) -> Slide:
         """See `Reader.open`."""
         try:
-            images = read_tiff_directories(path, TAGS)
-            levels, obstacle = slide_levels(images), missing_part(path) or obstacle_in(images)
-            is_ours = levels is not None and _is_decodable(path, levels[0])
+            return self._opened(path)
         except (TiffError, OSError) as error:
             remedy = "let another reader open it" if tiff_fault(path) is None else "copy it again from its source"
             raise SlideError(f"{path.name}: cannot be read as TIFF ({error}); {remedy}") from error
+
+    def open_remote(self, file: RemoteFile) -> Slide:
+        """See `Reader.open_remote`."""
+        return self._opened(file)
+
+    def _opened(self, source: Path | RemoteFile) -> Slide:
+        images = read_tiff_directories(source, TAGS)
+        levels, obstacle = slide_levels(images), obstacle_in(images)
+        if isinstance(source, Path):
+            obstacle = missing_part(source) or obstacle
         if obstacle is not None:
-            raise SlideError(f"{path.name}: {obstacle}")
-        if levels is None or not is_ours:
-            raise SlideError(f"{path.name}: is not a slide of JPEG tiles; let another reader open it")
-        check_orientation(path, images[0].number(TiffTag.ORIENTATION))
+            raise SlideError(f"{source.name}: {obstacle}")
+        if levels is None or not _is_decodable(source, levels[0]):
+            raise SlideError(f"{source.name}: is not a slide of JPEG tiles; let another reader open it")
+        check_orientation(source, images[0].number(TiffTag.ORIENTATION))
         offered = with_scaled(levels) if self._settings.dct_scale else levels
-        return TiffSlide(path, images, offered, cache_bytes=self._settings.cache_mb << 20)
+        return TiffSlide(source, images, offered, cache_bytes=self._settings.cache_mb << 20)
 
 
-def _is_decodable(path: Path, level: TiledLevel) -> bool:
+def _is_decodable(source: Path | RemoteFile, level: TiledLevel) -> bool:
     """False if the first tile is a JPEG of a process that is not decoded here."""
     written = np.flatnonzero(level.lengths)
     if not len(written):
@@ -93,44 +115,59 @@ def _is_decodable(path: Path, level: TiledLevel) -> bool:
     offset, length = int(level.offsets[written[0]]), int(level.lengths[written[0]])
     if min(offset, length) < 0:  # reading it says so
         return True
-    with path.open("rb") as file:
+    with source.stream() if isinstance(source, RemoteFile) else source.open("rb") as file:
         file.seek(offset)
         return is_decodable(file.read(min(length, _FIRST_BYTES)))
 
 
+_DICOM_HEAD = 132  # bytes, the last four of which say that it is DICOM
 _FIRST_BYTES = 4096  # of a tile; its frame begins within them
 
 
 def _is_dicom(path: Path) -> bool:
     with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"
+        return file.read(_DICOM_HEAD).endswith(b"DICM")
 
 
 class TiffSlide(Slide):
     """One open slide. Its threads share a cache of decoded source tiles."""
 
     def __init__(
-        self, path: Path, images: Sequence[TiffDirectory], levels: Sequence[TiledLevel], *, cache_bytes: int
+        self,
+        source: Path | RemoteFile,
+        images: Sequence[TiffDirectory],
+        levels: Sequence[TiledLevel],
+        *,
+        cache_bytes: int,
     ) -> None:
         found = metadata.properties(images)
+        place = source.address if isinstance(source, RemoteFile) else source
         self.info = SlideInfo(
-            path=path,
-            name=slide_name(path),
+            path=place,
+            name=slide_name(place),
             reader="tiff",
             levels=_levels(levels),
             mpp=metadata.resolution(found),
-            tiff_mpp=metadata.tiff_resolution(images),
+            tiff_mpp=tiff_resolution(images[0]),
             odd_mpp=odd_mpp({"aperio.MPP": found.get("aperio.MPP")}),
             objective_power=metadata.objective_power(found),
             vendor="aperio" if is_aperio(images) else "generic-tiff",
             properties=found,
         )
+        self._source, self._base = source, images[0]
         self._levels = list(levels)
         try:
-            self._file = ByteRanges(path)
+            self._file = source if isinstance(source, RemoteFile) else ByteRanges(source)
         except OSError as error:
-            raise SlideError(f"{path.name}: cannot be opened: {error.strerror}") from error
-        self._tiles = TileCache(JpegTiles(self._file, levels, name=path.name), bytes_per_thread=cache_bytes)
+            raise SlideError(f"{source.name}: cannot be opened: {error.strerror}") from error
+        self._tiles = TileCache(JpegTiles(self._file, levels, name=source.name), bytes_per_thread=cache_bytes)
+
+    def icc_profile(self) -> bytes | None:
+        """See `Slide.icc_profile`."""
+        try:
+            return tiff_icc_profile(self._source, self._base)
+        except (TiffError, OSError) as error:
+            raise SlideError(f"{self.info.path.name}: its ICC profile cannot be read ({error})") from error
 
     def close(self) -> None:
         """Release the file."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slideloom import ConfigError
+from slideloom import ConfigError, worker_number
 
 if TYPE_CHECKING:
     import torch
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 def torch_device(name: str) -> torch.device:
     """The PyTorch device with this name, tested with a tensor; "auto" is CUDA, else MPS, else the CPU.
+
+    The worker processes of a run share the machine's CUDA devices: the first takes the first, and so on.
 
     Raises:
         ConfigError: PyTorch does not know it, it is not on this machine, or PyTorch is not installed.
@@ -24,7 +26,7 @@ def torch_device(name: str) -> torch.device:
         raise ConfigError(f"device {name!r} needs PyTorch: pip install slideloom[torch]") from error
     if name == "auto":
         if torch.cuda.is_available():
-            return torch.device("cuda")
+            return torch.device("cuda", worker_number() % torch.cuda.device_count())
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)

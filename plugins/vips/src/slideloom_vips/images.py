@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ from slideloom_vips.levels import Stored
 # has been replaced or of a tile that could not be decoded.
 pyvips.cache_set_max(0)
 pyvips.concurrency_set(1)  # the core runs the threads
+# libvips warns of each tile that it does not decode. Here that is an error, or another reader takes the file.
+logging.getLogger("pyvips").setLevel(logging.ERROR)
 
 # An image that is not tiled is decoded whole, into a temporary file above 100 MB; larger images than this are refused.
 MAX_WHOLE_BYTES = 4 << 30
@@ -154,7 +157,8 @@ def check_range(image: Any, path: Path, options: tuple[tuple[str, int], ...], ti
         scale = 255 / (2**bits - 1)
         raise SlideError(
             f"{path.name}: its 16-bit samples go up to {peak} only, as if they had {bits} bits, and would be shown "
-            f"nearly black; stretch them: vips linear {path.name} OUT.tif[tile,pyramid] {scale:.6g} 0 --uchar"
+            f"nearly black; name the white one: --reader tifffile:white={2**bits - 1}, or stretch them: "
+            f"vips linear {path.name} OUT.tif[tile,pyramid] {scale:.6g} 0 --uchar"
         )
 
 

@@ -22,6 +22,8 @@ from slideloom import (
     TiffError,
     TiffTag,
     check_orientation,
+    described,
+    imagej_resolution,
     is_aside,
     levels_from_sizes,
     missing_part,
@@ -34,7 +36,6 @@ from slideloom import (
 
 from slideloom_vips.images import Level, as_rgb, check_cost, check_range, has, is_readable, opened
 from slideloom_vips.levels import Stored, levels_among
-from slideloom_vips.metadata import described, imagej_resolution
 from slideloom_vips.settings import VipsReader
 
 _resample = NativeResampler(cv2)
@@ -77,7 +78,29 @@ class VipsFiles(Reader):
             return False
         if head.startswith(_OTHERS) or tiff_fault(path) is not None:
             return True
-        return tiff_obstacle(path) is None and _unconverted(path) is None and _is_decoded(path)
+        return (
+            tiff_obstacle(path) is None
+            and _unconverted(path) is None
+            and self.refusal(path) is None
+            and _is_decoded(path)
+        )
+
+    def refusal(self, path: Path) -> str | None:
+        """See `Reader.refusal`; of a TIFF that is one RGB picture."""
+        try:
+            if not path.is_file() or tiff_fault(path) is not None or tiff_obstacle(path) is not None:
+                return None
+            base = levels_among(_images_in(path, opened(path)))[0]
+            image = opened(path, base.options)
+        except (SlideError, OSError):  # another format
+            return None
+        try:
+            check_cost(image, path)
+            if base.is_tiled:  # else it would be decoded whole
+                check_range(image, path, base.options, _written_tiles(path, base))
+        except SlideError as error:
+            return str(error).removeprefix(f"{path.name}: ")
+        return None
 
     def open(self, path: Path) -> Slide:
         """See `Reader.open`."""
@@ -159,6 +182,7 @@ class VipsSlide(Slide):
         self._levels: tuple[Level, ...] | None = tuple(
             Level(path, level, reads_at_once=reads_at_once) for level in stored
         )
+        self._icc_profile = bytes(base.get("icc-profile-data")) if has(base, "icc-profile-data") else None
         loader = str(base.get("vips-loader")).removesuffix("load")
         self.info = SlideInfo(
             path=path,
@@ -195,6 +219,10 @@ class VipsSlide(Slide):
         """See `Slide.resample`."""
         with opencv_in_one_thread():
             return _resample(rgb, box=box, size=size)
+
+    def icc_profile(self) -> bytes | None:
+        """See `Slide.icc_profile`."""
+        return self._icc_profile
 
     def close(self) -> None:
         """Release the file as soon as running reads are done."""

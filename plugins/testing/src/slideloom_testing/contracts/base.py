@@ -26,7 +26,7 @@ from slideloom.settings.tables import from_table, to_table
 
 HEAVY = (
     "torch", "tensorflow", "keras", "cv2", "pandas", "matplotlib", "reportlab", "skimage", "pyvips", "openslide",
-    "h5py",
+    "h5py", "tifffile", "imagecodecs",
 )  # fmt: skip
 _KEBAB = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from slideloom import Mask, QcResult, Scene, Slide, write_whole
+from slideloom import Mask, QcResult, Scene, Slide, local_path, write_whole
 from slideloom.base.storing import storing_in
 
 from slideloom_slideflow.adapting import adapted
@@ -50,7 +50,7 @@ class Load(QcObject):
 
     def assess(self, slide: Slide, scene: Scene) -> QcResult:
         """See `SlideQc.assess`: slideloom's `saved-mask`, in the slide's own folder where none is named."""
-        folder = self.source or slide.info.path.parent
+        folder = self.source or local_path(slide.info.path).parent
         return settings_named("saved-mask", folder=str(folder), of="qc").build().assess(slide, scene)
 
 

@@ -1,0 +1,115 @@
+"""Opens a slide that is not local: where it is, by ranges of its bytes, or as a copy that is removed afterwards."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import attrs
+
+from slideloom.base.addresses import Address
+from slideloom.base.errors import OutputError, PluginError, SlideError
+from slideloom.base.lent_folders import check_room, lent_folder
+from slideloom.base.storing import path_inside, storing_in
+from slideloom.plugins.blaming import blaming
+from slideloom.plugins.discovery import Registry
+from slideloom.settings.options import Settings
+from slideloom.slides.dicom_files import read_dicom
+from slideloom.slides.info import slide_name
+from slideloom.slides.remote_file import RemoteFile
+from slideloom.slides.slide import Slide
+from slideloom.steps.reader import Reader
+
+log = logging.getLogger(__name__)
+
+
+def open_remote(
+    address: Address, readers: Sequence[Settings[Reader]], found: Registry, *, locally: Callable[[Path], Slide]
+) -> Slide:
+    """The slide at an address.
+
+    Args:
+        address: where it is.
+        readers: that may open it, in order.
+        found: the plugins.
+        locally: opens a copy of it.
+
+    Raises:
+        PluginError: no installed plugin reads addresses.
+        SlideError: it cannot be read.
+    """
+    file = found.remote_files(address).open(address)
+    try:
+        slide = _where_it_is(file, readers)
+        if slide is None:
+            slide = _copied(file, locally)
+            file.close()
+    except BaseException:
+        file.close()
+        raise
+    slide.identity = file.identity
+    slide.info = attrs.evolve(slide.info, path=address, name=slide_name(address))
+    return slide
+
+
+def _where_it_is(file: RemoteFile, readers: Sequence[Settings[Reader]]) -> Slide | None:
+    """The slide, read by ranges of its bytes; None if no reader can do that."""
+    if not file.has_ranges:
+        return None
+    try:
+        for settings in readers:
+            try:
+                with blaming(settings, "reader", file.name):
+                    reader = settings.build()
+                    recognised = reader.recognises_remote(file)
+            except PluginError as error:  # a broken reader must not stop the others
+                log.warning("%s; trying other readers", error)
+                continue
+            if recognised:
+                with blaming(settings, "reader", file.name):
+                    return reader.open_remote(file)
+    except OSError as error:
+        raise SlideError(
+            f"{file.name}: cannot be read from {file.address} ({error.strerror or error}); look whether the network "
+            "and the server are there, and run again"
+        ) from error
+    return None
+
+
+def _copied(file: RemoteFile, locally: Callable[[Path], Slide]) -> Slide:
+    """The slide, read from a copy in the folder of temporary files."""
+    with ExitStack() as stack:
+        home = stack.enter_context(lent_folder(Path(tempfile.gettempdir())))
+        slide = locally(copied_into(home, file, remedy="name a folder on a larger disk as the buffer (--buffer DIR)"))
+        slide.when_closed(stack.pop_all().close)
+        return slide
+    raise AssertionError("an exit stack hides no error")
+
+
+def copied_into(folder: Path, file: RemoteFile, *, remedy: str) -> Path:
+    """Copy a slide into a local folder, which must exist; returns the copy.
+
+    Args:
+        folder: where the copy goes.
+        file: the slide.
+        remedy: what to do if the folder has no room, for the message.
+
+    Raises:
+        SlideError: it cannot be copied, or is one file of several.
+    """
+    check_room(folder, file.size, name=file.name, remedy=remedy)
+    try:
+        path = path_inside(folder, file.name)
+        with storing_in(folder):
+            file.copy_to(path)
+    except OutputError as error:
+        raise SlideError(f"{file.name}: cannot be copied from {file.address}: {error}") from error
+    if read_dicom(path) is not None:
+        raise SlideError(
+            f"{file.name}: a DICOM slide is a series of files, and only one of them is at this address; copy their "
+            "folder to a disk, and name that"
+        )
+    return path

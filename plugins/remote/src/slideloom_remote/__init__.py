@@ -1,0 +1,1 @@
+"""Slides in buckets and on web servers, read through fsspec."""

@@ -1,0 +1,61 @@
+"""Opens the file at an address: chooses how its bytes are asked for."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import fsspec
+from fsspec.implementations.http import HTTPFileSystem
+from slideloom import Address, PluginError, SlideError
+
+from slideloom_remote.remote_file import FetchedFile
+from slideloom_remote.transports import S3Transport, StoreTransport, Transport, WebTransport
+
+TIMEOUT_S = 60.0
+"""How long to wait for one answer, or for the next bytes of one, before asking again."""
+# Their lowest messages hold headers and signed addresses.
+_TALKATIVE = ("aiobotocore", "aiohttp", "azure", "botocore", "fsspec", "gcsfs", "google", "s3fs", "urllib3")
+_EXTRAS = {
+    "s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "az": "azure", "abfs": "azure", "abfss": "azure",
+}  # fmt: skip
+
+
+def open_remote_file(address: Address, *, timeout_s: float = TIMEOUT_S) -> FetchedFile:
+    """The file at an address, open.
+
+    Raises:
+        PluginError: the package of its file system is not installed.
+        SlideError: it cannot be read.
+    """
+    files, path = file_system(address)
+    return FetchedFile(address, transport_of(files, path, timeout_s=timeout_s))
+
+
+def file_system(address: Address) -> tuple[Any, str]:
+    """The file system of an address, and its path there."""
+    for name in _TALKATIVE:
+        logger = logging.getLogger(name)
+        logger.setLevel(max(logger.getEffectiveLevel(), logging.INFO))
+    if address.is_redacted:
+        raise SlideError(f"{address}: the secrets of this address are not kept; give the whole address")
+    try:
+        files, path = fsspec.core.url_to_fs(address.url)
+    except ImportError as error:
+        extra = _EXTRAS.get(address.scheme)
+        wanted = f"'slideloom-remote[{extra}]'" if extra else error.name or "the package that it needs"
+        raise PluginError(f"{address}: reading {address.scheme}:// is not installed: pip install {wanted}") from None
+    except ValueError as error:
+        if "rotocol not known" in str(error):
+            raise SlideError(f"{address}: fsspec knows no file system {address.scheme}; correct the address") from None
+        raise SlideError(f"{address}: is no address that fsspec reads; correct it") from None
+    return files, str(path)
+
+
+def transport_of(files: Any, path: str, *, timeout_s: float) -> Transport:
+    """How to ask a file system for ranges of bytes."""
+    if isinstance(files, HTTPFileSystem):
+        return WebTransport(files, path, timeout_s=timeout_s)
+    if hasattr(files, "_call_s3"):
+        return S3Transport(files, path, timeout_s=timeout_s)
+    return StoreTransport(files, path, timeout_s=timeout_s)

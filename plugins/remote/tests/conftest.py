@@ -1,0 +1,133 @@
+"""A web server with ranges that can misbehave, an S3 server, and a small slide. Both servers listen to this machine."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import pytest
+import pyvips
+
+# What a request is answered with: None for the right answer, else whatever the function did.
+Fault = Callable[["Asked"], bool]
+
+
+@attrs.frozen
+class Asked:
+    """One request."""
+
+    handler: BaseHTTPRequestHandler
+    name: str
+    start: int
+    end: int
+    count: int
+
+    @property
+    def is_first(self) -> bool:
+        return self.count == 1
+
+    def answer(self, status: int, content: bytes, **headers: str) -> bool:
+        self.handler.send_response(status)
+        for key, value in headers.items():
+            self.handler.send_header(key.replace("_", "-"), value)
+        self.handler.send_header("Content-Length", str(len(content)))
+        self.handler.end_headers()
+        self.handler.wfile.write(content)
+        return True
+
+
+@attrs.define
+class WebServer:
+    """Files by name; `fault` may answer a request in the server's place."""
+
+    files: dict[str, bytes] = attrs.field(factory=dict)
+    etags: dict[str, str] = attrs.field(factory=dict)
+    has_ranges: bool = True
+    has_versions: bool = True
+    password: str = ""
+    fault: Fault | None = None
+    asked: list[Asked] = attrs.field(factory=list)
+    sent: int = 0
+    root: str = ""
+    lock: Any = attrs.field(factory=threading.Lock)
+
+    def url(self, name: str) -> str:
+        return f"{self.root}/{name}"
+
+    def put(self, name: str, content: bytes, *, etag: str = "first") -> str:
+        self.files[name], self.etags[name] = content, etag
+        return self.url(name)
+
+
+def _handler(server: WebServer) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, format: str, *words: object) -> None:
+            """Nothing."""
+
+        def do_GET(self) -> None:
+            name = self.path.partition("?")[0].lstrip("/")
+            content = server.files.get(name)
+            found = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+            size = len(content or b"")
+            start, end = (int(found[1]), min(int(found[2]) + 1, size)) if found else (0, size)
+            with server.lock:
+                asked = Asked(self, name, start, end, len(server.asked) + 1)
+                server.asked.append(asked)
+            if server.password and self.headers.get("Authorization", "") != server.password:
+                asked.answer(401, b"")
+            elif server.fault is not None and server.fault(asked):
+                pass
+            elif content is None:
+                asked.answer(404, b"")
+            else:
+                headers = {"ETag": f'"{server.etags[name]}"'} if server.has_versions else {}
+                if found and server.has_ranges:
+                    headers["Content_Range"] = f"bytes {start}-{end - 1}/{size}"
+                    asked.answer(206, content[start:end], **headers)
+                else:
+                    start, end = 0, size
+                    try:
+                        asked.answer(200, content, **headers)
+                    except OSError:  # the client had enough
+                        return
+                with server.lock:
+                    server.sent += end - start
+
+    return Handler
+
+
+@pytest.fixture
+def web() -> Iterator[WebServer]:
+    server = WebServer()
+    http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(server))
+    http.daemon_threads = True
+    server.root = f"http://127.0.0.1:{http.server_port}"
+    thread = threading.Thread(target=http.serve_forever)
+    thread.start()
+    yield server
+    http.shutdown()
+    thread.join()
+    http.server_close()
+
+
+@pytest.fixture
+def slide(tmp_path: Path) -> Path:
+    """A TIFF of 2048 x 1536 pixels in JPEG tiles of 256, with three levels; noise, so that its tiles are large."""
+    path = tmp_path / "local" / "a.tif"
+    path.parent.mkdir()
+    rng = np.random.default_rng(1)
+    rgb = rng.integers(60, 200, (1536, 2048, 3), np.uint8)
+    image = pyvips.Image.new_from_array(rgb)
+    image.tiffsave(
+        str(path), tile=True, pyramid=True, tile_width=256, tile_height=256, compression="jpeg", Q=80,
+        xres=2000, yres=2000, resunit="cm",
+    )  # fmt: skip
+    return path

@@ -1,0 +1,18 @@
+"""Builds the compiled loops, where there is a compiler; without them numpy gives the same pixels, slower."""
+
+import sys
+
+from setuptools import Extension, setup
+
+# Products and sums stay two roundings, as numpy has them: fused ones would give other pixels on some processors.
+FLAGS = ["-O3", "-Wall", "-Wextra", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
+
+kernels = Extension(
+    "slideloom_stain._kernels",
+    ["src/slideloom_stain/_kernels.c"],
+    extra_compile_args=["/std:c11", "/O2", "/fp:precise"] if sys.platform == "win32" else FLAGS,
+    py_limited_api=True,
+    optional=True,
+)
+
+setup(ext_modules=[kernels], options={"bdist_wheel": {"py_limited_api": "cp311"}})
