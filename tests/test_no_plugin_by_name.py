@@ -100,6 +100,7 @@ STEPS = {
 # A use of each plugin, and what is said where it is missing.
 EXTRACT = ["extract", "SLIDE", "--out", "OUT", "--tile-px", "100", "--tile-um", "100"]
 NEEDED = {
+    "artifacts": ([*EXTRACT, "--qc", "artifacts"], "no qc is named 'artifacts'"),
     "cells": ([*EXTRACT, "--placement", "nuclei"], "no placement is named 'nuclei'"),
     "cohort": (["project", "create", "OUT"], "invalid choice: 'project'"),
     "cyclegan": ([*EXTRACT, "--normalizer", "cyclegan"], "no normalizer is named 'cyclegan'"),
