@@ -70,11 +70,14 @@ def without(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
         point for point in discovery._entry_points() if point.dist is not None and point.dist.name != dist
     ]
     monkeypatch.setattr(discovery, "_entry_points", lambda: points)
-    for name in [name for name in sys.modules if name.startswith("slideloom_")]:
+    before = [name for name in sys.modules if name.startswith("slideloom_")]
+    for name in before:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, dist.replace("-", "_"), None)  # as if it were not installed
     discovery.registry.cache_clear()
     yield dist
+    for name in [name for name in sys.modules if name.startswith("slideloom_") and name not in before]:
+        del sys.modules[name]  # later tests would mix modules of two imports
     discovery.registry.cache_clear()
 
 
