@@ -68,7 +68,7 @@ def hooks_page() -> str:
     ]
     for name, function in hook_specs():
         lines += ["", f"## {name}", "", *_signature(name, function), "", *_docstring(function)]
-    for value in (hookspecs.Command, hookspecs.Library, hookspecs.Reporter):
+    for value in (hookspecs.Command, hookspecs.Library, hookspecs.RemoteFiles, hookspecs.Reporter):
         lines += ["", f"## {value.__name__}", "", *_docstring(value)]
     return _joined(lines)
 

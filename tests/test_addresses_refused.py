@@ -125,7 +125,7 @@ def _settings() -> Iterator[tuple[type[Any], str]]:
     steps = [cls for kind in KINDS for cls in registry().all(kind)]
     for cls in dict.fromkeys([Slides, RunOptions, Source, *steps]):
         for name, info in options_of(cls).items():
-            if "Path" in str(info.type):
+            if "Path" in str(info.type) and "Address" not in str(info.type):
                 yield cls, name
 
 
@@ -205,6 +205,8 @@ OTHERS = {
             "read_tiff_directories source",
             "read_tiff_sub_images path",
             "RemoteFile.copy_to path",
+            "Reader.refusal path",
+            "tiff_icc_profile path",
             "tiff_fault path",
             "tiff_obstacle path",
             "Params path",

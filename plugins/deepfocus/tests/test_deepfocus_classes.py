@@ -114,7 +114,9 @@ def test_a_model_with_other_outputs_than_classes_is_refused() -> None:
         TwoOutputs(tile_px=50, tile_um=50.0, everywhere=True).build().assess(slide(), scene_of(mpp=1.0))
 
 
-def test_a_model_file_gives_classes_from_a_pipeline_file(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A TorchScript file with two outputs: a constant, and the share of dark pixels."""
     torch = pytest.importorskip("torch")
 
     class Dark(torch.nn.Module):  # type: ignore[misc, name-defined]
@@ -122,11 +124,25 @@ def test_a_model_file_gives_classes_from_a_pipeline_file(tmp_path: Path) -> None
             dark = (tiles.amax(dim=1) < 0.2).float().mean(dim=(1, 2))
             return torch.stack([torch.full_like(dark, 0.3), dark], dim=1)
 
+    path = tmp_path_factory.mktemp("model") / "dark.pt"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's own deprecations, while we make the file
-        torch.jit.trace(Dark().eval(), torch.zeros(2, 3, 50, 50)).save(tmp_path / "dark.pt")
+        torch.jit.trace(Dark().eval(), torch.zeros(2, 3, 50, 50)).save(path)
+    return path
+
+
+class TestStridedClasses(StridedModelContract):
+    @pytest.fixture(autouse=True)
+    def _settings(self, model_file: Path) -> None:
+        words = ("rest", "dark:artifact:0.5")
+        self.settings = StridedClasses(
+            model=model_file, classes=words, tile_px=50, tile_um=50.0, device="cpu", trust=True
+        )
+
+
+def test_a_model_file_gives_classes_from_a_pipeline_file(model_file: Path, tmp_path: Path) -> None:
     (tmp_path / "p.toml").write_text(
-        "slideloom = 1\n[tiles]\nsize_px = 50\nsize_um = 50\n[[qc]]\nuse = 'strided-classes'\nmodel = 'dark.pt'\n"
+        f"slideloom = 1\n[tiles]\nsize_px = 50\nsize_um = 50\n[[qc]]\nuse = 'strided-classes'\nmodel = '{model_file}'\n"
         "trust = true\neverywhere = true\ntile_px = 50\ntile_um = 50\nclasses = ['rest', 'dark:artifact:0.5']\n"
     )
     step = load_pipeline(tmp_path / "p.toml").qc[0].step

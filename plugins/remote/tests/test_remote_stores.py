@@ -10,6 +10,7 @@ import fsspec
 import numpy as np
 import pytest
 import slideloom as sl
+from slideloom.base.parsing import parse_json
 from slideloom_cli.main import main
 from slideloom_remote.opening import open_remote_file
 
@@ -163,3 +164,45 @@ def test_a_slide_of_several_files_is_refused_and_not_shown_in_part(bucket: Any) 
 
     with pytest.raises(sl.SlideError, match=r"a\.mrxs: its data folder a with Slidedat\.ini is not beside it"):
         sl.open_slide("s3://slides/a.mrxs")
+
+
+CORNERS = ((0, 0), (512, 0), (512, 512), (0, 512))
+SQUARE = "ROI_Name,X_base,Y_base,label\n" + "".join(f"r,{x},{y},tumour\n" for x, y in CORNERS)
+
+
+@pytest.mark.parametrize("roi", ["s3://slides/roi/", "s3://slides/roi", "s3://slides/roi/a.csv"])
+def test_regions_of_a_bucket_choose_the_tiles_of_the_local_ones(
+    bucket: Any, slide: Path, tmp_path: Path, roi: str
+) -> None:
+    folder = tmp_path / "roi"
+    folder.mkdir()
+    (folder / "a.csv").write_text(SQUARE)
+    bucket.pipe("slides/roi/a.csv", SQUARE.encode())
+    bucket.pipe("slides/roi/b.csv", b"of another slide, and no regions at all")
+
+    with sl.WSI(slide, 128, 64, roi=folder) as near, sl.WSI(slide, 128, 64, roi=roi) as far:
+        assert len(near) == 16
+        assert np.array_equal(near.tiles.x, far.tiles.x)
+        assert far.regions.source == "s3://slides/roi/a.csv"
+
+
+def test_regions_that_changed_make_the_slide_again(bucket: Any, slide: Path, tmp_path: Path) -> None:
+    words = ["--out", str(tmp_path / "out"), "--tile-px", "128", "--tile-um", "64", "--filter", "none"]
+    command = ["extract", str(slide), *words, "--roi", "s3://slides/roi/"]
+    counts = []
+    for content in (SQUARE, SQUARE, SQUARE.replace("512", "256")):
+        bucket.pipe("slides/roi/a.csv", content.encode())
+        assert main(command) == 0
+        (report,) = parse_json((tmp_path / "out" / "extraction_report.json").read_bytes())["slides"]
+        counts.append((report["status"], report["written"]))
+
+    assert counts == [("done", 16), ("skipped", 16), ("done", 4)]
+
+
+def test_a_region_file_that_cannot_be_read_is_named_by_its_address(bucket: Any, slide: Path) -> None:
+    bucket.pipe("slides/roi/a.csv", b"ROI_Name,X_base,Y_base\nr,0,zero\n")
+
+    with pytest.raises(sl.RoiError, match=r"s3:/+slides/roi/a\.csv"):
+        sl.WSI(slide, 128, 64, roi="s3://slides/roi/")
+    with pytest.raises(sl.ConfigError, match="cannot be listed"):
+        sl.WSI(slide, 128, 64, roi="s3://slides/nothing/")

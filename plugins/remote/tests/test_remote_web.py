@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import pyvips
 import slideloom as sl
 from slideloom.base.lent_folders import check_room
 from slideloom_remote.opening import file_system, open_remote_file, transport_of
@@ -314,7 +315,7 @@ def test_a_slide_that_changes_during_a_run_fails_and_leaves_nothing(web: Any, sl
 def test_one_bad_range_costs_its_tiles_and_no_others(web: Any, slide: Path, tmp_path: Path) -> None:
     content = slide.read_bytes()
     address = sl.Address(web.put("a.tif", content))
-    (image, *_) = sl.read_tiff_directories(slide, sl.TiffTag)
+    (image, *_) = sl.read_tiff_directories(slide, [sl.TiffTag.TILE_OFFSETS])
     bad = int(image.numbers(sl.TiffTag.TILE_OFFSETS)[9])
     web.fault = lambda asked: bool(asked.start <= bad < asked.end and asked.answer(500, b""))
 
@@ -382,3 +383,23 @@ def test_info_of_an_address_is_that_of_the_file(web: Any, slide: Path, capsys: p
     assert far.pop("path") == url
     near.pop("path")
     assert far == near
+
+
+def test_colours_of_a_slide_on_a_server_are_transformed_as_those_of_the_local_one(
+    web: Any, slide: Path, tmp_path: Path
+) -> None:
+    coloured = tmp_path / "b.tif"
+    image = pyvips.Image.new_from_file(str(slide)).icc_export(output_profile="p3")
+    image.tiffsave(str(coloured), tile=True, tile_width=256, tile_height=256, compression="jpeg", Q=80, xres=2000,
+                   yres=2000, resunit="cm")  # fmt: skip
+    url = web.put("b.tif", coloured.read_bytes())
+    table = {"slideloom": 1, "slides": {"icc": "srgb"}, "tiles": {"size_px": 128, "size_um": 64}, "filter": []}
+    pipeline = sl.pipeline_from_table(table, where="test")
+
+    near = sl.run_pipeline(pipeline, [coloured], tmp_path / "near").slides[0]
+    far = sl.run_pipeline(pipeline, [sl.Address(url)], tmp_path / "far").slides[0]
+
+    assert (near.status, far.status, far.error) == ("done", "done", "")
+    name = near.outputs[0]
+    assert (tmp_path / "near" / name).read_bytes() == (tmp_path / "far" / name).read_bytes()
+    assert sl.run_pipeline(pipeline, [sl.Address(url)], tmp_path / "far").slides[0].status == "skipped"

@@ -477,6 +477,11 @@ class Clipped(Wrapped):
         return self.inner.read(origin, level, size)[: limit.height - origin.y, : limit.width - origin.x]
 
 
+class Profiled(Wrapped):
+    def icc_profile(self) -> bytes | None:
+        return b""  # where None is meant
+
+
 class LevelZeroOrigin(Wrapped):
     def read(self, origin: Point, level: int, size: Size) -> np.ndarray:
         return self.inner.read(Point(origin.x + 40 * level, origin.y), level, size)
@@ -499,6 +504,11 @@ def reader_that_opens(spoilt: Callable[[Slide], Slide]) -> type[AnalyticReader]:
 class RecognisesAll(AnalyticReader):
     def recognises(self, path: Path) -> bool:
         return path.suffix == ".json"
+
+
+class Refuses(AnalyticReader):
+    def refusal(self, path: Path) -> str | None:
+        return f"it has {len(path.read_bytes())} bytes"  # which a missing file has not
 
 
 class Crashes(AnalyticReader):
@@ -526,6 +536,8 @@ def test_a_reader_with_a_slide_not_thread_safe_passes(tmp_path: Path) -> None:
         (RecognisesAll, "test_another_file_with_the_same_extension_is_not_recognised"),
         (Crashes, "test_a_truncated_copy_is_a_slide_error_that_names_it"),
         (Crashes, "test_a_missing_file_is_a_slide_error_that_names_it"),
+        (Refuses, "test_why_a_file_is_not_recognised_is_text_or_unknown"),
+        (reader_that_opens(Profiled), "test_an_icc_profile_is_bytes_or_none"),
     ],
 )
 def test_a_broken_reader_is_caught(tmp_path: Path, reader: type[Reader], caught: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -70,8 +70,12 @@ def sync_path(path: Path) -> None:
         os.close(handle)
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes | Iterable[bytes]) -> None:
     """Write a file so that its final name never holds part of it. Its folder is made if missing.
+
+    Args:
+        path: of the file.
+        content: all of it, or one part after the other, so that a large file need not be in memory.
 
     Raises:
         OSError: the file cannot be written; nothing is left behind.
@@ -83,7 +87,7 @@ def write_whole(path: Path, content: bytes) -> None:
     partial = partial_path(path)
     try:
         with partial.open("wb") as file:
-            file.write(content)
+            file.writelines([content] if isinstance(content, bytes) else content)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
@@ -128,4 +132,9 @@ def write_json(path: Path, table: Mapping[str, Any]) -> None:
         OutputError: the file cannot be written.
     """
     with storing_in(path.parent):
-        write_whole(path, utf8(json.dumps(table, indent=2, ensure_ascii=False) + "\n"))
+        write_whole(path, utf8(json_text(table) + "\n"))
+
+
+def json_text(table: Mapping[str, Any]) -> str:
+    """A table as JSON text, without the last line end."""
+    return json.dumps(table, indent=2, ensure_ascii=False)

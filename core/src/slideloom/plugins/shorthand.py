@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+from slideloom.base.addresses import Address, SlidePlace
 from slideloom.base.errors import ConfigError
 from slideloom.base.parsing import parse_toml
 from slideloom.plugins.discovery import Registry, registry
@@ -70,13 +70,15 @@ def steps_settings(kind: str, step: Step, options: Mapping[str, Any] | None = No
     return [made_from_table(registry().find(kind, name), _without_use(table), where=place)]
 
 
-def folder_of_regions(folder: Path) -> Settings[Any]:
-    """The settings of the default reader for a folder of region files.
+def folder_of_regions(folder: SlidePlace) -> Settings[Any]:
+    """The settings of the default reader for a folder of region files, or the address of one.
 
     Raises:
         PluginError: no installed plugin reads such folders.
     """
-    return step_settings("roi", registry().default("roi-folder"), {"folder": str(folder)})
+    return step_settings(
+        "roi", registry().default("roi-folder"), {"folder": folder if isinstance(folder, Address) else str(folder)}
+    )
 
 
 def step_entry(kind: str, step: Step, *, travels: bool = True) -> Mapping[str, Any]:

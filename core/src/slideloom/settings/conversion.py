@@ -13,7 +13,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from attrs import frozen
 
-from slideloom.base.addresses import local_path, redacted
+from slideloom.base.addresses import Address, is_address, local_path, place_of, redacted
 from slideloom.base.errors import ConfigError
 from slideloom.settings.frozen_tables import FrozenTable
 
@@ -82,12 +82,15 @@ class _Fitting:
     def _any_of(self, value: Any, kinds: Sequence[Any]) -> Any:
         if value is None and type(None) in kinds:
             return None
+        remote: _Remote | None = None
         for kind in kinds:
             try:
                 return self.fit(value, kind)
             except _Unfit:
                 continue
-        raise _Unfit
+            except _Remote as error:  # another kind may take addresses
+                remote = error
+        raise remote or _Unfit
 
     def _sequence(self, value: Any, arguments: Sequence[Any], origin: Any) -> tuple[Any, ...]:
         if not isinstance(value, Sequence) or isinstance(value, str | bytes):
@@ -103,6 +106,8 @@ class _Fitting:
             value = value.item()  # a NumPy scalar
         if wanted is Path and isinstance(value, str | os.PathLike):
             return self._path(value)
+        if wanted is Address and isinstance(value, str) and is_address(value):
+            return place_of(value)
         if isinstance(value, bool) and wanted in (int, float):  # an int in Python, but not a number to a user
             raise _Unfit
         if wanted is int and isinstance(value, Integral):
@@ -151,7 +156,8 @@ def shown(value: Any) -> str:
 
 def type_text(kind: Any) -> str:
     """A type in the user's words: "a number", "text", "text or a number"."""
-    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path",
+             Address: "an address"}  # fmt: skip
     if kind in names:
         return names[kind]
     origin, arguments = get_origin(kind), get_args(kind)

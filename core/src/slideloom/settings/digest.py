@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 import attrs
 
+from slideloom.base.addresses import Address
 from slideloom.base.files import FileState
 from slideloom.settings.given import Given
 from slideloom.settings.options import Settings, options_of
@@ -23,7 +24,7 @@ def digest_of(value: Any) -> str:
     """SHA-256 (hex) of everything in `value` that affects the output.
 
     Options with `affects_output=False` are left out. For the path of a file, the digest includes its content; for the
-    path of a folder only its name, because the files read from it are digested where they are read.
+    path of a folder, and for an address, only its name, because what is read from it is digested where it is read.
     """
     text = json.dumps(_digestible(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -60,6 +61,8 @@ def _digestible(value: Any) -> Any:
     if isinstance(value, Path):
         if value.is_file():
             return {"file": file_digest(value)}
+        return {"path": value.name}
+    if isinstance(value, Address):
         return {"path": value.name}
     if isinstance(value, Given):
         return {"given": value.digest or Given.of(value.value).digest}

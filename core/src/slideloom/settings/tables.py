@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 from attrs import field, frozen
 
+from slideloom.base.addresses import Address
 from slideloom.base.errors import ConfigError, OptionError
 from slideloom.settings.conversion import shown
 from slideloom.settings.given import Given
@@ -150,7 +151,7 @@ def to_table(settings: Any) -> dict[str, Any]:
 
 def plain(value: Any) -> Any:
     """`value` as JSON and TOML can hold it."""
-    if isinstance(value, Path):
+    if isinstance(value, Path | Address):
         return str(value)
     if isinstance(value, Given):
         return f"{value.told} {value.digest[:12]}"

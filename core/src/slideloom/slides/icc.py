@@ -106,6 +106,7 @@ class SrgbSlide(Slide):
 
     def __init__(self, slide: Slide, transform: SrgbTransform, *, description: str) -> None:
         self._slide, self._transform = slide, transform
+        self.identity = slide.identity
         self.thread_safe = slide.thread_safe  # type: ignore[misc]  # each slide has that of the one it is made of
         plain = np.array(slide.info.background, np.uint8).reshape(1, 1, 3)
         red, green, blue = transform(plain)[0, 0].tolist()

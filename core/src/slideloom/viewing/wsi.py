@@ -12,7 +12,7 @@ import numpy as np
 from attrs import field, frozen
 from numpy.typing import NDArray
 
-from slideloom.base.addresses import SlidePlace
+from slideloom.base.addresses import SlidePlace, place_of
 from slideloom.base.errors import ConfigError
 from slideloom.base.geometry import Rgb, Size
 from slideloom.drawing.pictures import Picture, outlined
@@ -77,7 +77,7 @@ class WSI:
         tile_px: width and height of a tile image in pixels.
         tile_um: width of a tile in microns, or a magnification such as "10x".
         stride_div: stride is the tile's size divided by this.
-        roi: a folder of ROI files, or settings of a ROI source, or None.
+        roi: a folder of ROI files or its address, or settings of a ROI source, or None.
         roi_method: "auto", "inside", "outside" or "ignore".
         roi_filter_method: "center", or the share of a tile's area that regions must cover.
         artifact_labels: labels of regions to cut out.
@@ -106,7 +106,7 @@ class WSI:
         tile_um: float | str,
         *,
         stride_div: float = 1.0,
-        roi: Path | str | Settings[Any] | None = None,
+        roi: SlidePlace | str | Settings[Any] | None = None,
         roi_method: RoiMethod = "auto",
         roi_filter_method: float | Literal["center"] = "center",
         artifact_labels: Sequence[str] = (),
@@ -125,7 +125,7 @@ class WSI:
     ) -> None:
         given = dict(locals())  # arguments have the names of the options
         given["use_edge_tiles"] = use_edge_tiles or edge_tiles
-        folder = folder_of_regions(Path(roi)) if isinstance(roi, str | Path) else roi
+        folder = folder_of_regions(place_of(roi)) if isinstance(roi, str | SlidePlace) else roi
         regions = [] if folder is None else [folder]
         self._open(path, pipeline_from_words(given, roi=regions, filters=[], sinks=[]))
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from slideloom.base.addresses import is_address
 from slideloom.base.errors import ConfigError, PluginError
 from slideloom.pipeline.flags import add_flags, given_flags
 from slideloom.pipeline.from_words import pipeline_from_words
@@ -90,7 +91,7 @@ def pipeline_of(
 
 
 def _roi_step(text: str) -> dict[str, Any]:
-    if Path(text).is_dir():
+    if is_address(text) or Path(text).is_dir():
         return {"use": registry().default("roi-folder"), "folder": text}
     table = step_table(text)
     try:

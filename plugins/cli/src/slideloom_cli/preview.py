@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from slideloom.base.addresses import SlidePlace
+from slideloom.base.addresses import SlidePlace, place_of
 from slideloom.base.errors import ConfigError
 from slideloom.pipeline.flags import given_flags
 from slideloom.pipeline.from_words import pipeline_from_words
@@ -71,7 +71,7 @@ def contact_sheet(
     qc: Step | Sequence[Step] = (),
     vary: str | Sequence[str] = (),
     normalizer: Step | Sequence[Step] = (),
-    roi: Path | str | Settings[Any] | None = None,
+    roi: SlidePlace | str | Settings[Any] | None = None,
     roi_method: str = "auto",
     filter_threshold: float = 0.6,
     stride_div: float = 1.0,
@@ -87,7 +87,7 @@ def contact_sheet(
         qc: slide QC steps. Each has its own column; with `vary` or `normalizer`, all of them apply to every column.
         vary: slide QC with several values of one option, such as "tissue:threshold=0.05,0.1,0.2"; a column for each.
         normalizer: normalizers, each with a column that shows tiles.
-        roi: a folder of ROI files, or settings of a ROI source, or None.
+        roi: a folder of ROI files or its address, or settings of a ROI source, or None.
         roi_method, filter_threshold, stride_div, mpp: as for an extraction.
         max_px: maximum width and height of a slide's picture.
         samples: number of tiles per slide if normalizers are compared.
@@ -100,7 +100,7 @@ def contact_sheet(
         "roi_method": roi_method, "filter_threshold": filter_threshold,
     }  # fmt: skip
     steps, ranges, normalizers = _listed(qc), _listed(vary), _listed(normalizer)
-    region_step = folder_of_regions(Path(roi)) if isinstance(roi, str | Path) else roi
+    region_step = folder_of_regions(place_of(roi)) if isinstance(roi, str | SlidePlace) else roi
     regions = [] if region_step is None else [region_step]
     pipeline = pipeline_from_words(given, roi=regions, qc=steps, filters=[], sinks=[])
     paths = [slides] if isinstance(slides, str | SlidePlace) else slides

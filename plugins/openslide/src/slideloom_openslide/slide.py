@@ -49,6 +49,7 @@ _DAMAGED = "the file is damaged or cut short: copy it again from its source"
 _CONVERT = "OpenSlide does not read slides of this kind: name another reader, or convert the slide (QuPath, bfconvert)"
 # What OpenSlide says of files that are whole, and of a kind that it does not read.
 _OTHER_KIND = re.compile(r"unsupported|not supported|unrecogni[sz]ed|attribute \w+ value|unexpected|can't handle", re.I)
+_UNKNOWN_COMPRESSION = "Unsupported TIFF compression"  # of an SVS
 # Rounding leaves an alpha of 254 at the seams between its tiles.
 _OPAQUE = 250
 
@@ -66,8 +67,9 @@ class OpenSlideFiles(Reader):
     def recognises(self, path: Path) -> bool:
         """True if OpenSlide supports the format, or if the file is a truncated or damaged TIFF, so that `open` says so.
 
-        False for a plain TIFF whose first tile OpenSlide cannot decode, whose first image is not the largest, or which
-        is not one RGB picture, and for OME-TIFF, which it takes for a plain TIFF without its pyramid.
+        False for an SVS in a compression that OpenSlide does not know; for a plain TIFF whose first tile it cannot
+        decode, whose first image is not the largest, or which is not one RGB picture; for OME-TIFF, which it takes for
+        a plain TIFF without its pyramid; and for DICOM and CZI that it cannot open.
         """
         if missing_part(path) is not None or dicom_obstacle(path) is not None:
             return False
@@ -80,8 +82,11 @@ class OpenSlideFiles(Reader):
                     slide.read_region((0, 0), 0, (1, 1))
                     is_ome = "<OME" in slide.properties.get("tiff.ImageDescription", "")[:2000]
                 return not is_ome and is_first_largest(path) and is_one_picture(path)
+            if vendor in ("dicom", "zeiss"):  # known by their first bytes, whatever kind of image follows
+                with openslide.OpenSlide(path):
+                    return True
             if vendor == "aperio":
-                return is_one_picture(path)
+                return is_one_picture(path) and not _has_unknown_compression(path)
         except (openslide.OpenSlideError, OSError):
             vendor = None
         return vendor is not None or tiff_fault(path) is not None
@@ -95,6 +100,15 @@ class OpenSlideFiles(Reader):
         if unusual is not None:
             raise SlideError(unusual)
         return OpenSlideSlide(path, cache_bytes=self._settings.cache_mb << 20)
+
+
+def _has_unknown_compression(path: Path) -> bool:
+    """True for an SVS that OpenSlide knows by its description, and cannot decode."""
+    try:
+        openslide.OpenSlide(path).close()
+    except openslide.OpenSlideError as error:
+        return _UNKNOWN_COMPRESSION in str(error)
+    return False
 
 
 class OpenSlideSlide(Slide):

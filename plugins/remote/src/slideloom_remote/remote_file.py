@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import hashlib
+import logging
 import os
 import threading
 from collections import OrderedDict
@@ -19,6 +20,7 @@ from slideloom import Address, RemoteFile, SlideError
 from slideloom_remote.faults import Changed, Final, Passing, of_library
 from slideloom_remote.transports import PROBE, Found, Transport
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 BLOCK = 1 << 16
@@ -40,11 +42,15 @@ class FetchedFile(RemoteFile):
         transport: asks for its bytes.
         first_wait_s: pause before the second try, doubled before each further one.
 
+    Attributes:
+        requests: for ranges of bytes, so far.
+        bytes_read: that came in answer.
+
     Raises:
         SlideError: it cannot be opened.
     """
 
-    gap = 1 << 17
+    gap = 1 << 15  # of tiles under a mask, with 20 ms a request, 64 KiB cost 6% more bytes and saved no time
 
     def __init__(self, address: Address, transport: Transport, *, first_wait_s: float = _FIRST_WAIT_S) -> None:
         self.address = address
@@ -216,6 +222,9 @@ class FetchedFile(RemoteFile):
 
     def close(self) -> None:
         """See `RemoteFile.close`."""
+        if not self._closed:
+            share = f"{self.bytes_read / 1e6:.2f} MB of {self.size / 1e6:.2f}"
+            log.info("%s: %d requests of its server, %s", self.name, self.requests, share)
         self._closed = True
         with self._lock:
             self._blocks.clear()

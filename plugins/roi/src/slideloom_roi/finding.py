@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from unicodedata import normalize
 
@@ -41,7 +41,9 @@ def files_of(paths: Sequence[Path], info: SlideInfo, suffixes: Sequence[str]) ->
     return [path for *_, path in sorted(found)]
 
 
-def near_misses(paths: Sequence[Path], info: SlideInfo, suffixes: Sequence[str]) -> list[str]:
+def near_misses(
+    paths: Sequence[Path], info: SlideInfo, suffixes: Sequence[str], *, shown: Callable[[Path], str] = str
+) -> list[str]:
     """A sentence for each file that looks as if it were meant for a slide for which `files_of` finds none."""
     names = [_normal(name) for name in (info.name, info.path.name)]
     found = []
@@ -52,7 +54,9 @@ def near_misses(paths: Sequence[Path], info: SlideInfo, suffixes: Sequence[str])
             found.append((path, stem, wrong))
     others = _slides_beside(info) if found else set()
     found = [(path, stem, wrong) for path, stem, wrong in found if stem in names or stem not in others]
-    sentences = [_told(path, stem, wrong, info, suffixes) for path, stem, wrong in found[:_NAMED_AT_MOST]]
+    sentences = [
+        f"{shown(path)} {_told(path, stem, wrong, info, suffixes)}" for path, stem, wrong in found[:_NAMED_AT_MOST]
+    ]
     if len(found) > _NAMED_AT_MOST:
         sentences.append(f"{len(found) - _NAMED_AT_MOST} more files have such names")
     return sentences
@@ -65,7 +69,7 @@ def _told(path: Path, stem: str, wrong: str, info: SlideInfo, suffixes: Sequence
     elif all(_before(path.name, suffix) is None for suffix in suffixes):
         reasons.append(f"it does not end in {' or '.join(suffixes)}")
         remedy = "export it in such a format, or use the source for the one it has"
-    return f"{path} was not read: {' and '.join(reasons)}; if it is meant for {info.path.name}, {remedy}"
+    return f"was not read: {' and '.join(reasons)}; if it is meant for {info.path.name}, {remedy}"
 
 
 def listed(folder: Path) -> list[Path]:

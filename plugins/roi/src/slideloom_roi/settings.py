@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from attrs import frozen
-from slideloom import RoiSource, Settings, at_least, option
+from slideloom import Address, RoiSource, Settings, at_least, option
 
 BoundsRule = Literal["auto", "add", "none"]
 NestedRule = Literal["auto", "holes", "keep"]
@@ -16,7 +16,9 @@ NestedRule = Literal["auto", "holes", "keep"]
 class RegionFiles(Settings[RoiSource]):
     """Options that all region files share."""
 
-    folder: Path = option(help="folder with one file per slide, with the slide's name")
+    folder: Path | Address = option(
+        help="folder with one file per slide, with the slide's name; or the address of the folder or of a file"
+    )
     nested: NestedRule = option(
         "auto",
         help="a region within another of the same label is its hole (holes), a separate region (keep), or a hole "

@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from attrs import evolve, frozen
-from slideloom import ConfigError, Regions, RoiError, RoiSource, SlideInfo
+from slideloom import Regions, RoiError, RoiSource, SlideInfo
 
-from slideloom_roi.contents import bytes_of, decoded
+from slideloom_roi.contents import decoded
 from slideloom_roi.csv_reader import parse_csv
 from slideloom_roi.drafts import Mistake, Parsed
-from slideloom_roi.finding import files_of, listed, near_misses
+from slideloom_roi.finding import files_of, near_misses
+from slideloom_roi.folders import folder_at
 from slideloom_roi.geojson_reader import parse_geojson
 from slideloom_roi.ndpa_reader import parse_ndpa
 from slideloom_roi.settings import BoundsRule, GeoJson, Ndpa, QuPathCsv, RegionFiles, RoiFolder, Xml
@@ -99,10 +100,10 @@ class FolderOfRegions(RoiSource):
     """
 
     def __init__(self, settings: RegionFiles, formats: Sequence[Format]) -> None:
-        if not settings.folder.is_dir():
-            raise ConfigError(f"{settings.folder}: no such folder of regions; set `folder` of {settings.name!r}")
         self._settings = settings
         self._formats = formats
+        self._suffixes = tuple(suffix for form in formats for suffix in form.suffixes)
+        self._folder = folder_at(settings.folder, self._suffixes, used_by=settings.name)
 
     def regions(self, info: SlideInfo) -> Regions | None:
         """The regions in the slide's file, or None if there is no file, and none that looks as if it were meant.
@@ -110,17 +111,17 @@ class FolderOfRegions(RoiSource):
         Raises:
             RoiError: there are several files for the slide, or its file cannot be parsed.
         """
-        folder = self._settings.folder
+        folder = self._folder
         found: list[tuple[Format, Path, bytes | None]] = []
         notes: list[str] = []
-        paths = listed(folder)
+        paths = folder.files()
         for form in self._formats:
             for path in files_of(paths, info, form.suffixes):
-                raw = _read(path) if form.is_own is not None else None
+                raw = folder.read(path) if form.is_own is not None else None
                 if raw is None or form.is_own is None or form.is_own(raw):
                     found.append((form, path, raw))
                 else:
-                    notes.append(f"{path} was ignored: it is the XML of another program")
+                    notes.append(f"{folder.shown(path)} was ignored: it is the XML of another program")
         if len(found) > 1:
             names = ", ".join(path.name for _, path, _ in found)
             raise RoiError(
@@ -129,24 +130,14 @@ class FolderOfRegions(RoiSource):
             )
         if found:
             return self._load(*found[0], info)
-        suffixes = tuple(suffix for form in self._formats for suffix in form.suffixes)
-        notes += near_misses(paths, info, suffixes)
+        notes += near_misses(paths, info, self._suffixes, shown=folder.shown)
         return Regions(notes=tuple(notes)) if notes else None
 
     def _load(self, form: Format, path: Path, raw: bytes | None, info: SlideInfo) -> Regions:
-        settings = self._settings
+        settings, shown = self._settings, self._folder.shown(path)
         rules = Rules(form.bounds, settings.nested, settings.simplify_px, settings.min_area_px)
         try:
-            parsed = form.parse(path, _read(path) if raw is None else raw, info)
-            return tidy(parsed, info, rules, source=str(path))
+            parsed = form.parse(Path(shown), self._folder.read(path) if raw is None else raw, info)
+            return tidy(parsed, info, rules, source=shown)
         except Mistake as error:
-            raise RoiError(f"{path}: {error}") from error
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return bytes_of(path)
-    except Mistake as error:
-        raise RoiError(f"{path}: {error}") from error
-    except OSError as error:
-        raise RoiError(f"{path}: cannot be read ({error.strerror or error}); check the file") from error
+            raise RoiError(f"{shown}: {error}") from error

@@ -14,6 +14,7 @@ _HOMES = {
         "ExecutorContract", "NormalizerContract", "PlacementContract", "ReaderContract", "RoiSourceContract",
         "SettingsContract", "SinkContract", "SlideQcContract", "TileFilterContract",
     ),
+    "remote": ("BytesAt",),
     "slides": ("Analytic", "AnalyticReader", "AnalyticSlide", "PixelsSlide", "write_analytic"),
     "tiles": (
         "batch_of", "info_of", "join", "scene_of", "smooth_noise", "stained", "take", "tiles_of", "varied_batch",
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         SlideQcContract as SlideQcContract,
         TileFilterContract as TileFilterContract,
     )
+    from slideloom_testing.remote import BytesAt as BytesAt
     from slideloom_testing.slides import (
         Analytic as Analytic,
         AnalyticReader as AnalyticReader,

@@ -7,14 +7,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ClassVar
 
+import attrs
 import numpy as np
 import pytest
+from slideloom.base.addresses import Address
 from slideloom.base.errors import SlideError
 from slideloom.base.geometry import Box, Point, Rgb, Size
 from slideloom.slides.slide import Slide
 from slideloom.steps.reader import Reader
 
 from slideloom_testing.contracts.base import SettingsContract
+from slideloom_testing.remote import BytesAt
 
 _PLACES = 8  # along each axis; enough to hit the missing half of a truncated file
 
@@ -46,6 +49,21 @@ class ReaderContract(SettingsContract):
         impostor = tmp_path / f"impostor{self.slide_path.suffix}"
         impostor.write_bytes(content)
         assert self.built().recognises(impostor) is False
+
+    def test_why_a_file_is_not_recognised_is_text_or_unknown(self, tmp_path: Path) -> None:
+        """`refusal` is asked of files of every kind, and must not raise."""
+        impostor, missing = (tmp_path / f"{name}{self.slide_path.suffix}" for name in ("impostor", "missing"))
+        impostor.write_bytes(b"This is not a slide.\n" * 40)
+        for path in (impostor, missing, self.slide_path):
+            reason = self.built().refusal(path)
+            assert reason is None or (isinstance(reason, str) and reason)
+
+    def test_an_icc_profile_is_bytes_or_none(self) -> None:
+        """`icc_profile` gives what the file holds, also when asked again."""
+        with self.opened() as slide:
+            found = slide.icc_profile()
+            assert found is None or (isinstance(found, bytes) and found)
+            assert slide.icc_profile() == found
 
     def test_a_missing_file_is_a_slide_error_that_names_it(self, tmp_path: Path) -> None:
         """`recognises` does not raise either."""
@@ -89,6 +107,24 @@ class ReaderContract(SettingsContract):
             assert info.mpp.source
         if info.bounds is not None:
             assert info.bounds.intersection(info.box) == info.bounds, "the bounds reach outside the slide"
+
+    def test_a_file_that_is_not_local_has_the_same_facts_and_pixels(self) -> None:
+        """If `recognises_remote` says that the reader takes ranges of bytes; it is never asked for another file."""
+        if not self.slide_path.is_file():
+            pytest.skip("the slide is a folder: an address names one file")
+        text = BytesAt(Address("test://host/text.svs"), b"This is not a slide.\n" * 40)
+        assert self.built().recognises_remote(text) is False
+        remote = BytesAt(Address(f"test://host/{self.slide_path.name}"), self.slide_path.read_bytes())
+        reader = self.built()
+        if not reader.recognises_remote(remote):
+            pytest.skip("the reader takes local files only")
+        with self.opened() as near, reader.open_remote(remote) as far:
+            assert far.info == attrs.evolve(near.info, path=remote.address)
+            for level, stored in enumerate(near.info.levels):
+                size = Size(min(500, stored.size.width), min(400, stored.size.height))
+                here = Point((stored.size.width - size.width) // 2, (stored.size.height - size.height) // 2)
+                assert np.array_equal(near.read(here, level, size), far.read(here, level, size))
+        assert remote.is_closed, "the slide closes its file"
 
     def test_pixels_have_the_size_asked_for(self) -> None:
         """(height, width, 3) uint8, at every level."""

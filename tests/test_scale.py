@@ -1,0 +1,29 @@
+"""What a cohort costs, counted in files that are opened: so many for each slide, and none of them twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench.scale import as_text, simulate
+
+SLIDES = 150
+
+
+@pytest.mark.slow
+def test_a_finished_cohort_opens_each_report_once_for_each_thing_that_is_asked(tmp_path: Path) -> None:
+    found = simulate(tmp_path, SLIDES, ["run", "again", "shard", "open", "summary", "check"])
+
+    reports = {stage: row["opened"]["reports"] for stage, row in found.items()}
+    # A shard that ends alone also tells of the others.
+    assert reports | {"run": 0} == {
+        "run": 0, "again": SLIDES, "shard": 2 * SLIDES, "open": SLIDES, "summary": SLIDES, "check": SLIDES,
+    }  # fmt: skip
+    # Besides reports, a finished slide's journal is looked for; no index and no table is opened.
+    few = 30
+    for stage in ("again", "shard", "open", "summary", "check"):
+        assert found[stage]["opened"]["outputs"] <= SLIDES + few, stage
+    assert found["again"]["opened"]["slides"] <= 10 * SLIDES
+    assert found["open"]["opened"]["slides"] == 0
+    assert len(as_text({SLIDES: found}).splitlines()) == 2 + len(found)
