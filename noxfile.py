@@ -28,6 +28,8 @@ nox.options.error_on_external_run = True
 ROOT = Path(__file__).parent
 PLUGINS = sorted(path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml"))
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
+# What requirements.txt leaves out, because its library is under the LGPL.
+APART = ["plugins/czi"]
 DISTS = ["core", *(f"plugins/{name}" for name in PLUGINS), "."]
 SOURCES = ["core/src", *(f"plugins/{name}/src" for name in PLUGINS)]
 BUILD_TOOLS = ["hatchling>=1.24", "editables>=0.5", "setuptools>=77"]
@@ -44,8 +46,8 @@ TORCH = ["torch>=2.4", "safetensors>=0.4", "huggingface_hub>=0.23"]
 DEEP = [*TORCH, "tensorflow-cpu>=2.16", "tensorboard>=2.14", "onnx>=1.16", "onnxruntime>=1.18"]
 TIFF_TOOLS = ["tifffile>=2024.1", "imagecodecs>=2024.6.1"]
 REMOTE_TOOLS = ["s3fs>=2024.2", "moto[server]>=5"]
-# What tests of the light plugins look at files with; of the plugins, only tifffile needs some of them.
-FILE_TOOLS = [*TIFF_TOOLS, *REMOTE_TOOLS, "pymupdf>=1.24"]
+# What tests of the light plugins look at files with; of the plugins, only tifffile and dicom need some of them.
+FILE_TOOLS = [*TIFF_TOOLS, *REMOTE_TOOLS, "pymupdf>=1.24", "wsidicom>=0.36"]
 LOADERS = [
     "webdataset>=0.2",
     *FILE_TOOLS,
@@ -165,6 +167,14 @@ def lowest(session: nox.Session) -> None:
 
 
 @nox.session(python=False)
+def fuzz(session: nox.Session) -> None:
+    """Damage 10,000 slides for each reader; `nox -s fuzz -- reader-tiff --most 500` is a part of it."""
+    readers = [f"reader-{name}" for name in ("tiff", "openslide", "vips", "tifffile", "dicom", "ome-zarr", "czi")]
+    chosen = session.posargs if any(word in readers for word in session.posargs) else [*readers, *session.posargs]
+    _run_shared(session, "python", "-m", "stress", *chosen)
+
+
+@nox.session(python=False)
 def stress(session: nox.Session) -> None:
     """Campaigns that try to break slideloom; `nox -s stress -- disks --seed 7` runs one with other cases."""
     _run_shared(session, "python", "-m", "stress", *session.posargs)
@@ -215,7 +225,9 @@ def _shared(session: nox.Session) -> Path:
     pip = [str(_programs(folder) / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     session.run(*pip, *BUILD_TOOLS, external=True)
     # One environment to build in is enough for all the distributions of the clone.
-    session.run(*pip, "--no-build-isolation", "-r", "requirements.txt", "-c", "constraints.txt", *needs, external=True)
+    apart = [word for dist in APART for word in ("-e", f"./{dist}")]
+    here = ["--no-build-isolation", "-r", "requirements.txt", *apart, "-c", "constraints.txt"]
+    session.run(*pip, *here, *needs, external=True)
     stamp.write_text(wanted)
     return _programs(folder)
 

@@ -21,10 +21,14 @@ from slideloom_testing.fixtures import DemoFiles
 
 ROOT = Path(__file__).parents[1]
 CORE = ROOT / "core" / "src" / "slideloom"
-# The two doors to other distributions: the table of public names, and `python -m slideloom`.
-DOORS = {"__init__.py", "__main__.py"}
+# The doors to other distributions: the table of public names, `python -m slideloom`, and the table of formats whose
+# reader may have to be installed.
+DOORS = {"__init__.py", "__main__.py", "slides/formats_apart.py"}
 # Names of files, which the core shares with readers of them that are not ours.
-WORDS_OF_FORMATS = {"running/run_files.py": {".tfrecords"}}  # where others look for the list of blurred slides
+WORDS_OF_FORMATS = {
+    "running/find_slides.py": {".dicom"},
+    "running/run_files.py": {".tfrecords"},  # where others look for the list of blurred slides
+}
 
 
 def texts_that_decide(tree: ast.Module) -> Iterator[tuple[int, str]]:
@@ -99,8 +103,10 @@ NEEDED = {
     "cells": ([*EXTRACT, "--placement", "nuclei"], "no placement is named 'nuclei'"),
     "cohort": (["project", "create", "OUT"], "invalid choice: 'project'"),
     "cyclegan": ([*EXTRACT, "--normalizer", "cyclegan"], "no normalizer is named 'cyclegan'"),
+    "czi": ([*EXTRACT, "--reader", "czi"], "no reader is named 'czi'"),
     "dask": ([*EXTRACT, "--executor", "dask"], "no executor is named 'dask'"),
     "deepfocus": ([*EXTRACT, "--qc", "deepfocus"], "no qc is named 'deepfocus'"),
+    "dicom": ([*EXTRACT, "--reader", "dicom"], "no reader is named 'dicom'"),
     "filters": (EXTRACT, "no plugin offers a default filter: name one"),
     "hdf5": ([*EXTRACT, "--sink", "hdf5"], "no sink is named 'hdf5'"),
     "images": ([*EXTRACT, "--sink", "images"], "no sink is named 'images'"),
@@ -121,6 +127,7 @@ NEEDED = {
     "torch": ([], "slideloom.torch_device comes with slideloom-torch, which is not installed"),
     "vips": ([*EXTRACT, "--reader", "vips"], "no reader is named 'vips'"),
     "webdataset": ([*EXTRACT, "--sink", "webdataset"], "no sink is named 'webdataset'"),
+    "zarr": ([*EXTRACT, "--reader", "ome-zarr"], "no reader is named 'ome-zarr'"),
 }
 
 

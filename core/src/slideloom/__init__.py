@@ -35,7 +35,8 @@ _HOMES = {
     "slideloom.settings.digest": ("file_digest",),
     "slideloom.settings.options": ("Settings", "option"),
     "slideloom.settings.ranges": ("at_least", "in_range", "positive"),
-    "slideloom.slides.dicom_files": ("dicom_obstacle",),
+    "slideloom.slides.dicom_files": ("DicomFile", "dicom_obstacle", "not_a_dicom_slide", "read_dicom", "series_in"),
+    "slideloom.slides.grid_slide": ("GridSlide", "TileGrid"),
     "slideloom.slides.icc": ("profile_name",),
     "slideloom.slides.info": (
         "Level", "Resolution", "SlideInfo", "levels_from_sizes", "same_proportions", "slide_name",
@@ -229,7 +230,14 @@ if TYPE_CHECKING:
     from slideloom.settings.digest import file_digest as file_digest
     from slideloom.settings.options import Settings as Settings, option as option
     from slideloom.settings.ranges import at_least as at_least, in_range as in_range, positive as positive
-    from slideloom.slides.dicom_files import dicom_obstacle as dicom_obstacle
+    from slideloom.slides.dicom_files import (
+        DicomFile as DicomFile,
+        dicom_obstacle as dicom_obstacle,
+        not_a_dicom_slide as not_a_dicom_slide,
+        read_dicom as read_dicom,
+        series_in as series_in,
+    )
+    from slideloom.slides.grid_slide import GridSlide as GridSlide, TileGrid as TileGrid
     from slideloom.slides.icc import profile_name as profile_name
     from slideloom.slides.info import (
         Level as Level,

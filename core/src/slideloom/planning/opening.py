@@ -16,6 +16,7 @@ from slideloom.plugins.discovery import Registry, dashed, registry
 from slideloom.plugins.shorthand import folder_of_regions, named_step
 from slideloom.settings.options import Settings
 from slideloom.slides.dicom_files import dicom_obstacle
+from slideloom.slides.formats_apart import reader_to_install, unread_format
 from slideloom.slides.icc import in_srgb
 from slideloom.slides.info import SlideInfo
 from slideloom.slides.regions import Regions
@@ -133,7 +134,9 @@ def _opened(path: Path, rules: Slides, found: Registry) -> Slide:
             return _open(settings, path)
     _read_ends(path)  # a reader takes what it cannot read for another format
     broken = "; ".join([*failed, *(f"{plugin.dist}: {plugin.error}" for plugin in found.plugins if plugin.error)])
-    raise UnsupportedSlide(f"{path.name}: {_unsupported(path, tried)}" + (f"; not loaded: {broken}" if broken else ""))
+    remedy = reader_to_install(path, {plugin.dist for plugin in found.plugins})
+    said = "; ".join(part for part in (_unsupported(path, tried), remedy) if part)
+    raise UnsupportedSlide(f"{path.name}: {said}" + (f"; not loaded: {broken}" if broken else ""))
 
 
 def _unsupported(path: Path, tried: Sequence[tuple[str, Reader]]) -> str:
@@ -142,7 +145,11 @@ def _unsupported(path: Path, tried: Sequence[tuple[str, Reader]]) -> str:
     readers = f"tried {', '.join(names) or 'none: no reader is installed'}"
     told = (_refusal(name, reader, path) for name, reader in tried)
     obstacle = (
-        missing_part(path) or dicom_obstacle(path) or next((text for text in told if text), None) or tiff_obstacle(path)
+        missing_part(path)
+        or unread_format(path)
+        or dicom_obstacle(path)
+        or next((text for text in told if text), None)
+        or tiff_obstacle(path)
     )
     if obstacle is not None:
         return f"{obstacle} (no reader takes it as it is; {readers})"

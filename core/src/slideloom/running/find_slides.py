@@ -17,12 +17,13 @@ from slideloom.pipeline.pipeline import Pipeline, Slides
 from slideloom.plugins.blaming import blaming
 from slideloom.plugins.discovery import registry
 from slideloom.slides.dicom_files import read_dicom, stands_for_series
+from slideloom.slides.formats_apart import is_zarr
 from slideloom.slides.slide_files import files_of
 
 log = logging.getLogger(__name__)
 
 # Only these are looked for in folders; a file that is named directly is always tried.
-_EXTENSIONS = "svs tif tiff btf tf2 tf8 qptiff ndpi vms vmu scn mrxs svslide bif dcm czi vsi jpg jpeg png"
+_EXTENSIONS = "svs tif tiff btf tf2 tf8 qptiff ndpi vms vmu scn mrxs svslide bif dcm czi vsi isyntax ozx jpg jpeg png"
 SLIDE_EXTENSIONS = frozenset(f".{extension}" for extension in _EXTENSIONS.split())
 
 _DICOM_EXTENSIONS = frozenset(("", ".dcm", ".dicom", ".ima"))
@@ -105,6 +106,8 @@ def _slides_of(item: Path) -> list[Path]:
         if _is_slide_folder(item):
             return [item]
         return [] if _is_mirax_data(item) else _dicom_below(item)
+    if is_zarr(item):
+        return [item]
     if _may_be_dicom(item) and read_dicom(item) is not None:
         slide = stands_for_series(item)
         return [] if slide is None else [slide]
@@ -135,7 +138,7 @@ def _tell_once(words: str) -> None:
 
 def _holds_slides(folder: Path) -> bool:
     try:
-        return any(item.is_file() and item.suffix.lower() in _SCANNERS for item in folder.iterdir())
+        return any((item.is_file() and item.suffix.lower() in _SCANNERS) or is_zarr(item) for item in folder.iterdir())
     except OSError:  # somebody else's
         return False
 
@@ -154,7 +157,11 @@ def _dicom_below(folder: Path) -> list[Path]:
             continue
         if len(place.relative_to(folder).parts) == _DEEPEST:
             folders.clear()
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and f"{name}.mrxs" not in files)
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not name.startswith(".") and f"{name}.mrxs" not in files and not is_zarr(place / name)
+        )
         candidates = (place / name for name in sorted(files) if not name.startswith("."))
         slides = (stands_for_series(path) for path in candidates if _may_be_dicom(path))
         found.update(dict.fromkeys(slide for slide in slides if slide is not None))
@@ -179,7 +186,9 @@ def _matches(path: SlidePlace, pattern: str, base: Path | None) -> bool:
 
 
 def _is_slide_folder(path: Path) -> bool:
-    """True for a folder that a reader opens as one slide."""
+    """True for a folder that a reader opens as one slide, or would, if it were installed."""
+    if is_zarr(path):
+        return True
     for cls in registry().all("reader"):
         if cls.opens_folders:
             settings = cls()

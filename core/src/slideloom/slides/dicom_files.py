@@ -115,8 +115,8 @@ def stands_for_series(path: Path) -> Path | None:
     return max(levels, key=lambda level: level[0])[1] if levels else None
 
 
-def dicom_obstacle(path: Path) -> str | None:
-    """Why the slide that a DICOM file is part of cannot be shown as RGB, and what to do; None if nothing tells so."""
+def not_a_dicom_slide(path: Path) -> str | None:
+    """Why there is no slide to be read from the series of a DICOM file, and what to do; None if there may be one."""
     own = read_dicom(path)
     if own is None:
         return None
@@ -124,9 +124,20 @@ def dicom_obstacle(path: Path) -> str | None:
         return _undecoded(own.syntax)
     if not own.is_slide:
         return "it is a DICOM file, but no image of a whole slide; name the slide's file, or leave this one out"
-    found = [level for file in series_in(path) if (level := read_dicom(file)) is not None and level.kind == "VOLUME"]
-    if not found:
+    if not _levels(path):
         return "its DICOM series holds label or overview images only, in this folder; name a file of the slide's series"
+    return None
+
+
+def dicom_obstacle(path: Path) -> str | None:
+    """Why a DICOM file's slide cannot be shown as 8-bit RGB without a decoder of its own, and what to do.
+
+    None if nothing tells so.
+    """
+    obstacle = not_a_dicom_slide(path)
+    if obstacle is not None or read_dicom(path) is None:
+        return obstacle
+    found = _levels(path)
     for level in found:
         if level.optical_paths > 1:
             return f"its DICOM series has {level.optical_paths} optical paths (channels or stains); export one as RGB"
@@ -143,6 +154,11 @@ def dicom_obstacle(path: Path) -> str | None:
             "keep one of them in the folder"
         )
     return None
+
+
+def _levels(path: Path) -> list[DicomFile]:
+    """The levels in a file's series, from its folder."""
+    return [level for file in series_in(path) if (level := read_dicom(file)) is not None and level.kind == "VOLUME"]
 
 
 def _undecoded(syntax: str) -> str:

@@ -104,12 +104,12 @@ class SlideInfo:
 
 
 def slide_name(path: SlidePlace) -> str:
-    """The slide's name: the file name without extension; `.ome.tif` and `.ome.tiff` count as one extension.
+    """The slide's name: the file name without extension; `.ome.tif`, `.ome.zarr` and such count as one extension.
 
     A number is no extension: the last part of a DICOM UID, such as `1.2.840.7`, belongs to the name.
     """
     lower = path.name.lower()
-    for extension in (".ome.tif", ".ome.tiff"):
+    for extension in (".ome.tif", ".ome.tiff", ".ome.zarr", ".ome.zarr.zip", ".zarr.zip"):
         if lower.endswith(extension):
             return path.name[: -len(extension)]
     return path.name if path.suffix[1:].isdecimal() else path.stem

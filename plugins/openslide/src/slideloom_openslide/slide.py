@@ -68,8 +68,8 @@ class OpenSlideFiles(Reader):
         """True if OpenSlide supports the format, or if the file is a truncated or damaged TIFF, so that `open` says so.
 
         False for an SVS in a compression that OpenSlide does not know; for a plain TIFF whose first tile it cannot
-        decode, whose first image is not the largest, or which is not one RGB picture; and for OME-TIFF, which it takes
-        for a plain TIFF without its pyramid.
+        decode, whose first image is not the largest, or which is not one RGB picture; for OME-TIFF, which it takes for
+        a plain TIFF without its pyramid; and for DICOM and CZI that it cannot open.
         """
         if missing_part(path) is not None or dicom_obstacle(path) is not None:
             return False
@@ -82,6 +82,9 @@ class OpenSlideFiles(Reader):
                     slide.read_region((0, 0), 0, (1, 1))
                     is_ome = "<OME" in slide.properties.get("tiff.ImageDescription", "")[:2000]
                 return not is_ome and is_first_largest(path) and is_one_picture(path)
+            if vendor in ("dicom", "zeiss"):  # known by their first bytes, whatever kind of image follows
+                with openslide.OpenSlide(path):
+                    return True
             if vendor == "aperio":
                 return is_one_picture(path) and not _has_unknown_compression(path)
         except (openslide.OpenSlideError, OSError):
