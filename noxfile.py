@@ -45,7 +45,7 @@ CHECK_TOOLS = [
 TORCH = ["torch>=2.4", "safetensors>=0.4", "huggingface_hub>=0.23"]
 DEEP = [*TORCH, "tensorflow-cpu>=2.16", "tensorboard>=2.14", "onnx>=1.16", "onnxruntime>=1.18"]
 TIFF_TOOLS = ["tifffile>=2024.1", "imagecodecs>=2024.6.1"]
-REMOTE_TOOLS = ["s3fs>=2024.2", "moto[server]>=5"]
+REMOTE_TOOLS = ["s3fs>=2025.2", "moto[server]>=5"]
 # What tests of the light plugins look at files with; of the plugins, only tifffile and dicom need some of them.
 FILE_TOOLS = [*TIFF_TOOLS, *REMOTE_TOOLS, "pymupdf>=1.24", "wsidicom>=0.36"]
 LOADERS = [

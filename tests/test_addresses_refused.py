@@ -205,6 +205,8 @@ OTHERS = {
             "read_tiff_directories source",
             "read_tiff_sub_images path",
             "RemoteFile.copy_to path",
+            "Reader.refusal path",
+            "tiff_icc_profile path",
             "tiff_fault path",
             "tiff_obstacle path",
             "Params path",

@@ -26,8 +26,8 @@ from slideloom_tfrecord.settings import TFRecords
 
 # As they were before options were converted and checked wherever they come from; those of regions and models since
 # regions are repaired by uniting shells and nesting is "auto", and since strided models have `trust` and `on_nan`;
-# those with a stain normalizer since its loops are compiled, those with a filter since these have `measured`, and
-# those with `deepfocus` since its second revision.
+# those with a stain normalizer since its loops are compiled, those with a filter since these have `measured`, and those
+# with `tissue`, `pen` or `deepfocus` since their second revision.
 README = "db2c7db07bfa64553c246e9a6afb940901d8a721c0ccb8b50cf12b48658b947f"
 EVERY_TILING_OPTION = "85946cccd3adbfb8cbe1d0d03c1fb705d4064f40aee2fa272c23fc568078aa7f"
 REGIONS = "bc12c2f4a778ac3f109699045e38eb19438a21195f62e574383cbf58058ea328"

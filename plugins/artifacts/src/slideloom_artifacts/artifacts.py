@@ -1,0 +1,139 @@
+"""The step: the network over the slide in blocks, its answers as one label map."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from functools import cache
+from importlib.resources import as_file, files
+
+import numpy as np
+import torch
+from attrs import frozen
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from slideloom import Box, MissingResolution, QcResult, Rgb, Scene, Size, Slide, SlideInfo, SlideQc, torch_device
+from torch import nn
+
+from slideloom_artifacts.network import STRIDE, ArtifactNet, as_input
+from slideloom_artifacts.settings import CLASSES, Artifacts
+
+WEIGHTS = "artifacts.safetensors"
+_CORE, _MARGIN = 448, 96  # pixels of a block whose answer counts, and seen around it
+_SIDE = _CORE + 2 * _MARGIN
+_ENLARGED = 1.02
+
+
+@frozen
+class Grid:
+    """The network's pixels on a slide: an even number, stretched over it by less than a pixel.
+
+    Attributes:
+        size: in pixels of the network's input.
+        scale_x, scale_y: level-0 pixels per pixel.
+    """
+
+    size: Size
+    scale_x: float
+    scale_y: float
+
+    @classmethod
+    def of(cls, info: SlideInfo, mpp: float) -> Grid:
+        """The grid for a slide; no finer than the slide.
+
+        Raises:
+            MissingResolution: the slide's microns per pixel are not known.
+        """
+        if info.mpp is None:
+            raise MissingResolution(f"{info.path.name}: artifacts are told at {mpp:g} um/px; give the slide's mpp")
+        width, height = (
+            STRIDE * max(1, round(length * own / max(mpp, own) / STRIDE))
+            for length, own in ((info.size.width, info.mpp.x), (info.size.height, info.mpp.y))
+        )
+        return cls(Size(width, height), info.size.width / width, info.size.height / height)
+
+    def box(self, left: int, top: int, size: Size) -> Box:
+        """The level-0 box of these pixels."""
+        return Box(left, top, size.width, size.height).scaled(x=self.scale_x, y=self.scale_y)
+
+
+class ArtifactsQc(SlideQc):
+    """See `Artifacts`."""
+
+    def __init__(self, settings: Artifacts) -> None:
+        self._settings = settings
+        self._network = _network(str(torch_device(settings.device)))
+
+    def assess(self, slide: Slide, scene: Scene) -> QcResult:
+        """The class of each square of two by two of the network's pixels; one byte of memory for each."""
+        settings, info = self._settings, slide.info
+        grid = Grid.of(info, settings.mpp)
+        labels = np.empty((grid.size.height // STRIDE, grid.size.width // STRIDE), np.uint8)
+        for places, blocks in _batches(slide, grid, settings.batch):
+            for (left, top), found in zip(places, self._network(blocks), strict=True):
+                part = labels[top // STRIDE :, left // STRIDE :][: _CORE // STRIDE, : _CORE // STRIDE]
+                part[:] = found[: part.shape[0], : part.shape[1]]
+        notes = []
+        if info.mpp is not None and info.mpp.mean > settings.mpp * _ENLARGED:
+            notes.append(
+                f"the slide has {info.mpp.mean:g} um per pixel and the network was made for {settings.mpp:g}; "
+                "it looked at the slide as it is, and will miss what is small"
+            )
+        return QcResult.of_labels(
+            labels,
+            settings.qc_classes(),
+            metrics={f"share_{one.name}": float((labels == one.value).mean()) for one in CLASSES},
+            notes=notes,
+        )
+
+
+def _batches(slide: Slide, grid: Grid, count: int) -> Iterator[tuple[list[tuple[int, int]], NDArray[np.uint8]]]:
+    """Up to `count` blocks (B, H, W, 3), with the left and top of the part of each that counts."""
+    width, height = grid.size.width, grid.size.height
+    places = [(left, top) for top in range(0, height, _CORE) for left in range(0, width, _CORE)]
+    for start in range(0, len(places), count):
+        here = places[start : start + count]
+        yield here, np.stack([_block(slide, grid, left, top) for left, top in here])
+
+
+def _block(slide: Slide, grid: Grid, left: int, top: int) -> Rgb:
+    """A block around the part that counts, mirrored at the slide's sides."""
+    x, y = max(0, left - _MARGIN), max(0, top - _MARGIN)
+    right, bottom = min(grid.size.width, left + _CORE + _MARGIN), min(grid.size.height, top + _CORE + _MARGIN)
+    size = Size(right - x, bottom - y)
+    rgb = slide.read_at(grid.box(x, y, size), size)
+    before_x, before_y = x - (left - _MARGIN), y - (top - _MARGIN)
+    around = ((before_y, _SIDE - before_y - size.height), (before_x, _SIDE - before_x - size.width), (0, 0))
+    padded: Rgb = np.pad(rgb, around, mode="symmetric")
+    return padded
+
+
+class _Network:
+    """The network on a device, for the part of each block that counts. Several threads may call it; they take turns."""
+
+    def __init__(self, device: str) -> None:
+        self._device = torch.device(device)
+        net = ArtifactNet(len(CLASSES))
+        with as_file(files("slideloom_artifacts") / WEIGHTS) as path:
+            state = {name: value.float() for name, value in load_file(path).items()}
+        # Counters of training batches, which no answer depends on, are not stored.
+        counters = {name: value for name, value in net.state_dict().items() if name.endswith("num_batches_tracked")}
+        net.load_state_dict({**counters, **state})
+        # A sixth faster on a CPU than channels first. torch's stubs do not know this call.
+        self._net: nn.Module = net.eval().to(self._device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._lock = threading.Lock()
+
+    def __call__(self, blocks: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """(B, H, W, 3) uint8 to (B, core / 2, core / 2) numbers of classes."""
+        first, last = _MARGIN // STRIDE, (_MARGIN + _CORE) // STRIDE
+        with self._lock, torch.inference_mode():
+            inputs = as_input(torch.from_numpy(blocks).to(self._device)).contiguous(memory_format=torch.channels_last)
+            scores = self._net(inputs)[..., first:last, first:last]
+            found: NDArray[np.uint8] = scores.argmax(dim=1).to(torch.uint8).cpu().numpy()
+        return found
+
+
+@cache
+def _network(device: str) -> _Network:
+    """One per process and device."""
+    return _Network(device)

@@ -1,0 +1,58 @@
+"""The network: a small U-Net whose input is at 4 um and whose labels are at 8 um."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+STRIDE = 2  # input pixels per label, along each axis
+MULTIPLE = 32  # sides of the input are multiples of this
+WIDTHS = (24, 32, 64, 96, 128)
+
+
+class ArtifactNet(nn.Module):
+    """Tells the classes of tissue and artifacts apart, for each square of 2 x 2 pixels.
+
+    Args:
+        classes: number of outputs.
+    """
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.stem = _convolved(3, WIDTHS[0], kernel=5, stride=STRIDE)
+        self.down = nn.ModuleList()
+        for fine, coarse in pairwise(WIDTHS):
+            self.down.append(nn.Sequential(_convolved(fine, coarse, stride=2), _convolved(coarse, coarse)))
+        self.up = nn.ModuleList()
+        for fine, coarse in reversed(list(pairwise(WIDTHS))):
+            self.up.append(_convolved(coarse + fine, fine))
+        self.head = nn.Conv2d(WIDTHS[0], classes, 1)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """(B, classes, H / 2, W / 2) scores from (B, 3, H, W), -1 to 1; H and W are multiples of 32."""
+        found = [self.stem(pictures)]
+        for step in self.down:
+            found += [step(found[-1])]
+        deep = found.pop()
+        for step in self.up:
+            fine = found.pop()
+            wide = functional.interpolate(deep, size=fine.shape[-2:], mode="bilinear", align_corners=False)
+            deep = step(torch.cat([wide, fine], dim=1))
+        scores: Tensor = self.head(deep)
+        return scores
+
+
+def as_input(rgb: Tensor) -> Tensor:
+    """(B, H, W, 3) uint8 in the form that the network expects: (B, 3, H, W) float32, -1 to 1."""
+    return rgb.permute(0, 3, 1, 2).contiguous().float() / 127.5 - 1
+
+
+def _convolved(inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    )

@@ -1,0 +1,175 @@
+"""The step: its contract, what it finds on pictures whose truth is known, and what its options change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from attrs import frozen
+from numpy.typing import NDArray
+from slideloom import QcResult, Rgb, Size
+from slideloom_artifacts import Artifacts
+from slideloom_artifacts.artifacts import _CORE, _MARGIN, _SIDE, WEIGHTS, Grid, _block
+from slideloom_artifacts.network import MULTIPLE, STRIDE
+from slideloom_testing import AnalyticSlide, PixelsSlide, SlideQcContract, info_of, scene_of
+from slideloom_testing.tissue import DemoSlide
+from slideloom_testing.tissue.truth import Part
+
+PLANTED: tuple[Part, ...] = ("tissue", "pen", "blur", "fold")
+PACKAGE = Path(__file__).parents[1] / "src" / "slideloom_artifacts"
+
+
+class TestArtifacts(SlideQcContract):
+    settings = Artifacts(device="cpu")
+
+
+@frozen
+class Section:
+    """Generated tissue at 4 um, and masks of what was planted, at the cells of the answer."""
+
+    rgb: Rgb
+    sound: NDArray[np.bool_]
+    glass: NDArray[np.bool_]
+    pen: NDArray[np.bool_]
+
+
+@pytest.fixture(scope="module")
+def planted() -> Section:
+    """A slide of 3.6 x 2.4 mm that no training has seen."""
+    slide = DemoSlide(Size(3600, 2400), mpp=1.0, seed=5)
+    rgb = cv2.resize(slide.block(0, 0, slide.size), (900, 600), interpolation=cv2.INTER_AREA)
+    known = {part: slide.truth.mask(part, downsample=8) for part in PLANTED}
+    sound = known["tissue"] & ~known["pen"] & ~known["blur"] & ~known["fold"]
+    return Section(rgb, sound, ~known["tissue"] & ~known["pen"], known["pen"])
+
+
+@pytest.fixture
+def section(planted: Section) -> Rgb:
+    """The slide's pixels."""
+    return planted.rgb
+
+
+def assessed(rgb: Rgb, *, mpp: float = 4.0, **options: object) -> QcResult:
+    return Artifacts(device="cpu", **options).build().assess(PixelsSlide(rgb, mpp=mpp), scene_of(mpp=mpp))  # type: ignore[arg-type]
+
+
+def share(result: QcResult, name: str, where: NDArray[np.bool_]) -> float:
+    """The share of some cells that are of a class."""
+    (one,) = [one for one in result.classes if one.name == name]
+    return float(result.mask_of(one)[where].mean())
+
+
+def at_cells(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    return mask[::STRIDE, ::STRIDE]
+
+
+def test_the_weights_are_small_and_hold_numbers_only() -> None:
+    assert (PACKAGE / WEIGHTS).stat().st_size < 10e6
+    assert (PACKAGE / WEIGHTS).read_bytes()[8:9] == b"{"  # the header of a safetensors file
+
+
+def test_tissue_is_told_from_glass_and_ink(planted: Section) -> None:
+    result = assessed(planted.rgb)
+
+    assert share(result, "tissue", planted.sound) > 0.9
+    assert share(result, "background", planted.glass) > 0.9
+    assert share(result, "pen", planted.pen) > 0.8
+
+
+def test_strong_defocus_is_found_and_sharp_tissue_is_not(planted: Section) -> None:
+    disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (9, 9)).astype(np.float32)  # radius 4.5 pixels, 18 um
+    light = (planted.rgb / 255.0) ** 2.2
+    soft = np.round(255 * cv2.filter2D(light, -1, disk / disk.sum()) ** (1 / 2.2)).astype(np.uint8)
+    inner = cv2.erode(planted.sound.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
+
+    assert share(assessed(planted.rgb), "out-of-focus", inner) < 0.02
+    assert share(assessed(soft), "out-of-focus", inner) > 0.8
+
+
+def test_a_black_stroke_over_tissue_and_glass_is_ink(section: Rgb) -> None:
+    stroke = np.zeros(section.shape[:2], np.uint8)
+    cv2.line(stroke, (50, 300), (850, 320), 255, 60)
+    clear = np.power(10, -0.9 * cv2.GaussianBlur(stroke, (0, 0), 3)[..., None] / 255)
+
+    result = assessed(np.round(section * clear).astype(np.uint8))
+
+    assert share(result, "pen", at_cells(stroke > 0)) > 0.8
+
+
+def test_every_class_has_the_threshold_of_its_option() -> None:
+    settings = Artifacts(background=0.9, fold=0.1, bubble=0.2, pen=0.3, dust=0.4, out_of_focus=0.6, keep="dust")
+
+    assert {one.name: (one.kind, one.threshold) for one in settings.qc_classes()} == {
+        "tissue": (None, None),
+        "background": ("background", 0.9),
+        "fold": ("artifact", 0.1),
+        "bubble": ("artifact", 0.2),
+        "pen": ("artifact", 0.3),
+        "dust": (None, None),
+        "out-of-focus": ("blur", 0.6),
+    }
+
+
+def test_folds_and_bubbles_are_told_but_drop_nothing_unless_asked_to() -> None:
+    kinds = {one.name: one.kind for one in Artifacts().qc_classes()}
+
+    assert [name for name, kind in kinds.items() if kind is None] == ["tissue", "fold", "bubble"]
+    assert all(one.kind is not None for one in Artifacts(keep=()).qc_classes() if one.name != "tissue")
+
+
+def test_a_class_to_keep_that_there_is_not_is_refused() -> None:
+    with pytest.raises(
+        ValueError, match="keep must be of background, fold, bubble, pen, dust, out-of-focus, not 'ink'"
+    ):
+        Artifacts(keep=("ink",))
+
+
+@pytest.mark.parametrize(
+    ("size", "mpp", "cells"),
+    [(Size(8000, 4000), 0.5, (250, 500)), (Size(1001, 999), 4.0, (500, 500)), (Size(3, 2), 0.25, (1, 1))],
+)
+def test_cells_are_two_pixels_of_the_network_and_cover_the_slide(
+    size: Size, mpp: float, cells: tuple[int, int]
+) -> None:
+    grid = Grid.of(info_of(size=size, mpp=mpp), 4.0)
+
+    assert (grid.size.height // STRIDE, grid.size.width // STRIDE) == cells
+    box = grid.box(0, 0, grid.size)
+    assert (box.x, box.y, box.width, box.height) == pytest.approx((0, 0, size.width, size.height))
+
+
+def test_a_slide_coarser_than_the_network_is_not_enlarged_and_the_report_says_so(section: Rgb) -> None:
+    result = assessed(section, mpp=16.0)
+
+    assert result.mask.shape == (300, 450)
+    assert result.notes[0].startswith("the slide has 16 um per pixel and the network was made for 4;")
+    assert assessed(section).notes == ()
+
+
+def test_blocks_suit_the_network_and_join_without_a_seam(section: Rgb) -> None:
+    """A picture of several blocks gives what it gives when its parts lie elsewhere in the blocks."""
+    assert (_SIDE % MULTIPLE, _CORE % MULTIPLE, _MARGIN % MULTIPLE) == (0, 0, 0)
+    whole, later = assessed(section).labels, assessed(section[:, 64:]).labels
+    assert whole is not None
+    assert later is not None
+
+    assert (whole[:, 96:] == later[:, 64:]).mean() > 0.995
+
+
+def test_beyond_the_slide_a_block_is_its_mirror_image() -> None:
+    slide = AnalyticSlide(Size(1000, 800), mpp=4.0)
+    block = _block(slide, Grid.of(slide.info, 4.0), 0, 0)
+
+    assert block.shape == (_SIDE, _SIDE, 3)
+    assert np.array_equal(block[_MARGIN:, _MARGIN - 1 :: -1], block[_MARGIN:, _MARGIN : 2 * _MARGIN])
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_batches_do_not_change_the_answer(section: Rgb, batch: int) -> None:
+    one, other = assessed(section).labels, assessed(section, batch=batch).labels
+    assert one is not None
+    assert other is not None
+
+    assert (one == other).mean() > 0.9999
