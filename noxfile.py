@@ -45,7 +45,7 @@ CHECK_TOOLS = [
 TORCH = ["torch>=2.4", "safetensors>=0.4", "huggingface_hub>=0.23"]
 DEEP = [*TORCH, "tensorflow-cpu>=2.16", "tensorboard>=2.14", "onnx>=1.16", "onnxruntime>=1.18"]
 TIFF_TOOLS = ["tifffile>=2024.1", "imagecodecs>=2024.6.1"]
-REMOTE_TOOLS = ["s3fs>=2024.2", "moto[server]>=5"]
+REMOTE_TOOLS = ["s3fs>=2025.2", "moto[server]>=5"]
 # What tests of the light plugins look at files with; of the plugins, only tifffile and dicom need some of them.
 FILE_TOOLS = [*TIFF_TOOLS, *REMOTE_TOOLS, "pymupdf>=1.24", "wsidicom>=0.36"]
 LOADERS = [
@@ -164,6 +164,14 @@ def lowest(session: nox.Session) -> None:
     )
     session.run("pip", "list")
     session.run("pytest", *IN_PARALLEL, *(session.posargs or ["-m", "not slow", *_test_folders()]))
+
+
+@nox.session(python=False)
+def fuzz(session: nox.Session) -> None:
+    """Damage 10,000 slides for each reader; `nox -s fuzz -- reader-tiff --most 500` is a part of it."""
+    readers = [f"reader-{name}" for name in ("tiff", "openslide", "vips", "tifffile", "dicom", "ome-zarr", "czi")]
+    chosen = session.posargs if any(word in readers for word in session.posargs) else [*readers, *session.posargs]
+    _run_shared(session, "python", "-m", "stress", *chosen)
 
 
 @nox.session(python=False)

@@ -57,7 +57,7 @@ def judge(folder: Path, case: str) -> Verdict:
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir()
     slide = place / name
-    slide.write_bytes(damaged((folder / "made" / name).read_bytes(), f"{name}/{number}"))
+    _damaged_copy(folder / "made" / name, slide, f"{name}/{number}")
     words = ("--reader", reader) if reader else ()
     told = judged(lambda: command("info", slide, *words))
     if told.is_fault:
@@ -68,6 +68,22 @@ def judge(folder: Path, case: str) -> Verdict:
         wrong = _differs(slide, place, other)
         return Verdict(Kind.WRONG, wrong) if wrong else ran
     return ran
+
+
+def _damaged_copy(source: Path, slide: Path, name: str) -> None:
+    """A copy of a file, damaged; of a folder, with one of its files damaged or lost."""
+    if source.is_file():
+        slide.write_bytes(damaged(source.read_bytes(), name))
+        return
+    shutil.copytree(source, slide)
+    rng = random.Random(name)
+    files = sorted(path for path in slide.rglob("*") if path.is_file())
+    chosen = rng.choice([path for path in files if path.suffix == ".json" or path.name[0] == "."] or files)
+    chosen = rng.choice((chosen, rng.choice(files)))  # what describes the slide is as likely as one of many chunks
+    if rng.random() < 0.1:
+        chosen.unlink()
+    else:
+        chosen.write_bytes(damaged(chosen.read_bytes(), name))
 
 
 def _cut(slide: Path, out: Path, words: tuple[str, ...]) -> Verdict:

@@ -175,7 +175,7 @@ OTHERS = {
     **dict.fromkeys(("WSI path", "WSI.of path", "open_slide path", "run_pipeline slides"), "may be an address"),
     **dict.fromkeys(("Project.create slides", "Project.add_source slides"), "may be an address"),
     **dict.fromkeys(("contact_sheet slides", "contact_sheet roi", "WSI roi", "load_regions folder"), "may be one"),
-    **dict.fromkeys(("SlideInfo path", "slide_name path", "find_slides base"), "may be one, or is never one"),
+    **dict.fromkeys(("find_slides base",), "never one"),
     **dict.fromkeys(
         (
             "Project.extract_tiles normalizer_source",
@@ -191,22 +191,10 @@ OTHERS = {
         (
             "FileState path",
             "FileState.of path",
-            "SlideReport.load path",
-            "StoredTiles path",
             "Table path",
-            "check_orientation path",
             "check_size path",
-            "dicom_obstacle path",
             "file_digest path",
-            "is_cut_tiff path",
-            "missing_part path",
             "open_table path",
-            "read_tiff_directories path",
-            "read_tiff_directories source",
-            "read_tiff_sub_images path",
-            "RemoteFile.copy_to path",
-            "tiff_fault path",
-            "tiff_obstacle path",
             "Params path",
         ),
         "reads a file that was found",
@@ -216,15 +204,7 @@ OTHERS = {
             "Draft path",
             "OutputFolder.holding path",
             "OutputFolder.relative path",
-            "Prepared path",
-            "Prepared partial",
-            "Reader.open path",
-            "Reader.recognises path",
             "Reporter write",
-            "Sink.open folder",
-            "TileStores.open path",
-            "TileStores.tensorflow paths",
-            "TileStores.verify path",
             "discard_path path",
             "make_room path",
             "partial_path path",
@@ -264,8 +244,12 @@ def _entered(folder: Path) -> None:
         pass
 
 
+# What a reader or another step does with a file that was found, and the steps themselves, which plugins write.
+OF_FOUND_FILES = ("slideloom.slides.", "slideloom.steps.")
+
+
 def _public() -> Iterator[str]:
-    for name in sl.__all__:
+    for name in (name for name in sl.__all__ if not sl._HOME_OF.get(name, "").startswith(OF_FOUND_FILES)):
         thing = getattr(sl, name)
         if inspect.isclass(thing):
             own = [item for item in dir(thing) if not item.startswith("_") and callable(getattr(thing, item, None))]

@@ -22,6 +22,7 @@ from slideloom import (
     OptionError,
     Pipeline,
     Point,
+    Project,
     Rgb,
     Size,
     Slide,
@@ -198,6 +199,32 @@ def test_the_command_writes_tiles_in_srgb_and_counts_slides_without_a_profile(tm
         for tile in tiles:
             x, y = (int(word) - 50 for word in tile.stem.split("-")[-2:])
             assert np.array_equal(cv2.imread(str(tile))[..., ::-1], expected[y : y + 100, x : x + 100])
+
+
+def test_a_loader_that_reads_slides_gives_the_colours_that_the_run_stored(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    (tmp_path / "slides").mkdir()
+    write(tmp_path / "slides" / "a.tif")
+    project = Project.create(tmp_path / "project", slides=tmp_path / "slides")
+    options: dict[str, Any] = {"img_format": "png", "jobs": 1, "report": False, "icc": "srgb", "grayspace_fraction": 1}
+    assert not project.extract_tiles(100, 50, **options).failed
+    dataset = project.dataset(100, 50)
+
+    def tiles(**how: Any) -> dict[tuple[int, int], Rgb]:
+        found = {}
+        for images, info in dataset.torch(4, info=True, **how):
+            for image, x, y in zip(images, info["loc_x"].tolist(), info["loc_y"].tolist(), strict=True):
+                found[x, y] = image.permute(1, 2, 0).numpy()
+        return found
+
+    stored, read = tiles(), tiles(from_slides=True)
+
+    assert stored.keys() == read.keys()
+    assert len(stored) == 12
+    for x, y in stored:
+        expected = by_image_cms(picture())[y - 50 : y + 50, x - 50 : x + 50]
+        assert np.array_equal(stored[x, y], expected)
+        assert np.array_equal(read[x, y], expected)
 
 
 def test_info_names_the_profile(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ CORE = ROOT / "core" / "src" / "slideloom"
 DOORS = {"__init__.py", "__main__.py", "slides/formats_apart.py"}
 # Names of files, which the core shares with readers of them that are not ours.
 WORDS_OF_FORMATS = {
+    "extraction/extras.py": {".geojson"},  # a viewer's file
     "running/find_slides.py": {".dicom"},
     "running/run_files.py": {".tfrecords"},  # where others look for the list of blurred slides
 }
@@ -125,6 +126,7 @@ NEEDED = {
     "stain": ([*EXTRACT, "--normalizer", "macenko"], "no normalizer is named 'macenko'"),
     "tfrecord": (EXTRACT, "no plugin offers a default sink: name one"),
     "tiff": ([*EXTRACT, "--reader", "tiff"], "no reader is named 'tiff'"),
+    "tifffile": ([*EXTRACT, "--reader", "tifffile"], "no reader is named 'tifffile'"),
     "torch": ([], "slideloom.torch_device comes with slideloom-torch, which is not installed"),
     "vips": ([*EXTRACT, "--reader", "vips"], "no reader is named 'vips'"),
     "webdataset": ([*EXTRACT, "--sink", "webdataset"], "no sink is named 'webdataset'"),

@@ -10,10 +10,11 @@ from stress import crew
 from stress.__main__ import main
 from stress.campaigns import CAMPAIGNS
 from stress.mutations import damaged, damaged_text
+from stress.reading import READERS
 from stress.verdicts import Campaign, Kind, Verdict
 
 # Cases of each campaign; a seed whose cases are all well today, so that tomorrow's fault shows.
-FEW = {"slides": 16, "texts": 60, "kills": 2, "shards": 2}
+FEW = {"slides": 16, "texts": 60, "kills": 2, "shards": 2, **{f"reader-{name}": 12 for name in READERS}}
 
 
 @pytest.mark.slow

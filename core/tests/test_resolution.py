@@ -41,17 +41,37 @@ def test_objective_power_is_not_taken_unasked_and_the_remedies_are_named() -> No
         find_resolution(attrs.evolve(BARE, objective_power=40.0))
 
 
-def test_72_dots_per_inch_are_no_scanner_resolution() -> None:
-    screen = Resolution(352.8, 352.8, "TIFF resolution")
-
-    with pytest.raises(MissingResolution, match=r"352\.8 um, which no scanner has"):
-        find_resolution(attrs.evolve(BARE, tiff_mpp=screen))
+def test_72_and_300_dots_per_inch_are_no_scanner_resolution() -> None:
+    for screen in (352.8, 84.7):  # 72 and 300
+        with pytest.raises(MissingResolution, match=rf"{screen} um, which no scanner has"):
+            find_resolution(attrs.evolve(BARE, tiff_mpp=Resolution(screen, screen, "TIFF resolution")))
 
 
 @pytest.mark.parametrize("mpp", [0.0, -1.0, 1e9, float("nan"), float("inf")])
 def test_an_override_that_no_slide_can_have_is_refused(mpp: float) -> None:
-    with pytest.raises(ConfigError, match=r"mpp must be from 0\.01 to 20\.0 um per pixel, not "):
+    with pytest.raises(ConfigError, match=r"mpp must be from 0\.01 to 300\.0 um per pixel, not "):
         find_resolution(attrs.evolve(BARE, mpp=RECORDED), mpp=mpp)
+
+
+def test_a_thumbnail_of_a_whole_slide_may_be_given_its_own_mpp(tmp_path: Path) -> None:
+    thumbnail = attrs.evolve(BARE, levels=levels_from_sizes([Size(468, 525)]))
+    table = tmp_path / "mpp.csv"
+    table.write_text("slide,mpp\na,40\n")
+
+    assert find_resolution(thumbnail, mpp=40.0).x == 40.0
+    assert find_resolution(thumbnail, mpp_by_slide=read_mpp_file(table)).x == 40.0
+    assert find_resolution(attrs.evolve(BARE, levels=levels_from_sizes([Size(256, 85)])), mpp=75_000 / 256).y > 290
+
+
+@pytest.mark.parametrize("by_file", [False, True])
+def test_nanometres_given_as_microns_are_refused_by_the_size_of_the_slide(tmp_path: Path, by_file: bool) -> None:
+    scan = attrs.evolve(BARE, levels=levels_from_sizes([Size(26_640, 35_604)]))
+    table = tmp_path / "mpp.csv"
+    table.write_text("slide,mpp\na,250\n")
+
+    # 35,604 x 250 um
+    with pytest.raises(ConfigError, match=r"a\.svs: mpp 250 \(override .*\) would make it 8\.9 m long"):
+        find_resolution(scan, **({"mpp_by_slide": read_mpp_file(table)} if by_file else {"mpp": 250.0}))
 
 
 def test_an_mpp_file_gives_one_or_two_values_per_slide(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +11,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from slideloom import Box, ConfigError, Point, Rgb, Size
-from slideloom_deepfocus import DeepFocus
+from slideloom_deepfocus import DeepFocus, PredictionMap
+from slideloom_deepfocus.sharpness import threshold_of
 from slideloom_deepfocus.testing import StridedModelContract
 from slideloom_testing import PixelsSlide
 from slideloom_testing.contracts.slides import section_on_glass
 
 pytest.importorskip("torch")
 CMU_MPP = 0.499
+WEIGHTS = "d8e937ebb04dde52"  # SHA-256 of the bundled weights
 
 
 class TestDeepFocus(StridedModelContract):
@@ -41,7 +45,7 @@ def defocused(rgb: Rgb, radius_px: float) -> Rgb:
 
 @pytest.fixture(scope="module")
 def cmu(real_data: Path) -> Rgb:
-    """A part of the CMU slide (Aperio, 20x), which the bundled weights have not seen."""
+    """A part of the CMU slide (Aperio, 20x)."""
     openslide = pytest.importorskip("openslide")
     with openslide.OpenSlide(real_data / "cmu-1-small-region.svs") as slide:
         rgb: Rgb = np.asarray(slide.read_region((700, 900), 0, (1408, 1920)).convert("RGB"))
@@ -58,9 +62,9 @@ def half_blurred(cmu: Rgb) -> PixelsSlide:
     return with_lower_half_defocused(cmu, 4)
 
 
-@pytest.mark.parametrize(("radius_um", "recall"), [(3, 0.85), (4, 0.95), (8, 0.95)])
+@pytest.mark.parametrize(("radius_um", "recall"), [(2, 0.8), (3, 0.95), (4, 0.95), (8, 0.95)])
 def test_planted_defocus_is_found_and_sharp_tissue_is_kept(cmu: Rgb, radius_um: float, recall: float) -> None:
-    # Asked for is less than measured, see MODEL_CARD.md: the tiles here are few.
+    # Asked for is less than measured, see MODEL_CARD.md: the tiles here are few. At 2 um, older weights found 69%.
     found = DeepFocus(device="cpu").build()(with_lower_half_defocused(cmu, radius_um), threshold=False)
     cells = found.values.shape[0] // 2  # 960 px are 7.5 cells of 128 px; the middle one is neither
     blurred, sharp = found.values[cells + 1 :], found.values[:cells]
@@ -68,7 +72,7 @@ def test_planted_defocus_is_found_and_sharp_tissue_is_kept(cmu: Rgb, radius_um: 
     assert len(blurred) > 30
     assert len(sharp) > 30
     assert (blurred > 0.5).mean() >= recall
-    assert (sharp > 0.5).mean() <= 0.05
+    assert (sharp > 0.5).mean() <= 0.01
 
 
 def test_the_cells_lie_where_the_slide_is(half_blurred: PixelsSlide) -> None:
@@ -110,12 +114,43 @@ def test_overlap_gives_a_finer_map(half_blurred: PixelsSlide) -> None:
     assert found.cell_um == pytest.approx(64 * CMU_MPP)
 
 
+@pytest.fixture(scope="module")
+def out_of_focus(real_data: Path) -> Rgb:
+    """A part of the CMU slide with tissue all over it, 4 um out of focus."""
+    openslide = pytest.importorskip("openslide")
+    with openslide.OpenSlide(real_data / "cmu-1-small-region.svs") as slide:
+        rgb: Rgb = np.asarray(slide.read_region((700, 1900), 0, (600, 800)).convert("RGB"))
+    return defocused(rgb, 4 / CMU_MPP)
+
+
+def test_defocus_is_found_in_the_cells_at_the_right_and_lower_sides(out_of_focus: Rgb) -> None:
+    # 560 x 730 px are 4.4 x 5.7 cells of 128 px.
+    rgb = out_of_focus[:730, :560]
+
+    found = DeepFocus(device="cpu").build()(PixelsSlide(rgb, mpp=CMU_MPP), threshold=False)
+
+    sides = np.concatenate([found.values[:, -1], found.values[-1, :-1]])
+    assert found.values.shape == (6, 5)
+    assert (sides[~np.isnan(sides)] > 0.5).mean() >= 0.9
+    assert (~np.isnan(sides)).sum() >= 8
+
+
+def test_a_slide_called_out_of_focus_all_over_has_a_note(out_of_focus: Rgb) -> None:
+    step = DeepFocus(device="cpu").build()
+
+    result = step(PixelsSlide(out_of_focus, mpp=CMU_MPP))
+
+    assert result.metrics["share_discarded"] > 0.8
+    assert "of the tissue looks out of focus: unless the whole slide is, its microns per pixel" in result.notes[-1]
+
+
 KERAS = """
 import sys, warnings
 warnings.simplefilter("ignore")
 import numpy as np
 from slideloom_testing import PixelsSlide
-from slideloom_deepfocus import DeepFocus
+from slideloom_deepfocus import DeepFocus, PredictionMap
+from slideloom_deepfocus.sharpness import threshold_of
 from slideloom_deepfocus.testing import StridedModelContract
 slide = PixelsSlide(np.load(sys.argv[1]), mpp=0.499)
 np.save(sys.argv[2], DeepFocus(framework="tensorflow").build()(slide, threshold=False).values)
@@ -135,13 +170,97 @@ def test_tensorflow_gives_the_same_map_as_torch(half_blurred: PixelsSlide, tmp_p
     assert np.nanmax(np.abs(ours.values - theirs)) < 1e-4
 
 
-def test_groups_are_centred_by_the_mean_of_16_by_16_tiles() -> None:
-    step = DeepFocus(device="cpu", centre="group").build()
+def published_layout(path: Path) -> Path:
+    """Weights of the published network, of no meaning."""
+    from safetensors.numpy import save_file
+    from slideloom_deepfocus.layers import DEEPFOCUS
+
+    rng = np.random.default_rng(2)
+    arrays = {name: rng.uniform(0.01, 0.1, shape).astype(np.float32) for name, shape in DEEPFOCUS.shapes().items()}
+    save_file(arrays, path)
+    return path
+
+
+def test_groups_are_centred_by_the_mean_of_16_by_16_tiles(tmp_path: Path) -> None:
+    weights = published_layout(tmp_path / "own.safetensors")
+    step = DeepFocus(weights=weights, device="cpu", centre="group").build()
     tiles = np.full((2, 64, 64, 3), 200, np.uint8)
     block = np.full((1024, 1024, 3), 100, np.uint8)
     assert step.needs_whole_blocks
     assert np.allclose(step.prepare(tiles, block=block), 100 / 255)
-    assert np.allclose(DeepFocus(device="cpu").build().prepare(tiles, block=block), 0, atol=1e-6)
+    assert np.allclose(DeepFocus(weights=weights, device="cpu").build().prepare(tiles, block=block), 0, atol=1e-6)
+
+
+def test_the_bundled_network_sees_tissue_of_any_contrast_alike() -> None:
+    # Half of the contrast, another light: the same input. Grey values are even, so that halving them is exact.
+    step = DeepFocus(device="cpu").build()
+    tile = np.random.default_rng(1).integers(10, 110, (1, 64, 64, 3), dtype=np.uint8) * 2
+    pale = (tile // 2 + 100).astype(np.uint8)
+    block = np.concatenate([tile[0], tile[0]])
+
+    seen = step.prepare(tile, block=block)
+
+    assert np.allclose(step.prepare(pale, block=block), seen, atol=1e-5)
+    assert seen.mean(axis=(1, 2)) == pytest.approx(np.zeros((1, 3)), abs=1e-5)
+    assert np.square(seen).mean() == pytest.approx(1, abs=1e-5)
+    by_block = DeepFocus(device="cpu", centre="group").build().prepare(pale, block=block)
+    assert not np.allclose(by_block, seen, atol=0.1)
+
+
+def test_glass_is_not_amplified_to_the_contrast_of_tissue() -> None:
+    # A grain of 1 of 255 is 0.004, 15 times less than the least contrast that counts.
+    glass = (np.indices((64, 64)).sum(0) % 2 + 240).astype(np.uint8)[None, :, :, None].repeat(3, axis=3)
+
+    seen = DeepFocus(device="cpu").build().prepare(glass, block=glass[0])
+
+    assert np.abs(seen).max() == pytest.approx(0.5 / 255 / 0.06, rel=1e-3)
+
+
+def log_odds(values: list[float]) -> NDArray[np.float32]:
+    """Scores with these log odds."""
+    return (1 / (1 + np.exp(-np.array(values)))).astype(np.float32)
+
+
+def test_the_threshold_follows_the_sharpest_quarter_of_the_slide() -> None:
+    crisp, soft, blurred = ([centre] * 30 + [6.0] * 10 for centre in (-5.0, -3.0, 4.0))
+
+    assert threshold_of(log_odds(crisp)) == 0.5
+    assert threshold_of(log_odds(soft)) == pytest.approx(1 / (1 + np.exp(-1)), abs=1e-6)  # 4 above -3
+    assert threshold_of(log_odds(blurred)) == pytest.approx(1 / (1 + np.exp(-2)), abs=1e-6)  # at most 2
+    assert threshold_of(np.array([np.nan] * 90 + [0.99] * 9, np.float32)) == 0.5  # too few to tell
+
+
+def test_a_soft_slide_keeps_tissue_that_a_fixed_threshold_would_discard(tmp_path: Path) -> None:
+    found = PredictionMap(log_odds([-1.0] * 20 + [1.0] * 20 + [5.0] * 5)[None], Box(0, 0, 45, 1), Box(0, 0, 45, 1), 64)
+
+    followed, fixed = (DeepFocus(device="cpu", **given).build().judge(found) for given in ({}, {"threshold": 0.5}))
+    own = DeepFocus(device="cpu", weights=published_layout(tmp_path / "own.safetensors")).build().judge(found)
+
+    assert followed.metrics["cells_discarded"] == 5
+    assert followed.notes == ("the slide's tissue is soft all over: the threshold was raised from 0.5 to 0.88",)
+    assert fixed.metrics["cells_discarded"] == own.metrics["cells_discarded"] == 25  # own scores were not calibrated
+    assert fixed.notes == own.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("threshold", "words"),
+    [
+        (-0.1, "must be from 0 to 1, or 'auto', not -0.1"),
+        (1.1, "must be from 0 to 1, or 'auto', not 1.1"),
+        (float("nan"), "must be a finite number"),
+        ("some", "must be a number or one of 'auto'"),
+    ],
+)
+def test_a_threshold_that_is_no_probability_is_refused(threshold: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=f"threshold {words}"):
+        DeepFocus(threshold=threshold)
+
+
+def test_other_bundled_weights_need_another_revision() -> None:
+    # Slides finished with older weights are processed again only if the digest of the step differs.
+    content = files("slideloom_deepfocus").joinpath("deepfocus.safetensors").read_bytes()
+
+    assert (hashlib.sha256(content).hexdigest()[:16], DeepFocus.revision) == (WEIGHTS, 2)
 
 
 def test_groups_cannot_overlap() -> None:

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from slideloom import ConfigError, Size
 from slideloom_deepfocus import DeepFocus, weights
-from slideloom_deepfocus.layers import shapes
+from slideloom_deepfocus.layers import DEEPFOCUS
 from slideloom_deepfocus.tensorbundle import read_checkpoint
 from slideloom_testing import PixelsSlide, stained
 
@@ -19,7 +19,7 @@ def random_weights(seed: int) -> dict[str, NDArray[np.float32]]:
     """Weights of the right shapes, in a range in which the network neither dies nor explodes."""
     rng = np.random.default_rng(seed)
     result = {}
-    for name, shape in shapes().items():
+    for name, shape in DEEPFOCUS.shapes().items():
         values = rng.normal(size=shape)
         if name.endswith("/W"):
             values *= np.sqrt(2 / np.prod(shape[:-1]))
@@ -181,7 +181,7 @@ def test_weights_survive_safetensors_in_16_bit(tmp_path: Path) -> None:
     ("change", "words"),
     [
         ({"Conv2D_2/W": None}, "no array 'Conv2D_2/W'"),
-        ({"Conv2D_2/b": np.zeros(63, np.float32)}, r"'Conv2D_2/b' is \(63,\), DeepFocus needs \(64,\)"),
+        ({"Conv2D_2/b": np.zeros(63, np.float32)}, r"'Conv2D_2/b' is \(63,\), the network needs \(64,\)"),
         ({"Conv2D_2/b": np.full(64, np.nan, np.float32)}, "not numbers"),
     ],
 )

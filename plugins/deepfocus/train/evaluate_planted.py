@@ -22,14 +22,20 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pyvips
+from focus_table import defocused
 from numpy.typing import NDArray
 from slideloom import Box, Slide, open_slide
 from slideloom_deepfocus import DeepFocus
-from train_bundled import defocused, slide_pixels
 
 SQUARE_UM = 512.0
 RADII_UM = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
 Planted = list[tuple[Box, float]]  # level-0 box, radius in microns
+
+
+def rgb_of(path: Path) -> NDArray[np.uint8]:
+    """Level 0 of a slide."""
+    with open_slide(path) as slide:
+        return slide.read_at(slide.info.box, slide.info.size)
 
 
 def mosaic(rgb: NDArray[np.uint8], blocks: int) -> NDArray[np.uint8]:
@@ -129,7 +135,7 @@ def main() -> None:
     parser.add_argument("--stride-div", type=int, default=1)
     args = parser.parse_args()
     cv2.setNumThreads(1)
-    rgb = mosaic(slide_pixels(args.slide), args.blocks)
+    rgb = mosaic(rgb_of(args.slide), args.blocks)
     planted = plant(rgb, args.mpp, seed=3)
     path = args.work / "planted.tif"
     write_slide(rgb, args.mpp, path)

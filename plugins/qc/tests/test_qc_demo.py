@@ -56,15 +56,14 @@ def test_the_tissue_is_found_without_the_pen(demo: tuple[DemoPixels, DemoTruth])
     by_otsu = Otsu().build().assess(slide, scene_of())
 
     pen = truth_on(result, truth, "pen")
-    # Fat inside the outline of the truth is background to any mask by colour.
     precision, recall = precision_and_recall(~result.mask, truth_on(result, truth, "tissue") & ~pen)
     assert precision > 0.95
-    assert recall > 0.85
+    assert recall > 0.97
     assert result.mask[pen].mean() > 0.95
     assert by_otsu.mask[truth_on(by_otsu, truth, "pen")].mean() < 0.3
 
 
-@pytest.mark.parametrize(("mpp", "least_precision", "least_recall"), [(2.0, 0.85, 0.85), (4.0, 0.95, 0.7)])
+@pytest.mark.parametrize(("mpp", "least_precision", "least_recall"), [(2.0, 0.7, 0.85), (4.0, 0.95, 0.7)])
 def test_the_blur_is_found(
     demo: tuple[DemoPixels, DemoTruth], mpp: float, least_precision: float, least_recall: float
 ) -> None:
@@ -74,6 +73,7 @@ def test_the_blur_is_found(
     height, width = result.mask.shape
     tissue = cv2.resize(background, (width, height), interpolation=cv2.INTER_NEAREST) == 0
 
+    # Fat is tissue, but has hardly an edge, so the finer resolution takes some of it for blurred.
     precision, recall = precision_and_recall(result.mask & tissue, truth_on(result, truth, "blur") & tissue)
     assert precision > least_precision
     assert recall > least_recall
@@ -89,4 +89,4 @@ def test_the_blur_burden_is_the_planted_share_of_tissue(demo: tuple[DemoPixels, 
 
     inside = truth_on(tissue, truth, "tissue")
     planted = (truth_on(tissue, truth, "blur") & ~tissue.mask).sum() / (inside & ~tissue.mask).sum()
-    assert burden == pytest.approx(planted, rel=0.2)
+    assert burden == pytest.approx(planted, rel=0.25)  # fat looks out of focus too

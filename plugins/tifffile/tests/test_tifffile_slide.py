@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 from numpy.typing import NDArray
-from slideloom import Point, Resolution, Rgb, Size, Slide, SlideError, UnsupportedSlide, open_slide
+from slideloom import Point, Resolution, Rgb, Size, Slide, SlideError, Slides, UnsupportedSlide, open_slide
 from slideloom_testing.contracts import ReaderContract
 from slideloom_tifffile import TifffileReader
 
@@ -277,6 +277,18 @@ def test_a_scene_and_a_focal_plane_are_chosen_by_number(tmp_path: Path) -> None:
         TifffileReader(plane=3).build().open(planes)
 
 
+def test_samples_are_counted_in_the_directory_where_the_xml_does_not_tell(tmp_path: Path) -> None:
+    """Some writers leave `SamplesPerPixel` out, so three samples look like three channels."""
+    stack = np.stack([picture(), picture()[::-1]])
+    path = write(tmp_path / "z.ome.tif", (stack, {"metadata": {"axes": "ZYXS", **UM}}), ome=True)
+    content = path.read_bytes()
+    assert b' SamplesPerPixel="3"' in content
+    path.write_bytes(content.replace(b' SamplesPerPixel="3"', b" " * 20))
+
+    with opened(path, plane=1) as slide:
+        assert np.array_equal(whole(slide), picture()[::-1])
+
+
 def test_choices_do_not_apply_to_other_files(tmp_path: Path) -> None:
     path = write(tmp_path / "a.tif", (picture(), {}))
 
@@ -452,6 +464,27 @@ def test_a_strip_of_gigabytes_is_refused_before_it_is_decoded(tmp_path: Path) ->
 
     with pytest.raises(SlideError, match=r"one strip of it has 5000 x 20000 pixels.*write it again in tiles"):
         TifffileReader().build().open(path)
+
+
+def test_strips_of_gigabytes_in_all_are_read_one_by_one(tmp_path: Path) -> None:
+    """libvips would decode them whole."""
+    width, rows, count = 30_000, 200, 250
+    strip = np.zeros((rows, width, 3), np.uint8)
+    strip[..., 0] = np.arange(width) % 251
+    strip[..., 1] = np.arange(rows)[:, None]
+    strips = iter([imagecodecs.zlib_encode(strip.tobytes(), level=1)] * count)
+    path = tmp_path / "a.tif"
+    how = {"shape": (rows * count, width, 3), "dtype": np.uint8, "rowsperstrip": rows, "compression": "zlib"}
+    tifffile.imwrite(path, strips, photometric="rgb", metadata=None, **how)
+
+    with open_slide(path, mpp=0.5) as slide:
+        assert slide.info.reader == "tifffile"
+        found = slide.read(Point(29_900, 40_150), 0, Size(100, 100))
+
+    assert np.array_equal(found[..., 0], np.broadcast_to(np.arange(29_900, 30_000) % 251, (100, 100)))
+    assert np.array_equal(found[:, 0, 1], (np.arange(40_150, 40_250) % rows))
+    with pytest.raises(UnsupportedSlide, match=r"a\.tif: 30000x50000 px are not stored in tiles and decode to 4 GiB"):
+        open_slide(path, slides=Slides(avoid_readers=("tifffile",)), mpp=0.5)
 
 
 APERIO = "Aperio Image Library v12\r\n300x200 [0,0 300x200] (64x64) JXL Q=90|AppMag = 20|MPP = 0.5"

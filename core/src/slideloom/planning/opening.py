@@ -16,7 +16,7 @@ from slideloom.plugins.discovery import Registry, dashed, registry
 from slideloom.plugins.shorthand import folder_of_regions, named_step
 from slideloom.settings.options import Settings
 from slideloom.slides.dicom_files import dicom_obstacle
-from slideloom.slides.formats_apart import reader_to_install, unread_format
+from slideloom.slides.formats_apart import MOST_CODECS, reader_to_install, unread_format
 from slideloom.slides.icc import in_srgb
 from slideloom.slides.info import SlideInfo
 from slideloom.slides.regions import Regions
@@ -155,7 +155,7 @@ def _unsupported(path: Path, tried: Sequence[tuple[str, Reader]]) -> str:
         return f"{obstacle} (no reader takes it as it is; {readers})"
     codec = tiff_codec(path)
     install = (
-        f"pip install slideloom-{_MOST_CODECS}, which reads most compressions, or " if _MOST_CODECS not in names else ""
+        f"pip install slideloom-{MOST_CODECS}, which reads most compressions, or " if MOST_CODECS not in names else ""
     )
     remedy = f"; it is a TIFF in {codec}: {install}convert it to JPEG (QuPath, bfconvert)"
     return (
@@ -163,9 +163,6 @@ def _unsupported(path: Path, tried: Sequence[tuple[str, Reader]]) -> str:
         + (remedy if codec else "")
         + "; is it complete, and an image? `slideloom doctor` shows what is installed"
     )
-
-
-_MOST_CODECS = "tifffile"  # the reader that decodes the compressions which others leave out
 
 
 def _refusal(name: str, reader: Reader, path: Path) -> str | None:

@@ -18,6 +18,10 @@ log = logging.getLogger(__name__)
 
 # Files that do not come from a scanner have 72 or 300 dots per inch; no slide is scanned this coarsely or finely.
 PLAUSIBLE_MPP = (0.01, 20.0)
+# What a person gives may be that of a picture of a whole slide: 75 mm of glass on 256 pixels have 293 um per pixel.
+GIVEN_MPP = (PLAUSIBLE_MPP[0], 300.0)
+# Beyond what a scanner records, the side of a slide must stay below this: the largest glasses measure 8 x 6 inches.
+LONGEST_MM = 250.0
 
 
 def find_resolution(
@@ -34,15 +38,15 @@ def find_resolution(
 
     Raises:
         MissingResolution: none of them gives it; the message names the remedies.
-        ConfigError: the user's value is not plausible for a slide.
+        ConfigError: the user's value is not plausible for a slide, or makes this one larger than any glass.
     """
-    if mpp is not None and not is_plausible(mpp):
-        raise ConfigError(f"mpp must be from {PLAUSIBLE_MPP[0]} to {PLAUSIBLE_MPP[1]} um per pixel, not {mpp!r}")
+    if mpp is not None and not may_be_given(mpp):
+        raise ConfigError(f"mpp must be from {GIVEN_MPP[0]} to {GIVEN_MPP[1]} um per pixel, not {mpp!r}")
     for name in (info.name, info.path.name):  # a list may name slides or their files
         if mpp_by_slide and name in mpp_by_slide:
-            return mpp_by_slide[name]
+            return _on_glass(mpp_by_slide[name], info)
     if mpp is not None:
-        return Resolution(mpp, mpp, "override for all slides")
+        return _on_glass(Resolution(mpp, mpp, "override for all slides"), info)
     if info.mpp is not None:
         return info.mpp
     odd = [f"it says {info.odd_mpp}"] if info.odd_mpp else []
@@ -65,8 +69,26 @@ def find_resolution(
 
 
 def is_plausible(mpp: float) -> bool:
-    """True for a plausible number of microns per pixel."""
+    """True for a number of microns per pixel that a scanner may have recorded."""
     return math.isfinite(mpp) and PLAUSIBLE_MPP[0] <= mpp <= PLAUSIBLE_MPP[1]
+
+
+def may_be_given(mpp: float) -> bool:
+    """True for a number of microns per pixel that a person may give; thumbnails of whole slides are coarse."""
+    return math.isfinite(mpp) and GIVEN_MPP[0] <= mpp <= GIVEN_MPP[1]
+
+
+def _on_glass(given: Resolution, info: SlideInfo) -> Resolution:
+    """The resolution that a person gave, if the slide fits on a glass with it: 250 may be meant as nanometres."""
+    if is_plausible(given.x) and is_plausible(given.y):
+        return given
+    side_mm = max(info.size.width * given.x, info.size.height * given.y) / 1000
+    if side_mm > LONGEST_MM:
+        raise ConfigError(
+            f"{info.path.name}: mpp {given.x:g} ({given.source}) would make it {side_mm / 1000:.2g} m long, and no "
+            f"glass is longer than {LONGEST_MM:g} mm; write microns per pixel such as 0.25"
+        )
+    return given
 
 
 def odd_mpp(recorded: Mapping[str, str | None]) -> str:
@@ -133,9 +155,9 @@ def _resolution_of(row: Mapping[str, str], table: Table, line: int) -> tuple[str
         raise table.mistake("slide or mpp is empty; fill it in, or delete the line", line=line)
     mpp = {column: table.numbers([row[column]], [line], column=column)[0] for column in (x, y)}
     for column, value in mpp.items():
-        if not is_plausible(value):
+        if not may_be_given(value):
             raise table.mistake(
-                f"mpp of {slide} is {row[column]}, outside {PLAUSIBLE_MPP[0]} to {PLAUSIBLE_MPP[1]} um; "
+                f"mpp of {slide} is {row[column]}, outside {GIVEN_MPP[0]} to {GIVEN_MPP[1]} um; "
                 "write microns per pixel such as 0.25",
                 line=line,
                 column=column,

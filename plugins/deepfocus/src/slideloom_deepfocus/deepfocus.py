@@ -12,25 +12,52 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from attrs import evolve, frozen
 from numpy.typing import NDArray
-from slideloom import ConfigError, FileState, PluginError, Rgb, RgbBatch
+from slideloom import ConfigError, FileState, PluginError, QcResult, Rgb, RgbBatch
 
 from slideloom_deepfocus import weights
-from slideloom_deepfocus.layers import OUT_OF_FOCUS, TILE_PX
+from slideloom_deepfocus.centring import centred, contrasted
+from slideloom_deepfocus.layers import OUT_OF_FOCUS, TILE_PX, Architecture, architecture_of
 from slideloom_deepfocus.models import KerasPredictor, Predictor, TorchPredictor, once
 from slideloom_deepfocus.settings import DeepFocus, StridedModelSettings
-from slideloom_deepfocus.strided import StridedModelQC, centred
+from slideloom_deepfocus.sharpness import USUAL, threshold_of
+from slideloom_deepfocus.strided import PredictionMap, StridedModelQC
 
 BUNDLED_MPP = 1.0
 PUBLISHED_MPP = 0.25  # the authors' 40x
 
 
+_NEARLY_ALL = 0.8  # of the cells: rather the slide, its mpp or its scanner than a region out of focus
+_FEW = 10  # cells of which no share is told
+
+
+@frozen
+class Network:
+    """A network that predicts, and the table it was made from."""
+
+    model: Predictor
+    table: Architecture
+
+
 class DeepFocusQC(StridedModelQC):
     """Runs the network on tiles of 64 pixels and discards those that it finds out of focus."""
 
-    def __init__(self, model: Predictor, options: StridedModelSettings, *, centre: str) -> None:
-        super().__init__(model, options)
-        self._centre = centre
+    keeps_inside = True  # the edge between tissue and padding would look sharp
+
+    def __init__(
+        self, network: Network, options: StridedModelSettings, *, centre: str, follows_slide: bool = False
+    ) -> None:
+        """Wrap a network.
+
+        Args:
+            network: what predicts.
+            options: as for any model.
+            centre: "tile" or "group".
+            follows_slide: choose the threshold by the slide's own tissue, not by the options.
+        """
+        super().__init__(network.model, options)
+        self._centring, self._centre, self._follows_slide = network.table.centring, centre, follows_slide
         self.needs_whole_blocks = centre == "group"
 
     @property
@@ -39,11 +66,39 @@ class DeepFocusQC(StridedModelQC):
         return DeepFocus.name
 
     def prepare(self, tiles: RgbBatch, *, block: Rgb) -> NDArray[np.generic]:
-        """0-1 minus the mean of each tile, or of a block of 16 x 16 tiles, which does not depend on the batch size."""
+        """0-1 minus a mean and, if the network was trained so, divided by a contrast.
+
+        Both are those of each tile, or of a block of 16 x 16 tiles, which does not depend on the batch size.
+        """
         unit = tiles.astype(np.float32) / np.float32(255)
+        if self._centring == "contrast":
+            by = None if self._centre == "tile" else block[None].astype(np.float32) / np.float32(255)
+            return contrasted(unit, by=by)
         if self._centre == "tile":
             return centred(unit)
         return unit - np.float32(block.mean(dtype=np.float64) / 255)
+
+    def threshold_for(self, found: PredictionMap) -> float:
+        """See `StridedModelQC.threshold_for`."""
+        return threshold_of(found.values) if self._follows_slide else super().threshold_for(found)
+
+    def judge(self, found: PredictionMap) -> QcResult:
+        """See `StridedModelQC.judge`; notes on a slide that is soft all over."""
+        result, threshold = super().judge(found), self.threshold_for(found)
+        notes = list(result.notes)
+        if threshold > self.options.threshold:
+            notes.append(
+                f"the slide's tissue is soft all over: the threshold was raised from {self.options.threshold:g} to "
+                f"{threshold:.2f}"
+            )
+        judged = found.values[found.visited]
+        share = float((judged > self.options.threshold).mean()) if len(judged) >= _FEW else 0.0
+        if share >= _NEARLY_ALL:
+            notes.append(
+                f"{share:.0%} of the tissue looks out of focus: unless the whole slide is, its microns per pixel are "
+                "stated too large, or its scanner is softer than those of the training; look at it"
+            )
+        return evolve(result, metrics={**result.metrics, "threshold": threshold}, notes=tuple(notes))
 
 
 def deepfocus_step(settings: DeepFocus) -> DeepFocusQC:
@@ -55,12 +110,12 @@ def deepfocus_step(settings: DeepFocus) -> DeepFocusQC:
     """
     kind = _kind(settings)
     key = ("deepfocus", kind, settings.device if kind == "torch" else "", *_weights_key(settings))
-    model = once(key, lambda: _network(settings, kind))
+    network = once(key, lambda: _network(settings, kind))
     options = StridedModelSettings(
         tile_px=TILE_PX,
         tile_um=_tile_um(settings),
         index=OUT_OF_FOCUS,
-        threshold=settings.threshold,
+        threshold=USUAL if settings.threshold == "auto" else settings.threshold,
         kind="blur",
         stride_div=settings.stride_div,
         everywhere=settings.everywhere,
@@ -69,7 +124,8 @@ def deepfocus_step(settings: DeepFocus) -> DeepFocusQC:
         batch=settings.batch,
         device=settings.device,
     )
-    return DeepFocusQC(model, options, centre=settings.centre)
+    follows_slide = settings.threshold == "auto" and network.table.is_relative
+    return DeepFocusQC(network, options, centre=settings.centre, follows_slide=follows_slide)
 
 
 def _tile_um(settings: DeepFocus) -> float | str:
@@ -110,18 +166,19 @@ def _framework(wanted: str) -> str:
     )
 
 
-def _network(settings: DeepFocus, kind: str) -> Predictor:
+def _network(settings: DeepFocus, kind: str) -> Network:
     from slideloom_deepfocus.models import framework
 
     framework(kind, extra=kind)  # names the extra if it is missing
     arrays = _arrays(settings)
+    table = architecture_of(arrays)
     if kind == "torch":
         from slideloom_deepfocus.torch_network import network as torch_network
 
-        return TorchPredictor(torch_network(arrays), layout="channels-first", device=settings.device)
+        return Network(TorchPredictor(torch_network(arrays), layout="channels-first", device=settings.device), table)
     from slideloom_deepfocus.keras_network import network as keras_network
 
-    return KerasPredictor(keras_network(arrays), layout="channels-last")
+    return Network(KerasPredictor(keras_network(arrays), layout="channels-last"), table)
 
 
 def _arrays(settings: DeepFocus) -> dict[str, NDArray[np.float32]]:

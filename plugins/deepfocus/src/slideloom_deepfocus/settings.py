@@ -44,6 +44,11 @@ def _check_finite(_instance: object, attribute: attrs.Attribute[float], value: f
         raise ValueError(f"{attribute.name} must be a finite number, not {value!r}")
 
 
+def _check_probability(_instance: object, _attribute: object, value: float | str) -> None:
+    if value != "auto" and not (isinstance(value, int | float) and 0 <= value <= 1):
+        raise ValueError(f"threshold must be from 0 to 1, or 'auto', not {value!r}")
+
+
 def _words(value: str | Iterable[str]) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else tuple(value)
 
@@ -61,7 +66,7 @@ def _check_classes(_instance: object, attribute: attrs.Attribute[tuple[str, ...]
 class StridedModelSettings(Settings[SlideQc]):
     """A model that scores a slide tile by tile. Subclass with a `name` and a `load`."""
 
-    step: ClassVar[str] = "slideloom_deepfocus.strided:strided_step"
+    step: ClassVar[str] = "slideloom_deepfocus.strided_steps:strided_step"
     install: ClassVar[str] = "slideloom-deepfocus"
 
     tile_px: int = option(256, help="width and height of the model's input", unit="px", validator=at_least(1))
@@ -130,7 +135,7 @@ class StridedModel(StridedModelSettings):
     """Discards what a model flags: TorchScript (.pt), torch.export (.pt2), ONNX (.onnx) or Keras (.keras)."""
 
     name: ClassVar[str] = "strided-model"
-    checked_by: ClassVar[str] = "slideloom_deepfocus.strided:check_strided_model"
+    checked_by: ClassVar[str] = "slideloom_deepfocus.strided_steps:check_strided_model"
     model: Path = option(help="the model file; .pt and .pt2 can run code and need trust = true")
 
     def load(self) -> Path:
@@ -168,6 +173,7 @@ class DeepFocus(Settings[SlideQc]):
     step: ClassVar[str] = "slideloom_deepfocus.deepfocus:deepfocus_step"
     checked_by: ClassVar[str] = "slideloom_deepfocus.deepfocus:check_deepfocus"
     install: ClassVar[str] = "slideloom-deepfocus"
+    revision: ClassVar[int] = 2  # other bundled weights, and cells at the slide's right and lower sides
     weights: Literal["bundled", "published"] | Path = option(
         "bundled", help="'bundled', 'published' (fetched once) or a file of your own"
     )
@@ -181,7 +187,11 @@ class DeepFocus(Settings[SlideQc]):
         unit="um",
         validator=_check_tile_um,
     )
-    threshold: float = option(0.5, help="probability above which a tile is out of focus", validator=in_range(0, 1))
+    threshold: float | Literal["auto"] = option(
+        "auto",
+        help="probability above which a tile is out of focus; auto: 0.5, or more on a slide that is soft all over",
+        validator=_check_probability,
+    )
     centre: Literal["tile", "group"] = option(
         "tile", help="mean subtracted from the input: each tile's, as in training, or that of 16 x 16 tiles"
     )

@@ -13,15 +13,17 @@ from numpy.typing import NDArray
 from slideloom import Box, Mask, PluginError, QcResult, Rgb, RgbBatch, Scene, Size, Slide, SlideError, SlideQc
 
 from slideloom_deepfocus.blending import Blend, ClassBlend
-from slideloom_deepfocus.models import Predictor, check_file, once, predictor
+from slideloom_deepfocus.centring import centred
+from slideloom_deepfocus.models import predictor
 from slideloom_deepfocus.naming import ModelError, named
 from slideloom_deepfocus.scoring import check_count, scores_of
 from slideloom_deepfocus.settings import StridedModel, StridedModelSettings
-from slideloom_deepfocus.strided_grid import Block, StridedGrid, blocks, grid_for, tissue_share
+from slideloom_deepfocus.strided_grid import Block, StridedGrid, blocks, grid_for, mirrored_beyond, tissue_share
 from slideloom_deepfocus.tally import Tally
 
 _Cell = TypeVar("_Cell", bound=np.generic)
 _PARTS = 8  # fraction of a cell to which a mask is cut at the slide's right and bottom sides
+_SOME_TISSUE = 0.02  # share of a tile; less is a speck on glass
 _ENLARGED = 0.9  # level-0 pixels per pixel of the model; below this, the report says so
 _IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 _IMAGENET_STD = np.array([0.229, 0.224, 0.225], np.float32)
@@ -113,8 +115,8 @@ class StridedModelQC(SlideQc):
 
     def judge(self, found: PredictionMap) -> QcResult:
         """The mask from a map of predictions."""
-        options, visited = self.options, found.visited
-        beyond = found.values > options.threshold if options.bad == "above" else found.values < options.threshold
+        options, visited, threshold = self.options, found.visited, self.threshold_for(found)
+        beyond = found.values > threshold if options.bad == "above" else found.values < threshold
         bad = beyond & visited  # a comparison with NaN is already False; this makes it explicit
         mask = bad | ~visited if options.discard_unvisited else bad
         looked = int(visited.sum())
@@ -122,6 +124,10 @@ class StridedModelQC(SlideQc):
         mask, extent = within(mask, found.extent, found.slide)
         metrics = {"cells_judged": float(looked), "cells_discarded": float(bad.sum()), "share_discarded": share}
         return QcResult(mask=mask, kind=options.kind, extent=extent, metrics=metrics, notes=found.notes)
+
+    def threshold_for(self, found: PredictionMap) -> float:
+        """The score that separates good from bad on this slide; here, that of the options."""
+        return self.options.threshold
 
     def predict(self, slide: Slide, scene: Scene | None = None) -> PredictionMap:
         """The model's output over the slide; memory grows with the map, not with the slide's pixels.
@@ -143,9 +149,11 @@ class StridedModelQC(SlideQc):
             tolerance=options.mpp_tolerance,
         )
         wanted = np.ones((grid.rows, grid.columns), bool)
-        if not options.everywhere:
-            wanted = tissue_share(slide, grid) >= max(options.min_tissue, 1e-6)
         blend, tally = self.new_blend(grid), Tally()
+        if not options.everywhere:
+            share = tissue_share(slide, grid, inside=self.keeps_inside)
+            wanted = share >= max(options.min_tissue, 1e-6)
+            tally.sparse = int(((share >= _SOME_TISSUE) & ~wanted).sum())
         for places, tiles in self._batches(slide, grid, wanted):
             if isinstance(tiles, SlideError):
                 tally.unreadable += len(places)
@@ -158,7 +166,8 @@ class StridedModelQC(SlideQc):
         cell_um = (
             grid.step_x * own.x * grid.stride_px / blend.fine if own else options.mpp * grid.stride_px / blend.fine
         )
-        notes = tally.notes(threshold=options.threshold if isinstance(blend, Blend) else None)
+        compared = options.threshold if isinstance(blend, Blend) else None
+        notes = tally.notes(threshold=compared, min_tissue=options.min_tissue)
         if min(grid.step_x, grid.step_y) < _ENLARGED:
             notes.append(
                 f"the slide is coarser than the {options.mpp:g} microns per pixel that the model expects; "
@@ -267,20 +276,23 @@ class StridedModelQC(SlideQc):
 
     #: True if `prepare` needs the whole block, not only the part with requested tiles.
     needs_whole_blocks = False
+    #: True if a tile that would reach past the slide's right or lower side is read so that it ends with the slide: for
+    #: models that would judge the edge of the padding.
+    keeps_inside = False
 
     def _tiles(
         self, slide: Slide, grid: StridedGrid, block: Block, here: NDArray[np.int64]
     ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.generic] | SlideError]]:
         """The requested tiles of a block, prepared; one by one if the block cannot be read as a whole."""
+        corners = grid.corners(here, inside=self.keeps_inside)
+        first, last = corners.min(axis=0), corners.max(axis=0)
         if self.needs_whole_blocks:
-            first, last = (
-                np.array([block.row, block.column]),
-                np.array([block.row + block.rows, block.column + block.columns]) - 1,
+            whole = np.array(
+                [(block.row, block.column), (block.row + block.rows - 1, block.column + block.columns - 1)]
             )
-        else:
-            first, last = here.min(axis=0), here.max(axis=0)
-        high, wide = ((last - first) * grid.stride_px + grid.tile_px).tolist()
-        box = grid.box(column=int(first[1]), row=int(first[0]), width_px=wide, height_px=high)
+            first, last = np.minimum(first, whole[0] * grid.stride_px), np.maximum(last, whole[1] * grid.stride_px)
+        high, wide = (last - first + grid.tile_px).tolist()
+        box = grid.box_px(int(first[1]), int(first[0]), wide, high)
         try:
             rgb = slide.read_at(box, Size(wide, high))
         except SlideError as error:
@@ -291,32 +303,10 @@ class StridedModelQC(SlideQc):
                 single = Block(int(place[1]), int(place[0]), 1, 1)
                 yield from self._tiles(slide, grid, single, place[None])
             return
-        corners = (here - first) * grid.stride_px
-        tiles = np.stack([rgb[y : y + grid.tile_px, x : x + grid.tile_px] for y, x in corners.tolist()])
+        if self.keeps_inside:
+            rgb = mirrored_beyond(rgb, first, grid.whole)
+        tiles = np.stack([rgb[y : y + grid.tile_px, x : x + grid.tile_px] for y, x in (corners - first).tolist()])
         yield here, self.prepare(tiles, block=rgb)
-
-
-def shared_model(settings: StridedModelSettings) -> Predictor:
-    """The model of these settings, loaded once per process; for use in your own step."""
-
-    def load() -> Predictor:
-        return predictor(settings.load(), layout=settings.layout, device=settings.device, trust=settings.trust)
-
-    return once(settings.model_key(), load)
-
-
-def strided_step(settings: StridedModelSettings) -> StridedModelQC:
-    """The step for these settings; one that tells classes apart if they name some."""
-    if settings.qc_classes():
-        from slideloom_deepfocus.strided_classes import StridedClassesQC  # which builds on this module
-
-        return StridedClassesQC(shared_model(settings), settings)
-    return StridedModelQC(shared_model(settings), settings)
-
-
-def check_strided_model(settings: StridedModel) -> None:
-    """Raise unless there is the model file, and what runs it."""
-    check_file(settings.model, trust=settings.trust)
 
 
 def within(mask: NDArray[_Cell], extent: Box, slide: Box) -> tuple[NDArray[_Cell], Box]:
@@ -330,9 +320,3 @@ def within(mask: NDArray[_Cell], extent: Box, slide: Box) -> tuple[NDArray[_Cell
     fine = mask.repeat(_PARTS, axis=0)[:rows].repeat(_PARTS, axis=1)[:, :columns]
     width, height = min(columns * fine_x, slide.width), min(rows * fine_y, slide.height)
     return fine, Box(0, 0, width, height)
-
-
-def centred(unit: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Each tile of (B, H, W, 3) minus its own mean."""
-    result: NDArray[np.float32] = unit - unit.mean(axis=(1, 2, 3), keepdims=True, dtype=np.float64).astype(np.float32)
-    return result

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import ceil
+from math import ceil, floor
 
 import numpy as np
 from attrs import frozen
@@ -34,6 +34,7 @@ class StridedGrid:
         pixel_um: width of such a pixel in microns.
         columns: tiles in a row.
         rows: tiles in a column.
+        whole: (width, height) of the slide in whole pixels of the model's resolution.
     """
 
     tile_px: int
@@ -43,6 +44,7 @@ class StridedGrid:
     pixel_um: float
     columns: int
     rows: int
+    whole: Size
 
     @property
     def stride_px(self) -> int:
@@ -63,8 +65,24 @@ class StridedGrid:
 
     def box(self, *, column: int, row: int, width_px: int, height_px: int) -> Box:
         """A level-0 box at the corner of a tile, with a size in pixels of the model's resolution."""
-        x, y = column * self.stride_px * self.step_x, row * self.stride_px * self.step_y
-        return Box(x, y, width_px * self.step_x, height_px * self.step_y)
+        return self.box_px(column * self.stride_px, row * self.stride_px, width_px, height_px)
+
+    def box_px(self, left: int, top: int, width: int, height: int) -> Box:
+        """A level-0 box given in pixels of the model's resolution."""
+        return Box(left * self.step_x, top * self.step_y, width * self.step_x, height * self.step_y)
+
+    def corners(self, places: NDArray[np.int64], *, inside: bool) -> NDArray[np.int64]:
+        """(B, 2) top and left of the tiles at (B, 2) rows and columns, in pixels of the model's resolution.
+
+        Args:
+            places: rows and columns.
+            inside: a tile that would reach past the slide's right or lower side ends with the slide instead.
+        """
+        corners = places * self.stride_px
+        if inside:
+            last = np.array((self.whole.height, self.whole.width)) - self.tile_px
+            corners = np.minimum(corners, np.maximum(last, 0))
+        return corners
 
 
 def grid_for(info: SlideInfo, *, tile_px: int, mpp: float, stride_div: int, tolerance: float) -> StridedGrid:
@@ -102,6 +120,7 @@ def grid_for(info: SlideInfo, *, tile_px: int, mpp: float, stride_div: int, tole
         pixel_um=step_x * info.mpp.x,
         columns=tiles(info.size.width, step_x),
         rows=tiles(info.size.height, step_y),
+        whole=Size(floor(info.size.width / step_x + _TOLERANCE), floor(info.size.height / step_y + _TOLERANCE)),
     )
 
 
@@ -128,8 +147,14 @@ def blocks(grid: StridedGrid) -> Iterator[Block]:
             yield Block(column, row, side, side)
 
 
-def tissue_share(slide: Slide, grid: StridedGrid) -> NDArray[np.float32]:
-    """(rows, columns) share of each tile, 0-1, that is coloured or dark; from the lowest level with enough detail."""
+def tissue_share(slide: Slide, grid: StridedGrid, *, inside: bool = False) -> NDArray[np.float32]:
+    """(rows, columns) share of each tile, 0-1, that is coloured or dark; from the lowest level with enough detail.
+
+    Args:
+        slide: whose tiles.
+        grid: where they lie.
+        inside: of a tile that reaches past the slide, count only the part on the slide.
+    """
     cells = np.zeros((grid.cells.height, grid.cells.width), np.float32)
     for top in range(0, grid.cells.height, _SCOUT_CELLS):
         for left in range(0, grid.cells.width, _SCOUT_CELLS):
@@ -140,7 +165,32 @@ def tissue_share(slide: Slide, grid: StridedGrid) -> NDArray[np.float32]:
             cells[top : top + high, left : left + wide] = _means(seen, _SCOUT_PX)
     windows = np.lib.stride_tricks.sliding_window_view(cells, (grid.stride_div, grid.stride_div))
     share: NDArray[np.float32] = windows.mean(axis=(2, 3))
+    if inside:
+        across, down = (
+            np.minimum(1, (extent / step - np.arange(count) * grid.stride_px) / grid.tile_px)
+            for extent, step, count in (
+                (slide.info.size.width, grid.step_x, grid.columns),
+                (slide.info.size.height, grid.step_y, grid.rows),
+            )
+        )
+        share = np.minimum(1, share / (down[:, None] * across[None, :])).astype(np.float32)
     return share
+
+
+def mirrored_beyond(rgb: NDArray[np.uint8], corner: NDArray[np.int64], whole: Size) -> NDArray[np.uint8]:
+    """An image with mirrored slide where it reaches past the slide's right or lower side.
+
+    Args:
+        rgb: (h, w, 3).
+        corner: top and left of the image, in pixels of the model's resolution.
+        whole: the slide in such pixels.
+    """
+    high, wide = (max(1, extent - start) for extent, start in zip((whole.height, whole.width), corner, strict=True))
+    if high >= rgb.shape[0] and wide >= rgb.shape[1]:
+        return rgb
+    kept = rgb[:high, :wide]
+    beyond = [(0, rgb.shape[axis] - kept.shape[axis]) for axis in (0, 1)]
+    return np.pad(kept, (*beyond, (0, 0)), mode="symmetric")
 
 
 def is_tissue(rgb: NDArray[np.uint8]) -> Mask:

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from slideloom_deepfocus.naming import ModelError
 from slideloom_deepfocus.scoring import range_note
 
+# The rim of every section has sparse tiles; a note is for slides of fat, fragments or pale tissue, where they are many.
+_FEW, _MANY = 4, 0.25
+
 
 class Tally:
     """Counts tiles and remembers the range of their scores.
@@ -18,12 +21,14 @@ class Tally:
         unreadable: tiles that could not be read from the slide.
         judged: tiles with a score.
         unanswered: tiles for which the model returned no number.
+        sparse: tiles that the model did not see, because they have some tissue, but too little.
     """
 
     def __init__(self) -> None:
         self.unreadable = 0
         self.judged = 0
         self.unanswered = 0
+        self.sparse = 0
         self._lowest, self._highest = math.inf, -math.inf
 
     def counted(self, scores: NDArray[np.float32], *, may_miss: bool) -> NDArray[np.bool_]:
@@ -50,8 +55,12 @@ class Tally:
             self._highest = max(self._highest, float(scores[good].max()))
         return good
 
-    def notes(self, *, threshold: float | None) -> list[str]:
+    def notes(self, *, threshold: float | None, min_tissue: float) -> list[str]:
         """Sentences for the report; about the range of scores only if they are compared with a threshold.
+
+        Args:
+            threshold: on the scores.
+            min_tissue: share of a tile below which it is sparse.
 
         Raises:
             ModelError: the model returned no number for any tile.
@@ -63,6 +72,11 @@ class Tally:
             notes.append(f"{self.unreadable} tiles could not be read and were not judged")
         if self.unanswered:
             notes.append(f"{self.unanswered} tiles got no number from the model and were not judged")
+        if self.sparse >= max(_FEW, _MANY * self.judged):
+            notes.append(
+                f"{self.sparse} tiles have some tissue, but on less than {min_tissue:.0%} of them, and were not judged "
+                f"({self.judged} were); a lower min_tissue judges them, too"
+            )
         if (
             threshold is not None
             and self.judged

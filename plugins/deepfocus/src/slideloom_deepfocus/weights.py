@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from slideloom import ConfigError
 
-from slideloom_deepfocus.layers import CONVS, DENSES, NORM_PARTS, checked
+from slideloom_deepfocus.layers import DEEPFOCUS, NORM_PARTS, checked
 
 _SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 _PARTS = {"kernel": "W", "bias": "b", **{part: part for part in NORM_PARTS}}
@@ -101,8 +101,8 @@ def _published_names(arrays: Mapping[str, NDArray[np.generic]]) -> dict[str, NDA
         if name.endswith(_SUFFIX) and ".OPTIMIZER_SLOT" not in name and part:
             groups.setdefault(layer, {})[part] = array
     ordered = [groups[layer] for layer in sorted(groups, key=_natural)]
-    layers = [spec.name for spec in (*CONVS, *DENSES)]
-    norms = [spec.norm for spec in (*CONVS, *DENSES) if spec.norm]
+    layers = [spec.name for spec in DEEPFOCUS.layers]
+    norms = [spec.norm for spec in DEEPFOCUS.layers if spec.norm]
     result: dict[str, NDArray[np.generic]] = {}
     for names, mark in ((layers, "W"), (norms, "gamma")):
         for published, group in zip(names, [group for group in ordered if mark in group], strict=False):

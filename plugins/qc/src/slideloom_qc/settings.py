@@ -75,11 +75,12 @@ class GaussianV2(Settings[SlideQc]):
 
 @attrs.frozen
 class Pen(Settings[SlideQc]):
-    """Mask marker ink (blue, cyan, green, red, black) on H&E slides."""
+    """Mask marker ink (blue, cyan, green, red, black), judged against each slide's own glass and staining."""
 
     name: ClassVar[str] = "pen"
     step: ClassVar[str] = "slideloom_qc.pen:PenQc"
     install: ClassVar[str] = "slideloom-qc"
+    revision: ClassVar[int] = 2
     mpp: float = option(8.0, help="resolution to look at", unit="um/px", validator=positive)
     min_area_um2: float = option(20_000.0, help="smaller patches of ink are ignored", unit="um2", validator=at_least(0))
     margin_um: float = option(8.0, help="strokes are widened by this much", unit="um", validator=at_least(0))
@@ -87,11 +88,12 @@ class Pen(Settings[SlideQc]):
 
 @attrs.frozen
 class Tissue(Settings[SlideQc]):
-    """Mask background with a tissue mask that is robust to marker ink."""
+    """Mask background: what is not stained compared with the slide's own glass, and marker ink."""
 
     name: ClassVar[str] = "tissue"
     step: ClassVar[str] = "slideloom_qc.tissue:TissueQc"
     install: ClassVar[str] = "slideloom-qc"
+    revision: ClassVar[int] = 2  # relies on `pen`: increase it with the one of `Pen`
     mpp: float = option(8.0, help="resolution to look at", unit="um/px", validator=positive)
     min_tissue_um2: float = option(
         20_000.0, help="smaller pieces of tissue are background", unit="um2", validator=at_least(0)

@@ -1,4 +1,4 @@
-"""A tissue mask that is robust to marker ink."""
+"""A tissue mask that follows each slide's own glass, for any stain, and that marker ink does not disturb."""
 
 from __future__ import annotations
 
@@ -6,64 +6,121 @@ from typing import cast
 
 import cv2
 import numpy as np
+from attrs import field, frozen
 from numpy.typing import NDArray
 from slideloom import Mask, QcResult, Rgb, Scene, Slide, SlideQc
 
-from slideloom_qc.otsu import otsu, saturation
+from slideloom_qc.glass import Glass, glass_of
 from slideloom_qc.pen import ink_mask
 from slideloom_qc.pictures import at_mpp
 from slideloom_qc.settings import Tissue
+from slideloom_qc.shapes import disk
 
-# Otsu's threshold is kept within these saturations (0-255): below 4% is the tint of glass, and above 12% there is
-# tissue in every stain, so that a slide full of tissue is not split into dark and pale.
-LOWEST, HIGHEST = 0.04 * 255, 0.12 * 255
-# Pixels this bright in all channels may be glass, whose colour is then set to white.
-BRIGHT = 200
-# The median that removes noise is about this wide, and 3 to 7 pixels: a wider one would remove thin strands of tissue.
-MEDIAN_UM = 24.0
+# The colour is averaged over this much (sigma of a Gaussian), which removes noise but keeps membranes of fat cells
+# above the noise, and over this many pixels at least.
+SMOOTH_UM, SMOOTH_PX = 12.0, 0.7
+# Stain from which a place may be tissue, in optical density: three levels of 8 bits on bright glass ...
+FAINT = 0.012
+# ... more where the glass is noisier, namely this many standard deviations of it, up to this much.
+NOISE_SIGMAS, FAINTEST_LIMIT = 4.0, 0.03
+# Around tissue, within a square of this side, at least this share has this much stain; fringes of lines, dirt and
+# streaks of the mounting medium have less.
+CERTAIN, CERTAIN_SHARE, CERTAIN_UM = 0.03, 0.02, 500.0
+# Haematoxylin, eosin and their mixtures absorb green most. Glass, medium and shadows may be tinted in other hues, so
+# those count only beyond this.
+TINT = 0.02
+# Shadows, dust and the edge of a coverslip are grey: their colour is less than this share of their density.
+GREY = 0.1
+# The blur must not widen dark tissue, so within this distance less than this share of its stain is its blurred edge.
+NEAR_UM, NEAR_SHARE = 32.0, 0.3
+# Stain is kept in units of this density, up to 255 of them.
+UNIT = 1 / 500
+# Rows that are processed at a time.
+BAND_PX = 256
 # The default options of `Pen`.
 INK_AREA_UM2, INK_MARGIN_UM = 20_000.0, 8.0
 
 
-def white_balanced(rgb: Rgb) -> Rgb:
-    """`rgb` with the median colour of its bright, near-grey pixels made grey; unchanged if it has too few."""
-    planes = [rgb[..., c] for c in range(3)]
-    darkest = np.minimum(np.minimum(planes[0], planes[1]), planes[2])
-    brightest = np.maximum(np.maximum(planes[0], planes[1]), planes[2])
-    glass = (darkest >= BRIGHT) & (brightest - darkest <= 25) & (darkest < 255)
-    if glass.mean() < 0.001:
-        return rgb
-    colour = np.array([np.median(plane[glass]) for plane in planes])
-    tables = np.arange(256)[:, None] * (colour.max() / colour)
-    table = np.clip(np.rint(tables), 0, 255).astype(np.uint8)
-    return cast("Rgb", cv2.LUT(rgb, table[None]))
+@frozen
+class Stain:
+    """How strongly each pixel is stained, relative to the slide's glass.
 
-
-def tissue_mask(
-    rgb: Rgb, *, ink: Mask, pixel_um: float, min_tissue_um2: float, max_hole_um2: float
-) -> tuple[Mask, float]:
-    """Where there is tissue without ink, and the saturation threshold (0-255) that was used.
-
-    Tissue is more saturated than Otsu's threshold of the pixels without ink, kept between 4% and 12%. Specks are
-    removed, small holes are filled, and ink is removed last, so that filling does not bring it back.
+    Attributes:
+        amount: (h, w) uint8 in units of 1/500 of optical density; 0 for glass, grey and what is brighter than glass.
+        noise: standard deviation of the glass in that density.
     """
-    half = round((MEDIAN_UM / pixel_um - 1) / 2)
-    values = saturation(white_balanced(rgb), median_px=2 * int(np.clip(half, 1, 3)) + 1)
-    clean = values[~ink]
-    threshold = LOWEST
-    if clean.size:
-        split = otsu(np.bincount(clean, minlength=256).astype(np.int64))
-        threshold = float(np.clip(split.threshold, LOWEST, HIGHEST))
-    tissue = (values > threshold) | ink
-    tissue = _without_small(tissue, min_tissue_um2 / pixel_um**2)
+
+    amount: NDArray[np.uint8] = field(eq=False)
+    noise: float
+
+    @property
+    def least(self) -> float:
+        """The optical density from which a place may be tissue."""
+        return float(np.clip(NOISE_SIGMAS * self.noise, FAINT, FAINTEST_LIMIT))
+
+
+def stain_of(rgb: Rgb, glass: Glass, *, pixel_um: float, band_px: int = BAND_PX) -> Stain:
+    """The stain of a slide, computed in bands of rows that do not change it.
+
+    Densities of red, green and blue are compared with each other, so that what absorbs all colours alike is no stain.
+
+    Args:
+        rgb: (h, w, 3) uint8.
+        glass: of the slide.
+        pixel_um: side of a pixel in um.
+        band_px: rows at a time.
+    """
+    sigma = max(SMOOTH_PX, SMOOTH_UM / pixel_um)
+    reach = int(4 * sigma + 1)
+    amount = np.zeros(rgb.shape[:2], np.uint8)
+    squares = count = 0.0
+    for top in range(0, len(rgb), band_px):
+        first, last = max(0, top - reach), min(len(rgb), top + band_px + reach)
+        inner = slice(top - first, min(top + band_px, len(rgb)) - first)
+        smooth = cv2.GaussianBlur(
+            rgb[first:last].astype(np.float32), (2 * reach + 1, 2 * reach + 1), sigma, borderType=cv2.BORDER_REFLECT
+        )[inner]
+        red, green, blue = (
+            np.maximum(np.log(level / np.maximum(smooth[..., c], 1.0)), 0) for c, level in enumerate(glass.colour)
+        )
+        grey, magenta, yellow = (red + green + blue) / 3, green - (red + blue) / 2, blue - red
+        colour = np.sqrt(magenta**2 * (2 / 3) + yellow**2 / 2)
+        stain = np.maximum(magenta, colour - TINT)
+        stain[colour < GREY * grey] = 0
+        amount[top : top + band_px] = np.clip(np.rint(stain / UNIT), 0, 255)
+        # Tissue turns glass to magenta only, so the other side shows the noise of the glass alone.
+        noise = magenta[(magenta <= 0) & (grey < TINT)]
+        squares, count = squares + float((noise**2).sum(dtype=np.float64)), count + noise.size
+    return Stain(amount, float(np.sqrt(squares / count)) if count else 0.0)
+
+
+def tissue_mask(stain: Stain, *, ink: Mask, pixel_um: float, min_tissue_um2: float, max_hole_um2: float) -> Mask:
+    """Where there is tissue without ink: (h, w) bool.
+
+    Tissue is what is stained, near what is certainly stained. Pieces are judged together with the ink on them, small
+    holes are filled, and ink is removed last, so that filling does not bring it back.
+    """
+    amount = stain.amount.copy()
+    amount[ink] = 0  # what may be stained under ink is not seen, and does not vouch for what lies around it
+    around = cv2.dilate(stain.amount, disk(NEAR_UM / pixel_um))
+    tissue = (amount >= stain.least / UNIT) & (amount >= NEAR_SHARE * around)
+    share = min(CERTAIN_SHARE, min_tissue_um2 / 2 / CERTAIN_UM**2)  # small pieces that are asked for have less
+    tissue &= _shares(amount >= CERTAIN / UNIT, CERTAIN_UM / pixel_um) >= max(1, share * 65535)
+    del amount, around
+    tissue = _without_small(tissue | ink, min_tissue_um2 / pixel_um**2)
     tissue = ~_without_small(~tissue, max_hole_um2 / pixel_um**2)
-    # The rest of a piece after removing ink is judged by its own size.
-    return _without_small(tissue & ~ink, min_tissue_um2 / pixel_um**2), threshold
+    return _without_small(tissue & ~ink, min_tissue_um2 / pixel_um**2)  # the rest of a piece is judged by its own size
+
+
+def _shares(mask: Mask, side_px: float) -> NDArray[np.uint16]:
+    """(h, w) uint16, 65535 times the share of True in the square around each pixel, mirrored at the edges."""
+    side = 2 * max(1, round(side_px / 2)) + 1
+    return cast("NDArray[np.uint16]", cv2.blur(mask * np.uint16(65535), (side, side), borderType=cv2.BORDER_REFLECT))
 
 
 def _without_small(mask: Mask, least_px: float) -> Mask:
     """`mask` without its connected parts of fewer pixels."""
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=4)
     keep: NDArray[np.bool_] = stats[:, cv2.CC_STAT_AREA] >= least_px
     keep[0] = False
     return cast("Mask", keep[labels])
@@ -78,9 +135,11 @@ class TissueQc(SlideQc):
     def assess(self, slide: Slide, scene: Scene) -> QcResult:
         """See `tissue_mask`; regions are ignored and the whole slide is used."""
         picture = at_mpp(slide, self._settings.mpp)
-        ink = ink_mask(picture.rgb, pixel_um=picture.mpp, min_area_um2=INK_AREA_UM2, margin_um=INK_MARGIN_UM)
-        tissue, threshold = tissue_mask(
-            picture.rgb,
+        glass = glass_of(picture.rgb)
+        ink = ink_mask(picture.rgb, glass, pixel_um=picture.mpp, min_area_um2=INK_AREA_UM2, margin_um=INK_MARGIN_UM)
+        stain = stain_of(picture.rgb, glass, pixel_um=picture.mpp)
+        tissue = tissue_mask(
+            stain,
             ink=ink,
             pixel_um=picture.mpp,
             min_tissue_um2=self._settings.min_tissue_um2,
@@ -89,8 +148,21 @@ class TissueQc(SlideQc):
         metrics = {
             "masked": float(1 - tissue.mean()),
             "ink": float(ink.mean()),
-            "threshold": threshold,
+            "threshold": stain.least,
+            "glass": glass.share,
             "mpp": picture.mpp,
         }
-        notes = () if tissue.any() else ("tissue: the slide has no tissue",)
-        return QcResult(~tissue, "background", metrics=metrics, notes=notes)
+        return QcResult(~tissue, "background", metrics=metrics, notes=_notes(tissue, ink, glass))
+
+
+def _notes(tissue: Mask, ink: Mask, glass: Glass) -> tuple[str, ...]:
+    notes = []
+    if ink.any():
+        notes.append(
+            f"tissue: relied on `pen`, which takes {ink.mean():.1%} of the slide for ink; it is not counted as tissue"
+        )
+    if not glass.is_seen:
+        notes.append("tissue: no clear glass to compare with, so pale places count as tissue unless they are grey")
+    if not tissue.any():
+        notes.append("tissue: the slide has no tissue")
+    return tuple(notes)

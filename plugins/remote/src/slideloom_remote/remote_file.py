@@ -42,11 +42,15 @@ class FetchedFile(RemoteFile):
         transport: asks for its bytes.
         first_wait_s: pause before the second try, doubled before each further one.
 
+    Attributes:
+        requests: for ranges of bytes, so far.
+        bytes_read: that came in answer.
+
     Raises:
         SlideError: it cannot be opened.
     """
 
-    gap = 1 << 15
+    gap = 1 << 15  # of tiles under a mask, with 20 ms a request, 64 KiB cost 6% more bytes and saved no time
 
     def __init__(self, address: Address, transport: Transport, *, first_wait_s: float = _FIRST_WAIT_S) -> None:
         self.address = address

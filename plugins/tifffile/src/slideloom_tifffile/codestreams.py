@@ -1,17 +1,20 @@
-"""What decoders do not tell of damaged JPEG and JPEG 2000, told by their bytes.
+"""What decoders do not tell of damaged JPEG, PNG and JPEG 2000, or only on standard error, told by their bytes.
 
-Source: ITU-T T.81 (JPEG); ITU-T T.800 annex A (JPEG 2000 codestream) and annex I (JP2 file).
+Source: ITU-T T.81 (JPEG); W3C PNG (third edition), section 5; ITU-T T.800 annex A (JPEG 2000 codestream) and annex I
+(JP2 file).
 """
 
 from __future__ import annotations
 
 import re
 import struct
+import zlib
 
 import simplejpeg
 
 _START, _SIZE, _CODING, _TILE_PART, _END = 0xFF4F, 0xFF51, 0xFF52, 0xFF90, 0xFFD9
 _LEAST_TILE_PART = 12
+_PNG = b"\x89PNG\r\n\x1a\n"
 # A marker above FF8F cannot occur within packets, but for those that begin a packet and end its head.
 _ILLEGAL = re.compile(rb"\xff[\x90\x93-\xff]")
 
@@ -27,6 +30,22 @@ def jpeg_fault(content: bytes, *, width: int, height: int) -> str | None:
     except ValueError as error:
         return f"its JPEG is damaged ({error})"
     return None
+
+
+def png_fault(content: bytes) -> str | None:
+    """What is wrong with a PNG, which is made of chunks with a checksum each; None if it is whole."""
+    at = len(_PNG)
+    while content.startswith(_PNG) and at + 12 <= len(content):
+        length = int.from_bytes(content[at : at + 4], "big")
+        kind, end = content[at + 4 : at + 8], at + 8 + length
+        if end + 4 > len(content):
+            break
+        if zlib.crc32(content[at + 4 : end]) != int.from_bytes(content[end : end + 4], "big"):
+            return f"the checksum of its PNG's chunk {kind.decode('ascii', 'replace')} is wrong"
+        if kind == b"IEND":
+            return None
+        at = end + 4
+    return "its PNG is cut short"
 
 
 class Jpeg2000:

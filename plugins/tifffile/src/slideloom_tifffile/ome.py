@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from itertools import islice
 from xml.etree.ElementTree import Element
 
-from slideloom import Size, TiffDirectory, is_scene
+from slideloom import Size, TiffDirectory, TiffTag, is_scene
 
 from slideloom_tifffile.refusals import NotRead
 
@@ -41,7 +41,8 @@ def planes_of(
     if len({uuid.get("FileName") for uuid in root.iterfind(".//{*}TiffData/{*}UUID")}) > 1:
         raise NotRead("it is one of several files of an OME-TIFF; write them as one, as with: bfconvert")
     pixels = _chosen_picture(root, images, scene)[1]
-    found = _directories(pixels)
+    samples = images[0].number(TiffTag.SAMPLES, 1) or 1
+    found = _directories(pixels, samples)
     if _whole(pixels, "SizeT") > 1:
         raise NotRead(f"it is an OME-TIFF of {_whole(pixels, 'SizeT')} points in time; write one of them alone")
     depth = _whole(pixels, "SizeZ")
@@ -49,7 +50,7 @@ def planes_of(
         raise NotRead(f"it is an OME-TIFF of {depth} focal planes; {_how('plane', 'N')} reads the one of this number")
     if plane is not None and plane >= depth:
         raise NotRead(f"it has focal planes 0 to {depth - 1}, and no {plane}")
-    places = [(channel, plane or 0, 0) for channel in _chosen_channels(pixels, channels)]
+    places = [(channel, plane or 0, 0) for channel in _chosen_channels(pixels, channels, samples)]
     missing = [place for place in places if found.get(place, len(images)) >= len(images)]
     if missing:
         raise NotRead(f"its OME-XML names no directory for channel {missing[0][0]}; write the file again")
@@ -77,9 +78,9 @@ def _chosen_picture(root: Element, images: Sequence[TiffDirectory], scene: int |
     return base
 
 
-def _chosen_channels(pixels: Element, chosen: tuple[int, ...]) -> tuple[int, ...]:
+def _chosen_channels(pixels: Element, chosen: tuple[int, ...], samples: int) -> tuple[int, ...]:
     """The channels to show, of which each has a directory; (0,) if the only one has all colours."""
-    count, names = _channel_count(pixels), _channel_names(pixels)
+    count, names = _channel_count(pixels, samples), _channel_names(pixels)
     named = f" ({', '.join(name or 'unnamed' for name in names[:8])})" if any(names) else ""
     if chosen:
         if max(chosen) >= count:
@@ -119,9 +120,9 @@ def _colour(channel: Element) -> int | None:
         return None
 
 
-def _directories(pixels: Element) -> dict[_Place, int]:
+def _directories(pixels: Element, samples: int) -> dict[_Place, int]:
     """The number of the directory of each plane."""
-    counts = {"C": _channel_count(pixels), "Z": _whole(pixels, "SizeZ"), "T": _whole(pixels, "SizeT")}
+    counts = {"C": _channel_count(pixels, samples), "Z": _whole(pixels, "SizeZ"), "T": _whole(pixels, "SizeT")}
     order = [letter for letter in pixels.get("DimensionOrder", "XYCZT") if letter in counts]
     total = counts["C"] * counts["Z"] * counts["T"]
     if total > _MOST_PLANES or sorted(order) != ["C", "T", "Z"]:
@@ -141,10 +142,10 @@ def _directories(pixels: Element) -> dict[_Place, int]:
     return found
 
 
-def _channel_count(pixels: Element) -> int:
-    """Channels that have a directory each; one of several samples counts once."""
-    samples = max((_whole(channel, "SamplesPerPixel") for channel in pixels.iterfind("{*}Channel")), default=1)
-    return max(1, _whole(pixels, "SizeC") // max(1, samples))
+def _channel_count(pixels: Element, samples: int) -> int:
+    """Channels that have a directory each. One of several samples counts once, also if only the directory says so."""
+    said = max((_whole(channel, "SamplesPerPixel") for channel in pixels.iterfind("{*}Channel")), default=1)
+    return max(1, _whole(pixels, "SizeC") // max(1, said, samples))
 
 
 def _channel_names(pixels: Element) -> list[str]:

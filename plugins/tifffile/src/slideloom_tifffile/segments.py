@@ -15,7 +15,7 @@ import tifffile
 from numpy.typing import NDArray
 from slideloom import Size, SlideError, TiffDirectory, TiffTag, codec_name, deflate_check
 
-from slideloom_tifffile.codestreams import Jpeg2000, jpeg_fault
+from slideloom_tifffile.codestreams import Jpeg2000, jpeg_fault, png_fault
 from slideloom_tifffile.colours import JPEG, JPEG_2000
 from slideloom_tifffile.grid import Grid
 from slideloom_tifffile.refusals import NotRead
@@ -23,12 +23,12 @@ from slideloom_tifffile.refusals import NotRead
 # It logs what it finds odd in directories and goes on; what matters here is an error of its own.
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
-_WEBP, _LERC = 50001, 34887
+_WEBP, _LERC, _PNG = 50001, 34887, 34933
 # Codecs of images, which know their own size: it is compared with the tile's before anything is decoded.
 _IMAGES: Mapping[int, Callable[..., Any]] = {
     **dict.fromkeys(JPEG_2000, imagecodecs.jpeg2k_decode),
     _LERC: imagecodecs.lerc_decode,
-    34933: imagecodecs.png_decode,
+    _PNG: imagecodecs.png_decode,
     _WEBP: imagecodecs.webp_decode,
     50002: imagecodecs.jpegxl_decode,
     52546: imagecodecs.jpegxl_decode,
@@ -199,6 +199,8 @@ class Segments:
             options["masks"] = True
         if self._compression == _WEBP and self._grid.samples == 4:
             options["hasalpha"] = True  # which an opaque tile may lack
+        if self._compression == _PNG and (fault := png_fault(content)) is not None:
+            raise ValueError(fault)
         error: Exception | None = None
         for size in self._sizes(number):
             shape = (size.height, size.width, self._grid.samples)

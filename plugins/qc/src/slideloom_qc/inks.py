@@ -1,0 +1,146 @@
+"""Families of marker inks: what tells each from stained tissue, as optical densities relative to the slide's glass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+import cv2
+import numpy as np
+from attrs import field, frozen
+from numpy.typing import NDArray
+from slideloom import Rgb
+
+from slideloom_qc.glass import Floats, Glass, density_tables
+
+# Optical density (natural log) of the densest channel from which a pixel is something else than glass: tissue or ink,
+# so stain, at which `tissue` looks, will not do: black ink has none. docs/explanation/qc.md compares all tests for
+# tissue.
+NOT_GLASS = 0.15
+# Densities of a channel that lets hardly any light through are noise; red and black are judged up to this one.
+DARKEST = 2.7
+# What a pixel may be for a family of inks, as bits: tissue or ink of this colour, however pale; dense enough to be ink
+# if its ratio says so; of a colour that is ink if it is opaque as well; of a colour that may continue a stroke.
+FAINT, DENSE, VIVID, ALIKE = (np.uint8(1 << bit) for bit in range(4))
+# Rows that are processed at a time.
+STRIP_PX = 128
+
+_Shades = tuple[Floats, Floats, NDArray[np.uint8]]
+_Flags = NDArray[np.bool_]
+
+
+@frozen
+class InkRule:
+    """A family of inks, defined by the ratio of two optical densities and by how deep its colour is.
+
+    Attributes:
+        shades: ratio, depth and bits of pixels, from their densities of red, green and blue.
+        faint: ratio below which a pixel is never ink, unless it is deep.
+        sure_from, sure: the limit above which a pixel is ink on its own is between these, depending on the staining.
+        is_even: True if the ratio of tissue varies so little that the lowest third of it shows how the slide is
+            stained, so that ink on most of the slide is not taken for its staining.
+        opaque: depth from which a vivid pixel is ink on its own, and how many times the depth of the paler tissue that
+            must be; infinite if no depth is enough.
+        deep: the depth from which an alike pixel continues a stroke is that which the slide's tissue does not reach,
+            within these limits.
+    """
+
+    shades: Callable[[Floats, Floats, Floats], _Shades]
+    faint: float
+    sure_from: float
+    sure: float
+    is_even: bool = False
+    opaque: tuple[float, float] = (np.inf, 0.0)
+    deep: tuple[float, float] = (np.inf, np.inf)
+
+
+@frozen
+class Looks:
+    """Pixels as judged by the rule of one family of inks.
+
+    Attributes:
+        ratio: (h, w) float32, the ratio of the rule.
+        depth: (h, w) float32, the optical density by which this family is opaque.
+        bits: (h, w) uint8, sums of FAINT, DENSE, VIVID and ALIKE.
+    """
+
+    ratio: Floats = field(eq=False)
+    depth: Floats = field(eq=False)
+    bits: NDArray[np.uint8] = field(eq=False)
+
+
+@frozen
+class Staining:
+    """The slide's tissue as a family of inks sees it, away from ink.
+
+    Attributes:
+        ratio: the end of its range, which 99% of it stays below.
+        depth: its median.
+        deepest: four standard deviations above it, which it does not reach.
+    """
+
+    ratio: float
+    depth: float
+    deepest: float
+
+
+def looks(rule: InkRule, rgb: Rgb, glass: Glass) -> Looks:
+    """How the pixels of a slide look to a rule, strip by strip, because intermediate arrays need many times the memory.
+
+    Args:
+        rule: of the family of inks.
+        rgb: (h, w, 3) uint8.
+        glass: of the slide.
+    """
+    tables, shape = density_tables(glass, least=0.01), rgb.shape[:2]
+    whole = Looks(np.empty(shape, np.float32), np.empty(shape, np.float32), np.empty(shape, np.uint8))
+    for top in range(0, shape[0], STRIP_PX):
+        strip = slice(top, top + STRIP_PX)
+        part = rgb[strip]
+        red, green, blue = (cast("Floats", cv2.LUT(cv2.extractChannel(part, c), tables[c])) for c in range(3))
+        whole.ratio[strip], whole.depth[strip], whole.bits[strip] = rule.shades(red, green, blue)
+    return whole
+
+
+def _bits(*, faint: _Flags, dense: _Flags, vivid: _Flags, alike: _Flags) -> NDArray[np.uint8]:
+    seen = faint * FAINT
+    for flags, bit in ((dense, DENSE), (vivid, VIVID), (alike, ALIKE)):
+        seen |= (faint & flags) * bit
+    return seen
+
+
+def _cool(red: Floats, green: Floats, blue: Floats) -> _Shades:
+    tissue = np.maximum(np.maximum(red, green), blue) > NOT_GLASS
+    ratio = red / green
+    # The haematoxylin of IHC may be as blue as faint ink, but it is pale, and absorbs blue nearly half as much as red.
+    dense = (red > 0.35) & (ratio > 1.6) | (red > 0.7) & (blue < 0.4 * red)
+    coloured = red > 1.2 * blue
+    bits = _bits(
+        faint=tissue & (red > NOT_GLASS), dense=dense, vivid=coloured & (ratio > 0.85), alike=coloured & (ratio > 0.7)
+    )
+    return ratio, red, bits
+
+
+def _red(red: Floats, green: Floats, blue: Floats) -> _Shades:
+    tissue = np.maximum(np.maximum(red, green), blue) > NOT_GLASS
+    green, blue = np.minimum(green, DARKEST), np.minimum(blue, DARKEST)
+    share, ratio = red / green, blue / green
+    dense, vivid, alike = (share < 0.35) & (green > 0.4), (share < 0.2) & (ratio > 0.68), (share < 0.3) & (ratio > 0.6)
+    return ratio, green, _bits(faint=tissue & (share < 0.5), dense=dense, vivid=vivid, alike=alike)
+
+
+def _black(red: Floats, green: Floats, blue: Floats) -> _Shades:
+    densest = np.minimum(np.maximum(np.maximum(red, green), blue), DARKEST)
+    palest = np.minimum(np.minimum(np.minimum(red, green), blue), DARKEST)
+    ratio = palest / densest
+    return ratio, palest, _bits(faint=densest > 0.35, dense=palest > 0.75, vivid=ratio > 0.7, alike=ratio > 0.55)
+
+
+# H&E absorbs green most (Ruifrok & Johnston 2001: red to green 0.92 for haematoxylin, 0.07-0.27 for eosin).
+# Blue, cyan and green ink absorb red more than green.
+COOL = InkRule(_cool, faint=0.7, sure_from=0.95, sure=1.25, opaque=(1.5, 3.0), deep=(0.6, np.inf))
+# Red ink absorbs blue nearly as much as green, but not red; eosin's ratio of blue to green is 0.11-0.7. Where the light
+# makes it more, ink is told by its depth.
+RED = InkRule(_red, faint=0.65, sure_from=0.72, sure=0.8, is_even=True, opaque=(1.2, 2.5), deep=(1.0, np.inf))
+# Black ink absorbs all colours nearly equally, more than a fold of tissue, whose palest density stays below 1.3.
+BLACK = InkRule(_black, faint=0.55, sure_from=0.7, sure=0.8, opaque=(1.6, 0.0), deep=(0.5, 0.9))
