@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from slideloom import Rgb, SlideloomError, Slides, open_slide
@@ -63,61 +63,101 @@ def _rare_tiffs(folder: Path, rgb: Rgb) -> None:
     tifffile.imwrite(folder / "ome.ome.tif", rgb, photometric="rgb", compression="zlib", tile=(128, 128), ome=True)
 
 
-def _dicom(folder: Path, rgb: Rgb) -> None:
-    import imagecodecs
-    import pydicom
-    from pydicom.encaps import encapsulate
-    from slideloom_testing.dicom import write_dicom
-
-    side = 64
-    write_dicom(folder / "raw.dcm", rgb, tile=side)
+def _frames(rgb: Rgb, side: int) -> list[Rgb]:
     padded = np.pad(rgb, ((0, -rgb.shape[0] % side), (0, -rgb.shape[1] % side), (0, 0)), constant_values=255)
-    frames = [
+    return [
         np.ascontiguousarray(padded[y : y + side, x : x + side])
         for y in range(0, padded.shape[0], side)
         for x in range(0, padded.shape[1], side)
     ]
-    encoders: dict[str, tuple[str, Callable[[Rgb], bytes]]] = {
-        "jpeg-ls": ("1.2.840.10008.1.2.4.80", imagecodecs.jpegls_encode),
-        "jpeg-2000": ("1.2.840.10008.1.2.4.90", lambda frame: imagecodecs.jpeg2k_encode(frame, codecformat="j2k")),
-    }
-    for name, (syntax, encode) in encoders.items():
-        dataset = pydicom.dcmread(folder / "raw.dcm")
-        dataset.file_meta.TransferSyntaxUID = syntax
-        dataset.SeriesInstanceUID = f"{dataset.SeriesInstanceUID}.{len(name)}"  # another slide
-        dataset.PixelData = encapsulate([encode(frame) for frame in frames])
+
+
+def _jpeg_ls(frame: Rgb) -> bytes:
+    import imagecodecs
+
+    return bytes(imagecodecs.jpegls_encode(frame))
+
+
+def _jpeg_2000(frame: Rgb) -> bytes:
+    import imagecodecs
+
+    return bytes(imagecodecs.jpeg2k_encode(frame, codecformat="j2k"))
+
+
+# Transfer syntax and encoder of each form; pixels of the first are stored as they are.
+DICOM_FORMS: dict[str, tuple[str, Callable[[Rgb], bytes]] | None] = {
+    "uncompressed": None,
+    "JPEG-LS": ("1.2.840.10008.1.2.4.80", _jpeg_ls),
+    "JPEG 2000": ("1.2.840.10008.1.2.4.90", _jpeg_2000),
+}
+_SIDE = 64  # of a frame
+
+
+def write_dicom_form(folder: Path, rgb: Rgb, name: str) -> Path:
+    """Write a DICOM slide in one of `DICOM_FORMS`; each form is a series of its own."""
+    import pydicom
+    from pydicom.encaps import encapsulate
+    from slideloom_testing.dicom import write_dicom
+
+    path = write_dicom(folder / f"{name.replace(' ', '-').lower()}.dcm", rgb, tile=_SIDE)
+    form = DICOM_FORMS[name]
+    if form is not None:
+        dataset = pydicom.dcmread(path)
+        dataset.file_meta.TransferSyntaxUID = form[0]
+        dataset.SeriesInstanceUID = f"{dataset.SeriesInstanceUID}.{form[0][-2:]}"
+        dataset.PixelData = encapsulate([form[1](frame) for frame in _frames(rgb, _SIDE)])
         dataset["PixelData"].VR = "OB"
-        dataset.save_as(folder / f"{name}.dcm")
+        dataset.save_as(path)
+    return path
+
+
+def _dicom(folder: Path, rgb: Rgb) -> None:
+    for name in DICOM_FORMS:
+        write_dicom_form(folder, rgb, name)
+
+
+def write_zarr(path: Path, rgb: Rgb, *, kind: Literal[2, 3]) -> Path:
+    """Write an OME-Zarr of one level: Zarr 2 is OME-Zarr 0.4, Zarr 3 is 0.5."""
+    import zarr
+
+    root = zarr.open_group(path, mode="w", zarr_format=kind)
+    values = np.moveaxis(rgb, -1, 0)
+    root.create_array("0", shape=values.shape, chunks=(1, 128, 128), dtype="uint8")[...] = values
+    unit = {"type": "space", "unit": "micrometer"}
+    about = {
+        "axes": [{"name": "c", "type": "channel"}, {"name": "y", **unit}, {"name": "x", **unit}],
+        "datasets": [{"path": "0", "coordinateTransformations": [{"type": "scale", "scale": [1.0, 1.0, 1.0]}]}],
+        "version": "0.4",
+    }
+    said = {"multiscales": [about]}
+    root.attrs.update(said if kind == 2 else {"ome": {"version": "0.5", **said}})
+    return path
 
 
 def _zarr(folder: Path, rgb: Rgb) -> None:
-    import zarr
+    write_zarr(folder / "four.ome.zarr", rgb, kind=2)
+    write_zarr(folder / "five.ome.zarr", rgb, kind=3)
 
-    for name, kind in (("four.ome.zarr", 2), ("five.ome.zarr", 3)):
-        root = zarr.open_group(folder / name, mode="w", zarr_format=kind)  # type: ignore[arg-type]  # 2 or 3
-        values = np.moveaxis(rgb, -1, 0)
-        root.create_array("0", shape=values.shape, chunks=(1, 128, 128), dtype="uint8")[...] = values
-        unit = {"type": "space", "unit": "micrometer"}
-        about = {
-            "axes": [{"name": "c", "type": "channel"}, {"name": "y", **unit}, {"name": "x", **unit}],
-            "datasets": [{"path": "0", "coordinateTransformations": [{"type": "scale", "scale": [1.0, 1.0, 1.0]}]}],
-            "version": "0.4",
-        }
-        root.attrs.update(
-            {"multiscales": [about]} if kind == 2 else {"ome": {"version": "0.5", "multiscales": [about]}}
-        )
+
+CZI_FORMS = {"uncompressed": "uncompressed:", "Zstandard": "zstd0:"}
+
+
+def write_czi(path: Path, rgb: Rgb, name: str) -> Path:
+    """Write a CZI of one scene in one of `CZI_FORMS`."""
+    from pylibCZIrw import czi
+
+    with czi.create_czi(str(path), compression_options=CZI_FORMS[name]) as document:
+        for y in range(0, rgb.shape[0], 256):
+            for x in range(0, rgb.shape[1], 256):
+                part = np.ascontiguousarray(rgb[y : y + 256, x : x + 256, ::-1])
+                document.write(data=part, location=(x, y), plane={"C": 0, "Z": 0, "T": 0}, scene=0)
+        document.write_metadata("slide", channel_names={}, scale_x=1e-6, scale_y=1e-6)
+    return path
 
 
 def _czi(folder: Path, rgb: Rgb) -> None:
-    from pylibCZIrw import czi
-
-    for name, compression in (("plain.czi", "uncompressed:"), ("zstd.czi", "zstd0:")):
-        with czi.create_czi(str(folder / name), compression_options=compression) as document:
-            for y in range(0, rgb.shape[0], 256):
-                for x in range(0, rgb.shape[1], 256):
-                    part = np.ascontiguousarray(rgb[y : y + 256, x : x + 256, ::-1])
-                    document.write(data=part, location=(x, y), plane={"C": 0, "Z": 0, "T": 0}, scene=0)
-            document.write_metadata("slide", channel_names={}, scale_x=1e-6, scale_y=1e-6)
+    for name in CZI_FORMS:
+        write_czi(folder / f"{name.lower()}.czi", rgb, name)
 
 
 def _cases(reader: str, folder: Path, seed: int) -> list[str]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import shlex
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -157,6 +158,21 @@ def supplies(folder: Path, demo: DemoFiles) -> None:
         for slide in "ab":
             (folder / place / f"{slide}.geojson").write_bytes(regions)
     (folder / "labels.csv").write_text("patient,slide,response\nP1,a,yes\nP2,b,no\n", encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_the_demo_prints_the_account_that_the_tutorial_shows(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "tutorial" / "first-tiles.md").read_text(encoding="utf-8")
+    shown = re.search(r"^```text\n(tiles .*?)^```$", page, re.MULTILINE | re.DOTALL)
+
+    done = subprocess.run(
+        [sys.executable, "-m", "slideloom", "demo"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+
+    told = [line.split() for line in (done.stdout + done.stderr).splitlines()]
+    assert shown is not None
+    wanted = [line.split() for line in shown[1].splitlines()]
+    assert [line for line in wanted if line not in told] == []
 
 
 def test_few_blocks_are_not_run() -> None:

@@ -55,6 +55,10 @@ def flags_of(*names: str) -> set[str]:
     return {action.dest for action in parser._actions}
 
 
+# A project finds slides by its sources, whose slides may be a pattern.
+OF_SOURCES = {"recursive": command.NO_FLAG["recursive"]}
+
+
 @pytest.mark.parametrize(
     ("front", "reached", "left_out"),
     [
@@ -62,7 +66,7 @@ def flags_of(*names: str) -> set[str]:
         ("run", flags_of("run"), {word.name: "the file says it" for word in words("tiles", "slides", "roi", "qc")}),
         ("tiles", flags_of("tiles"), {**tiles.NO_FLAG, **RUN}),
         ("project extract", flags_of("project", "extract"), command.NO_FLAG),
-        ("Project.extract_tiles", set(inspect.signature(Project.extract_tiles).parameters), {}),
+        ("Project.extract_tiles", set(inspect.signature(Project.extract_tiles).parameters), OF_SOURCES),
         ("WSI", set(inspect.signature(WSI).parameters), {**wsi.NO_ARGUMENT, **RUN}),
     ],
 )

@@ -65,7 +65,7 @@ def test_what_a_folder_holds_besides_slides_is_told(tmp_path: Path, caplog: pyte
 
     files, folders = (record.getMessage() for record in caplog.records)
     assert files == f"{tmp_path}: 3 files are left out: 2 .xml, 1 without extension"
-    assert folders.startswith(f"{tmp_path}: slides in its subfolders are left out (more); name these folders")
+    assert folders.startswith(f"{tmp_path}: slides in its subfolders are left out (more); give --recursive")
 
 
 def test_jpegs_of_a_vms_slide_are_no_slides(tmp_path: Path) -> None:
@@ -104,3 +104,18 @@ def test_the_data_folder_of_a_mirax_slide_is_not_searched(tmp_path: Path) -> Non
 )
 def test_a_slide_is_called_by_its_file_without_the_extension(file: str, name: str) -> None:
     assert slide_name(Path(file)) == name
+
+
+def test_recursive_finds_slides_of_subfolders_but_not_those_that_a_run_made(tmp_path: Path) -> None:
+    for name in ("b.svs", "site/a.svs", "site/deep/er/c.tif", "site/.hidden/d.svs", "site/notes.txt", "m.mrxs"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    for name in ("out/tiles/e.png", "out/extraction_report.json", "m/Slidedat.ini", "m/f.jpg"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+    found = find_slides([str(tmp_path)], ["c.*"], recursive=True)
+
+    assert [str(path.relative_to(tmp_path)) for path in map(Path, found)] == ["b.svs", "m.mrxs", "site/a.svs"]

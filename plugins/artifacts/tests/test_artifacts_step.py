@@ -10,8 +10,8 @@ import pytest
 from attrs import frozen
 from numpy.typing import NDArray
 from slideloom import QcResult, Rgb, Size
-from slideloom_artifacts import Artifacts
-from slideloom_artifacts.artifacts import _CORE, _MARGIN, _SIDE, WEIGHTS, Grid, _block
+from slideloom_artifacts import Artifacts, artifacts
+from slideloom_artifacts.artifacts import _CORE, _MARGIN, WEIGHTS, Grid, _block
 from slideloom_artifacts.network import MULTIPLE, STRIDE
 from slideloom_testing import AnalyticSlide, PixelsSlide, SlideQcContract, info_of, scene_of
 from slideloom_testing.tissue import DemoSlide
@@ -148,9 +148,10 @@ def test_a_slide_coarser_than_the_network_is_not_enlarged_and_the_report_says_so
     assert assessed(section).notes == ()
 
 
-def test_blocks_suit_the_network_and_join_without_a_seam(section: Rgb) -> None:
+def test_blocks_suit_the_network_and_join_without_a_seam(section: Rgb, monkeypatch: pytest.MonkeyPatch) -> None:
     """A picture of several blocks gives what it gives when its parts lie elsewhere in the blocks."""
-    assert (_SIDE % MULTIPLE, _CORE % MULTIPLE, _MARGIN % MULTIPLE) == (0, 0, 0)
+    monkeypatch.setattr(artifacts, "_CORE", 320)
+    assert (_CORE % MULTIPLE, _MARGIN % MULTIPLE) == (0, 0)
     whole, later = assessed(section).labels, assessed(section[:, 64:]).labels
     assert whole is not None
     assert later is not None
@@ -159,10 +160,10 @@ def test_blocks_suit_the_network_and_join_without_a_seam(section: Rgb) -> None:
 
 
 def test_beyond_the_slide_a_block_is_its_mirror_image() -> None:
-    slide = AnalyticSlide(Size(1000, 800), mpp=4.0)
+    slide = AnalyticSlide(Size(1000, 800), mpp=4.0, downsamples=(1,))
     block = _block(slide, Grid.of(slide.info, 4.0), 0, 0)
 
-    assert block.shape == (_SIDE, _SIDE, 3)
+    assert block.shape == (800 + 2 * _MARGIN, 960 + 2 * _MARGIN, 3)
     assert np.array_equal(block[_MARGIN:, _MARGIN - 1 :: -1], block[_MARGIN:, _MARGIN : 2 * _MARGIN])
 
 

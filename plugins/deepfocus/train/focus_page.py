@@ -29,12 +29,12 @@ def field_rows(before: Report, after: Report) -> list[str]:
     """Share of cells discarded at sharp, 1, 2, 3 and 4 um, by field and step."""
     columns = ("gaussian-v2 4", "gaussian-v2 2", "gaussian-v2 1")
     rows = [
-        "| field | cells | `gaussian-v2`, mpp 4 | mpp 2 | mpp 1 | `deepfocus` before | `deepfocus` now |",
-        "|---|---|---|---|---|---|---|",
+        "| field | cells | `gaussian-v2`, mpp 4 | mpp 2 | mpp 1 | `deepfocus` before | now, 0.5 | now, auto |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for name, old in before.items():
         shares = [[old[f"{radius} um"][column] for radius in RADII] for column in (*columns, "deepfocus 0.5")]
-        shares.append([after[name][f"{radius} um"]["deepfocus 0.5"] for radius in RADII])
+        shares += [[after[name][f"{r} um"][column] for r in RADII] for column in ("deepfocus 0.5", "deepfocus")]
         cells = " | ".join(" ".join(map(percent, row)) for row in shares)
         rows.append(f"| {name} | {old['0 um']['cells']:.0f} | {cells} |")
     return rows
@@ -47,7 +47,8 @@ def median_rows(before: Report, after: Report) -> list[str]:
         ("`gaussian-v2` (mpp 4)", before, "gaussian-v2 4"),
         ("`gaussian-v2`, `mpp = 2`", before, "gaussian-v2 2"),
         ("`gaussian-v2`, `mpp = 1`", before, "gaussian-v2 1"),
-        ("`deepfocus`", after, "deepfocus 0.5"),
+        ("`deepfocus`, `threshold = 0.5`", after, "deepfocus 0.5"),
+        ("`deepfocus`", after, "deepfocus"),
     ):
         shares = np.array([[rows_of[f"{radius} um"][column] for radius in RADII] for rows_of in report.values()])
         middle, least, most = np.median(shares, axis=0), shares.min(axis=0), shares.max(axis=0)

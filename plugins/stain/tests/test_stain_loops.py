@@ -162,6 +162,39 @@ def test_the_largest_values_are_found_where_the_sample_misleads(loops):
 
 
 @pytest.mark.parametrize("loops", FORMS)
+@pytest.mark.parametrize("percent", [99.0, 50.0])
+def test_the_largest_values_are_exact_among_ties_and_far_ones(loops, percent):
+    rng = np.random.default_rng(1)
+    planes = np.stack(
+        [rng.integers(0, 4, 40000), rng.standard_normal(40000) ** 9 * 1e6, rng.choice([-3e38, 1e-30, 3e38], 40000)]
+    ).astype(np.float32)
+    ranks = Ranks.of_percentile(40000, percent)
+    for pair in ((0, 1), (2, 1), (0, 2)):
+        directions = np.eye(3, dtype=np.float32)[list(pair)]
+        ordered = -np.sort(-planes[list(pair)], axis=1)
+
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = loops.largest(planes, directions, ranks)
+
+        assert np.array_equal(found, ordered[:, [ranks.first, ranks.need - 1]])
+
+
+@needs_compiled
+def test_what_is_no_number_counts_nowhere():
+    from slideloom_stain import _kernels
+
+    planes = np.random.default_rng(2).standard_normal((3, 9000)).astype(np.float32)
+    planes[1, 1::2] = np.nan
+    directions = np.array([[1, 0, 0], [0, 1, 0]], np.float32)
+    room, found = np.empty((2, 9000), np.float32), np.empty((2, 2), np.float32)
+
+    assert _kernels.largest(planes, directions, False, 0.0, 1.0, (90, 92, 5), room, found)
+
+    expected = -np.sort(-planes[:2, ::2], axis=1)
+    assert np.array_equal(found, expected[:, [90, 91]])
+
+
+@pytest.mark.parametrize("loops", FORMS)
 @pytest.mark.parametrize("count", [101, 2000, 89401])
 def test_slopes_are_those_of_tissue(loops, count):
     rng = np.random.default_rng(count)

@@ -35,12 +35,22 @@ _LISTS = (".vms", ".vmu")  # of the files that a slide is made of
 
 
 def find_slides(
-    include: Sequence[str | SlidePlace], exclude: Sequence[str] = (), *, base: Path | None = None
+    include: Sequence[str | SlidePlace],
+    exclude: Sequence[str] = (),
+    *,
+    base: Path | None = None,
+    recursive: bool = False,
 ) -> list[SlidePlace]:
     """The slides in the given files, folders and patterns, sorted within each entry and without duplicates.
 
     The files of one DICOM series are one slide, and stand for it whichever of them is named. Files that a VMS slide is
     made of are none. An address of a folder, or with a pattern, stands for what its store lists.
+
+    Args:
+        include: files, folders, patterns and addresses.
+        exclude: patterns to leave out.
+        base: the folder that relative paths start from; by default the current one.
+        recursive: also look into the folders of folders, but for hidden ones and output folders of runs.
 
     Raises:
         ConfigError: an entry matches nothing, or cannot be listed.
@@ -54,7 +64,7 @@ def find_slides(
         entry = str(place if is_address(given) else given)
         path = _resolved(entry, base)
         if path.is_dir() and not _is_slide_folder(path):
-            matches = _in_folder(path)
+            matches = _below(path) if recursive else _in_folder(path)
         elif glob.has_magic(entry) and not path.exists():
             matches = sorted(Path(name) for name in glob.glob(str(path), recursive=True))  # noqa: PTH207 - `**` and roots
         else:
@@ -100,6 +110,28 @@ def _in_folder(folder: Path) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
+def _below(folder: Path) -> list[Path]:
+    """The slides in a folder and in the folders below it."""
+    found: list[Path] = []
+    others: list[Path] = []
+    for home, folders, files in os.walk(folder):
+        place = Path(home)
+        if _REPORT in files:
+            _tell_once(f"{place}: is the output folder of a run, so nothing in it is taken for a slide")
+            folders.clear()
+            continue
+        inner = [place / name for name in sorted(folders) if not name.startswith(".")]
+        slides = [item for item in inner if _is_slide_folder(item)]
+        folders[:] = [item.name for item in inner if item not in slides and not _is_mirax_data(item)]
+        for item in (place / name for name in sorted(files) if not name.startswith(".")):
+            taken = _slides_of(item)
+            slides += taken
+            others += [] if taken else [item]
+        found += slides
+    _tell_others(folder, others)
+    return list(dict.fromkeys(found))
+
+
 def _slides_of(item: Path) -> list[Path]:
     """The slides that an item of a folder stands for."""
     if item.is_dir():
@@ -125,8 +157,8 @@ def _tell_others(folder: Path, others: Sequence[Path]) -> None:
     if holding:
         names = ", ".join(item.name for item in holding[:_TOLD]) + ("" if len(holding) <= _TOLD else ", ...")
         _tell_once(
-            f"{folder}: slides in its subfolders are left out ({names}); name these folders, or a pattern such as "
-            f"'{folder / '**' / '*.svs'}'"
+            f"{folder}: slides in its subfolders are left out ({names}); give --recursive (recursive in the pipeline "
+            "file), or name these folders"
         )
 
 
@@ -210,4 +242,4 @@ def require_slides(slides: Sequence[SlidePlace]) -> None:
 def slides_of(pipeline: Pipeline, base: Path | None) -> list[SlidePlace]:
     """The slides of a pipeline."""
     rules: Slides = pipeline.slides
-    return find_slides(rules.include, rules.exclude, base=base)
+    return find_slides(rules.include, rules.exclude, base=base, recursive=rules.recursive)

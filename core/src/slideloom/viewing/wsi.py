@@ -45,6 +45,7 @@ _OWN_MASK = "own"  # how accounts call a mask that the caller made
 NO_ARGUMENT = {
     "max_tiles": "chosen from the tiles that filters keep, and no filter runs",
     "exclude": "it is one slide",
+    "recursive": "it is one slide",
     "filter_threshold": "each call of `qc` has its own",
 }
 """Options that `WSI` does not take, besides those of `run`, and why."""

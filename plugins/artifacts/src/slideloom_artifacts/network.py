@@ -7,6 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 STRIDE = 2  # input pixels per label, along each axis
 MULTIPLE = 32  # sides of the input are multiples of this
@@ -30,6 +31,15 @@ class ArtifactNet(nn.Module):
         for fine, coarse in reversed(list(pairwise(WIDTHS))):
             self.up.append(_convolved(coarse + fine, fine))
         self.head = nn.Conv2d(WIDTHS[0], classes, 1)
+
+    def fuse(self) -> None:
+        """Put each normalization into the convolution before it: the same answers in less time, for use only."""
+        for module in self.modules():
+            if not isinstance(module, nn.Sequential) or len(module) < 2:
+                continue
+            convolution, normalization = module[0], module[1]
+            if isinstance(convolution, nn.Conv2d) and isinstance(normalization, nn.BatchNorm2d):
+                module[0], module[1] = fuse_conv_bn_eval(convolution, normalization), nn.Identity()
 
     def forward(self, pictures: Tensor) -> Tensor:
         """(B, classes, H / 2, W / 2) scores from (B, 3, H, W), -1 to 1; H and W are multiples of 32."""

@@ -55,7 +55,7 @@ class Artifacts(Settings[SlideQc]):
         converter=_names,
         validator=_known,
     )
-    batch: int = option(4, help="blocks per call of the network", validator=at_least(1), affects_output=False)
+    batch: int = option(1, help="blocks per call of the network", validator=at_least(1), affects_output=False)
     device: str = option("auto", help='"auto" (CUDA, then MPS, then CPU) or a PyTorch device', affects_output=False)
 
     def qc_classes(self) -> tuple[QcClass, ...]:

@@ -30,7 +30,7 @@ from slideloom_cli.output import print_json
 def configure_info(parser: argparse.ArgumentParser) -> None:
     """Arguments of `slideloom info`."""
     parser.add_argument("slides", nargs="+", metavar="SLIDE", help="files, folders or patterns; several give a table")
-    add_flags(parser, named("reader"))
+    add_flags(parser, named("reader", "recursive"))
     parser.add_argument("--properties", action="store_true", help="also all other properties in the file")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print JSON")
@@ -39,7 +39,7 @@ def configure_info(parser: argparse.ArgumentParser) -> None:
 
 def run_info(chosen: argparse.Namespace) -> int:
     """Show the metadata of slides. The exit code is 1 if one cannot be read."""
-    slides = find_slides(chosen.slides)
+    slides = find_slides(chosen.slides, recursive=bool(chosen.recursive))
     require_slides(slides)
     rules = Slides(reader=chosen.reader)
     if slides == [place_of(chosen.slides[0])] and not chosen.csv:

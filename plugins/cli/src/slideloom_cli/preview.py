@@ -46,7 +46,7 @@ def configure_preview(parser: argparse.ArgumentParser) -> None:
 def run_preview(chosen: argparse.Namespace) -> int:
     """Make the contact sheet; the exit code is 1 if a slide failed."""
     sheet_kind(chosen.out)
-    slides = find_slides(chosen.slides, chosen.exclude or ())
+    slides = find_slides(chosen.slides, chosen.exclude or (), recursive=bool(chosen.recursive))
     require_slides(slides)
     pipeline = pipeline_of(chosen, filters=[], sinks=[])
     rules = given_flags(chosen, named("filter_threshold"))

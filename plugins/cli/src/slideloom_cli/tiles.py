@@ -18,7 +18,11 @@ from slideloom.viewing.frames import frame_csv, kept_or_dropped, tile_frame
 from slideloom_cli.options import add_plan_options, pipeline_of
 from slideloom_cli.parsing import slide_place
 
-NO_FLAG = {"max_tiles": "chosen from the tiles that filters keep, and no filter runs", "exclude": "it is one slide"}
+NO_FLAG = {
+    "max_tiles": "chosen from the tiles that filters keep, and no filter runs",
+    "exclude": "it is one slide",
+    "recursive": "it is one slide",
+}
 """Options that the command does not take, besides those of `run`, and why."""
 
 

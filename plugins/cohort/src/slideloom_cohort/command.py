@@ -21,7 +21,10 @@ from slideloom_cohort.params import tiling_of
 from slideloom_cohort.project import Project
 from slideloom_cohort.work import ANY_SIZE, do_work, work_of
 
-NO_FLAG = {"report": "it is written by default; --no-report"}
+NO_FLAG = {
+    "report": "it is written by default; --no-report",
+    "recursive": "a source's slides may be a pattern such as slides/**/*.svs",
+}
 """Options that `project extract` does not take, and why."""
 
 _SIZE = ("tile_px", "tile_um")
@@ -74,7 +77,7 @@ def _add_extract_options(parser: argparse.ArgumentParser) -> None:
     tiles = parser.add_argument_group("tiles")
     add_flags(tiles, words("tiles"))
     tiles.add_argument("--placement", metavar="STEP", help="where tiles are, if not on a grid")
-    add_flags(parser.add_argument_group("slides"), words("slides"))
+    add_flags(parser.add_argument_group("slides"), words("slides", without=NO_FLAG))
     masks = parser.add_argument_group(f"regions and slide QC, {STEP}")
     add_flags(masks, words("roi"))
     masks.add_argument("--qc", action="append", metavar="STEP", help="slide QC such as otsu or gaussian-v2")

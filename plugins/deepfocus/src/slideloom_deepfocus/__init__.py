@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from slideloom_deepfocus.settings import DeepFocus, StridedClasses, StridedModel, StridedModelSettings
-    from slideloom_deepfocus.strided import PredictionMap, StridedModelQC, shared_model
+    from slideloom_deepfocus.strided import PredictionMap, StridedModelQC
     from slideloom_deepfocus.strided_classes import StridedClassesQC
+    from slideloom_deepfocus.strided_steps import shared_model
 
 _HOME_OF = {
     "DeepFocus": "settings",
@@ -21,7 +22,7 @@ _HOME_OF = {
     "StridedModel": "settings",
     "StridedModelQC": "strided",
     "StridedModelSettings": "settings",
-    "shared_model": "strided",
+    "shared_model": "strided_steps",
 }
 
 __all__ = [

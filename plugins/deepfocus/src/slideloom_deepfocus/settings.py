@@ -66,7 +66,7 @@ def _check_classes(_instance: object, attribute: attrs.Attribute[tuple[str, ...]
 class StridedModelSettings(Settings[SlideQc]):
     """A model that scores a slide tile by tile. Subclass with a `name` and a `load`."""
 
-    step: ClassVar[str] = "slideloom_deepfocus.strided:strided_step"
+    step: ClassVar[str] = "slideloom_deepfocus.strided_steps:strided_step"
     install: ClassVar[str] = "slideloom-deepfocus"
 
     tile_px: int = option(256, help="width and height of the model's input", unit="px", validator=at_least(1))
@@ -135,7 +135,7 @@ class StridedModel(StridedModelSettings):
     """Discards what a model flags: TorchScript (.pt), torch.export (.pt2), ONNX (.onnx) or Keras (.keras)."""
 
     name: ClassVar[str] = "strided-model"
-    checked_by: ClassVar[str] = "slideloom_deepfocus.strided:check_strided_model"
+    checked_by: ClassVar[str] = "slideloom_deepfocus.strided_steps:check_strided_model"
     model: Path = option(help="the model file; .pt and .pt2 can run code and need trust = true")
 
     def load(self) -> Path:

@@ -14,7 +14,7 @@ from slideloom import Box, Mask, PluginError, QcResult, Rgb, RgbBatch, Scene, Si
 
 from slideloom_deepfocus.blending import Blend, ClassBlend
 from slideloom_deepfocus.centring import centred
-from slideloom_deepfocus.models import Predictor, check_file, once, predictor
+from slideloom_deepfocus.models import predictor
 from slideloom_deepfocus.naming import ModelError, named
 from slideloom_deepfocus.scoring import check_count, scores_of
 from slideloom_deepfocus.settings import StridedModel, StridedModelSettings
@@ -307,29 +307,6 @@ class StridedModelQC(SlideQc):
             rgb = mirrored_beyond(rgb, first, grid.whole)
         tiles = np.stack([rgb[y : y + grid.tile_px, x : x + grid.tile_px] for y, x in (corners - first).tolist()])
         yield here, self.prepare(tiles, block=rgb)
-
-
-def shared_model(settings: StridedModelSettings) -> Predictor:
-    """The model of these settings, loaded once per process; for use in your own step."""
-
-    def load() -> Predictor:
-        return predictor(settings.load(), layout=settings.layout, device=settings.device, trust=settings.trust)
-
-    return once(settings.model_key(), load)
-
-
-def strided_step(settings: StridedModelSettings) -> StridedModelQC:
-    """The step for these settings; one that tells classes apart if they name some."""
-    if settings.qc_classes():
-        from slideloom_deepfocus.strided_classes import StridedClassesQC  # which builds on this module
-
-        return StridedClassesQC(shared_model(settings), settings)
-    return StridedModelQC(shared_model(settings), settings)
-
-
-def check_strided_model(settings: StridedModel) -> None:
-    """Raise unless there is the model file, and what runs it."""
-    check_file(settings.model, trust=settings.trust)
 
 
 def within(mask: NDArray[_Cell], extent: Box, slide: Box) -> tuple[NDArray[_Cell], Box]:

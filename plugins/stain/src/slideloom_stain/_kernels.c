@@ -303,9 +303,46 @@ static void select_largest(float *values, Py_ssize_t count, Py_ssize_t rank)
     }
 }
 
+enum { BUCKETS = 256, FEW = 64 };
+
+/* Leaves at the front those values among which the ones at `rank` and after it are; the number of these, and `rank`
+ * among them. Counting takes no branches, which nobody could predict. */
+static Py_ssize_t narrow(float *values, Py_ssize_t count, Py_ssize_t *rank)
+{
+    float low = values[0], high = values[0];
+    for (Py_ssize_t i = 1; i < count; i++) {
+        low = values[i] < low ? values[i] : low;
+        high = values[i] > high ? values[i] : high;
+    }
+    const float scale = (BUCKETS - 1) / (high - low);
+    if (!(scale > 0.0f && scale < 1e30f && high < 1e30f && low > -1e30f))
+        return count;
+    Py_ssize_t counts[BUCKETS] = {0};
+    for (Py_ssize_t i = 0; i < count; i++)
+        counts[(int)((values[i] - low) * scale)]++;
+    int upper = BUCKETS - 1;
+    Py_ssize_t above = 0; /* values in higher buckets */
+    while (above + counts[upper] <= *rank)
+        above += counts[upper--];
+    int lower = upper;
+    for (Py_ssize_t seen = above + counts[upper]; seen <= *rank + 1 && seen < count;)
+        seen += counts[--lower];
+    Py_ssize_t kept = 0;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        const float value = values[i];
+        const int bucket = (int)((value - low) * scale);
+        values[kept] = value;
+        kept += (bucket >= lower) & (bucket <= upper);
+    }
+    *rank -= above;
+    return kept;
+}
+
 /* The values at `rank` and at the one after it, if there is one. */
 static void two_largest(float *values, Py_ssize_t count, Py_ssize_t rank, float *found)
 {
+    if (count > FEW)
+        count = narrow(values, count, &rank);
     select_largest(values, count, rank);
     found[0] = found[1] = values[rank];
     if (rank + 1 < count) {
@@ -335,19 +372,20 @@ static void bounds_of(const Projection *task, Py_ssize_t margin, float *room, fl
         for (Py_ssize_t i = 0; i < now; i++) {
             sampled[0][taken] = a[i];
             sampled[1][taken] = b[i];
-            taken += a[i] == a[i];
+            taken += (a[i] == a[i]) & (b[i] == b[i]); /* no NaN */
         }
     }
     for (int which = 0; which < 2; which++) {
         bounds[which] = as_float(0xff800000u);
         if (margin <= taken) {
-            select_largest(sampled[which], taken, margin - 1);
-            bounds[which] = sampled[which][margin - 1];
+            float two[2];
+            two_largest(sampled[which], taken, margin - 1, two);
+            bounds[which] = two[0];
         }
     }
 }
 
-/* Collects the values of at least `bounds`; true if some pixel does not lie ahead. */
+/* Collects the values of at least `bounds`, without branches for single ones; true if some pixel does not lie ahead. */
 static int collect(const Projection *task, const float *bounds, float *room, Py_ssize_t *taken)
 {
     float a[STRIP + WORD], b[STRIP + WORD];
@@ -370,10 +408,10 @@ static int collect(const Projection *task, const float *bounds, float *room, Py_
             if (eight == 0)
                 continue;
             for (Py_ssize_t i = word; i < least_of(word + WORD, now); i++) {
-                if (a[i] >= bounds[0])
-                    above[0][taken[0]++] = a[i];
-                if (b[i] >= bounds[1])
-                    above[1][taken[1]++] = b[i];
+                above[0][taken[0]] = a[i];
+                taken[0] += a[i] >= bounds[0];
+                above[1][taken[1]] = b[i];
+                taken[1] += b[i] >= bounds[1];
             }
         }
     }

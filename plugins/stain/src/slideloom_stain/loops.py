@@ -47,7 +47,7 @@ class Ranks:
     def margin(self) -> int:
         """How many sampled values a bound is to leave above it, so that it almost surely is below the wanted ones."""
         expected = self.need / SAMPLED
-        return math.ceil(expected + 4 * math.sqrt(expected)) + 4
+        return math.ceil(expected + 3 * math.sqrt(expected)) + 2
 
     def between(self, pair: Any) -> float:
         """The percentile out of both values."""
