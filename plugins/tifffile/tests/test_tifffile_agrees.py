@@ -57,7 +57,7 @@ def by_libvips(content: bytes) -> Rgb:
         ({"compression": "lzma"}, by_standard_library),
         ({"compression": "jpegxl", "compressionargs": {"lossless": True}}, by_libvips),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_each_tile_is_what_another_decoder_makes_of_its_bytes(
     tmp_path: Path, how: dict[str, Any], decode: Callable[[bytes], Rgb]
