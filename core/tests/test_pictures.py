@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from shapely.geometry import MultiPolygon, Polygon, box
 from slideloom import Box, Region, Regions, Rgb, Size, Tiles
+from slideloom.drawing import legend
+from slideloom.drawing.legend import with_labels, with_legend
 from slideloom.drawing.pictures import (
     LEGEND,
     Picture,
@@ -208,3 +210,39 @@ def test_a_reason_has_the_colour_of_its_kind_and_colours_differ() -> None:
     assert colour_of("never heard of") == LEGEND["other"]
     outlines = [colour for kind, colour in LEGEND.items() if kind != "mask"]
     assert len(set(outlines)) == len(outlines)
+
+
+def test_a_legend_has_a_square_of_each_colour_below_the_picture_and_leaves_the_picture_alone() -> None:
+    pytest.importorskip("PIL", reason="words need Pillow")
+    picture = Picture(np.full((200, 300, 3), 77, np.uint8))
+    colours = [(0, 158, 115), (213, 94, 0), (110, 110, 110)]
+
+    told = with_legend(picture, [(colour, "12 qc:artifacts:out-of-focus") for colour in colours], title="slide")
+
+    strip = told.rgb[200:]
+    assert np.array_equal(told.rgb[:200], picture.rgb)
+    for colour in colours:
+        squares = np.argwhere((strip == colour).all(axis=-1))
+        assert len(squares) >= 100  # 11 x 11 pixels, less where a letter lies on it
+    rows = [int(np.argwhere((strip == colour).all(axis=-1))[:, 0].min()) for colour in colours]
+    assert rows == sorted(set(rows))  # words too long for one row take the next
+
+
+def test_the_label_of_a_region_stands_within_it() -> None:
+    pytest.importorskip("PIL", reason="words need Pillow")
+    picture = Picture(np.full((200, 300, 3), 200, np.uint8))
+    regions = Regions(items=(Region("1", box(100, 200, 500, 300), "tumour"),))
+
+    told = with_labels(picture, regions, whole=Size(600, 400))
+
+    rows, columns = np.nonzero((told.rgb != 200).any(axis=-1))
+    assert len(rows) > 50
+    assert 50 <= columns.min() < columns.max() <= 250
+    assert 100 <= rows.min() < rows.max() <= 150
+
+
+def test_without_pillow_pictures_have_no_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(legend, "find_spec", lambda _name: None)
+    picture = Picture(np.full((20, 30, 3), 200, np.uint8))
+
+    assert with_legend(picture, [((0, 0, 0), "1 kept")], title="slide") is picture

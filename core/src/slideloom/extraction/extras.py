@@ -14,7 +14,7 @@ from slideloom.base.storing import storing_in, write_whole
 from slideloom.drawing.geojson import regions_geojson
 from slideloom.drawing.mask_outlines import mask_polygons
 from slideloom.extraction.output_folder import OutputFolder
-from slideloom.extraction.overview import plan_picture
+from slideloom.extraction.overview import told_picture
 from slideloom.planning.ledger import Ledger
 from slideloom.planning.mask_files import mask_files, npz_bytes
 from slideloom.planning.masks import union_mask
@@ -45,7 +45,7 @@ def pictures_of(prepared: PreparedSlide, folder: OutputFolder) -> dict[Path, byt
         discarded = QcResult(union_mask([finding.result for finding in record.qc], info.size), "artifact")
         files.update(mask_files(discarded, folder.discard(info.name), slide=info, encode=npz_bytes))
     if run.overview:
-        files[folder.overview(info.name)] = plan_picture(plan, record).png()
+        files[folder.overview(info.name)] = told_picture(plan, record).png()
     return files
 
 

@@ -8,9 +8,10 @@ import numpy as np
 
 from slideloom.planning.plan import SlidePlan
 from slideloom.planning.record import SlideRecord
+from slideloom.slides.regions import Regions
 
 if TYPE_CHECKING:
-    from slideloom.drawing.pictures import Picture
+    from slideloom.drawing.pictures import Colour, Picture
 
 _LARGEST_PX, _MOST_BYTES = 1024, 220_000  # of a picture in a notebook; as text it takes a third more
 
@@ -39,6 +40,28 @@ def plan_picture(plan: SlidePlan, record: SlideRecord, *, max_px: int = 2048) ->
     )
 
 
+def told_picture(plan: SlidePlan, record: SlideRecord) -> Picture:
+    """The picture with the labels of regions, and a legend of the colours with their counts."""
+    from slideloom.drawing.legend import with_labels, with_legend
+
+    info, geometry = plan.slide.info, plan.scene.geometry
+    picture = with_labels(plan_picture(plan, record), plan.scene.regions or Regions(), whole=info.size)
+    title = f"{info.name}, tiles of {geometry.label}: {len(plan.tiles)} planned"
+    return with_legend(
+        picture, [(colour, f"{count} {words}") for words, (count, colour) in _legend(record).items()], title=title
+    )
+
+
+def _legend(record: SlideRecord) -> dict[str, tuple[int, Colour]]:
+    """Count and colour of "kept", of each reason, and of each class that rejected no tile but is on the picture."""
+    from slideloom.drawing.pictures import colour_of, reason_colours
+
+    colours = reason_colours(record.qc_kinds, record.qc_classes)
+    counts = {"kept": len(record.ledger.candidates()) + record.ledger.written, **record.ledger.rejected}
+    counts.update({reason: 0 for reason in colours if reason.count(":") > 1 and reason not in counts})
+    return {reason: (count, colours.get(reason) or colour_of(reason)) for reason, count in counts.items()}
+
+
 def slide_html(plan: SlidePlan, record: SlideRecord, *, title: str) -> str:
     """The picture as HTML for notebooks, with a count for each reason; below 300 kB, so small where it must be.
 
@@ -50,18 +73,12 @@ def slide_html(plan: SlidePlan, record: SlideRecord, *, title: str) -> str:
     from base64 import b64encode  # only notebooks need these
     from html import escape
 
-    from slideloom.drawing.pictures import colour_of, reason_colours
-
     max_px = _LARGEST_PX
     while len(png := plan_picture(plan, record, max_px=max_px).png()) > _MOST_BYTES:
         max_px = int(max_px * 0.95 * (_MOST_BYTES / len(png)) ** 0.5)
-    colours = reason_colours(record.qc_kinds, record.qc_classes)
-    counts = {"kept": len(record.ledger.candidates()) + record.ledger.written, **record.ledger.rejected}
-    # A class that rejected no tile still has its colour on the picture.
-    counts.update({reason: 0 for reason in colours if reason.count(":") > 1 and reason not in counts})
     legend = "&emsp;".join(
-        f'<span style="color:rgb{colours.get(reason) or colour_of(reason)}">&#9632;</span> {count} {escape(reason)}'
-        for reason, count in counts.items()
+        f'<span style="color:rgb{colour}">&#9632;</span> {count} {escape(reason)}'
+        for reason, (count, colour) in _legend(record).items()
     )
     image = f'<img alt="" src="data:image/png;base64,{b64encode(png).decode()}">'
     return f"<figure><figcaption>{escape(title)}<br>{legend}</figcaption>{image}</figure>"
