@@ -18,7 +18,7 @@ from typing import Any
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")  # before numpy: tiles are what runs in parallel, for every contestant
 
-from bench import sections
+from bench import loading, sections
 from bench.slides import ROOT
 from bench.table import as_text
 
@@ -30,6 +30,7 @@ SECTIONS: dict[str, Callable[[sections.Bench], dict[str, Any]]] = {
     "sizes": sections.sizes,
     "start": sections.start_up,
     "loader": sections.loader,
+    "torch": loading.torch_loader,
 }
 
 
