@@ -24,10 +24,11 @@ CORE = ROOT / "core" / "src" / "slideloom"
 # The doors to other distributions: the table of public names, `python -m slideloom`, and the table of formats whose
 # reader may have to be installed.
 DOORS = {"__init__.py", "__main__.py", "slides/formats_apart.py"}
-# Names of files, which the core shares with readers of them that are not ours.
-WORDS_OF_FORMATS = {
+# Names of files, which the core shares with readers of them that are not ours, and of an option.
+KNOWN_WORDS = {
     "extraction/extras.py": {".geojson"},  # a viewer's file
     "running/find_slides.py": {".dicom"},
+    "settings/field_names.py": {"artifacts"},  # regions to cut out
     "running/run_files.py": {".tfrecords"},  # where others look for the list of blurred slides
 }
 
@@ -54,7 +55,7 @@ def test_no_text_of_the_core_is_the_name_of_a_plugin_or_its_step() -> None:
         for line, text in texts_that_decide(ast.parse(path.read_text(encoding="utf-8"))):
             word = text.strip().lstrip(".").partition(".")[0].removesuffix("/")
             is_name = word in dists or word in steps or (text.startswith(".") and word.removesuffix("s") in steps)
-            is_known = text in DEFAULTS or text in WORDS_OF_FORMATS.get(place, ())
+            is_known = text in DEFAULTS or text in KNOWN_WORDS.get(place, ())
             if is_name and not is_known and place not in DOORS:
                 named.append(f"{place}:{line}: {text!r}")
 
