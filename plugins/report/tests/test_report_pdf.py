@@ -102,6 +102,7 @@ def test_the_settings_of_every_step_are_on_the_first_page(made: Any, tmp_path: P
     assert all(name in first for name in ("otsu", "gaussian-v2", "grayspace", "reinhard-fast", "tfrecord"))
     assert "threshold 0.05, fraction 0.6" in first
     assert "slideloom-core 0.1.0" in first
+    assert re.search(r"slideloom plugins 0\.1\.0: .*tfrecord", first, re.DOTALL)
 
 
 def test_samples_are_the_slide_and_the_stored_tile_at_the_same_place(made: Any) -> None:

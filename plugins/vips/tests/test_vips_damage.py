@@ -97,3 +97,17 @@ def test_whole_jpeg_tiles_of_every_colour_are_read(tmp_path: Path, how: dict[str
         found = slide.read(Point(0, 0), 0, Size(300, 200)).astype(int)
 
     assert np.abs(found - expected.reshape(200, 300, -1)).max() <= 3  # rounding between two decoders
+
+
+def test_more_tile_lengths_than_the_file_has_room_for_are_damage(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", compression="zlib")
+    with tifffile.TiffFile(path) as tiff:
+        page: Any = tiff.pages[0]
+        tag = page.tags["TileByteCounts"]
+        at = tag.offset + 4  # of the number of values, behind the tag's code and type
+    content = bytearray(path.read_bytes())
+    content[at : at + 4] = b"\xff\xff\xff\xff"
+    path.write_bytes(content)
+
+    with pytest.raises(SlideError, match=r"a\.tif: .*claims 4294967295 values.*damaged"):
+        VipsReader().build().open(path)

@@ -16,6 +16,7 @@ from slideloom_report.tiles import opened_store, tile_stores
 BLUR_LIMIT = 0.05  # share of tissue out of focus that should be checked, as in existing reports
 _GIVEN = "given"  # slide QC that was an object in Python: what it masked is counted, and it cannot be run again here
 Kind = Literal["run", "dry-run", "plan-only", "stored"]
+_OWN, _CORE = "slideloom-", "slideloom-core"
 _LABEL = re.compile(r"(?P<px>\d+)px_(?P<size>\d+(?:\.\d+)?)(?P<unit>um|x)")
 
 
@@ -52,6 +53,20 @@ class Cohort:
     def kept_name(self) -> str:
         """What the tiles that `kept` counts are."""
         return {"dry-run": "tiles to be written", "plan-only": "tiles planned"}.get(self.kind, "tiles stored")
+
+    @property
+    def versions_text(self) -> str:
+        """The versions of all distributions, those of slideloom with one version together."""
+        own: dict[str, list[str]] = {}
+        others = []
+        for name, version in self.versions.items():
+            if name.startswith(_OWN) and name != _CORE:
+                own.setdefault(version, []).append(name.removeprefix(_OWN))
+            elif name != _CORE:
+                others.append(f"{name} {version}")
+        core = [f"{_CORE} {self.versions[_CORE]}"] if _CORE in self.versions else []
+        plugins = [f"slideloom plugins {version}: {', '.join(names)}" for version, names in own.items()]
+        return "; ".join([*core, *others, *plugins])
 
     @property
     def finished(self) -> tuple[sl.SlideReport, ...]:

@@ -50,7 +50,7 @@ def cover(cohort: Cohort) -> list[Flowable]:
         ),
         *(
             paragraph(note, style.type_of(6.5, SOFT, before=5))
-            for note in (*cohort.notes, "; ".join(f"{name} {version}" for name, version in cohort.versions.items()))
+            for note in (*cohort.notes, cohort.versions_text)
             if note
         ),
         *_slides(cohort),

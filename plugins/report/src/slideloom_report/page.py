@@ -101,7 +101,7 @@ def _settings(cohort: Cohort) -> str:
         f"<tr><th>{escape(name)}</th><td>{escape(value)}</td><td>{escape(more)}</td></tr>"
         for name, value, more in settings(cohort)
     )
-    notes = [*cohort.notes, "; ".join(f"{name} {version}" for name, version in cohort.versions.items())]
+    notes = [*cohort.notes, cohort.versions_text]
     told = "".join(f"<p>{escape(note)}</p>" for note in notes if note)
     return f"<details><summary>Settings</summary><table>{''.join(rows)}</table>{told}</details>"
 

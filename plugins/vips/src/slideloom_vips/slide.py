@@ -144,12 +144,15 @@ def _written_tiles(path: Path, stored: Stored) -> list[Point]:
     """Where some of the tiles that have bytes begin, from the first to the last; the first tile if none is known to."""
     if not stored.is_tiled:
         return [Point(0, 0)]
-    image = read_tiff_directories(path, _GRID)[dict(stored.options).get("page", 0)]
-    tile = image.tile_size()
-    if tile is None or image.size() != stored.size:  # a sub-image
-        return [Point(0, 0)]
-    columns, rows = -(-stored.size.width // tile.width), -(-stored.size.height // tile.height)
-    written = np.flatnonzero(image.numbers(TiffTag.TILE_BYTES, most=columns * rows))
+    try:
+        image = read_tiff_directories(path, _GRID)[dict(stored.options).get("page", 0)]
+        tile = image.tile_size()
+        if tile is None or image.size() != stored.size:  # a sub-image
+            return [Point(0, 0)]
+        columns, rows = -(-stored.size.width // tile.width), -(-stored.size.height // tile.height)
+        written = np.flatnonzero(image.numbers(TiffTag.TILE_BYTES, most=columns * rows))
+    except (TiffError, IndexError) as error:
+        raise SlideError(f"{path.name}: {error}; the file is damaged or cut short: copy it again") from error
     some = written[np.linspace(0, len(written) - 1, min(_TRIES, len(written))).astype(np.intp)].tolist()
     return [Point(number % columns * tile.width, number // columns * tile.height) for number in some or [0]]
 
