@@ -95,7 +95,7 @@ class PartQc(SlideQc):
         self.settings.asked.append(slide.info.name)
         mask = np.zeros((1, 10), bool)
         mask[:, self.settings.start : self.settings.end] = True
-        return QcResult(mask=mask, kind=self.settings.kind, metrics=self.settings.metrics, notes=("looked",))
+        return QcResult(mask=mask, kind=self.settings.kind, metrics=self.settings.metrics, notes=("looked", "part: looked twice"))
 
 
 def plan_of(*, width: int = 1000, height: int = 600, **steps: Any) -> SlidePlan:
@@ -217,7 +217,7 @@ def test_tiles_that_are_masked_by_more_than_the_threshold_are_rejected() -> None
     assert record.ledger.rejected == {"qc:part": 18}
     assert record.ledger.scores["qc:part"].reshape(6, 10)[0].tolist() == [1, 1, 1, 0, 0, 0, 0, 0, 0, 0]
     assert record.metrics == {"part.masked": 0.3, "part.level": 7.0}
-    assert record.warnings == ["part: looked"]
+    assert record.warnings == ["part: looked", "part: looked twice"]
     assert record.qc_kinds == {"part": "background"}
     assert list(record.seconds) == ["qc", "qc:part"]
 

@@ -171,7 +171,8 @@ def _reject_masked(plan: SlidePlan, record: SlideRecord, finding: QcFinding) -> 
     else:
         _reject_by_class(plan, record, finding, masked=share > finding.filter_threshold)
     record.metrics.update({f"{name}.{key}": float(value) for key, value in result.metrics.items()})
-    record.warnings.extend(f"{name}: {note}" for note in result.notes)
+    # A step may name itself in its notes, which are also read where nothing else does.
+    record.warnings.extend(f"{name}: {note.removeprefix(f'{name}: ')}" for note in result.notes)
 
 
 def _reject_by_class(plan: SlidePlan, record: SlideRecord, finding: QcFinding, *, masked: NDArray[np.bool_]) -> None:
