@@ -95,7 +95,9 @@ class PartQc(SlideQc):
         self.settings.asked.append(slide.info.name)
         mask = np.zeros((1, 10), bool)
         mask[:, self.settings.start : self.settings.end] = True
-        return QcResult(mask=mask, kind=self.settings.kind, metrics=self.settings.metrics, notes=("looked", "part: looked twice"))
+        return QcResult(
+            mask=mask, kind=self.settings.kind, metrics=self.settings.metrics, notes=("looked", "part: looked twice")
+        )
 
 
 def plan_of(*, width: int = 1000, height: int = 600, **steps: Any) -> SlidePlan:
