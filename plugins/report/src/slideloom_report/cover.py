@@ -25,7 +25,8 @@ _FAILURES_AT_ONCE = 4  # above the charts; the table of slides lists all of them
 _GAP = 24.0
 # Settings that are shown elsewhere, or that only say where a step keeps its files.
 _SILENT_OPTIONS = (
-    "use", "folder", "name", "device", "include", "exclude", "size_px", "size_um", "magnification", "mpp_file",
+    "use", "folder", "name", "device", "include", "exclude", "recursive", "size_px", "size_um", "magnification",
+    "mpp_file",
 )  # fmt: skip
 _STEPS = (
     ("Placement", "placement", "regular grid"), ("Regions", "roi", "none"), ("Slide QC", "qc", "none"),
