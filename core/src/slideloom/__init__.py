@@ -36,7 +36,7 @@ _HOMES = {
     "slideloom.settings.options": ("Settings", "option"),
     "slideloom.settings.ranges": ("at_least", "in_range", "positive"),
     "slideloom.slides.dicom_files": ("DicomFile", "dicom_obstacle", "not_a_dicom_slide", "read_dicom", "series_in"),
-    "slideloom.slides.grid_slide": ("GridSlide", "TileGrid"),
+    "slideloom.slides.grid_slide": ("GridSlide", "TileGrid", "in_eight_bits"),
     "slideloom.slides.icc": ("profile_name",),
     "slideloom.slides.info": (
         "Level", "Resolution", "SlideInfo", "levels_from_sizes", "same_proportions", "slide_name",
@@ -237,7 +237,7 @@ if TYPE_CHECKING:
         read_dicom as read_dicom,
         series_in as series_in,
     )
-    from slideloom.slides.grid_slide import GridSlide as GridSlide, TileGrid as TileGrid
+    from slideloom.slides.grid_slide import GridSlide as GridSlide, TileGrid as TileGrid, in_eight_bits as in_eight_bits
     from slideloom.slides.icc import profile_name as profile_name
     from slideloom.slides.info import (
         Level as Level,

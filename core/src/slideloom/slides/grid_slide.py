@@ -5,13 +5,17 @@ from __future__ import annotations
 import threading
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from attrs import frozen
+from numpy.typing import NDArray
 
 from slideloom.base.errors import SlideError
-from slideloom.base.geometry import Point, Rgb, Size
+from slideloom.base.geometry import Box, Point, Rgb, Size
+from slideloom.base.opencv_threads import opencv_in_one_thread
 from slideloom.pixels.mosaic import Mosaic
+from slideloom.pixels.resampling import NativeResampler
 from slideloom.slides.kept_images import KeptImages
 from slideloom.slides.slide import Slide
 
@@ -51,10 +55,14 @@ class GridSlide(Slide):
     Args:
         grids: of each level of `info`.
         cache_bytes: memory for decoded tiles.
+        resampler: at native speed; by default the core's own.
     """
 
-    def __init__(self, grids: Sequence[TileGrid], *, cache_bytes: int) -> None:
+    def __init__(
+        self, grids: Sequence[TileGrid], *, cache_bytes: int, resampler: NativeResampler | None = None
+    ) -> None:
         self._grids = tuple(grids)
+        self._resampler = resampler
         # A tile that takes more than half of the memory would never be kept.
         largest = max((3 * grid.tile.area for grid in grids), default=0)
         self._tiles = KeptImages(max(cache_bytes, 2 * largest))
@@ -83,6 +91,21 @@ class GridSlide(Slide):
                 yield self._window(origin, level, size)
             except SlideError as error:
                 yield error
+
+    def resample(self, rgb: Rgb, *, box: Box, size: Size) -> Rgb:
+        """See `Slide.resample`."""
+        if self._resampler is None:
+            return super().resample(rgb, box=box, size=size)
+        with opencv_in_one_thread():
+            return self._resampler(rgb, box=box, size=size)
+
+    def resample_into(self, source: Rgb | Mosaic, *, box: Box, out: Rgb) -> None:
+        """See `Slide.resample_into`."""
+        if self._resampler is None:
+            super().resample_into(source, box=box, out=out)
+            return
+        with opencv_in_one_thread():
+            self._resampler.into(source, box=box, out=out)
 
     def _window(self, origin: Point, level: int, size: Size) -> Mosaic:
         grid = self._grids[level]
@@ -142,3 +165,10 @@ class GridSlide(Slide):
             if tile is not None:
                 self._tiles.keep(key, tile)
             return tile
+
+
+def in_eight_bits(samples: NDArray[Any], *, low: int, high: int) -> NDArray[np.uint8]:  # Any: whole numbers
+    """(value - low) * 255 / (high - low), rounded to nearest, within 0 to 255."""
+    span = high - low
+    shifted = np.clip(samples.astype(np.int64) - low, 0, span)
+    return ((shifted * 510 + span) // (2 * span)).astype(np.uint8)

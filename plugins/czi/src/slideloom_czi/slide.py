@@ -12,9 +12,7 @@ from attrs import frozen
 from numpy.typing import NDArray
 from pylibCZIrw import czi
 from slideloom import (
-    Box,
     GridSlide,
-    Mosaic,
     NativeResampler,
     Reader,
     Rgb,
@@ -23,8 +21,8 @@ from slideloom import (
     SlideError,
     SlideInfo,
     TileGrid,
+    in_eight_bits,
     levels_from_sizes,
-    opencv_in_one_thread,
     slide_name,
 )
 
@@ -107,7 +105,7 @@ class CziSlide(GridSlide):
         if settings.high <= settings.low:
             raise SlideError(f"{path.name}: low={settings.low} must be below high={settings.high}")
         self._low, self._high = settings.low, settings.high
-        super().__init__([TileGrid(view.size, _TILE)], cache_bytes=settings.cache_mb << 20)
+        super().__init__([TileGrid(view.size, _TILE)], cache_bytes=settings.cache_mb << 20, resampler=_resample)
         self.info = SlideInfo(
             path=path,
             name=slide_name(path),
@@ -149,20 +147,10 @@ class CziSlide(GridSlide):
             raise SlideError(f"{self._name}: {where} cannot be read ({error}); {_DAMAGED}") from error
         samples: NDArray[Any] = found[..., ::-1]  # stored as blue, green, red
         if self._is_wide:
-            samples = _in_eight_bits(samples, low=self._low, high=self._high)
+            samples = in_eight_bits(samples, low=self._low, high=self._high)
         tile: Rgb = np.full((_TILE.height, _TILE.width, 3), self.info.background, np.uint8)
         tile[:height, :width] = samples  # one channel is repeated
         return tile
-
-    def resample(self, rgb: Rgb, *, box: Box, size: Size) -> Rgb:
-        """See `Slide.resample`."""
-        with opencv_in_one_thread():
-            return _resample(rgb, box=box, size=size)
-
-    def resample_into(self, source: Rgb | Mosaic, *, box: Box, out: Rgb) -> None:
-        """See `Slide.resample_into`."""
-        with opencv_in_one_thread():
-            _resample.into(source, box=box, out=out)
 
     def close(self) -> None:
         """Release the file, as soon as a running read is done."""
@@ -238,10 +226,3 @@ def _channel(name: str, handle: czi.CziReader, described: metadata.Described, wa
 
 def _count(limits: tuple[int, int] | None) -> int:
     return 1 if limits is None else limits[1] - limits[0]
-
-
-def _in_eight_bits(samples: NDArray[Any], *, low: int, high: int) -> NDArray[np.uint8]:  # Any: 16 bits
-    """(value - low) * 255 / (high - low), rounded to nearest, within 0 to 255."""
-    span = high - low
-    shifted = np.clip(samples.astype(np.int64) - low, 0, span)
-    return ((shifted * 510 + span) // (2 * span)).astype(np.uint8)

@@ -10,19 +10,16 @@ import cv2
 import numpy as np
 from pydicom import Dataset
 from slideloom import (
-    Box,
     GridSlide,
-    Mosaic,
     NativeResampler,
     Reader,
     Rgb,
-    Size,
     Slide,
     SlideError,
     SlideInfo,
+    in_eight_bits,
     levels_from_sizes,
     not_a_dicom_slide,
-    opencv_in_one_thread,
     read_dicom,
     slide_name,
 )
@@ -78,7 +75,9 @@ class DicomSlide(GridSlide):
     def __init__(self, path: Path, settings: DicomReader) -> None:
         wanted = None if settings.optical_path is None else str(settings.optical_path)
         self._images = levels_of(path, optical_path=wanted, plane=settings.plane)
-        super().__init__([image.grid for image in self._images], cache_bytes=settings.cache_mb << 20)
+        super().__init__(
+            [image.grid for image in self._images], cache_bytes=settings.cache_mb << 20, resampler=_resample
+        )
         base = self._images[0]
         about = base.files[0].about
         shown = _shown_path(base)
@@ -117,7 +116,7 @@ class DicomSlide(GridSlide):
         samples = self._samples(level, column, row)
         if samples is None:
             return None
-        eight = samples if samples.dtype == np.uint8 else _in_eight_bits(samples, low=self._low, high=self._high)
+        eight = samples if samples.dtype == np.uint8 else in_eight_bits(samples, low=self._low, high=self._high)
         if eight.ndim == 3:
             return np.ascontiguousarray(eight, np.uint8)
         return np.repeat(eight[..., None].astype(np.uint8, copy=False), 3, axis=-1)
@@ -125,16 +124,6 @@ class DicomSlide(GridSlide):
     def icc_profile(self) -> bytes | None:
         """See `Slide.icc_profile`: that of the optical path."""
         return self._profile
-
-    def resample(self, rgb: Rgb, *, box: Box, size: Size) -> Rgb:
-        """See `Slide.resample`."""
-        with opencv_in_one_thread():
-            return _resample(rgb, box=box, size=size)
-
-    def resample_into(self, source: Rgb | Mosaic, *, box: Box, out: Rgb) -> None:
-        """See `Slide.resample_into`."""
-        with opencv_in_one_thread():
-            _resample.into(source, box=box, out=out)
 
     def close(self) -> None:
         """Release the files."""
@@ -194,10 +183,3 @@ def _some_tiles(image: Image) -> Sequence[tuple[int, int]]:
     grid = image.grid
     count = grid.columns * grid.rows
     return [(index % grid.columns, index // grid.columns) for index in range(0, count, max(1, count // _SAMPLED))]
-
-
-def _in_eight_bits(samples: Samples, *, low: int, high: int) -> Samples:
-    """(value - low) * 255 / (high - low), rounded to nearest, within 0 to 255."""
-    span = high - low
-    shifted = np.clip(samples.astype(np.int64) - low, 0, span)
-    return ((shifted * 510 + span) // (2 * span)).astype(np.uint8)

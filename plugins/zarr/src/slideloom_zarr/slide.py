@@ -14,17 +14,15 @@ import zarr
 from attrs import frozen
 from numpy.typing import NDArray
 from slideloom import (
-    Box,
     GridSlide,
-    Mosaic,
     NativeResampler,
     Rgb,
     Size,
     SlideError,
     SlideInfo,
     TileGrid,
+    in_eight_bits,
     levels_from_sizes,
-    opencv_in_one_thread,
     same_proportions,
     slide_name,
 )
@@ -86,7 +84,9 @@ class ZarrSlide(GridSlide):
         arrays = [self._array(name) for name, _ in scene.image.levels]
         self._view = _view_of(path.name, scene.image, arrays[0], settings)
         self._arrays = _levels(arrays, scene.image)
-        super().__init__([self._grid(array) for array in self._arrays], cache_bytes=settings.cache_mb << 20)
+        super().__init__(
+            [self._grid(array) for array in self._arrays], cache_bytes=settings.cache_mb << 20, resampler=_resample
+        )
         is_wide = self._arrays[0].dtype == np.uint16
         self._low, self._high = settings.low, settings.high or (65535 if is_wide else 255)
         if self._high <= self._low:
@@ -115,21 +115,11 @@ class ZarrSlide(GridSlide):
         """See `GridSlide.decode`."""
         samples = self._samples(level, column, row)
         if samples.dtype != np.uint8:
-            samples = _in_eight_bits(samples, low=self._low, high=self._high)
+            samples = in_eight_bits(samples, low=self._low, high=self._high)
         tile = self._grids[level].tile
         rgb: Rgb = np.full((tile.height, tile.width, _RGB), self.info.background, np.uint8)
         rgb[: samples.shape[0], : samples.shape[1]] = samples  # one channel is repeated
         return rgb
-
-    def resample(self, rgb: Rgb, *, box: Box, size: Size) -> Rgb:
-        """See `Slide.resample`."""
-        with opencv_in_one_thread():
-            return _resample(rgb, box=box, size=size)
-
-    def resample_into(self, source: Rgb | Mosaic, *, box: Box, out: Rgb) -> None:
-        """See `Slide.resample_into`."""
-        with opencv_in_one_thread():
-            _resample.into(source, box=box, out=out)
 
     def close(self) -> None:
         """Release the ZIP file."""
@@ -263,10 +253,3 @@ def _levels(arrays: Sequence[zarr.Array[Any]], image: Multiscale) -> list[zarr.A
         if is_smaller and has_all and proportions:
             found.append(array)
     return found
-
-
-def _in_eight_bits(samples: NDArray[Any], *, low: int, high: int) -> NDArray[np.uint8]:  # Any: 16 bits
-    """(value - low) * 255 / (high - low), rounded to nearest, within 0 to 255."""
-    span = high - low
-    shifted = np.clip(samples.astype(np.int64) - low, 0, span)
-    return ((shifted * 510 + span) // (2 * span)).astype(np.uint8)
