@@ -185,6 +185,25 @@ def test_two_processes_train_one_model(start_process, tmp_path: Path) -> None:
     assert SegmentModel.load(out, device="cpu").facts.classes == ("background", "foreground")
 
 
+@pytest.mark.slow
+def test_the_command_trains_under_torchrun_as_the_docs_have_it(demo_slide, tmp_path: Path) -> None:
+    out = tmp_path / "model"
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python", "--"]
+    options = ["--mpp", "8", "--patch-px", "64", "--width", "4", "--epochs", "1", "--patches", "8", "--device", "cpu"]
+    command = [sys.executable, "-m", "slideloom", "segment", "train", str(demo_slide.path), "--out", str(out)]
+
+    done = subprocess.run(
+        [sys.executable, *launcher, *command, "--regions", str(demo_slide.rois), *options],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [str(out / "model.safetensors")]  # said once, by the first process
+    assert json.loads((out / "params.json").read_text())["training"]["processes"] == 2
+
+
 def test_a_training_of_two_processes_is_not_resumed_by_one(section, tmp_path: Path) -> None:
     run(attrs.evolve(SMALL, epochs=1), section, tmp_path / "a")
     path = tmp_path / "a" / "checkpoint.pt"
