@@ -259,7 +259,7 @@ def test_what_files_hold_is_parsed_where_every_fault_is_a_value_error() -> None:
         "core/src/slideloom/base/parsing.py",
         # What a process, a checkpoint or a wheel of ours holds, and what was written in the line before.
         "core/src/slideloom/running/checking.py",
-        "plugins/cli/src/slideloom_cli/inspect.py",
+        "plugins/cli/src/slideloom_cli/doctor/libraries.py",
         "plugins/segmentation/src/slideloom_segmentation/checkpoint.py",
         "plugins/segmentation/src/slideloom_segmentation/fitting.py",
         "plugins/stain/src/slideloom_stain/fits.py",

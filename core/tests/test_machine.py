@@ -100,7 +100,10 @@ def test_a_process_may_not_run_on_more_cores_than_its_affinity_names(
             16384000 * 1024,
         ),
         ({"proc/self/cgroup": V1, "sys/fs/cgroup/memory/docker/a/memory.limit_in_bytes": "2147483648\n"}, 2 << 30),
-        ({"proc/self/cgroup": V1, "sys/fs/cgroup/memory/docker/a/memory.limit_in_bytes": "9223372036854771712\n"}, None),
+        (
+            {"proc/self/cgroup": V1, "sys/fs/cgroup/memory/docker/a/memory.limit_in_bytes": "9223372036854771712\n"},
+            None,
+        ),
     ],
 )
 def test_memory_ends_at_the_limit_of_the_control_group(
