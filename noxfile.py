@@ -168,7 +168,7 @@ def _installed_from(session: nox.Session, dist: Path) -> None:
 
 @nox.session
 def site(session: nox.Session) -> None:
-    """The documentation of several versions side by side: `nox -s site -- deploy 0.2.0 latest`, and all else of mike."""
+    """The documentation of several versions side by side, by mike: `nox -s site -- deploy 0.2.0 latest`."""
     session.install("-r", "requirements.txt", "-c", "constraints.txt", *DOCS_TOOLS, "mike>=2.1")
     session.run("mike", *session.posargs)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import io
 import shutil
 import tarfile
@@ -10,6 +11,7 @@ import tomllib
 import zipfile
 from pathlib import Path
 from runpy import run_path
+from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
@@ -31,8 +33,7 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _needs(path: Path) -> list[Requirement]:
-    project = tomllib.loads(path.read_text(encoding="utf-8"))["project"]
+def _needs(project: dict[str, Any]) -> list[Requirement]:
     extras = project.get("optional-dependencies", {}).values()
     return [Requirement(text) for texts in [project.get("dependencies", []), *extras] for text in texts]
 
@@ -41,8 +42,9 @@ def test_a_new_version_is_written_into_every_distribution_and_what_it_needs(tree
     versions["bump"]("3.4.5", root=tree, today=TODAY)
 
     files = [tree / "pyproject.toml", tree / "core/pyproject.toml", *tree.glob("plugins/*/pyproject.toml")]
-    assert {tomllib.loads(path.read_text())["project"]["version"] for path in files} == {"3.4.5"}
-    ours = [need for path in files for need in _needs(path) if need.name.startswith("slideloom")]
+    projects = [tomllib.loads(path.read_text())["project"] for path in files]
+    assert {project["version"] for project in projects} == {"3.4.5"}
+    ours = [need for project in projects for need in _needs(project) if need.name.startswith("slideloom")]
     assert len(ours) > len(files)
     assert {str(need.specifier) for need in ours} == {"==3.4.5", "<4,>=3.4.5"}
     assert '__version__ = "3.4.5"\n' in (tree / "core/src/slideloom/__init__.py").read_text()
@@ -174,3 +176,70 @@ def test_what_is_missing_and_what_is_of_another_version_is_told(tmp_path: Path) 
         "slideloom-core: no wheel slideloom_core-0.5-*.whl",
         "slideloom_core-0.4-py3-none-any.whl: is none of ours, or of another version",
     ]
+
+
+order = run_path(str(ROOT / "packaging/in_order.py"))
+conda = run_path(str(ROOT / "packaging/conda_recipe.py"))
+PROJECTS = [
+    tomllib.loads(path.read_text(encoding="utf-8"))["project"]
+    for path in (ROOT / "pyproject.toml", ROOT / "core/pyproject.toml", *ROOT.glob("plugins/*/pyproject.toml"))
+]
+
+
+@pytest.fixture
+def archives(tmp_path: Path) -> Path:
+    """A folder with a source archive and a wheel of each distribution, which hold their names."""
+    for project in PROJECTS:
+        stem = f"{project['name'].replace('-', '_')}-{project['version']}"
+        (tmp_path / f"{stem}.tar.gz").write_text(project["name"])
+        (tmp_path / f"{stem}-py3-none-any.whl").write_text(project["name"])
+    return tmp_path
+
+
+def test_nothing_is_published_before_what_it_needs(archives: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    into = tmp_path_factory.mktemp("sorted")
+
+    order["sort"](archives, into)
+
+    place = {path.read_text(): path.parent.name for path in into.rglob("*.whl")}
+    assert set(place) == {project["name"] for project in PROJECTS}
+    assert len(list(into.rglob("*.tar.gz"))) == len(PROJECTS)
+    for project in PROJECTS:
+        needs = {need.name for need in _needs(project)} & set(place)
+        wrong = [need for need in needs - {project["name"]} if place[need] > place[project["name"]]]
+        assert wrong == [], project["name"]
+
+
+@pytest.mark.parametrize("change", ["lost", "strange"])
+def test_an_incomplete_or_strange_release_is_not_sorted(change: str, archives: Path, tmp_path: Path) -> None:
+    if change == "lost":
+        for path in archives.glob("slideloom_qc-*"):
+            path.unlink()
+    else:
+        (archives / "numpy-2.0.tar.gz").touch()
+    into = archives / "into"
+
+    with pytest.raises(ValueError, match="slideloom-qc" if change == "lost" else "numpy"):
+        order["sort"](archives, into)
+
+    assert not into.exists()
+
+
+def test_the_conda_recipe_has_each_distribution_with_its_needs_and_checksum(archives: Path) -> None:
+    made = conda["recipe"](archives, "https://example.org/files/")
+
+    outputs = {output["package"]["name"]: output for output in made["outputs"]}
+    assert set(outputs) == {project["name"] for project in PROJECTS} - {"slideloom-czi"}
+    qc = outputs["slideloom-qc"]
+    assert qc["source"]["sha256"] == hashlib.sha256(b"slideloom-qc").hexdigest()
+    assert qc["source"]["url"] == "${{ sources }}/slideloom_qc-${{ version }}.tar.gz"
+    assert any(need.startswith("py-opencv >=4.9") for need in qc["requirements"]["run"])
+    assert outputs["slideloom-core"]["requirements"]["build"] == ["${{ compiler('c') }}", "${{ stdlib('c') }}"]
+    assert "noarch" not in outputs["slideloom-stain"]["build"]
+    assert outputs["slideloom-cli"]["build"]["python"] == {"entry_points": ["slideloom = slideloom_cli.main:entry"]}
+
+
+def test_the_image_is_made_without_what_a_clone_may_hold_besides() -> None:
+    left_out = (ROOT / ".dockerignore").read_text(encoding="utf-8").split()
+
+    assert {".git", ".nox", "dist", "**/*.so"} <= set(left_out)
