@@ -118,6 +118,14 @@ def test_all_distributions_have_one_version() -> None:
     assert versions == {slideloom.__version__} == {cited and cited[1]}
 
 
+def test_every_distribution_names_the_pythons_that_are_tested() -> None:
+    tested = re.findall(r'"(3\.\d+)"', re.search(r"PYTHONS = .*", (ROOT / "noxfile.py").read_text())[0])  # type: ignore[index]
+    wanted = {f"Programming Language :: Python :: {version}" for version in tested}
+
+    named = [set(table(folder)["project"]["classifiers"]) for folder in [*DISTS, ROOT]]
+    assert [{each for each in found if "Python ::" in each} for found in named] == [wanted] * len(named)
+
+
 def test_every_distribution_carries_the_licence() -> None:
     licence = (ROOT / "LICENSE").read_bytes()
 
@@ -299,3 +307,17 @@ def test_a_test_that_fails_leaves_no_process() -> None:
     }
 
     assert not found, "start processes by the fixture start_process, which kills them"
+
+
+def test_each_library_has_its_reason_and_licence_in_the_docs() -> None:
+    page = (ROOT / "docs/explanation/dependencies.md").read_text(encoding="utf-8")
+    rows = re.findall(r"(?m)^\| ([\w-]+) \| ([^|]+) \| ([^|]+) \| ([^|]+) \|$", page)
+    asked = {
+        canonicalize_name(Requirement(text).name)
+        for project in (table(folder)["project"] for folder in [*DISTS, ROOT])
+        for texts in (project["dependencies"], *project.get("optional-dependencies", {}).values())
+        for text in texts
+    }
+
+    told = {canonicalize_name(name) for name, *_ in rows} - {"library"}
+    assert told - {"pyvips-binary"} == {name for name in asked if not name.startswith("slideloom")}
