@@ -255,17 +255,19 @@ class BlurQc(SlideQc):
         mpp = max(wanted, finest) if notes else wanted
         grid = GreyGrid(slide, mpp)
         mask = np.empty((grid.size.height, grid.size.width), np.bool_)
-        self._fill(mask, grid, scene.threads)
+        self._fill(mask, grid, scene)
         metrics = {"masked": float(np.count_nonzero(mask) / mask.size), "mpp": mpp}
         return QcResult(cast("Mask", mask), "blur", grid.extent, metrics, notes)
 
-    def _fill(self, mask: Mask, grid: GreyGrid, threads: int) -> None:
+    def _fill(self, mask: Mask, grid: GreyGrid, scene: Scene) -> None:
+        threads = scene.threads
         halo = int(TRUNCATE * self._settings.sigma + 0.5) + 1
         memory = Scratch()
         with threads_of(threads) as pool:
             # A block waits for its chunks. They were submitted before it, so threads are at work on them or done.
             started: deque[Future[None]] = deque()
             for block in _blocks(grid.size, self._settings.block_px):
+                scene.tell(block.top / grid.size.height)
                 around = block.grown(halo, grid.size)
                 started.append(pool.submit(self._judge, mask, block, around, grid.chunks(around, pool), memory))
                 is_last = block.right == grid.size.width
