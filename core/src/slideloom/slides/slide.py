@@ -229,14 +229,26 @@ class Slide(ABC):
                 ]
         return result
 
-    def read_boxes(self, boxes: Sequence[Box], size: Size, *, level: int) -> list[Rgb]:
-        """`read_at` for many boxes of one size, from one level.
+    def read_boxes(self, boxes: Sequence[Box], size: Size, *, level: int | None = None) -> list[Rgb]:
+        """`read_at` for many boxes of one width and height, from one level.
+
+        Args:
+            boxes: as those of `read_at`.
+            size: of each result in pixels.
+            level: the level to read; by default as `read_at` chooses it.
 
         Raises:
             SlideError: one of them cannot be read.
         """
+        if level is None and boxes:
+            first = boxes[0]
+            level = self.info.level_for(min(first.width / size.width, first.height / size.height))
+            stored = self.info.levels[level]
+            is_large = first.width * first.height > MAX_READ_PX * stored.downsample_x * stored.downsample_y
+            if is_large or any(self._is_overview(box) for box in boxes):
+                return [self.read_at(box, size, level=level) for box in boxes]
         results = []
-        for result in self.try_read_boxes(boxes, size, level=level):
+        for result in self.try_read_boxes(boxes, size, level=level or 0):
             if isinstance(result, SlideError):
                 raise result
             results.append(result)
