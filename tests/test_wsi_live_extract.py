@@ -9,8 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import slideloom as sl
+from slideloom import Size, Tiling
+from slideloom.extraction.overview import plan_picture
 from slideloom.pipeline.pipeline import RunOptions
+from slideloom.viewing.live import LiveSlide
 from slideloom_cli.main import main
+from slideloom_testing import AnalyticSlide
 from slideloom_testing.fixtures import DemoFiles
 
 WORDS = ["--tile-px", "100", "--tile-um", "100", "--qc", "tissue", "--qc", "gaussian-v2:mpp=2"]
@@ -134,3 +138,28 @@ def test_a_viewer_sees_what_the_slide_shows(demo_slide: DemoFiles) -> None:
         beyond = wsi.view_at(16, width - 160, height - 160, 100)
         assert (beyond[20:, 20:] == wsi.info.background).all()
         assert (wsi.view_at(16, -1600, -1600, 100) == wsi.info.background).all()
+
+
+def test_a_slide_without_a_pyramid_is_read_once_for_all_its_pictures() -> None:
+    slide = CountedSlide(Size(6000, 5000), mpp=1.0, downsamples=(1,))
+    live = LiveSlide(slide, sl.Pipeline(tiles=Tiling(size_px=100, size_um=1000.0)), threads=1)
+    first = live.view.at(16, 0, 0, Size(100, 100))
+    read = slide.pixels
+    assert read == pytest.approx(6000 * 5000, rel=0.01)
+    pictures = [live.view.at(32, 0, 0, Size(100, 100)), live.thumbnail(max_px=500), live.thumbnail(max_px=1000)]
+    pictures += [plan_picture(live.state.plan, live.state.record, max_px=800, thumbnail=live.thumbnail).rgb]
+
+    assert slide.pixels == read
+    exact = slide.expected(slide.info.box, Size(500, 416))
+    assert np.abs(pictures[1] - exact).mean() < 1
+    assert np.abs(first - slide.expected(sl.Box(0, 0, 1600, 1600), Size(100, 100))).max() < 2
+
+
+class CountedSlide(AnalyticSlide):
+    """Counts the pixels that are read."""
+
+    pixels = 0
+
+    def read(self, origin: sl.Point, level: int, size: Size) -> sl.Rgb:
+        self.pixels += size.area
+        return super().read(origin, level, size)

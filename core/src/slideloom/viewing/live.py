@@ -30,7 +30,7 @@ from slideloom.planning.prepared import BuiltStep, PreparedSlide, TileSteps
 from slideloom.planning.record import SlideRecord
 from slideloom.plugins.blaming import blaming
 from slideloom.settings.options import Settings
-from slideloom.slides.slide import Slide
+from slideloom.slides.slide import MAX_READ_PX, Slide
 from slideloom.slides.tiles import TileBatch, Tiles
 from slideloom.slides.watched_slide import WatchedSlide
 from slideloom.steps.normalizer import Normalized
@@ -200,6 +200,14 @@ class LiveSlide:
             if built_now is not None:
                 self._fitted = (settings, state.discard if built_now.step.needs_slide else None, built_now)
             return built_now
+
+    def thumbnail(self, *, max_px: int | None = None, mpp: float | None = None) -> Rgb:
+        """`Slide.thumbnail`; from `view` where the slide has no small level and each one would read all of it again."""
+        info, size = self.slide.info, self.slide.thumbnail_size(max_px=max_px, mpp=mpp)
+        level = info.level_for(min(info.size.width / size.width, info.size.height / size.height))
+        if info.levels[level].size.area <= MAX_READ_PX:
+            return self.slide.thumbnail(max_px=max_px, mpp=mpp)
+        return self.view.within(info.box, size)
 
     def tile(self, index: int) -> TileDetail:
         """See `TileDetail`.
