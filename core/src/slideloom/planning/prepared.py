@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from attrs import evolve, field, frozen
 
+from slideloom.base.errors import PluginError
 from slideloom.pipeline.pipeline import QcUse
 from slideloom.planning.deciding import apply_regions, assess_slide, assess_step, decided_by, discard_mask
 from slideloom.planning.ledger import numbered
@@ -106,7 +108,18 @@ class PreparedSlide:
         """
         if self._sinks is None:
             self._sinks = self._built("sink", self.plan.pipeline.sinks)
+            self._check_companions(self._sinks)
         return self._sinks
+
+    def _check_companions(self, sinks: Sequence[BuiltStep]) -> None:
+        """Refuse a sink that would leave out masks or context without a word."""
+        wanted = [companion.name for companion in self.plan.scene.companions]
+        for sink in sinks:
+            if wanted and not sink.step.stores_companions:
+                raise PluginError(
+                    f"sink '{sink.settings.name}' stores tiles only, not {', '.join(wanted)}; leave these out or use "
+                    "another sink, such as tfrecord, images, webdataset or hdf5"
+                )
 
     def normalizer(self) -> Normalizer | None:
         """The pipeline's normalizer, fitted to the slide; None if there is none."""

@@ -21,7 +21,7 @@ from slideloom.settings.ranges import range_text
 
 T = TypeVar("T")
 StepT_co = TypeVar("StepT_co", covariant=True)
-_METADATA = ("help", "unit", "affects_output", "range", "finite", "flag", "field", "metavar")
+_METADATA = ("help", "unit", "affects_output", "range", "finite", "flag", "field", "metavar", "omit_default")
 
 
 @frozen
@@ -139,6 +139,7 @@ class _Details(TypedDict, total=False):
     flag: str
     field: str
     metavar: str
+    omit_default: bool
 
 
 @overload
@@ -157,6 +158,7 @@ def option(
     flag: str = "",
     field: str = "",
     metavar: str = "",
+    omit_default: bool = False,
 ) -> Any:
     """One option of a settings class (a keyword-only attrs field).
 
@@ -174,6 +176,8 @@ def option(
         flag: its flag on the command line, if not "--" and the name; several words give several spellings.
         field: its keyword argument in Python, if not its name.
         metavar: the placeholder for its value in a command's help.
+        omit_default: leave it out of digests and tables while it has its default, so that those made before there was
+            such an option stay valid.
     """
     metadata = {
         "help": help,
@@ -184,6 +188,7 @@ def option(
         "flag": flag,
         "field": field,
         "metavar": metavar,
+        "omit_default": omit_default,
     }
     return attrs.field(
         default=default,
@@ -251,6 +256,11 @@ class OptionInfo:
     flag: str = ""
     field: str = ""
     metavar: str = ""
+    omit_default: bool = False
+
+    def is_told(self, value: Any) -> bool:
+        """True if digests and tables hold it with this value."""
+        return not (self.omit_default and value == self.default)
 
     @property
     def is_required(self) -> bool:

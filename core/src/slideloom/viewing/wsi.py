@@ -21,6 +21,7 @@ from slideloom.extraction.overview import plan_picture, slide_html
 from slideloom.pipeline.from_words import pipeline_from_words
 from slideloom.pipeline.pipeline import Pipeline, QcUse, RoiUse, Slides
 from slideloom.pipeline.tiling import Tiling
+from slideloom.pipeline.words import BESIDE_TILES
 from slideloom.planning.deciding import check_qc_result
 from slideloom.planning.ledger import Ledger
 from slideloom.planning.opening import open_slide
@@ -47,6 +48,7 @@ NO_ARGUMENT = {
     "exclude": "it is one slide",
     "recursive": "it is one slide",
     "filter_threshold": "each call of `qc` has its own",
+    **dict.fromkeys(BESIDE_TILES, "it stores no tiles"),
 }
 """Options that `WSI` does not take, besides those of `run`, and why."""
 
