@@ -64,7 +64,11 @@ OF_SOURCES = {"recursive": command.NO_FLAG["recursive"]}
     ("front", "reached", "left_out"),
     [
         ("extract", flags_of("extract"), {}),
-        ("run", flags_of("run"), {word.name: "the file says it" for word in words("tiles", "mask", "slides", "roi", "qc")}),
+        (
+            "run",
+            flags_of("run"),
+            {word.name: "the file says it" for word in words("tiles", "mask", "slides", "roi", "qc")},
+        ),
         ("tiles", flags_of("tiles"), {**tiles.NO_FLAG, **RUN}),
         ("project extract", flags_of("project", "extract"), command.NO_FLAG),
         ("Project.extract_tiles", set(inspect.signature(Project.extract_tiles).parameters), OF_SOURCES),
