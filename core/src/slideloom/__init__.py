@@ -63,7 +63,7 @@ _HOMES = {
     "slideloom.slides.truncation": ("is_cut_tiff",),
     "slideloom.drawing.geojson": ("colour_of", "write_regions_geojson", "write_tiles_geojson"),
     "slideloom.drawing.pictures": ("LEGEND", "reason_colours", "stretched", "tint"),
-    "slideloom.steps.companions": ("Companion",),
+    "slideloom.steps.companions": ("MASK", "Companion"),
     "slideloom.steps.encoding": ("ImageEncoder", "ImageOptions"),
     "slideloom.steps.executor": ("Executor",),
     "slideloom.steps.normalizer": ("Normalized", "Normalizer"),
@@ -294,7 +294,7 @@ if TYPE_CHECKING:
     from slideloom.slides.tiff_storage import check_orientation as check_orientation, codec_name as codec_name
     from slideloom.slides.tiles import TileBatch as TileBatch, TileGeometry as TileGeometry, Tiles as Tiles
     from slideloom.slides.truncation import is_cut_tiff as is_cut_tiff
-    from slideloom.steps.companions import Companion as Companion
+    from slideloom.steps.companions import MASK as MASK, Companion as Companion
     from slideloom.steps.encoding import ImageEncoder as ImageEncoder, ImageOptions as ImageOptions
     from slideloom.steps.executor import Executor as Executor
     from slideloom.steps.normalizer import Normalized as Normalized, Normalizer as Normalizer
