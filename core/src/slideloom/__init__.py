@@ -62,6 +62,7 @@ _HOMES = {
     "slideloom.slides.tiles": ("TileBatch", "TileGeometry", "Tiles"),
     "slideloom.slides.truncation": ("is_cut_tiff",),
     "slideloom.drawing.geojson": ("colour_of", "write_regions_geojson", "write_tiles_geojson"),
+    "slideloom.drawing.mask_outlines": ("mask_polygons",),
     "slideloom.drawing.pictures": ("LEGEND", "reason_colours", "stretched", "tint"),
     "slideloom.steps.companions": ("MASK", "Companion"),
     "slideloom.steps.encoding": ("ImageEncoder", "ImageOptions"),
@@ -177,6 +178,7 @@ if TYPE_CHECKING:
         write_regions_geojson as write_regions_geojson,
         write_tiles_geojson as write_tiles_geojson,
     )
+    from slideloom.drawing.mask_outlines import mask_polygons as mask_polygons
     from slideloom.drawing.pictures import (
         LEGEND as LEGEND,
         reason_colours as reason_colours,
