@@ -335,6 +335,18 @@ def test_all_formats_hold_the_same_masks(out: Path) -> None:
         assert all(np.array_equal(tiles[place]["mask"], tile["mask"]) for place, tile in first.items())
 
 
+def test_the_table_of_classes_is_a_file_of_the_run(out: Path, demo_slide: DemoFiles, tmp_path: Path) -> None:
+    table = Path("slideloom") / "100px_100um" / "mask_classes.json"
+
+    assert json.loads((out / table).read_text()) == {"background": 0, "tumor": 1, "stroma": 2}
+    words = ("--qc", "tissue", "--sink", "images", "--max-tiles", 1)
+    run(demo_slide.path, tmp_path, *words, "--tile-mask", "qc:tissue")
+    assert json.loads((tmp_path / table).read_text()) == {"kept": 0, "discarded": 1}
+    report = run(demo_slide.path, tmp_path, *words, "--redo")
+    assert not (tmp_path / table).exists()
+    assert any(warning.endswith("it is still there: tiles-mask/100px_100um/demo") for warning in report["warnings"])
+
+
 def test_readers_of_files_without_companions_read_those_with_them(out: Path) -> None:
     """Our own record reader names the further features; the four others are as they were."""
     (path,) = (out / "tfrecords").rglob("*.tfrecords")
