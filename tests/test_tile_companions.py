@@ -347,6 +347,24 @@ def test_the_table_of_classes_is_a_file_of_the_run(out: Path, demo_slide: DemoFi
     assert any(warning.endswith("it is still there: tiles-mask/100px_100um/demo") for warning in report["warnings"])
 
 
+def test_reports_show_tiles_and_not_what_lies_beside_them(demo_slide: DemoFiles, rois: Path, tmp_path: Path) -> None:
+    from slideloom_report.tiles import stored_tiles
+
+    words = ("--roi", rois, *MASKS, *CONTEXT, "--sink", "images:format=png", "--sink", "images:folder=tiles-2")
+    run(demo_slide.path, tmp_path, *words)
+    report = sl.SlideReport.load(tmp_path / "slideloom" / "100px_100um" / "slides" / "demo.json")
+    (place, *_) = written(tmp_path)
+    tile = tmp_path / "tiles" / "100px_100um" / "demo" / f"demo-{place[0]}-{place[1]}.png"
+    notes: list[str] = []
+
+    assert {output.split("/")[0] for output in report.outputs} >= {"tiles", "tiles-mask", "tiles-2", "tiles-2-mask"}
+    (found,) = stored_tiles(tmp_path, report, [place], notes)
+    assert np.array_equal(found, np.asarray(Image.open(tile)))
+    tile.unlink()
+    (tmp_path / "tiles-2" / "100px_100um" / "demo" / f"demo-{place[0]}-{place[1]}.jpg").unlink()
+    assert stored_tiles(tmp_path, report, [place], notes) == [None]
+
+
 def test_readers_of_files_without_companions_read_those_with_them(out: Path) -> None:
     """Our own record reader names the further features; the four others are as they were."""
     (path,) = (out / "tfrecords").rglob("*.tfrecords")

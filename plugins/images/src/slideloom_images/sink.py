@@ -179,7 +179,7 @@ class ImageWriter(Writer):
         made = [folder.draft.publish() for folder in self._folders]
         for folder in self._folders:
             sync_path(folder.path.parent)
-        return made
+        return made[::-1]  # the tiles' first, where reports look for samples
 
     def abort(self) -> None:
         """Remove the unfinished folders."""
