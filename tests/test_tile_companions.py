@@ -8,6 +8,7 @@ import io
 import json
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,6 +20,7 @@ from attrs import frozen
 from PIL import Image
 from shapely import contains_xy
 from shapely.geometry import Point, Polygon, box
+from slideloom.extraction import companions
 from slideloom.extraction.companions import CompanionMaker
 from slideloom.extraction.extract import Extraction
 from slideloom.planning.prepared import PreparedSlide
@@ -477,6 +479,48 @@ def test_a_context_that_cannot_be_normalized_stays_as_it_is_and_counts(demo_slid
 
     assert count > 0
     assert f"{count} pictures context_10um could not be normalized and are stored as they are" in report["warnings"]
+
+
+class Counting(AnalyticSlide):
+    """Counts how often pixels are asked for, and how many boxes at a time."""
+
+    asked: ClassVar[list[tuple[int, int]]] = []
+
+    def read_each(self, origins: Sequence[sl.Point], level: int, size: sl.Size) -> Any:
+        self.asked.append((level, len(origins)))
+        return super().read_each(origins, level, size)
+
+
+def prepared_contexts(slide: AnalyticSlide) -> tuple[CompanionMaker, sl.Tiles]:
+    pipeline = sl.Pipeline(tiles=sl.Tiling(size_px=50, size_um=100.0, context=(200, 400, "1600:40")))
+    prepared = PreparedSlide(sl.plan_slide(slide, pipeline))
+    prepared.decide()
+    return CompanionMaker.of(prepared.plan, prepared.record), prepared.record.ledger.tiles
+
+
+def test_each_context_of_a_batch_is_one_read_from_the_level_that_fits() -> None:
+    """At 1 um per pixel and levels of 1, 4, 16: 200 um in 50 px is level 1, 400 um too, 1600 um in 40 px level 2."""
+    slide = Counting(sl.Size(1200, 900), mpp=1.0, downsamples=(1, 4, 16))
+    maker, tiles = prepared_contexts(slide)
+    Counting.asked.clear()
+    pictures, faults = maker.contexts(slide, tiles.take(slice(0, 9)), nullcontext())
+
+    assert not any(faults)
+    assert Counting.asked == [(1, 9), (1, 9), (2, 9)]
+    assert [array.shape for array in pictures.values()] == [(9, 50, 50, 3), (9, 50, 50, 3), (9, 40, 40, 3)]
+
+
+def test_context_too_large_to_be_read_at_once_is_read_in_parts_with_the_same_pixels(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slide = AnalyticSlide(sl.Size(1200, 900), mpp=1.0, downsamples=(1, 4, 16))
+    maker, tiles = prepared_contexts(slide)
+    at_once, _ = maker.contexts(slide, tiles.take(slice(0, 5)), nullcontext())
+    monkeypatch.setattr(companions, "MAX_READ_PX", 1)
+    in_parts, faults = maker.contexts(slide, tiles.take(slice(0, 5)), nullcontext())
+
+    assert not any(faults)
+    assert all(np.array_equal(at_once[name], in_parts[name]) for name in at_once)
 
 
 @pytest.mark.parametrize(("context", "unreadable"), [((), 1), ((200,), 4)])

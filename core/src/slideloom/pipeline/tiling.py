@@ -103,10 +103,10 @@ class Tiling:
     seed: int = option(0, help="seed of the grid's random origin and of max_tiles", validator=at_least(0))
     context: tuple[Context, ...] = option(
         (),
-        help="also store each tile's centre at this field of view: width in microns, and pixels if not a tile's",
+        help="also store each tile's centre at this field of view: 604, or 604:256 with its pixels",
         field="context_um",
         flag="--context-um",
-        metavar="UM[:PX]",
+        metavar="UM",
         omit_default=True,
     )
 

@@ -9,6 +9,7 @@ from slideloom.base.geometry import Box, Size, floor_tolerant
 from slideloom.pipeline.pipeline import Pipeline
 from slideloom.pipeline.tiling import Context
 from slideloom.slides.info import SlideInfo
+from slideloom.slides.slide import Slide
 from slideloom.slides.tiles import TileGeometry, Tiles
 from slideloom.steps.companions import MASK, Companion
 
@@ -31,6 +32,11 @@ class ContextView:
     def size(self) -> Size:
         """Of its pictures."""
         return Size(self.companion.size_px, self.companion.size_px)
+
+    def source_px(self, slide: Slide) -> float:
+        """Pixels of its level that one picture is made of."""
+        level = slide.info.levels[self.level]
+        return self.footprint.area / (level.downsample_x * level.downsample_y)
 
     def boxes(self, tiles: Tiles) -> list[Box]:
         """The level-0 box of each tile's context, around the exact centre of the tile."""
