@@ -10,8 +10,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from attrs import evolve
 from hypothesis import given, strategies as st
-from slideloom import OutputError, Size, TileBatch, Tiles
+from slideloom import Companion, OutputError, Size, TileBatch, Tiles
 from slideloom_testing import batch_of, info_of, scene_of, stained, tiles_of
 from slideloom_testing.contracts import SinkContract
 from slideloom_testing.disks import full_disk, left_by_a_dead_process
