@@ -167,6 +167,7 @@ def test_regions_that_are_cut_out_as_artifacts_are_background_whatever_is_drawn_
 def test_a_slide_nobody_has_annotated_has_no_mask() -> None:
     with pytest.raises(sl.SlideError, match="no file of regions, so its tiles have no mask"):
         masks_of((), source="")
+    assert masks_of(regions_of(("a", RING)), source="").any()  # a source that tells of no file, such as a model
     assert not masks_of((), source="", without="background").any()
     assert not masks_of((), source="empty.geojson").any()
 

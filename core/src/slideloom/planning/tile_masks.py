@@ -119,7 +119,8 @@ class LabelDrawer(MaskDrawer):
 def _painted(plan: SlidePlan, options: TileMasks) -> list[Painted]:
     """The regions in the order of drawing; those that ROI sources cut out as artifacts come last, as background."""
     name = plan.slide.info.path.name
-    if options.without == "refuse" and not any(found is not None and found.source for found in plan.drawn):
+    known = [found for found in plan.drawn if found is not None and (found.source or found.items)]
+    if options.without == "refuse" and not known:
         raise SlideError(
             f"{name}: no file of regions, so its tiles have no mask; draw its regions, leave it out of the run, or set "
             'mask.without = "background" if nothing in it belongs to a class'
