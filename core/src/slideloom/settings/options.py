@@ -22,7 +22,7 @@ from slideloom.settings.ranges import range_text
 
 T = TypeVar("T")
 StepT_co = TypeVar("StepT_co", covariant=True)
-_METADATA = ("help", "unit", "affects_output", "range", "finite", "flag", "field", "metavar", "omit_default")
+_METADATA = ("help", "unit", "affects_output", "range", "finite", "flag", "field", "metavar", "live", "omit_default")
 
 
 @frozen
@@ -140,6 +140,7 @@ class _Details(TypedDict, total=False):
     field: str
     metavar: str
     omit_default: bool
+    live: bool
 
 
 @overload
@@ -159,6 +160,7 @@ def option(
     field: str = "",
     metavar: str = "",
     omit_default: bool = False,
+    live: bool = False,
 ) -> Any:
     """One option of a settings class (a keyword-only attrs field).
 
@@ -178,6 +180,8 @@ def option(
         metavar: the placeholder for its value in a command's help.
         omit_default: leave it out of digests and tables while it has its default, so that those made before there was
             such an option stay valid.
+        live: True if a step whose settings differ only in such options decides again from what it has measured, without
+            reading pixels: `SlideQc.again` and `TileFilter.decided`.
     """
     metadata = {
         "help": help,
@@ -189,6 +193,7 @@ def option(
         "field": field,
         "metavar": metavar,
         "omit_default": omit_default,
+        "live": live,
     }
     return attrs.field(
         default=default,
@@ -256,6 +261,7 @@ class OptionInfo:
     flag: str = ""
     field: str = ""
     metavar: str = ""
+    live: bool = False
     omit_default: bool = False
 
     def is_told(self, value: Any) -> bool:
