@@ -18,7 +18,9 @@ from slideloom import (
     TileBatch,
     Tiles,
     Writer,
+    own_name,
     path_inside,
+    path_of_name,
     storing_in,
     sync_path,
 )
@@ -37,8 +39,8 @@ class ImageSink(Sink):
 
     def open(self, info: SlideInfo, scene: Scene, folder: Path) -> Writer:
         """A writer of `<folder>/<sub-folder>/<tile size>/<slide>/`."""
-        path = path_inside(folder, self._settings.folder, scene.geometry.label, info.name)
-        return ImageWriter(path, slide=info.name, extension=self._settings.format)
+        path = path_of_name(path_inside(folder, self._settings.folder, scene.geometry.label), info.name)
+        return ImageWriter(path, slide=own_name(info.name), extension=self._settings.format)
 
     def encode(self, batch: TileBatch) -> Sequence[bytes]:
         """Each tile as the bytes of its file."""
