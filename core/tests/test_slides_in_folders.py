@@ -176,6 +176,7 @@ def test_a_slide_is_not_stored_again_under_another_name(labs: list[NamedSlide], 
     assert second.status == nested.status == "failed"
     assert "already, under the name lab1/a, and would be there twice" in second.error
     assert "already, under the name a, and would be there twice" in nested.error
+    assert not (tmp_path / "flat" / "slideloom" / "60px_75um" / "slides" / "lab1").exists()
     assert run_pipeline(pipeline(), [labs[0].place], tmp_path / "flat").slides[0].status == "skipped"
 
 

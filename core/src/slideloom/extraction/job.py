@@ -20,7 +20,7 @@ from slideloom.extraction.account import slide_report, tile_table_csv
 from slideloom.extraction.extract import Extraction
 from slideloom.extraction.extras import OtherThanReported, completed, pictures_of
 from slideloom.extraction.finished import Earlier
-from slideloom.extraction.nesting import refuse_second_name
+from slideloom.extraction.nesting import SecondName, refuse_second_name
 from slideloom.extraction.output_folder import OutputFolder
 from slideloom.extraction.publishing import ForeignOutput, Publication
 from slideloom.pipeline.pipeline import Pipeline
@@ -119,7 +119,7 @@ def _not_opened(task: SlideTask, report: SlideReport, error: Exception) -> Slide
 def _failed(task: SlideTask, report: SlideReport, error: Exception) -> SlideReport:
     """Store the report with its error and with the outputs of earlier runs that still exist."""
     report = attrs.evolve(report, error=str(error), traceback=_traceback(error))
-    if task.trial:
+    if task.trial or isinstance(error, SecondName):  # of which the folder has a report
         return report
     folder = OutputFolder(task.out, report.label)
     try:

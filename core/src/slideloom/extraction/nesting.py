@@ -13,18 +13,22 @@ from slideloom.slides.names import NamedSlide, folders_of, own_name
 from slideloom.steps.reports import SlideReport
 
 
+class SecondName(OutputError):
+    """A slide is in the output folder under another name."""
+
+
 def refuse_second_name(folder: OutputFolder, slide: NamedSlide) -> None:
     """Refuse a slide that an earlier run stored under another name, because it named another folder.
 
     The slide would be in the output folder twice. Its other names are known: they are ends of its path.
 
     Raises:
-        OutputError: it is there under another name.
+        SecondName: it is there under another name.
     """
     for name in _other_names(slide):
         report = _finished(folder, name)
         if report is not None and _is_of(report, slide):
-            raise OutputError(
+            raise SecondName(
                 f"{slide.place}: is in {folder.root} already, under the name {name}, and would be there twice; name "
                 "the same folders as for that run, or use another output folder"
             )

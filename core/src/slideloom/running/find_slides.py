@@ -95,6 +95,11 @@ def named_slides(
     slides = [NamedSlide(path, name) for path, name in found.items() if path not in parts]
     if any("/" in slide.name for slide in slides):
         slides = with_shared_names(_once_each(slides))
+    return without(slides, exclude, base=base)
+
+
+def without(slides: Sequence[NamedSlide], exclude: Sequence[str], *, base: Path | None = None) -> list[NamedSlide]:
+    """The slides that match none of the patterns."""
     return [slide for slide in slides if not any(_matches(slide.place, pattern, base) for pattern in exclude)]
 
 

@@ -31,6 +31,7 @@ from slideloom.plugins.shorthand import folder_of_regions, steps_settings
 from slideloom.settings.field_names import hinted
 from slideloom.settings.options import Settings
 from slideloom.slides.info import SlideInfo
+from slideloom.slides.names import NamedSlide
 from slideloom.slides.regions import Regions, RoiMethod
 from slideloom.slides.slide import Slide
 from slideloom.slides.tiles import TileGeometry, Tiles
@@ -102,7 +103,7 @@ class WSI:
     @hinted
     def __init__(
         self,
-        path: SlidePlace | str,
+        path: SlidePlace | NamedSlide | str,
         tile_px: int,
         tile_um: float | str,
         *,
@@ -132,14 +133,19 @@ class WSI:
 
     @classmethod
     def of(
-        cls, path: SlidePlace | str, tiling: Tiling, *, slides: Slides | None = None, roi: Sequence[RoiUse] = ()
+        cls,
+        path: SlidePlace | NamedSlide | str,
+        tiling: Tiling,
+        *,
+        slides: Slides | None = None,
+        roi: Sequence[RoiUse] = (),
     ) -> Self:
         """A slide from settings objects, such as those of a `Pipeline`."""
         made = cls.__new__(cls)
         made._open(path, Pipeline(tiles=tiling, slides=slides or Slides(), roi=tuple(roi)))
         return made
 
-    def _open(self, path: SlidePlace | str, pipeline: Pipeline) -> None:
+    def _open(self, path: SlidePlace | NamedSlide | str, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
         self.slide: Slide = open_slide(path, slides=pipeline.slides)
         try:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import attrs
-from slideloom import ConfigError, Settings, SlideQc, at_least, file_name, in_range, option, positive
+from slideloom import ConfigError, Settings, SlideQc, at_least, file_name, in_range, option, path_of_name, positive
 
 
 def empty_or_file_name(instance: Any, attribute: attrs.Attribute[Any], value: str) -> None:
@@ -131,7 +131,7 @@ class SavedMask(Settings[SlideQc]):
 
     def files_for(self, slide: str) -> Sequence[Path]:
         """The slide's mask file, in whichever format exists."""
-        return [path for name in self.names_for(slide) if (path := self.folder / name).is_file()][:1]
+        return [path for name in self.names_for(slide) if (path := path_of_name(self.folder, name)).is_file()][:1]
 
     def names_for(self, slide: str) -> tuple[str, ...]:
         """What the slide's mask file may be called, the first that exists counts."""
