@@ -209,6 +209,7 @@ OTHERS = {
             "make_room path",
             "partial_path path",
             "path_inside folder",
+            "path_of_name folder",
             "place_of text",
             "pipeline_from_table base",
             "sync_path path",
