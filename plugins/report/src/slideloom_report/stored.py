@@ -50,10 +50,8 @@ def stored_reports(
     """
     known = [slide for slide in slides if isinstance(slide, NamedSlide)]
     places = [slide for slide in slides if not isinstance(slide, NamedSlide)]
-    files = [*named_slides(places), *known]
     cohorts = cohorts_in(folder)
-    if any(cohort.has_folders for cohort in cohorts):
-        files += named_slides(places, recursive=True)
+    files = [*named_slides(places, recursive=any(cohort.has_folders for cohort in cohorts)), *known]
     labels = ", ".join(cohort.label for cohort in cohorts)
     chosen = [cohort for cohort in cohorts if label in (None, cohort.label)]
     if not chosen:
