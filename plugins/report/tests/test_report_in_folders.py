@@ -30,6 +30,7 @@ def run(made: Any, tmp_path: Path) -> sl.RunReport:
         "tiles": {"size_px": 64, "size_um": 64},
         "roi": [{"use": "roi-folder", "folder": str(roi.parent)}],
         "qc": [{"use": "otsu"}],
+        "normalizer": {"use": "reinhard-fast"},
         "sink": [{"use": "tfrecord"}, {"use": "images"}],
         "run": {"threads": 1, "jobs": 1},
     }
