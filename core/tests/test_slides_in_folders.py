@@ -84,6 +84,16 @@ def test_a_link_to_a_slide_that_is_found_is_not_a_second_one(tmp_path: Path, cap
     assert f"{tmp_path / 'lab1' / 'b.svs'}: is the same file as {tmp_path / 'lab2' / 'a.svs'}" in caplog.text
 
 
+def test_copies_of_a_slide_in_several_folders_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    touched(tmp_path, "lab1/a.svs", "lab2/a.svs", "lab3/a.svs")
+    for lab, content in (("lab1", b"12"), ("lab2", b"34"), ("lab3", b"12")):
+        (tmp_path / lab / "a.svs").write_bytes(content)
+
+    assert names_found(tmp_path) == ["lab1/a", "lab2/a", "lab3/a"]
+    said = f"{tmp_path / 'lab3' / 'a.svs'}: seems to be a copy of {tmp_path / 'lab1' / 'a.svs'}"
+    assert [record.getMessage()[: len(said)] for record in caplog.records] == [said]
+
+
 def test_a_slide_at_an_address_is_named_by_the_folders_below_the_one_given() -> None:
     folder = Address("s3://bucket/dir/")
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from slideloom.base.addresses import Address, SlidePlace, is_address, place_of, redacted
 from slideloom.base.errors import ConfigError, PluginError, SlideError
@@ -19,8 +20,8 @@ from slideloom.plugins.discovery import registry
 from slideloom.slides.dicom_files import read_dicom, stands_for_series
 from slideloom.slides.formats_apart import is_zarr
 from slideloom.slides.info import slide_name
-from slideloom.slides.names import NamedSlide, name_below, with_shared_names
-from slideloom.slides.slide_files import files_of
+from slideloom.slides.names import NamedSlide, name_below, own_name, with_shared_names
+from slideloom.slides.slide_files import files_of, fingerprint
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +96,7 @@ def named_slides(
     slides = [NamedSlide(path, name) for path, name in found.items() if path not in parts]
     if any("/" in slide.name for slide in slides):
         slides = with_shared_names(_once_each(slides))
+        _tell_copies([slide for slide in slides if slide.shares_name])
     return without(slides, exclude, base=base)
 
 
@@ -121,6 +123,22 @@ def _once_each(slides: Sequence[NamedSlide]) -> list[NamedSlide]:
             _tell_once(f"{slide.place}: is the same file as {other.place}, so it is left out")
     kept = set(first.values())
     return [slide for slide in slides if slide in kept]
+
+
+def _tell_copies(alike: Sequence[NamedSlide]) -> None:
+    """Say which slides of one name in several folders are copies: they would count twice."""
+    first: dict[object, Path] = {}
+    for slide in alike:
+        if not isinstance(slide.place, Path):
+            continue
+        try:
+            files: list[Any] = fingerprint(slide.place)  # Any: the name, size, time and sample of each
+        except OSError:  # it fails when its turn comes
+            continue
+        content = tuple((name, size, sample) for name, size, _, sample in files)
+        other = first.setdefault((own_name(slide.name).casefold(), content), slide.place)
+        if other != slide.place:
+            _tell_once(f"{slide.place}: seems to be a copy of {other}, and both are taken; --exclude leaves one out")
 
 
 def _at(address: Address, *, recursive: bool) -> list[Address]:
