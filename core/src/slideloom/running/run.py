@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,8 @@ from typing import Any
 import attrs
 
 from slideloom.base.addresses import SlidePlace, check_local
-from slideloom.base.errors import ConfigError
+from slideloom.base.errors import ConfigError, OutputError
+from slideloom.base.storing import path_of_name
 from slideloom.base.temporary import forget_sweeps, remove_abandoned, tidied_when_interrupted
 from slideloom.extraction.finished import report_states, reports_in, updates
 from slideloom.extraction.job import Progress, SlideTask, process_slide
@@ -307,8 +308,7 @@ def _finish(
         write_burden(folder.root, run)
     is_written = not trial and not is_left
     if is_written:
-        places = {(folder.root / output).parent for report in reports for output in report.outputs}
-        for place in {*places, *(Path(home) for home, _, _ in os.walk(folder.state))}:
+        for place in _places_of(folder, reports):
             remove_abandoned(place)  # left by runs and workers that died, or were given up, on their last slide
     whole = run if of_all is None else attrs.evolve(run, slides=tuple(of_all))
     if is_written:
@@ -321,6 +321,16 @@ def _finish(
         if is_written:
             write_run_report(folder.root / "extraction_report.json", whole)
     return run
+
+
+def _places_of(folder: OutputFolder, reports: Sequence[SlideReport]) -> set[Path]:
+    """The folders that hold files of slides, those of slides that failed included."""
+    homes = {folder.root / report.home_of(output) for report in reports for output in report.outputs}
+    places = {Path(home) for home, _, _ in os.walk(folder.state)}
+    for name in {report.slide for report in reports}:
+        with suppress(OutputError):  # a name that no file can have
+            places.update(path_of_name(home, name).parent for home in homes)
+    return places
 
 
 def _without_report(pipeline: Mapping[str, Any]) -> dict[str, Any]:

@@ -38,6 +38,9 @@ class NamedSlide:
         """The slide as it is, or named by its file."""
         return given if isinstance(given, NamedSlide) else cls(given, slide_name(given))
 
+    def __str__(self) -> str:
+        return str(self.place)
+
     @property
     def names(self) -> tuple[str, ...]:
         """See `SlideInfo.names`."""
