@@ -75,13 +75,19 @@ def test_slides_know_whether_another_has_their_name_even_if_it_is_left_out(tmp_p
     assert found[1].names == ("lab2/b", "lab2/b.svs", "b", "b.svs")
 
 
-def test_a_link_to_a_slide_that_is_found_is_not_a_second_one(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_link_to_a_slide_that_is_found_is_not_a_second_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     touched(tmp_path, "lab2/a.svs")
     (tmp_path / "lab1").mkdir()
     (tmp_path / "lab1" / "b.svs").symlink_to(tmp_path / "lab2" / "a.svs")
 
     assert names_found(tmp_path) == ["lab2/a"]
     assert f"{tmp_path / 'lab1' / 'b.svs'}: is the same file as {tmp_path / 'lab2' / 'a.svs'}" in caplog.text
+    (alone,) = named_slides([str(tmp_path)], ["lab2/*"], recursive=True)
+    assert alone.name == "lab1/b"
+    monkeypatch.chdir(tmp_path)
+    assert names_found(Path()) == ["lab2/a"]
 
 
 def test_copies_of_a_slide_in_several_folders_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -133,7 +139,7 @@ def test_no_two_accepted_slides_share_a_file_on_any_disk(names: list[str]) -> No
     alike = ["/".join(part.lower().rstrip(".") for part in name.split("/")) for name in kept]
     assert len(set(alike)) == len(kept)
     assert not any(folder.startswith(f"{name}/") for folder in kept for name in names)
-    assert len(clashing(with_shared_names(slides), folders=False)) <= len(refused)
+    assert len(clashing(with_shared_names(slides, slides), folders=False)) <= len(refused)
 
 
 def test_files_of_names_are_found_by_their_names(tmp_path: Path) -> None:

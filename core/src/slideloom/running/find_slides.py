@@ -94,10 +94,17 @@ def named_slides(
     local = [path for path in found if isinstance(path, Path)]
     parts: set[SlidePlace] = {part for path in local if path.suffix.lower() in _LISTS for part in files_of(path)[1:]}
     slides = [NamedSlide(path, name) for path, name in found.items() if path not in parts]
-    if any("/" in slide.name for slide in slides):
-        slides = with_shared_names(_once_each(slides))
-        _tell_copies([slide for slide in slides if slide.shares_name])
-    return without(slides, exclude, base=base)
+    if not any("/" in slide.name for slide in slides):
+        return without(slides, exclude, base=base)
+    # Also of slides that are left out: what is meant for one of them must not be taken for another's.
+    wanted = without(with_shared_names(slides, among=list(_once_each(slides).values())), exclude, base=base)
+    once = _once_each(wanted)
+    for slide in wanted:
+        if (other := once[_real(slide)]) is not slide:
+            _tell_once(f"{slide.place}: is the same file as {other.place}, so it is left out")
+    left = [slide for slide in wanted if once[_real(slide)] is slide]
+    _tell_copies([slide for slide in left if slide.shares_name])
+    return left
 
 
 def without(slides: Sequence[NamedSlide], exclude: Sequence[str], *, base: Path | None = None) -> list[NamedSlide]:
@@ -110,19 +117,21 @@ def _add(found: dict[SlidePlace, str], places: Sequence[SlidePlace], *, below: S
         found.setdefault(place, slide_name(place) if below is None else name_below(place, below))
 
 
-def _once_each(slides: Sequence[NamedSlide]) -> list[NamedSlide]:
-    """The slides without links to others of them, each of which would be the same slide by another name."""
-    if not any(isinstance(slide.place, Path) and slide.place.is_symlink() for slide in slides):
-        return list(slides)
-    links = {slide.place for slide in slides if isinstance(slide.place, Path) and slide.place.is_symlink()}
-    first: dict[SlidePlace, NamedSlide] = {}
-    for slide in sorted(slides, key=lambda slide: slide.place in links):  # a slide itself comes before links to it
-        real = slide.place.resolve() if isinstance(slide.place, Path) else slide.place
-        other = first.setdefault(real, slide)
-        if other is not slide:
-            _tell_once(f"{slide.place}: is the same file as {other.place}, so it is left out")
-    kept = set(first.values())
-    return [slide for slide in slides if slide in kept]
+def _once_each(slides: Sequence[NamedSlide]) -> dict[SlidePlace, NamedSlide]:
+    """The slides by where they really are: a link to another of them would be the same slide by another name."""
+    found: dict[SlidePlace, NamedSlide] = {}
+    for slide in sorted(slides, key=_is_link):  # a slide comes before links to it
+        found.setdefault(_real(slide), slide)
+    return found
+
+
+def _is_link(slide: NamedSlide) -> bool:
+    return isinstance(slide.place, Path) and slide.place.is_symlink()
+
+
+def _real(slide: NamedSlide) -> SlidePlace:
+    """Where a slide is, with all links followed."""
+    return slide.place.resolve() if isinstance(slide.place, Path) else slide.place
 
 
 def _tell_copies(alike: Sequence[NamedSlide]) -> None:

@@ -1,7 +1,7 @@
 """Slides with their names, and what the names of a cohort may not share.
 
 A slide is called by its file. If it was found below a folder that somebody named, its name also tells the folders on
-the way, divided by `/` on every system: `lab1/case7/slide`. So equal files names in different folders are different
+the way, divided by `/` on every system: `lab1/case7/slide`. So files of one name in different folders are different
 slides, and every output of a slide lies in folders of these names.
 """
 
@@ -103,9 +103,9 @@ def clashing(slides: Sequence[NamedSlide], *, folders: bool) -> dict[NamedSlide,
     return found
 
 
-def with_shared_names(slides: Collection[NamedSlide]) -> list[NamedSlide]:
-    """The slides, each knowing whether its name without folders is that of another, too; no two may be one place."""
-    counts = Counter(_on_any_disk(own_name(slide.name)) for slide in slides)
+def with_shared_names(slides: Collection[NamedSlide], among: Collection[NamedSlide]) -> list[NamedSlide]:
+    """The slides, each knowing whether its name without folders is that of several slides `among` these."""
+    counts = Counter(_on_any_disk(own_name(slide.name)) for slide in among)
     return [evolve(slide, shares_name=counts[_on_any_disk(own_name(slide.name))] > 1) for slide in slides]
 
 

@@ -16,6 +16,7 @@ from slideloom.pipeline.from_words import pipeline_from_words
 from slideloom.pipeline.pipeline import Pipeline
 from slideloom.pipeline.words import named
 from slideloom.plugins.shorthand import folder_of_regions
+from slideloom.running.checking import check_mpp_file
 from slideloom.running.find_slides import named_slides, require_slides
 from slideloom.settings.options import Settings
 from slideloom.slides.names import NamedSlide
@@ -50,6 +51,7 @@ def run_preview(chosen: argparse.Namespace) -> int:
     slides = named_slides(chosen.slides, chosen.exclude or (), recursive=bool(chosen.recursive))
     require_slides(slides)
     pipeline = pipeline_of(chosen, filters=[], sinks=[])
+    check_mpp_file(pipeline, slides)
     rules = given_flags(chosen, named("filter_threshold"))
     variants = _variants(pipeline, chosen.qc, chosen.vary, chosen.normalizers, rules)
     sheet = _sheet(slides, variants, max_px=chosen.max_px, samples=chosen.samples, is_tiles=bool(chosen.normalizers))

@@ -125,7 +125,7 @@ def source_slides(source: Source) -> list[NamedSlide]:
         for slide in slides:
             if not isinstance(slide.place, Path) or slide.place.exists():
                 found.setdefault(slide.place, slide)
-    return with_shared_names(found.values()) if source.recursive else list(found.values())
+    return with_shared_names(found.values(), found.values()) if source.recursive else list(found.values())
 
 
 def planned_tiles(source: Source, tiling: Tiling, slide: NamedSlide, *, every: bool) -> pd.DataFrame:
