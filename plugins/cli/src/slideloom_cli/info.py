@@ -106,7 +106,7 @@ def _facts_or_error(found: NamedSlide, rules: Slides, *, properties: bool) -> di
 
 def _facts(found: NamedSlide, rules: Slides, *, properties: bool) -> dict[str, Any]:
     with open_without_mpp(found, rules) as slide:
-        facts = _facts_of(slide)
+        facts = slide_facts(slide)
     if not properties:
         facts.pop("properties")
     return facts
@@ -137,7 +137,8 @@ def _profile(slide: Slide) -> str:
         return f"cannot be used: {error}"
 
 
-def _facts_of(slide: Slide) -> dict[str, Any]:
+def slide_facts(slide: Slide) -> dict[str, Any]:
+    """The metadata of a slide, by what they are called."""
     info = slide.info
     try:
         mpp = find_resolution(info)
