@@ -42,7 +42,7 @@ RAW_PLUGIN = '''
 from pathlib import Path
 from typing import ClassVar
 import attrs
-from slideloom import Settings, Sink, Writer, hookimpl, option
+from slideloom import Settings, Sink, Writer, hookimpl, option, path_of_name
 from slideloom_testing import Analytic
 
 
@@ -62,8 +62,9 @@ class RawSink(Sink):
         self.folder = folder
 
     def open(self, info, scene, folder):
-        (folder / self.folder).mkdir(exist_ok=True)
-        return RawWriter(folder / self.folder / f"{info.name}.raw")
+        path = path_of_name(folder / self.folder, info.name, ending=".raw")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return RawWriter(path)
 
     def encode(self, batch):
         return [rgb.tobytes() for rgb in batch.rgb]

@@ -175,7 +175,7 @@ OTHERS = {
     **dict.fromkeys(("WSI path", "WSI.of path", "open_slide path", "run_pipeline slides"), "may be an address"),
     **dict.fromkeys(("Project.create slides", "Project.add_source slides"), "may be an address"),
     **dict.fromkeys(("contact_sheet slides", "contact_sheet roi", "WSI roi", "load_regions folder"), "may be one"),
-    **dict.fromkeys(("find_slides base",), "never one"),
+    **dict.fromkeys(("find_slides base", "named_slides base"), "never one"),
     **dict.fromkeys(
         (
             "Project.extract_tiles normalizer_source",
@@ -209,6 +209,7 @@ OTHERS = {
             "make_room path",
             "partial_path path",
             "path_inside folder",
+            "path_of_name folder",
             "place_of text",
             "pipeline_from_table base",
             "sync_path path",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from slideloom import find_slides, slide_name
+from slideloom import find_slides, named_slides, slide_name
 from slideloom_testing.dicom import Instance, write_dicom
 
 FULL, HALF, LABEL = (np.full((side, side, 3), 200, np.uint8) for side in (80, 40, 20))
@@ -39,6 +39,16 @@ def test_a_dicom_series_is_one_slide_that_its_largest_level_stands_for(
     for name in names:
         assert find_slides([str(tmp_path / place / name)]) == [slide]
     assert find_slides([str(tmp_path / place / "*")]) == [slide]
+
+
+def test_series_of_equal_file_names_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    for study in (1, 2):
+        write_series(tmp_path / f"patient{study}" / "series", f"1.2.{study}", *NAMES[1])
+
+    found = named_slides([str(tmp_path)], recursive=True)
+
+    assert [slide.name for slide in found] == ["patient1/series/full", "patient2/series/full"]
+    assert all(slide.shares_name for slide in found)
 
 
 def test_series_that_share_a_folder_are_slides_of_their_own(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from slideloom.pipeline.file import pipeline_from_table
 from slideloom.pipeline.pipeline import Pipeline
 from slideloom.running.run import run_pipeline
 from slideloom.running.shards import Shard, shards_at_work
+from slideloom.slides.names import NamedSlide
 from slideloom.steps.reports import RunReport, SlideReport
 
 WriteSlide = Callable[..., Path]
@@ -34,15 +35,15 @@ def folder(tmp_path: Path) -> OutputFolder:
     return made
 
 
-def files(where: Path, sizes: dict[str, int]) -> list[Path]:
+def files(where: Path, sizes: dict[str, int]) -> list[NamedSlide]:
     paths = [where / f"{name}.svs" for name in sizes]
     for path, size in zip(paths, sizes.values(), strict=True):
         path.write_bytes(bytes(size))
-    return paths
+    return [NamedSlide.of(path) for path in paths]
 
 
-def names_of(paths: list[Path]) -> set[str]:
-    return {path.stem for path in paths}
+def names_of(slides: list[NamedSlide]) -> set[str]:
+    return {slide.name for slide in slides}
 
 
 @pytest.mark.parametrize(("text", "shard"), [("1/1", Shard(1, 1)), ("3/16", Shard(3, 16)), ("16/16", Shard(16, 16))])
@@ -91,8 +92,8 @@ def test_every_slide_is_in_one_shard_and_shards_have_as_many_bytes(folder: Outpu
     slides = files(tmp_path, sizes)
     shares = [Shard(number, 4).share(folder, slides) for number in range(1, 5)]
 
-    assert sorted(path for share in shares for path in share) == sorted(slides)
-    loads = [sum(sizes[path.stem] for path in share) for share in shares]
+    assert sorted(slide.name for share in shares for slide in share) == sorted(sizes)
+    loads = [sum(sizes[slide.name] for slide in share) for share in shares]
     assert max(loads) - min(loads) <= 1000
 
 

@@ -27,7 +27,7 @@ _HOMES = {
     "slideloom.base.parsing": ("parse_json", "parse_toml"),
     "slideloom.base.scratch": ("Scratch",),
     "slideloom.base.storing": (
-        "file_name", "make_room", "path_inside", "storing_in", "sync_path", "utf8", "write_whole",
+        "file_name", "make_room", "path_inside", "path_of_name", "storing_in", "sync_path", "utf8", "write_whole",
     ),
     "slideloom.base.temporary": ("discard_path", "partial_path"),
     "slideloom.pixels.gray": ("gray_counter",),
@@ -43,6 +43,7 @@ _HOMES = {
         "Level", "Resolution", "SlideInfo", "levels_from_sizes", "same_proportions", "slide_name",
     ),
     "slideloom.slides.kept_images": ("KeptImages",),
+    "slideloom.slides.names": ("NamedSlide", "own_name"),
     "slideloom.slides.ome_xml": ("is_ome_xml", "ome_xml"),
     "slideloom.slides.outlines": ("Outlines",),
     "slideloom.slides.regions": ("Region", "Regions"),
@@ -93,7 +94,7 @@ _HOMES = {
     "slideloom.planning.record": ("QcFinding", "SlideRecord"),
     "slideloom.planning.selection": ("Selection", "regions_mask", "select_tiles"),
     "slideloom.extraction.output_folder": ("OutputFolder",),
-    "slideloom.running.find_slides": ("find_slides",),
+    "slideloom.running.find_slides": ("find_slides", "named_slides"),
     "slideloom.running.main_script": ("script_for_workers",),
     "slideloom.running.run": ("run_pipeline",),
     "slideloom.running.worker_process": ("worker_number",),
@@ -171,6 +172,7 @@ if TYPE_CHECKING:
         file_name as file_name,
         make_room as make_room,
         path_inside as path_inside,
+        path_of_name as path_of_name,
         storing_in as storing_in,
         sync_path as sync_path,
         utf8 as utf8,
@@ -232,7 +234,7 @@ if TYPE_CHECKING:
         Reporter as Reporter,
         hookimpl as hookimpl,
     )
-    from slideloom.running.find_slides import find_slides as find_slides
+    from slideloom.running.find_slides import find_slides as find_slides, named_slides as named_slides
     from slideloom.running.main_script import script_for_workers as script_for_workers
     from slideloom.running.run import run_pipeline as run_pipeline
     from slideloom.running.worker_process import worker_number as worker_number
@@ -257,6 +259,7 @@ if TYPE_CHECKING:
         slide_name as slide_name,
     )
     from slideloom.slides.kept_images import KeptImages as KeptImages
+    from slideloom.slides.names import NamedSlide as NamedSlide, own_name as own_name
     from slideloom.slides.ome_xml import is_ome_xml as is_ome_xml, ome_xml as ome_xml
     from slideloom.slides.outlines import Outlines as Outlines
     from slideloom.slides.regions import Region as Region, Regions as Regions

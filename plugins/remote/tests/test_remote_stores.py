@@ -72,6 +72,36 @@ def test_a_folder_and_a_pattern_stand_for_the_slides_in_them(bucket: Any) -> Non
     assert found("s3://slides/x/", exclude=["s3://slides/x/a*"]) == ["s3://slides/x/b.svs"]
 
 
+def test_slides_below_a_folder_of_a_bucket_are_named_by_their_folders(bucket: Any) -> None:
+    for name in ("b.svs", "lab1/a.svs", "lab2/deep/a.svs", "lab2/.hidden/c.svs", "lab2/notes.txt"):
+        bucket.pipe(f"slides/x/{name}", b"1")
+    for name in ("extraction_report.json", "tiles/d.png"):
+        bucket.pipe(f"slides/x/out/{name}", b"1")
+
+    found = sl.named_slides(["s3://slides/x/"], recursive=True)
+
+    assert {slide.name: str(slide.place) for slide in found} == {
+        "b": "s3://slides/x/b.svs",
+        "lab1/a": "s3://slides/x/lab1/a.svs",
+        "lab2/deep/a": "s3://slides/x/lab2/deep/a.svs",
+    }
+    assert [slide.name for slide in found if slide.shares_name] == ["lab1/a", "lab2/deep/a"]
+
+
+def test_regions_in_folders_of_a_bucket_are_those_of_the_slides_there(bucket: Any, slide: Path, tmp_path: Path) -> None:
+    for lab in ("lab1", "lab2"):
+        bucket.pipe(f"slides/x/{lab}/a.tif", slide.read_bytes())
+    bucket.pipe("slides/roi/lab2/a.csv", SQUARE.encode())
+    words = ["--tile-px", "128", "--tile-um", "64", "--filter", "none", "--recursive", "--roi", "s3://slides/roi/"]
+
+    assert main(["extract", "s3://slides/x/", "--out", str(tmp_path), *words]) == 0
+
+    rois = {
+        one["slide"]: one["rois"] for one in parse_json((tmp_path / "extraction_report.json").read_text())["slides"]
+    }
+    assert rois == {"lab1/a": 0, "lab2/a": 1}
+
+
 def test_a_folder_without_slides_or_without_a_bucket_is_an_error(bucket: Any) -> None:
     bucket.pipe("slides/x/notes.txt", b"1")
 

@@ -19,7 +19,8 @@ from slideloom.base.temporary import is_temporary, keep_aside, partial_path, rem
 
 log = logging.getLogger(__name__)
 
-_SEPARATORS = {"/", "\\", "\0"}
+# On Windows a colon makes a name that of another drive, or of another stream of a file.
+_SEPARATORS = {"/", "\\", "\0"} | ({":"} if os.name == "nt" else set())
 
 
 @contextmanager
@@ -47,6 +48,33 @@ def path_inside(folder: Path, *names: str) -> Path:
             raise OutputError(f"{folder}: {name!r} cannot be used as a file name; rename the slide")
         folder = folder / name
     return folder
+
+
+def path_of_name(folder: Path, name: str, *, ending: str = "") -> Path:
+    """The path in a folder for a slide's name, whose folders, if it has any, are folders there, too.
+
+    Args:
+        folder: where it is.
+        name: such as "slide" or "lab1/case7/slide".
+        ending: what follows the name, such as ".json".
+
+    Raises:
+        OutputError: a part of the name cannot be the name of a file or folder; see `path_inside`.
+    """
+    *folders, own = name.split("/")
+    return path_inside(folder, *folders, f"{own}{ending}")
+
+
+def names_in(folder: Path, ending: str) -> dict[str, Path]:
+    """Names and paths of the files that `path_of_name` makes in a folder with this ending, sorted by path."""
+    found: dict[str, Path] = {}
+    for home, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not is_temporary(name)]
+        for file in files:
+            if file.endswith(ending):
+                path = Path(home, file)
+                found[path.relative_to(folder).as_posix().removesuffix(ending)] = path
+    return dict(sorted(found.items(), key=lambda item: item[1]))
 
 
 def file_name(_instance: Any, attribute: attrs.Attribute[Any], value: str) -> None:

@@ -14,6 +14,7 @@ from attrs import field, frozen
 from slideloom.base.errors import SlideloomError
 from slideloom.base.files import FileState
 from slideloom.base.parsing import parse_json
+from slideloom.base.storing import names_in
 from slideloom.extraction.output_folder import OutputFolder
 from slideloom.steps.reports import OutputSize, SlideReport, output_sizes
 
@@ -238,15 +239,15 @@ def _files_in(folder: Path) -> Iterator[tuple[str, Path]]:
             yield path.relative_to(folder).as_posix(), path
 
 
-def reports_in(folder: OutputFolder) -> Iterator[tuple[Path, SlideReport | SlideloomError]]:
-    """The report of each slide in an output folder, or why it cannot be read, sorted by file name."""
-    for path in sorted((folder.state / "slides").glob("*.json")):
+def reports_in(folder: OutputFolder) -> Iterator[tuple[str, SlideReport | SlideloomError]]:
+    """The name and report of each slide in an output folder, or why it cannot be read, sorted by file name."""
+    for name, path in names_in(folder.state / "slides", ".json").items():
         try:
-            yield path, SlideReport.load(path)
+            yield name, SlideReport.load(path)
         except (OSError, ValueError, TypeError) as error:
-            yield path, SlideloomError(f"{path}: the slide's report cannot be read ({error}); run the slide again")
+            yield name, SlideloomError(f"{path}: the slide's report cannot be read ({error}); run the slide again")
 
 
 def report_states(folder: OutputFolder) -> dict[str, FileState]:
     """The state of each slide's report in an output folder, which shows whether one was added or has changed."""
-    return {path.name: FileState.of(path) for path in (folder.state / "slides").glob("*.json")}
+    return {name: FileState.of(path) for name, path in names_in(folder.state / "slides", ".json").items()}

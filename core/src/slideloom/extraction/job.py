@@ -20,6 +20,7 @@ from slideloom.extraction.account import slide_report, tile_table_csv
 from slideloom.extraction.extract import Extraction
 from slideloom.extraction.extras import OtherThanReported, completed, pictures_of
 from slideloom.extraction.finished import Earlier
+from slideloom.extraction.nesting import SecondName, refuse_second_name
 from slideloom.extraction.output_folder import OutputFolder
 from slideloom.extraction.publishing import ForeignOutput, Publication
 from slideloom.pipeline.pipeline import Pipeline
@@ -27,7 +28,7 @@ from slideloom.planning.opening import open_slide
 from slideloom.planning.plan import plan_slide, slide_digest
 from slideloom.planning.prepared import PreparedSlide
 from slideloom.plugins.versions import step_versions
-from slideloom.slides.info import slide_name
+from slideloom.slides.names import NamedSlide
 from slideloom.slides.slide import Slide
 from slideloom.steps.reports import SlideReport, Trial
 
@@ -43,6 +44,7 @@ class SlideTask:
     Attributes:
         pipeline: the pipeline.
         path: the slide's file, or its address; `read_path` is a copy on a faster disk, or None.
+        called: the slide's name and what others are called; None if it is called by its file.
         identity: of the file at an address of which `read_path` is a copy; else None.
         out: the output folder.
         threads: number of threads for the slide.
@@ -53,19 +55,26 @@ class SlideTask:
     pipeline: Pipeline
     path: SlidePlace
     out: Path
+    called: NamedSlide | None = None
     read_path: Path | None = None
     identity: list[object] | None = field(default=None, eq=False)
     threads: int = 1
     trial: Trial = ""
     progress: Progress | None = field(default=None, eq=False)
 
+    @property
+    def slide(self) -> NamedSlide:
+        """The slide with its name."""
+        return self.called or NamedSlide.of(self.path)
+
 
 def process_slide(task: SlideTask) -> SlideReport:
     """Process one slide and return its report. An error gives the status "failed" and leaves no partial files."""
-    name = slide_name(task.path)
+    name = task.slide.name
     blank = SlideReport(slide=name, path=str(task.path), status="failed", label=task.pipeline.tiles.label)
     try:
-        slide = open_slide(task.read_path or task.path, slides=task.pipeline.slides)
+        read = attrs.evolve(task.slide, place=task.read_path or task.path)
+        slide = open_slide(read, slides=task.pipeline.slides)
     except SlideloomError as error:
         return _not_opened(task, blank, error)
     except (Exception, SystemExit) as error:
@@ -110,7 +119,7 @@ def _not_opened(task: SlideTask, report: SlideReport, error: Exception) -> Slide
 def _failed(task: SlideTask, report: SlideReport, error: Exception) -> SlideReport:
     """Store the report with its error and with the outputs of earlier runs that still exist."""
     report = attrs.evolve(report, error=str(error), traceback=_traceback(error))
-    if task.trial:
+    if task.trial or isinstance(error, SecondName):  # of which the folder has a report
         return report
     folder = OutputFolder(task.out, report.label)
     try:
@@ -134,12 +143,13 @@ def _failed(task: SlideTask, report: SlideReport, error: Exception) -> SlideRepo
 def _process(task: SlideTask, slide: Slide) -> SlideReport:
     pipeline = task.pipeline
     folder = OutputFolder(task.out, pipeline.tiles.label)
-    slide.info = attrs.evolve(slide.info, path=task.path, name=slide_name(task.path))
+    slide.info = attrs.evolve(slide.info, path=task.path)
     slide.identity = task.identity or slide.identity
     prepared = PreparedSlide(plan_slide(slide, pipeline, threads=task.threads))
     digest = slide_digest(prepared.plan)
     if task.trial:
         return _tried(task, prepared, digest)
+    refuse_second_name(folder, task.slide)
     earlier = Earlier.of(folder, slide.info.name)
     finished, why = (None, "") if pipeline.run.redo else _finished(prepared, earlier, digest)
     if finished is not None:

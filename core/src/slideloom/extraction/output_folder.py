@@ -11,6 +11,8 @@ OUT/slideloom/LABEL/overviews/NAME.png kept and rejected tiles over the thumbnai
 OUT/slideloom/LABEL/shards.json        which slide belongs to which of the runs that share the folder
 OUT/slideloom/shards/LABEL.K-of-N      held while one of these runs works
 OUT/slideloom/lock                     held while a run works here; who holds it is in lock.holder
+
+NAME may have folders, as in lab1/case7/slide.json.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from attrs import frozen
 from slideloom.base.addresses import check_local
 from slideloom.base.errors import OutputError
 from slideloom.base.locks import holder_of, take_lock
-from slideloom.base.storing import path_inside, storing_in
+from slideloom.base.storing import path_of_name, storing_in
 
 
 class FolderTaken(OutputError):
@@ -59,27 +61,27 @@ class OutputFolder:
 
     def report(self, slide: str) -> Path:
         """The slide's report."""
-        return path_inside(self.state / "slides", f"{slide}.json")
+        return path_of_name(self.state / "slides", slide, ending=".json")
 
     def publishing(self, slide: str) -> Path:
         """The sizes of the slide's outputs; it exists only while they get their final names."""
-        return path_inside(self.state / "publishing", f"{slide}.json")
+        return path_of_name(self.state / "publishing", slide, ending=".json")
 
     def tile_table(self, slide: str) -> Path:
         """The slide's tile table."""
-        return path_inside(self.state / "tiles", f"{slide}.csv")
+        return path_of_name(self.state / "tiles", slide, ending=".csv")
 
     def mask(self, slide: str, step: str) -> Path:
         """A QC mask of the slide."""
-        return path_inside(self.state / "masks", f"{slide}-{step}.npy")
+        return path_of_name(self.state / "masks", slide, ending=f"-{step}.npy")
 
     def discard(self, slide: str) -> Path:
         """A small mask of what all slide QC steps together discard, for pictures of the slide."""
-        return path_inside(self.state / "masks", f"{slide}.discard.npz")
+        return path_of_name(self.state / "masks", slide, ending=".discard.npz")
 
     def overview(self, slide: str) -> Path:
         """The picture of kept and rejected tiles."""
-        return path_inside(self.state / "overviews", f"{slide}.png")
+        return path_of_name(self.state / "overviews", slide, ending=".png")
 
     def relative(self, path: Path) -> str:
         """`path` relative to the output folder, with forward slashes.

@@ -23,6 +23,7 @@ from slideloom.base.files import FileState
 from slideloom.base.storing import storing_in, sync_path, write_json
 from slideloom.base.temporary import aside_path, discard_path, keep_aside
 from slideloom.extraction.finished import Earlier, bytes_of, is_ours, measured
+from slideloom.extraction.nesting import refuse_nesting
 from slideloom.extraction.output_folder import OutputFolder
 from slideloom.planning.prepared import PreparedSlide
 from slideloom.plugins.blaming import blaming
@@ -110,7 +111,9 @@ class Publication:
                 if not isinstance(writer, Writer):
                     raise TypeError(f"wanted a Writer, got {type(writer).__name__}")
                 self._opened.append((sink.settings, writer))
-                self._look_at([path for path in writer.targets() if path.exists()])
+                targets = writer.targets()
+                refuse_nesting(self.folder, self._earlier.slide, targets)
+                self._look_at([path for path in targets if path.exists()])
 
     @property
     def writers(self) -> list[Writer]:

@@ -31,7 +31,9 @@ class Slides:
         (), help='files, folders or patterns such as "slides/**/*.svs"', affects_output=False
     )
     exclude: tuple[str, ...] = option((), help="patterns to leave out", affects_output=False, metavar="PATTERN")
-    recursive: bool = option(False, help="also the slides in subfolders of folders", affects_output=False)
+    recursive: bool = option(
+        False, help="also the slides in subfolders of folders; names then tell the folders", affects_output=False
+    )
     reader: str | None = option(
         None,
         help="name of the reader, or NAME:option=value; by default the first that recognises the file",

@@ -6,6 +6,8 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from attrs import evolve
+
 from slideloom.base.addresses import Address, SlidePlace, place_of
 from slideloom.base.errors import PluginError, SlideError, UnsupportedSlide
 from slideloom.base.system_errors import reading_slide
@@ -19,6 +21,7 @@ from slideloom.slides.dicom_files import dicom_obstacle
 from slideloom.slides.formats_apart import MOST_CODECS, reader_to_install, unread_format
 from slideloom.slides.icc import in_srgb
 from slideloom.slides.info import SlideInfo
+from slideloom.slides.names import NamedSlide
 from slideloom.slides.regions import Regions
 from slideloom.slides.resolution import find_resolution, read_mpp_file
 from slideloom.slides.slide import Slide
@@ -30,11 +33,12 @@ from slideloom.steps.reader import Reader
 log = logging.getLogger(__name__)
 
 
-def open_slide(path: SlidePlace | str, *, slides: Slides | None = None, mpp: float | None = None) -> Slide:
+def open_slide(path: SlidePlace | NamedSlide | str, *, slides: Slides | None = None, mpp: float | None = None) -> Slide:
     """The slide at `path`, with its microns per pixel determined.
 
     Args:
-        path: of the file (or of the folder, for formats that use one), or an address such as "s3://bucket/a.svs".
+        path: of the file (or of the folder, for formats that use one), or an address such as "s3://bucket/a.svs", or
+            one of `named_slides`.
         slides: reader and mpp rules; by default any reader, and what the slide records.
         mpp: microns per pixel, instead of what the slide records.
 
@@ -46,7 +50,7 @@ def open_slide(path: SlidePlace | str, *, slides: Slides | None = None, mpp: flo
     """
     rules = slides or Slides()
     by_slide = read_mpp_file(rules.mpp_file) if rules.mpp_file is not None else None
-    slide = open_without_mpp(place_of(path), rules)
+    slide = open_without_mpp(path if isinstance(path, NamedSlide) else place_of(path), rules)
     try:
         slide.use_mpp(
             find_resolution(
@@ -81,9 +85,11 @@ def load_regions(folder: SlidePlace, info: SlideInfo) -> Regions | None:
     return found
 
 
-def open_without_mpp(path: SlidePlace, rules: Slides, plugins: Registry | None = None) -> Slide:
+def open_without_mpp(path: SlidePlace | NamedSlide, rules: Slides, plugins: Registry | None = None) -> Slide:
     """The slide at `path`, by the reader of `rules` or the first that recognises it, in the colours they ask for."""
-    slide = _chosen(path, rules, plugins or registry())
+    slide = _chosen(path.place if isinstance(path, NamedSlide) else path, rules, plugins or registry())
+    if isinstance(path, NamedSlide):
+        slide.info = evolve(slide.info, name=path.name, shares_name=path.shares_name)
     if rules.icc == "keep":
         return slide
     try:

@@ -11,6 +11,7 @@ from attrs import field, frozen
 
 from slideloom.base.addresses import Address, SlidePlace
 from slideloom.settings.options import Settings
+from slideloom.slides.names import NamedSlide
 from slideloom.slides.remote_file import RemoteFile
 from slideloom.steps.executor import Executor
 from slideloom.steps.normalizer import Normalizer
@@ -87,12 +88,13 @@ class Reporter:
         name: such as "pdf".
         suffix: of its files, such as ".pdf".
         write: called with a folder (the output folder of a run, or any folder of stored tiles), the file to write, and
-            the current paths of slide files (may be empty); returns the file. It prints nothing.
+            where slides are now (may be empty), with their names where these are known; returns the file. It prints
+            nothing.
     """
 
     name: str
     suffix: str
-    write: Callable[[Path, Path, Sequence[SlidePlace]], Path]
+    write: Callable[[Path, Path, Sequence[SlidePlace | NamedSlide]], Path]
 
 
 @frozen

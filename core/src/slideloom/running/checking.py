@@ -8,25 +8,41 @@ from collections.abc import Sequence
 from typing import Any
 
 from slideloom.base.addresses import SlidePlace
-from slideloom.base.errors import OutputError, PluginError, SlideloomError
+from slideloom.base.errors import ConfigError, OutputError, PluginError, SlideloomError
 from slideloom.base.parsing import parse_json
 from slideloom.base.storing import storing_in, write_json
 from slideloom.extraction.output_folder import OutputFolder
 from slideloom.pipeline.pipeline import Pipeline, pipeline_differences
 from slideloom.running.shards import shards_at_work
-from slideloom.slides.info import slide_name
+from slideloom.slides.names import NamedSlide, own_name
 from slideloom.slides.resolution import read_mpp_file
 from slideloom.steps.reports import SlideReport
 
 log = logging.getLogger(__name__)
 
 
-def check_mpp_file(pipeline: Pipeline, slides: Sequence[SlidePlace]) -> None:
-    """Read the mpp file before the run, so that a mistake in it is reported once and not for each slide."""
+def check_mpp_file(pipeline: Pipeline, slides: Sequence[SlidePlace | NamedSlide]) -> None:
+    """Read the mpp file before the run, so that a mistake in it is reported once and not for each slide.
+
+    Raises:
+        ConfigError: the file is wrong, or names a slide without its folders although several have this name.
+    """
     if pipeline.slides.mpp_file is None:
         return
-    here = {name for path in slides for name in (path.name, slide_name(path))}
-    others = [name for name in read_mpp_file(pipeline.slides.mpp_file) if name not in here]
+    found = [NamedSlide.of(slide) for slide in slides]
+    here = {name for slide in found for name in slide.names}
+    listed = read_mpp_file(pipeline.slides.mpp_file)
+    for slide in found:
+        plain = own_name(slide.name), slide.place.name
+        unclear = next((name for name in plain if name in listed and name not in here), None)
+        if unclear is not None and slide.shares_name and not any(name in listed for name in slide.names):
+            alike = [other.name for other in found if own_name(other.name) == own_name(slide.name)]
+            raise ConfigError(
+                f"{pipeline.slides.mpp_file}: {unclear} may be any of {', '.join(alike[:3])}"
+                + (", ..." if len(alike) > 3 else "")
+                + "; write the slide with its folders"
+            )
+    others = [name for name in listed if name not in here]
     if others:
         some = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
         count = "1 slide that is" if len(others) == 1 else f"{len(others)} slides that are"

@@ -1,4 +1,4 @@
-"""Finds the slides of a pipeline: files, folders and patterns in, paths out."""
+"""Finds the slides of a pipeline: files, folders and patterns in, slides with their names out."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
+from typing import Any
 
-from slideloom.base.addresses import Address, SlidePlace, is_address, place_of
+from slideloom.base.addresses import Address, SlidePlace, is_address, place_of, redacted
 from slideloom.base.errors import ConfigError, PluginError, SlideError
 from slideloom.pipeline.pipeline import Pipeline, Slides
 from slideloom.plugins.blaming import blaming
 from slideloom.plugins.discovery import registry
 from slideloom.slides.dicom_files import read_dicom, stands_for_series
 from slideloom.slides.formats_apart import is_zarr
-from slideloom.slides.slide_files import files_of
+from slideloom.slides.info import slide_name
+from slideloom.slides.names import NamedSlide, name_below, own_name, with_shared_names
+from slideloom.slides.slide_files import files_of, fingerprint
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +44,22 @@ def find_slides(
     base: Path | None = None,
     recursive: bool = False,
 ) -> list[SlidePlace]:
+    """The places of `named_slides`, for those to whom slides in folders are called by their files alone."""
+    return [slide.place for slide in named_slides(include, exclude, base=base, recursive=recursive)]
+
+
+def named_slides(
+    include: Sequence[str | SlidePlace],
+    exclude: Sequence[str] = (),
+    *,
+    base: Path | None = None,
+    recursive: bool = False,
+) -> list[NamedSlide]:
     """The slides in the given files, folders and patterns, sorted within each entry and without duplicates.
+
+    A slide is called by its file. With `recursive`, the name of one that is found in a folder also tells the folders
+    between the one that is given and its own, as in "lab1/case7/slide". A slide that two entries lead to keeps the name
+    by the first.
 
     The files of one DICOM series are one slide, and stand for it whichever of them is named. Files that a VMS slide is
     made of are none. An address of a folder, or with a pattern, stands for what its store lists.
@@ -50,46 +68,119 @@ def find_slides(
         include: files, folders, patterns and addresses.
         exclude: patterns to leave out.
         base: the folder that relative paths start from; by default the current one.
-        recursive: also look into the folders of folders, but for hidden ones and output folders of runs.
+        recursive: also look into the folders of folders, local or not, but for hidden ones and output folders of runs.
 
     Raises:
         ConfigError: an entry matches nothing, or cannot be listed.
         PluginError: an address is to be listed, and no installed plugin reads addresses.
     """
-    found: dict[SlidePlace, None] = {}
+    found: dict[SlidePlace, str] = {}
     for given in include:
         if isinstance(place := place_of(given), Address):
-            found.update(dict.fromkeys(_at(place)))
+            _add(found, _at(place, recursive=recursive), below=place if recursive and place.is_folder else None)
             continue
         entry = str(place if is_address(given) else given)
-        path = _resolved(entry, base)
+        path, below = _resolved(entry, base), None
         if path.is_dir() and not _is_slide_folder(path):
             matches = _below(path) if recursive else _in_folder(path)
+            below = path if recursive else None
         elif glob.has_magic(entry) and not path.exists():
             matches = sorted(Path(name) for name in glob.glob(str(path), recursive=True))  # noqa: PTH207 - `**` and roots
         else:
             matches = [path]
         if not matches:
             raise ConfigError(f"slides: '{entry}' matches no file{' in ' + str(base) if base else ''}")
-        found.update(dict.fromkeys(stands_for_series(match) or match for match in matches))
+        _add(found, [stands_for_series(match) or match for match in matches], below=below)
     local = [path for path in found if isinstance(path, Path)]
     parts: set[SlidePlace] = {part for path in local if path.suffix.lower() in _LISTS for part in files_of(path)[1:]}
-    slides = [path for path in found if path not in parts]
-    return [path for path in slides if not any(_matches(path, pattern, base) for pattern in exclude)]
+    slides = [NamedSlide(path, name) for path, name in found.items() if path not in parts]
+    if not any("/" in slide.name for slide in slides):
+        return without(slides, exclude, base=base)
+    # Also of slides that are left out: what is meant for one of them must not be taken for another's.
+    wanted = without(with_shared_names(slides, among=list(_once_each(slides).values())), exclude, base=base)
+    once = _once_each(wanted)
+    for slide in wanted:
+        if (other := once[_real(slide)]) is not slide:
+            _tell_once(f"{slide.place}: is the same file as {other.place}, so it is left out")
+    left = [slide for slide in wanted if once[_real(slide)] is slide]
+    _tell_copies([slide for slide in left if slide.shares_name])
+    return left
 
 
-def _at(address: Address) -> list[Address]:
+def without(slides: Sequence[NamedSlide], exclude: Sequence[str], *, base: Path | None = None) -> list[NamedSlide]:
+    """The slides that match none of the patterns."""
+    return [slide for slide in slides if not any(_matches(slide.place, pattern, base) for pattern in exclude)]
+
+
+def _add(found: dict[SlidePlace, str], places: Sequence[SlidePlace], *, below: SlidePlace | None) -> None:
+    for place in places:
+        found.setdefault(place, slide_name(place) if below is None else name_below(place, below))
+
+
+def _once_each(slides: Sequence[NamedSlide]) -> dict[SlidePlace, NamedSlide]:
+    """The slides by where they really are: a link to another of them would be the same slide by another name."""
+    found: dict[SlidePlace, NamedSlide] = {}
+    for slide in sorted(slides, key=_is_link):  # a slide comes before links to it
+        found.setdefault(_real(slide), slide)
+    return found
+
+
+def _is_link(slide: NamedSlide) -> bool:
+    return isinstance(slide.place, Path) and slide.place.is_symlink()
+
+
+def _real(slide: NamedSlide) -> SlidePlace:
+    """Where a slide is, with all links followed."""
+    return slide.place.resolve() if isinstance(slide.place, Path) else slide.place
+
+
+def _tell_copies(alike: Sequence[NamedSlide]) -> None:
+    """Say which slides of one name in several folders are copies: they would count twice."""
+    first: dict[object, Path] = {}
+    for slide in alike:
+        if not isinstance(slide.place, Path):
+            continue
+        try:
+            files: list[Any] = fingerprint(slide.place)  # Any: the name, size, time and sample of each
+        except OSError:  # it fails when its turn comes
+            continue
+        content = tuple((name, size, sample) for name, size, _, sample in files)
+        other = first.setdefault((own_name(slide.name).casefold(), content), slide.place)
+        if other != slide.place:
+            _tell_once(f"{slide.place}: seems to be a copy of {other}, and both are taken; --exclude leaves one out")
+
+
+def _at(address: Address, *, recursive: bool) -> list[Address]:
     """The slides at an address: itself, unless it is a folder or a pattern."""
     if not (address.is_folder or address.is_pattern):
         if not address.name:
             raise ConfigError(f"slides: {address} names no file; end the address of a folder with a slash")
         return [address]
-    listed = registry().remote_files(address).list(address)
+    listed = registry().remote_files(address).list(_all_below(address) if recursive else address)
+    if recursive and address.is_folder:
+        listed = _without_outputs(address, listed)
     wanted = [item for item in listed if address.is_pattern or item.suffix.lower() in SLIDE_EXTENSIONS]
     if not wanted:
         there = f"{len(listed)} files are there, none with a known extension"
         raise ConfigError(f"slides: {address} holds no slide ({there})")
     return wanted
+
+
+def _all_below(address: Address) -> Address:
+    """A pattern for all files in a folder and in those below it; any other address as it is."""
+    return Address(f"{address.url}**") if address.is_folder and not address.is_pattern else address
+
+
+def _without_outputs(folder: Address, listed: Sequence[Address]) -> list[Address]:
+    """The files that are in no hidden folder, and in no output folder of a run."""
+    outputs = [item.url.removesuffix(_REPORT) for item in listed if item.name == _REPORT]
+    for output in outputs:
+        _tell_once(f"{redacted(output)}: is the output folder of a run, so nothing in it is taken for a slide")
+    return [
+        item
+        for item in listed
+        if not item.url.startswith(tuple(outputs)) and "/." not in item.url.removeprefix(folder.url.rstrip("/"))
+    ]
 
 
 def _in_folder(folder: Path) -> list[Path]:
@@ -233,13 +324,13 @@ def _is_slide_folder(path: Path) -> bool:
     return False
 
 
-def require_slides(slides: Sequence[SlidePlace]) -> None:
+def require_slides(slides: Sequence[SlidePlace | NamedSlide]) -> None:
     """Raise `SlideError` if there is nothing to do."""
     if not slides:
         raise SlideError("no slides given; name files, a folder or a pattern")
 
 
-def slides_of(pipeline: Pipeline, base: Path | None) -> list[SlidePlace]:
+def slides_of(pipeline: Pipeline, base: Path | None) -> list[NamedSlide]:
     """The slides of a pipeline."""
     rules: Slides = pipeline.slides
-    return find_slides(rules.include, rules.exclude, base=base, recursive=rules.recursive)
+    return named_slides(rules.include, rules.exclude, base=base, recursive=rules.recursive)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -14,8 +15,9 @@ from typing import Any
 import attrs
 
 from slideloom.base.addresses import SlidePlace, check_local
-from slideloom.base.errors import ConfigError
+from slideloom.base.errors import ConfigError, OutputError
 from slideloom.base.machine import usable_cores
+from slideloom.base.storing import path_of_name
 from slideloom.base.temporary import forget_sweeps, remove_abandoned, tidied_when_interrupted
 from slideloom.extraction.finished import report_states, reports_in, updates
 from slideloom.extraction.job import Progress, SlideTask, process_slide
@@ -36,7 +38,7 @@ from slideloom.running.versions import versions
 from slideloom.running.worker_process import report_progress
 from slideloom.settings.options import options_of
 from slideloom.settings.tables import plain
-from slideloom.slides.info import slide_name
+from slideloom.slides.names import NamedSlide, clashing
 from slideloom.steps.executor import Executor
 from slideloom.steps.reports import RunReport, SlideReport, Trial
 
@@ -48,7 +50,7 @@ THREADS_PER_SLIDE = 4
 @tidied_when_interrupted()
 def run_pipeline(
     pipeline: Pipeline,
-    slides: Sequence[SlidePlace],
+    slides: Sequence[SlidePlace | NamedSlide],
     out: Path,
     *,
     dry_run: bool = False,
@@ -61,7 +63,7 @@ def run_pipeline(
 
     Args:
         pipeline: the pipeline.
-        slides: slide files, or `Address`es; each slide name may occur only once.
+        slides: slide files, `Address`es, or what `named_slides` found; each slide name may occur only once.
         out: output folder, made if missing.
         dry_run: decide on every tile as a run would, and write only the reports of plugins.
         plan_only: a dry run that reads no tile: quick, but filters and normalizer decide nothing.
@@ -76,7 +78,8 @@ def run_pipeline(
     check_local(out)
     end_copy()
     forget_sweeps()
-    check_mpp_file(pipeline, slides)
+    found = [NamedSlide.of(slide) for slide in slides]
+    check_mpp_file(pipeline, found)
     jobs, threads = workers(pipeline, len(slides))
     executor = _executor(pipeline, jobs)
     if isinstance(executor, InProcessExecutor | ProcessExecutor):  # others may run where other things are installed
@@ -87,23 +90,24 @@ def run_pipeline(
     trial: Trial = "plan-only" if plan_only else "dry-run" if dry_run else ""
     problems: list[str] = []
     shard = None if pipeline.run.shard is None else Shard.parse(pipeline.run.shard)
+    refused = clashing(found, folders=any(sink.makes_folders for sink in pipeline.sinks))
     run = partial(
-        _run_slides, pipeline, out, executor,
+        _run_slides, pipeline, out, executor, refused=refused,
         threads=threads, trial=trial, problems=problems, progress=progress, on_slide=on_slide,
     )  # fmt: skip
     end = partial(_finish, pipeline, folder, started, clock, trial=trial, problems=problems)
     if trial:
-        return end(run(slides if shard is None else shard.share(folder, slides, stored=False)))
+        return end(run(found if shard is None else shard.share(folder, found, stored=False)))
     if shard is None:
         with folder.locked():
             refuse_shards(folder)
             note_pipeline(folder, pipeline)
-            return end(run(slides))
+            return end(run(found))
     with ExitStack() as at_work:
         with shard.locked(folder):
             at_work.enter_context(shard.at_work(folder))
             note_pipeline(folder, pipeline)
-            mine = shard.share(folder, slides)
+            mine = shard.share(folder, found)
         if on_share is not None:
             on_share(len(slides) - len(mine))
         reports = run(mine)
@@ -135,34 +139,36 @@ def _run_slides(
     pipeline: Pipeline,
     out: Path,
     executor: Executor,
-    slides: Sequence[SlidePlace],
+    slides: Sequence[NamedSlide],
     *,
+    refused: Mapping[NamedSlide, str],
     threads: int,
     trial: Trial,
     problems: list[str],
     progress: Progress | None,
     on_slide: Any,
 ) -> list[SlideReport]:
-    """The reports of all slides; what observers of the run failed in is added to `problems`."""
+    """The reports of all slides, of `refused` ones with the reason; observers' errors are added to `problems`."""
     plugins = registry()
     if pipeline.run.report and plugins.reporter() is None:
         log.warning("no report will be written: no installed plugin writes one; pip install slideloom brings it")
-    problems += plugins.notify("slideloom_run_started", slides=list(slides), out=out)
+    problems += plugins.notify("slideloom_run_started", slides=[slide.place for slide in slides], out=out)
     told_by: Progress | None = progress if isinstance(executor, InProcessExecutor) else None
     if isinstance(executor, ProcessExecutor):
         executor.on_message, told_by = progress, report_progress
     reports: dict[int, SlideReport] = {}
-    first_of: dict[str, SlidePlace] = {}
+    first_of: dict[str, NamedSlide] = {}
     tasks: dict[int, SlideTask] = {}
-    for index, path in enumerate(slides):
-        name = slide_name(path)
-        if name in first_of:
-            reports[index] = _lost(pipeline, path, f"{path}: another slide has this name: {first_of[name]}; rename one")
+    for index, slide in enumerate(slides):
+        reason = _equally_named(slide, first_of) or refused.get(slide)
+        if reason is not None:
+            reports[index] = _lost(pipeline, slide, reason)
             continue
-        first_of[name] = path
+        first_of[slide.name] = slide
         tasks[index] = SlideTask(
             pipeline=pipeline,
-            path=path,
+            path=slide.place,
+            called=slide,
             out=out,
             threads=threads,
             trial=trial,
@@ -181,6 +187,14 @@ def _run_slides(
     return [reports[index] for index in range(len(slides))]
 
 
+def _equally_named(slide: NamedSlide, first_of: Mapping[str, NamedSlide]) -> str | None:
+    """Why a slide is refused whose name an earlier one has, and what to do."""
+    if slide.name not in first_of:
+        return None
+    remedy = "rename one, or name a folder above both" if "/" in slide.name else "rename one"
+    return f"{slide.place}: another slide has this name: {first_of[slide.name].place}; {remedy}"
+
+
 def _reports(
     executor: Executor, tasks: dict[int, SlideTask], pipeline: Pipeline, out: Path
 ) -> Iterator[tuple[int, SlideReport]]:
@@ -191,7 +205,7 @@ def _reports(
             """Free the slide's copy in the buffer while it waits for its second try, and take back its outputs."""
             release(position)
             task = tasks[numbers[position]]
-            take_back(folder, slide_name(task.path))
+            take_back(folder, task.slide.name)
             return task
 
         if isinstance(executor, ProcessExecutor):
@@ -203,14 +217,16 @@ def _reports(
                 yield numbers[position], result
             elif isinstance(result, Exception):
                 if isinstance(executor, ProcessExecutor):  # whose worker is dead by now
-                    take_back(folder, slide_name(task.path))
-                yield numbers[position], _lost(pipeline, task.path, f"{task.path.name}: {result}")
+                    take_back(folder, task.slide.name)
+                yield numbers[position], _lost(pipeline, task.slide, f"{task.path.name}: {result}")
             else:  # KeyboardInterrupt and the like stop the run
                 raise result
 
 
-def _lost(pipeline: Pipeline, path: SlidePlace, error: str) -> SlideReport:
-    return SlideReport(slide=slide_name(path), path=str(path), status="failed", error=error, label=pipeline.tiles.label)
+def _lost(pipeline: Pipeline, slide: NamedSlide, error: str) -> SlideReport:
+    return SlideReport(
+        slide=slide.name, path=str(slide.place), status="failed", error=error, label=pipeline.tiles.label
+    )
 
 
 def workers(pipeline: Pipeline, slides: int) -> tuple[int, int]:
@@ -286,8 +302,7 @@ def _finish(
         write_burden(folder.root, run)
     is_written = not trial and not is_left
     if is_written:
-        places = {(folder.root / output).parent for report in reports for output in report.outputs}
-        for place in {*places, *(path for path in folder.state.iterdir() if path.is_dir())}:
+        for place in _places_of(folder, reports):
             remove_abandoned(place)  # left by runs and workers that died, or were given up, on their last slide
     whole = run if of_all is None else attrs.evolve(run, slides=tuple(of_all))
     if is_written:
@@ -300,6 +315,16 @@ def _finish(
         if is_written:
             write_run_report(folder.root / "extraction_report.json", whole)
     return run
+
+
+def _places_of(folder: OutputFolder, reports: Sequence[SlideReport]) -> set[Path]:
+    """The folders that hold files of slides, those of slides that failed included."""
+    homes = {folder.root / report.home_of(output) for report in reports for output in report.outputs}
+    places = {Path(home) for home, _, _ in os.walk(folder.state)}
+    for name in {report.slide for report in reports}:
+        with suppress(OutputError):  # a name that no file can have
+            places.update(path_of_name(home, name).parent for home in homes)
+    return places
 
 
 def _without_report(pipeline: Mapping[str, Any]) -> dict[str, Any]:

@@ -64,8 +64,8 @@ def write_burden(root: Path, run: RunReport) -> None:
     here = {report.slide for report in run.slides}
     by_folder: dict[Path, list[SlideReport]] = {}
     for report in run.slides:
-        records = [root / output for output in report.outputs if output.endswith(".tfrecords")]
-        for folder in {path.parent for path in records} or {root}:
+        records = [output for output in report.outputs if output.endswith(".tfrecords")]
+        for folder in {root / report.home_of(output) for output in records} or {root}:
             high = by_folder.setdefault(folder, [])
             if report.blur_burden is not None and report.blur_burden > BLUR_BURDEN_WARNING:
                 high.append(report)

@@ -28,7 +28,7 @@ from slideloom.base.locks import holder_of, is_held_by, take_lock
 from slideloom.base.parsing import parse_json
 from slideloom.base.storing import write_json
 from slideloom.extraction.output_folder import FolderTaken, OutputFolder
-from slideloom.slides.info import slide_name
+from slideloom.slides.names import NamedSlide
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class Shard:
             raise ConfigError(f"shard must be K/N with K from 1 to N, such as 3/16, or {AUTO}, not {text!r}")
         return cls(int(found[1]), int(found[2]))
 
-    def share(self, folder: OutputFolder, slides: Sequence[SlidePlace], *, stored: bool = True) -> list[SlidePlace]:
+    def share(self, folder: OutputFolder, slides: Sequence[NamedSlide], *, stored: bool = True) -> list[NamedSlide]:
         """The slides of this shard.
 
         The first shard divides the slides so that all shards have about as many bytes, and stores who has which. A
@@ -80,13 +80,12 @@ class Shard:
             OutputError: shards of another number are at work, or the file cannot be written.
         """
         known = self._known(folder) if stored else {}
-        names = {path: slide_name(path) for path in slides}
-        new = [path for path in slides if names[path] not in known]
+        new = [slide for slide in slides if slide.name not in known]
         if new:
-            known |= _by_name(names, new, self.of) if known else _by_size(names, new, self.of)
+            known |= _by_name(new, self.of) if known else _by_size(new, self.of)
             if stored:
                 write_json(_plan(folder), {"of": self.of, "slides": known})
-        return [path for path in slides if known[names[path]] == self.number]
+        return [slide for slide in slides if known[slide.name] == self.number]
 
     def is_last(self, folder: OutputFolder, done: Collection[str]) -> bool:
         """True if no slide of any shard is missing among those that are `done`."""
@@ -202,20 +201,20 @@ def _array_task(environment: Mapping[str, str]) -> tuple[int, int]:
     raise ConfigError("shard auto: this process is no task of a Slurm, Grid Engine or LSF job array; give K/N")
 
 
-def _by_size(names: Mapping[SlidePlace, str], slides: Sequence[SlidePlace], of: int) -> dict[str, int]:
+def _by_size(slides: Sequence[NamedSlide], of: int) -> dict[str, int]:
     """Largest slides first, each to the shard that has fewest bytes."""
-    sizes = {path: _bytes_of(path) for path in slides}
+    sizes = {slide: _bytes_of(slide.place) for slide in slides}
     loads = [(0, number) for number in range(1, of + 1)]
     found: dict[str, int] = {}
-    for path in sorted(slides, key=lambda each: (-sizes[each], names[each])):
+    for slide in sorted(slides, key=lambda each: (-sizes[each], each.name)):
         load, number = loads[0]
-        heapq.heapreplace(loads, (load + sizes[path] + 1, number))  # the one byte also spreads slides of unknown size
-        found[names[path]] = number
+        heapq.heapreplace(loads, (load + sizes[slide] + 1, number))  # the one byte also spreads slides of unknown size
+        found[slide.name] = number
     return found
 
 
-def _by_name(names: Mapping[SlidePlace, str], slides: Sequence[SlidePlace], of: int) -> dict[str, int]:
-    return {names[path]: zlib.crc32(names[path].encode("utf-8", "surrogateescape")) % of + 1 for path in slides}
+def _by_name(slides: Sequence[NamedSlide], of: int) -> dict[str, int]:
+    return {slide.name: zlib.crc32(slide.name.encode("utf-8", "surrogateescape")) % of + 1 for slide in slides}
 
 
 def _bytes_of(path: SlidePlace) -> int:

@@ -42,6 +42,7 @@ class Settings(Generic[StepT_co]):
         rank: if several readers recognise a file, the one with the lowest rank opens it; built-in ones are below 100.
         revision: increase it when the step's results change; slides finished before are then processed again.
         opens_folders: True for a reader whose slides are folders.
+        makes_folders: True for a sink whose output is a folder that has the slide's name.
     """
 
     name: ClassVar[str]
@@ -52,6 +53,7 @@ class Settings(Generic[StepT_co]):
     rank: ClassVar[int] = 100
     revision: ClassVar[int] = 1
     opens_folders: ClassVar[bool] = False
+    makes_folders: ClassVar[bool] = False
 
     @property
     def label(self) -> str:

@@ -56,7 +56,8 @@ class SlideInfo:
 
     Attributes:
         path: the file, or the address of one that is not local.
-        name: the file name without its extension, as `slide_name` gives it.
+        name: the file name without its extension, as `slide_name` gives it; with the folders of a slide that was found
+            below the one that was named, as in "lab1/case7/slide". Make paths of it by `path_of_name` only.
         reader: name of the reader that opened it.
         levels: from level 0, the largest, to the smallest.
         mpp: microns per pixel of level 0, or None if the slide records none.
@@ -70,6 +71,7 @@ class SlideInfo:
             none; "" if it was not asked for.
         background: colour (R, G, B) of places without an image.
         properties: everything else the file says, as text.
+        shares_name: True if another slide has the same name but for the folders.
     """
 
     path: SlidePlace
@@ -86,6 +88,16 @@ class SlideInfo:
     icc: str = ""
     background: tuple[int, int, int] = (255, 255, 255)
     properties: Mapping[str, str] = field(factory=dict, hash=False)
+    shares_name: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What other files may call it, the most exact first: by its name, or by its file's.
+
+        For a slide in folders, names with folders come first. Those without are there only if no other slide has the
+        same, so that nothing which is meant for that one is taken for this one's.
+        """
+        return names_of(self.path, self.name, shares_name=self.shares_name)
 
     @property
     def size(self) -> Size:
@@ -113,6 +125,15 @@ def slide_name(path: SlidePlace) -> str:
         if lower.endswith(extension):
             return path.name[: -len(extension)]
     return path.name if path.suffix[1:].isdecimal() else path.stem
+
+
+def names_of(path: SlidePlace, name: str, *, shares_name: bool) -> tuple[str, ...]:
+    """See `SlideInfo.names`."""
+    folder, slash, own = name.rpartition("/")
+    if not slash:
+        return name, path.name
+    exact = name, f"{folder}/{path.name}"
+    return exact if shares_name else (*exact, own, path.name)
 
 
 def levels_from_sizes(sizes: Sequence[Size]) -> tuple[Level, ...]:

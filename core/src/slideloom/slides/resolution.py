@@ -42,7 +42,7 @@ def find_resolution(
     """
     if mpp is not None and not may_be_given(mpp):
         raise ConfigError(f"mpp must be from {GIVEN_MPP[0]} to {GIVEN_MPP[1]} um per pixel, not {mpp!r}")
-    for name in (info.name, info.path.name):  # a list may name slides or their files
+    for name in info.names:  # a list may name slides or their files
         if mpp_by_slide and name in mpp_by_slide:
             return _on_glass(mpp_by_slide[name], info)
     if mpp is not None:

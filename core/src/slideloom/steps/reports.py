@@ -85,7 +85,7 @@ class SlideReport:
     """The outcome of one slide. Ensures `planned == written + sum(rejected) + unreadable` whenever status is "done".
 
     Attributes:
-        slide: name.
+        slide: name; with folders, as in "lab1/case7/slide", if the slide was found below the folder that was named.
         path: the file as given, or the address without its secrets. No text here holds secrets of addresses.
         status: "done", "failed" (see `error`) or "skipped" (an earlier run finished it with the same digest).
         error: one message, or "".
@@ -170,6 +170,12 @@ class SlideReport:
     def kept(self) -> int:
         """Tiles in every sink or, if nothing was to be written, those that would go on."""
         return self.written + self.rejected.get("dry-run", 0) + self.rejected.get("plan-only", 0)
+
+    def home_of(self, output: str) -> str:
+        """The folder of an output, but for the folders in the slide's name: where such outputs of all slides are."""
+        home, folders = PurePosixPath(output).parent, PurePosixPath(self.slide).parent.parts
+        is_below = bool(folders) and home.parts[-len(folders) :] == folders
+        return PurePosixPath(*home.parts[: -len(folders)]).as_posix() if is_below else home.as_posix()
 
     @property
     def is_accounted(self) -> bool:

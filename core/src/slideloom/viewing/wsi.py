@@ -23,6 +23,7 @@ from slideloom.plugins.given_steps import GivenStep, Step
 from slideloom.plugins.shorthand import folder_of_regions, steps_settings
 from slideloom.settings.field_names import hinted
 from slideloom.settings.options import Settings
+from slideloom.slides.names import NamedSlide
 from slideloom.slides.regions import RoiMethod
 from slideloom.slides.slide import Slide
 from slideloom.steps.reports import SlideReport
@@ -81,7 +82,7 @@ class WSI(SlideChanges):
     @hinted
     def __init__(
         self,
-        path: SlidePlace | str,
+        path: SlidePlace | NamedSlide | str,
         tile_px: int,
         tile_um: float | str,
         *,
@@ -111,7 +112,12 @@ class WSI(SlideChanges):
 
     @classmethod
     def of(
-        cls, path: SlidePlace | str, tiling: Tiling, *, slides: Slides | None = None, roi: Sequence[RoiUse] = ()
+        cls,
+        path: SlidePlace | NamedSlide | str,
+        tiling: Tiling,
+        *,
+        slides: Slides | None = None,
+        roi: Sequence[RoiUse] = (),
     ) -> Self:
         """A slide from settings objects, such as those of a `Pipeline`."""
         return cls.of_pipeline(path, Pipeline(tiles=tiling, slides=slides or Slides(), roi=tuple(roi)))
@@ -119,7 +125,7 @@ class WSI(SlideChanges):
     @classmethod
     def of_pipeline(
         cls,
-        path: SlidePlace | str,
+        path: SlidePlace | NamedSlide | str,
         pipeline: Pipeline,
         *,
         progress: StepProgress | None = None,
@@ -130,7 +136,7 @@ class WSI(SlideChanges):
         made._open(path, pipeline, Watch(progress, cancel))
         return made
 
-    def _open(self, path: SlidePlace | str, pipeline: Pipeline, watch: Watch | None = None) -> None:
+    def _open(self, path: SlidePlace | NamedSlide | str, pipeline: Pipeline, watch: Watch | None = None) -> None:
         slide = open_slide(path, slides=pipeline.slides)
         try:
             on_screen = attrs.evolve(pipeline, sinks=(), run=RunOptions())

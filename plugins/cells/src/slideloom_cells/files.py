@@ -7,7 +7,19 @@ from unicodedata import normalize
 
 import numpy as np
 from attrs import evolve
-from slideloom import ConfigError, Placed, Placement, Scene, Slide, SlideError, SlideInfo, finite_number, slide_name
+from slideloom import (
+    ConfigError,
+    Placed,
+    Placement,
+    Scene,
+    Slide,
+    SlideError,
+    SlideInfo,
+    finite_number,
+    own_name,
+    path_of_name,
+    slide_name,
+)
 
 from slideloom_cells.geojson import geojson_centroids
 from slideloom_cells.placing import Points, placed_around
@@ -39,7 +51,9 @@ class QuPathPlacement(Placement):
             if not is_own:
                 notes = (*notes, _taken_whole(path, info))
         else:
-            table = qupath_points(path, slide=info.name, classes=settings.classes, unit=settings.unit)
+            table = qupath_points(
+                path, slide=_called(info), whole=info.shares_name, classes=settings.classes, unit=settings.unit
+            )
             notes = _checked_owner(table, path, settings.folder, info, column="Image", is_own=is_own)
             points = _in_pixels(table, info, settings.pixel_um)
         if settings.bounds != "none":
@@ -62,7 +76,9 @@ class CsvPlacement(Placement):
         """See `Placement.place`."""
         info, settings = slide.info, self._settings
         path, is_own = _file_of(settings.folder, info, _TABLES)
-        table = csv_points(path, slide=info.name, x=settings.x, y=settings.y, unit=settings.unit)
+        table = csv_points(
+            path, slide=_called(info), whole=info.shares_name, x=settings.x, y=settings.y, unit=settings.unit
+        )
         notes = _checked_owner(table, path, settings.folder, info, column="slide", is_own=is_own)
         points = _in_pixels(table, info, None)
         if settings.bounds == "add":
@@ -86,20 +102,38 @@ def _file_of(folder: Path, info: SlideInfo, suffixes: tuple[str, ...]) -> tuple[
         SlideError: there is none, or the choice is ambiguous.
     """
     if folder.is_file():
-        return folder, _is_named(folder, info)
-    try:
-        files = sorted(path for path in folder.iterdir() if _suffix_of(path) in suffixes)
-    except OSError as error:
-        raise SlideError(f"{folder}: cannot be read ({error.strerror or error}); check the folder") from error
-    named = [path for path in files if _is_named(path, info)]
-    if len(named) > 1:
-        raise SlideError(f"{folder}: {', '.join(p.name for p in named)} are all for {info.name}; keep one of them")
-    if named:
-        return named[0], True
+        return folder, _is_named(folder, _names_in(info, ""))
+    files = _listed(folder, suffixes)
+    for within in dict.fromkeys(name.rpartition("/")[0] for name in info.names):
+        home = path_of_name(folder, within) if within else folder
+        there = files if home == folder else _listed(home, suffixes) if home.is_dir() else []
+        named = [path for path in there if _is_named(path, _names_in(info, within))]
+        if len(named) > 1:
+            raise SlideError(f"{home}: {', '.join(p.name for p in named)} are all for {info.name}; keep one of them")
+        if named:
+            return named[0], True
     tables = [path for path in files if _suffix_of(path) in _TABLES]
     if len(files) == 1 and tables:
         return tables[0], False
     raise SlideError(f"{folder}: no cells for {info.path.name}; export them as {info.name}{suffixes[0]} or one table")
+
+
+def _called(info: SlideInfo) -> str:
+    """The slide's name in tables: without folders, if no other slide has the same."""
+    return info.name if info.shares_name else own_name(info.name)
+
+
+def _listed(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if _suffix_of(path) in suffixes)
+    except OSError as error:
+        raise SlideError(f"{folder}: cannot be read ({error.strerror or error}); check the folder") from error
+
+
+def _names_in(info: SlideInfo, within: str) -> set[str]:
+    """What a slide's file may be called, without ending, in a folder below that of all cells."""
+    names = (name.rpartition("/") for name in info.names)
+    return {normalize("NFC", own) for folder, _, own in names if folder == within}
 
 
 def _unpacked(path: Path) -> Path:
@@ -111,10 +145,9 @@ def _suffix_of(path: Path) -> str:
     return "" if path.name.startswith(".") else _unpacked(path).suffix.lower()
 
 
-def _is_named(path: Path, info: SlideInfo) -> bool:
+def _is_named(path: Path, names: set[str]) -> bool:
     """True if a file has the name of the slide or of its file; letters with accents may be stored in two ways."""
     own = _unpacked(path)
-    names = {normalize("NFC", name) for name in (info.name, info.path.name)}
     return normalize("NFC", slide_name(own)) in names or normalize("NFC", own.stem) in names
 
 

@@ -44,7 +44,9 @@ class CellTable:
     notes: tuple[str, ...] = ()
 
 
-def qupath_points(path: Path, *, slide: str, classes: Sequence[str] = (), unit: Unit | None = None) -> CellTable:
+def qupath_points(
+    path: Path, *, slide: str, whole: bool = False, classes: Sequence[str] = (), unit: Unit | None = None
+) -> CellTable:
     """Centroids in a measurement table of QuPath.
 
     If there is a column `Image`, rows of other slides are left out; if there is a column `Object type`, only cells and
@@ -53,6 +55,7 @@ def qupath_points(path: Path, *, slide: str, classes: Sequence[str] = (), unit: 
     Args:
         path: of the table.
         slide: name of the slide.
+        whole: True if other slides have the same name but for the folders, so that rows must name it with these.
         classes: the only classes to use; by default all.
         unit: of the centroids, if the names of their columns do not give it.
 
@@ -62,7 +65,7 @@ def qupath_points(path: Path, *, slide: str, classes: Sequence[str] = (), unit: 
     """
     with open_table(path, fits=_has_centroids, error=SlideError) as table:
         columns, own_unit = _centroids(table, unit)
-        of_slide = _only(table.header, ("image",), lambda text: _is_image_of(text, slide))
+        of_slide = _only(table.header, ("image",), lambda text: _is_image_of(text, slide, whole=whole))
         tests = [of_slide, _only(table.header, _TYPE_COLUMNS, lambda text: text.lower().replace(" ", "") in _CELLS)]
         if classes:
             wanted = set(classes)
@@ -80,8 +83,8 @@ def qupath_points(path: Path, *, slide: str, classes: Sequence[str] = (), unit: 
         return CellTable(points, own_unit, of_slide is not None, _notes(table, count))
 
 
-def csv_points(path: Path, *, slide: str, x: str, y: str, unit: Unit) -> CellTable:
-    """Points of a plain table; with a column `slide`, those of that slide.
+def csv_points(path: Path, *, slide: str, x: str, y: str, unit: Unit, whole: bool = False) -> CellTable:
+    """Points of a plain table; with a column `slide`, those of that slide. Arguments are those of `qupath_points`.
 
     Raises:
         SlideError: a column is missing or named after another unit, or a number cannot be read.
@@ -105,7 +108,7 @@ def csv_points(path: Path, *, slide: str, x: str, y: str, unit: Unit) -> CellTab
                     line=table.header_line,
                     column=table.header[column],
                 )
-        of_slide = _only(table.header, ("slide",), lambda text: _is_image_of(text, slide))
+        of_slide = _only(table.header, ("slide",), lambda text: _is_image_of(text, slide, whole=whole))
         points, count = _collected(table, columns, [of_slide] if of_slide else [])
         return CellTable(points, unit, of_slide is not None, _notes(table, count))
 
@@ -160,12 +163,16 @@ def _unit_of(text: str) -> str:
     return "um" if _MICRONS.fullmatch(text) else text
 
 
-def _is_image_of(text: str, slide: str) -> bool:
-    """True if an image's name is the slide's: with or without extension, and optionally followed by the series."""
+def _is_image_of(text: str, slide: str, *, whole: bool) -> bool:
+    """True if an image's name is the slide's: with or without extension, and optionally followed by the series.
+
+    Folders before the name count only if it must be `whole`.
+    """
     text = text.strip()
-    name = slide_name(Path(text.replace("\\", "/").rpartition("/")[2]))
+    folders, slash, own = text.replace("\\", "/").rpartition("/")
+    name = slide_name(Path(own))
     return (
-        slide in (text, name)
+        slide in (text, f"{folders}{slash}{name}" if whole else name)
         or text.startswith(f"{slide} - ")
         or re.match(rf"{re.escape(slide)}\.\w+ - ", text) is not None
     )

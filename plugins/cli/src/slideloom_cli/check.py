@@ -54,15 +54,15 @@ def _check_outputs(out: Path, *, deep: bool) -> int:
     stores = _stores() if deep else None
     slides = tiles = problems = 0
     for folder in folders:
-        for path, report in reports_in(folder):
+        for slide, report in reports_in(folder):
             slides += 1
             if isinstance(report, SlideReport) and report.status != "failed":
                 tiles += report.written
                 if report.unreadable:
-                    print(f"{folder.label} {path.stem}: note: {report.unreadable} tiles were unreadable in the slide")
-            for problem in _problems(folder, path.stem, report, stores, deep=deep):
+                    print(f"{folder.label} {slide}: note: {report.unreadable} tiles were unreadable in the slide")
+            for problem in _problems(folder, slide, report, stores, deep=deep):
                 problems += 1
-                print(f"{folder.label} {path.stem}: {problem}", file=sys.stderr)
+                print(f"{folder.label} {slide}: {problem}", file=sys.stderr)
     if not slides:
         raise ConfigError(f"{out}: no run has finished a slide here, so there is nothing to check")
     found = "whole" if not problems else f"{problems} problem{'' if problems == 1 else 's'}; run again to repair"

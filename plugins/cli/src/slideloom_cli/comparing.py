@@ -8,7 +8,6 @@ from typing import Any
 import attrs
 import numpy as np
 from attrs import frozen
-from slideloom.base.addresses import SlidePlace
 from slideloom.base.errors import ConfigError, SlideloomError
 from slideloom.base.geometry import Rgb, RgbBatch, Size
 from slideloom.base.opencv_threads import opencv_in_one_thread
@@ -20,7 +19,7 @@ from slideloom.planning.opening import open_slide
 from slideloom.planning.plan import plan_slide
 from slideloom.planning.prepared import PreparedSlide
 from slideloom.plugins.shorthand import step_table
-from slideloom.slides.info import slide_name
+from slideloom.slides.names import NamedSlide
 from slideloom.slides.tiles import TileBatch
 from slideloom.steps.normalizer import Normalized
 
@@ -76,32 +75,32 @@ class Variant:
     pipeline: Pipeline
 
 
-def compared_qc(slides: Sequence[SlidePlace], variants: Sequence[Variant], *, max_px: int) -> ContactSheet:
+def compared_qc(slides: Sequence[NamedSlide], variants: Sequence[Variant], *, max_px: int) -> ContactSheet:
     """A sheet of slides with the tiles that each variant's slide QC keeps and drops."""
-    rows = tuple(_row(path, lambda path: _qc_cells(path, variants, max_px)) for path in slides)
+    rows = tuple(_row(slide, lambda slide: _qc_cells(slide, variants, max_px)) for slide in slides)
     title = f"Slide QC, tiles of {variants[0].pipeline.tiles.label}"
     return ContactSheet(title, tuple(variant.title for variant in variants), rows, COLOURS)
 
 
-def compared_normalizers(slides: Sequence[SlidePlace], variants: Sequence[Variant], *, samples: int) -> ContactSheet:
+def compared_normalizers(slides: Sequence[NamedSlide], variants: Sequence[Variant], *, samples: int) -> ContactSheet:
     """A sheet with some kept tiles of each slide, normalized by each variant's normalizer."""
-    rows = tuple(_row(path, lambda path: _tile_cells(path, variants, samples)) for path in slides)
+    rows = tuple(_row(slide, lambda slide: _tile_cells(slide, variants, samples)) for slide in slides)
     title = f"Normalizers, tiles of {variants[0].pipeline.tiles.label}"
     return ContactSheet(title, tuple(variant.title for variant in variants), rows)
 
 
-def _row(path: SlidePlace, cells: Any) -> Row:
+def _row(slide: NamedSlide, cells: Any) -> Row:
     try:
         with opencv_in_one_thread():
-            note, *made = cells(path)
+            note, *made = cells(slide)
     except SlideloomError as error:  # the other slides are still shown
-        return Row(slide_name(path), error=str(error))
-    return Row(slide_name(path), note=note, cells=tuple(made))
+        return Row(slide.name, error=str(error))
+    return Row(slide.name, note=note, cells=tuple(made))
 
 
-def _qc_cells(path: SlidePlace, variants: Sequence[Variant], max_px: int) -> Iterator[Any]:
+def _qc_cells(found: NamedSlide, variants: Sequence[Variant], max_px: int) -> Iterator[Any]:
     plain = attrs.evolve(variants[0].pipeline, qc=())
-    with open_slide(path, slides=plain.slides) as slide:
+    with open_slide(found, slides=plain.slides) as slide:
         plan, known = plan_slide(slide, plain), Known()  # a step that several variants have runs once
         yield _about(PreparedSlide(plan))
         for variant in variants:
@@ -115,8 +114,8 @@ def _qc_cells(path: SlidePlace, variants: Sequence[Variant], max_px: int) -> Ite
             yield Cell(picture, _share(len(ledger.candidates()), len(ledger), "tiles kept"), rejected)
 
 
-def _tile_cells(path: SlidePlace, variants: Sequence[Variant], samples: int) -> Iterator[Any]:
-    with open_slide(path, slides=variants[0].pipeline.slides) as slide:
+def _tile_cells(found: NamedSlide, variants: Sequence[Variant], samples: int) -> Iterator[Any]:
+    with open_slide(found, slides=variants[0].pipeline.slides) as slide:
         first = PreparedSlide(plan_slide(slide, variants[0].pipeline))
         first.decide()
         yield _about(first)

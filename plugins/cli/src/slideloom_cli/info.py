@@ -11,16 +11,16 @@ import attrs
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from slideloom.base.addresses import SlidePlace, place_of
+from slideloom.base.addresses import place_of
 from slideloom.base.csv_tables import csv_text
 from slideloom.base.errors import MissingResolution, SlideError, SlideloomError
 from slideloom.pipeline.flags import add_flags
 from slideloom.pipeline.pipeline import Slides
 from slideloom.pipeline.words import named
 from slideloom.planning.opening import open_without_mpp
-from slideloom.running.find_slides import find_slides, require_slides
+from slideloom.running.find_slides import named_slides, require_slides
 from slideloom.slides.icc import profile_name
-from slideloom.slides.info import slide_name
+from slideloom.slides.names import NamedSlide
 from slideloom.slides.resolution import find_resolution
 from slideloom.slides.slide import Slide
 
@@ -39,17 +39,17 @@ def configure_info(parser: argparse.ArgumentParser) -> None:
 
 def run_info(chosen: argparse.Namespace) -> int:
     """Show the metadata of slides. The exit code is 1 if one cannot be read."""
-    slides = find_slides(chosen.slides, recursive=bool(chosen.recursive))
+    slides = named_slides(chosen.slides, recursive=bool(chosen.recursive))
     require_slides(slides)
     rules = Slides(reader=chosen.reader)
-    if slides == [place_of(chosen.slides[0])] and not chosen.csv:
+    if [slide.place for slide in slides] == [place_of(chosen.slides[0])] and not chosen.csv:
         _show(_facts(slides[0], rules, properties=chosen.properties), as_json=chosen.json)
         return 0
     if chosen.json:
-        found = [_facts_or_error(path, rules, properties=chosen.properties) for path in slides]
+        found = [_facts_or_error(slide, rules, properties=chosen.properties) for slide in slides]
         print_json(found)
         return 1 if any("error" in facts for facts in found) else 0
-    rows = [_row(path, rules) for path in slides]
+    rows = [_row(slide, rules) for slide in slides]
     if chosen.csv:
         sys.stdout.write(csv_text(_COLUMNS, rows))
     else:
@@ -60,22 +60,22 @@ def run_info(chosen: argparse.Namespace) -> int:
 _COLUMNS = ("slide", "reader", "vendor", "width", "height", "levels", "mpp_x", "mpp_y", "mpp_from", "power", "problem")
 
 
-def _row(path: SlidePlace, rules: Slides) -> list[Any]:
+def _row(found: NamedSlide, rules: Slides) -> list[Any]:
     """The row of one slide in the table."""
     try:
-        with open_without_mpp(path, rules) as slide:
+        with open_without_mpp(found, rules) as slide:
             info = slide.info
             mpp: tuple[Any, ...]
             try:
-                found = find_resolution(info)
-                mpp, error = (f"{found.x:g}", f"{found.y:g}", found.source), ""
+                known = find_resolution(info)
+                mpp, error = (f"{known.x:g}", f"{known.y:g}", known.source), ""
             except MissingResolution as missing:
                 mpp, error = ("", "", ""), str(missing)
             size = info.size
             what = (info.name, info.reader, info.vendor or "", size.width, size.height, len(info.levels))
             return [*what, *mpp, info.objective_power or "", error]
     except SlideloomError as error:
-        return [slide_name(path), *[""] * (len(_COLUMNS) - 2), str(error)]
+        return [found.name, *[""] * (len(_COLUMNS) - 2), str(error)]
 
 
 def _print_table(rows: Sequence[Sequence[Any]]) -> None:
@@ -97,15 +97,15 @@ def _print_table(rows: Sequence[Sequence[Any]]) -> None:
     print(f"{len(rows)} slides" + (f", {failed} of them cannot be read" if failed else ""), file=sys.stderr)
 
 
-def _facts_or_error(path: SlidePlace, rules: Slides, *, properties: bool) -> dict[str, Any]:
+def _facts_or_error(found: NamedSlide, rules: Slides, *, properties: bool) -> dict[str, Any]:
     try:
-        return _facts(path, rules, properties=properties)
+        return _facts(found, rules, properties=properties)
     except SlideloomError as error:
-        return {"slide": slide_name(path), "path": str(path), "error": str(error)}
+        return {"slide": found.name, "path": str(found), "error": str(error)}
 
 
-def _facts(path: SlidePlace, rules: Slides, *, properties: bool) -> dict[str, Any]:
-    with open_without_mpp(path, rules) as slide:
+def _facts(found: NamedSlide, rules: Slides, *, properties: bool) -> dict[str, Any]:
+    with open_without_mpp(found, rules) as slide:
         facts = slide_facts(slide)
     if not properties:
         facts.pop("properties")

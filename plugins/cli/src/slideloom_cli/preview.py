@@ -16,8 +16,10 @@ from slideloom.pipeline.from_words import pipeline_from_words
 from slideloom.pipeline.pipeline import Pipeline
 from slideloom.pipeline.words import named
 from slideloom.plugins.shorthand import folder_of_regions
-from slideloom.running.find_slides import find_slides, require_slides
+from slideloom.running.checking import check_mpp_file
+from slideloom.running.find_slides import named_slides, require_slides
 from slideloom.settings.options import Settings
+from slideloom.slides.names import NamedSlide
 
 from slideloom_cli.comparing import Variant, compared_normalizers, compared_qc, qc_variants, varied
 from slideloom_cli.options import add_plan_options, pipeline_of
@@ -49,9 +51,10 @@ def configure_preview(parser: argparse.ArgumentParser) -> None:
 def run_preview(chosen: argparse.Namespace) -> int:
     """Make the contact sheet; the exit code is 1 if a slide failed."""
     sheet_kind(chosen.out)
-    slides = find_slides(chosen.slides, chosen.exclude or (), recursive=bool(chosen.recursive))
+    slides = named_slides(chosen.slides, chosen.exclude or (), recursive=bool(chosen.recursive))
     require_slides(slides)
     pipeline = pipeline_of(chosen, filters=[], sinks=[])
+    check_mpp_file(pipeline, slides)
     rules = given_flags(chosen, named("filter_threshold"))
     variants = _variants(pipeline, chosen.qc, chosen.vary, chosen.normalizers, rules)
     sheet = _sheet(slides, variants, max_px=chosen.max_px, samples=chosen.samples, is_tiles=bool(chosen.normalizers))
@@ -108,7 +111,7 @@ def contact_sheet(
     pipeline = pipeline_from_words(given, roi=regions, qc=steps, filters=[], sinks=[])
     paths = [slides] if isinstance(slides, str | SlidePlace) else slides
     variants = _variants(pipeline, steps, ranges, normalizers, {"filter_threshold": filter_threshold})
-    found = find_slides(paths)
+    found = named_slides(paths)
     require_slides(found)
     return _sheet(found, variants, max_px=max_px, samples=samples, is_tiles=bool(normalizers))
 
@@ -118,7 +121,7 @@ def _listed(steps: Any) -> list[Any]:
 
 
 def _sheet(
-    slides: Sequence[SlidePlace], variants: Sequence[Variant], *, max_px: int, samples: int, is_tiles: bool
+    slides: Sequence[NamedSlide], variants: Sequence[Variant], *, max_px: int, samples: int, is_tiles: bool
 ) -> ContactSheet:
     for name, value in (("max_px", max_px), ("samples", samples)):
         if value < 1:

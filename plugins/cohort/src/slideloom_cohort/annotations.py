@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from slideloom.base.csv_tables import Table, number_in, open_table
 from slideloom.base.errors import ConfigError
 from slideloom.settings.options import did_you_mean
+from slideloom.slides.names import own_name
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +73,32 @@ class Annotations:
             values = self.column(name)
             kept = {slide: None for slide in kept if values[slide]}
         return list(kept)
+
+    def of_slides(self, names: Sequence[str]) -> Annotations:
+        """The annotations by the names of slides in folders, where a row names a slide without them.
+
+        Raises:
+            ConfigError: a row may be that of several slides.
+        """
+        by_own: dict[str, list[str]] = {}
+        for name in names:
+            if "/" in name:
+                by_own.setdefault(own_name(name), []).append(name)
+        whole, called = set(names), {}
+        for row in self.rows:
+            alike = by_own.get(row, []) if row not in whole else []
+            if len(alike) > 1:
+                raise ConfigError(
+                    f"{self.path}, line {self.lines[row]}: '{row}' may be any of {', '.join(alike[:3])}"
+                    + (", ..." if len(alike) > 3 else "")
+                    + "; write the slide with its folders"
+                )
+            called[row] = alike[0] if alike and alike[0] not in self.rows else row
+        return evolve(
+            self,
+            rows={called[slide]: {**row, "slide": called[slide]} for slide, row in self.rows.items()},
+            lines={called[slide]: line for slide, line in self.lines.items()},
+        )
 
     def patients(self) -> dict[str, str]:
         """The patient of each slide."""

@@ -23,7 +23,7 @@ from slideloom_cohort.work import ANY_SIZE, do_work, work_of
 
 NO_FLAG = {
     "report": "it is written by default; --no-report",
-    "recursive": "a source's slides may be a pattern such as slides/**/*.svs",
+    "recursive": "a source says so: recursive = true in project.toml",
 }
 """Options that `project extract` does not take, and why."""
 
@@ -39,6 +39,9 @@ def configure_project(parser: argparse.ArgumentParser) -> None:
     create.add_argument("--slides", nargs="+", default=[], metavar="SLIDES", help="folder, files or patterns")
     create.add_argument("--annotations", type=Path, metavar="CSV", help="columns patient, slide and any others")
     create.add_argument("--roi", type=Path, metavar="DIR", help="folder of ROI files")
+    create.add_argument(
+        "--recursive", action="store_true", help="also the slides in subfolders; their names then tell their folders"
+    )
     create.add_argument("--name", help="name of the project (that of the folder)")
     extract = actions.add_parser("extract", help="cut the project's slides into tiles")
     _add_extract_options(extract)
@@ -104,7 +107,12 @@ def run_project(chosen: argparse.Namespace) -> int:
     """Run the action."""
     if chosen.action == "create":
         made = Project.create(
-            chosen.root, slides=chosen.slides, annotations=chosen.annotations, roi=chosen.roi, name=chosen.name
+            chosen.root,
+            slides=chosen.slides,
+            annotations=chosen.annotations,
+            roi=chosen.roi,
+            recursive=chosen.recursive,
+            name=chosen.name,
         )
         print(f"made {made.root / 'project.toml'}", file=sys.stderr)
         return 0

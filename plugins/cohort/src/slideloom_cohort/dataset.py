@@ -15,7 +15,7 @@ from slideloom.base.errors import ConfigError, SlideloomError
 from slideloom.pipeline.tiling import Tiling
 from slideloom.settings.field_names import refuse_argument
 from slideloom.settings.options import Settings
-from slideloom.slides.info import slide_name
+from slideloom.slides.names import NamedSlide
 from slideloom.steps.reports import RunReport
 from slideloom.viewing.frames import named_by_place
 
@@ -71,13 +71,16 @@ class Dataset:
         Raises:
             ConfigError: two slide files have the same name.
         """
-        found: dict[str, SlidePlace] = {}
+        return {name: slide.place for name, slide in self.named_slides().items()}
+
+    def named_slides(self) -> dict[str, NamedSlide]:
+        """The same, with what tells a slide from others: for `WSI` and what else looks for files of the slide."""
+        found: dict[str, NamedSlide] = {}
         for source in self.sources:
-            for path in source_slides(source):
-                name = slide_name(path)
-                if name in found:
-                    raise ConfigError(f"{path}: another slide has this name: {found[name]}; rename one")
-                found[name] = path
+            for slide in source_slides(source):
+                if slide.name in found:
+                    raise ConfigError(f"{slide}: another slide has this name: {found[slide.name]}; rename one")
+                found[slide.name] = slide
         return {name: found[name] for name in sorted(found) if self._has(name)}
 
     def _has(self, slide: str) -> bool:
@@ -160,9 +163,9 @@ class Dataset:
         if slides is not None:
             unknown = sorted(set(slides) - set(self.slides()))
             if unknown:
-                raise ConfigError(
-                    f"slides: no slide is named {named(unknown)}; give names without folder and extension"
-                )
+                in_folders = any(source.recursive for source in self.sources)
+                how = "as slides() has them" if in_folders else "without folder and extension"
+                raise ConfigError(f"slides: no slide is named {named(unknown)}; give names {how}")
             chosen = frozenset(slides) if chosen is None else chosen & frozenset(slides)
         return attrs.evolve(self, chosen=chosen)
 
@@ -256,21 +259,21 @@ class Dataset:
 
         if planned:
             frames = [
-                planned_tiles(source, self.tiling, path, every=every)
+                planned_tiles(source, self.tiling, slide, every=every)
                 for source in self.sources
-                for path in source_slides(source)
-                if self._has(slide_name(path))
+                for slide in source_slides(source)
+                if self._has(slide.name)
             ]
         else:
-            paths = self.slide_paths()
-            frames = [self._table(stored, paths.get(stored.slide), every=every) for stored in self.stored()]
+            slides = self.named_slides()
+            frames = [self._table(stored, slides.get(stored.slide), every=every) for stored in self.stored()]
         if not frames:
             raise ConfigError(f"no tiles of {self.label} in {self._places()}; run extract_tiles first")
         return pd.concat(frames, ignore_index=True)
 
-    def _table(self, stored: StoredSlide, path: SlidePlace | None, *, every: bool) -> pd.DataFrame:
+    def _table(self, stored: StoredSlide, slide: NamedSlide | None, *, every: bool) -> pd.DataFrame:
         frame = stored.table(every=every)
-        return frame if stored.tile_table else with_places(frame, stored.source, self.tiling, path)
+        return frame if stored.tile_table else with_places(frame, stored.source, self.tiling, slide)
 
     def get_tile_dataframe(self) -> pd.DataFrame:
         """The stored tiles as `tile_dataframe`, with an index of text, "SLIDE-LOC_X-LOC_Y", as the field knows it."""
@@ -318,7 +321,8 @@ class Dataset:
             PluginError: the report plugin is not installed.
             ConfigError: there are no TFRecords.
         """
-        folders = {item.tfrecord.parent: item.source for item in self.stored() if item.tfrecord is not None}
+        stored = [item for item in self.stored() if item.tfrecord is not None]
+        folders = {item.source.tfrecords / item.label: item.source for item in stored}
         if not folders:
             raise ConfigError(f"no TFRecords of {self.label} in {self._places()}; run extract_tiles first")
         home = None if outdir is None else local_path(outdir)

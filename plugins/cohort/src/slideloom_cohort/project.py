@@ -54,6 +54,7 @@ class Project:
         slides: Path | str | Sequence[Path | str] = (),
         annotations: Path | str | None = None,
         roi: Path | str | None = None,
+        recursive: bool = False,
         name: str | None = None,
     ) -> Project:
         """Make a project.
@@ -65,6 +66,7 @@ class Project:
             slides: folder, files or patterns of the source "main".
             annotations: CSV with the columns patient and slide, and any others.
             roi: folder of ROI files.
+            recursive: also the slides in subfolders; their names then tell their folders, as in "lab1/case7/slide".
             name: name of the project; by default that of the folder.
 
         Raises:
@@ -78,7 +80,7 @@ class Project:
         csv = None if annotations is None else local_path(annotations).expanduser().absolute()
         if csv is not None:
             read_annotations(csv)
-        source = _source(_MAIN, home, slides, roi)
+        source = _source(_MAIN, home, slides, roi, recursive=recursive)
         with storing_in(home):
             home.mkdir(parents=True, exist_ok=True)
         write_project_file(home, ProjectFile(name or home.name, csv, {_MAIN: source}))
@@ -107,7 +109,12 @@ class Project:
         return None if self._file.annotations is None else read_annotations(self._file.annotations)
 
     def add_source(
-        self, name: str, *, slides: Path | str | Sequence[Path | str] = (), roi: Path | str | None = None
+        self,
+        name: str,
+        *,
+        slides: Path | str | Sequence[Path | str] = (),
+        roi: Path | str | None = None,
+        recursive: bool = False,
     ) -> Source:
         """Add a source; its outputs go to a folder with its name. Relative paths start from the current folder.
 
@@ -116,7 +123,7 @@ class Project:
         """
         if name in self._file.sources:
             raise ConfigError(f"{self.root / PROJECT_FILE}: there is already a source '{name}'; choose another name")
-        source = _source(name, self.root, slides, roi)
+        source = _source(name, self.root, slides, roi, recursive=recursive)
         self._file = attrs.evolve(self._file, sources={**self._file.sources, name: source})
         write_project_file(self.root, self._file)
         return source
@@ -154,7 +161,10 @@ class Project:
         sources: str | Sequence[str] | None = None,
     ) -> Dataset:
         """The same for a `Tiling`."""
-        whole = Dataset(tiling, self._chosen(sources), self.annotations)
+        chosen, annotations = self._chosen(sources), self.annotations
+        if annotations is not None and any(source.recursive for source in chosen):
+            annotations = annotations.of_slides(Dataset(tiling, chosen).slides())
+        whole = Dataset(tiling, chosen, annotations)
         return whole.filter(filters, filter_blank=filter_blank)
 
     def _chosen(self, names: str | Sequence[str] | None) -> tuple[Source, ...]:
@@ -313,11 +323,13 @@ class Project:
         return extract(dataset, given, root=self.root)
 
 
-def _source(name: str, root: Path, slides: Path | str | Sequence[Path | str], roi: Path | str | None) -> Source:
+def _source(
+    name: str, root: Path, slides: Path | str | Sequence[Path | str], roi: Path | str | None, *, recursive: bool
+) -> Source:
     entries = [slides] if isinstance(slides, Path | str) else list(slides)
     whole = tuple(_entry(entry) for entry in entries)
     for entry in whole:
-        find_slides([entry])
+        find_slides([entry], recursive=recursive)
         if not is_address(entry) and not any(letter in entry for letter in "*?[") and not Path(entry).exists():
             raise ConfigError(f"slides: '{entry}' does not exist")
     home = Path() if name == _MAIN else Path(name)
@@ -325,7 +337,15 @@ def _source(name: str, root: Path, slides: Path | str | Sequence[Path | str], ro
     if path is not None and not path.is_dir():
         raise ConfigError(f"roi: '{path}' is not a folder")
     return with_base(
-        Source(name=name, slides=whole, roi=path, tiles=home / "tiles", tfrecords=home / "tfrecords"), root
+        Source(
+            name=name,
+            slides=whole,
+            roi=path,
+            tiles=home / "tiles",
+            tfrecords=home / "tfrecords",
+            recursive=recursive,
+        ),
+        root,
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from attrs import frozen
 from slideloom.base.addresses import SlidePlace
 from slideloom.base.errors import ConfigError, PluginError, SlideloomError
-from slideloom.base.storing import path_inside, storing_in
+from slideloom.base.storing import path_of_name, storing_in
 from slideloom.drawing.pictures import Picture
 from slideloom.pipeline.pipeline import RoiUse, Slides
 from slideloom.pipeline.tiling import Tiling
@@ -20,7 +20,8 @@ from slideloom.planning.opening import open_without_mpp
 from slideloom.planning.selection import select_tiles
 from slideloom.plugins.discovery import registry
 from slideloom.plugins.shorthand import folder_of_regions
-from slideloom.running.find_slides import find_slides
+from slideloom.running.find_slides import named_slides
+from slideloom.slides.names import NamedSlide, with_shared_names
 from slideloom.slides.tiles import Tiles
 from slideloom.viewing.wsi import WSI
 
@@ -54,6 +55,9 @@ class TiledSlides(Protocol):
 
     def slide_paths(self) -> dict[str, SlidePlace]:
         """The file of each slide."""
+
+    def named_slides(self) -> dict[str, NamedSlide]:
+        """The same, with what tells a slide from others."""
 
     def patients(self) -> dict[str, str]:
         """The patient of each slide."""
@@ -109,20 +113,24 @@ def named(names: Sequence[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
-def source_slides(source: Source) -> list[SlidePlace]:
-    """The slide files of a source; an entry without files is left out."""
-    found: list[SlidePlace] = []
+def source_slides(source: Source) -> list[NamedSlide]:
+    """The slides of a source; an entry without files is left out."""
+    found: dict[SlidePlace, NamedSlide] = {}
     for entry in source.slides:
         try:
-            found += [path for path in find_slides([entry]) if not isinstance(path, Path) or path.exists()]
+            slides = named_slides([entry], recursive=source.recursive)
         except ConfigError as error:
             log.info("source %s: %s", source.name, error)
-    return list(dict.fromkeys(found))
+            continue
+        for slide in slides:
+            if not isinstance(slide.place, Path) or slide.place.exists():
+                found.setdefault(slide.place, slide)
+    return with_shared_names(found.values(), found.values()) if source.recursive else list(found.values())
 
 
-def planned_tiles(source: Source, tiling: Tiling, path: SlidePlace, *, every: bool) -> pd.DataFrame:
+def planned_tiles(source: Source, tiling: Tiling, slide: NamedSlide, *, every: bool) -> pd.DataFrame:
     """The tiles of one slide's grid that the source's regions keep; see `Dataset.tile_dataframe`."""
-    with WSI.of(path, tiling, roi=_regions_of(source)) as wsi:
+    with WSI.of(slide, tiling, roi=_regions_of(source)) as wsi:
         frame = wsi.tile_dataframe(every=every)
         frame.insert(0, "slide", wsi.name)
     return frame
@@ -133,18 +141,18 @@ def _regions_of(source: Source) -> tuple[RoiUse, ...]:
     return (RoiUse(source=folder_of_regions(source.roi)),) if is_there and source.roi is not None else ()
 
 
-def with_places(frame: pd.DataFrame, source: Source, tiling: Tiling, path: SlidePlace | None) -> pd.DataFrame:
+def with_places(frame: pd.DataFrame, source: Source, tiling: Tiling, slide: NamedSlide | None) -> pd.DataFrame:
     """The tiles of another program, with their column, row and region out of the slide.
 
     Args:
         frame: with the columns slide, loc_x and loc_y; others are added.
         source: whose regions count.
         tiling: whose grid the tiles are of; one off it has no column and row, nor one whose slide cannot be read.
-        path: of the slide's file, or None if there is none.
+        slide: the slide, or None if its file is not there.
     """
     import pandas as pd
 
-    columns = _places(frame, source, tiling, path) if path is not None and len(frame) else {}
+    columns = _places(frame, source, tiling, slide) if slide is not None and len(frame) else {}
     for name in ("grid_x", "grid_y", "roi_name", "roi_desc", "label"):
         values = columns.get(name, [None] * len(frame))
         frame[name] = pd.Series(values, frame.index, dtype="Int64" if name.startswith("grid") else object)
@@ -153,13 +161,13 @@ def with_places(frame: pd.DataFrame, source: Source, tiling: Tiling, path: Slide
     return frame
 
 
-def _places(frame: pd.DataFrame, source: Source, tiling: Tiling, path: SlidePlace) -> dict[str, Sequence[Any]]:
+def _places(frame: pd.DataFrame, source: Source, tiling: Tiling, slide: NamedSlide) -> dict[str, Sequence[Any]]:
     """Columns and rows, and regions, by the exact geometry of the slide; nothing where it cannot be read."""
     try:
-        with WSI.of(path, tiling, roi=_regions_of(source)) as wsi:
+        with WSI.of(slide, tiling, roi=_regions_of(source)) as wsi:
             geometry, regions = wsi.geometry, wsi.regions
     except SlideloomError as error:
-        log.warning("tiles of %s have no column, row and region: %s", path.name, error)
+        log.warning("tiles of %s have no column, row and region: %s", slide.place.name, error)
         return {}
     x = frame["loc_x"].to_numpy() - geometry.footprint.width // 2
     y = frame["loc_y"].to_numpy() - geometry.footprint.height // 2
@@ -192,9 +200,10 @@ def write_thumbnails(paths: Mapping[str, SlidePlace], folder: Path, *, max_px: i
             log.warning("no thumbnail of %s: %s", name, error)
             done[name] = error
             continue
-        done[name] = path_inside(folder, f"{name}.png")
+        done[name] = target = path_of_name(folder, name, ending=".png")
         with storing_in(folder):
-            picture.save(path_inside(folder, f"{name}.png"))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            picture.save(target)
     return done
 
 

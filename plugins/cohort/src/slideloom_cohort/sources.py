@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 from slideloom.base.addresses import is_address
 from slideloom.base.errors import ConfigError
 from slideloom.base.parsing import parse_toml
@@ -29,6 +29,7 @@ class Source:
     roi: Path | None = option(None, help="folder of ROI files")
     tiles: Path = option(Path("tiles"), help="folder of tile images")
     tfrecords: Path = option(Path("tfrecords"), help="folder of TFRecords")
+    recursive: bool = option(False, help="also the slides in subfolders; their names then tell their folders")
 
     @property
     def out(self) -> Path:
@@ -105,8 +106,8 @@ def with_base(source: Source, root: Path) -> Source:
     def whole(path: Path) -> Path:
         return root / path.expanduser()
 
-    return Source(
-        name=source.name,
+    return evolve(
+        source,
         slides=tuple(entry if is_address(entry) else str(whole(Path(entry))) for entry in source.slides),
         roi=None if source.roi is None else whole(source.roi),
         tiles=whole(source.tiles),
@@ -133,6 +134,8 @@ def write_project_file(root: Path, project: ProjectFile) -> None:
     for name, source in project.sources.items():
         key = name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _text(name)
         lines += ["", f"[sources.{key}]", f"slides = {_text([short(entry) for entry in source.slides])}"]
+        if source.recursive:
+            lines.append("recursive = true")
         if source.roi is not None:
             lines.append(f"roi = {_text(short(source.roi))}")
         lines += [f"tiles = {_text(short(source.tiles))}", f"tfrecords = {_text(short(source.tfrecords))}"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +12,9 @@ import numpy as np
 from attrs import frozen
 from slideloom.base.csv_tables import unguarded
 from slideloom.base.errors import ConfigError
+from slideloom.base.storing import names_in, path_of_name
 from slideloom.extraction.output_folder import OutputFolder
+from slideloom.slides.names import own_name
 from slideloom.steps.reports import SlideReport
 from slideloom.steps.store import TileStore
 
@@ -19,6 +23,8 @@ from slideloom_cohort.sources import Source
 
 if TYPE_CHECKING:
     import pandas as pd
+
+log = logging.getLogger(__name__)
 
 _TEXT = ("status", "roi_name", "roi_desc", "label")
 
@@ -125,10 +131,26 @@ def stored_slides(source: Source, label: str) -> list[StoredSlide]:
     home = source.tfrecords / label
     counts = counted_in(home)
     names = {path.name[: -len(suffix)] for path in _files(home, suffix)} | set(counts)
-    names |= {path.stem for kind, ending in (("tiles", ".csv"), ("slides", ".json"))
-              for path in _files(folder.state / kind, ending)}  # fmt: skip
-    found = [_stored(source, folder, slide, home / f"{slide}{suffix}", counts) for slide in sorted(names)]
+    for kind, ending in (("tiles", ".csv"), ("slides", ".json")):
+        names.update(name for name in names_in(folder.state / kind, ending) if not own_name(name).startswith("."))
+    unknown = sorted(name for name in names_in(home, suffix) if "/" in name and name not in names)
+    if unknown:
+        _tell_unknown(home, len(unknown), unknown[0])
+    found = [
+        _stored(source, folder, slide, path_of_name(home, slide, ending=suffix), counts) for slide in sorted(names)
+    ]
     return [item for item in found if item.tfrecord or item.tile_table or item.problem or item.table_problem]
+
+
+@lru_cache
+def _tell_unknown(home: Path, count: int, first: str) -> None:
+    log.warning(
+        "%s: %d TFRecord files in its folders are not used, such as that of %s: no slide's report tells of them; copy "
+        "the folder slideloom of their run, too",
+        home,
+        count,
+        first,
+    )
 
 
 def _stored(source: Source, folder: OutputFolder, slide: str, record: Path, counts: Mapping[str, int]) -> StoredSlide:

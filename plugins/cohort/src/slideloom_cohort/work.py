@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 from attrs import frozen
-from slideloom.base.addresses import SlidePlace
 from slideloom.base.storing import storing_in
 from slideloom.extraction.job import Progress
 from slideloom.pipeline.pipeline import Pipeline
 from slideloom.pipeline.tiling import Tiling
-from slideloom.running.find_slides import find_slides, require_slides
+from slideloom.running.find_slides import require_slides, without
 from slideloom.running.run import run_pipeline
-from slideloom.slides.info import slide_name
+from slideloom.slides.names import NamedSlide
 from slideloom.steps.reports import RunReport, SlideReport
 
 from slideloom_cohort.extraction import Extraction
@@ -39,7 +38,7 @@ class Work:
 
     source: Source
     pipeline: Pipeline
-    slides: Sequence[SlidePlace]
+    slides: Sequence[NamedSlide]
 
 
 def work_of(dataset: Dataset, wanted: Extraction, *, params: Path | str | None = None) -> list[Work]:
@@ -66,9 +65,9 @@ def work_of(dataset: Dataset, wanted: Extraction, *, params: Path | str | None =
     paths = dataset.slide_paths()
     found = []
     for source, pipeline in pipelines.items():
-        slides = [path for path in source_slides(source) if paths.get(slide_name(path)) == path]
-        found.append(Work(source, pipeline, find_slides(slides, pipeline.slides.exclude)))
-    require_slides([path for part in found for path in part.slides])
+        slides = [slide for slide in source_slides(source) if paths.get(slide.name) == slide.place]
+        found.append(Work(source, pipeline, without(slides, pipeline.slides.exclude)))
+    require_slides([slide for part in found for slide in part.slides])
     return [part for part in found if part.slides]
 
 

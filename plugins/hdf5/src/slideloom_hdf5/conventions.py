@@ -56,9 +56,9 @@ def job_folder(geometry: TileGeometry, style: Style) -> str:
     return f"{magnification}x_{geometry.tile_px}px_{overlap_px(geometry)}px_overlap"
 
 
-def file_name_of(slide: str, style: Style) -> str:
-    """The name of a slide's file."""
-    return f"{slide}_patches.h5" if style == "trident" else f"{slide}.h5"
+def ending_of(style: Style) -> str:
+    """What follows a slide's name in that of its file."""
+    return "_patches.h5" if style == "trident" else ".h5"
 
 
 def coords_attributes(info: SlideInfo, geometry: TileGeometry, *, style: Style, home: str) -> dict[str, Attribute]:

@@ -23,11 +23,12 @@ from slideloom import (
     Tiles,
     Writer,
     path_inside,
+    path_of_name,
     storing_in,
     sync_path,
 )
 
-from slideloom_hdf5.conventions import Attribute, coords_attributes, file_name_of, job_folder
+from slideloom_hdf5.conventions import Attribute, coords_attributes, ending_of, job_folder
 from slideloom_hdf5.patient import PatientFile
 from slideloom_hdf5.settings import HDF5
 
@@ -53,7 +54,7 @@ class HDF5Sink(Sink):
         settings, geometry = self._settings, scene.geometry
         home = path_inside(folder, settings.folder, job_folder(geometry, settings.style))
         return HDF5Writer(
-            path_inside(home, "patches", file_name_of(info.name, settings.style)),
+            path_of_name(home / "patches", info.name, ending=ending_of(settings.style)),
             attributes=coords_attributes(
                 info, geometry, style=settings.style, home=home.relative_to(folder).as_posix()
             ),

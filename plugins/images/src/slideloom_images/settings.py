@@ -15,4 +15,5 @@ class Images(ImageOptions):
     name: ClassVar[str] = "images"
     step: ClassVar[str] = "slideloom_images.sink:ImageSink"
     install: ClassVar[str] = "slideloom-images"
+    makes_folders: ClassVar[bool] = True
     folder: str = option("tiles", help="sub-folder of the output folder", validator=file_name)

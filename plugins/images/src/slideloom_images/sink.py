@@ -18,7 +18,9 @@ from slideloom import (
     TileBatch,
     Tiles,
     Writer,
+    own_name,
     path_inside,
+    path_of_name,
     storing_in,
     sync_path,
 )
@@ -43,12 +45,13 @@ class ImageSink(Sink):
         settings, label = self._settings, scene.geometry.label
         beside = {
             each.name: Folder(
-                path_inside(folder, f"{settings.folder}-{each.name}", label, info.name), each.extension(settings.format)
+                path_of_name(path_inside(folder, f"{settings.folder}-{each.name}", label), info.name),
+                each.extension(settings.format),
             )
             for each in scene.companions
         }
-        path = path_inside(folder, settings.folder, label, info.name)
-        return ImageWriter(Folder(path, settings.format), slide=info.name, beside=beside)
+        path = path_of_name(path_inside(folder, settings.folder, label), info.name)
+        return ImageWriter(Folder(path, settings.format), slide=own_name(info.name), beside=beside)
 
     def encode(self, batch: TileBatch) -> Sequence[Encoded]:
         """Each tile as the bytes of its file, and of those of its companions."""

@@ -24,6 +24,7 @@ from slideloom.planning.opening import open_slide
 from slideloom.planning.plan import plan_slide
 from slideloom.planning.prepared import PreparedSlide
 from slideloom.plugins.blaming import blaming
+from slideloom.slides.names import NamedSlide
 from slideloom.slides.slide import Slide
 from slideloom.slides.tiles import TileBatch, TileGeometry, Tiles
 from slideloom.steps.normalizer import Normalizer
@@ -39,14 +40,14 @@ class SlideTiles(TileStore):
     Each process opens the slide at its first read.
 
     Args:
-        path: the slide's file.
+        path: the slide's file, or the slide with its name.
         pipeline: the pipeline of the run.
         index: (n,) int64, numbers of the tiles in the slide's plan.
         locations: (n, 2) int64, the tiles' centres in level-0 pixels.
     """
 
     def __init__(
-        self, path: SlidePlace, pipeline: Pipeline, index: NDArray[np.int64], locations: NDArray[np.int64]
+        self, path: SlidePlace | NamedSlide, pipeline: Pipeline, index: NDArray[np.int64], locations: NDArray[np.int64]
     ) -> None:
         self.path = path
         self._pipeline = pipeline
@@ -168,8 +169,8 @@ def slide_tiles(dataset: TiledSlides, stored: Sequence[StoredSlide]) -> list[Til
     Raises:
         ConfigError: a slide's file or tile table is missing, or the run's pipeline cannot be read.
     """
-    paths = dataset.slide_paths()
-    gone = [item.slide for item in stored if item.slide not in paths]
+    slides = dataset.named_slides()
+    gone = [item.slide for item in stored if item.slide not in slides]
     if gone:
         raise ConfigError(f"from_slides: no file of slide {named(gone)}; correct the sources in project.toml")
     undecided = [item.slide for item in stored if item.tile_table is None]
@@ -183,18 +184,18 @@ def slide_tiles(dataset: TiledSlides, stored: Sequence[StoredSlide]) -> list[Til
     for item in stored:
         if item.source not in pipelines:
             pipelines[item.source] = run_pipeline_of(item.source, dataset.label)
-        stores.append(_store(item, paths[item.slide], pipelines[item.source]))
+        stores.append(_store(item, slides[item.slide], pipelines[item.source]))
     return stores
 
 
-def _store(item: StoredSlide, path: SlidePlace, pipeline: Pipeline) -> SlideTiles:
+def _store(item: StoredSlide, slide: NamedSlide, pipeline: Pipeline) -> SlideTiles:
     if item.tile_table is None:
         raise ConfigError(f"slide {item.slide} has no tile table")
     frame = read_tile_table(item.tile_table)
     # The table has one row per planned tile in the plan's order, so a row's position is the tile's number.
     index = np.flatnonzero((frame["status"] == "written").to_numpy()).astype(np.int64)
     places = frame[["loc_x", "loc_y"]].to_numpy(np.int64)[index]
-    return SlideTiles(path, attrs.evolve(pipeline, sinks=()), index, places)
+    return SlideTiles(slide, attrs.evolve(pipeline, sinks=()), index, places)
 
 
 def run_pipeline_of(source: Source, label: str) -> Pipeline:

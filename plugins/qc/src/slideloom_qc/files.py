@@ -21,7 +21,7 @@ from slideloom import (
     SlideQc,
     load_mask,
     mask_from_npz,
-    path_inside,
+    path_of_name,
     save_mask,
 )
 
@@ -86,7 +86,7 @@ class SavedMaskQc(SlideQc):
         settings, info = self._settings, slide.info
         names = settings.names_for(info.name)
         for name in names:
-            path = path_inside(settings.folder, name)
+            path = path_of_name(settings.folder, name)
             if path.exists() and path.suffix == ".npz":
                 return load_mask_npz(path, slide=info, kind=settings.kind)
             if path.exists():

@@ -17,6 +17,7 @@ from slideloom import (
     file_name,
     in_range,
     option,
+    path_of_name,
     positive,
 )
 
@@ -142,7 +143,7 @@ class SavedMask(Settings[SlideQc]):
 
     def files_for(self, slide: str) -> Sequence[Path]:
         """The slide's mask file, in whichever format exists."""
-        return [path for name in self.names_for(slide) if (path := self.folder / name).is_file()][:1]
+        return [path for name in self.names_for(slide) if (path := path_of_name(self.folder, name)).is_file()][:1]
 
     def names_for(self, slide: str) -> tuple[str, ...]:
         """What the slide's mask file may be called, the first that exists counts."""

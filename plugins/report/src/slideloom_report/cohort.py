@@ -104,9 +104,19 @@ class Cohort:
         kept = sum(self.kept(slide) for slide in slides)
         return {"kept": kept, **{reason: count for reason, count in counts.most_common() if count}}
 
-    def at(self, files: Sequence[sl.SlidePlace]) -> Cohort:
+    @property
+    def has_folders(self) -> bool:
+        """True if names of slides tell folders."""
+        return any("/" in slide.slide for slide in self.slides)
+
+    def shares_name(self, slide: sl.SlideReport) -> bool:
+        """True if another slide here has the same name but for the folders."""
+        own = sl.own_name(slide.slide)
+        return any(sl.own_name(other.slide) == own and other.slide != slide.slide for other in self.slides)
+
+    def at(self, files: Sequence[sl.NamedSlide]) -> Cohort:
         """The cohort, with slides searched among `files` first."""
-        return evolve(self, files={**self.files, **{sl.slide_name(path): path for path in files}})
+        return evolve(self, files={**self.files, **{file.name: file.place for file in files}})
 
 
 def cohort_of(run: sl.RunReport) -> Cohort:
@@ -172,11 +182,12 @@ def _run_around(folder: Path) -> Cohort | None:
 
 def _of_state(folder: sl.OutputFolder) -> Cohort:
     slides, notes = [], []
-    for path in sorted((folder.state / "slides").glob("*.json")):
+    home = folder.state / "slides"
+    for path in sorted(path for path in home.rglob("*.json") if path.is_file()):
         try:
             slides.append(sl.SlideReport.load(path))
         except (OSError, ValueError, TypeError) as error:
-            notes.append(f"{path.name} cannot be read and is left out: {error}")
+            notes.append(f"{path.relative_to(home).as_posix()} cannot be read and is left out: {error}")
     run = _read(folder.root / "extraction_report.json")
     is_of_this_size = any(isinstance(one, dict) and one.get("label") == folder.label for one in run.get("slides", []))
     about = run if is_of_this_size else _read(folder.pipeline)
@@ -197,9 +208,9 @@ def _stored(folder: Path) -> list[Cohort]:
     for stores in tile_stores():
         for path in sorted(folder.rglob(f"*{stores.suffix}")):
             if not path.name.startswith("."):
-                home = path.parent
-                label = next((part for part in reversed(home.parts) if _LABEL.fullmatch(part)), home.name)
-                name = path.name.removesuffix(stores.suffix)
+                home = next((home for home in path.parents if _LABEL.fullmatch(home.name)), path.parent)
+                label = home.name
+                name = path.relative_to(home).as_posix().removesuffix(stores.suffix)
                 slides.setdefault(label, []).append(_stored_slide(name, path, folder, label))
     note = "Made only from the stored tiles: which tiles were left out, and why, is not known."
     return [Cohort(folder, label, "stored", tuple(found), notes=(note,)) for label, found in slides.items()]

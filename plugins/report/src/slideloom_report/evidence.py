@@ -70,13 +70,14 @@ def _opened(cohort: Cohort, report: sl.SlideReport) -> Iterator[sl.Slide]:
         raise sl.SlideError("the tiles do not say where their slide is; name it with --slides")
     if isinstance(path, Path) and not path.exists():
         raise sl.SlideError(f"{path} is no longer there; give the slides' present location with --slides")
+    found = sl.NamedSlide(path, report.slide, cohort.shares_name(report))
     if report.mpp is None:
         rules = cohort.pipeline.slides if cohort.pipeline is not None else sl.Slides()
-        with sl.open_slide(path, slides=rules) as slide:
+        with sl.open_slide(found, slides=rules) as slide:
             yield slide
         return
     x, y = report.mpp
-    with sl.open_slide(path, slides=_rules(cohort, report), mpp=(x + y) / 2) as slide:
+    with sl.open_slide(found, slides=_rules(cohort, report), mpp=(x + y) / 2) as slide:
         slide.use_mpp(sl.Resolution(x, y, report.mpp_source))
         yield slide
 
@@ -95,7 +96,6 @@ def _from_slide(found: Evidence, cohort: Cohort, slide: sl.Slide, *, max_px: int
             f"{slide.info.path} is not the slide that was cut: "
             f"it has {now.width} x {now.height} pixels, not {then.width} x {then.height}"
         )
-    slide.info = evolve(slide.info, name=found.report.slide)
     found.report = _completed(found.report, slide.info)
     picture: sl.Rgb = np.array(slide.thumbnail(max_px=max_px))
     discard: sl.QcResult | None = None
@@ -190,6 +190,8 @@ def _grouped(words: Sequence[str], centres: NDArray[np.int64], report: sl.SlideR
 
 def _regions(found: Evidence, pipeline: sl.Pipeline | None, info: sl.SlideInfo) -> tuple[sl.Region, ...]:
     items: list[sl.Region] = []
+    if "/" in info.name and not found.report.rois:  # what is there now may be for another slide of the cohort
+        return ()
     for use in pipeline.roi if pipeline is not None else ():
         if use.method == "ignore":
             continue

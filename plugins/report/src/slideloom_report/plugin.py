@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from slideloom import Command, Reporter, RunReport, SlidePlace, hookimpl
+from slideloom import Command, NamedSlide, Reporter, RunReport, SlidePlace, hookimpl
 
 
 @hookimpl
@@ -33,7 +33,7 @@ def slideloom_reporters() -> Sequence[Reporter]:
     return [Reporter("pdf", ".pdf", _write)]
 
 
-def _write(folder: Path, out: Path, slides: Sequence[SlidePlace]) -> Path:
+def _write(folder: Path, out: Path, slides: Sequence[SlidePlace | NamedSlide]) -> Path:
     from slideloom_report.stored import write_stored_report
 
     return write_stored_report(folder, out, slides)

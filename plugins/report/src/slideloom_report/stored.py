@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from slideloom import ConfigError, RunReport, SlidePlace, find_slides
+from slideloom import ConfigError, NamedSlide, RunReport, SlidePlace, named_slides
 
 from slideloom_report.cohort import cohort_of, cohorts_in
 from slideloom_report.document import write_report
@@ -14,7 +14,7 @@ from slideloom_report.files import put_beside, unused
 from slideloom_report.tables import record_folders, write_tables
 
 
-def write_stored_report(folder: Path, out: Path, slides: Sequence[SlidePlace] = ()) -> Path:
+def write_stored_report(folder: Path, out: Path, slides: Sequence[SlidePlace | NamedSlide] = ()) -> Path:
     """Write the PDF of an output folder, or of any folder of TFRecords.
 
     Args:
@@ -37,7 +37,7 @@ def stored_reports(
     folder: Path,
     *,
     out: Path | None = None,
-    slides: Sequence[SlidePlace] = (),
+    slides: Sequence[SlidePlace | NamedSlide] = (),
     label: str | None = None,
     samples: int | None = None,
 ) -> Iterator[Path]:
@@ -48,8 +48,10 @@ def stored_reports(
         label: only this tile size, such as "299px_302um".
         samples: sample tiles per slide, from 0 to 16; by default 16, or 8 if there are many slides.
     """
-    files = find_slides(slides)
+    known = [slide for slide in slides if isinstance(slide, NamedSlide)]
+    places = [slide for slide in slides if not isinstance(slide, NamedSlide)]
     cohorts = cohorts_in(folder)
+    files = [*named_slides(places, recursive=any(cohort.has_folders for cohort in cohorts)), *known]
     labels = ", ".join(cohort.label for cohort in cohorts)
     chosen = [cohort for cohort in cohorts if label in (None, cohort.label)]
     if not chosen:

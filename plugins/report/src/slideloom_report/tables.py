@@ -64,7 +64,7 @@ def record_folders(cohort: Cohort) -> list[Path]:
     """The folders of the run's TFRecords, where existing programs look for reports."""
     return sorted(
         {
-            (cohort.out / output).parent
+            cohort.out / slide.home_of(output)
             for slide in cohort.finished
             for output in slide.outputs
             if output.endswith(".tfrecords")
@@ -74,7 +74,7 @@ def record_folders(cohort: Cohort) -> list[Path]:
 
 def _by_folder(cohort: Cohort) -> dict[Path, list[SlideReport]]:
     records = {
-        slide.slide: (cohort.out / output).parent
+        slide.slide: cohort.out / slide.home_of(output)
         for slide in cohort.slides
         for output in slide.outputs
         if output.endswith(".tfrecords")

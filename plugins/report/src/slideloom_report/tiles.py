@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from slideloom import MASK, Rgb, SlideError, SlideloomError, SlideReport, TileStore, TileStores, registry
+from slideloom import MASK, Rgb, SlideError, SlideloomError, SlideReport, TileStore, TileStores, own_name, registry
 
 
 def tile_stores() -> list[TileStores]:
@@ -104,7 +104,7 @@ def _from_folder(folder: Path, report: SlideReport, places: Sequence[tuple[int, 
     for x, y in places:
         for extension in (".jpg", ".png"):
             try:
-                with Image.open(folder / f"{report.slide}-{x}-{y}{extension}") as image:
+                with Image.open(folder / f"{own_name(report.slide)}-{x}-{y}{extension}") as image:
                     found[x, y] = np.asarray(image.convert("RGB"))
             except OSError:  # another kind of file, or damaged
                 continue

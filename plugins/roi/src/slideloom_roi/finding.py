@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from unicodedata import normalize
 
-from slideloom import RoiError, SlideInfo, slide_name
+from slideloom import RoiError, SlideInfo, own_name, slide_name
 
 PACKED = ".gz"
 # Suffixes of region files, whether or not they are read here.
@@ -17,17 +17,28 @@ _LEAST_LETTERS = 3  # a shorter name is a prefix of too many others
 _NAMED_AT_MOST = 3
 
 
-def files_of(paths: Sequence[Path], info: SlideInfo, suffixes: Sequence[str]) -> list[Path]:
-    """The slide's files among `paths`: `<slide><suffix>`, or `<file name of the slide><suffix>` as in QuPath.
+def places_of(info: SlideInfo) -> dict[str, tuple[str, ...]]:
+    """Where a slide's files may be, the most exact first: folder below that of regions, names without endings.
 
-    Suffixes may be in capital letters, and may be followed by `.gz`.
+    The files of a slide in folders are in folders of the same names, or in none, if no other slide has its name there.
 
     Raises:
         RoiError: the slide's name is not a file name.
     """
-    stems = [_normal(stem) for stem in dict.fromkeys((info.name, info.path.name))]
-    if any(Path(stem).name != stem for stem in stems):
-        raise RoiError(f"{info.name!r} is not a file name; rename the slide")
+    found: dict[str, tuple[str, ...]] = {}
+    for name in info.names:
+        folder, _, own = name.rpartition("/")
+        if Path(own).name != own or not own:
+            raise RoiError(f"{info.name!r} is not a file name; rename the slide")
+        found[folder] = (*found.get(folder, ()), _normal(own))
+    return {folder: tuple(dict.fromkeys(stems)) for folder, stems in found.items()}
+
+
+def files_of(paths: Sequence[Path], stems: Sequence[str], suffixes: Sequence[str]) -> list[Path]:
+    """The slide's files among `paths`: `<slide><suffix>`, or `<file name of the slide><suffix>` as in QuPath.
+
+    Suffixes may be in capital letters, and may be followed by `.gz`.
+    """
     found = []
     for path in paths:
         for number, suffix in enumerate(suffixes):
@@ -41,11 +52,25 @@ def files_of(paths: Sequence[Path], info: SlideInfo, suffixes: Sequence[str]) ->
     return [path for *_, path in sorted(found)]
 
 
+def left_to_others(
+    paths: Sequence[Path], info: SlideInfo, suffixes: Sequence[str], *, shown: Callable[[Path], str] = str
+) -> list[str]:
+    """A sentence for each file in the folder of regions itself that may be another slide's of the same name."""
+    folder, slash, own = info.name.rpartition("/")
+    if not (slash and info.shares_name):
+        return []
+    return [
+        f"{shown(path)} was not read: several slides have this name; if it is meant for {info.name}, move it to the "
+        f"folder {folder} there"
+        for path in files_of(paths, (_normal(own), _normal(info.path.name)), suffixes)
+    ]
+
+
 def near_misses(
     paths: Sequence[Path], info: SlideInfo, suffixes: Sequence[str], *, shown: Callable[[Path], str] = str
 ) -> list[str]:
     """A sentence for each file that looks as if it were meant for a slide for which `files_of` finds none."""
-    names = [_normal(name) for name in (info.name, info.path.name)]
+    names = next(iter(places_of(info).values()))
     found = []
     for path in paths:
         stem = next((text for ending in _ENDINGS if (text := _before(path.name, ending)) is not None), None)
@@ -63,7 +88,7 @@ def near_misses(
 
 
 def _told(path: Path, stem: str, wrong: str, info: SlideInfo, suffixes: Sequence[str]) -> str:
-    reasons, remedy = [wrong] if wrong else [], f"rename it to {info.name}{path.name[len(stem) :]}"
+    reasons, remedy = [wrong] if wrong else [], f"rename it to {own_name(info.name)}{path.name[len(stem) :]}"
     if _before(path.name, ".zip") is not None:
         reasons, remedy = [*reasons, "it is packed"], "unpack it"
     elif all(_before(path.name, suffix) is None for suffix in suffixes):

@@ -11,7 +11,7 @@ from slideloom import Regions, RoiError, RoiSource, SlideInfo
 from slideloom_roi.contents import decoded
 from slideloom_roi.csv_reader import parse_csv
 from slideloom_roi.drafts import Mistake, Parsed
-from slideloom_roi.finding import files_of, near_misses
+from slideloom_roi.finding import files_of, left_to_others, near_misses, places_of
 from slideloom_roi.folders import folder_at
 from slideloom_roi.geojson_reader import parse_geojson
 from slideloom_roi.ndpa_reader import parse_ndpa
@@ -111,27 +111,35 @@ class FolderOfRegions(RoiSource):
         Raises:
             RoiError: there are several files for the slide, or its file cannot be parsed.
         """
-        folder = self._folder
-        found: list[tuple[Format, Path, bytes | None]] = []
         notes: list[str] = []
-        paths = folder.files()
+        for within, stems in places_of(info).items():
+            paths = self._folder.files(within)
+            found = self._found(paths, stems, notes)
+            if len(found) > 1:
+                names = ", ".join(path.name for _, path, _ in found)
+                raise RoiError(
+                    f"{self._folder}: several files for slide {info.name}: {names}; keep one of them"
+                    + (", or name the format (such as qupath-csv)" if len(self._formats) > 1 else "")
+                )
+            if found:
+                return self._load(*found[0], info)
+            notes += near_misses(paths, info, self._suffixes, shown=self._folder.shown)
+        notes += left_to_others(self._folder.files(), info, self._suffixes, shown=self._folder.shown)
+        return Regions(notes=tuple(notes)) if notes else None
+
+    def _found(
+        self, paths: Sequence[Path], stems: Sequence[str], notes: list[str]
+    ) -> list[tuple[Format, Path, bytes | None]]:
+        """The files with these names and their formats, with the content of those that were read to tell these."""
+        found: list[tuple[Format, Path, bytes | None]] = []
         for form in self._formats:
-            for path in files_of(paths, info, form.suffixes):
-                raw = folder.read(path) if form.is_own is not None else None
+            for path in files_of(paths, stems, form.suffixes):
+                raw = self._folder.read(path) if form.is_own is not None else None
                 if raw is None or form.is_own is None or form.is_own(raw):
                     found.append((form, path, raw))
                 else:
-                    notes.append(f"{folder.shown(path)} was ignored: it is the XML of another program")
-        if len(found) > 1:
-            names = ", ".join(path.name for _, path, _ in found)
-            raise RoiError(
-                f"{folder}: several files for slide {info.name}: {names}; keep one of them"
-                + (", or name the format (such as qupath-csv)" if len(self._formats) > 1 else "")
-            )
-        if found:
-            return self._load(*found[0], info)
-        notes += near_misses(paths, info, self._suffixes, shown=folder.shown)
-        return Regions(notes=tuple(notes)) if notes else None
+                    notes.append(f"{self._folder.shown(path)} was ignored: it is the XML of another program")
+        return found
 
     def _load(self, form: Format, path: Path, raw: bytes | None, info: SlideInfo) -> Regions:
         settings, shown = self._settings, self._folder.shown(path)

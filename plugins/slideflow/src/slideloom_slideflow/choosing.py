@@ -226,7 +226,7 @@ class ChosenSlides(Refusing):
     def get_slide_source(self, slide: str) -> str:
         """The name of the source that has a slide."""
         for name, source in self.sources.items():
-            if slide in {slide_name(path) for path in source_slides(source)}:
+            if slide in {each.name for each in source_slides(source)}:
                 return name
         raise ConfigError(f"no source has a slide '{slide}'")
 

@@ -211,7 +211,7 @@ class Project(Refusing):
         if file.exists():
             raise ConfigError(f"{file}: is there already; remove it, or name another file")
         dataset = self.dataset()
-        names = [slideloom.slide_name(path) for each in dataset.sources.values() for path in source_slides(each)]
+        names = [slide.name for each in dataset.sources.values() for slide in source_slides(each)]
         rows = [(name, name, "", "") for name in sorted(names)]
         with storing_in(file.parent):
             slideloom.write_whole(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from slideloom_tfrecord.index import DamagedRecord, index_of
 
 
 def write_manifest(
-    folder: Path, *, slides: Collection[str] = (), sizes: Mapping[Path, tuple[int, int]] | None = None
+    folder: Path, *, slides: Set[str] = frozenset(), sizes: Mapping[Path, tuple[int, int]] | None = None
 ) -> Path:
     """Count the records of every TFRecord file in and under `folder`, and write `manifest.json` there.
 
@@ -40,7 +40,7 @@ def write_manifest(
     totals = {
         name: entry
         for name, entry in (earlier or {}).items()
-        if name.rpartition("/")[2].removesuffix(".tfrecords") not in slides
+        if slides.isdisjoint(_names_of(name.removesuffix(".tfrecords")))
     }
     problems: list[DamagedRecord] = []
     for path in sorted(folder.rglob("*.tfrecords")):
@@ -59,6 +59,12 @@ def write_manifest(
     if problems:
         raise DamagedRecord("; ".join(str(problem) for problem in problems))
     return manifest
+
+
+def _names_of(path: str) -> Iterator[str]:
+    """The names of slides that a relative path may stand for: with all of its folders, with some, with none."""
+    parts = path.split("/")
+    return ("/".join(parts[start:]) for start in range(len(parts)))
 
 
 def _count(path: Path, told: tuple[int, int] | None) -> int:

@@ -24,10 +24,12 @@ def slideloom_tile_stores() -> Sequence[type[Settings[TileStores]]]:
 
 @hookimpl
 def slideloom_run_done(report: RunReport, out: Path) -> None:
-    """Write `manifest.json` into every folder that the run's TFRecords are in, unless another shard will do so."""
+    """Write `manifest.json` for the run's TFRecords, unless another shard will do so: one for each tile size."""
     if report.is_left:
         return
-    folders = {(out / name).parent for slide in report.slides for name in slide.outputs if name.endswith(".tfrecords")}
+    folders = {
+        out / slide.home_of(name) for slide in report.slides for name in slide.outputs if name.endswith(".tfrecords")
+    }
     if not folders:
         return
     from slideloom_tfrecord.manifest import write_manifest  # numpy, so only when there is something to count

@@ -24,6 +24,7 @@ from slideloom import (
     discard_path,
     partial_path,
     path_inside,
+    path_of_name,
     storing_in,
     sync_path,
     utf8,
@@ -51,7 +52,7 @@ class TFRecordSink(Sink):
     def open(self, info: SlideInfo, scene: Scene, folder: Path) -> Writer:
         """A writer of `<folder>/<sub-folder>/<tile size>/<slide>.tfrecords`."""
         within = [name for name in (self._settings.folder, scene.geometry.label) if name != HERE]
-        path = path_inside(folder, *within, f"{info.name}.tfrecords")
+        path = path_of_name(path_inside(folder, *within), info.name, ending=".tfrecords")
         return TFRecordWriter(path, slide=info.name, settings=self._settings)
 
     def encode(self, batch: TileBatch) -> Sequence[bytes]:

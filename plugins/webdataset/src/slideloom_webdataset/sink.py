@@ -26,6 +26,7 @@ from slideloom import (
     Writer,
     check_size,
     discard_path,
+    own_name,
     path_inside,
     storing_in,
     sync_path,
@@ -50,6 +51,7 @@ class WebDatasetSink(Sink):
     def open(self, info: SlideInfo, scene: Scene, folder: Path) -> Writer:
         """A writer of `<folder>/<sub-folder>/<tile size>/<slide>-000000.tar` and so on."""
         home = path_inside(folder, self._settings.folder, scene.geometry.label)
+        home = path_inside(home, *info.name.split("/")[:-1])
         return ShardWriter(home, slide=info.name, scene=scene, settings=self._settings)
 
     def encode(self, batch: TileBatch) -> Sequence[Encoded]:
@@ -72,8 +74,9 @@ class ShardWriter(Writer):
             each.name: (f"{each.name}.{each.extension(settings.format)}", _about(each)) for each in scene.companions
         }
         self._settings = settings
-        self._safe = safe_name(slide)
-        self._ours = re.compile(re.escape(self._safe) + r"-\d{6,}\.tar")
+        self._key = safe_name(slide)
+        self._stem = safe_name(own_name(slide))
+        self._ours = re.compile(re.escape(self._stem) + r"-\d{6,}\.tar")
         self._shards: list[Draft] = []
         self._sizes: list[int] = []
         self._counts: list[int] = []
@@ -100,7 +103,7 @@ class ShardWriter(Writer):
                 about: dict[str, Any] = {"slide": self._slide, **place, "mpp": self._mpp, "label": label}
                 about |= {name: told for name, (_, told) in self._companions.items()}
                 beside = {self._companions[name][0]: contents for name, contents in companions.items()}
-                key = f"{self._safe}_{loc_x}_{loc_y}"
+                key = f"{self._key}_{loc_x}_{loc_y}"
                 if (loc_x, loc_y) in self._places:  # two cells at one position: both are tiles
                     key += f"_{number}"
                 self._places.add((loc_x, loc_y))
@@ -119,7 +122,7 @@ class ShardWriter(Writer):
 
     def _next_shard(self) -> tarfile.TarFile:
         self._close()
-        path = self._home / f"{self._safe}-{len(self._shards):06d}.tar"
+        path = self._home / f"{self._stem}-{len(self._shards):06d}.tar"
         shard = self._older.get(path) or Draft(path)
         self._shards.append(shard)
         self._counts.append(0)

@@ -277,6 +277,28 @@ class SinkContract(SettingsContract):
         scene = evolve(self.scene(), companions=companions)
         return evolve(batch, companions={MASK: mask, "context_9um": context}), scene
 
+    def test_slides_of_equal_names_in_two_folders_are_two(self, tmp_path: Path) -> None:
+        """The name of a slide may have folders; its files lie in folders of these names."""
+        alone, folder = tmp_path / "alone", tmp_path / "out"
+        first = self.stored(alone, name="lab1/slide")
+        second = self.stored(alone, name="lab2/deep/slide")
+        assert {path.parent.name for path in first} == {"lab1"}
+        assert {path.parent.relative_to(path.parents[2]).as_posix() for path in second} == {"lab2/deep"}
+        batch = self.batch()
+        (sink, one), (_, two) = self.writer(folder, "lab1/slide"), self.writer(folder, "lab2/deep/slide")
+        for writer in (one, two):
+            writer.write(batch.tiles, sink.encode(batch))
+        one.commit()
+        two.commit()
+        assert contents(folder) == contents(alone)
+
+    @pytest.mark.parametrize("name", ["../evil", "lab1/../../evil", "/etc/evil", "lab1//slide", "lab1/./slide"])
+    def test_folders_in_a_name_do_not_lead_elsewhere(self, tmp_path: Path, name: str) -> None:
+        """`slideloom.path_of_name` refuses such names."""
+        with pytest.raises(OutputError, match="rename the slide"):
+            self.writer(tmp_path / "out", name)
+        assert contents(tmp_path) == {}
+
     def test_memory_of_pixels_may_be_used_again(self, tmp_path: Path) -> None:
         """A sink that says `keeps_pixels = False` neither remembers nor returns the memory of its batch."""
         if self.built().keeps_pixels:
