@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
-from slideloom import Box, ConfigError, SlideError, SlideInfo, parse_json, path_inside
+from slideloom import Box, ConfigError, SlideError, SlideInfo, parse_json, path_of_name
 
 from slideloom_qc.mask_images import MaskImage, Values, read_mask_image
 from slideloom_qc.settings import MASK_ENDINGS, MaskOptions
@@ -41,7 +41,7 @@ def mask_of(settings: MaskOptions, info: SlideInfo) -> PlacedMask | None:
         SlideError: there are several, or it cannot be read, or does not fit the slide.
     """
     names = [f"{info.name}{settings.suffix}{ending}" for ending in MASK_ENDINGS]
-    paths = [path for name in names if (path := path_inside(settings.folder, name)).is_file()]
+    paths = [path for name in names if (path := path_of_name(settings.folder, name)).is_file()]
     if len(paths) > 1:
         raise SlideError(
             f"{info.path.name}: several masks: {', '.join(path.name for path in paths)} in {settings.folder}; keep one"
@@ -69,7 +69,7 @@ def without_mask(settings: MaskOptions, info: SlideInfo) -> str:
 
 def _extent(settings: MaskOptions, path: Path, image: MaskImage, info: SlideInfo) -> Box:
     """The level-0 box of what was read."""
-    beside = path_inside(settings.folder, f"{info.name}{settings.suffix}.json")
+    beside = path_of_name(settings.folder, f"{info.name}{settings.suffix}.json")
     scale = settings.scale
     if scale == "auto":
         scale = "json" if beside.is_file() else "mpp" if settings.mpp is not None else "size"

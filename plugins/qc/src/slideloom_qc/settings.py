@@ -193,7 +193,7 @@ class MaskOptions(Settings[Any]):
     def files_for(self, slide: str) -> Sequence[Path]:
         """The slide's mask and the JSON file beside it."""
         names = [f"{slide}{self.suffix}{ending}" for ending in (*MASK_ENDINGS, ".json")]
-        return [path for name in names if (path := self.folder / name).is_file()]
+        return [path for name in names if (path := path_of_name(self.folder, name)).is_file()]
 
 
 @attrs.frozen
