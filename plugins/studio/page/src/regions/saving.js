@@ -1,0 +1,165 @@
+// Saves the regions by themselves, and never loses a drawing: it stays on the page while it cannot be saved, and a
+// copy is kept in the browser's storage until it is.
+
+import { api } from "../base/api.js";
+import { ask, failed, note } from "../base/notes.js";
+import { debounced } from "../base/events.js";
+
+const DELAY = 700;
+const AGAIN = 5000; // after a failure, until the disk has room or the server is back
+
+export class Saving {
+  #revision = null;
+  #dirty = false;
+  #busy = null;
+  #again = null;
+
+  /** `canWrite` false: the studio was opened to look only. */
+  constructor(regions, events, session) {
+    Object.assign(this, { regions, events, session });
+    this.later = debounced(() => this.save(), DELAY);
+    this.id = null;
+    events.on("regions", ({ loaded }) => loaded || this.#changed());
+    // Closing the page must not lose the last stroke: ask the browser to wait.
+    addEventListener("beforeunload", (event) => {
+      this.later.flush();
+      if (this.#dirty && this.session.can_write_regions) event.preventDefault();
+    });
+    document.addEventListener("visibilitychange", () => document.hidden && this.later.flush());
+  }
+
+  #netKey(id = this.id) {
+    return `slideloom-studio ${this.session.roi_folder} ${id}`;
+  }
+
+  #tell(state, reason = "") {
+    this.state = state;
+    this.events.tell("saving", { state, reason });
+  }
+
+  /** Takes over a slide with its regions as the server gave them. */
+  async open(id, { revision, geojson }) {
+    this.id = id;
+    this.#revision = revision;
+    this.#dirty = false;
+    this.regions.load(geojson);
+    this.#tell(this.session.can_write_regions ? "saved" : "readonly");
+    const kept = this.#kept(id);
+    if (kept && JSON.stringify(kept.geojson) !== JSON.stringify(geojson)) await this.#restore(id, kept);
+  }
+
+  #kept(id) {
+    try {
+      return JSON.parse(localStorage.getItem(this.#netKey(id)));
+    } catch {
+      return null;
+    }
+  }
+
+  async #restore(id, { time, geojson }) {
+    const when = new Date(time).toLocaleString();
+    const answer = await ask("A drawing was not saved", `Regions drawn on this slide until ${when} did not reach the file. Bring them back?`, [
+      ["Keep the file's", "file"],
+      ["Bring them back", "mine", "primary"],
+    ]);
+    if (this.id !== id) return;
+    if (answer === "mine") this.regions.load(geojson, { undoable: true });
+    if (answer === "file") localStorage.removeItem(this.#netKey(id));
+  }
+
+  #changed() {
+    this.#dirty = true;
+    if (!this.session.can_write_regions) {
+      this.#tell("readonly");
+      return;
+    }
+    this.#keep();
+    this.#tell(this.state === "failed" ? "failed" : "waiting", this.reason);
+    this.later();
+  }
+
+  #keep() {
+    try {
+      localStorage.setItem(this.#netKey(), JSON.stringify({ time: Date.now(), geojson: this.regions.toGeoJson() }));
+    } catch {
+      // The storage is full or switched off: the page itself still holds the drawing.
+    }
+  }
+
+  /** Saves what is not saved; gives whether the file now holds everything. */
+  async save() {
+    this.later.cancel();
+    clearTimeout(this.#again);
+    if (this.#busy) await this.#busy;
+    if (!this.#dirty || !this.session.can_write_regions) return !this.#dirty;
+    this.#busy = this.#put().finally(() => {
+      this.#busy = null;
+    });
+    return this.#busy;
+  }
+
+  async #put() {
+    const { id } = this;
+    const { entries } = this.regions;
+    this.#tell("saving");
+    try {
+      const answer = await api.saveRegions(id, { revision: this.#revision, geojson: this.regions.toGeoJson() });
+      if (this.id === id) this.#revision = answer.revision;
+      for (const words of [...(answer.dropped ?? []), ...(answer.mended ?? [])]) note(words);
+      this.#dirty = this.id === id && this.regions.entries !== entries;
+      if (!this.#dirty) {
+        localStorage.removeItem(this.#netKey(id));
+        this.reason = "";
+        this.#tell("saved", answer.saved);
+        this.events.tell("regions-saved", { id, regions: this.regions.shapes.length });
+      } else this.later();
+      return !this.#dirty;
+    } catch (error) {
+      return error.status === 409 ? this.#conflict(error) : this.#failed(error);
+    }
+  }
+
+  #failed(error) {
+    this.reason = error.message;
+    this.#tell("failed", error.message);
+    this.#again = setTimeout(() => this.save(), AGAIN);
+    return false;
+  }
+
+  async #conflict(error) {
+    const { id } = this;
+    this.reason = "the file was changed by another program";
+    this.#tell("failed", this.reason);
+    const answer = await ask("The file changed on disk", `${error.message} Which regions should stay? The other ones can be brought back by undo.`, [
+      ["Take the file's", "file"],
+      ["Keep these", "mine", "primary"],
+    ]);
+    if (this.id !== id || answer === null) return false;
+    try {
+      const file = await api.regions(id);
+      this.#revision = file.revision;
+      if (answer === "mine") {
+        const { members } = this.regions;
+        const mine = this.regions.toGeoJson();
+        this.regions.load(file.geojson, { undoable: true });
+        this.regions.load({ ...members, features: mine.features }, { undoable: true });
+        return false; // the debounced save follows
+      }
+      this.regions.load(file.geojson, { undoable: true });
+    } catch (problem) {
+      failed(problem);
+    }
+    return false;
+  }
+
+  /** Before another slide: gives true when nothing would be lost. */
+  async leave() {
+    if (await this.save()) return true;
+    if (!this.session.can_write_regions) return true;
+    const answer = await ask("Not saved", `The regions of this slide are not saved: ${this.reason} They stay in this browser and are offered when the slide is opened again.`, [
+      ["Stay", false, "primary"],
+      ["Leave", true],
+    ]);
+    return answer === true;
+  }
+}
