@@ -2,7 +2,7 @@
 
 import { el, fill, freshId } from "./dom.js";
 
-/** Panels by name; `show(name)` brings one to the front. */
+/** Panels by name; `show(name)` brings one to the front, `current` is its name. */
 export function tabs(parent, names) {
   const made = names.map((name) => {
     const panel = el("div", { role: "tabpanel", id: freshId(), tabindex: "0", hidden: true, class: "panel" });
@@ -13,7 +13,10 @@ export function tabs(parent, names) {
   const list = el("div", { role: "tablist", "aria-label": "Panels" }, made.map(({ tab }) => tab));
   fill(parent, list, made.map(({ panel }) => panel));
 
+  const panels = { ...Object.fromEntries(made.map(({ name, panel }) => [name, panel])), show, current: names[0] };
+
   function show(wanted) {
+    panels.current = wanted;
     for (const { name, panel, tab } of made) {
       panel.hidden = name !== wanted;
       tab.setAttribute("aria-selected", String(name === wanted));
@@ -32,5 +35,5 @@ export function tabs(parent, names) {
   }
 
   show(names[0]);
-  return { ...Object.fromEntries(made.map(({ name, panel }) => [name, panel])), show };
+  return panels;
 }

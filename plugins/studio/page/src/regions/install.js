@@ -6,6 +6,7 @@ import { RegionLayer } from "./layer.js";
 import { Labels } from "./labels.js";
 import { Regions } from "./model.js";
 import { RegionPanel } from "./panel.js";
+import { Proposals } from "./proposals.js";
 import { Saving } from "./saving.js";
 import { toolbar } from "./toolbar.js";
 import { Tools, TOOLS } from "./tools.js";
@@ -16,7 +17,7 @@ export function installRegions({ session, events, viewer, stage, panels, list })
   const layer = new RegionLayer(viewer, regions, labels, events);
   const saving = new Saving(regions, events, session);
   const actions = regionActions({ viewer, regions, labels, events, canWrite: session.can_write_regions });
-  const tools = new Tools(viewer, regions, layer, events, actions);
+  const tools = new Tools(viewer, regions, layer, events, actions, panels);
   const use = (name) => {
     if (!viewer.slide) return;
     tools.use(name);
@@ -24,7 +25,8 @@ export function installRegions({ session, events, viewer, stage, panels, list })
     viewer.target.focus({ preventScroll: true }); // so that Enter and Escape reach the drawing, not the button
   };
   toolbar(stage, tools, regions, events, { ...actions, use });
-  new RegionPanel(panels.Regions, { viewer, regions, labels, events, actions, saving });
+  const proposals = new Proposals({ viewer, events, panels }, regions, labels);
+  new RegionPanel(panels.Regions, { viewer, regions, labels, events, actions, saving, proposals });
   events.on("slide", () => tools.use("select"));
   events.on("regions-saved", ({ id, regions: count }) => {
     const { status } = list.rows.find((row) => row.id === id);
@@ -47,5 +49,5 @@ export function installRegions({ session, events, viewer, stage, panels, list })
   });
   bind("Regions", ["["], "smaller brush", () => tools.resizeBrush(1 / 1.25));
   bind("Regions", ["]"], "larger brush", () => tools.resizeBrush(1.25));
-  return { regions, labels, layer, saving, actions, tools };
+  return { regions, labels, layer, saving, actions, tools, proposals };
 }

@@ -18,7 +18,7 @@ const STATES = {
 };
 
 export class RegionPanel {
-  constructor(panel, { viewer, regions, labels, events, actions, saving }) {
+  constructor(panel, { viewer, regions, labels, events, actions, saving, proposals }) {
     Object.assign(this, { viewer, regions, labels, actions, saving });
     this.options = el("datalist", { id: freshId() });
     this.label = el("input", { type: "text", list: this.options.id, autocomplete: "off", placeholder: "None", on: { change: () => actions.setLabel(this.label.value) } });
@@ -34,6 +34,7 @@ export class RegionPanel {
       panel,
       el("h2", {}, "Regions"),
       this.state,
+      proposals.section,
       el("section", {}, this.heading, el("div", { class: "with-colour" }, labelled("Label", this.label), this.colour), this.options, this.chips, this.nameField),
       el("section", {}, this.list, this.kept),
       el("div", { class: "row" }, button("Save as QuPath CSV", () => this.csv())),

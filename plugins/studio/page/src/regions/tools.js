@@ -60,8 +60,8 @@ export class Tools {
   #modify = null;
 
   /** `actions`: drawn(polygons), cut(polygons), painted(polygons, {cut}), edited(key, polygons), picked(key, {more}), colour(). */
-  constructor(viewer, regions, layer, events, actions) {
-    Object.assign(this, { viewer, regions, layer, events, actions });
+  constructor(viewer, regions, layer, events, actions, panels) {
+    Object.assign(this, { viewer, regions, layer, events, actions, panels });
     this.name = "select";
     this.edited = new Collection();
     viewer.map.on("click", (event) => this.name === "select" && this.#pick(event));
@@ -148,7 +148,7 @@ export class Tools {
   }
 
   #pick({ pixel, originalEvent }) {
-    if (originalEvent.altKey) return; // that removes a corner
+    if (originalEvent.altKey || this.panels.current === "Tiles") return; // that removes a corner, or opens a tile
     let key = null;
     this.viewer.map.forEachFeatureAtPixel(pixel, (feature) => { key = Math.max(key ?? 0, feature.getId() ?? 0); }, { layerFilter: (layer) => layer === this.layer.layer, hitTolerance: 4 });
     this.actions.picked(key || null, { more: originalEvent.shiftKey, pixel });

@@ -1,0 +1,67 @@
+// The panel of tiles: whether they show, their size, and how many are kept or left out, by reason.
+
+import { el, fill, labelled } from "../base/dom.js";
+import { KEPT_COLOUR } from "./decisions.js";
+
+const NUMBER = new Intl.NumberFormat("en");
+
+export class TilePanel {
+  constructor(panel, { events, pipeline }, decisions, layer, pointer) {
+    Object.assign(this, { decisions, layer, pipeline });
+    this.shown = el("input", { type: "checkbox", checked: decisions.wanted, on: { change: () => decisions.show(this.shown.checked) } });
+    this.opacity = el("input", { type: "range", min: 0.1, max: 1, step: 0.05, value: 1, on: { input: () => this.fade() } });
+    this.total = el("p", { class: "total", role: "status" });
+    this.legend = el("ul", { class: "legend", role: "list" });
+    this.problem = el("p", { class: "problem", role: "alert" });
+    this.size = el("section", {}, el("h3", {}, "Size"));
+    fill(
+      panel,
+      el("div", { class: "row" }, el("h2", {}, "Tiles"), el("span", { class: "spring" }), el("label", { class: "check switch" }, this.shown, "Show on the slide")),
+      el("section", {}, this.problem, this.total, this.legend, labelled("Opacity", this.opacity)),
+      pointer.detail,
+      this.size,
+    );
+    this.hint = el("p", { class: "quiet" }, "Click a tile on the slide to see its pixels and scores.");
+    pointer.detail.before(this.hint);
+    events.on("decisions", () => this.draw());
+    events.on("tiles-shown", (shown) => {
+      this.shown.checked = shown;
+      this.draw();
+    });
+  }
+
+  fade() {
+    this.layer.opacity = Number(this.opacity.value);
+    this.layer.layer.changed();
+  }
+
+  draw() {
+    const { answer } = this.decisions;
+    const ready = Boolean(answer?.grid);
+    this.hint.hidden = !ready || !this.decisions.wanted;
+    this.problem.textContent = answer?.state === "failed" ? answer.error : "";
+    if (!ready) {
+      this.total.textContent = answer?.state === "working" ? "Deciding…" : this.decisions.wanted ? "" : "Switch on to see which tiles would be kept.";
+      fill(this.legend);
+      return;
+    }
+    const share = answer.planned ? Math.round((100 * answer.kept) / answer.planned) : 0;
+    this.total.textContent = `${NUMBER.format(answer.kept)} of ${NUMBER.format(answer.planned)} tiles kept (${share} %)`;
+    fill(this.legend, [{ reason: "kept", title: "Kept", colour: KEPT_COLOUR, count: answer.kept }, ...this.decisions.reasons].map((entry) => this.entry(entry)));
+  }
+
+  entry({ reason, title, colour, count }) {
+    const box = el("input", {
+      type: "checkbox",
+      checked: !this.layer.hidden.has(reason),
+      on: {
+        change: (event) => {
+          if (event.target.checked) this.layer.hidden.delete(reason);
+          else this.layer.hidden.add(reason);
+          this.layer.changed();
+        },
+      },
+    });
+    return el("li", { "data-reason": reason }, el("label", {}, box, el("span", { class: "swatch", style: { background: colour } }), el("span", { class: "name" }, title), el("span", { class: "count" }, NUMBER.format(count))));
+  }
+}
