@@ -1,0 +1,124 @@
+"""The state of a session: its slides, their regions, and the pipeline on screen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from attrs import evolve, frozen
+from slideloom import __version__
+from slideloom.pipeline.pipeline import Pipeline
+from slideloom.slides.info import SlideInfo
+
+from slideloom_studio.pyramid import KeptPictures
+from slideloom_studio.region_files import RegionFiles
+from slideloom_studio.shelf import Entry, Shelf
+
+Mode = Literal["slides", "results"]
+
+
+@frozen
+class Opening:
+    """What a studio is opened with.
+
+    Attributes:
+        title: of the page.
+        entries: the slides.
+        pipeline: the first pipeline on screen.
+        out: the output folder of runs.
+        roi: the folder that regions are saved to, or None where slides have different ones.
+        mode: "results" for an output folder of a run.
+        read_only: True if nothing is to be written.
+    """
+
+    title: str
+    entries: tuple[Entry, ...]
+    pipeline: Pipeline
+    out: Path
+    roi: Path | None = None
+    mode: Mode = "slides"
+    read_only: bool = False
+
+
+def folder_in(pipeline: Pipeline) -> Path | None:
+    """The local folder of the pipeline's first source of regions that has one."""
+    found = _first_folder(pipeline)
+    return None if found is None else found[1].absolute()
+
+
+def _first_folder(pipeline: Pipeline) -> tuple[int, Path] | None:
+    folders = [getattr(use.source, "folder", None) for use in pipeline.roi]
+    return next(((place, folder) for place, folder in enumerate(folders) if isinstance(folder, Path)), None)
+
+
+def pipeline_for(pipeline: Pipeline, folder: Path | None) -> Pipeline:
+    """The pipeline with the regions in `folder`; without them where there is no such folder yet."""
+    found = _first_folder(pipeline)
+    if found is None:
+        return pipeline
+    place, use = found[0], pipeline.roi[found[0]]
+    source: Any = use.source  # Any: a source of regions whose option `folder` was just read
+    here = [] if folder is None else [evolve(use, source=evolve(source, folder=folder))]
+    if folder is not None and not folder.is_dir() and use.method in ("auto", "ignore"):
+        here = []
+    return evolve(pipeline, roi=(*pipeline.roi[:place], *here, *pipeline.roi[place + 1 :]))
+
+
+class Studio:
+    """A session: everything that requests share."""
+
+    def __init__(self, opening: Opening) -> None:
+        self.opening = opening
+        self.shelf = Shelf(opening.entries, opening.pipeline.slides)
+        self.regions = RegionFiles(can_write=not opening.read_only and opening.mode == "slides")
+        self.pictures = KeptPictures()
+
+    def close(self) -> None:
+        """End what is at work, and close all slides."""
+        self.shelf.close()
+
+    def session(self) -> dict[str, Any]:
+        """What the page shows around everything else."""
+        opening = self.opening
+        return {
+            "version": __version__,
+            "title": opening.title,
+            "mode": opening.mode,
+            "roi_folder": None if opening.roi is None else str(opening.roi),
+            "out_folder": str(opening.out),
+            "can_write_regions": self.regions.can_write,
+            "labels": self.regions.labels,
+        }
+
+    def row(self, entry: Entry) -> dict[str, Any]:
+        """A slide in the list."""
+        count, fault = self.regions.count(entry)
+        error = self.shelf.errors.get(entry.id) or fault
+        status = "regions" if count else "untouched"
+        return {"id": entry.id, "name": entry.name, "status": status, "note": "", "regions": count, "error": error}
+
+    def facts(self, entry: Entry) -> dict[str, Any]:
+        """What is known of a slide."""
+        with self.shelf.lent(entry.id) as slide:
+            return {"id": entry.id, **_facts(slide.info)}
+
+
+def _facts(info: SlideInfo) -> dict[str, Any]:
+    mpp, bounds = info.mpp, info.bounds
+    return {
+        "name": info.name,
+        "width": info.size.width,
+        "height": info.size.height,
+        "mpp_x": None if mpp is None else mpp.x,
+        "mpp_y": None if mpp is None else mpp.y,
+        "mpp_source": None if mpp is None else mpp.source,
+        "reader": info.reader,
+        "levels": [
+            {"width": level.size.width, "height": level.size.height, "downsample": level.downsample}
+            for level in info.levels
+        ],
+        "bounds": None if bounds is None else [bounds.x, bounds.y, bounds.width, bounds.height],
+        "objective_power": info.objective_power,
+        "pictures": [],
+        "error": None,
+    }
