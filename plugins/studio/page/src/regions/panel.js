@@ -30,10 +30,12 @@ export class RegionPanel {
     this.kept = el("p", { class: "quiet" });
     this.heading = el("h3");
     this.state = el("p", { class: "saving", role: "status" });
+    this.again = button("Save now", () => saving.save(), { class: "primary", hidden: true });
     fill(
       panel,
       el("h2", {}, "Regions"),
       this.state,
+      this.again,
       proposals.section,
       el("section", {}, this.heading, el("div", { class: "with-colour" }, labelled("Label", this.label), this.colour), this.options, this.chips, this.nameField),
       el("section", {}, this.list, this.kept),
@@ -43,6 +45,7 @@ export class RegionPanel {
     events.on("selection", () => this.draw());
     events.on("labels", () => this.draw());
     events.on("saving", ({ state, reason }) => {
+      this.again.hidden = state !== "failed";
       this.state.dataset.state = state;
       this.state.textContent = state === "failed" ? `Not saved: ${reason}` : state === "saved" && reason ? `Saved to ${reason}` : STATES[state];
     });

@@ -13,8 +13,8 @@ export class Saving {
   #dirty = false;
   #busy = null;
   #again = null;
+  #replace = false; // whether a file in another format may be moved out of the way
 
-  /** `canWrite` false: the studio was opened to look only. */
   constructor(regions, events, session) {
     Object.assign(this, { regions, events, session });
     this.later = debounced(() => this.save(), DELAY);
@@ -38,10 +38,13 @@ export class Saving {
   }
 
   /** Takes over a slide with its regions as the server gave them. */
-  async open(id, { revision, geojson }) {
+  async open(id, { revision, geojson, notes = [] }) {
     this.id = id;
     this.#revision = revision;
     this.#dirty = false;
+    this.#replace = false;
+    clearTimeout(this.#again);
+    for (const words of notes) note(words);
     this.regions.load(geojson);
     this.#tell(this.session.can_write_regions ? "saved" : "readonly");
     const kept = this.#kept(id);
@@ -103,20 +106,62 @@ export class Saving {
     const { entries } = this.regions;
     this.#tell("saving");
     try {
-      const answer = await api.saveRegions(id, { revision: this.#revision, geojson: this.regions.toGeoJson() });
-      if (this.id === id) this.#revision = answer.revision;
-      for (const words of [...(answer.dropped ?? []), ...(answer.mended ?? [])]) note(words);
-      this.#dirty = this.id === id && this.regions.entries !== entries;
-      if (!this.#dirty) {
-        localStorage.removeItem(this.#netKey(id));
-        this.reason = "";
-        this.#tell("saved", answer.saved);
-        this.events.tell("regions-saved", { id, regions: this.regions.shapes.length });
-      } else this.later();
+      const file = { revision: this.#revision, geojson: this.regions.toGeoJson() };
+      const answer = await api.saveRegions(id, this.#replace ? { ...file, replace: true } : file);
+      await this.#saved(id, entries, answer);
       return !this.#dirty;
     } catch (error) {
-      return error.status === 409 ? this.#conflict(error) : this.#failed(error);
+      if (error.status === 409) return error.body.replaces ? this.#replacing(error) : this.#conflict(error);
+      return this.#failed(error);
     }
+  }
+
+  async #saved(id, entries, { revision, saved, dropped = [], mended = [], moved = null, notes = [] }) {
+    if (this.id !== id) return;
+    this.#revision = revision;
+    this.reason = "";
+    for (const words of [...dropped, ...mended, ...notes]) note(words);
+    if (moved) note(`The earlier file is now ${moved}.`);
+    this.#dirty = this.regions.entries !== entries;
+    if (this.#dirty) {
+      this.later();
+      return;
+    }
+    localStorage.removeItem(this.#netKey(id));
+    this.#tell("saved", saved);
+    this.events.tell("regions-saved", { id, regions: this.regions.shapes.length });
+    if (dropped.length || mended.length) await this.#takeMended(id, saved);
+  }
+
+  /** What the server mended or left out is shown as it is in the file. */
+  async #takeMended(id, saved) {
+    const { entries } = this.regions;
+    const file = await api.regions(id);
+    if (this.id !== id || this.regions.entries !== entries) return;
+    this.regions.load(file.geojson, { undoable: true });
+    this.#revision = file.revision;
+    this.#dirty = false;
+    this.later.cancel();
+    localStorage.removeItem(this.#netKey(id));
+    this.#tell("saved", saved);
+  }
+
+  /** The regions come from a file in another format, and a folder may hold one file for a slide. */
+  async #replacing(error) {
+    const { id } = this;
+    const answer = await ask("Save as GeoJSON?", `${error.message}.`, [
+      ["Not now", false],
+      ["Save", true, "primary"],
+    ]);
+    if (this.id !== id) return false;
+    this.#replace = answer === true;
+    if (answer) {
+      this.later();
+      return false;
+    }
+    this.reason = `they come from ${error.body.replaces}, which would be replaced`;
+    this.#tell("failed", this.reason);
+    return false;
   }
 
   #failed(error) {

@@ -13,7 +13,6 @@ export const extentOf = (x, y, width, height) => [x, -(y + height), x + width, -
 
 /** A length as a person writes it: 500 µm, 2 mm. */
 export function lengthText(um) {
-  if (um >= 10_000) return `${tidy(um / 10_000)} cm`;
   if (um >= 1000) return `${tidy(um / 1000)} mm`;
   return um >= 1 ? `${tidy(um)} µm` : `${tidy(um * 1000)} nm`;
 }

@@ -2,14 +2,21 @@
 
 import OlMap from "ol/Map.js";
 import View from "ol/View.js";
+import DragPan from "ol/interaction/DragPan.js";
 import { defaults as defaultInteractions } from "ol/interaction/defaults.js";
+import Kinetic from "ol/Kinetic.js";
 import Projection from "ol/proj/Projection.js";
 
 import { note } from "../base/notes.js";
 import { extentOf } from "./coordinates.js";
 import { pyramidLayer } from "./pyramid.js";
 
+const TOOLS = 48; // screen pixels
 const CLOSEST = 1 / 16; // level-0 pixels per screen pixel
+
+/** Whether the person asked the system for less motion. */
+const CALM = matchMedia("(prefers-reduced-motion: reduce)").matches;
+const duration = (ms) => (CALM ? 0 : ms);
 
 /** Order of layers, from the slide upwards. */
 export const DEPTH = { slide: 0, normalized: 1, masks: 10, tiles: 20, points: 30, proposals: 40, regions: 50, sketch: 60 };
@@ -23,10 +30,26 @@ export class Viewer {
       target,
       controls: [],
       layers: [],
-      interactions: defaultInteractions({ altShiftDragRotate: false, pinchRotate: false, doubleClickZoom: false, shiftDragZoom: false, keyboard: false }),
+      interactions: defaultInteractions({
+        altShiftDragRotate: false,
+        pinchRotate: false,
+        doubleClickZoom: false, // a double click ends a polygon
+        shiftDragZoom: false,
+        keyboard: false,
+        dragPan: false,
+        zoomDuration: duration(200),
+      }).extend([new DragPan({ kinetic: CALM ? undefined : new Kinetic(-0.005, 0.05, 100) })]),
       maxTilesLoading: 24,
     });
-    this.map.on("moveend", () => this.slide && events.tell("view", this));
+    // Screen readers, and whoever drives the page, are told when pixels are still to come and where the view is.
+    this.map.on("loadstart", () => target.setAttribute("aria-busy", "true"));
+    this.map.on("loadend", () => target.setAttribute("aria-busy", "false"));
+    events.on("moving", () => this.#tellView());
+  }
+
+  #tellView() {
+    const [x, y] = this.view.getCenter();
+    this.target.dataset.view = JSON.stringify({ x, y: -y, resolution: this.resolution });
   }
 
   get view() {
@@ -76,8 +99,9 @@ export class Viewer {
     return extentOf(...(bounds ?? [0, 0, width, height]));
   }
 
-  fit(extent = this.content, { closest = CLOSEST, margin = 16 } = {}) {
-    this.view.fit(extent, { padding: [margin, margin, margin, margin], minResolution: closest });
+  /** Brings an extent into view, beside the tools at the left. */
+  fit(extent = this.content, { margin = 16 } = {}) {
+    this.view.fit(extent, { padding: [margin, margin, margin, margin + TOOLS] });
   }
 
   /** Microns per level-0 pixel, or null where the slide does not say. */
@@ -92,17 +116,17 @@ export class Viewer {
   }
 
   magnify(times) {
-    this.view.animate({ resolution: 10 / times / this.mpp, duration: 150 });
+    this.view.animate({ resolution: 10 / times / this.mpp, duration: duration(150) });
   }
 
   zoom(steps) {
-    this.view.animate({ zoom: this.view.getZoom() + steps, duration: 120 });
+    this.view.animate({ zoom: this.view.getZoom() + steps, duration: duration(120) });
   }
 
   pan(right, down) {
     const [width, height] = this.map.getSize();
     const [x, y] = this.view.getCenter();
     const step = this.resolution / 4;
-    this.view.animate({ center: [x + right * width * step, y - down * height * step], duration: 120 });
+    this.view.animate({ center: [x + right * width * step, y - down * height * step], duration: duration(120) });
   }
 }
