@@ -66,7 +66,7 @@ class Guard:
                     headers.setdefault(name, value)
             await send(message)
 
-        refusal = self._refusal(scope)
+        refusal = self.refusal(scope)
         if refusal is not None:
             status, text = refusal
             # The rest of a body that nobody reads would be taken for the next request.
@@ -83,7 +83,7 @@ class Guard:
             sending,
         )
 
-    def _refusal(self, scope: Scope) -> tuple[int, str] | None:
+    def refusal(self, scope: Scope) -> tuple[int, str] | None:
         """Status and words for a request that may not pass, or None."""
         first, _, rest = scope["path"].removeprefix("/").partition("/")
         if not hmac.compare_digest(first.encode(), self.token.encode()):

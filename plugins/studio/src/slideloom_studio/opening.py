@@ -22,8 +22,9 @@ from slideloom_cohort.project import Project
 from slideloom_cohort.slides import source_slides
 from slideloom_cohort.sources import PROJECT_FILE
 
+from slideloom_studio.pipelines import folder_in
 from slideloom_studio.shelf import Entry
-from slideloom_studio.studio import Opening, folder_in
+from slideloom_studio.studio import Opening
 
 SIZE = {"tile_px": 299, "tile_um": 302.0}
 """The size of tiles until somebody chooses another."""
@@ -61,6 +62,7 @@ def _of_slides(given: Sequence[str], chosen: argparse.Namespace) -> Opening:
         out=out,
         roi=folder,
         read_only=chosen.read_only,
+        exposed=chosen.expose,
     )
 
 
@@ -73,6 +75,8 @@ def _of_file(path: Path, chosen: argparse.Namespace) -> Opening:
     pipeline = load_pipeline(whole)
     slides = slides_of(pipeline, whole.parent)
     require_slides(slides)
+    include = tuple(_whole(str(whole.parent / entry)) for entry in pipeline.slides.include)
+    pipeline = evolve(pipeline, slides=evolve(pipeline.slides, include=include))
     folder = _roi_folder(chosen.roi)[0] if chosen.roi else folder_in(pipeline) or whole.parent / _ROI
     if folder_in(pipeline) is None:
         use = RoiUse(source=step_settings("roi", _folder_step(folder)))
@@ -85,6 +89,7 @@ def _of_file(path: Path, chosen: argparse.Namespace) -> Opening:
         out=out,
         roi=folder,
         read_only=chosen.read_only,
+        exposed=chosen.expose,
     )
 
 
@@ -107,6 +112,7 @@ def _of_project(root: Path, chosen: argparse.Namespace) -> Opening:
         out=project.root,
         roi=folders[0] if len(folders) == 1 else None,
         read_only=chosen.read_only,
+        exposed=chosen.expose,
     )
 
 

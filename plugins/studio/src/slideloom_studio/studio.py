@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from attrs import evolve, frozen
+from attrs import frozen
 from slideloom import __version__
 from slideloom.pipeline.pipeline import Pipeline
 from slideloom.slides.info import SlideInfo
 
+from slideloom_studio.pipeline_texts import PipelineText
+from slideloom_studio.pipelines import PipelineOnScreen, pipeline_for
 from slideloom_studio.pyramid import KeptPictures
 from slideloom_studio.region_files import RegionFiles
 from slideloom_studio.shelf import Entry, Shelf
@@ -29,6 +31,7 @@ class Opening:
         roi: the folder that regions are saved to, or None where slides have different ones.
         mode: "results" for an output folder of a run.
         read_only: True if nothing is to be written.
+        exposed: True if other machines can reach the page.
     """
 
     title: str
@@ -38,30 +41,7 @@ class Opening:
     roi: Path | None = None
     mode: Mode = "slides"
     read_only: bool = False
-
-
-def folder_in(pipeline: Pipeline) -> Path | None:
-    """The local folder of the pipeline's first source of regions that has one."""
-    found = _first_folder(pipeline)
-    return None if found is None else found[1].absolute()
-
-
-def _first_folder(pipeline: Pipeline) -> tuple[int, Path] | None:
-    folders = [getattr(use.source, "folder", None) for use in pipeline.roi]
-    return next(((place, folder) for place, folder in enumerate(folders) if isinstance(folder, Path)), None)
-
-
-def pipeline_for(pipeline: Pipeline, folder: Path | None) -> Pipeline:
-    """The pipeline with the regions in `folder`; without them where there is no such folder yet."""
-    found = _first_folder(pipeline)
-    if found is None:
-        return pipeline
-    place, use = found[0], pipeline.roi[found[0]]
-    source: Any = use.source  # Any: a source of regions whose option `folder` was just read
-    here = [] if folder is None else [evolve(use, source=evolve(source, folder=folder))]
-    if folder is not None and not folder.is_dir() and use.method in ("auto", "ignore"):
-        here = []
-    return evolve(pipeline, roi=(*pipeline.roi[:place], *here, *pipeline.roi[place + 1 :]))
+    exposed: bool = False
 
 
 class Studio:
@@ -72,6 +52,7 @@ class Studio:
         self.shelf = Shelf(opening.entries, opening.pipeline.slides)
         self.regions = RegionFiles(can_write=not opening.read_only and opening.mode == "slides")
         self.pictures = KeptPictures()
+        self.pipeline = PipelineOnScreen(opening.pipeline, keeps_files=opening.exposed)
 
     def close(self) -> None:
         """End what is at work, and close all slides."""
@@ -96,6 +77,11 @@ class Studio:
         error = self.shelf.errors.get(entry.id) or fault
         status = "regions" if count else "untouched"
         return {"id": entry.id, "name": entry.name, "status": status, "note": "", "regions": count, "error": error}
+
+    def text(self, entry: Entry) -> PipelineText:
+        """The pipeline on screen with the regions and the output folder of a slide's group."""
+        _, pipeline = self.pipeline.now
+        return PipelineText(pipeline_for(pipeline, entry.roi), entry.out or self.opening.out)
 
     def facts(self, entry: Entry) -> dict[str, Any]:
         """What is known of a slide."""
