@@ -63,10 +63,11 @@ class User:
 
     def drag(self, points: Sequence[Point]) -> None:
         """Press at the first point, go through the others with the button held, and let go at the last."""
-        self.page.mouse.move(*self.on_screen(points[0]))
+        first, *others = [self.on_screen(point) for point in points]
+        self.page.mouse.move(*first)
         self.page.mouse.down()
-        for point in points[1:]:
-            self.page.mouse.move(*self.on_screen(point))
+        for place in others:
+            self.page.mouse.move(*place)
         self.page.mouse.up()
 
     def draw_polygon(self, corners: Sequence[Point], *, key: str = "p") -> None:

@@ -89,7 +89,7 @@ export class Viewer {
       }),
     );
     this.fit();
-    this.view.on("change", () => this.events.tell("moving", this));
+    this.view.on("propertychange", () => this.events.tell("moving", this)); // "change" is not told of jumps
     this.events.tell("moving", this);
   }
 
