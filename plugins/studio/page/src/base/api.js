@@ -53,7 +53,7 @@ export const api = {
   steps: () => json("steps"),
   pipeline: () => json("pipeline"),
   setPipeline: (pipeline) => json("pipeline", { method: "PUT", body: pipeline }),
-  pipelineText: (form) => json(`pipeline/text?as=${form}`),
+  pipelineText: (form, id) => json(`pipeline/text?as=${form}&slide=${encodeURIComponent(id)}`),
   decisions: (id, signal) => json(`${slide(id)}/decisions`, { signal }),
   decide: (id) => json(`${slide(id)}/decisions`, { method: "POST" }),
   cancelDecisions: (id) => json(`${slide(id)}/decisions`, { method: "DELETE" }),

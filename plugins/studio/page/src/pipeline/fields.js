@@ -15,9 +15,11 @@ function stepOf({ kind, minimum, maximum }) {
 /** The option's value from what was typed: null stands for "as by default". */
 function parsed(kind, text) {
   if (text.trim() === "") return null;
+  if (kind === "list") return text.split(",").map((part) => parsed("float", part)).filter((part) => part !== null);
+  if (kind === "text" && Number.isFinite(Number(text))) return Number(text); // such as microns, or "10x"
   if (kind !== "int" && kind !== "float") return text;
   const number = Number(text);
-  return Number.isFinite(number) ? number : text; // the server says what is wrong with words
+  return Number.isFinite(number) ? number : text.trim(); // the server says what is wrong with words
 }
 
 function numberField(option, value, onChange) {
@@ -48,16 +50,24 @@ function choiceField(option, value, onChange) {
   return [select, select];
 }
 
+/** Words that a text field takes besides free text, such as presets beside a path. */
+function suggestions(text, choices) {
+  const list = el("datalist", { id: freshId() }, choices.map((choice) => el("option", { value: String(choice) })));
+  text.setAttribute("list", list.id);
+  return list;
+}
+
 function control(option, value, onChange) {
   if (option.kind === "bool") {
     const box = el("input", { type: "checkbox", checked: value ?? option.default ?? false, on: { change: () => onChange(box.checked) } });
     return [box, box];
   }
-  if (option.choices?.length) return choiceField(option, value, onChange);
+  if (option.kind === "choice") return choiceField(option, value, onChange);
   if (option.kind === "float" || option.kind === "int") return numberField(option, value, onChange);
-  const shown = Array.isArray(value) ? value.join(", ") : (value ?? "");
-  const text = el("input", { type: "text", value: String(shown), placeholder: option.default === null || option.default === undefined ? "" : String(option.default), autocomplete: "off", spellcheck: "false" });
+  const words = (given) => (Array.isArray(given) ? given.join(", ") : String(given ?? ""));
+  const text = el("input", { type: "text", value: words(value), placeholder: words(option.default), required: option.required, autocomplete: "off", spellcheck: "false" });
   text.addEventListener("change", () => onChange(parsed(option.kind, text.value)));
+  if (option.choices?.length) return [el("div", {}, text, suggestions(text, option.choices)), text];
   return [text, text];
 }
 

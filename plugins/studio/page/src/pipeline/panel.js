@@ -3,7 +3,7 @@
 import { el, fill, iconButton } from "../base/dom.js";
 import { ICONS } from "../base/icons.js";
 import { optionField } from "./fields.js";
-import { normalPath } from "./state.js";
+import { placeOf } from "./state.js";
 
 const LISTS = [
   { list: "qc", kind: "qc", title: "Slide QC", add: "Add a QC step" },
@@ -58,7 +58,7 @@ export class StepsPanel {
 
   adder(kind, words, onAdd) {
     const offers = this.pipeline.offers.filter((offer) => offer.kind === kind);
-    const select = el("select", { "aria-label": words, class: "adder" }, el("option", { value: "" }, `+ ${words}…`), offers.map(({ name, title, help }) => el("option", { value: name, title: help ?? "" }, title ?? name)));
+    const select = el("select", { "aria-label": words, class: "adder" }, el("option", { value: "" }, `+ ${words}…`), offers.map(({ name, title, help, missing }) => el("option", { value: name, title: missing ?? help ?? "", disabled: Boolean(missing) }, missing ? `${title ?? name} (${missing})` : (title ?? name))));
     select.disabled = !offers.length;
     select.addEventListener("change", () => select.value && onAdd(select.value));
     return select;
@@ -84,6 +84,7 @@ export class StepsPanel {
         iconButton(ICONS.close, `Remove ${name}`, remove, { class: "icon small" }),
       ),
       offer?.help ? el("p", { class: "quiet help" }, offer.help) : null,
+      el("p", { class: "problem of-step", role: "alert" }),
       offer ? null : el("p", { class: "problem" }, `No installed plugin offers ${use.use}.`),
       options.filter((option) => !option.advanced).map((option) => this.field(option, use, path)),
       advanced.length ? el("details", { "data-key": `${path} ${use.use}` }, el("summary", {}, "More options"), advanced.map((option) => this.field(option, use, path))) : null,
@@ -100,17 +101,17 @@ export class StepsPanel {
     );
   }
 
-  /** Problems stand beside their fields; those without a field above all. */
+  /** Problems stand beside their fields, else in their step; those without a place above all. */
   complain() {
-    const left = this.pipeline.problems.map(({ where, text }) => [normalPath(where), text]);
-    const fields = [...document.querySelectorAll("[data-path]")];
-    const told = new Set();
-    for (const field of fields) {
-      const own = left.filter(([where]) => where === field.dataset.path);
-      own.forEach((problem) => told.add(problem));
-      field.complain(own.map(([, text]) => text).join(" "));
+    const { problems, draft, offers } = this.pipeline;
+    const told = problems.map((problem) => ({ ...problem, place: placeOf(problem, draft, offers) }));
+    for (const field of document.querySelectorAll("[data-path]")) {
+      field.complain(told.filter(({ place }) => place === field.dataset.path).map(({ text }) => text).join(" "));
     }
-    this.problem.textContent = left.filter((problem) => !told.has(problem)).map(([, text]) => text).join(" ");
+    for (const place of this.lists.querySelectorAll("[data-step] > .of-step")) {
+      place.textContent = told.filter((problem) => problem.place === place.parentElement.dataset.step).map(({ text }) => text).join(" ");
+    }
+    this.problem.textContent = told.filter(({ place }) => place === null).map(({ where, text }) => (where ? `${where}: ${text}` : text)).join(" ");
   }
 
   progress(answer) {

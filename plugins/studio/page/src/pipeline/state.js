@@ -6,8 +6,31 @@ import { failed } from "../base/notes.js";
 
 const DELAY = 200;
 
-/** Option paths as "qc.0.sigma", whichever way the server writes them: qc[0].options.sigma, qc.0.sigma. */
-export const normalPath = (where) => String(where ?? "").replace(/\[(\d+)\]/g, ".$1").replace(/\.options\b/, "").replace(/^\./, "");
+const LISTS = { qc: "qc", filter: "filters", normalizer: "normalizer" };
+
+/**
+ * The field that a problem belongs to, as "qc.0.sigma", else the step, as "qc.0", else null.
+ *
+ * The server names the kind and the step, and its sentence names the option: {where: "qc otsu", text: "option 'x' …"}.
+ */
+export function placeOf({ where, text }, draft, offers) {
+  const [kind, use] = String(where).split(" ");
+  const names = (options) => options.filter((name) => new RegExp(`(^|[^\\w-])${name}($|[^\\w-])`).test(text));
+  const first = (found) => found.sort((a, b) => text.indexOf(a) - text.indexOf(b))[0];
+  if (kind === "tiles" || kind === "roi") {
+    const name = first(names(Object.keys(draft[kind] ?? {})));
+    return name ? `${kind}.${name}` : null;
+  }
+  const list = LISTS[kind];
+  if (!list) return null;
+  const uses = list === "normalizer" ? [draft.normalizer] : draft[list];
+  const at = uses.findIndex((step) => step?.use === use);
+  if (at < 0) return null;
+  const step = list === "normalizer" ? list : `${list}.${at}`;
+  const offer = offers.find((one) => one.kind === kind && one.name === use);
+  const name = first(names((offer?.options ?? []).map((option) => option.name)));
+  return name ? `${step}.${name}` : step;
+}
 
 export class PipelineState {
   #busy = false;

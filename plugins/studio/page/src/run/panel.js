@@ -26,14 +26,16 @@ export class RunPanel {
       el("section", {}, el("h3", {}, "This pipeline elsewhere"), el("div", { class: "segments", role: "group", "aria-label": "Form" }, this.forms), this.text, this.copyButton),
     );
     events.on("pipeline", () => this.show(this.#form));
+    events.on("slide", () => this.show(this.#form));
     if (!results) this.watch();
   }
 
   async show(form) {
     this.#form = form;
     for (const element of this.forms) element.setAttribute("aria-pressed", String(element.dataset.form === form));
+    if (!this.viewer.slide) return;
     try {
-      const { text } = await api.pipelineText(form);
+      const { text } = await api.pipelineText(form, this.viewer.slide.id);
       if (this.#form === form) this.text.textContent = text;
     } catch (error) {
       failed(error);
@@ -90,7 +92,8 @@ export class RunPanel {
     fill(
       this.state,
       el("p", { class: `outcome ${run.state}` }, words),
-      working ? el("progress", { max: Math.max(1, run.total), value: run.done, "aria-label": "Slides done" }) : null,
+      working ? el("progress", { max: Math.max(1, run.total), value: run.done + (run.tiles ? run.tiles_done / run.tiles : 0), "aria-label": "Slides done" }) : null,
+      working && run.slide ? el("p", { class: "quiet" }, `${run.slide}: ${run.tiles_done.toLocaleString("en")} of ${run.tiles.toLocaleString("en")} tiles`) : null,
       run.error ? el("p", { class: "problem" }, run.error) : null,
       run.lines.length ? el("ul", { class: "lines" }, run.lines.slice(-8).map((line) => el("li", {}, line))) : null,
       working ? button("Cancel", () => api.cancelRun().catch(failed)) : null,

@@ -10,16 +10,13 @@ const TILES = [
 ];
 const ROI = [{ name: "method", kind: "choice", title: "Regions", choices: ["auto", "inside", "outside", "ignore"], default: "auto", help: "Which side of the regions tiles are taken from; auto: inside where a slide has regions." }];
 
-/** Microns as a number, a magnification as text. */
-const given = (value) => (typeof value === "string" && value.trim() !== "" && Number.isFinite(Number(value)) ? Number(value) : value);
-
 export function sizeForm(place, { events, pipeline }) {
   const field = (table, option) =>
     optionField(option, pipeline.draft[table]?.[option.name], `${table}.${option.name}`, (value) =>
       pipeline.change((draft) => {
         draft[table] ??= {};
         if (value === null) delete draft[table][option.name];
-        else draft[table][option.name] = given(value);
+        else draft[table][option.name] = value;
       }),
     );
   events.on("draft", () => fill(place, el("h3", {}, "Size and regions"), TILES.map((option) => field("tiles", option)), ROI.map((option) => field("roi", option))));
