@@ -239,6 +239,8 @@ def pieced(chunks: list[Chunk], window: Window, memory: Scratch) -> Floats32:
 class BlurQc(SlideQc):
     """Masks out-of-focus areas."""
 
+    uses_regions = False
+
     def __init__(self, settings: Gaussian | GaussianV2) -> None:
         self._settings = settings
 

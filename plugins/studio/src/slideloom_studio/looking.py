@@ -30,6 +30,7 @@ class Looking:
             Route("/api/session", endpoint(self.session, waits=False)),
             Route("/api/slides", endpoint(self.slides)),
             Route("/api/slides/{id}", endpoint(self.slide)),
+            Route("/api/slides/{id}/review", endpoint(self.review), methods=["PUT"]),
             Route("/api/slides/{id}/thumbnail", endpoint(self.thumbnail)),
             Route("/api/slides/{id}/pyramid", endpoint(self.pyramid)),
             Route("/api/slides/{id}/pyramid/{z}/{x}/{y}", endpoint(self.tile)),
@@ -49,6 +50,12 @@ class Looking:
     def slide(self, call: Call) -> Response:
         """The facts of a slide."""
         return json_answer(self._studio.facts(self._entry(call)))
+
+    def review(self, call: Call) -> Response:
+        """Note something of a slide."""
+        entry, given = self._entry(call), call.table()
+        self._studio.review.note(entry.name, given.get("status"), given.get("note", ""))
+        return json_answer(self._studio.row(entry))
 
     def thumbnail(self, call: Call) -> Response:
         """All of a slide as JPEG."""

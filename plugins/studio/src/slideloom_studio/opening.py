@@ -110,6 +110,7 @@ def _of_project(root: Path, chosen: argparse.Namespace) -> Opening:
         entries=_entries(found),
         pipeline=_flag_pipeline(chosen, [_folder_step(folders[0])], include=[str(path) for path, _, _ in found]),
         out=project.root,
+        patients=project.annotations.patients() if project.annotations is not None else {},
         roi=folders[0] if len(folders) == 1 else None,
         read_only=chosen.read_only,
         exposed=chosen.expose,

@@ -22,6 +22,7 @@ from starlette.routing import Route
 
 from slideloom_studio.guarding import Guard
 from slideloom_studio.looking import Looking
+from slideloom_studio.running import Running
 from slideloom_studio.studio import Studio
 from slideloom_studio.tuning import Tuning
 
@@ -139,7 +140,7 @@ def _app(studio: Studio) -> Starlette:
         current_default_thread_limiter().total_tokens = max(_LEAST_THREADS, os.cpu_count() or 1)
         yield
 
-    routes = [*_static_routes(), *Looking(studio).routes(), *Tuning(studio).routes()]
+    routes = [*_static_routes(), *Looking(studio).routes(), *Tuning(studio).routes(), *Running(studio).routes()]
     return Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: _refused, 500: _failed})
 
 

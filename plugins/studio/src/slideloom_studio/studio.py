@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from attrs import frozen
+from attrs import field, frozen
 from slideloom import __version__
 from slideloom.pipeline.pipeline import Pipeline
 from slideloom.slides.info import SlideInfo
 
+from slideloom_studio.extracting import Extraction
 from slideloom_studio.pipeline_texts import PipelineText
 from slideloom_studio.pipelines import PipelineOnScreen, pipeline_for
 from slideloom_studio.pyramid import KeptPictures
 from slideloom_studio.region_files import RegionFiles
+from slideloom_studio.review import FILE as REVIEW_FILE, Review
 from slideloom_studio.shelf import Entry, Shelf
 
 Mode = Literal["slides", "results"]
@@ -32,6 +35,7 @@ class Opening:
         mode: "results" for an output folder of a run.
         read_only: True if nothing is to be written.
         exposed: True if other machines can reach the page.
+        patients: of slides, where a project knows them.
     """
 
     title: str
@@ -42,6 +46,12 @@ class Opening:
     mode: Mode = "slides"
     read_only: bool = False
     exposed: bool = False
+    patients: Mapping[str, str] = field(factory=dict)
+
+    @property
+    def review(self) -> Path:
+        """The file of remarks."""
+        return self.out / REVIEW_FILE
 
 
 class Studio:
@@ -52,10 +62,13 @@ class Studio:
         self.shelf = Shelf(opening.entries, opening.pipeline.slides)
         self.regions = RegionFiles(can_write=not opening.read_only and opening.mode == "slides")
         self.pictures = KeptPictures()
+        self.review = Review(opening.review, patients=opening.patients, can_write=not opening.read_only)
+        self.extraction = Extraction()
         self.pipeline = PipelineOnScreen(opening.pipeline, keeps_files=opening.exposed)
 
     def close(self) -> None:
         """End what is at work, and close all slides."""
+        self.extraction.close()
         self.shelf.close()
 
     def session(self) -> dict[str, Any]:
@@ -67,6 +80,8 @@ class Studio:
             "mode": opening.mode,
             "roi_folder": None if opening.roi is None else str(opening.roi),
             "out_folder": str(opening.out),
+            "review_file": str(opening.review),
+            "can_run": not opening.read_only and opening.mode == "slides",
             "can_write_regions": self.regions.can_write,
             "labels": self.regions.labels,
         }
@@ -75,8 +90,10 @@ class Studio:
         """A slide in the list."""
         count, fault = self.regions.count(entry)
         error = self.shelf.errors.get(entry.id) or fault
-        status = "regions" if count else "untouched"
-        return {"id": entry.id, "name": entry.name, "status": status, "note": "", "regions": count, "error": error}
+        remark = self.review.of(entry.name)
+        status = remark.status if remark.status != "untouched" else "regions" if count else "untouched"
+        about = {"id": entry.id, "name": entry.name, "status": status, "note": remark.note}
+        return {**about, "regions": count, "error": error}
 
     def text(self, entry: Entry) -> PipelineText:
         """The pipeline on screen with the regions and the output folder of a slide's group."""
