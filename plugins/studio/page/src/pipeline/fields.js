@@ -4,6 +4,13 @@ import { el, freshId } from "../base/dom.js";
 
 const FINE = 200; // steps of a slider
 
+/** The ends of the slider, or null for none: a number without an upper limit goes to four times its default. */
+function rangeOf({ kind, minimum, maximum, default: usual }, value) {
+  if (typeof minimum === "number" && typeof maximum === "number" && maximum > minimum) return { kind, minimum, maximum };
+  if (kind !== "float" || typeof usual !== "number" || usual <= 0 || minimum > usual) return null;
+  return { kind, minimum: minimum ?? 0, maximum: 4 * Math.max(usual, typeof value === "number" ? value : 0) };
+}
+
 /** The slider's step: 1, 2 or 5 times a power of ten, with about 200 steps over the range. */
 function stepOf({ kind, minimum, maximum }) {
   if (kind === "int") return 1;
@@ -24,19 +31,19 @@ function parsed(kind, text) {
 
 function numberField(option, value, onChange) {
   const number = el("input", { type: "text", inputmode: "decimal", value: value ?? "", placeholder: option.default ?? "", class: "number" });
-  const ranged = typeof option.minimum === "number" && typeof option.maximum === "number" && option.maximum > option.minimum;
-  if (!ranged) {
+  const range = rangeOf(option, value);
+  if (!range) {
     number.addEventListener("change", () => onChange(parsed(option.kind, number.value)));
     return [number, number];
   }
-  const slider = el("input", { type: "range", min: option.minimum, max: option.maximum, step: stepOf(option), value: value ?? option.default ?? option.minimum, "aria-label": option.name });
+  const slider = el("input", { type: "range", min: range.minimum, max: range.maximum, step: stepOf(range), value: value ?? option.default ?? range.minimum, "aria-label": option.name });
   slider.addEventListener("input", () => {
     number.value = slider.value;
     onChange(Number(slider.value));
   });
   number.addEventListener("change", () => {
     const typed = parsed(option.kind, number.value);
-    slider.value = typed ?? option.default ?? option.minimum;
+    slider.value = typed ?? option.default ?? range.minimum;
     onChange(typed);
   });
   return [el("div", { class: "slider" }, slider, number), number];
@@ -82,7 +89,7 @@ export function optionField(option, value, path, onChange) {
   const problem = el("span", { class: "problem", id: `${input.id}-problem`, role: "alert" });
   const help = option.help ? el("small", { class: "help", id: `${input.id}-help` }, option.help) : null;
   input.setAttribute("aria-describedby", [help?.id, problem.id].filter(Boolean).join(" "));
-  const label = el("label", { for: input.id }, option.title ?? option.name.replaceAll("_", " "), option.unit ? el("span", { class: "unit" }, ` ${option.unit}`) : null);
+  const label = el("label", { for: input.id }, option.title ?? option.name.replaceAll("_", " "), option.unit ? el("span", { class: "unit" }, ` ${option.unit.replace(/\bum\b/, "µm")}`) : null);
   const parts = option.kind === "bool" ? [el("div", { class: "check" }, shown, label)] : [label, shown];
   const field = el("div", { class: "field", "data-path": path }, parts, help, problem);
   field.complain = (text) => {

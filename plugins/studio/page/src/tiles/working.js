@@ -5,7 +5,7 @@ import { button, el, fill } from "../base/dom.js";
 export function workingCard(stage, decisions, events) {
   const words = el("span");
   const bar = el("progress", { max: 1, "aria-label": "Progress" });
-  const card = el("div", { class: "working", hidden: true }, words, bar, button("Cancel", () => decisions.cancel(), { class: "plain" }));
+  const card = el("div", { class: "working-card", hidden: true }, words, bar, button("Cancel", () => decisions.cancel(), { class: "plain" }));
   stage.append(card);
   let timer = null;
   events.on("decisions", ({ answer }) => {
