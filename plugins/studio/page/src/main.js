@@ -43,7 +43,11 @@ async function start() {
   app.slidePanel = new SlidePanel(panels.Slide, app.list);
   app.regions = installRegions(app);
   app.decisions = installTiles(app);
-  const masks = new Masks(app, app.decisions, session.can_write_regions ? (mask) => app.regions.proposals.ask(mask) : null);
+  const masks = new Masks(
+    app,
+    app.decisions,
+    session.can_write_regions ? (mask) => app.regions.proposals.ask(mask) : null,
+  );
   new StepsPanel(panels.Steps, app, masks.section);
   new Swipe(app);
   new RunPanel(panels.Run, app);
@@ -55,7 +59,15 @@ async function start() {
   pipeline.load().catch(failed); // the first picture does not wait for it
   await app.list.load();
   if (app.list.rows.length) await opener.open(opener.wanted ?? app.list.rows[0].id);
-  else fill(stage, el("p", { class: "empty" }, "No slides here. Start slideloom studio with slides, a folder of slides or a project."));
+  else
+    fill(
+      stage,
+      el(
+        "p",
+        { class: "empty" },
+        "No slides here. Start slideloom studio with slides, a folder of slides or a project.",
+      ),
+    );
 }
 
 /** Opens one slide after another; when another one is asked for meanwhile, the earlier one is given up. */
@@ -80,7 +92,11 @@ class Opener {
     const { signal } = this.#asking;
     app.list.mark(id);
     try {
-      const [facts, pyramid, regions] = await Promise.all([api.slide(id, signal), api.pyramid(id, signal), api.regions(id, signal)]);
+      const [facts, pyramid, regions] = await Promise.all([
+        api.slide(id, signal),
+        api.pyramid(id, signal),
+        api.regions(id, signal),
+      ]);
       if (signal.aborted) return;
       if (facts.error) note(facts.error, { error: true });
       history.replaceState(null, "", `#${encodeURIComponent(id)}`);
@@ -99,10 +115,18 @@ class Opener {
 function headerOf({ events, viewer, session, regions }) {
   const name = el("h1", {}, session.title);
   const state = el("span", { class: "saving", id: "saving" });
-  events.on("slide", ({ facts }) => { name.textContent = facts.name; });
+  events.on("slide", ({ facts }) => {
+    name.textContent = facts.name;
+  });
   events.on("saving", ({ state: now, reason }) => {
     state.dataset.state = now;
-    state.textContent = { saved: "Saved", waiting: "Not saved yet", saving: "Saving…", failed: "Not saved", readonly: "View only" }[now];
+    state.textContent = {
+      saved: "Saved",
+      waiting: "Not saved yet",
+      saving: "Saving…",
+      failed: "Not saved",
+      readonly: "View only",
+    }[now];
     state.title = reason;
   });
   fill(
@@ -119,13 +143,48 @@ function headerOf({ events, viewer, session, regions }) {
 
 function viewerKeys(viewer) {
   const when = (action) => () => (viewer.slide ? action() : false);
-  bind("Slide", ["+", "="], "zoom in", when(() => viewer.zoom(1)));
-  bind("Slide", ["-"], "zoom out", when(() => viewer.zoom(-1)));
-  bind("Slide", ["0"], "whole slide", when(() => viewer.fit()));
-  bind("Slide", ["ArrowLeft"], "", when(() => viewer.pan(-1, 0)));
-  bind("Slide", ["ArrowRight"], "", when(() => viewer.pan(1, 0)));
-  bind("Slide", ["ArrowUp"], "", when(() => viewer.pan(0, -1)));
-  bind("Slide", ["ArrowDown"], "", when(() => viewer.pan(0, 1)));
+  bind(
+    "Slide",
+    ["+", "="],
+    "zoom in",
+    when(() => viewer.zoom(1)),
+  );
+  bind(
+    "Slide",
+    ["-"],
+    "zoom out",
+    when(() => viewer.zoom(-1)),
+  );
+  bind(
+    "Slide",
+    ["0"],
+    "whole slide",
+    when(() => viewer.fit()),
+  );
+  bind(
+    "Slide",
+    ["ArrowLeft"],
+    "",
+    when(() => viewer.pan(-1, 0)),
+  );
+  bind(
+    "Slide",
+    ["ArrowRight"],
+    "",
+    when(() => viewer.pan(1, 0)),
+  );
+  bind(
+    "Slide",
+    ["ArrowUp"],
+    "",
+    when(() => viewer.pan(0, -1)),
+  );
+  bind(
+    "Slide",
+    ["ArrowDown"],
+    "",
+    when(() => viewer.pan(0, 1)),
+  );
   bind("Page", ["?"], "this card", () => showHelp(MOUSE));
 }
 

@@ -12,8 +12,7 @@ import pytest
 from attrs import field, frozen
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Locator
-    from playwright.sync_api import Page as BrowserPage
+    from playwright.sync_api import Browser, Locator, Page as BrowserPage
 
 CHROMIUM = shutil.which("chromium-headless-shell") or shutil.which("chromium")
 PATIENCE_MS = 60_000  # a condition that fails to come is told after this; nothing waits that long otherwise

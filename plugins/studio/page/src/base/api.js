@@ -26,7 +26,11 @@ async function request(path, { method = "GET", body, signal } = {}) {
   }
   if (response.ok) return response;
   const told = await response.json().catch(() => ({}));
-  throw new ApiError(told.error ?? `The server answered ${response.status} to ${method} ${path}.`, response.status, told);
+  throw new ApiError(
+    told.error ?? `The server answered ${response.status} to ${method} ${path}.`,
+    response.status,
+    told,
+  );
 }
 
 async function json(path, options) {
@@ -58,7 +62,9 @@ export const api = {
   decide: (id) => json(`${slide(id)}/decisions`, { method: "POST" }),
   cancelDecisions: (id) => json(`${slide(id)}/decisions`, { method: "DELETE" }),
   codes: async (id, revision, signal) =>
-    new Uint8Array(await (await request(`${slide(id)}/decisions/codes?revision=${revision}`, { signal })).arrayBuffer()),
+    new Uint8Array(
+      await (await request(`${slide(id)}/decisions/codes?revision=${revision}`, { signal })).arrayBuffer(),
+    ),
   tile: (id, column, row) => json(`${slide(id)}/tiles/${column}/${row}`),
   tilePicture: (id, column, row, form, revision) =>
     `api/${slide(id)}/tiles/${column}/${row}/picture?form=${form}&revision=${revision}`,

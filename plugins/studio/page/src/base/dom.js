@@ -68,7 +68,13 @@ export function labelled(text, input, { help = "", unit = "" } = {}) {
   input.id ||= freshId();
   const described = help ? el("small", { id: `${input.id}-help`, class: "help" }, help) : null;
   if (described) input.setAttribute("aria-describedby", described.id);
-  return el("div", { class: "field" }, el("label", { for: input.id }, text, unit ? el("span", { class: "unit" }, ` ${unit}`) : null), input, described);
+  return el(
+    "div",
+    { class: "field" },
+    el("label", { for: input.id }, text, unit ? el("span", { class: "unit" }, ` ${unit}`) : null),
+    input,
+    described,
+  );
 }
 
 let made = 0;

@@ -34,11 +34,18 @@ export function listen() {
 }
 
 const SHOWN = { ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓", " ": "Space", Escape: "Esc" };
-const shown = (key) => key.split("+").map((part) => SHOWN[part] ?? (part.length === 1 ? part.toUpperCase() : part)).join("+") || "+";
+const shown = (key) =>
+  key
+    .split("+")
+    .map((part) => SHOWN[part] ?? (part.length === 1 ? part.toUpperCase() : part))
+    .join("+") || "+";
 
 export function showHelp(extra) {
   const dialog = el("dialog", { "aria-label": "Keyboard and mouse", class: "wide" });
-  const lines = [...bindings.filter(({ words }) => words).map(({ group, keys, words }) => [group, keys.map(shown), words]), ...extra];
+  const lines = [
+    ...bindings.filter(({ words }) => words).map(({ group, keys, words }) => [group, keys.map(shown), words]),
+    ...extra,
+  ];
   const groups = [...new Set(lines.map(([group]) => group))];
   fill(
     dialog,
@@ -51,7 +58,20 @@ export function showHelp(extra) {
           "section",
           {},
           el("h3", {}, group),
-          lines.filter(([of]) => of === group).map(([, keys, words]) => el("p", {}, el("span", {}, keys.map((key) => el("kbd", {}, key))), words)),
+          lines
+            .filter(([of]) => of === group)
+            .map(([, keys, words]) =>
+              el(
+                "p",
+                {},
+                el(
+                  "span",
+                  {},
+                  keys.map((key) => el("kbd", {}, key)),
+                ),
+                words,
+              ),
+            ),
         ),
       ),
     ),

@@ -6,12 +6,30 @@ import { el, fill, freshId } from "./dom.js";
 export function tabs(parent, names) {
   const made = names.map((name) => {
     const panel = el("div", { role: "tabpanel", id: freshId(), tabindex: "0", hidden: true, class: "panel" });
-    const tab = el("button", { type: "button", role: "tab", id: freshId(), "aria-controls": panel.id, on: { click: () => show(name), keydown: move } }, name);
+    const tab = el(
+      "button",
+      {
+        type: "button",
+        role: "tab",
+        id: freshId(),
+        "aria-controls": panel.id,
+        on: { click: () => show(name), keydown: move },
+      },
+      name,
+    );
     panel.setAttribute("aria-labelledby", tab.id);
     return { name, panel, tab };
   });
-  const list = el("div", { role: "tablist", "aria-label": "Panels" }, made.map(({ tab }) => tab));
-  fill(parent, list, made.map(({ panel }) => panel));
+  const list = el(
+    "div",
+    { role: "tablist", "aria-label": "Panels" },
+    made.map(({ tab }) => tab),
+  );
+  fill(
+    parent,
+    list,
+    made.map(({ panel }) => panel),
+  );
 
   const panels = { ...Object.fromEntries(made.map(({ name, panel }) => [name, panel])), show, current: names[0] };
 

@@ -43,7 +43,10 @@ export class Masks {
     this.masks = masks;
     this.revision = revision;
     this.section.hidden = !masks.length;
-    fill(this.list, masks.map((mask) => this.row(mask)));
+    fill(
+      this.list,
+      masks.map((mask) => this.row(mask)),
+    );
   }
 
   #key({ step, class: label, title }) {
@@ -63,7 +66,16 @@ export class Masks {
     if (look.shown && !layer) {
       const { width, height } = this.viewer.slide;
       const url = api.mask(this.decisions.id, mask.index, this.revision);
-      layer = new ImageLayer({ source: new Static({ url, projection: this.viewer.projection, imageExtent: [0, -height, width, 0], interpolate: false }), zIndex: DEPTH.masks + mask.index / 100, className: "mask-layer" });
+      layer = new ImageLayer({
+        source: new Static({
+          url,
+          projection: this.viewer.projection,
+          imageExtent: [0, -height, width, 0],
+          interpolate: false,
+        }),
+        zIndex: DEPTH.masks + mask.index / 100,
+        className: "mask-layer",
+      });
       this.#layers.set(key, layer);
       this.viewer.map.addLayer(layer);
     }
@@ -73,7 +85,15 @@ export class Masks {
 
   row(mask) {
     const look = this.#look(mask);
-    const opacity = el("input", { type: "range", min: 0.05, max: 1, step: 0.05, value: look.opacity, "aria-label": `Opacity of ${mask.title}`, hidden: !look.shown });
+    const opacity = el("input", {
+      type: "range",
+      min: 0.05,
+      max: 1,
+      step: 0.05,
+      value: look.opacity,
+      "aria-label": `Opacity of ${mask.title}`,
+      hidden: !look.shown,
+    });
     const box = el("input", { type: "checkbox", checked: look.shown });
     box.addEventListener("change", () => {
       look.shown = box.checked;
@@ -88,7 +108,16 @@ export class Masks {
     return el(
       "li",
       {},
-      el("label", {}, box, el("span", { class: "swatch", style: { background: mask.colour } }), el("span", { class: "name" }, mask.title), mask.share === null || mask.share === undefined ? null : el("span", { class: "count" }, `${(100 * mask.share).toFixed(1)} %`)),
+      el(
+        "label",
+        {},
+        box,
+        el("span", { class: "swatch", style: { background: mask.colour } }),
+        el("span", { class: "name" }, mask.title),
+        mask.share === null || mask.share === undefined
+          ? null
+          : el("span", { class: "count" }, `${(100 * mask.share).toFixed(1)} %`),
+      ),
       opacity,
       this.propose ? button("Propose as regions", () => this.propose(mask), { class: "plain link" }) : null,
     );

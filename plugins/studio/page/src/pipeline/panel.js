@@ -23,7 +23,11 @@ export class StepsPanel {
 
   draw() {
     const open = new Set([...this.lists.querySelectorAll("details[open]")].map((details) => details.dataset.key));
-    fill(this.lists, LISTS.map((of) => this.section(of)), this.normalizer());
+    fill(
+      this.lists,
+      LISTS.map((of) => this.section(of)),
+      this.normalizer(),
+    );
     for (const details of this.lists.querySelectorAll("details")) details.open = open.has(details.dataset.key);
     this.complain();
     this.progress(this.decisions.answer);
@@ -46,7 +50,13 @@ export class StepsPanel {
       "section",
       { "data-list": "normalizer" },
       el("h3", {}, "Normalizer"),
-      use ? this.card("normalizer", "normalizer", use, null, 1) : this.adder("normalizer", "Choose a normalizer", (name) => this.edit((draft) => { draft.normalizer = { use: name, options: {} }; })),
+      use
+        ? this.card("normalizer", "normalizer", use, null, 1)
+        : this.adder("normalizer", "Choose a normalizer", (name) =>
+            this.edit((draft) => {
+              draft.normalizer = { use: name, options: {} };
+            }),
+          ),
     );
   }
 
@@ -58,7 +68,18 @@ export class StepsPanel {
 
   adder(kind, words, onAdd) {
     const offers = this.pipeline.offers.filter((offer) => offer.kind === kind);
-    const select = el("select", { "aria-label": words, class: "adder" }, el("option", { value: "" }, `+ ${words}…`), offers.map(({ name, title, help, missing }) => el("option", { value: name, title: missing ?? help ?? "", disabled: Boolean(missing) }, missing ? `${title ?? name} (${missing})` : (title ?? name))));
+    const select = el(
+      "select",
+      { "aria-label": words, class: "adder" },
+      el("option", { value: "" }, `+ ${words}…`),
+      offers.map(({ name, title, help, missing }) =>
+        el(
+          "option",
+          { value: name, title: missing ?? help ?? "", disabled: Boolean(missing) },
+          missing ? `${title ?? name} (${missing})` : (title ?? name),
+        ),
+      ),
+    );
     select.disabled = !offers.length;
     select.addEventListener("change", () => select.value && onAdd(select.value));
     return select;
@@ -80,14 +101,29 @@ export class StepsPanel {
         {},
         el("h4", {}, name),
         el("span", { class: "state" }),
-        count > 1 ? [iconButton(ICONS.up, `Move ${name} up`, () => move(-1), { class: "icon small", disabled: at === 0 }), iconButton(ICONS.down, `Move ${name} down`, () => move(1), { class: "icon small", disabled: at === count - 1 })] : null,
+        count > 1
+          ? [
+              iconButton(ICONS.up, `Move ${name} up`, () => move(-1), { class: "icon small", disabled: at === 0 }),
+              iconButton(ICONS.down, `Move ${name} down`, () => move(1), {
+                class: "icon small",
+                disabled: at === count - 1,
+              }),
+            ]
+          : null,
         iconButton(ICONS.close, `Remove ${name}`, remove, { class: "icon small" }),
       ),
       offer?.help ? el("p", { class: "quiet help" }, offer.help) : null,
       el("p", { class: "problem of-step", role: "alert" }),
       offer ? null : el("p", { class: "problem" }, `No installed plugin offers ${use.use}.`),
       options.filter((option) => !option.advanced).map((option) => this.field(option, use, path)),
-      advanced.length ? el("details", { "data-key": `${path} ${use.use}` }, el("summary", {}, "More options"), advanced.map((option) => this.field(option, use, path))) : null,
+      advanced.length
+        ? el(
+            "details",
+            { "data-key": `${path} ${use.use}` },
+            el("summary", {}, "More options"),
+            advanced.map((option) => this.field(option, use, path)),
+          )
+        : null,
     );
   }
 
@@ -106,12 +142,23 @@ export class StepsPanel {
     const { problems, draft, offers } = this.pipeline;
     const told = problems.map((problem) => ({ ...problem, place: placeOf(problem, draft, offers) }));
     for (const field of document.querySelectorAll("[data-path]")) {
-      field.complain(told.filter(({ place }) => place === field.dataset.path).map(({ text }) => text).join(" "));
+      field.complain(
+        told
+          .filter(({ place }) => place === field.dataset.path)
+          .map(({ text }) => text)
+          .join(" "),
+      );
     }
     for (const place of this.lists.querySelectorAll("[data-step] > .of-step")) {
-      place.textContent = told.filter((problem) => problem.place === place.parentElement.dataset.step).map(({ text }) => text).join(" ");
+      place.textContent = told
+        .filter((problem) => problem.place === place.parentElement.dataset.step)
+        .map(({ text }) => text)
+        .join(" ");
     }
-    this.problem.textContent = told.filter(({ place }) => place === null).map(({ where, text }) => (where ? `${where}: ${text}` : text)).join(" ");
+    this.problem.textContent = told
+      .filter(({ place }) => place === null)
+      .map(({ where, text }) => (where ? `${where}: ${text}` : text))
+      .join(" ");
   }
 
   progress(answer) {
@@ -122,7 +169,13 @@ export class StepsPanel {
       counts[list] = at + 1;
       const card = this.lists.querySelector(`[data-step="${list === "normalizer" ? list : `${list}.${at}`}"]`);
       if (!card) continue;
-      const words = { waiting: "waiting", working: share === null ? "working" : `${Math.round(100 * share)} %`, done: seconds >= 0.1 ? `${seconds.toFixed(1)} s` : "", failed: "failed", cancelled: "cancelled" };
+      const words = {
+        waiting: "waiting",
+        working: share === null ? "working" : `${Math.round(100 * share)} %`,
+        done: seconds >= 0.1 ? `${seconds.toFixed(1)} s` : "",
+        failed: "failed",
+        cancelled: "cancelled",
+      };
       const place = card.querySelector(".state");
       place.textContent = words[state] ?? state;
       place.dataset.state = state;

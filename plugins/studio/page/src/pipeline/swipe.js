@@ -14,8 +14,27 @@ export class Swipe {
   constructor({ viewer, stage, events, pipeline }) {
     Object.assign(this, { viewer, stage, pipeline });
     this.on = false;
-    this.toggle = button("Compare normalized", () => this.set(!this.on), { class: "swipe-toggle", "aria-pressed": "false", title: "Compare original and normalized (N)", hidden: true });
-    this.handle = el("div", { class: "swipe", role: "slider", tabindex: "0", "aria-label": "Original to the left, normalized to the right", "aria-valuemin": "0", "aria-valuemax": "100", hidden: true }, el("span", { class: "left" }, "Original"), el("span", { class: "grip" }), el("span", { class: "right" }, "Normalized"));
+    this.toggle = button("Compare normalized", () => this.set(!this.on), {
+      class: "swipe-toggle",
+      "aria-pressed": "false",
+      title: "Compare original and normalized (N)",
+      hidden: true,
+    });
+    this.handle = el(
+      "div",
+      {
+        class: "swipe",
+        role: "slider",
+        tabindex: "0",
+        "aria-label": "Original to the left, normalized to the right",
+        "aria-valuemin": "0",
+        "aria-valuemax": "100",
+        hidden: true,
+      },
+      el("span", { class: "left" }, "Original"),
+      el("span", { class: "grip" }),
+      el("span", { class: "right" }, "Normalized"),
+    );
     stage.append(this.handle, this.toggle);
     this.handle.addEventListener("pointerdown", (event) => {
       this.handle.setPointerCapture(event.pointerId);
@@ -33,7 +52,9 @@ export class Swipe {
       event.preventDefault();
       this.place(this.#share + by);
     });
-    bind("Slide", ["n"], "compare original and normalized", () => (pipeline.now?.normalizer ? this.set(!this.on) : false));
+    bind("Slide", ["n"], "compare original and normalized", () =>
+      pipeline.now?.normalizer ? this.set(!this.on) : false,
+    );
     events.on("slide", () => this.#follow());
     events.on("pipeline", () => this.#follow());
     this.place(0.5);
@@ -64,7 +85,11 @@ export class Swipe {
     if (this.#layer) viewer.map.removeLayer(this.#layer);
     this.#layer = null;
     if (!shown) return;
-    this.#layer = pyramidLayer(viewer.slide.id, viewer.pyramid, viewer.projection, { normalized: pipeline.now.revision, zIndex: DEPTH.normalized, className: "normalized-layer" });
+    this.#layer = pyramidLayer(viewer.slide.id, viewer.pyramid, viewer.projection, {
+      normalized: pipeline.now.revision,
+      zIndex: DEPTH.normalized,
+      className: "normalized-layer",
+    });
     viewer.map.addLayer(this.#layer);
   }
 }

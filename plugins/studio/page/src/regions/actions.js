@@ -34,7 +34,10 @@ export function regionActions({ viewer, regions, labels, events, canWrite }) {
         return;
       }
       // The outline stays exactly as drawn unless it crosses itself.
-      const simple = whole.length === 1 && whole[0].length === 1 && Math.abs(areaOf(whole) - areaOf(polygons)) < 1e-3 * areaOf(whole);
+      const simple =
+        whole.length === 1 &&
+        whole[0].length === 1 &&
+        Math.abs(areaOf(whole) - areaOf(polygons)) < 1e-3 * areaOf(whole);
       if (!simple) note("The outline crossed itself; it was made into regions without crossings.");
       regions.add(newFeature(simple ? polygons : whole, label, labels.colour(label)));
     },
@@ -94,7 +97,8 @@ export function regionActions({ viewer, regions, labels, events, canWrite }) {
       label = name.trim();
       labels.learn(label);
       events.tell("labels", labels);
-      if (regions.selected.size && allowed()) regions.change(regions.selected, (feature) => relabelled(feature, label, labels.colour(label)));
+      if (regions.selected.size && allowed())
+        regions.change(regions.selected, (feature) => relabelled(feature, label, labels.colour(label)));
     },
 
     nextLabel: () => label,

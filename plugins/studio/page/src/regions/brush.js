@@ -35,7 +35,11 @@ export class Brush extends PointerInteraction {
     this.pointer = new Feature();
     this.trail = new Feature();
     this.colour = colour;
-    this.layer = new VectorLayer({ source: new VectorSource({ features: [this.trail, this.pointer] }), zIndex: DEPTH.sketch, updateWhileInteracting: true });
+    this.layer = new VectorLayer({
+      source: new VectorSource({ features: [this.trail, this.pointer] }),
+      zIndex: DEPTH.sketch,
+      updateWhileInteracting: true,
+    });
     this.paint();
   }
 
@@ -48,8 +52,20 @@ export class Brush extends PointerInteraction {
   }
 
   paint() {
-    this.trail.setStyle(new Style({ stroke: new Stroke({ color: `${this.colour}66`, width: 2 * this.radius, lineCap: "round", lineJoin: "round" }) }));
-    this.pointer.setStyle(new Style({ image: new CircleStyle({ radius: this.radius, stroke: new Stroke({ color: this.colour, width: 1.5 }), fill: new Fill({ color: "rgba(255,255,255,0.12)" }) }) }));
+    this.trail.setStyle(
+      new Style({
+        stroke: new Stroke({ color: `${this.colour}66`, width: 2 * this.radius, lineCap: "round", lineJoin: "round" }),
+      }),
+    );
+    this.pointer.setStyle(
+      new Style({
+        image: new CircleStyle({
+          radius: this.radius,
+          stroke: new Stroke({ color: this.colour, width: 1.5 }),
+          fill: new Fill({ color: "rgba(255,255,255,0.12)" }),
+        }),
+      }),
+    );
   }
 
   setMap(map) {

@@ -60,7 +60,10 @@ export function stroke(points, radius) {
 
 /** Area of polygons, holes left out, in the square of their unit. */
 export function areaOf(polygons) {
-  return polygons.reduce((sum, [outer, ...holes]) => sum + ringArea(outer) - holes.reduce((inner, hole) => inner + ringArea(hole), 0), 0);
+  return polygons.reduce(
+    (sum, [outer, ...holes]) => sum + ringArea(outer) - holes.reduce((inner, hole) => inner + ringArea(hole), 0),
+    0,
+  );
 }
 
 function ringArea(ring) {

@@ -4,7 +4,11 @@
 export const NO_LABEL = "";
 
 export function newFeature(polygons, label, colour) {
-  return relabelled({ type: "Feature", id: randomId(), geometry: geometryOf(polygons), properties: { objectType: "annotation" } }, label, colour);
+  return relabelled(
+    { type: "Feature", id: randomId(), geometry: geometryOf(polygons), properties: { objectType: "annotation" } },
+    label,
+    colour,
+  );
 }
 
 /** `crypto.randomUUID` exists only on loopback and https; the studio may be served on another address. */
@@ -17,7 +21,9 @@ function randomId() {
 }
 
 export function geometryOf(polygons) {
-  return polygons.length === 1 ? { type: "Polygon", coordinates: polygons[0] } : { type: "MultiPolygon", coordinates: polygons };
+  return polygons.length === 1
+    ? { type: "Polygon", coordinates: polygons[0] }
+    : { type: "MultiPolygon", coordinates: polygons };
 }
 
 /** Whether a feature is drawn and can be edited; points, lines and whatever else a file holds are only kept. */
@@ -46,7 +52,12 @@ export const nameOf = ({ properties }) => String(properties?.name ?? "");
 /** The colour in the file as "#rrggbb", or null. */
 export function colourOf({ properties }) {
   const rgb = properties?.classification?.color ?? properties?.color;
-  return Array.isArray(rgb) && rgb.length >= 3 ? `#${rgb.slice(0, 3).map((value) => value.toString(16).padStart(2, "0")).join("")}` : null;
+  return Array.isArray(rgb) && rgb.length >= 3
+    ? `#${rgb
+        .slice(0, 3)
+        .map((value) => value.toString(16).padStart(2, "0"))
+        .join("")}`
+    : null;
 }
 
 const rgbOf = (colour) => [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
@@ -64,6 +75,11 @@ export function renamed(feature, name) {
 
 /** A copy with an identity of its own, moved by `shift` level-0 pixels. */
 export function copied(feature, shift) {
-  const moved = (coordinates) => (typeof coordinates[0] === "number" ? [coordinates[0] + shift, coordinates[1] + shift] : coordinates.map(moved));
-  return { ...feature, id: randomId(), geometry: { ...feature.geometry, coordinates: moved(feature.geometry.coordinates) } };
+  const moved = (coordinates) =>
+    typeof coordinates[0] === "number" ? [coordinates[0] + shift, coordinates[1] + shift] : coordinates.map(moved);
+  return {
+    ...feature,
+    id: randomId(),
+    geometry: { ...feature.geometry, coordinates: moved(feature.geometry.coordinates) },
+  };
 }

@@ -40,7 +40,9 @@ export function installRegions({ session, events, viewer, stage, panels, list })
   bind("Regions", ["c"], "copy the selected", actions.copy);
   bind("Regions", ["Delete"], "delete the selected", actions.remove);
   bind("Regions", ["d"], "remove the corner under the pointer", () => tools.removeCorner());
-  bind("Regions", ["Enter"], "close the polygon", (event) => (event.target.closest("button, summary") ? false : tools.finish()));
+  bind("Regions", ["Enter"], "close the polygon", (event) =>
+    event.target.closest("button, summary") ? false : tools.finish(),
+  );
   bind("Regions", ["Backspace"], "take back the last corner", () => tools.back());
   bind("Regions", ["Escape"], "stop drawing, then select nothing", () => {
     tools.abort();

@@ -3,7 +3,18 @@
 const KEY = "slideloom-studio-colours";
 
 // Colours that stand out on pink and violet stains and differ for colour-blind eyes.
-const PALETTE = ["#0a7d4f", "#1f6fd6", "#c2410c", "#7a3fc9", "#8a6d00", "#0e7490", "#be185d", "#4d7c0f", "#b91c1c", "#374151"];
+const PALETTE = [
+  "#0a7d4f",
+  "#1f6fd6",
+  "#c2410c",
+  "#7a3fc9",
+  "#8a6d00",
+  "#0e7490",
+  "#be185d",
+  "#4d7c0f",
+  "#b91c1c",
+  "#374151",
+];
 const UNLABELLED = "#111827";
 
 export class Labels {

@@ -88,19 +88,36 @@ export class RegionLayer {
     const selected = this.regions.selected.has(key);
     // A white line under the coloured one keeps outlines visible on dark tissue. The newest region is drawn, and hit, on top.
     const styles = [
-      new Style({ stroke: new Stroke({ color: selected ? "rgba(255,255,255,0.95)" : "rgba(255,255,255,0.7)", width: selected ? 6 : 3.5 }), zIndex: key }),
-      new Style({ stroke: new Stroke({ color: colour, width: selected ? 3 : 2 }), fill: new Fill({ color: `${colour}${selected ? "30" : "1c"}` }), zIndex: key }),
+      new Style({
+        stroke: new Stroke({
+          color: selected ? "rgba(255,255,255,0.95)" : "rgba(255,255,255,0.7)",
+          width: selected ? 6 : 3.5,
+        }),
+        zIndex: key,
+      }),
+      new Style({
+        stroke: new Stroke({ color: colour, width: selected ? 3 : 2 }),
+        fill: new Fill({ color: `${colour}${selected ? "30" : "1c"}` }),
+        zIndex: key,
+      }),
     ];
     if (selected && this.regions.selected.size === 1) styles.push(this.corners(feature, colour));
     return styles;
   }
 
   corners(feature, colour) {
-    const points = feature.getGeometry().getCoordinates().flat(feature.getGeometry().getType() === "Polygon" ? 1 : 2);
+    const points = feature
+      .getGeometry()
+      .getCoordinates()
+      .flat(feature.getGeometry().getType() === "Polygon" ? 1 : 2);
     if (points.length > MOST_CORNERS) return new Style({});
     return new Style({
       geometry: new MultiPoint(points),
-      image: new CircleStyle({ radius: 3.5, fill: new Fill({ color: "#fff" }), stroke: new Stroke({ color: colour, width: 1.5 }) }),
+      image: new CircleStyle({
+        radius: 3.5,
+        fill: new Fill({ color: "#fff" }),
+        stroke: new Stroke({ color: colour, width: 1.5 }),
+      }),
       zIndex: Number.MAX_SAFE_INTEGER,
     });
   }

@@ -67,7 +67,11 @@ export class Regions {
   /** Changes the features of `keys` by `change`, as one step. */
   change(keys, change) {
     const wanted = new Set(keys);
-    this.#become(this.entries.map((entry) => (wanted.has(entry.key) ? Object.freeze({ ...entry, feature: change(entry.feature) }) : entry)));
+    this.#become(
+      this.entries.map((entry) =>
+        wanted.has(entry.key) ? Object.freeze({ ...entry, feature: change(entry.feature) }) : entry,
+      ),
+    );
   }
 
   remove(keys) {

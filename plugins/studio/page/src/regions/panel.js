@@ -21,9 +21,23 @@ export class RegionPanel {
   constructor(panel, { viewer, regions, labels, events, actions, saving, proposals }) {
     Object.assign(this, { viewer, regions, labels, actions, saving });
     this.options = el("datalist", { id: freshId() });
-    this.label = el("input", { type: "text", list: this.options.id, autocomplete: "off", placeholder: "None", on: { change: () => actions.setLabel(this.label.value) } });
-    this.colour = el("input", { type: "color", "aria-label": "Colour of this label", on: { change: () => actions.setColour(this.label.value.trim(), this.colour.value) } });
-    this.name = el("input", { type: "text", autocomplete: "off", on: { change: () => actions.setName(this.name.value) } });
+    this.label = el("input", {
+      type: "text",
+      list: this.options.id,
+      autocomplete: "off",
+      placeholder: "None",
+      on: { change: () => actions.setLabel(this.label.value) },
+    });
+    this.colour = el("input", {
+      type: "color",
+      "aria-label": "Colour of this label",
+      on: { change: () => actions.setColour(this.label.value.trim(), this.colour.value) },
+    });
+    this.name = el("input", {
+      type: "text",
+      autocomplete: "off",
+      on: { change: () => actions.setName(this.name.value) },
+    });
     this.nameField = labelled("Name", this.name);
     this.chips = el("div", { class: "chips", role: "group", "aria-label": "Labels in use" });
     this.list = el("ul", { class: "regions", role: "list" });
@@ -37,9 +51,21 @@ export class RegionPanel {
       this.state,
       this.again,
       proposals.section,
-      el("section", {}, this.heading, el("div", { class: "with-colour" }, labelled("Label", this.label), this.colour), this.options, this.chips, this.nameField),
+      el(
+        "section",
+        {},
+        this.heading,
+        el("div", { class: "with-colour" }, labelled("Label", this.label), this.colour),
+        this.options,
+        this.chips,
+        this.nameField,
+      ),
       el("section", {}, this.list, this.kept),
-      el("div", { class: "row" }, button("Save as QuPath CSV", () => this.csv())),
+      el(
+        "div",
+        { class: "row" },
+        button("Save as QuPath CSV", () => this.csv()),
+      ),
     );
     events.on("regions", () => this.draw());
     events.on("selection", () => this.draw());
@@ -47,7 +73,12 @@ export class RegionPanel {
     events.on("saving", ({ state, reason }) => {
       this.again.hidden = state !== "failed";
       this.state.dataset.state = state;
-      this.state.textContent = state === "failed" ? `Not saved: ${reason}` : state === "saved" && reason ? `Saved to ${reason}` : STATES[state];
+      this.state.textContent =
+        state === "failed"
+          ? `Not saved: ${reason}`
+          : state === "saved" && reason
+            ? `Saved to ${reason}`
+            : STATES[state];
     });
   }
 
@@ -58,15 +89,29 @@ export class RegionPanel {
     const chosen = regions.chosen;
     const common = new Set(chosen.map(({ feature }) => labelOf(feature)));
     const label = chosen.length ? (common.size === 1 ? [...common][0] : "") : this.actions.nextLabel();
-    this.heading.textContent = chosen.length > 1 ? `${chosen.length} selected` : one ? "Selected region" : "Next region";
+    this.heading.textContent =
+      chosen.length > 1 ? `${chosen.length} selected` : one ? "Selected region" : "Next region";
     if (document.activeElement !== this.label) this.label.value = label;
     this.label.placeholder = common.size > 1 ? "Several" : "None";
     this.colour.value = labels.colour(label);
     this.colour.disabled = !label;
     this.nameField.hidden = !one;
     if (one && document.activeElement !== this.name) this.name.value = nameOf(one.feature);
-    fill(this.options, labels.names.map((name) => el("option", { value: name })));
-    fill(this.chips, labels.names.slice(0, 12).map((name) => button([this.dot(labels.colour(name)), name], () => this.actions.setLabel(name), { class: "chip", "aria-pressed": String(name === label) })));
+    fill(
+      this.options,
+      labels.names.map((name) => el("option", { value: name })),
+    );
+    fill(
+      this.chips,
+      labels.names
+        .slice(0, 12)
+        .map((name) =>
+          button([this.dot(labels.colour(name)), name], () => this.actions.setLabel(name), {
+            class: "chip",
+            "aria-pressed": String(name === label),
+          }),
+        ),
+    );
     this.drawList();
   }
 
@@ -77,10 +122,19 @@ export class RegionPanel {
   drawList() {
     const shapes = this.regions.shapes;
     const others = this.regions.entries.length - shapes.length;
-    fill(this.list, shapes.length ? shapes.slice(0, SHOWN).map((entry, at) => this.row(entry, at)) : el("li", { class: "quiet" }, "None yet. Choose a tool and draw."));
+    fill(
+      this.list,
+      shapes.length
+        ? shapes.slice(0, SHOWN).map((entry, at) => this.row(entry, at))
+        : el("li", { class: "quiet" }, "None yet. Choose a tool and draw."),
+    );
     const words = [];
-    if (shapes.length > SHOWN) words.push(`${(shapes.length - SHOWN).toLocaleString("en")} more regions are on the slide.`);
-    if (others) words.push(`${others.toLocaleString("en")} other ${others === 1 ? "object" : "objects"} in the file (points, lines) stay as they are.`);
+    if (shapes.length > SHOWN)
+      words.push(`${(shapes.length - SHOWN).toLocaleString("en")} more regions are on the slide.`);
+    if (others)
+      words.push(
+        `${others.toLocaleString("en")} other ${others === 1 ? "object" : "objects"} in the file (points, lines) stay as they are.`,
+      );
     this.kept.textContent = words.join(" ");
   }
 
@@ -92,7 +146,11 @@ export class RegionPanel {
     const label = labelOf(feature);
     const size = `${mpp ? areaText(area * mpp ** 2) : `${Math.round(area).toLocaleString("en")} px²`}${holes ? ` · ${holes} hole${holes === 1 ? "" : "s"}` : ""}`;
     const element = button(
-      [this.dot(this.labels.colour(label)), el("span", { class: "name" }, nameOf(feature) || label || `Region ${at + 1}`), el("span", { class: "quiet" }, size)],
+      [
+        this.dot(this.labels.colour(label)),
+        el("span", { class: "name" }, nameOf(feature) || label || `Region ${at + 1}`),
+        el("span", { class: "quiet" }, size),
+      ],
       (event) => {
         this.actions.picked(key, { more: event.shiftKey });
         if (!event.shiftKey) this.reveal(polygons);

@@ -22,7 +22,11 @@ export class Proposals {
   constructor({ viewer, events, panels }, regions, labels) {
     Object.assign(this, { viewer, panels, regions, labels });
     this.source = new VectorSource();
-    this.layer = new VectorLayer({ source: this.source, zIndex: DEPTH.proposals, style: (feature) => this.style(feature) });
+    this.layer = new VectorLayer({
+      source: this.source,
+      zIndex: DEPTH.proposals,
+      style: (feature) => this.style(feature),
+    });
     this.section = el("section", { hidden: true, class: "proposals" });
     events.on("slide", () => {
       this.#become([]);
@@ -49,7 +53,10 @@ export class Proposals {
     const colour = this.labels.colour(label);
     return [
       new Style({ stroke: new Stroke({ color: "rgba(255,255,255,0.8)", width: 4 }) }),
-      new Style({ stroke: new Stroke({ color: colour, width: 2, lineDash: [7, 5] }), fill: new Fill({ color: `${colour}18` }) }),
+      new Style({
+        stroke: new Stroke({ color: colour, width: 2, lineDash: [7, 5] }),
+        fill: new Fill({ color: `${colour}18` }),
+      }),
     ];
   }
 
@@ -64,7 +71,9 @@ export class Proposals {
   /** Accepted proposals become regions at once, as one step of undo; then they are edited like any other. */
   accept(chosen) {
     this.#become(this.#open.filter((one) => !chosen.includes(one)));
-    this.regions.add(...chosen.map(({ shape }) => newFeature(polygonsOf(shape), labelOf(shape), this.labels.colour(labelOf(shape)))));
+    this.regions.add(
+      ...chosen.map(({ shape }) => newFeature(polygonsOf(shape), labelOf(shape), this.labels.colour(labelOf(shape)))),
+    );
   }
 
   refuse(chosen) {
@@ -77,8 +86,17 @@ export class Proposals {
     fill(
       this.section,
       el("h3", {}, `${open.length.toLocaleString("en")} proposed`),
-      el("div", { class: "row" }, button("Accept all", () => this.accept(open), { class: "primary" }), button("Refuse all", () => this.refuse(open))),
-      el("ul", { role: "list" }, open.slice(0, LISTED).map((one, at) => this.row(one, at))),
+      el(
+        "div",
+        { class: "row" },
+        button("Accept all", () => this.accept(open), { class: "primary" }),
+        button("Refuse all", () => this.refuse(open)),
+      ),
+      el(
+        "ul",
+        { role: "list" },
+        open.slice(0, LISTED).map((one, at) => this.row(one, at)),
+      ),
     );
   }
 
@@ -87,7 +105,14 @@ export class Proposals {
     return el(
       "li",
       { class: "row tight" },
-      button([el("span", { class: "dot", style: { background: this.labels.colour(labelOf(one.shape)) } }), el("span", { class: "name" }, name)], () => this.viewer.fit(one.feature.getGeometry().getExtent(), { margin: 80 }), { class: "region" }),
+      button(
+        [
+          el("span", { class: "dot", style: { background: this.labels.colour(labelOf(one.shape)) } }),
+          el("span", { class: "name" }, name),
+        ],
+        () => this.viewer.fit(one.feature.getGeometry().getExtent(), { margin: 80 }),
+        { class: "region" },
+      ),
       button("✓", () => this.accept([one]), { "aria-label": `Accept ${name}` }),
       button("✕", () => this.refuse([one]), { "aria-label": `Refuse ${name}` }),
     );

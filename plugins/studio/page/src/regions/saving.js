@@ -61,10 +61,14 @@ export class Saving {
 
   async #restore(id, { time, geojson }) {
     const when = new Date(time).toLocaleString();
-    const answer = await ask("A drawing was not saved", `Regions drawn on this slide until ${when} did not reach the file. Bring them back?`, [
-      ["Keep the file's", "file"],
-      ["Bring them back", "mine", "primary"],
-    ]);
+    const answer = await ask(
+      "A drawing was not saved",
+      `Regions drawn on this slide until ${when} did not reach the file. Bring them back?`,
+      [
+        ["Keep the file's", "file"],
+        ["Bring them back", "mine", "primary"],
+      ],
+    );
     if (this.id !== id) return;
     if (answer === "mine") this.regions.load(geojson, { undoable: true });
     if (answer === "file") localStorage.removeItem(this.#netKey(id));
@@ -175,10 +179,14 @@ export class Saving {
     const { id } = this;
     this.reason = "the file was changed by another program";
     this.#tell("failed", this.reason);
-    const answer = await ask("The file changed on disk", `${error.message} Which regions should stay? The other ones can be brought back by undo.`, [
-      ["Take the file's", "file"],
-      ["Keep these", "mine", "primary"],
-    ]);
+    const answer = await ask(
+      "The file changed on disk",
+      `${error.message} Which regions should stay? The other ones can be brought back by undo.`,
+      [
+        ["Take the file's", "file"],
+        ["Keep these", "mine", "primary"],
+      ],
+    );
     if (this.id !== id || answer === null) return false;
     try {
       const file = await api.regions(id);
@@ -201,10 +209,14 @@ export class Saving {
   async leave() {
     if (await this.save()) return true;
     if (!this.session.can_write_regions) return true;
-    const answer = await ask("Not saved", `The regions of this slide are not saved: ${this.reason} They stay in this browser and are offered when the slide is opened again.`, [
-      ["Stay", false, "primary"],
-      ["Leave", true],
-    ]);
+    const answer = await ask(
+      "Not saved",
+      `The regions of this slide are not saved: ${this.reason} They stay in this browser and are offered when the slide is opened again.`,
+      [
+        ["Stay", false, "primary"],
+        ["Leave", true],
+      ],
+    );
     return answer === true;
   }
 }

@@ -6,7 +6,10 @@ import { TOOLS } from "./tools.js";
 
 export function toolbar(stage, tools, regions, events, actions) {
   const buttons = Object.entries(TOOLS).map(([name, { key, name: title, help }]) => {
-    const element = iconButton(ICONS[name], `${title} (${key.toUpperCase()})`, () => actions.use(name), { "aria-pressed": "false", "data-tool": name });
+    const element = iconButton(ICONS[name], `${title} (${key.toUpperCase()})`, () => actions.use(name), {
+      "aria-pressed": "false",
+      "data-tool": name,
+    });
     element.title = `${title} (${key.toUpperCase()}): ${help}`;
     return element;
   });
@@ -16,7 +19,17 @@ export function toolbar(stage, tools, regions, events, actions) {
   const remove = iconButton(ICONS.delete, "Delete region (Delete)", actions.remove, { disabled: true });
   const hint = el("div", { class: "hint", role: "status", hidden: true });
   stage.append(
-    el("div", { id: "tools", role: "toolbar", "aria-label": "Drawing tools", "aria-orientation": "vertical" }, buttons, el("hr"), undo, redo, el("hr"), copy, remove),
+    el(
+      "div",
+      { id: "tools", role: "toolbar", "aria-label": "Drawing tools", "aria-orientation": "vertical" },
+      buttons,
+      el("hr"),
+      undo,
+      redo,
+      el("hr"),
+      copy,
+      remove,
+    ),
     hint,
   );
   events.on("tool", (now) => {

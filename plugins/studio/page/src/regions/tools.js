@@ -18,15 +18,27 @@ import { polygonsFromMap } from "./layer.js";
 
 /** Every tool: its key and what it is for. */
 export const TOOLS = {
-  select: { key: "v", name: "Select and edit", help: "Click a region; drag its corners or edges; Alt+click removes a corner" },
+  select: {
+    key: "v",
+    name: "Select and edit",
+    help: "Click a region; drag its corners or edges; Alt+click removes a corner",
+  },
   move: { key: "m", name: "Move", help: "Drag the selected region" },
-  polygon: { key: "p", name: "Polygon", help: "Click the corners; double-click or Enter closes; Backspace takes one back" },
+  polygon: {
+    key: "p",
+    name: "Polygon",
+    help: "Click the corners; double-click or Enter closes; Backspace takes one back",
+  },
   freehand: { key: "f", name: "Freehand", help: "Draw around with the button held" },
   rectangle: { key: "r", name: "Rectangle", help: "Drag from corner to corner" },
   ellipse: { key: "e", name: "Ellipse", help: "Drag the box around it" },
   brush: { key: "b", name: "Brush", help: "Paint; adds to the selected region. [ and ] change its size" },
   cut: { key: "x", name: "Cut brush", help: "Paint away from the selected region" },
-  hole: { key: "h", name: "Hole", help: "Click around the hole, or hold Shift and draw; it is cut from the selected region" },
+  hole: {
+    key: "h",
+    name: "Hole",
+    help: "Click around the hole, or hold Shift and draw; it is cut from the selected region",
+  },
 };
 
 const ELLIPSE_CORNERS = 72;
@@ -49,7 +61,11 @@ function sketchStyle(colour) {
   return new Style({
     stroke: new Stroke({ color: colour, width: 2, lineDash: [6, 4] }),
     fill: new Fill({ color: `${colour}22` }),
-    image: new CircleStyle({ radius: 4, fill: new Fill({ color: "#fff" }), stroke: new Stroke({ color: colour, width: 2 }) }),
+    image: new CircleStyle({
+      radius: 4,
+      fill: new Fill({ color: "#fff" }),
+      stroke: new Stroke({ color: colour, width: 2 }),
+    }),
   });
 }
 
@@ -84,7 +100,11 @@ export class Tools {
     if (name === "select") return [this.#modifying()];
     if (name === "move") return [this.#translating()];
     if (name === "brush" || name === "cut") {
-      this.#brush = new Brush({ cut: name === "cut", colour: name === "cut" ? "#b91c1c" : this.actions.colour(), onStroke: this.actions.painted });
+      this.#brush = new Brush({
+        cut: name === "cut",
+        colour: name === "cut" ? "#b91c1c" : this.actions.colour(),
+        onStroke: this.actions.painted,
+      });
       return [this.#brush];
     }
     return [this.#drawing(name)];
@@ -111,7 +131,9 @@ export class Tools {
 
   #simpler(geometry, byHand) {
     if (!byHand) return geometry;
-    const ring = new LineString(geometry.getCoordinates()[0]).simplify(SIMPLER * this.viewer.resolution).getCoordinates();
+    const ring = new LineString(geometry.getCoordinates()[0])
+      .simplify(SIMPLER * this.viewer.resolution)
+      .getCoordinates();
     return ring.length > 3 ? new Polygon([ring]) : geometry;
   }
 
@@ -134,7 +156,8 @@ export class Tools {
   }
 
   #commit(features) {
-    for (const feature of features.getArray()) this.actions.edited(feature.getId(), polygonsFromMap(feature.getGeometry()));
+    for (const feature of features.getArray())
+      this.actions.edited(feature.getId(), polygonsFromMap(feature.getGeometry()));
   }
 
   /** Keeps what can be edited equal to what is selected. Many selected regions can be moved, one can be reshaped. */
@@ -150,7 +173,13 @@ export class Tools {
   #pick({ pixel, originalEvent }) {
     if (originalEvent.altKey || this.panels.current === "Tiles") return; // that removes a corner, or opens a tile
     let key = null;
-    this.viewer.map.forEachFeatureAtPixel(pixel, (feature) => { key = Math.max(key ?? 0, feature.getId() ?? 0); }, { layerFilter: (layer) => layer === this.layer.layer, hitTolerance: 4 });
+    this.viewer.map.forEachFeatureAtPixel(
+      pixel,
+      (feature) => {
+        key = Math.max(key ?? 0, feature.getId() ?? 0);
+      },
+      { layerFilter: (layer) => layer === this.layer.layer, hitTolerance: 4 },
+    );
     this.actions.picked(key || null, { more: originalEvent.shiftKey, pixel });
   }
 

@@ -14,17 +14,41 @@ export class RunPanel {
   constructor(panel, { session, events, viewer, regions, list }) {
     Object.assign(this, { session, viewer, saving: regions.saving, list });
     this.text = el("pre", { tabindex: "0", "aria-label": "The pipeline as text" });
-    this.forms = Object.entries(FORMS).map(([form, words]) => button(words, () => this.show(form), { "data-form": form }));
+    this.forms = Object.entries(FORMS).map(([form, words]) =>
+      button(words, () => this.show(form), { "data-form": form }),
+    );
     this.copyButton = button("Copy pipeline", () => this.copy(), { class: "primary" });
     this.state = el("div", { class: "run-state", role: "status" });
-    this.starts = el("div", { class: "row" }, button("This slide", () => this.start("this"), { class: "primary" }), button("All slides", () => this.start("all")));
+    this.starts = el(
+      "div",
+      { class: "row" },
+      button("This slide", () => this.start("this"), { class: "primary" }),
+      button("All slides", () => this.start("all")),
+    );
     this.redo = el("input", { type: "checkbox" });
     const results = session.mode === "results";
     fill(
       panel,
       el("h2", {}, "Run"),
-      results ? null : el("section", {}, el("h3", {}, "Extract tiles"), el("p", { class: "quiet" }, session.out_folder ? `To ${session.out_folder}` : ""), el("label", { class: "check" }, this.redo, "Make finished slides again"), this.starts, this.state),
-      el("section", {}, el("h3", {}, "This pipeline elsewhere"), el("div", { class: "segments", role: "group", "aria-label": "Form" }, this.forms), this.text, this.copyButton),
+      results
+        ? null
+        : el(
+            "section",
+            {},
+            el("h3", {}, "Extract tiles"),
+            el("p", { class: "quiet" }, session.out_folder ? `To ${session.out_folder}` : ""),
+            el("label", { class: "check" }, this.redo, "Make finished slides again"),
+            this.starts,
+            this.state,
+          ),
+      el(
+        "section",
+        {},
+        el("h3", {}, "This pipeline elsewhere"),
+        el("div", { class: "segments", role: "group", "aria-label": "Form" }, this.forms),
+        this.text,
+        this.copyButton,
+      ),
     );
     events.on("pipeline", () => this.show(this.#form));
     events.on("slide", () => this.show(this.#form));
@@ -89,15 +113,38 @@ export class RunPanel {
       fill(this.state);
       return;
     }
-    const words = { working: `${run.done} of ${run.total} slides`, done: `Done: ${run.kept.toLocaleString("en")} of ${run.planned.toLocaleString("en")} tiles`, failed: "Failed", cancelled: "Cancelled; finished slides stay" }[run.state];
+    const words = {
+      working: `${run.done} of ${run.total} slides`,
+      done: `Done: ${run.kept.toLocaleString("en")} of ${run.planned.toLocaleString("en")} tiles`,
+      failed: "Failed",
+      cancelled: "Cancelled; finished slides stay",
+    }[run.state];
     const lines = run.lines.filter((line) => line !== run.error).slice(-8);
     fill(
       this.state,
       el("p", { class: `outcome ${run.state}` }, words),
-      working ? el("progress", { max: Math.max(1, run.total), value: run.done + (run.tiles ? run.tiles_done / run.tiles : 0), "aria-label": "Slides done" }) : null,
-      working && run.slide ? el("p", { class: "quiet" }, `${run.slide}: ${run.tiles_done.toLocaleString("en")} of ${run.tiles.toLocaleString("en")} tiles`) : null,
+      working
+        ? el("progress", {
+            max: Math.max(1, run.total),
+            value: run.done + (run.tiles ? run.tiles_done / run.tiles : 0),
+            "aria-label": "Slides done",
+          })
+        : null,
+      working && run.slide
+        ? el(
+            "p",
+            { class: "quiet" },
+            `${run.slide}: ${run.tiles_done.toLocaleString("en")} of ${run.tiles.toLocaleString("en")} tiles`,
+          )
+        : null,
       run.error ? el("p", { class: "problem" }, run.error) : null,
-      lines.length ? el("ul", { class: "lines" }, lines.map((line) => el("li", {}, line))) : null,
+      lines.length
+        ? el(
+            "ul",
+            { class: "lines" },
+            lines.map((line) => el("li", {}, line)),
+          )
+        : null,
       working ? button("Cancel", () => api.cancelRun().catch(failed)) : null,
       run.report ? el("a", { href: run.report, target: "_blank", rel: "noopener" }, "Open the report") : null,
     );

@@ -9,7 +9,9 @@ import { STATUS } from "./list.js";
 
 function rows(facts) {
   const { width, height, mpp_x: mppX, mpp_y: mppY } = facts;
-  const mpp = mppX ? `${tidy(mppX)}${mppY && tidy(mppY) !== tidy(mppX) ? ` × ${tidy(mppY)}` : ""} µm/px` : "not recorded";
+  const mpp = mppX
+    ? `${tidy(mppX)}${mppY && tidy(mppY) !== tidy(mppX) ? ` × ${tidy(mppY)}` : ""} µm/px`
+    : "not recorded";
   return [
     ["Name", facts.name],
     ["Size", `${width.toLocaleString("en")} × ${height.toLocaleString("en")} px`],
@@ -34,7 +36,11 @@ export class SlidePanel {
     fill(
       this.panel,
       el("h2", {}, "Slide"),
-      el("dl", { class: "facts" }, rows(facts).map(([name, value]) => [el("dt", {}, name), el("dd", {}, String(value))])),
+      el(
+        "dl",
+        { class: "facts" },
+        rows(facts).map(([name, value]) => [el("dt", {}, name), el("dd", {}, String(value))]),
+      ),
       this.review(row),
       facts.pictures.length ? this.pictures() : null,
     );
@@ -44,7 +50,9 @@ export class SlidePanel {
     const status = el(
       "select",
       {},
-      ["untouched", "reviewed", "excluded"].map((value) => el("option", { value }, value === "untouched" ? "Not yet reviewed" : STATUS[value])),
+      ["untouched", "reviewed", "excluded"].map((value) =>
+        el("option", { value }, value === "untouched" ? "Not yet reviewed" : STATUS[value]),
+      ),
     );
     status.value = row.status === "regions" ? "untouched" : row.status;
     const note = el("textarea", { rows: 2, value: row.note ?? "" });
@@ -60,7 +68,13 @@ export class SlidePanel {
     status.addEventListener("change", save);
     note.addEventListener("input", later);
     note.addEventListener("blur", () => later.flush());
-    return el("section", {}, el("h3", {}, "Review"), labelled("Status", status), labelled("Note", note, { help: "Goes to review.csv." }));
+    return el(
+      "section",
+      {},
+      el("h3", {}, "Review"),
+      labelled("Status", status),
+      labelled("Note", note, { help: "Goes to review.csv." }),
+    );
   }
 
   /** Label and overview pictures, which may hold a patient's name, are shown only when asked for. */
@@ -71,9 +85,28 @@ export class SlidePanel {
       type: "checkbox",
       on: {
         change: (event) =>
-          fill(place, event.target.checked ? pictures.map((name) => el("figure", {}, el("img", { src: api.picture(id, name), alt: `${name} of the slide` }), el("figcaption", {}, name))) : []),
+          fill(
+            place,
+            event.target.checked
+              ? pictures.map((name) =>
+                  el(
+                    "figure",
+                    {},
+                    el("img", { src: api.picture(id, name), alt: `${name} of the slide` }),
+                    el("figcaption", {}, name),
+                  ),
+                )
+              : [],
+          ),
       },
     });
-    return el("section", {}, el("h3", {}, "Pictures"), el("label", { class: "check" }, box, "Show label and overview"), el("small", { class: "help" }, "They can hold a patient's name."), place);
+    return el(
+      "section",
+      {},
+      el("h3", {}, "Pictures"),
+      el("label", { class: "check" }, box, "Show label and overview"),
+      el("small", { class: "help" }, "They can hold a patient's name."),
+      place,
+    );
   }
 }

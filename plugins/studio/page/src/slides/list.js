@@ -12,7 +12,12 @@ export class SlideList {
     this.open = open;
     this.rows = [];
     this.current = null;
-    this.search = el("input", { type: "search", placeholder: "Search slides", "aria-label": "Search slides", on: { input: () => this.draw() } });
+    this.search = el("input", {
+      type: "search",
+      placeholder: "Search slides",
+      "aria-label": "Search slides",
+      on: { input: () => this.draw() },
+    });
     this.filter = el(
       "select",
       { "aria-label": "Show slides by status", on: { change: () => this.draw() } },
@@ -24,7 +29,13 @@ export class SlideList {
     fill(
       nav,
       el("div", { class: "row tight" }, this.search),
-      el("div", { class: "row tight" }, this.filter, iconButton(ICONS.previous, "Previous slide (,)", () => this.step(-1)), iconButton(ICONS.next, "Next slide (.)", () => this.step(1))),
+      el(
+        "div",
+        { class: "row tight" },
+        this.filter,
+        iconButton(ICONS.previous, "Previous slide (,)", () => this.step(-1)),
+        iconButton(ICONS.next, "Next slide (.)", () => this.step(1)),
+      ),
       this.count,
       this.list,
     );
@@ -51,7 +62,10 @@ export class SlideList {
 
   get shown() {
     const words = this.search.value.trim().toLowerCase();
-    return this.rows.filter(({ name, status, note }) => (!this.filter.value || status === this.filter.value) && `${name} ${note}`.toLowerCase().includes(words));
+    return this.rows.filter(
+      ({ name, status, note }) =>
+        (!this.filter.value || status === this.filter.value) && `${name} ${note}`.toLowerCase().includes(words),
+    );
   }
 
   step(by) {
@@ -64,20 +78,42 @@ export class SlideList {
 
   draw() {
     const shown = this.shown;
-    this.count.textContent = shown.length === this.rows.length ? `${shown.length} slide${shown.length === 1 ? "" : "s"}` : `${shown.length} of ${this.rows.length} slides`;
+    this.count.textContent =
+      shown.length === this.rows.length
+        ? `${shown.length} slide${shown.length === 1 ? "" : "s"}`
+        : `${shown.length} of ${this.rows.length} slides`;
     // Rows that stay keep their element, and with it the thumbnail and the keyboard's focus.
     const old = new Map([...this.list.children].map((item) => [item.dataset.id, item]));
-    fill(this.list, shown.map((row) => this.item(row, old.get(row.id))));
+    fill(
+      this.list,
+      shown.map((row) => this.item(row, old.get(row.id))),
+    );
     this.mark(this.current);
   }
 
   item(row, old) {
-    const item = old ?? el("li", { "data-id": row.id }, el("button", { type: "button", class: "slide", on: { click: () => this.open(row.id) } }, el("img", { src: api.thumbnail(row.id, 120), alt: "", loading: "lazy" }), el("span", { class: "words" })));
+    const item =
+      old ??
+      el(
+        "li",
+        { "data-id": row.id },
+        el(
+          "button",
+          { type: "button", class: "slide", on: { click: () => this.open(row.id) } },
+          el("img", { src: api.thumbnail(row.id, 120), alt: "", loading: "lazy" }),
+          el("span", { class: "words" }),
+        ),
+      );
     const state = row.error ? "error" : row.status;
     fill(
       item.querySelector(".words"),
       el("span", { class: "name", title: row.name }, row.name),
-      el("span", { class: `badge ${state}`, title: row.error ?? row.note ?? "" }, row.error ? "Cannot be read" : STATUS[row.status], row.regions && !row.error ? ` · ${row.regions}` : ""),
+      el(
+        "span",
+        { class: `badge ${state}`, title: row.error ?? row.note ?? "" },
+        row.error ? "Cannot be read" : STATUS[row.status],
+        row.regions && !row.error ? ` · ${row.regions}` : "",
+      ),
     );
     return item;
   }

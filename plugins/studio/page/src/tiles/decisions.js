@@ -90,7 +90,11 @@ export class Decisions {
 
   #failed(error) {
     if (error.name === "AbortError") return;
-    this.answer = { ...(this.answer ?? { steps: [], counts: [], grid: null, planned: 0, kept: 0 }), state: "failed", error: error.message };
+    this.answer = {
+      ...(this.answer ?? { steps: [], counts: [], grid: null, planned: 0, kept: 0 }),
+      state: "failed",
+      error: error.message,
+    };
     this.events.tell("decisions", this);
   }
 
@@ -106,7 +110,8 @@ export class Decisions {
     const column = Math.floor((x - grid.x0) / grid.stride_x);
     const row = Math.floor((y - grid.y0) / grid.stride_y);
     if (column < 0 || row < 0 || column >= grid.columns || row >= grid.rows) return null;
-    if (x > grid.x0 + column * grid.stride_x + grid.tile_w || y > grid.y0 + row * grid.stride_y + grid.tile_h) return null; // in a gap
+    if (x > grid.x0 + column * grid.stride_x + grid.tile_w || y > grid.y0 + row * grid.stride_y + grid.tile_h)
+      return null; // in a gap
     const code = this.codes[row * grid.columns + column];
     return code === NO_TILE ? null : { column, row, code };
   }

@@ -39,7 +39,8 @@ export class TileGridLayer {
   /** Colour and whether it is drawn, by code. */
   #looks() {
     const looks = [{ colour: KEPT_COLOUR, fill: FILL.kept, shown: !this.hidden.has("kept") }];
-    for (const { reason, colour } of this.decisions.reasons) looks.push({ colour, fill: FILL.rejected, shown: !this.hidden.has(reason) });
+    for (const { reason, colour } of this.decisions.reasons)
+      looks.push({ colour, fill: FILL.rejected, shown: !this.hidden.has(reason) });
     return looks;
   }
 
@@ -95,9 +96,16 @@ export class TileGridLayer {
 
   #drawNear(context, grid, codes, { scale, x, y }, pixelRatio) {
     const { width, height } = context.canvas;
-    const index = (pixel, origin, offset, stride, count) => Math.min(count, Math.max(0, Math.floor(((pixel - origin) / scale - offset) / stride)));
-    const columns = [index(0, x, grid.x0, grid.stride_x, grid.columns) - 1, index(width, x, grid.x0, grid.stride_x, grid.columns)];
-    const rows = [index(0, y, grid.y0, grid.stride_y, grid.rows) - 1, index(height, y, grid.y0, grid.stride_y, grid.rows)];
+    const index = (pixel, origin, offset, stride, count) =>
+      Math.min(count, Math.max(0, Math.floor(((pixel - origin) / scale - offset) / stride)));
+    const columns = [
+      index(0, x, grid.x0, grid.stride_x, grid.columns) - 1,
+      index(width, x, grid.x0, grid.stride_x, grid.columns),
+    ];
+    const rows = [
+      index(0, y, grid.y0, grid.stride_y, grid.rows) - 1,
+      index(height, y, grid.y0, grid.stride_y, grid.rows),
+    ];
     const paths = this.#looks().map(() => new Path2D());
     const inset = 1.5 * pixelRatio; // keeps the outlines of neighbours apart
     for (let row = Math.max(0, rows[0]); row <= Math.min(rows[1], grid.rows - 1); row += 1) {
@@ -123,9 +131,17 @@ export class TileGridLayer {
   #drawMarked(context, grid, { scale, x, y }, pixelRatio) {
     if (!this.marked) return;
     const { column, row } = this.marked;
-    const box = [x + (grid.x0 + column * grid.stride_x) * scale, y + (grid.y0 + row * grid.stride_y) * scale, grid.tile_w * scale, grid.tile_h * scale];
+    const box = [
+      x + (grid.x0 + column * grid.stride_x) * scale,
+      y + (grid.y0 + row * grid.stride_y) * scale,
+      grid.tile_w * scale,
+      grid.tile_h * scale,
+    ];
     context.globalAlpha = 1;
-    for (const [colour, width] of [["#ffffff", 5], ["#111827", 2]]) {
+    for (const [colour, width] of [
+      ["#ffffff", 5],
+      ["#111827", 2],
+    ]) {
       context.strokeStyle = colour;
       context.lineWidth = width * pixelRatio;
       context.strokeRect(...box);

@@ -8,15 +8,32 @@ const NUMBER = new Intl.NumberFormat("en");
 export class TilePanel {
   constructor(panel, { events, pipeline }, decisions, layer, pointer) {
     Object.assign(this, { decisions, layer, pipeline });
-    this.shown = el("input", { type: "checkbox", checked: decisions.wanted, on: { change: () => decisions.show(this.shown.checked) } });
-    this.opacity = el("input", { type: "range", min: 0.1, max: 1, step: 0.05, value: 1, on: { input: () => this.fade() } });
+    this.shown = el("input", {
+      type: "checkbox",
+      checked: decisions.wanted,
+      on: { change: () => decisions.show(this.shown.checked) },
+    });
+    this.opacity = el("input", {
+      type: "range",
+      min: 0.1,
+      max: 1,
+      step: 0.05,
+      value: 1,
+      on: { input: () => this.fade() },
+    });
     this.total = el("p", { class: "total", role: "status" });
     this.legend = el("ul", { class: "legend", role: "list" });
     this.problem = el("p", { class: "problem", role: "alert" });
     this.size = el("section", {}, el("h3", {}, "Size"));
     fill(
       panel,
-      el("div", { class: "row" }, el("h2", {}, "Tiles"), el("span", { class: "spring" }), el("label", { class: "check switch" }, this.shown, "Show on the slide")),
+      el(
+        "div",
+        { class: "row" },
+        el("h2", {}, "Tiles"),
+        el("span", { class: "spring" }),
+        el("label", { class: "check switch" }, this.shown, "Show on the slide"),
+      ),
       el("section", {}, this.problem, this.total, this.legend, labelled("Opacity", this.opacity)),
       pointer.detail,
       this.size,
@@ -41,13 +58,23 @@ export class TilePanel {
     this.hint.hidden = !ready || !this.decisions.wanted;
     this.problem.textContent = answer?.state === "failed" ? answer.error : "";
     if (!ready) {
-      this.total.textContent = answer?.state === "working" ? "Deciding…" : this.decisions.wanted ? "" : "Switch on to see which tiles would be kept.";
+      this.total.textContent =
+        answer?.state === "working"
+          ? "Deciding…"
+          : this.decisions.wanted
+            ? ""
+            : "Switch on to see which tiles would be kept.";
       fill(this.legend);
       return;
     }
     const share = answer.planned ? Math.round((100 * answer.kept) / answer.planned) : 0;
     this.total.textContent = `${NUMBER.format(answer.kept)} of ${NUMBER.format(answer.planned)} tiles kept (${share} %)`;
-    fill(this.legend, [{ reason: "kept", title: "Kept", colour: KEPT_COLOUR, count: answer.kept }, ...this.decisions.reasons].map((entry) => this.entry(entry)));
+    fill(
+      this.legend,
+      [{ reason: "kept", title: "Kept", colour: KEPT_COLOUR, count: answer.kept }, ...this.decisions.reasons].map(
+        (entry) => this.entry(entry),
+      ),
+    );
   }
 
   entry({ reason, title, colour, count }) {
@@ -62,6 +89,17 @@ export class TilePanel {
         },
       },
     });
-    return el("li", { "data-reason": reason }, el("label", {}, box, el("span", { class: "swatch", style: { background: colour } }), el("span", { class: "name" }, title), el("span", { class: "count" }, NUMBER.format(count))));
+    return el(
+      "li",
+      { "data-reason": reason },
+      el(
+        "label",
+        {},
+        box,
+        el("span", { class: "swatch", style: { background: colour } }),
+        el("span", { class: "name" }, title),
+        el("span", { class: "count" }, NUMBER.format(count)),
+      ),
+    );
   }
 }

@@ -15,7 +15,9 @@ export class TilePointer {
     this.detail = el("section", { class: "tile-detail", "aria-label": "Tile" });
     stage.append(this.tip);
     viewer.map.on("pointermove", (event) => this.#hover(event));
-    viewer.target.addEventListener("pointerleave", () => { this.tip.hidden = true; });
+    viewer.target.addEventListener("pointerleave", () => {
+      this.tip.hidden = true;
+    });
     viewer.map.on("click", (event) => this.#click(event));
     events.on("slide", () => this.close());
     events.on("decisions", () => this.#refresh());
@@ -57,7 +59,8 @@ export class TilePointer {
     const { id } = this.decisions;
     try {
       const tile = await api.tile(id, column, row);
-      if (this.layer.marked?.column === column && this.layer.marked?.row === row && id === this.decisions.id) this.#draw({ ...tile, column, row });
+      if (this.layer.marked?.column === column && this.layer.marked?.row === row && id === this.decisions.id)
+        this.#draw({ ...tile, column, row });
     } catch (error) {
       failed(error);
     }
@@ -65,22 +68,60 @@ export class TilePointer {
 
   #draw(tile) {
     const { id, answer } = this.decisions;
-    const forms = ["original", ...(this.pipeline.now?.normalizer ? ["normalized"] : []), ...(this.pipeline.now?.qc.length ? ["masks"] : [])];
+    const forms = [
+      "original",
+      ...(this.pipeline.now?.normalizer ? ["normalized"] : []),
+      ...(this.pipeline.now?.qc.length ? ["masks"] : []),
+    ];
     const picture = (form) =>
-      el("figure", {}, el("img", { src: api.tilePicture(id, tile.column, tile.row, form, answer.revision), alt: `${FORMS[form]}: pixels of the tile`, on: { error: (event) => event.target.classList.add("broken") } }), el("figcaption", {}, FORMS[form]));
+      el(
+        "figure",
+        {},
+        el("img", {
+          src: api.tilePicture(id, tile.column, tile.row, form, answer.revision),
+          alt: `${FORMS[form]}: pixels of the tile`,
+          on: { error: (event) => event.target.classList.add("broken") },
+        }),
+        el("figcaption", {}, FORMS[form]),
+      );
     fill(
       this.detail,
-      el("div", { class: "row" }, el("h3", {}, `Tile ${tile.column}, ${tile.row}`), el("span", { class: "spring" }), button("×", () => this.close(), { class: "plain", "aria-label": "Close the tile" })),
-      el("p", { class: tile.kept ? "verdict kept" : "verdict" }, tile.kept ? "Kept" : tile.title, tile.label ? el("span", { class: "quiet" }, ` · ${tile.label}`) : null),
+      el(
+        "div",
+        { class: "row" },
+        el("h3", {}, `Tile ${tile.column}, ${tile.row}`),
+        el("span", { class: "spring" }),
+        button("×", () => this.close(), { class: "plain", "aria-label": "Close the tile" }),
+      ),
+      el(
+        "p",
+        { class: tile.kept ? "verdict kept" : "verdict" },
+        tile.kept ? "Kept" : tile.title,
+        tile.label ? el("span", { class: "quiet" }, ` · ${tile.label}`) : null,
+      ),
       el("div", { class: "tile-pictures" }, forms.map(picture)),
       tile.scores.length ? this.#scores(tile.scores) : null,
-      el("p", { class: "quiet" }, `Centre ${Math.round(tile.loc_x).toLocaleString("en")}, ${Math.round(tile.loc_y).toLocaleString("en")}`),
+      el(
+        "p",
+        { class: "quiet" },
+        `Centre ${Math.round(tile.loc_x).toLocaleString("en")}, ${Math.round(tile.loc_y).toLocaleString("en")}`,
+      ),
     );
   }
 
   #scores(scores) {
     const rows = scores.map(({ step, value, threshold, keep_when: keepWhen }) =>
-      el("tr", {}, el("th", { scope: "row" }, step), el("td", {}, value === null ? "–" : tidy(value)), el("td", { class: "quiet" }, threshold === null || threshold === undefined ? "" : `kept if ${keepWhen ?? ""} ${tidy(threshold)}`)),
+      el(
+        "tr",
+        {},
+        el("th", { scope: "row" }, step),
+        el("td", {}, value === null ? "–" : tidy(value)),
+        el(
+          "td",
+          { class: "quiet" },
+          threshold === null || threshold === undefined ? "" : `kept if ${keepWhen ?? ""} ${tidy(threshold)}`,
+        ),
+      ),
     );
     return el("table", { class: "scores" }, el("caption", {}, "Scores"), el("tbody", {}, rows));
   }

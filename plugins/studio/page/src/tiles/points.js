@@ -18,7 +18,10 @@ export function pointsLayer({ viewer, events, labels }, decisions) {
     const context = canvas.getContext("2d");
     const scale = pixelRatio / resolution;
     const side = Math.max(2, Math.min(7, 4 / resolution)) * pixelRatio;
-    const [left, top] = [canvas.width / 2 - center[0] * scale - side / 2, canvas.height / 2 + center[1] * scale - side / 2];
+    const [left, top] = [
+      canvas.width / 2 - center[0] * scale - side / 2,
+      canvas.height / 2 + center[1] * scale - side / 2,
+    ];
     for (let at = 0; at < points.x.length; at += 1) {
       const [x, y] = [left + points.x[at] * scale, top + points.y[at] * scale];
       if (x < -side || y < -side || x > canvas.width || y > canvas.height) continue;

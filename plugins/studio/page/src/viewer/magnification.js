@@ -7,7 +7,10 @@ import { tidy } from "./coordinates.js";
 const STEPS = [40, 20, 10, 5, 2.5, 1];
 
 export function magnifications(viewer, events) {
-  const buttons = STEPS.map((times) => [times, button(`${times}×`, () => viewer.magnify(times), { "aria-label": `Magnification ${times}`, disabled: true })]);
+  const buttons = STEPS.map((times) => [
+    times,
+    button(`${times}×`, () => viewer.magnify(times), { "aria-label": `Magnification ${times}`, disabled: true }),
+  ]);
   const now = el("output", { class: "magnification", "aria-label": "Magnification on screen" });
   const fit = iconButton(ICONS.fit, "Whole slide (0)", () => viewer.slide && viewer.fit());
   events.on("moving", () => {
@@ -19,5 +22,11 @@ export function magnifications(viewer, events) {
       element.setAttribute("aria-pressed", String(times !== null && Math.abs(times / step - 1) < 0.01));
     }
   });
-  return el("div", { class: "group magnifications", role: "group", "aria-label": "Magnification" }, now, fit, buttons.map(([, element]) => element));
+  return el(
+    "div",
+    { class: "group magnifications", role: "group", "aria-label": "Magnification" },
+    now,
+    fit,
+    buttons.map(([, element]) => element),
+  );
 }

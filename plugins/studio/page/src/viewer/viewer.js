@@ -19,7 +19,16 @@ const CALM = matchMedia("(prefers-reduced-motion: reduce)").matches;
 const duration = (ms) => (CALM ? 0 : ms);
 
 /** Order of layers, from the slide upwards. */
-export const DEPTH = { slide: 0, normalized: 1, masks: 10, tiles: 20, points: 30, proposals: 40, regions: 50, sketch: 60 };
+export const DEPTH = {
+  slide: 0,
+  normalized: 1,
+  masks: 10,
+  tiles: 20,
+  points: 30,
+  proposals: 40,
+  regions: 50,
+  sketch: 60,
+};
 
 export class Viewer {
   constructor(target, events) {
@@ -74,7 +83,11 @@ export class Viewer {
       if (!told) note(`A part of ${facts.name} could not be read; the terminal says more.`, { error: true });
       told = true;
     };
-    this.base = pyramidLayer(facts.id, pyramid, this.projection, { onError, zIndex: DEPTH.slide, className: "slide-layer" });
+    this.base = pyramidLayer(facts.id, pyramid, this.projection, {
+      onError,
+      zIndex: DEPTH.slide,
+      className: "slide-layer",
+    });
     this.map.addLayer(this.base);
     this.map.setView(
       new View({
