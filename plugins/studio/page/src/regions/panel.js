@@ -103,14 +103,12 @@ export class RegionPanel {
     );
     fill(
       this.chips,
-      labels.names
-        .slice(0, 12)
-        .map((name) =>
-          button([this.dot(labels.colour(name)), name], () => this.actions.setLabel(name), {
-            class: "chip",
-            "aria-pressed": String(name === label),
-          }),
-        ),
+      labels.names.slice(0, 12).map((name) =>
+        button([this.dot(labels.colour(name)), name], () => this.actions.setLabel(name), {
+          class: "chip",
+          "aria-pressed": String(name === label),
+        }),
+      ),
     );
     this.drawList();
   }
