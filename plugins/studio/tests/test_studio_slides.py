@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 from slideloom import Box, Size, SlideError, Slides
 from slideloom.planning.opening import open_slide
-from slideloom_studio.pyramid import KeptPictures, tile_rgb, zooms
+from slideloom.viewing.view_pyramid import ViewPyramid
+from slideloom_studio.pyramid import KeptPictures, padded, tile_box, tile_rgb, zooms
 from slideloom_studio.shelf import Entry, Shelf
 from slideloom_testing import AnalyticSlide, PixelsSlide
 from slideloom_testing.fixtures import DemoFiles
@@ -47,12 +48,17 @@ def test_zooms_go_from_one_tile_to_the_slides_own_pixels(size: Size, wanted: lis
     assert [(zoom.downsample, zoom.columns, zoom.rows) for zoom in zooms(size)] == wanted
 
 
+def tile_of(slide: Any, *, z: int, column: int, row: int) -> Any:
+    box = tile_box(slide.info.size, z=z, column=column, row=row)
+    return padded(tile_rgb(ViewPyramid(slide), box), box, slide.info.size)
+
+
 def test_a_tile_shows_what_lies_there_at_every_zoom() -> None:
     slide = AnalyticSlide(Size(2000, 1500), downsamples=(1, 4))
 
     for zoom in zooms(Size(2000, 1500)):
         for column, row in ((0, 0), (zoom.columns - 1, zoom.rows - 1)):
-            rgb = tile_rgb(slide, z=zoom.z, column=column, row=row).astype(int)
+            rgb = tile_of(slide, z=zoom.z, column=column, row=row).astype(int)
             side = 256 * zoom.downsample
             width = min(256, (2000 - column * side) // zoom.downsample)
             height = min(256, (1500 - row * side) // zoom.downsample)
@@ -63,7 +69,7 @@ def test_a_tile_shows_what_lies_there_at_every_zoom() -> None:
 def test_beyond_the_slide_a_tile_is_white_whatever_its_background() -> None:
     slide = PixelsSlide(np.full((300, 400, 3), 90, np.uint8), background=(0, 0, 0))
 
-    rgb = tile_rgb(slide, z=1, column=1, row=1)
+    rgb = tile_of(slide, z=1, column=1, row=1)
 
     assert (rgb[: 300 - 256, : 400 - 256] == 90).all()
     assert (rgb[300 - 256 :] == 255).all()
@@ -203,8 +209,8 @@ def test_many_threads_share_the_shelf(demo_slide: DemoFiles, tmp_path: Path) -> 
     def look(start: int) -> None:
         try:
             for step in range(20):
-                with shelf.reading(str((start + step) % 4)) as slide:
-                    assert slide.read_at(Box(0, 0, 64, 64), Size(64, 64)).shape == (64, 64, 3)
+                with shelf.viewing(str((start + step) % 4)) as view:
+                    assert view.at(1, 0, 0, Size(64, 64)).shape == (64, 64, 3)
         except BaseException as error:
             faults.append(error)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from slideloom.base.geometry import Rgb
+from slideloom.viewing.wsi import WSI
 from starlette.responses import Response
 from starlette.routing import Route
 
-from slideloom_studio.calls import Call, endpoint, json_answer, picture_answer
-from slideloom_studio.pyramid import TILE_PX, jpeg, tile_rgb, zooms
+from slideloom_studio.calls import Call, Refused, endpoint, json_answer, picture_answer
+from slideloom_studio.pyramid import TILE_PX, jpeg, padded, tile_box, tile_rgb, zooms
 from slideloom_studio.shelf import Entry
 from slideloom_studio.studio import Studio
 
@@ -62,7 +63,7 @@ class Looking:
         entry, most = self._entry(call), call.number("max", default=200, least=1, most=_THUMBNAIL_PX)
 
         def made() -> Rgb:
-            with self._studio.shelf.reading(entry.id) as slide:
+            with self._studio.shelf.lent(entry.id) as slide:
                 return slide.thumbnail(max_px=most)
 
         return self._picture((entry.id, self._studio.shelf.state(entry.id), "thumbnail", most), made)
@@ -82,12 +83,31 @@ class Looking:
         """A tile of a resolution as JPEG."""
         entry = self._entry(call)
         z, x, y = (call.number(name) for name in ("z", "x", "y"))
+        with self._studio.shelf.lent(entry.id) as slide:
+            size = slide.info.size
+        box = tile_box(size, z=z, column=x, row=y)
+        normalizer = self._normalizer(call, entry)
 
         def made() -> Rgb:
-            with self._studio.shelf.reading(entry.id) as slide:
-                return tile_rgb(slide, z=z, column=x, row=y)
+            with self._studio.shelf.viewing(entry.id) as view:
+                rgb = tile_rgb(view, box)
+            return padded(rgb if normalizer is None else normalizer.normalized(rgb, box=box), box, size)
 
-        return self._picture((entry.id, self._studio.shelf.state(entry.id), z, x, y), made)
+        version = None if normalizer is None else (call.query["normalized"], normalizer.generation)
+        return self._picture((entry.id, self._studio.shelf.state(entry.id), z, x, y, version), made)
+
+    def _normalizer(self, call: Call, entry: Entry) -> WSI | None:
+        """The slide with the normalizer on screen, if normalized pixels are wanted.
+
+        Raises:
+            Refused: there are no decisions yet, which say what the normalizer measures.
+        """
+        if "normalized" not in call.query:
+            return None
+        found = self._studio.deciding.decided(entry)
+        if found is None or found.pipeline_revision != call.number("normalized"):
+            raise Refused(409, "the normalizer is not ready; wait for the decisions of the slide")
+        return found.wsi
 
     def regions(self, call: Call) -> Response:
         """The regions of a slide with their revision."""

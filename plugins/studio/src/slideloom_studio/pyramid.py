@@ -11,7 +11,7 @@ import numpy as np
 import simplejpeg
 from attrs import frozen
 from slideloom.base.geometry import Box, Rgb, Size
-from slideloom.slides.slide import Slide
+from slideloom.viewing.view_pyramid import ViewPyramid
 
 from slideloom_studio.calls import Refused
 
@@ -49,28 +49,37 @@ def zooms(size: Size) -> list[Zoom]:
     return found
 
 
-def tile_rgb(slide: Slide, *, z: int, column: int, row: int) -> Rgb:
-    """A tile's pixels, (256, 256, 3) uint8, white beyond the slide.
+def tile_box(size: Size, *, z: int, column: int, row: int) -> Box:
+    """What a tile shows, in level-0 pixels; at the right and the bottom it reaches beyond the slide.
 
     Raises:
         Refused: there is no such tile.
-        SlideError: it cannot be read.
     """
-    size = slide.info.size
     known = zooms(size)
     if not (0 <= z < len(known) and 0 <= column < known[z].columns and 0 <= row < known[z].rows):
         raise Refused(404, f"the slide has no tile {column}, {row} at zoom {z}; reload the page")
-    downsample = known[z].downsample
-    covered = TILE_PX * downsample
-    box = Box(column * covered, row * covered, covered, covered)
-    rgb = slide.read_at(box, Size(TILE_PX, TILE_PX))
-    width = ceil((size.width - box.x) / downsample)
-    height = ceil((size.height - box.y) / downsample)
-    if width < TILE_PX or height < TILE_PX:
-        rgb = np.array(rgb)
-        rgb[height:] = _WHITE
-        rgb[:, width:] = _WHITE
-    return rgb
+    covered = TILE_PX * known[z].downsample
+    return Box(column * covered, row * covered, covered, covered)
+
+
+def tile_rgb(view: ViewPyramid, box: Box) -> Rgb:
+    """A tile's pixels, (256, 256, 3) uint8.
+
+    Raises:
+        SlideError: they cannot be read.
+    """
+    return view.at(box.width / TILE_PX, box.x, box.y, Size(TILE_PX, TILE_PX))
+
+
+def padded(rgb: Rgb, box: Box, size: Size) -> Rgb:
+    """A tile with white beyond the slide, whatever the slide's background is."""
+    downsample = box.width / TILE_PX
+    width, height = ceil((size.width - box.x) / downsample), ceil((size.height - box.y) / downsample)
+    if width >= TILE_PX and height >= TILE_PX:
+        return rgb
+    result: Rgb = np.full_like(rgb, _WHITE)
+    result[:height, :width] = rgb[:height, :width]
+    return result
 
 
 def jpeg(rgb: Rgb) -> bytes:

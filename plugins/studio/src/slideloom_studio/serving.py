@@ -21,6 +21,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from slideloom_studio.guarding import Guard
+from slideloom_studio.judging import Judging
 from slideloom_studio.looking import Looking
 from slideloom_studio.running import Running
 from slideloom_studio.studio import Studio
@@ -140,7 +141,8 @@ def _app(studio: Studio) -> Starlette:
         current_default_thread_limiter().total_tokens = max(_LEAST_THREADS, os.cpu_count() or 1)
         yield
 
-    routes = [*_static_routes(), *Looking(studio).routes(), *Tuning(studio).routes(), *Running(studio).routes()]
+    parts = (Looking(studio), Tuning(studio), Judging(studio), Running(studio))
+    routes = [*_static_routes(), *(route for part in parts for route in part.routes())]
     return Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: _refused, 500: _failed})
 
 

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 
 from attrs import define, field, frozen
 from slideloom.base.addresses import SlidePlace
+from slideloom.base.cores import default_threads
 from slideloom.base.errors import MissingResolution, SlideError
 from slideloom.base.files import FileState
 from slideloom.pipeline.pipeline import Slides
 from slideloom.planning.opening import open_slide, open_without_mpp
 from slideloom.slides.info import slide_name
 from slideloom.slides.slide import Slide
+from slideloom.slides.watched_slide import WatchedSlide
+from slideloom.viewing.view_pyramid import ViewPyramid
 
 from slideloom_studio.calls import Refused
 
-MOST_OPEN = 6
-"""Slides that are open at once. Each keeps up to 64 MB of overview images."""
+MOST_OPEN = 4
+"""Slides that are open at once. Each keeps up to 130 MB of coarse pictures."""
 
 
 @frozen
@@ -52,7 +55,7 @@ class _Opened:
     state: FileState | None = None
     users: int = 0
     opening: threading.Lock = field(factory=threading.Lock)
-    reading: threading.Lock = field(factory=threading.Lock)
+    view: ViewPyramid | None = None
 
     def held(self) -> Slide:
         """The slide, which is open while somebody uses it."""
@@ -100,10 +103,12 @@ class Shelf:
             yield opened.held()
 
     @contextmanager
-    def reading(self, key: str) -> Iterator[Slide]:
-        """As `lent`, for reading pixels: readers that threads may not share are used by one at a time."""
-        with self._lent(key) as opened, nullcontext() if opened.held().thread_safe else opened.reading:
-            yield opened.held()
+    def viewing(self, key: str) -> Iterator[ViewPyramid]:
+        """As `lent`, at any magnification. Coarse levels are read once, and kept as long as the slide is open."""
+        with self._lent(key) as opened:
+            if opened.view is None:
+                raise AssertionError("a slide in use was closed")
+            yield opened.view
 
     def state(self, key: str) -> FileState | None:
         """What tells whether a slide's file has changed; None for one that is not local.
@@ -141,6 +146,7 @@ class Shelf:
             with opened.opening:
                 if opened.slide is None:
                     opened.slide = self._open(entry)
+                    opened.view = ViewPyramid(opened.slide, threads=default_threads())
             yield opened
         finally:
             with self._changed:
@@ -194,7 +200,8 @@ class Shelf:
             self.errors[entry.id] = str(error)
             raise
         self.errors.pop(entry.id, None)
-        return slide
+        # Threads take turns where the reader cannot be shared.
+        return slide if slide.thread_safe else WatchedSlide(slide, turn=threading.RLock())
 
 
 def _opened(path: SlidePlace, rules: Slides) -> Slide:
@@ -206,6 +213,6 @@ def _opened(path: SlidePlace, rules: Slides) -> Slide:
 
 
 def _close(opened: _Opened) -> None:
-    slide, opened.slide = opened.slide, None
+    slide, opened.slide, opened.view = opened.slide, None, None
     if slide is not None:
         slide.close()

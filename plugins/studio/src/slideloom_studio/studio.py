@@ -11,6 +11,7 @@ from slideloom import __version__
 from slideloom.pipeline.pipeline import Pipeline
 from slideloom.slides.info import SlideInfo
 
+from slideloom_studio.deciding import Deciding
 from slideloom_studio.extracting import Extraction
 from slideloom_studio.pipeline_texts import PipelineText
 from slideloom_studio.pipelines import PipelineOnScreen, pipeline_for
@@ -65,10 +66,12 @@ class Studio:
         self.review = Review(opening.review, patients=opening.patients, can_write=not opening.read_only)
         self.extraction = Extraction()
         self.pipeline = PipelineOnScreen(opening.pipeline, keeps_files=opening.exposed)
+        self.deciding = Deciding(self.shelf, self.pipeline)
 
     def close(self) -> None:
         """End what is at work, and close all slides."""
         self.extraction.close()
+        self.deciding.close()
         self.shelf.close()
 
     def session(self) -> dict[str, Any]:
