@@ -18,14 +18,14 @@ export class Masks {
     this.section = el("section", { hidden: true }, el("h3", {}, "Masks"), this.list);
     events.on("slide", () => this.clear());
     events.on("decisions", ({ answer }) => {
-      if (answer?.state === "ready") this.load(answer.revision);
+      if (answer.state === "ready" && answer.revision !== this.revision) this.load(answer.revision);
     });
   }
 
   clear() {
     for (const layer of this.#layers.values()) this.viewer.map.removeLayer(layer);
     this.#layers.clear();
-    this.masks = [];
+    this.revision = null;
     this.section.hidden = true;
   }
 
@@ -35,12 +35,11 @@ export class Masks {
     try {
       masks = await api.masks(id);
     } catch (error) {
-      failed(error);
+      if (error.status !== 409) failed(error); // 409: decided again meanwhile, and asked again then
       return;
     }
-    if (id !== this.decisions.id || revision !== this.decisions.answer?.revision) return;
+    if (id !== this.decisions.id || revision !== this.decisions.answer.revision) return;
     this.clear();
-    this.masks = masks;
     this.revision = revision;
     this.section.hidden = !masks.length;
     fill(

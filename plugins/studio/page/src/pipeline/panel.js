@@ -13,9 +13,11 @@ const LISTS = [
 export class StepsPanel {
   constructor(panel, { events, pipeline, decisions }, extra) {
     Object.assign(this, { pipeline, decisions });
-    this.lists = el("div");
+    this.qc = el("div");
+    this.others = el("div");
+    this.lists = el("div", {}, this.qc, extra, this.others);
     this.problem = el("p", { class: "problem", role: "alert" });
-    fill(panel, el("h2", {}, "Steps"), this.problem, this.lists, extra);
+    fill(panel, el("h2", {}, "Steps"), this.problem, this.lists);
     events.on("draft", () => this.draw());
     events.on("problems", () => this.complain());
     events.on("decisions", ({ answer }) => this.progress(answer));
@@ -23,11 +25,8 @@ export class StepsPanel {
 
   draw() {
     const open = new Set([...this.lists.querySelectorAll("details[open]")].map((details) => details.dataset.key));
-    fill(
-      this.lists,
-      LISTS.map((of) => this.section(of)),
-      this.normalizer(),
-    );
+    fill(this.qc, this.section(LISTS[0]));
+    fill(this.others, this.section(LISTS[1]), this.normalizer());
     for (const details of this.lists.querySelectorAll("details")) details.open = open.has(details.dataset.key);
     this.complain();
     this.progress(this.decisions.answer);
@@ -63,7 +62,7 @@ export class StepsPanel {
   /** Steps came or went: forms are made anew, and tiles are shown, since that is what one wants to see. */
   edit(change) {
     this.pipeline.change(change, { reshaped: true });
-    if (!this.decisions.wanted) this.decisions.show(true);
+    if (!this.decisions.shown) this.decisions.show(true);
   }
 
   adder(kind, words, onAdd) {
@@ -163,7 +162,7 @@ export class StepsPanel {
 
   progress(answer) {
     const counts = {};
-    for (const { kind, state, share, error, seconds } of answer?.steps ?? []) {
+    for (const { kind, state, share, error, seconds } of answer.steps ?? []) {
       const list = { qc: "qc", filter: "filters", normalizer: "normalizer" }[kind] ?? kind;
       const at = counts[list] ?? 0;
       counts[list] = at + 1;

@@ -10,9 +10,10 @@ const BY_KEY = 0.02;
 export class Swipe {
   #layer = null;
   #share = 0.5;
+  #wanted = null; // slide and revision of the layer
 
-  constructor({ viewer, stage, events, pipeline }) {
-    Object.assign(this, { viewer, stage, pipeline });
+  constructor({ viewer, stage, events, pipeline, decisions }) {
+    Object.assign(this, { viewer, stage, pipeline, decisions });
     this.on = false;
     this.toggle = button("Compare normalized", () => this.set(!this.on), {
       class: "swipe-toggle",
@@ -55,13 +56,19 @@ export class Swipe {
     bind("Slide", ["n"], "compare original and normalized", () =>
       pipeline.now?.normalizer ? this.set(!this.on) : false,
     );
-    events.on("slide", () => this.#follow());
+    events.on("slide", () => {
+      this.#wanted = null; // the map has dropped all layers
+      this.#layer = null;
+      this.#follow();
+    });
+    events.on("decisions", () => this.#follow());
     events.on("pipeline", () => this.#follow());
     this.place(0.5);
   }
 
   set(on) {
     this.on = on;
+    this.decisions.need("normalized", on); // a normalizer is fitted to the tissue that was decided to be kept
     this.#follow();
   }
 
@@ -82,11 +89,20 @@ export class Swipe {
     const shown = can && this.on;
     this.toggle.setAttribute("aria-pressed", String(shown));
     this.handle.hidden = !shown;
+    this.#show(shown && this.decisions.isReady ? this.decisions.answer.pipeline_revision : null);
+  }
+
+  /** Shows what that revision of the pipeline makes of the slide; null: nothing. */
+  #show(revision) {
+    const { viewer } = this;
+    const wanted = revision === null ? null : `${viewer.slide.id} ${revision}`;
+    if (wanted === this.#wanted) return;
+    this.#wanted = wanted;
     if (this.#layer) viewer.map.removeLayer(this.#layer);
     this.#layer = null;
-    if (!shown) return;
+    if (revision === null) return;
     this.#layer = pyramidLayer(viewer.slide.id, viewer.pyramid, viewer.projection, {
-      normalized: pipeline.now.revision,
+      normalized: revision,
       zIndex: DEPTH.normalized,
       className: "normalized-layer",
     });

@@ -15,8 +15,8 @@ export function installTiles(app) {
   const pointer = new TilePointer(app, decisions, layer);
   const panel = new TilePanel(app.panels.Tiles, app, decisions, layer, pointer);
   sizeForm(panel.size, app);
-  pointsLayer({ ...app, labels: app.regions.labels }, decisions);
+  pointsLayer(app, decisions);
   workingCard(app.stage, decisions, app.events);
-  bind("Slide", ["t"], "show or hide tiles", () => decisions.show(!decisions.wanted));
+  bind("Slide", ["t"], "show or hide tiles", () => decisions.show(!decisions.shown));
   return decisions;
 }

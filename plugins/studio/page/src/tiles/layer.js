@@ -4,7 +4,7 @@
 import Layer from "ol/layer/Layer.js";
 
 import { DEPTH } from "../viewer/viewer.js";
-import { KEPT, KEPT_COLOUR, NO_TILE } from "./decisions.js";
+import { KEPT, NO_TILE } from "./decisions.js";
 
 const NEAR = 22; // screen pixels of a tile from which on outlines are drawn
 const FILL = { kept: 0.16, rejected: 0.5 };
@@ -22,7 +22,7 @@ export class TileGridLayer {
     this.marked = null; // the tile that is looked at, {column, row}
     this.opacity = 1;
     this.#canvas.className = "tile-grid";
-    this.layer = new Layer({ render: (frame) => this.#render(frame), zIndex: DEPTH.tiles, visible: decisions.wanted });
+    this.layer = new Layer({ render: (frame) => this.#render(frame), zIndex: DEPTH.tiles, visible: decisions.shown });
     events.on("slide", () => {
       this.marked = null;
       viewer.map.addLayer(this.layer);
@@ -38,10 +38,11 @@ export class TileGridLayer {
 
   /** Colour and whether it is drawn, by code. */
   #looks() {
-    const looks = [{ colour: KEPT_COLOUR, fill: FILL.kept, shown: !this.hidden.has("kept") }];
-    for (const { reason, colour } of this.decisions.reasons)
-      looks.push({ colour, fill: FILL.rejected, shown: !this.hidden.has(reason) });
-    return looks;
+    return this.decisions.answer.counts.map(({ reason, colour }, code) => ({
+      colour,
+      fill: code === KEPT ? FILL.kept : FILL.rejected,
+      shown: !this.hidden.has(reason),
+    }));
   }
 
   #paint(grid, codes) {
@@ -68,7 +69,7 @@ export class TileGridLayer {
     const context = canvas.getContext("2d");
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.clearRect(0, 0, width, height);
-    const grid = this.decisions.answer?.grid;
+    const grid = this.decisions.answer.grid;
     const codes = this.decisions.codes;
     if (!grid || !codes) return canvas;
     const scale = pixelRatio / resolution;

@@ -1,7 +1,6 @@
 // The panel of tiles: whether they show, their size, and how many are kept or left out, by reason.
 
 import { el, fill, labelled } from "../base/dom.js";
-import { KEPT_COLOUR } from "./decisions.js";
 
 const NUMBER = new Intl.NumberFormat("en");
 
@@ -10,7 +9,7 @@ export class TilePanel {
     Object.assign(this, { decisions, layer, pipeline });
     this.shown = el("input", {
       type: "checkbox",
-      checked: decisions.wanted,
+      checked: decisions.shown,
       on: { change: () => decisions.show(this.shown.checked) },
     });
     this.opacity = el("input", {
@@ -53,31 +52,33 @@ export class TilePanel {
   }
 
   draw() {
-    const { answer } = this.decisions;
-    const ready = Boolean(answer?.grid);
-    this.hint.hidden = !ready || !this.decisions.wanted;
-    this.problem.textContent = answer?.state === "failed" ? answer.error : "";
-    if (!ready) {
-      this.total.textContent =
-        answer?.state === "working"
-          ? "Deciding…"
-          : this.decisions.wanted
-            ? ""
-            : "Switch on to see which tiles would be kept.";
-      fill(this.legend);
-      return;
-    }
-    const share = answer.planned ? Math.round((100 * answer.kept) / answer.planned) : 0;
-    this.total.textContent = `${NUMBER.format(answer.kept)} of ${NUMBER.format(answer.planned)} tiles kept (${share} %)`;
-    fill(
-      this.legend,
-      [{ reason: "kept", title: "Kept", colour: KEPT_COLOUR, count: answer.kept }, ...this.decisions.reasons].map(
-        (entry) => this.entry(entry),
-      ),
-    );
+    const { answer, shown } = this.decisions;
+    const decided = answer.counts.length > 0;
+    this.hint.hidden = !answer.grid || !shown;
+    this.problem.textContent = answer.state === "failed" ? answer.error : (answer.warnings ?? []).join("\n");
+    if (decided) {
+      const share = answer.planned ? Math.round((100 * answer.kept) / answer.planned) : 0;
+      this.total.textContent = `${NUMBER.format(answer.kept)} of ${NUMBER.format(answer.planned)} tiles kept (${share} %)`;
+    } else if (answer.state === "working") this.total.textContent = "Deciding…";
+    else this.total.textContent = shown ? "" : "Switch on to see which tiles would be kept.";
+    this.drawLegend(answer.counts);
   }
 
-  entry({ reason, title, colour, count }) {
+  /** Only numbers change while a slider moves; then rows, and with them the keyboard's focus, stay. */
+  drawLegend(counts) {
+    const reasons = JSON.stringify(counts.map(({ reason, colour }) => [reason, colour]));
+    if (reasons !== this.reasons)
+      fill(
+        this.legend,
+        counts.map((entry) => this.entry(entry)),
+      );
+    this.reasons = reasons;
+    counts.forEach(({ count }, at) => {
+      this.legend.children[at].querySelector(".count").textContent = NUMBER.format(count);
+    });
+  }
+
+  entry({ reason, title, colour }) {
     const box = el("input", {
       type: "checkbox",
       checked: !this.layer.hidden.has(reason),
@@ -98,7 +99,7 @@ export class TilePanel {
         box,
         el("span", { class: "swatch", style: { background: colour } }),
         el("span", { class: "name" }, title),
-        el("span", { class: "count" }, NUMBER.format(count)),
+        el("span", { class: "count" }),
       ),
     );
   }

@@ -4,7 +4,6 @@ import { api } from "../base/api.js";
 import { button, el, fill } from "../base/dom.js";
 import { failed } from "../base/notes.js";
 import { tidy, toSlide } from "../viewer/coordinates.js";
-import { KEPT } from "./decisions.js";
 
 const FORMS = { original: "As read", normalized: "Normalized", masks: "Masks" };
 
@@ -24,11 +23,11 @@ export class TilePointer {
   }
 
   titleOf(code) {
-    return code === KEPT ? "Kept" : (this.decisions.reasons[code - 1]?.title ?? "Left out");
+    return this.decisions.answer.counts[code]?.title ?? "Left out";
   }
 
   #hover({ coordinate, pixel, dragging }) {
-    const tile = this.decisions.wanted && !dragging ? this.decisions.at(toSlide(coordinate)) : null;
+    const tile = this.decisions.shown && !dragging ? this.decisions.at(toSlide(coordinate)) : null;
     this.tip.hidden = !tile;
     if (!tile) return;
     this.tip.textContent = this.titleOf(tile.code);
@@ -37,7 +36,7 @@ export class TilePointer {
 
   /** Tiles take clicks while their panel is open; otherwise regions do, which may cover all tissue. */
   #click({ coordinate }) {
-    if (!this.decisions.wanted || this.panels.current !== "Tiles") return;
+    if (!this.decisions.shown || this.panels.current !== "Tiles") return;
     const tile = this.decisions.at(toSlide(coordinate));
     if (tile) this.open(tile);
     else this.close();
@@ -50,7 +49,7 @@ export class TilePointer {
   }
 
   #refresh() {
-    if (this.layer.marked && this.decisions.answer?.state === "ready") this.open(this.layer.marked);
+    if (this.layer.marked && this.decisions.isReady) this.open(this.layer.marked);
   }
 
   async open({ column, row }) {
@@ -110,17 +109,15 @@ export class TilePointer {
   }
 
   #scores(scores) {
-    const rows = scores.map(({ step, value, threshold, keep_when: keepWhen }) =>
+    const limit = ({ threshold, keep_when: keepWhen }) =>
+      threshold === null ? "" : `${keepWhen === "at most" ? "≤" : keepWhen} ${tidy(threshold)}`;
+    const rows = scores.map((score) =>
       el(
         "tr",
         {},
-        el("th", { scope: "row" }, step),
-        el("td", {}, value === null ? "–" : tidy(value)),
-        el(
-          "td",
-          { class: "quiet" },
-          threshold === null || threshold === undefined ? "" : `kept if ${keepWhen ?? ""} ${tidy(threshold)}`,
-        ),
+        el("th", { scope: "row" }, score.title ?? score.step),
+        el("td", {}, tidy(score.value)),
+        el("td", { class: "quiet", title: "Kept within this" }, limit(score)),
       ),
     );
     return el("table", { class: "scores" }, el("caption", {}, "Scores"), el("tbody", {}, rows));

@@ -15,7 +15,7 @@ export function workingCard(stage, decisions, events) {
   stage.append(card);
   let timer = null;
   events.on("decisions", ({ answer }) => {
-    const busy = answer?.state === "working";
+    const busy = answer.state === "working";
     // A card that flashes for a tenth of a second at every step of a slider would be noise.
     clearTimeout(timer);
     if (!busy) card.hidden = true;
