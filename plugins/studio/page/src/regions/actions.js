@@ -11,7 +11,7 @@ export function regionActions({ viewer, regions, labels, events, canWrite }) {
   let label = ""; // of the next region: the last one chosen
 
   const allowed = () => {
-    if (!canWrite) note("The studio was opened without a folder to save regions in; start it with --roi DIR to draw.");
+    if (!canWrite) note("The studio was opened to look only; open it with --roi DIR and without --read-only to draw.");
     return canWrite;
   };
 

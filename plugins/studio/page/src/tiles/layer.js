@@ -6,7 +6,7 @@ import Layer from "ol/layer/Layer.js";
 import { DEPTH } from "../viewer/viewer.js";
 import { KEPT, NO_TILE } from "./decisions.js";
 
-const NEAR = 22; // screen pixels of a tile from which on outlines are drawn
+const NEAR = 28; // screen pixels of a tile from which on outlines are drawn
 const FILL = { kept: 0.16, rejected: 0.5 };
 
 const rgb = (colour) => [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
@@ -108,7 +108,9 @@ export class TileGridLayer {
       index(height, y, grid.y0, grid.stride_y, grid.rows),
     ];
     const paths = this.#looks().map(() => new Path2D());
-    const inset = 1.5 * pixelRatio; // keeps the outlines of neighbours apart
+    // Thin lines where tiles are small; the inset keeps the outlines of neighbours apart.
+    const line = (grid.tile_w * scale < 80 * pixelRatio ? 1 : 1.6) * pixelRatio;
+    const inset = line / 2 + 0.25 * pixelRatio;
     for (let row = Math.max(0, rows[0]); row <= Math.min(rows[1], grid.rows - 1); row += 1) {
       for (let column = Math.max(0, columns[0]); column <= Math.min(columns[1], grid.columns - 1); column += 1) {
         const code = codes[row * grid.columns + column];
@@ -118,7 +120,7 @@ export class TileGridLayer {
         paths[code]?.rect(left + inset, top + inset, grid.tile_w * scale - 2 * inset, grid.tile_h * scale - 2 * inset);
       }
     }
-    context.lineWidth = 1.5 * pixelRatio;
+    context.lineWidth = line;
     this.#looks().forEach(({ colour, shown }, code) => {
       if (!shown) return;
       context.strokeStyle = colour;
