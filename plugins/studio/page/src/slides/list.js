@@ -57,7 +57,15 @@ export class SlideList {
   mark(id) {
     this.current = id;
     for (const item of this.list.children) item.firstChild.setAttribute("aria-current", String(item.dataset.id === id));
-    this.list.querySelector("[aria-current=true]")?.scrollIntoView({ block: "nearest" });
+    this.reveal(this.list.querySelector("[aria-current=true]"));
+  }
+
+  /** Scrolls to a row. `scrollIntoView` would also let the Tab key start there, past the link to the slide. */
+  reveal(row) {
+    if (!row) return;
+    const [outer, inner] = [this.list.getBoundingClientRect(), row.getBoundingClientRect()];
+    if (inner.top < outer.top) this.list.scrollTop += inner.top - outer.top;
+    if (inner.bottom > outer.bottom) this.list.scrollTop += inner.bottom - outer.bottom;
   }
 
   get shown() {
