@@ -83,3 +83,11 @@ export function copied(feature, shift) {
     geometry: { ...feature.geometry, coordinates: moved(feature.geometry.coordinates) },
   };
 }
+
+/** Whether two JSON values are the same, in whatever order their members stand. */
+export function sameJson(a, b) {
+  if (a === b) return true;
+  if (typeof a !== "object" || typeof b !== "object" || !a || !b || Array.isArray(a) !== Array.isArray(b)) return false;
+  const keys = Object.keys(a);
+  return keys.length === Object.keys(b).length && keys.every((key) => key in b && sameJson(a[key], b[key]));
+}

@@ -18,32 +18,31 @@ const PALETTE = [
 const UNLABELLED = "#111827";
 
 export class Labels {
-  #colours = new Map();
+  #chosen; // by the person, in this session or an earlier one
+  #seen = new Map(); // in files
+  #given = new Map(); // by the page
 
   constructor(labels) {
     this.names = [];
-    const kept = JSON.parse(localStorage.getItem(KEY) ?? "{}");
-    for (const [name, colour] of Object.entries(kept)) this.#colours.set(name, colour);
+    this.#chosen = new Map(Object.entries(JSON.parse(localStorage.getItem(KEY) ?? "{}")));
     for (const name of labels) this.learn(name);
   }
 
+  /** Takes a label into the list, with the colour that a file gives it, if any. */
   learn(name, colour = null) {
     if (!name) return;
     if (!this.names.includes(name)) this.names = [...this.names, name].sort((a, b) => a.localeCompare(b));
-    if (colour) this.#colours.set(name, colour);
-    if (!this.#colours.has(name)) {
-      const used = new Set(this.#colours.values());
-      this.#colours.set(name, PALETTE.find((free) => !used.has(free)) ?? PALETTE[this.#colours.size % PALETTE.length]);
-    }
+    if (colour && !this.#seen.has(name)) this.#seen.set(name, colour);
+    if (!this.#given.has(name)) this.#given.set(name, PALETTE[this.#given.size % PALETTE.length]);
   }
 
   colour(name) {
-    return this.#colours.get(name) ?? UNLABELLED;
+    return this.#chosen.get(name) ?? this.#seen.get(name) ?? this.#given.get(name) ?? UNLABELLED;
   }
 
   /** Gives a label another colour, also in sessions to come. */
   recolour(name, colour) {
-    this.#colours.set(name, colour);
-    localStorage.setItem(KEY, JSON.stringify(Object.fromEntries(this.#colours)));
+    this.#chosen.set(name, colour);
+    localStorage.setItem(KEY, JSON.stringify(Object.fromEntries(this.#chosen)));
   }
 }

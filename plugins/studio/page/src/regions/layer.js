@@ -29,6 +29,7 @@ export function polygonsFromMap(geometry) {
 }
 
 export class RegionLayer {
+  #outlines = new Map();
   #drawn = new Map(); // key -> {entry, feature of the map}
 
   constructor(viewer, regions, labels, events) {
@@ -39,6 +40,7 @@ export class RegionLayer {
       source: this.source,
       style: (feature) => this.style(feature),
       zIndex: DEPTH.regions,
+      renderOrder: (a, b) => a.getId() - b.getId(), // the newest on top, where a click finds it
       updateWhileAnimating: true,
       updateWhileInteracting: true,
       renderBuffer: 200,
@@ -86,23 +88,21 @@ export class RegionLayer {
     const label = labelOf(entry.feature);
     const colour = label ? this.labels.colour(label) : (colourOf(entry.feature) ?? this.labels.colour(""));
     const selected = this.regions.selected.has(key);
-    // A white line under the coloured one keeps outlines visible on dark tissue. The newest region is drawn, and hit, on top.
-    const styles = [
-      new Style({
-        stroke: new Stroke({
-          color: selected ? "rgba(255,255,255,0.95)" : "rgba(255,255,255,0.7)",
-          width: selected ? 6 : 3.5,
-        }),
-        zIndex: key,
-      }),
-      new Style({
-        stroke: new Stroke({ color: colour, width: selected ? 3 : 2 }),
-        fill: new Fill({ color: `${colour}${selected ? "30" : "1c"}` }),
-        zIndex: key,
-      }),
-    ];
-    if (selected && this.regions.selected.size === 1) styles.push(this.corners(feature, colour));
-    return styles;
+    const styles = this.#outline(colour, selected);
+    return selected && this.regions.selected.size === 1 ? [...styles, this.corners(feature, colour)] : styles;
+  }
+
+  /** Made once for a colour: a file can have ten thousand regions. */
+  #outline(colour, selected) {
+    const name = `${colour} ${selected}`;
+    if (!this.#outlines.has(name)) {
+      // A white line under the coloured one keeps outlines visible on dark tissue.
+      const white = new Stroke({ color: `rgba(255,255,255,${selected ? 0.95 : 0.7})`, width: selected ? 6 : 3.5 });
+      const line = new Stroke({ color: colour, width: selected ? 3 : 2 });
+      const inside = new Fill({ color: `${colour}${selected ? "30" : "1c"}` });
+      this.#outlines.set(name, [new Style({ stroke: white }), new Style({ stroke: line, fill: inside })]);
+    }
+    return this.#outlines.get(name);
   }
 
   corners(feature, colour) {

@@ -5,7 +5,7 @@ import { button, el, fill, freshId, labelled } from "../base/dom.js";
 import { failed, note } from "../base/notes.js";
 import { areaText, extentOf } from "../viewer/coordinates.js";
 import { areaOf } from "./clipping.js";
-import { labelOf, nameOf, polygonsOf } from "./geojson.js";
+import { colourOf, labelOf, nameOf, polygonsOf } from "./geojson.js";
 
 const SHOWN = 300; // rows; a file of cells can have a hundred thousand
 
@@ -84,7 +84,7 @@ export class RegionPanel {
 
   draw() {
     const { regions, labels } = this;
-    for (const { feature } of regions.shapes) labels.learn(labelOf(feature));
+    for (const { feature } of regions.shapes) labels.learn(labelOf(feature), colourOf(feature));
     const one = regions.one;
     const chosen = regions.chosen;
     const common = new Set(chosen.map(({ feature }) => labelOf(feature)));

@@ -4,6 +4,7 @@
 import { api } from "../base/api.js";
 import { ask, failed, note } from "../base/notes.js";
 import { debounced } from "../base/events.js";
+import { sameJson } from "./geojson.js";
 
 const DELAY = 700;
 const AGAIN = 5000; // after a failure, until the disk has room or the server is back
@@ -48,7 +49,7 @@ export class Saving {
     this.regions.load(geojson);
     this.#tell(this.session.can_write_regions ? "saved" : "readonly");
     const kept = this.#kept(id);
-    if (kept && JSON.stringify(kept.geojson) !== JSON.stringify(geojson)) await this.#restore(id, kept);
+    if (kept && !sameJson(kept.geojson.features, geojson.features)) await this.#restore(id, kept);
   }
 
   #kept(id) {

@@ -26,11 +26,11 @@ export class RunPanel {
       button("All slides", () => this.start("all")),
     );
     this.redo = el("input", { type: "checkbox" });
-    const results = session.mode === "results";
+    const canRun = session.can_run;
     fill(
       panel,
       el("h2", {}, "Run"),
-      results
+      !canRun
         ? null
         : el(
             "section",
@@ -52,7 +52,7 @@ export class RunPanel {
     );
     events.on("pipeline", () => this.show(this.#form));
     events.on("slide", () => this.show(this.#form));
-    if (!results) this.watch();
+    if (canRun) this.watch();
   }
 
   async show(form) {

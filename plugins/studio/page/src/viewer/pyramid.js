@@ -28,6 +28,8 @@ export function pyramidLayer(id, pyramid, projection, { normalized = null, onErr
     projection,
     tileGrid: gridOf(pyramid),
     tileUrlFunction: (coordinate) => api.pyramidTile(id, coordinate, normalized),
+    // On fine screens the finer of two levels: one pixel of the picture for one of the screen.
+    zDirection: window.devicePixelRatio > 1 ? -1 : 0,
     transition: 0,
     wrapX: false,
   });
