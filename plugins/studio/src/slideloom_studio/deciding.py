@@ -297,11 +297,17 @@ def _steps_of(pipeline: Pipeline) -> list[StepState]:
 
 
 def _mark(job: _Job, state: Literal["failed", "cancelled"], error: str | None = None) -> None:
-    """Say of the step at work, or of the next one, how it ended."""
-    ended = [step for step in job.steps if step.state == "working"]
-    ended = ended or [step for step in job.steps if step.state == "waiting"][:1]
+    """Say of the step at work how it ended. An error names its step: those before it were known from earlier."""
+    named = [step for step in job.steps if error and step.state != "done" and _is_named(step, error)]
+    ended = (named or [step for step in job.steps if step.state == "working"])[:1]
+    for step in job.steps[: job.steps.index(ended[0])] if ended else []:
+        step.state = "done"
     for step in ended:
         step.state, step.error = state, error
+
+
+def _is_named(step: StepState, error: str) -> bool:
+    return any(f"'{name}'" in error for name in (step.name, step.label))
 
 
 class _Follower:
