@@ -66,7 +66,6 @@ def test_a_polygon_a_freehand_loop_and_a_hole_are_found_after_a_reload(
     user.regions(1)
     user.page.get_by_label("Label", exact=True).fill("Tumour")
     user.page.get_by_label("Label", exact=True).press("Enter")
-    user.map.focus()
     user.draw_polygon([(500, 500), (800, 500), (800, 800), (500, 800)], key="h")
     user.page.locator("ul.regions button", has_text="1 hole").wait_for()
     user.page.keyboard.press("f")

@@ -33,7 +33,15 @@ export class Labels {
     if (!name) return;
     if (!this.names.includes(name)) this.names = [...this.names, name].sort((a, b) => a.localeCompare(b));
     if (colour && !this.#seen.has(name)) this.#seen.set(name, colour);
-    if (!this.#given.has(name)) this.#given.set(name, PALETTE[this.#given.size % PALETTE.length]);
+    if (!this.#given.has(name)) this.#given.set(name, this.#free(name));
+  }
+
+  /** A colour that follows from the name, so that it is the same in the next session, unless another label has it. */
+  #free(name) {
+    const first = [...name].reduce((sum, letter) => (31 * sum + letter.codePointAt(0)) % 65_521, 7) % PALETTE.length;
+    const used = new Set(this.#given.values());
+    const order = PALETTE.map((_, at) => PALETTE[(first + at) % PALETTE.length]);
+    return order.find((colour) => !used.has(colour)) ?? order[0];
   }
 
   colour(name) {

@@ -15,7 +15,7 @@ import { flipped } from "../viewer/coordinates.js";
 import { DEPTH } from "../viewer/viewer.js";
 import { colourOf, isShape, labelOf } from "./geojson.js";
 
-const MOST_CORNERS = 200; // more than these dots would hide the outline
+const NEAREST_CORNERS = 13; // screen pixels between corners on average; closer dots would hide the outline
 
 export function geometryForMap({ geometry }) {
   const Kind = geometry.type === "Polygon" ? Polygon : MultiPolygon;
@@ -38,7 +38,7 @@ export class RegionLayer {
     this.source = new VectorSource();
     this.layer = new VectorLayer({
       source: this.source,
-      style: (feature) => this.style(feature),
+      style: (feature, resolution) => this.style(feature, resolution),
       zIndex: DEPTH.regions,
       renderOrder: (a, b) => a.getId() - b.getId(), // the newest on top, where a click finds it
       updateWhileAnimating: true,
@@ -81,7 +81,7 @@ export class RegionLayer {
     return this.#drawn.get(key)?.feature ?? null;
   }
 
-  style(feature) {
+  style(feature, resolution) {
     const key = feature.getId();
     const entry = this.#drawn.get(key)?.entry;
     if (!entry || !isShape(entry.feature)) return null;
@@ -89,7 +89,9 @@ export class RegionLayer {
     const colour = label ? this.labels.colour(label) : (colourOf(entry.feature) ?? this.labels.colour(""));
     const selected = this.regions.selected.has(key);
     const styles = this.#outline(colour, selected);
-    return selected && this.regions.selected.size === 1 ? [...styles, this.corners(feature, colour)] : styles;
+    return selected && this.regions.selected.size === 1
+      ? [...styles, this.corners(feature, colour, resolution)]
+      : styles;
   }
 
   /** Made once for a colour: a file can have ten thousand regions. */
@@ -105,12 +107,14 @@ export class RegionLayer {
     return this.#outlines.get(name);
   }
 
-  corners(feature, colour) {
-    const points = feature
-      .getGeometry()
-      .getCoordinates()
-      .flat(feature.getGeometry().getType() === "Polygon" ? 1 : 2);
-    if (points.length > MOST_CORNERS) return new Style({});
+  /** Dots at the corners, where they are far enough apart to be told from one another. */
+  corners(feature, colour, resolution) {
+    const geometry = feature.getGeometry();
+    const points = geometry.getCoordinates().flat(geometry.getType() === "Polygon" ? 1 : 2);
+    const length = points
+      .slice(1)
+      .reduce((sum, [x, y], at) => sum + Math.hypot(x - points[at][0], y - points[at][1]), 0);
+    if (length / points.length / resolution < NEAREST_CORNERS) return new Style({});
     return new Style({
       geometry: new MultiPoint(points),
       image: new CircleStyle({
@@ -118,7 +122,7 @@ export class RegionLayer {
         fill: new Fill({ color: "#fff" }),
         stroke: new Stroke({ color: colour, width: 1.5 }),
       }),
-      zIndex: Number.MAX_SAFE_INTEGER,
+      zIndex: 1,
     });
   }
 }

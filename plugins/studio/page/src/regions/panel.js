@@ -38,6 +38,10 @@ export class RegionPanel {
       autocomplete: "off",
       on: { change: () => actions.setName(this.name.value) },
     });
+    // After Enter the next key is meant for the slide again: a tool, undo, delete.
+    for (const input of [this.label, this.name]) {
+      input.addEventListener("keydown", ({ key }) => key === "Enter" && viewer.target.focus({ preventScroll: true }));
+    }
     this.nameField = labelled("Name", this.name);
     this.chips = el("div", { class: "chips", role: "group", "aria-label": "Labels in use" });
     this.list = el("ul", { class: "regions", role: "list" });

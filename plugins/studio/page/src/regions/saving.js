@@ -45,8 +45,8 @@ export class Saving {
     this.#dirty = false;
     this.#replace = false;
     clearTimeout(this.#again);
-    for (const words of notes) note(words);
     this.regions.load(geojson);
+    if (geojson.features.length) for (const words of notes) note(words); // an empty file needs no word
     this.#tell(this.session.can_write_regions ? "saved" : "readonly");
     const kept = this.#kept(id);
     if (kept && !sameJson(kept.geojson.features, geojson.features)) await this.#restore(id, kept);
