@@ -23,6 +23,7 @@ export class TilePanel {
     this.total = el("p", { class: "total", role: "status" });
     this.legend = el("ul", { class: "legend", role: "list" });
     this.problem = el("p", { class: "problem", role: "alert" });
+    this.warning = el("p", { class: "warning" });
     this.size = el("section", {}, el("h3", {}, "Size"));
     fill(
       panel,
@@ -33,7 +34,7 @@ export class TilePanel {
         el("span", { class: "spring" }),
         el("label", { class: "check switch" }, this.shown, "Show on the slide"),
       ),
-      el("section", {}, this.problem, this.total, this.legend, labelled("Opacity", this.opacity)),
+      el("section", {}, this.problem, this.total, this.legend, this.warning, labelled("Opacity", this.opacity)),
       pointer.detail,
       this.size,
     );
@@ -55,7 +56,8 @@ export class TilePanel {
     const { answer, shown } = this.decisions;
     const decided = answer.counts.length > 0;
     this.hint.hidden = !answer.grid || !shown;
-    this.problem.textContent = answer.state === "failed" ? answer.error : (answer.warnings ?? []).join("\n");
+    this.problem.textContent = answer.state === "failed" ? answer.error : "";
+    this.warning.textContent = (answer.warnings ?? []).join("\n");
     if (decided) {
       const share = answer.planned ? Math.round((100 * answer.kept) / answer.planned) : 0;
       this.total.textContent = `${NUMBER.format(answer.kept)} of ${NUMBER.format(answer.planned)} tiles kept (${share} %)`;
