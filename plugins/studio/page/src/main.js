@@ -56,10 +56,15 @@ async function start() {
   headerOf(app);
   viewerKeys(viewer);
   listen();
-  pipeline.load().catch(failed); // the first picture does not wait for it
+  // What the first picture does not need waits for it: the server has as many threads as the machine has cores.
+  events.on("first-picture", () => {
+    pipeline.load().catch(failed);
+    app.list.showThumbnails();
+  });
   await app.list.load();
   if (app.list.rows.length) await opener.open(opener.wanted ?? app.list.rows[0].id);
-  else
+  if (!viewer.slide) events.tell("first-picture"); // there will be none
+  if (!app.list.rows.length)
     fill(
       stage,
       el(

@@ -12,6 +12,7 @@ export class SlideList {
     this.open = open;
     this.rows = [];
     this.current = null;
+    this.hasThumbnails = false;
     this.search = el("input", {
       type: "search",
       placeholder: "Search slides",
@@ -46,6 +47,12 @@ export class SlideList {
   async load() {
     this.rows = await api.slides();
     this.draw();
+  }
+
+  /** Thumbnails are not asked for before this. */
+  showThumbnails() {
+    this.hasThumbnails = true;
+    for (const item of this.list.children) item.querySelector("img").src = api.thumbnail(item.dataset.id, 120);
   }
 
   /** Replaces the row of one slide, such as after a review. */
@@ -108,7 +115,7 @@ export class SlideList {
         el(
           "button",
           { type: "button", class: "slide", on: { click: () => this.open(row.id) } },
-          el("img", { src: api.thumbnail(row.id, 120), alt: "", loading: "lazy" }),
+          el("img", { src: this.hasThumbnails ? api.thumbnail(row.id, 120) : null, alt: "", loading: "lazy" }),
           el("span", { class: "words" }),
         ),
       );

@@ -16,7 +16,11 @@ export function overview(stage, viewer, events) {
     const { width, height, id } = facts;
     scale = LARGEST / Math.max(width, height);
     setAll(box, { hidden: false, style: { width: `${width * scale}px`, height: `${height * scale}px` } });
-    picture.src = api.thumbnail(id, LARGEST * 2);
+    picture.removeAttribute("src");
+    // Asked for after the pixels in view, which it would delay.
+    viewer.map.once("rendercomplete", () => {
+      if (viewer.slide.id === id) picture.src = api.thumbnail(id, LARGEST * 2);
+    });
   });
 
   events.on("moving", () => {

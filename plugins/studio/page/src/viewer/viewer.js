@@ -53,6 +53,7 @@ export class Viewer {
     // Screen readers, and whoever drives the page, are told when pixels are still to come and where the view is.
     this.map.on("loadstart", () => target.setAttribute("aria-busy", "true"));
     this.map.on("loadend", () => target.setAttribute("aria-busy", "false"));
+    this.map.once("rendercomplete", () => events.tell("first-picture"));
     events.on("moving", () => this.#tellView());
   }
 
