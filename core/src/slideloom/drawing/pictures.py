@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +118,7 @@ def overview(
     colours: Mapping[str, Colour] | None = None,
     shades: Sequence[tuple[Mask, Box | None, Colour]] = (),
     max_px: int = 2048,
+    thumbnail: Callable[..., Rgb] | None = None,
 ) -> Picture:
     """The slide at low resolution, with the decisions about its tiles drawn on it.
 
@@ -132,11 +133,12 @@ def overview(
         colours: by reason, as `reason_colours` makes them.
         shades: masks as above, each shaded in a colour of its own.
         max_px: maximum width and height in pixels.
+        thumbnail: gives the picture of the slide itself, called as thumbnail(max_px=...); by default `Slide.thumbnail`.
 
     Raises:
         SlideError: the slide cannot be read.
     """
-    rgb: Rgb = np.array(slide.thumbnail(max_px=max_px))  # a reader's pixels may be read-only
+    rgb: Rgb = np.array((thumbnail or slide.thumbnail)(max_px=max_px))  # a reader's pixels may be read-only
     whole, size = slide.info.size, Size(rgb.shape[1], rgb.shape[0])
     scale_x, scale_y = size.width / whole.width, size.height / whole.height
     discard = np.zeros((size.height, size.width), np.bool_)

@@ -144,7 +144,11 @@ class KnownResults:
         if result is None:
             return None
         check_qc_result(result, f"{called(step, 'qc')} broke its contract on slide {plan.slide.info.name}")
-        return self._keep(plan, step, result, built)
+        kept = self._keep(plan, step, result, built)
+        if result.labels is not None and result.labels is earlier.result.labels:  # classes cover what they covered
+            kept.tiles = earlier.tiles
+            kept.shares = {key: share for key, share in earlier.shares.items() if key is not None}
+        return kept
 
     def _keep(self, plan: SlidePlan, step: Settings[Any], result: QcResult, built: Any) -> _Kept:
         kept = _Kept(

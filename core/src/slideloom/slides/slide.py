@@ -229,14 +229,26 @@ class Slide(ABC):
                 ]
         return result
 
-    def read_boxes(self, boxes: Sequence[Box], size: Size, *, level: int) -> list[Rgb]:
-        """`read_at` for many boxes of one size, from one level.
+    def read_boxes(self, boxes: Sequence[Box], size: Size, *, level: int | None = None) -> list[Rgb]:
+        """`read_at` for many boxes of one width and height, from one level.
+
+        Args:
+            boxes: as those of `read_at`.
+            size: of each result in pixels.
+            level: the level to read; by default as `read_at` chooses it.
 
         Raises:
             SlideError: one of them cannot be read.
         """
+        if level is None and boxes:
+            first = boxes[0]
+            level = self.info.level_for(min(first.width / size.width, first.height / size.height))
+            stored = self.info.levels[level]
+            is_large = first.width * first.height > MAX_READ_PX * stored.downsample_x * stored.downsample_y
+            if is_large or any(self._is_overview(box) for box in boxes):
+                return [self.read_at(box, size, level=level) for box in boxes]
         results = []
-        for result in self.try_read_boxes(boxes, size, level=level):
+        for result in self.try_read_boxes(boxes, size, level=level or 0):
             if isinstance(result, SlideError):
                 raise result
             results.append(result)
@@ -314,6 +326,10 @@ class Slide(ABC):
         Returns:
             (h, w, 3) uint8, at least 1 x 1 and never larger than level 0.
         """
+        return self.read_at(self.info.box, self.thumbnail_size(max_px=max_px, mpp=mpp))
+
+    def thumbnail_size(self, *, max_px: int | None = None, mpp: float | None = None) -> Size:
+        """The size of `thumbnail`, which reads nothing."""
         whole = self.info.size
         if mpp is not None:
             if self.info.mpp is None:
@@ -323,7 +339,7 @@ class Slide(ABC):
             scale_x = scale_y = (max_px or 1024) / max(whole.width, whole.height)
         width = max(1, min(whole.width, floor(whole.width * scale_x + 1e-6)))
         height = max(1, min(whole.height, floor(whole.height * scale_y + 1e-6)))
-        return self.read_at(self.info.box, Size(width, height))
+        return Size(width, height)
 
     def use_mpp(self, mpp: Resolution) -> None:
         """Use `mpp` as the slide's resolution from now on."""

@@ -290,6 +290,8 @@ def _normalizer(step: Step, options: Mapping[str, Any] | None = None) -> Setting
 
 
 def _with_options(settings: Settings[Any], options: Mapping[str, Any]) -> Settings[Any]:
+    if not options:  # the same object, which may be all that tells it
+        return settings
     known = options_of(type(settings))
     for name in options:
         if name not in known:

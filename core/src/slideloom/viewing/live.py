@@ -30,7 +30,7 @@ from slideloom.planning.prepared import BuiltStep, PreparedSlide, TileSteps
 from slideloom.planning.record import SlideRecord
 from slideloom.plugins.blaming import blaming
 from slideloom.settings.options import Settings
-from slideloom.slides.slide import Slide
+from slideloom.slides.slide import MAX_READ_PX, Slide
 from slideloom.slides.tiles import TileBatch, Tiles
 from slideloom.slides.watched_slide import WatchedSlide
 from slideloom.steps.normalizer import Normalized
@@ -214,6 +214,14 @@ class LiveSlide:
         with opencv_in_one_thread():
             pixels = _pixels(_normalized(self.normalizer(state), batch))
         return rgb if pixels is None else pixels
+
+    def thumbnail(self, *, max_px: int | None = None, mpp: float | None = None) -> Rgb:
+        """`Slide.thumbnail`; from `view` where the slide has no small level and each one would read all of it again."""
+        info, size = self.slide.info, self.slide.thumbnail_size(max_px=max_px, mpp=mpp)
+        level = info.level_for(min(info.size.width / size.width, info.size.height / size.height))
+        if info.levels[level].size.area <= MAX_READ_PX:
+            return self.slide.thumbnail(max_px=max_px, mpp=mpp)
+        return self.view.within(info.box, size)
 
     def tile(self, index: int) -> TileDetail:
         """See `TileDetail`.

@@ -123,7 +123,7 @@ class SlideLooks:
 
     def _repr_html_(self) -> str:
         state = self._state
-        return slide_html(state.plan, state.record, title=repr(self))
+        return slide_html(state.plan, state.record, title=repr(self), thumbnail=self._live.thumbnail)
 
     @property
     def generation(self) -> int:
@@ -243,13 +243,13 @@ class SlideLooks:
             mpp: resolution in microns per pixel.
             rois: draw the outlines of the regions.
         """
-        picture = Picture(self.slide.thumbnail(max_px=None if mpp is not None else max_px, mpp=mpp))
+        picture = Picture(self._live.thumbnail(max_px=None if mpp is not None else max_px, mpp=mpp))
         return outlined(picture, self.regions, whole=self.info.size) if rois else picture
 
     def preview(self, *, max_px: int = 2048) -> Picture:
         """A picture of the slide with its regions, masks, kept and dropped tiles."""
         state = self._state
-        return plan_picture(state.plan, state.record, max_px=max_px)
+        return plan_picture(state.plan, state.record, max_px=max_px, thumbnail=self._live.thumbnail)
 
     def __getitem__(self, place: tuple[int, int]) -> Rgb:
         """The tile in a column and row of the grid, even if it was dropped: (tile_px, tile_px, 3) uint8.

@@ -54,7 +54,11 @@ class ViewPyramid:
         Raises:
             SlideError: pixels cannot be read.
         """
-        box = Box(x, y, size.width * downsample, size.height * downsample)
+        return self.within(Box(x, y, size.width * downsample, size.height * downsample), size)
+
+    def within(self, box: Box, size: Size) -> Rgb:
+        """The part of the slide in a level-0 box, as a picture of a size; see `at`."""
+        downsample = min(box.width / size.width, box.height / size.height)
         if downsample < self.least:
             return self._slide.read_at(box, size)
         levels = self._made()

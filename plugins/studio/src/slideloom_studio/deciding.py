@@ -19,6 +19,7 @@ from slideloom.viewing.wsi import WSI
 
 from slideloom_studio.decided import Decisions, Grid
 from slideloom_studio.pipelines import PipelineOnScreen, pipeline_for
+from slideloom_studio.results import STORED_VERSION
 from slideloom_studio.shelf import Entry, Shelf
 
 State = Literal["none", "working", "ready", "failed"]
@@ -98,7 +99,7 @@ class Deciding:
         self._jobs: dict[str, _Job] = {}
         self._known: OrderedDict[str, Decided] = OrderedDict()
         self._slots = threading.Semaphore(MOST_AT_WORK)
-        self._versions = 0
+        self._versions = STORED_VERSION
 
     def start(self, entry: Entry) -> None:
         """Decide by the pipeline on screen; what a worker does for an earlier one is given up."""
@@ -134,6 +135,11 @@ class Deciding:
             if found is not None:
                 self._known.move_to_end(entry.id)
             return found
+
+    def is_asked(self, entry: Entry) -> bool:
+        """True once decisions about a slide were asked for."""
+        with self._lock:
+            return entry.id in self._jobs
 
     def table(self, entry: Entry) -> dict[str, Any]:
         """How far the decisions are, and what they are so far."""

@@ -14,13 +14,14 @@ from slideloom.drawing.geojson import regions_geojson
 from slideloom.drawing.mask_outlines import mask_polygons
 from slideloom.drawing.pictures import Colour, sampled, tint
 from slideloom.slides.regions import Region, Regions
-from slideloom.viewing.views import LiveStep, TileDetail
+from slideloom.viewing.views import LiveStep, TileDetail, TileMap
 from starlette.responses import Response
 from starlette.routing import Route
 
 from slideloom_studio.calls import Call, Refused, endpoint, json_answer, picture_answer
-from slideloom_studio.decided import hex_of, mask_png, rgb_png, title_of
+from slideloom_studio.decided import Decisions, hex_of, mask_png, rgb_png, title_of
 from slideloom_studio.deciding import Decided
+from slideloom_studio.results import STORED_VERSION, StoredTiles
 from slideloom_studio.shelf import Entry
 from slideloom_studio.studio import Studio
 
@@ -55,7 +56,7 @@ class Judging:
         base = "/api/slides/{id}"
         tile = f"{base}/tiles/{{column}}/{{row}}"
         return [
-            Route(f"{base}/decisions", endpoint(self.decisions, waits=False), methods=["GET"]),
+            Route(f"{base}/decisions", endpoint(self.decisions), methods=["GET"]),
             Route(f"{base}/decisions", endpoint(self.start), methods=["POST"]),
             Route(f"{base}/decisions", endpoint(self.cancel, waits=False), methods=["DELETE"]),
             Route(f"{base}/decisions/grid", endpoint(self.grid)),
@@ -70,7 +71,7 @@ class Judging:
 
     def decisions(self, call: Call) -> Response:
         """How far the decisions are."""
-        return json_answer(self._studio.deciding.table(self._entry(call)))
+        return json_answer(self._studio.decisions(self._entry(call)))
 
     def start(self, call: Call) -> Response:
         """Decide by the pipeline on screen."""
@@ -87,15 +88,18 @@ class Judging:
 
     def grid(self, call: Call) -> Response:
         """The grid as a picture."""
-        return picture_answer(self._decided(call).decisions.png(), "png")
+        return picture_answer(self._drawn(call).png(), "png")
 
     def codes(self, call: Call) -> Response:
         """The grid as bytes."""
-        content = self._decided(call).decisions.codes.tobytes()
+        content = self._drawn(call).codes.tobytes()
         return Response(content, media_type="application/octet-stream")
 
     def tile(self, call: Call) -> Response:
         """What is known of a tile."""
+        stored = self._studio.stored(self._entry(call))
+        if stored is not None:
+            return json_answer(_stored_tile(stored, _index(call, stored.tile_map)))
         found = self._decided(call)
         detail = self._detail(call, found)
         kept = detail.status == "kept"
@@ -118,6 +122,10 @@ class Judging:
 
     def picture(self, call: Call) -> Response:
         """The pixels of a tile."""
+        entry = self._entry(call)
+        stored = self._studio.stored(entry)
+        if stored is not None:
+            return self._stored_picture(call, entry, stored)
         found = self._decided(call)
         detail, form = self._detail(call, found), call.query.get("form", "original")
         if form == "normalized":
@@ -133,7 +141,9 @@ class Judging:
         return picture_answer(rgb_png(detail.rgb), "png")
 
     def masks(self, call: Call) -> Response:
-        """What slide QC found."""
+        """What slide QC found; a run's own masks are not looked at."""
+        if self._studio.stored(self._entry(call)) is not None:
+            return json_answer([])
         found = self._decided(call)
         listed = []
         for index, layer in enumerate(_layers(found)):
@@ -173,10 +183,15 @@ class Judging:
 
     def points(self, call: Call) -> Response:
         """The centres of tiles that are not on a grid, such as cells."""
-        found = self._studio.deciding.decided(self._entry(call))
-        if found is None or found.grid is not None:
+        entry = self._entry(call)
+        stored = self._studio.stored(entry)
+        found = self._studio.deciding.decided(entry)
+        if stored is not None and stored.grid is None:
+            tiles, tile_map = stored.tiles, stored.tile_map
+        elif stored is None and found is not None and found.grid is None:
+            tiles, tile_map = found.wsi.ledger.tiles, found.wsi.tile_map
+        else:
             return json_answer({"x": [], "y": [], "label": []})
-        tiles, tile_map = found.wsi.ledger.tiles, found.wsi.tile_map
         words = [tile_map.words[code] for code in tile_map.codes[tiles.grid_y, tiles.grid_x].tolist()]
         return json_answer({"x": tiles.loc_x.tolist(), "y": tiles.loc_y.tolist(), "label": words})
 
@@ -192,13 +207,27 @@ class Judging:
             raise Refused(409, "the decisions have changed; load them again", revision=found.version)
         return found
 
+    def _drawn(self, call: Call) -> Decisions:
+        stored = self._studio.stored(self._entry(call))
+        if stored is None:
+            return self._decided(call).decisions
+        if call.number("revision", default=STORED_VERSION) != STORED_VERSION:
+            raise Refused(409, "the decisions have changed; load them again", revision=STORED_VERSION)
+        return stored.decisions
+
+    def _stored_picture(self, call: Call, entry: Entry, stored: StoredTiles) -> Response:
+        """The pixels of a tile of a run, as they are read; what needs its steps has to be asked for."""
+        if call.query.get("form", "original") != "original":
+            raise Refused(404, "this is what the run stored; let the studio decide on the slide to see more of it")
+        index = _index(call, stored.tile_map)
+        box = stored.tiles.take(np.array([index])).boxes()[0]
+        side = self._studio.pipeline.now[1].tiles.size_px
+        with self._studio.shelf.lent(entry.id) as slide:
+            return picture_answer(rgb_png(slide.read_at(box, Size(side, side))), "png")
+
     def _detail(self, call: Call, found: Decided) -> TileDetail:
         """A tile with its pixels; kept for the requests for its pictures."""
-        index = found.wsi.tile_map.index
-        column, row = call.number("column"), call.number("row")
-        if not (row < index.shape[0] and column < index.shape[1] and index[row, column] >= 0):
-            raise Refused(404, f"there is no tile in column {column}, row {row}")
-        key = (call.names["id"], found.version, int(index[row, column]))
+        key = (call.names["id"], found.version, _index(call, found.wsi.tile_map))
         with self._lock:
             if key in self._details:
                 return self._details[key]
@@ -215,6 +244,39 @@ class Judging:
         if index >= len(layers):
             raise Refused(404, f"there is no mask {index}; there are {len(layers)}")
         return layers[index]
+
+
+def _index(call: Call, tile_map: TileMap) -> int:
+    """Number of the tile in the column and the row that are asked for."""
+    index = tile_map.index
+    column, row = call.number("column"), call.number("row")
+    if not (row < index.shape[0] and column < index.shape[1] and index[row, column] >= 0):
+        raise Refused(404, f"there is no tile in column {column}, row {row}")
+    return int(index[row, column])
+
+
+def _stored_tile(stored: StoredTiles, index: int) -> dict[str, Any]:
+    """What a run says of a tile."""
+    tiles, status = stored.tiles, stored.status[index]
+    scores = [
+        {"step": name, "title": title_of(name), "value": float(values[index]), "threshold": None, "keep_when": None}
+        for name, values in stored.scores.items()
+        if not np.isnan(values[index])
+    ]
+    return {
+        "loc_x": int(tiles.loc_x[index]),
+        "loc_y": int(tiles.loc_y[index]),
+        "x": int(tiles.x[index]),
+        "y": int(tiles.y[index]),
+        "kept": status == "kept",
+        "reason": None if status == "kept" else status,
+        "title": title_of(status),
+        "scores": scores,
+        "label": stored.labels[index] or None,
+        "is_normalizable": status != "normalizer",
+        "is_fallback": False,
+        "has_normalized": False,
+    }
 
 
 def _layers(found: Decided) -> Iterator[_Layer]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from attrs import evolve
-from slideloom.base.addresses import SlidePlace, is_address
+from slideloom.base.addresses import SlidePlace, is_address, place_of
 from slideloom.base.errors import ConfigError, PluginError
 from slideloom.pipeline.file import load_pipeline
 from slideloom.pipeline.flags import given_flags
@@ -23,6 +23,7 @@ from slideloom_cohort.slides import source_slides
 from slideloom_cohort.sources import PROJECT_FILE
 
 from slideloom_studio.pipelines import folder_in
+from slideloom_studio.results import Results, is_results
 from slideloom_studio.shelf import Entry
 from slideloom_studio.studio import Opening
 
@@ -45,14 +46,15 @@ def asked_opening(chosen: argparse.Namespace) -> Opening:
         return _of_file(only, chosen)
     if only is not None and (only / PROJECT_FILE).is_file():
         return _of_project(only, chosen)
+    if only is not None and is_results(only):
+        return _of_results(only, chosen)
     return _of_slides(given, chosen)
 
 
 def _of_slides(given: Sequence[str], chosen: argparse.Namespace) -> Opening:
     folder, sources = _roi_folder(chosen.roi)
     pipeline = _flag_pipeline(chosen, [_folder_step(folder), *sources], include=[_whole(entry) for entry in given])
-    slides = slides_of(pipeline, None)
-    require_slides(slides)
+    slides = _there(slides_of(pipeline, None))
     out = (chosen.out or _OUT).absolute()
     title = Path(given[0]).absolute().name if len(given) == 1 and not is_address(given[0]) else f"{len(slides)} slides"
     return Opening(
@@ -73,8 +75,7 @@ def _of_file(path: Path, chosen: argparse.Namespace) -> Opening:
         raise ConfigError(f"{path}: is the pipeline; change {', '.join(sorted(words))} in the file, or on the page")
     whole = path.absolute()
     pipeline = load_pipeline(whole)
-    slides = slides_of(pipeline, whole.parent)
-    require_slides(slides)
+    slides = _there(slides_of(pipeline, whole.parent))
     include = tuple(_whole(str(whole.parent / entry)) for entry in pipeline.slides.include)
     pipeline = evolve(pipeline, slides=evolve(pipeline.slides, include=include))
     folder = _roi_folder(chosen.roi)[0] if chosen.roi else folder_in(pipeline) or whole.parent / _ROI
@@ -114,6 +115,30 @@ def _of_project(root: Path, chosen: argparse.Namespace) -> Opening:
         roi=folders[0] if len(folders) == 1 else None,
         read_only=chosen.read_only,
         exposed=chosen.expose,
+    )
+
+
+def _of_results(root: Path, chosen: argparse.Namespace) -> Opening:
+    """The output folder of a run: its slides, where they were, and the pipeline that made it."""
+    words = [*given_flags(chosen), *(name for name in _STEPS if getattr(chosen, name))]
+    if words or chosen.out:
+        raise ConfigError(f"{root}: is the output folder of a run, whose pipeline is shown; leave out all options")
+    whole = root.absolute()
+    results = Results(whole)
+    pipeline = results.pipeline()
+    if not results.reports:
+        raise ConfigError(f"{root}: tells of no slide; run the pipeline again")
+    folder = folder_in(pipeline)
+    places = [place_of(report.path) for report in results.reports.values()]
+    return Opening(
+        title=root.name,
+        entries=_entries([(place, folder, whole) for place in places]),
+        pipeline=pipeline,
+        out=whole,
+        roi=folder,
+        read_only=chosen.read_only,
+        exposed=chosen.expose,
+        results=results,
     )
 
 
@@ -157,11 +182,25 @@ def _folder_step(folder: Path) -> str:
     return f"{registry().default('roi-folder')}:folder={json.dumps(str(folder))}"
 
 
+def _there(slides: list[SlidePlace]) -> list[SlidePlace]:
+    """The slides, of which there is one at least.
+
+    Raises:
+        SlideError: there is none.
+        ConfigError: a file is named that is not there.
+    """
+    require_slides(slides)
+    missing = [str(path) for path in slides if isinstance(path, Path) and not path.exists()]
+    if missing:
+        raise ConfigError(f"{', '.join(missing[:6])}: no such file; correct its name")
+    return slides
+
+
 def _whole(entry: str) -> str:
     return entry if is_address(entry) else str(Path(entry).expanduser().absolute())
 
 
-def _entries(found: Sequence[tuple[SlidePlace, Path, Path]]) -> tuple[Entry, ...]:
+def _entries(found: Sequence[tuple[SlidePlace, Path | None, Path]]) -> tuple[Entry, ...]:
     """The slides with IDs.
 
     Raises:

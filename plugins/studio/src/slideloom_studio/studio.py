@@ -17,6 +17,7 @@ from slideloom_studio.pipeline_texts import PipelineText
 from slideloom_studio.pipelines import PipelineOnScreen, pipeline_for
 from slideloom_studio.pyramid import KeptPictures
 from slideloom_studio.region_files import RegionFiles
+from slideloom_studio.results import STORED_VERSION, Results, StoredTiles
 from slideloom_studio.review import FILE as REVIEW_FILE, Review
 from slideloom_studio.shelf import Entry, Shelf
 
@@ -33,10 +34,10 @@ class Opening:
         pipeline: the first pipeline on screen.
         out: the output folder of runs.
         roi: the folder that regions are saved to, or None where slides have different ones.
-        mode: "results" for an output folder of a run.
         read_only: True if nothing is to be written.
         exposed: True if other machines can reach the page.
         patients: of slides, where a project knows them.
+        results: what a run left, where that is looked at.
     """
 
     title: str
@@ -44,10 +45,15 @@ class Opening:
     pipeline: Pipeline
     out: Path
     roi: Path | None = None
-    mode: Mode = "slides"
     read_only: bool = False
     exposed: bool = False
     patients: Mapping[str, str] = field(factory=dict)
+    results: Results | None = None
+
+    @property
+    def mode(self) -> Mode:
+        """What is looked at."""
+        return "slides" if self.results is None else "results"
 
     @property
     def review(self) -> Path:
@@ -92,11 +98,39 @@ class Studio:
     def row(self, entry: Entry) -> dict[str, Any]:
         """A slide in the list."""
         count, fault = self.regions.count(entry)
-        error = self.shelf.errors.get(entry.id) or fault
+        report = None if self.opening.results is None else self.opening.results.reports.get(entry.name)
+        error = self.shelf.errors.get(entry.id) or fault or (report.error if report is not None else None) or None
         remark = self.review.of(entry.name)
         status = remark.status if remark.status != "untouched" else "regions" if count else "untouched"
         about = {"id": entry.id, "name": entry.name, "status": status, "note": remark.note}
-        return {**about, "regions": count, "error": error}
+        tiles = {} if report is None else {"kept": report.kept, "planned": report.planned}
+        return {**about, "regions": count, "error": error, **tiles}
+
+    def stored(self, entry: Entry) -> StoredTiles | None:
+        """What a run left of a slide, as long as nothing else is asked for."""
+        results = self.opening.results
+        if results is None or self.deciding.is_asked(entry):
+            return None
+        return results.tiles(entry.name)
+
+    def decisions(self, entry: Entry) -> dict[str, Any]:
+        """How far the decisions about a slide are, and what they are so far."""
+        stored = self.stored(entry)
+        table = self.deciding.table(entry)
+        if stored is None:
+            return table
+        decisions, grid = stored.decisions, stored.grid
+        return {
+            **table,
+            "revision": STORED_VERSION,
+            "pipeline_revision": 1,
+            "is_current": self.pipeline.now[0] == 1,
+            "state": "ready",
+            "planned": decisions.planned,
+            "kept": decisions.counts[0],
+            "counts": decisions.table(),
+            "grid": None if grid is None else grid.table(),
+        }
 
     def text(self, entry: Entry) -> PipelineText:
         """The pipeline on screen with the regions and the output folder of a slide's group."""
