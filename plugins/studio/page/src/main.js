@@ -89,6 +89,18 @@ class Opener {
     return this.app.list.rows.some((row) => row.id === id) ? id : null;
   }
 
+  /** The slide's regions. A file that cannot be read keeps nobody from the slide, but nothing is written over it. */
+  async regions(id, signal) {
+    const none = { revision: null, geojson: { type: "FeatureCollection", features: [] } };
+    if (!this.app.session.roi_folder && !this.app.session.can_write_regions) return none;
+    try {
+      return await api.regions(id, signal);
+    } catch (error) {
+      if (error.name === "AbortError" || error.status === 0) throw error;
+      return { ...none, blocked: error.message };
+    }
+  }
+
   async open(id) {
     const { app } = this;
     if (id === app.viewer.slide?.id || !(await app.regions.saving.leave())) return;
@@ -100,7 +112,7 @@ class Opener {
       const [facts, pyramid, regions] = await Promise.all([
         api.slide(id, signal),
         api.pyramid(id, signal),
-        api.regions(id, signal),
+        this.regions(id, signal),
       ]);
       if (signal.aborted) return;
       if (facts.error) note(facts.error, { error: true });
@@ -109,6 +121,7 @@ class Opener {
       app.viewer.show(facts, pyramid);
       app.events.tell("slide", { id, facts });
       app.slidePanel.show(facts);
+      if (regions.blocked) note(regions.blocked, { error: true });
       await app.regions.saving.open(id, regions);
     } catch (error) {
       app.list.mark(app.viewer.slide?.id ?? null);

@@ -6,13 +6,13 @@ import { copied, labelOf, newFeature, polygonsOf, relabelled, renamed, withGeome
 
 const COPY_SHIFT = 24; // screen pixels
 
-export function regionActions({ viewer, regions, labels, events, canWrite }) {
+export function regionActions({ viewer, regions, labels, events, saving }) {
   const smallest = () => (2 * viewer.resolution) ** 2; // under four screen pixels it was a slip of the hand
   let label = ""; // of the next region: the last one chosen
 
   const allowed = () => {
-    if (!canWrite) note("The studio was opened to look only; open it with --roi DIR and without --read-only to draw.");
-    return canWrite;
+    if (!saving.canWrite) note(saving.blocked);
+    return saving.canWrite;
   };
 
   function one(task) {

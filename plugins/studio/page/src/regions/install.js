@@ -16,7 +16,7 @@ export function installRegions({ session, events, viewer, stage, panels, list })
   const labels = new Labels(session.labels);
   const layer = new RegionLayer(viewer, regions, labels, events);
   const saving = new Saving(regions, events, session);
-  const actions = regionActions({ viewer, regions, labels, events, canWrite: session.can_write_regions });
+  const actions = regionActions({ viewer, regions, labels, events, saving });
   const tools = new Tools(viewer, regions, layer, events, actions, panels);
   const use = (name) => {
     if (!viewer.slide) return;

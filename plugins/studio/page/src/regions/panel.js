@@ -14,7 +14,7 @@ const STATES = {
   waiting: "Not saved yet",
   saving: "Saving…",
   failed: "Not saved",
-  readonly: "Not saved: opened to look only",
+  readonly: "Drawing is off",
 };
 
 export class RegionPanel {

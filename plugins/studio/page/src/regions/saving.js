@@ -9,6 +9,8 @@ import { sameJson } from "./geojson.js";
 const DELAY = 700;
 const AGAIN = 5000; // after a failure, until the disk has room or the server is back
 
+const LOOK_ONLY = "The studio was opened to look only; open slides with --roi DIR and without --read-only to draw.";
+
 export class Saving {
   #revision = null;
   #dirty = false;
@@ -20,11 +22,12 @@ export class Saving {
     Object.assign(this, { regions, events, session });
     this.later = debounced(() => this.save(), DELAY);
     this.id = null;
+    this.blocked = LOOK_ONLY;
     events.on("regions", ({ loaded }) => loaded || this.#changed());
     // Closing the page must not lose the last stroke: ask the browser to wait.
     addEventListener("beforeunload", (event) => {
       this.later.flush();
-      if (this.#dirty && this.session.can_write_regions) event.preventDefault();
+      if (this.#dirty && this.canWrite) event.preventDefault();
     });
     document.addEventListener("visibilitychange", () => document.hidden && this.later.flush());
   }
@@ -38,16 +41,23 @@ export class Saving {
     this.events.tell("saving", { state, reason });
   }
 
+  /** Whether the slide's regions can be saved; if not, `blocked` says why. */
+  get canWrite() {
+    return this.blocked === null;
+  }
+
   /** Takes over a slide with its regions as the server gave them. */
-  async open(id, { revision, geojson, notes = [] }) {
+  async open(id, { revision, geojson, notes = [], blocked = null }) {
     this.id = id;
+    this.blocked = this.session.can_write_regions ? blocked : LOOK_ONLY;
     this.#revision = revision;
     this.#dirty = false;
     this.#replace = false;
     clearTimeout(this.#again);
     this.regions.load(geojson);
     if (geojson.features.length) for (const words of notes) note(words); // an empty file needs no word
-    this.#tell(this.session.can_write_regions ? "saved" : "readonly");
+    this.#tell(this.canWrite ? "saved" : "readonly", this.blocked ?? "");
+    if (!this.canWrite) return;
     const kept = this.#kept(id);
     if (kept && !sameJson(kept.geojson.features, geojson.features)) await this.#restore(id, kept);
   }
@@ -77,8 +87,8 @@ export class Saving {
 
   #changed() {
     this.#dirty = true;
-    if (!this.session.can_write_regions) {
-      this.#tell("readonly");
+    if (!this.canWrite) {
+      this.#tell("readonly", this.blocked);
       return;
     }
     this.#keep();
@@ -99,7 +109,7 @@ export class Saving {
     this.later.cancel();
     clearTimeout(this.#again);
     if (this.#busy) await this.#busy;
-    if (!this.#dirty || !this.session.can_write_regions) return !this.#dirty;
+    if (!this.#dirty || !this.canWrite) return !this.#dirty;
     this.#busy = this.#put().finally(() => {
       this.#busy = null;
     });
@@ -209,7 +219,7 @@ export class Saving {
   /** Before another slide: gives true when nothing would be lost. */
   async leave() {
     if (await this.save()) return true;
-    if (!this.session.can_write_regions) return true;
+    if (!this.canWrite) return true;
     const answer = await ask(
       "Not saved",
       `The regions of this slide are not saved: ${this.reason} They stay in this browser and are offered when the slide is opened again.`,

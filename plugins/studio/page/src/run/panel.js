@@ -80,7 +80,7 @@ export class RunPanel {
 
   async start(slides) {
     try {
-      if (!(await this.saving.save()) && this.session.can_write_regions) {
+      if (!(await this.saving.save()) && this.saving.canWrite) {
         note("The regions are not saved, so a run would not see them.", { error: true });
         return;
       }

@@ -129,6 +129,13 @@ export class SlideList {
         row.error ? "Cannot be read" : STATUS[row.status],
         row.regions && !row.error ? ` · ${row.regions}` : "",
       ),
+      row.planned
+        ? el(
+            "span",
+            { class: "badge" },
+            `${row.kept.toLocaleString("en")} of ${row.planned.toLocaleString("en")} tiles`,
+          )
+        : null,
     );
     return item;
   }

@@ -79,7 +79,7 @@ export class TilePointer {
         el("img", {
           src: api.tilePicture(id, tile.column, tile.row, form, answer.revision),
           alt: `${FORMS[form]}: pixels of the tile`,
-          on: { error: (event) => event.target.classList.add("broken") },
+          on: { error: (event) => event.target.parentElement.remove() },
         }),
         el("figcaption", {}, FORMS[form]),
       );
