@@ -65,6 +65,7 @@ def _of_slides(given: Sequence[str], chosen: argparse.Namespace) -> Opening:
         roi=folder,
         read_only=chosen.read_only,
         exposed=chosen.expose,
+        shows_pictures=chosen.pictures,
     )
 
 
@@ -88,6 +89,7 @@ def _of_file(path: Path, chosen: argparse.Namespace) -> Opening:
         roi=folder,
         read_only=chosen.read_only,
         exposed=chosen.expose,
+        shows_pictures=chosen.pictures,
     )
 
 
@@ -138,6 +140,7 @@ def _of_project(root: Path, chosen: argparse.Namespace) -> Opening:
         roi=folders[0] if len(folders) == 1 else None,
         read_only=chosen.read_only,
         exposed=chosen.expose,
+        shows_pictures=chosen.pictures,
     )
 
 
@@ -161,6 +164,7 @@ def _of_results(root: Path, chosen: argparse.Namespace) -> Opening:
         roi=folder,
         read_only=chosen.read_only,
         exposed=chosen.expose,
+        shows_pictures=chosen.pictures,
         results=results,
     )
 

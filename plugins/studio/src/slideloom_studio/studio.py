@@ -20,6 +20,7 @@ from slideloom_studio.region_files import RegionFiles
 from slideloom_studio.results import STORED_VERSION, Results, StoredTiles
 from slideloom_studio.review import FILE as REVIEW_FILE, Review
 from slideloom_studio.shelf import Entry, Shelf
+from slideloom_studio.side_pictures import picture_names
 
 Mode = Literal["slides", "results"]
 
@@ -38,6 +39,7 @@ class Opening:
         exposed: True if other machines can reach the page.
         patients: of slides, where a project knows them.
         results: what a run left, where that is looked at.
+        shows_pictures: True to show label and macro images, which may hold names.
     """
 
     title: str
@@ -49,6 +51,7 @@ class Opening:
     exposed: bool = False
     patients: Mapping[str, str] = field(factory=dict)
     results: Results | None = None
+    shows_pictures: bool = False
 
     @property
     def mode(self) -> Mode:
@@ -140,7 +143,8 @@ class Studio:
     def facts(self, entry: Entry) -> dict[str, Any]:
         """What is known of a slide."""
         with self.shelf.lent(entry.id) as slide:
-            return {"id": entry.id, **_facts(slide.info)}
+            facts = {"id": entry.id, **_facts(slide.info)}
+        return {**facts, "pictures": picture_names(entry.path)} if self.opening.shows_pictures else facts
 
 
 def _facts(info: SlideInfo) -> dict[str, Any]:
