@@ -16,6 +16,7 @@ import attrs
 from slideloom.base.addresses import SlidePlace, check_local
 from slideloom.base.cores import default_threads
 from slideloom.base.errors import ConfigError
+from slideloom.base.machine import usable_cores
 from slideloom.base.temporary import forget_sweeps, remove_abandoned, tidied_when_interrupted
 from slideloom.extraction.finished import report_states, reports_in, updates
 from slideloom.extraction.job import Progress, SlideTask, process_slide
@@ -215,7 +216,7 @@ def _lost(pipeline: Pipeline, path: SlidePlace, error: str) -> SlideReport:
 
 def workers(pipeline: Pipeline, slides: int) -> tuple[int, int]:
     """Number of processes and of threads in each: from the pipeline, or else from the number of cores and slides."""
-    cores = default_threads()
+    cores = usable_cores()
     jobs = pipeline.run.jobs
     if jobs is None:
         jobs = max(1, min(slides, cores // THREADS_PER_SLIDE))
