@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from attrs import define
+from attrs import define, evolve
 from numpy.typing import NDArray
 
 from slideloom.base.geometry import IntArray
@@ -31,13 +31,15 @@ class _Scores:
         score: (N,) float64, NaN of a tile that it has not seen.
         keep: (N,) bool, its decision.
         seen: (N,) bool.
-        regions: that the filter may have looked at; None if it looks at tiles only.
+        needs_slide: True if the filter may have looked at more than its tiles, such as at regions.
+        regions: of the slide when it did.
     """
 
     step: Settings[Any]
     score: NDArray[np.float64]
     keep: NDArray[np.bool_]
     seen: NDArray[np.bool_]
+    needs_slide: bool
     regions: Regions | None
 
 
@@ -56,7 +58,7 @@ class KnownScores:
             self._kept, self._unreadable = [], np.zeros(len(now), np.bool_)
         self._tiles = now
         regions = plan.scene.regions
-        self._kept = [one for one in self._kept if one.regions is None or one.regions is regions]
+        self._kept = [one for one in self._kept if one.regions is regions or not one.needs_slide]
 
     def decide(self, plan: SlidePlan, ledger: Ledger) -> IntArray:
         """Reject by what is known, as filters would one after another.
@@ -114,12 +116,20 @@ class KnownScores:
             if base is not None and type(kept.step) is type(settings) and measured_by(kept.step) == base:
                 keep = _decided(settings, kept)
                 if keep is not None:
-                    return self._add(_Scores(settings, kept.score.copy(), keep, kept.seen.copy(), kept.regions))
+                    return self._add(
+                        evolve(kept, step=settings, score=kept.score.copy(), keep=keep, seen=kept.seen.copy())
+                    )
         count = len(plan.tiles)
-        built = settings.build()
-        regions = plan.scene.regions if getattr(built, "needs_slide", True) else None
-        empty = _Scores(settings, np.full(count, np.nan), np.ones(count, np.bool_), np.zeros(count, np.bool_), regions)
-        return self._add(empty)
+        return self._add(
+            _Scores(
+                step=settings,
+                score=np.full(count, np.nan),
+                keep=np.ones(count, np.bool_),
+                seen=np.zeros(count, np.bool_),
+                needs_slide=settings.build().needs_slide,
+                regions=plan.scene.regions,
+            )
+        )
 
     def _add(self, kept: _Scores) -> _Scores:
         self._kept.append(kept)
