@@ -261,3 +261,15 @@ def test_labels_are_shown_only_to_those_who_ask(open_studio: Any, real_data: Pat
     assert np.abs(rgb_of(answer) - wanted).mean() < 3
     assert max(rgb_of(asking.get("api/slides/s1/pictures/macro")).shape) == 1024
     assert asking.get("api/slides/s1/pictures/passport").status == 404
+
+
+def test_the_first_slide_is_opened_before_a_page_asks(open_studio: Any, demo_slide: DemoFiles, tmp_path: Path) -> None:
+    page = open_studio(demo_slide.path)
+    page.studio.warm_up()
+    assert page.studio.shelf.open_count == 1
+
+    broken = tmp_path / "broken.svs"
+    broken.write_bytes(b"no slide")
+    other = open_studio(broken)
+    other.studio.warm_up()  # what is wrong is told to the page, not here
+    assert "broken.svs" in other.get("api/slides").json()[0]["error"]

@@ -14,7 +14,6 @@ from typing import Any
 import attrs
 
 from slideloom.base.addresses import SlidePlace, check_local
-from slideloom.base.cores import default_threads
 from slideloom.base.errors import ConfigError
 from slideloom.base.machine import usable_cores
 from slideloom.base.temporary import forget_sweeps, remove_abandoned, tidied_when_interrupted

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from attrs import field, frozen
 from slideloom import __version__
+from slideloom.base.errors import SlideloomError
 from slideloom.pipeline.pipeline import Pipeline
 from slideloom.slides.info import SlideInfo
 
@@ -15,12 +17,14 @@ from slideloom_studio.deciding import Deciding
 from slideloom_studio.extracting import Extraction
 from slideloom_studio.pipeline_texts import PipelineText
 from slideloom_studio.pipelines import PipelineOnScreen, pipeline_for
-from slideloom_studio.pyramid import KeptPictures
+from slideloom_studio.pyramid import KeptPictures, tile_box, tile_rgb
 from slideloom_studio.region_files import RegionFiles
 from slideloom_studio.results import STORED_VERSION, Results, StoredTiles
 from slideloom_studio.review import FILE as REVIEW_FILE, Review
 from slideloom_studio.shelf import Entry, Shelf
 from slideloom_studio.side_pictures import picture_names
+
+log = logging.getLogger(__name__)
 
 Mode = Literal["slides", "results"]
 
@@ -76,6 +80,17 @@ class Studio:
         self.extraction = Extraction()
         self.pipeline = PipelineOnScreen(opening.pipeline, keeps_files=opening.exposed)
         self.deciding = Deciding(self.shelf, self.pipeline)
+
+    def warm_up(self) -> None:
+        """Open the first slide and read its coarse levels, so that a page need not wait for its first picture."""
+        first = next(iter(self.opening.entries), None)
+        if first is None:
+            return
+        try:
+            with self.shelf.viewing(first.id) as view, self.shelf.lent(first.id) as slide:
+                tile_rgb(view, tile_box(slide.info.size, z=0, column=0, row=0))
+        except SlideloomError as error:  # told again when the page asks for it
+            log.info("%s: %s", first.name, error)
 
     def close(self) -> None:
         """End what is at work, and close all slides."""
