@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import psutil
 from slideloom.planning.opening import open_slide
 from slideloom.viewing.view_pyramid import ViewPyramid
 from slideloom_studio.pyramid import jpeg, tile_box, tile_rgb, zooms
@@ -101,6 +100,8 @@ def _serving(slide: Path) -> Any:
         ) as running,
     ):
         try:
+            import psutil
+
             assert running.stdout is not None  # noqa: S101 - it is a pipe
             url = running.stdout.readline().strip()
             _fetch(url, (0, 0, 0))
