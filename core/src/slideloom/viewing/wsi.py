@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import attrs
 
 from slideloom.base.addresses import SlidePlace, place_of
-from slideloom.base.cores import default_threads
 from slideloom.base.errors import ConfigError, SlideloomError
+from slideloom.base.machine import usable_cores
 from slideloom.base.watching import Cancel, StepProgress, Watch
 from slideloom.pipeline.from_words import pipeline_from_words
 from slideloom.pipeline.pipeline import Pipeline, RoiUse, RunOptions, Slides
@@ -135,7 +135,7 @@ class WSI(SlideChanges):
         slide = open_slide(path, slides=pipeline.slides)
         try:
             on_screen = attrs.evolve(pipeline, sinks=(), run=RunOptions())
-            self._live = LiveSlide(slide, on_screen, threads=default_threads(), watch=watch)
+            self._live = LiveSlide(slide, on_screen, threads=usable_cores(), watch=watch)
         except BaseException:
             slide.close()
             raise
