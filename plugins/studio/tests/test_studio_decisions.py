@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from shapely.geometry import shape
-from slideloom import Box, OutputFolder, Size, SlideReport, load_pipeline, run_pipeline
+from slideloom import WSI, Box, OutputFolder, Size, SlideReport, load_pipeline, run_pipeline
 from slideloom_studio.deciding import MOST_KEPT
 from slideloom_testing.fixtures import DemoFiles
 
@@ -432,3 +432,15 @@ def test_cells_are_points(open_studio: Any, demo_slide: DemoFiles, tmp_path: Pat
         "y": [400, 800, 700],
         "label": ["kept"] * 3,
     }
+
+
+def test_a_picture_is_unchanged_where_there_is_nothing_to_normalize(demo_slide: DemoFiles) -> None:
+    with WSI(demo_slide.path, tile_px=64, tile_um=100) as wsi:
+        tissue, box = wsi.view_at(1, 800, 500, 256), Box(800, 500, 256, 256)
+        assert wsi.normalized(tissue, box=box) is tissue
+        wsi.normalize("macenko")
+
+        assert wsi.normalized(tissue, box=box).shape == tissue.shape
+        assert not (wsi.normalized(tissue, box=box) == tissue).all()
+        white = np.full_like(tissue, 255)
+        assert wsi.normalized(white, box=box) is white  # macenko refuses glass

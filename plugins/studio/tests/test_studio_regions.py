@@ -449,3 +449,23 @@ def test_the_reader_refuses_what_the_studio_would_refuse(demo_slide: DemoFiles, 
 
     with pytest.raises(RoiError, match="several files"):
         read_back(tmp_path, demo_slide)
+
+
+def test_a_list_of_slides_finds_files_in_capital_letters_and_with_other_accents(
+    open_studio: Any, demo_slide: DemoFiles, draw: Any, tmp_path: Path
+) -> None:
+    names = ("caf\u00e9", "B2", "b20", "none")
+    for name in names:
+        shutil.copy(demo_slide.path, tmp_path / f"{name}.svs")
+    folder = tmp_path / "rois"
+    folder.mkdir()
+    content = json.dumps({"type": "FeatureCollection", "features": [draw(*SQUARE), draw(*SQUARE)]})
+    for name in ("cafe\u0301.geojson", "B2.svs.GEOJSON", "b20.geojson", "nonesuch.geojson"):
+        (folder / name).write_text(content, encoding="utf-8")
+    page = open_studio(*(tmp_path / f"{name}.svs" for name in names))
+
+    assert [row["regions"] for row in page.get("api/slides").json()] == [2, 2, 2, 0]
+    (folder / "none.geojson").write_text(content)
+    assert [row["regions"] for row in page.get("api/slides").json()] == [2, 2, 2, 2]
+    (folder / "b20.geojson").unlink()
+    assert [row["regions"] for row in page.get("api/slides").json()] == [2, 2, 0, 2]

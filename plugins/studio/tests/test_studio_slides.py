@@ -244,3 +244,32 @@ def test_kept_pictures_stay_within_their_room() -> None:
 
     assert kept.held_bytes == 200
     assert [number for number in range(5) if kept.get(number) is not None] == [3, 4]
+
+
+def test_labels_are_shown_only_to_those_who_ask(open_studio: Any, real_data: Path) -> None:
+    openslide = pytest.importorskip("openslide")
+    slide = real_data / "cmu-1-small-region.svs"
+    usual, asking = open_studio(slide), open_studio(slide, "--pictures")
+
+    assert usual.get("api/slides/s1").json()["pictures"] == []
+    assert usual.get("api/slides/s1/pictures/label").status == 403
+    assert asking.get("api/slides/s1").json()["pictures"] == ["label", "macro", "thumbnail"]
+    answer = asking.get("api/slides/s1/pictures/label")
+    assert answer.headers["cache-control"] == "no-store"
+    with openslide.OpenSlide(slide) as opened:
+        wanted = np.asarray(opened.associated_images["label"].convert("RGB")).astype(int)
+    assert np.abs(rgb_of(answer) - wanted).mean() < 3
+    assert max(rgb_of(asking.get("api/slides/s1/pictures/macro")).shape) == 1024
+    assert asking.get("api/slides/s1/pictures/passport").status == 404
+
+
+def test_the_first_slide_is_opened_before_a_page_asks(open_studio: Any, demo_slide: DemoFiles, tmp_path: Path) -> None:
+    page = open_studio(demo_slide.path)
+    page.studio.warm_up()
+    assert page.studio.shelf.open_count == 1
+
+    broken = tmp_path / "broken.svs"
+    broken.write_bytes(b"no slide")
+    other = open_studio(broken)
+    other.studio.warm_up()  # what is wrong is told to the page, not here
+    assert "broken.svs" in other.get("api/slides").json()[0]["error"]

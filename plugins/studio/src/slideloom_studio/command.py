@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import threading
 import webbrowser
 from pathlib import Path
 
@@ -44,13 +45,15 @@ def run_studio(chosen: argparse.Namespace) -> int:
     from slideloom_studio.serving import Server
     from slideloom_studio.studio import Studio
 
-    server = Server(Studio(opening), host=chosen.host, port=chosen.port)
+    studio = Studio(opening)
+    server = Server(studio, host=chosen.host, port=chosen.port)
     if not is_loopback(chosen.host):
         warning = "whoever can reach this machine and knows the address sees the slides; nothing is encrypted"
         print(f"warning: {warning}", file=sys.stderr)
     count = len(opening.entries)
     print(f"{count} slide{'' if count == 1 else 's'}; regions in {opening.roi or 'no folder'}", file=sys.stderr)
     print(server.url, flush=True)
+    threading.Thread(target=studio.warm_up, name="slideloom-warm-up", daemon=True).start()
     if not chosen.no_browser:
         webbrowser.open(server.url)
     print("Ctrl-C ends the studio", file=sys.stderr)

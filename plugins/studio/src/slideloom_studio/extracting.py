@@ -66,7 +66,11 @@ class Extraction:
             Refused: one is at work.
         """
         work = _work(pipeline, entries, out, redo=redo)
-        content = pickle.dumps(work)
+        try:
+            content = pickle.dumps(work)
+        except (AttributeError, TypeError, pickle.PicklingError) as error:
+            said = f"a step cannot be sent to another process ({error}); define its class in a module"
+            raise Refused(409, said) from error
         with self._lock:
             if self._progress.state == "working":
                 raise Refused(409, "a run is at work; wait for it, or cancel it")

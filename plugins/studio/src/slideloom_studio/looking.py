@@ -12,6 +12,7 @@ from starlette.routing import Route
 from slideloom_studio.calls import Call, Refused, endpoint, json_answer, picture_answer
 from slideloom_studio.pyramid import TILE_PX, jpeg, padded, tile_box, tile_rgb, zooms
 from slideloom_studio.shelf import Entry
+from slideloom_studio.side_pictures import side_picture
 from slideloom_studio.studio import Studio
 
 LARGEST_REGIONS = 64 << 20
@@ -33,6 +34,7 @@ class Looking:
             Route("/api/slides/{id}", endpoint(self.slide)),
             Route("/api/slides/{id}/review", endpoint(self.review), methods=["PUT"]),
             Route("/api/slides/{id}/thumbnail", endpoint(self.thumbnail)),
+            Route("/api/slides/{id}/pictures/{name}", endpoint(self.picture)),
             Route("/api/slides/{id}/pyramid", endpoint(self.pyramid)),
             Route("/api/slides/{id}/pyramid/{z}/{x}/{y}", endpoint(self.tile)),
             Route("/api/slides/{id}/regions", endpoint(self.regions), methods=["GET"]),
@@ -67,6 +69,14 @@ class Looking:
                 return slide.thumbnail(max_px=most)
 
         return self._picture((entry.id, self._studio.shelf.state(entry.id), "thumbnail", most), made)
+
+    def picture(self, call: Call) -> Response:
+        """A label or macro image, which the browser may not keep."""
+        entry = self._entry(call)
+        if not self._studio.opening.shows_pictures:
+            raise Refused(403, "label and macro images may hold names; open the studio with --pictures to see them")
+        self._studio.shelf.state(entry.id)
+        return picture_answer(jpeg(side_picture(entry.path, call.names["name"])), "jpeg", keep_s=0)
 
     def pyramid(self, call: Call) -> Response:
         """The resolutions of a slide."""

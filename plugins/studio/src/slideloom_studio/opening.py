@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from attrs import evolve
-from slideloom.base.addresses import SlidePlace, is_address, place_of
+from slideloom.base.addresses import Address, SlidePlace, is_address, place_of
 from slideloom.base.errors import ConfigError, PluginError
 from slideloom.pipeline.file import load_pipeline
 from slideloom.pipeline.flags import given_flags
@@ -65,6 +65,7 @@ def _of_slides(given: Sequence[str], chosen: argparse.Namespace) -> Opening:
         roi=folder,
         read_only=chosen.read_only,
         exposed=chosen.expose,
+        shows_pictures=chosen.pictures,
     )
 
 
@@ -79,19 +80,43 @@ def _of_file(path: Path, chosen: argparse.Namespace) -> Opening:
     include = tuple(_whole(str(whole.parent / entry)) for entry in pipeline.slides.include)
     pipeline = evolve(pipeline, slides=evolve(pipeline.slides, include=include))
     folder = _roi_folder(chosen.roi)[0] if chosen.roi else folder_in(pipeline) or whole.parent / _ROI
-    if folder_in(pipeline) is None:
-        use = RoiUse(source=step_settings("roi", _folder_step(folder)))
-        pipeline = evolve(pipeline, roi=(use, *pipeline.roi))
     out = (chosen.out or pipeline.run.out or whole.parent).absolute()
     return Opening(
         title=path.name,
         entries=_entries([(slide, folder, out) for slide in slides]),
-        pipeline=pipeline,
+        pipeline=_with_folder(pipeline, folder),
         out=out,
         roi=folder,
         read_only=chosen.read_only,
         exposed=chosen.expose,
+        shows_pictures=chosen.pictures,
     )
+
+
+def library_opening(
+    given: Sequence[SlidePlace | str], pipeline: Pipeline, *, roi: Path | str | None, out: Path, read_only: bool
+) -> Opening:
+    """What the arguments of `slideloom.studio` ask for; see there."""
+    include = tuple(entry.url if isinstance(entry, Address) else _whole(str(entry)) for entry in given)
+    whole = evolve(pipeline, slides=evolve(pipeline.slides, include=include))
+    slides = _there(slides_of(whole, None))
+    folder = Path(roi).expanduser().absolute() if roi is not None else folder_in(whole) or _ROI.absolute()
+    return Opening(
+        title=slides[0].name if len(slides) == 1 else f"{len(slides)} slides",
+        entries=_entries([(slide, folder, out.absolute()) for slide in slides]),
+        pipeline=_with_folder(whole, folder),
+        out=out.absolute(),
+        roi=folder,
+        read_only=read_only,
+    )
+
+
+def _with_folder(pipeline: Pipeline, folder: Path) -> Pipeline:
+    """The pipeline with a source of regions for the folder, if it has none with a folder."""
+    if folder_in(pipeline) is not None:
+        return pipeline
+    use = RoiUse(source=step_settings("roi", _folder_step(folder)))
+    return evolve(pipeline, roi=(use, *pipeline.roi))
 
 
 def _of_project(root: Path, chosen: argparse.Namespace) -> Opening:
@@ -115,6 +140,7 @@ def _of_project(root: Path, chosen: argparse.Namespace) -> Opening:
         roi=folders[0] if len(folders) == 1 else None,
         read_only=chosen.read_only,
         exposed=chosen.expose,
+        shows_pictures=chosen.pictures,
     )
 
 
@@ -138,6 +164,7 @@ def _of_results(root: Path, chosen: argparse.Namespace) -> Opening:
         roi=folder,
         read_only=chosen.read_only,
         exposed=chosen.expose,
+        shows_pictures=chosen.pictures,
         results=results,
     )
 

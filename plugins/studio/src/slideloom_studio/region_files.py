@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import shutil
 import threading
+from bisect import bisect_left
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import shapely
 from attrs import frozen
@@ -72,6 +74,7 @@ class RegionFiles:
         self._lock = threading.Lock()
         self._counts: dict[str, tuple[FileState | None, int]] = {}
         self._labels: set[str] = set()
+        self._listed: dict[Path, tuple[FileState | None, list[str]]] = {}
 
     def load(self, entry: Entry, info: SlideInfo) -> SlideRegions:
         """The regions of a slide.
@@ -163,6 +166,8 @@ class RegionFiles:
         known = self._counts.get(entry.id)
         if known is not None and known[0] is not None and FileState.of(known[0].path) == known[0]:
             return known[1], None
+        if not self._may_have(entry.roi, entry.name):
+            return 0, None
         # Its size is not known: nothing lies outside.
         info = SlideInfo(path=entry.path, name=entry.name, reader="", levels=(Level(_LARGEST, 1.0, 1.0),))
         try:
@@ -174,6 +179,19 @@ class RegionFiles:
         state = FileState.of(Path(found.source)) if found is not None and found.source else None
         self._counts[entry.id] = (state, items)
         return items, None
+
+    def _may_have(self, folder: Path, slide: str) -> bool:
+        """False where no file of the folder begins with the slide's name, as for most slides of a large cohort."""
+        state = FileState.of(folder)
+        with self._lock:
+            known, names = self._listed.get(folder, (None, []))
+        if known != state:
+            names = sorted(_plain(path.name) for path in folder.iterdir())
+            with self._lock:
+                self._listed[folder] = state, names
+        wanted = _plain(slide)
+        place = bisect_left(names, wanted)
+        return place < len(names) and names[place].startswith(wanted)
 
     @property
     def labels(self) -> list[str]:
@@ -189,6 +207,11 @@ class RegionFiles:
     def _lock_of(self, key: str) -> threading.Lock:
         with self._lock:
             return self._locks.setdefault(key, threading.Lock())
+
+
+def _plain(name: str) -> str:
+    """A name as file systems compare it that tell neither capital letters nor forms of accents apart."""
+    return normalize("NFC", name).casefold()
 
 
 def _folder(entry: Entry) -> Path:

@@ -18,7 +18,7 @@ from typing import Any, TextIO
 
 from attrs import frozen
 from slideloom.base.addresses import SlidePlace
-from slideloom.base.errors import SlideloomError
+from slideloom.base.errors import ConfigError, SlideloomError
 from slideloom.base.system_errors import in_words
 from slideloom.pipeline.pipeline import Pipeline
 from slideloom.running.run import run_pipeline
@@ -71,6 +71,21 @@ class _Teller:
         )
 
 
+def _given() -> Sequence[Work]:
+    """What standard input holds.
+
+    Raises:
+        ConfigError: a step is of a class that this process cannot import.
+    """
+    try:
+        found: Sequence[Work] = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the studio that started this
+    except (AttributeError, ImportError, pickle.UnpicklingError) as error:
+        raise ConfigError(
+            f"a step cannot be made in another process ({error}); define its class in a module, not in a notebook"
+        ) from error
+    return found
+
+
 def main() -> int:
     """Do the work that standard input holds."""
     stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -78,8 +93,7 @@ def main() -> int:
     sys.stdout = sys.stderr
     tell = _Teller(stream)
     try:
-        found: Sequence[Work] = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the studio that started this
-        for work in found:
+        for work in _given():
             report = run_pipeline(work.pipeline, work.slides, work.out, progress=tell.tiles, on_slide=tell.slide)
             for problem in report.problems:
                 tell.say(problem=problem)

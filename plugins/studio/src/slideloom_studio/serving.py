@@ -14,6 +14,7 @@ from typing import Self
 import uvicorn
 from anyio.to_thread import current_default_thread_limiter
 from slideloom.base.errors import ConfigError
+from slideloom.base.machine import usable_cores
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -138,7 +139,7 @@ def _app(studio: Studio) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        current_default_thread_limiter().total_tokens = max(_LEAST_THREADS, os.cpu_count() or 1)
+        current_default_thread_limiter().total_tokens = max(_LEAST_THREADS, usable_cores())
         yield
 
     parts = (Looking(studio), Tuning(studio), Judging(studio), Running(studio))

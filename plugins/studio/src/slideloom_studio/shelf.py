@@ -9,9 +9,9 @@ from pathlib import Path
 
 from attrs import define, field, frozen
 from slideloom.base.addresses import SlidePlace
-from slideloom.base.cores import default_threads
 from slideloom.base.errors import MissingResolution, SlideError
 from slideloom.base.files import FileState
+from slideloom.base.machine import usable_cores
 from slideloom.pipeline.pipeline import Slides
 from slideloom.planning.opening import open_slide, open_without_mpp
 from slideloom.slides.info import slide_name
@@ -146,7 +146,7 @@ class Shelf:
             with opened.opening:
                 if opened.slide is None:
                     opened.slide = self._open(entry)
-                    opened.view = ViewPyramid(opened.slide, threads=default_threads())
+                    opened.view = ViewPyramid(opened.slide, threads=usable_cores())
             yield opened
         finally:
             with self._changed:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from attrs import field, frozen
 from slideloom import __version__
+from slideloom.base.errors import SlideloomError
 from slideloom.pipeline.pipeline import Pipeline
 from slideloom.slides.info import SlideInfo
 
@@ -15,11 +17,14 @@ from slideloom_studio.deciding import Deciding
 from slideloom_studio.extracting import Extraction
 from slideloom_studio.pipeline_texts import PipelineText
 from slideloom_studio.pipelines import PipelineOnScreen, pipeline_for
-from slideloom_studio.pyramid import KeptPictures
+from slideloom_studio.pyramid import KeptPictures, tile_box, tile_rgb
 from slideloom_studio.region_files import RegionFiles
 from slideloom_studio.results import STORED_VERSION, Results, StoredTiles
 from slideloom_studio.review import FILE as REVIEW_FILE, Review
 from slideloom_studio.shelf import Entry, Shelf
+from slideloom_studio.side_pictures import picture_names
+
+log = logging.getLogger(__name__)
 
 Mode = Literal["slides", "results"]
 
@@ -38,6 +43,7 @@ class Opening:
         exposed: True if other machines can reach the page.
         patients: of slides, where a project knows them.
         results: what a run left, where that is looked at.
+        shows_pictures: True to show label and macro images, which may hold names.
     """
 
     title: str
@@ -49,6 +55,7 @@ class Opening:
     exposed: bool = False
     patients: Mapping[str, str] = field(factory=dict)
     results: Results | None = None
+    shows_pictures: bool = False
 
     @property
     def mode(self) -> Mode:
@@ -73,6 +80,17 @@ class Studio:
         self.extraction = Extraction()
         self.pipeline = PipelineOnScreen(opening.pipeline, keeps_files=opening.exposed)
         self.deciding = Deciding(self.shelf, self.pipeline)
+
+    def warm_up(self) -> None:
+        """Open the first slide and read its coarse levels, so that a page need not wait for its first picture."""
+        first = next(iter(self.opening.entries), None)
+        if first is None:
+            return
+        try:
+            with self.shelf.viewing(first.id) as view, self.shelf.lent(first.id) as slide:
+                tile_rgb(view, tile_box(slide.info.size, z=0, column=0, row=0))
+        except SlideloomError as error:  # told again when the page asks for it
+            log.info("%s: %s", first.name, error)
 
     def close(self) -> None:
         """End what is at work, and close all slides."""
@@ -140,7 +158,8 @@ class Studio:
     def facts(self, entry: Entry) -> dict[str, Any]:
         """What is known of a slide."""
         with self.shelf.lent(entry.id) as slide:
-            return {"id": entry.id, **_facts(slide.info)}
+            facts = {"id": entry.id, **_facts(slide.info)}
+        return {**facts, "pictures": picture_names(entry.path)} if self.opening.shows_pictures else facts
 
 
 def _facts(info: SlideInfo) -> dict[str, Any]:
