@@ -201,3 +201,17 @@ def test_a_real_slide_is_shown_and_drawn_on(user: Any, open_studio: Any, real_da
     kept = sum(500 < 302.5 + 605 * x < 1700 and 500 < 302.5 + 605 * y < 2500 for x in range(3) for y in range(4))
     user.page.locator(".legend li[data-reason=kept] .count", has_text=str(kept)).wait_for()
     assert user.page.locator(".scale-bar").inner_text().strip().endswith("µm")
+
+
+def test_a_region_file_that_cannot_be_read_keeps_nobody_from_the_slide(user: Any, three: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "rois"
+    folder.mkdir()
+    (folder / "alpha.geojson").write_text("{torn", encoding="utf-8")
+
+    user.open(three.server.url)
+    user.page.locator(".note.error", has_text="alpha.geojson").wait_for()
+    user.draw_polygon(BOX)
+    user.page.locator(".note:not(.error), .note.error").first.wait_for()
+
+    assert user.page.locator("ul.regions button").count() == 0
+    assert (folder / "alpha.geojson").read_text(encoding="utf-8") == "{torn"
