@@ -20,6 +20,7 @@ import slideloom
 import slideloom_testing
 from slideloom import steps
 from slideloom.pipeline.pipeline import QcUse, RoiUse, RunOptions, Slides
+from slideloom.pipeline.tile_masks import TileMasks
 from slideloom.pipeline.tiling import Tiling
 from slideloom.pipeline.words import TABLES, words
 from slideloom.plugins import hookspecs
@@ -126,6 +127,7 @@ def pipeline_page() -> str:
     tables: list[tuple[str, type[Any], str, Sequence[str]]] = [
         ("[slides]", Slides, "Which slides, and how they are read.", ()),
         ("[tiles]", Tiling, "Size and places of tiles. Either `size_um` or `magnification` is needed.", ()),
+        ("[mask]", TileMasks, "Masks to store with tiles; without this table, none are.", ()),
         ("[[roi]]", RoiUse, "Any number of region sources; their own options stand beside these.", ("source",)),
         ("[[qc]]", QcUse, "Any number of slide QC steps, in order; their own options stand beside these.", ("step",)),
         ("[run]", RunOptions, "How to run. Nothing here changes the tiles, so it may differ when a run goes on.", ()),
@@ -145,7 +147,7 @@ def pipeline_page() -> str:
         "",
         "| table | what it says |",
         "|---|---|",
-        "| `[slides]`, `[tiles]`, `[run]` | below |",
+        "| `[slides]`, `[tiles]`, `[mask]`, `[run]` | below |",
         "| `[[roi]]`, `[[qc]]` | steps: `use` is a step's name; below, and [their options](settings.md) |",
         "| `[[filter]]` | tile filters in order; without any, `grayspace` runs; `filter = []` is none |",
         "| `[normalizer]` | at most one |",

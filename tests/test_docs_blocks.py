@@ -228,7 +228,7 @@ def test_the_reference_has_every_step_with_its_options(reference: ModuleType) ->
 def test_the_reference_has_every_command(reference: ModuleType) -> None:
     page = reference.command_line_page()
 
-    for name in ("extract", "run", "check", "tiles", "info", "plugins", "doctor", "demo", "new-plugin"):
+    for name in ("extract", "run", "check", "tiles", "tissue", "info", "plugins", "doctor", "demo", "new-plugin"):
         assert f"\n## slideloom {name}\n" in page
     assert set(reference.command_names()) >= {"segment", "report"}
 

@@ -19,6 +19,7 @@ from slideloom.pipeline.flags import add_flags, given_flags
 from slideloom.pipeline.from_words import pipeline_from_words
 from slideloom.pipeline.fronts import FLAGS
 from slideloom.pipeline.pipeline import Pipeline, RunOptions, Slides
+from slideloom.pipeline.tiling import Context
 from slideloom.pipeline.words import NO_WORD, TABLES, Word, named, words
 from slideloom.plugins.hookspecs import KINDS
 from slideloom.settings.options import OptionInfo, options_of
@@ -63,7 +64,11 @@ OF_SOURCES = {"recursive": command.NO_FLAG["recursive"]}
     ("front", "reached", "left_out"),
     [
         ("extract", flags_of("extract"), {}),
-        ("run", flags_of("run"), {word.name: "the file says it" for word in words("tiles", "slides", "roi", "qc")}),
+        (
+            "run",
+            flags_of("run"),
+            {word.name: "the file says it" for word in words("tiles", "mask", "slides", "roi", "qc")},
+        ),
         ("tiles", flags_of("tiles"), {**tiles.NO_FLAG, **RUN}),
         ("project extract", flags_of("project", "extract"), command.NO_FLAG),
         ("Project.extract_tiles", set(inspect.signature(Project.extract_tiles).parameters), OF_SOURCES),
@@ -112,10 +117,12 @@ def example(info: OptionInfo) -> Any:
     """A value that is not the default."""
     if info.type is bool:
         return not info.default
+    if info.field == "tile_mask":
+        return "roi"
     if get_origin(info.type) is Literal:
         return get_args(info.type)[-1]
     if get_origin(info.type) is tuple:
-        return ["a", "b"]
+        return ["500", "700:64"] if Context in get_args(info.type) else ["a", "b"]
     for kind, value in ((int, 7), (float, 0.25), (Path, Path("some.csv")), (str, "some")):
         if kind in (info.type, *get_args(info.type)):
             return value
@@ -130,6 +137,8 @@ def typed(word: Word, value: Any) -> list[str]:
 
 
 def pipeline_of(given: Mapping[str, Any], **more: Any) -> Pipeline:
+    masks = {"tile_mask": "qc:otsu"} if more.get("qc", True) else {}  # other options of masks go with masks only
+    given = {**masks, **given}
     steps = {"roi": ["roi-folder:folder=rois"], "qc": ["otsu"], "filters": [], "sinks": []}
     return pipeline_from_words({"tile_px": 299, "tile_um": 302, **given}, **{**steps, **more})
 
@@ -160,7 +169,7 @@ def test_flag_argument_and_key_say_the_same_and_nothing_else(word: Word) -> None
 
 
 def parts_of(pipeline: Pipeline, cls: type[Any]) -> list[Any]:
-    parts = [pipeline.tiles, pipeline.slides, pipeline.run, *pipeline.roi, *pipeline.qc]
+    parts = [pipeline.tiles, pipeline.mask, pipeline.slides, pipeline.run, *pipeline.roi, *pipeline.qc]
     return [part for part in parts if isinstance(part, cls)]
 
 

@@ -61,3 +61,10 @@ def test_a_large_mask_is_sampled_and_stays_within_its_extent() -> None:
     (found,) = mask_polygons(mask, extent=Box(0, 0, 50010, 100))
 
     assert found.bounds == (0, 0, 50010, 100)
+
+
+def test_a_large_mask_is_followed_pixel_by_pixel_if_wanted() -> None:
+    mask = np.zeros((3, 5001), np.bool_)
+    mask[1, ::2] = True
+
+    assert len(mask_polygons(mask, extent=Box(0, 0, 5001, 3), most_px=None)) == 2501

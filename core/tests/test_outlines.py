@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import shapely
+from hypothesis import given, strategies as st
 from shapely.geometry import MultiPolygon, Point, Polygon, box
 from slideloom import Box, Outlines
 
@@ -74,3 +75,14 @@ def test_pixels_may_be_larger_than_level_0_pixels_and_not_square() -> None:
 
 def test_without_shapes_nothing_is_filled() -> None:
     assert not Outlines.of([]).mask(extent=Box(0, 0, 5, 5), shape=(5, 5)).any()
+
+
+@given(x=st.floats(-30, 60), y=st.floats(-30, 60), side=st.floats(0.5, 40))
+def test_the_edges_near_a_window_fill_it_as_all_edges_do(x: float, y: float, side: float) -> None:
+    """Edges to its left count, because what they enclose may reach into it."""
+    outlines, window = Outlines.of([STAR, box(-20, 3.5, 70, 4.5)]), Box(x, y, side, side)
+
+    near = outlines.near(window)
+
+    assert len(near.start) <= len(outlines.start)
+    assert np.array_equal(near.mask(extent=window, shape=(17, 13)), outlines.mask(extent=window, shape=(17, 13)))

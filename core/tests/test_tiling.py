@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, strategies as st
 from slideloom.base.errors import ConfigError, SlideError
 from slideloom.base.geometry import Box, Size
-from slideloom.pipeline.tiling import Tiling
+from slideloom.pipeline.tiling import Context, Tiling
+from slideloom.planning.companions import context_view
 from slideloom.planning.grid import plan_grid, tile_geometry
 from slideloom.plugins.builtin import Grid
 from slideloom.slides.info import Resolution, SlideInfo, levels_from_sizes
@@ -166,3 +167,47 @@ def test_a_random_origin_is_within_one_stride_and_repeats_with_its_seed(
     assert np.array_equal(first.x, again.x)
     assert set(np.diff(np.unique(first.x))) == {geometry.stride.width}
     assert edge or (first.x + geometry.footprint.width <= 3000).all()
+
+
+@pytest.mark.parametrize("given_as", [604, 604.0, "604", {"size_um": 604}, Context(size_um=604)])
+def test_a_context_is_a_number_a_text_or_a_table(given_as: object) -> None:
+    tiling = Tiling(size_px=299, size_um=302.0, context=[given_as])
+
+    assert tiling.context == (Context(size_um=604.0),)
+    assert tiling.context[0].name == "context_604um"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (True, "sizes in um"), ("", "sizes in um"), ("x:3", "sizes in um"), (None, "sizes in um"),
+        ({"size_px": 3}, "wants tables of size_um"), ({"size_um": 3, "um": 4}, "wants tables of size_um"),
+        ({"size_um": -3}, "above 0"), ({"size_um": float("nan")}, "finite"), ({"size_um": 3, "size_px": 0}, "at least"),
+    ],
+)  # fmt: skip
+def test_a_wrong_context_is_refused_in_words(wrong: object, words: str) -> None:
+    with pytest.raises(ConfigError, match=f"^context .*{words}"):
+        Tiling(size_px=299, size_um=302.0, context=[wrong])
+
+
+def test_two_contexts_of_one_size_would_have_one_name() -> None:
+    with pytest.raises(ConfigError, match="two of the same size: context_604um, context_604um"):
+        Tiling(size_px=299, size_um=302.0, context=[604, "604:100"])
+
+
+def test_a_context_has_the_footprint_of_a_tile_of_its_size_around_the_exact_centre() -> None:
+    info = slide(5000, 4000, mpp=0.4991, levels=(1, 4, 16))
+    tiling = Tiling(size_px=100, size_um=100.0, context=[1001, "501:25"])
+    geometry = tile_geometry(info, tiling)
+    large, small = (context_view(each, info, geometry, downsample=True) for each in tiling.context)
+    of_that_size = tile_geometry(info, Tiling(size_px=100, size_um=1001.0))
+    tiles = plan_grid(info, geometry, Grid()).take(slice(3, 4))
+
+    assert (large.footprint, large.level, large.companion.mpp) == (
+        of_that_size.footprint, of_that_size.level, of_that_size.mpp,
+    )  # fmt: skip
+    assert (small.size, small.level) == (Size(25, 25), 2)
+    (tile,), (around,) = tiles.boxes(), large.boxes(tiles)
+    assert (around.x + around.width / 2, around.y + around.height / 2) == (
+        tile.x + tile.width / 2, tile.y + tile.height / 2,
+    )  # fmt: skip

@@ -63,7 +63,9 @@ _HOMES = {
     "slideloom.slides.tiles": ("TileBatch", "TileGeometry", "Tiles"),
     "slideloom.slides.truncation": ("is_cut_tiff",),
     "slideloom.drawing.geojson": ("colour_of", "write_regions_geojson", "write_tiles_geojson"),
+    "slideloom.drawing.mask_outlines": ("mask_polygons",),
     "slideloom.drawing.pictures": ("LEGEND", "reason_colours", "stretched", "tint"),
+    "slideloom.steps.companions": ("MASK", "Companion"),
     "slideloom.steps.encoding": ("ImageEncoder", "ImageOptions"),
     "slideloom.steps.executor": ("Executor",),
     "slideloom.steps.normalizer": ("Normalized", "Normalizer"),
@@ -80,7 +82,8 @@ _HOMES = {
     "slideloom.plugins.hookspecs": ("OPENCV", "Command", "Library", "RemoteFiles", "Reporter", "hookimpl"),
     "slideloom.pipeline.file": ("load_pipeline", "pipeline_from_table"),
     "slideloom.pipeline.pipeline": ("Pipeline", "QcUse", "RoiUse", "RunOptions", "Slides"),
-    "slideloom.pipeline.tiling": ("Tiling",),
+    "slideloom.pipeline.tile_masks": ("TileMasks",),
+    "slideloom.pipeline.tiling": ("Context", "Tiling"),
     "slideloom.planning.deciding": ("apply_regions", "assess_slide"),
     "slideloom.planning.grid": ("plan_grid", "tile_geometry"),
     "slideloom.planning.mask_files": ("load_mask", "mask_from_npz", "save_mask"),
@@ -181,6 +184,7 @@ if TYPE_CHECKING:
         write_regions_geojson as write_regions_geojson,
         write_tiles_geojson as write_tiles_geojson,
     )
+    from slideloom.drawing.mask_outlines import mask_polygons as mask_polygons
     from slideloom.drawing.pictures import (
         LEGEND as LEGEND,
         reason_colours as reason_colours,
@@ -196,7 +200,8 @@ if TYPE_CHECKING:
         RunOptions as RunOptions,
         Slides as Slides,
     )
-    from slideloom.pipeline.tiling import Tiling as Tiling
+    from slideloom.pipeline.tile_masks import TileMasks as TileMasks
+    from slideloom.pipeline.tiling import Context as Context, Tiling as Tiling
     from slideloom.pixels.gray import gray_counter as gray_counter
     from slideloom.pixels.mosaic import Mosaic as Mosaic
     from slideloom.pixels.resampling import NativeResampler as NativeResampler, resample as resample
@@ -297,6 +302,7 @@ if TYPE_CHECKING:
     from slideloom.slides.tiff_storage import check_orientation as check_orientation, codec_name as codec_name
     from slideloom.slides.tiles import TileBatch as TileBatch, TileGeometry as TileGeometry, Tiles as Tiles
     from slideloom.slides.truncation import is_cut_tiff as is_cut_tiff
+    from slideloom.steps.companions import MASK as MASK, Companion as Companion
     from slideloom.steps.encoding import ImageEncoder as ImageEncoder, ImageOptions as ImageOptions
     from slideloom.steps.executor import Executor as Executor
     from slideloom.steps.normalizer import Normalized as Normalized, Normalizer as Normalizer

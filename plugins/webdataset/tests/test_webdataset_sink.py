@@ -10,8 +10,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from attrs import evolve
 from hypothesis import given, strategies as st
-from slideloom import OutputError, Size, TileBatch, Tiles
+from slideloom import Companion, OutputError, Size, TileBatch, Tiles
 from slideloom_testing import batch_of, info_of, scene_of, stained, tiles_of
 from slideloom_testing.contracts import SinkContract
 from slideloom_testing.disks import full_disk, left_by_a_dead_process
@@ -224,3 +225,20 @@ def test_the_webdataset_library_reads_the_shards(tmp_path: Path) -> None:
         assert sample["json"]["slide"] == "Präparat 1.a"
         assert sample["json"]["loc_x"] == 100 + 200 * (number % 4)
         assert np.array_equal(sample["png"], rgb)
+
+
+def test_a_long_name_with_a_long_companion_is_kept_whole(tmp_path: Path) -> None:
+    """A plain tar header has room for 100 bytes."""
+    name = "context_12345.678um"
+    tiles = evolve(batch(2), companions={name: np.zeros((2, 8, 8, 3), np.uint8)})
+    scene = evolve(SCENE, companions=(Companion(name, 8, 1.0),))
+    sink = WebDataset().build()
+    writer = sink.open(info_of("TCGA-AA-3872-01Z-00-DX1.eb3732ee-40e3-4ff0-a42b-d6a85cfbab6a"), scene, tmp_path)
+    moved = evolve(tiles.tiles, x=tiles.tiles.x + 1_000_000, y=tiles.tiles.y + 1_000_000)
+    writer.write(moved, sink.encode(evolve(tiles, tiles=moved)))
+    (shard,) = writer.commit()
+
+    found = entries(shard)
+    assert len(found) == 6
+    assert max(map(len, found)) > 100
+    assert sum(key.endswith(f".{name}.jpg") for key in found) == 2

@@ -13,17 +13,18 @@ from slideloom.base.geometry import Box, Mask
 MOST_PX = 2048  # along the longer side; a larger mask is sampled, as its outlines are for viewers
 
 
-def mask_polygons(mask: Mask, *, extent: Box) -> list[Polygon]:
+def mask_polygons(mask: Mask, *, extent: Box, most_px: int | None = MOST_PX) -> list[Polygon]:
     """One polygon with holes per connected area (pixels that share a side), row by row.
 
     Args:
-        mask: (h, w) bool; above `MOST_PX` along a side, only every second, third and so on row and column counts.
+        mask: (h, w) bool.
         extent: the level-0 box that the mask covers.
+        most_px: above this along a side, only every second, third and so on row and column counts; None counts all.
 
     Returns:
         Valid polygons in level-0 pixels.
     """
-    skip = -(-max(mask.shape) // MOST_PX)
+    skip = 1 if most_px is None else -(-max(mask.shape) // most_px)
     seen = mask[::skip, ::skip]
     faces = shapely.get_parts(shapely.polygonize(_walls(seen)))
     inside = shapely.get_coordinates(shapely.point_on_surface(faces)).astype(np.int64)

@@ -14,11 +14,12 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from numpy.typing import NDArray
 
 from slideloom.base.errors import PluginError
 from slideloom.base.geometry import IntArray, RgbBatch
+from slideloom.extraction.companions import CompanionMaker, Pictures
 from slideloom.planning.plan import SlidePlan
 from slideloom.planning.prepared import BuiltStep, TileSteps
 from slideloom.plugins.blaming import blaming
@@ -44,6 +45,7 @@ class BlockResult:
     rejected: list[tuple[str, IntArray]] = field(factory=list)
     scores: list[tuple[str, IntArray, NDArray[np.float32]]] = field(factory=list)
     fallback: list[int] = field(factory=list)
+    unnormalized: list[tuple[str, int]] = field(factory=list)  # contexts that a normalizer could not change
     kept: list[Tiles] = field(factory=list)
     encoded: list[list[Sequence[Any]]] = field(factory=list)  # per kept batch, per sink
     first_error: list[str] = field(factory=list)
@@ -111,13 +113,23 @@ class _Batches(threading.local):
 class TileEngine:
     """Runs the tiles of one slide through the steps."""
 
-    def __init__(self, plan: SlidePlan, steps: TileSteps, *, threads: int, batch_tiles: int) -> None:
+    def __init__(
+        self,
+        plan: SlidePlan,
+        steps: TileSteps,
+        *,
+        threads: int,
+        batch_tiles: int,
+        companions: CompanionMaker | None = None,
+    ) -> None:
         self._plan = plan
+        self._companions = companions or CompanionMaker()
         self._steps = steps
         self._threads = threads
         self._geometry = plan.scene.geometry
         level = plan.slide.info.levels[self._geometry.level]
         source = self._geometry.footprint.area / (level.downsample_x * level.downsample_y)
+        source = max(source, self._companions.largest_source_px(plan.slide))
         self._batch = max(1, min(batch_tiles, int(_BATCH_PX / source)))
         self._memory = _Batches(self._batch, self._geometry.tile_px)
         self._downsample = level.downsample
@@ -152,9 +164,13 @@ class TileEngine:
             if not verdict.keep.all():
                 result.rejected.append((stage.label, batch.tiles.index[~verdict.keep]))
                 batch = self._subset(batch, verdict.keep)
+        if self._companions.views and len(batch):
+            batch = self._with_contexts(batch, result)
         if self._steps.normalizer is not None and len(batch):
             batch = self._normalize(self._steps.normalizer, batch, result)
         if len(batch):
+            masks = self._companions.masks(batch.tiles)
+            batch = evolve(batch, companions={**masks, **batch.companions}) if masks else batch
             result.kept.append(batch.tiles)
             result.encoded.append([self._encode(stage, batch) for stage in self._steps.sinks])
 
@@ -169,17 +185,30 @@ class TileEngine:
         result.first_error.extend(str(error) for error in errors if error is not None)
         return self._subset(self._batch_of(rgb, tiles), readable)
 
-    def _batch_of(self, rgb: RgbBatch, tiles: Tiles) -> TileBatch:
+    def _batch_of(self, rgb: RgbBatch, tiles: Tiles, companions: Pictures | None = None) -> TileBatch:
         regions = self._plan.regions
         labels = tuple(regions[index].label if index >= 0 else None for index in tiles.roi.tolist())
-        return TileBatch(rgb=rgb, tiles=tiles, slide=self._plan.slide.info.name, labels=labels)
+        name = self._plan.slide.info.name
+        return TileBatch(rgb=rgb, tiles=tiles, slide=name, labels=labels, companions=companions or {})
 
     def _subset(self, batch: TileBatch, keep: NDArray[np.bool_]) -> TileBatch:
         which = np.flatnonzero(keep)
         rgb = self._memory.take()[: len(which)]
         np.take(batch.rgb, which, axis=0, out=rgb, mode="clip")  # any other mode would copy twice
         self._memory.give_back(all_but=1)
-        return self._batch_of(rgb, batch.tiles.take(which))
+        companions = {name: array[which] for name, array in batch.companions.items()}
+        return self._batch_of(rgb, batch.tiles.take(which), companions)
+
+    def _with_contexts(self, batch: TileBatch, result: BlockResult) -> TileBatch:
+        """The batch with its contexts, without tiles one of whose contexts cannot be read."""
+        found, faults = self._companions.contexts(self._plan.slide, batch.tiles, self._read_lock)
+        batch = evolve(batch, companions=found)
+        if not any(faults):
+            return batch
+        readable = np.array([fault is None for fault in faults], bool)
+        result.unreadable.extend(batch.tiles.index[~readable].tolist())
+        result.first_error.extend(fault for fault in faults if fault is not None)
+        return self._subset(batch, readable)
 
     def _call(self, stage: BuiltStep, function: Callable[[TileBatch], Any], batch: TileBatch) -> Any:
         if stage.step.keeps_pixels:
@@ -199,8 +228,29 @@ class TileEngine:
         return verdict
 
     def _normalize(self, stage: BuiltStep, batch: TileBatch, result: BlockResult) -> TileBatch:
+        done = self._normalized(stage, evolve(batch, companions={}))
+        if not done.ok.all():
+            result.rejected.append((stage.kind, batch.tiles.index[~done.ok]))
+        if done.fallback is not None:
+            result.fallback.extend(batch.tiles.index[done.fallback & done.ok].tolist())
+        companions = self._normalized_contexts(stage, batch, result)
+        normalized = self._batch_of(done.rgb, batch.tiles, companions)
+        return normalized if done.ok.all() else self._subset(normalized, done.ok)
+
+    def _normalized_contexts(self, stage: BuiltStep, batch: TileBatch, result: BlockResult) -> Pictures:
+        """The contexts, normalized as if they were tiles; one that cannot be normalized stays as it is, and counts."""
+        pictures = dict(batch.companions)
+        for view in self._companions.views:
+            name = view.companion.name
+            done = self._normalized(stage, self._batch_of(pictures[name], view.tiles(batch.tiles)))
+            if not done.ok.all():
+                result.unnormalized.append((name, int((~done.ok).sum())))
+            pictures[name] = np.where(done.ok[:, None, None, None], done.rgb, pictures[name])
+        return pictures
+
+    def _normalized(self, stage: BuiltStep, batch: TileBatch) -> Normalized:
         step: Normalizer = stage.step
-        done = self._call(stage, step.apply, batch)
+        done: Normalized = self._call(stage, step.apply, batch)
         count = len(batch)
         is_image = isinstance(done, Normalized) and isinstance(done.rgb, np.ndarray)
         if not is_image or done.rgb.shape != batch.rgb.shape or done.rgb.dtype != np.uint8:
@@ -209,12 +259,7 @@ class TileEngine:
             raise self._broke(stage, batch, f"ok ({count},) bool", done.ok)
         if done.fallback is not None and not _is_column(done.fallback, count, np.bool_):
             raise self._broke(stage, batch, f"fallback ({count},) bool or None", done.fallback)
-        if not done.ok.all():
-            result.rejected.append((stage.kind, batch.tiles.index[~done.ok]))
-        if done.fallback is not None:
-            result.fallback.extend(batch.tiles.index[done.fallback & done.ok].tolist())
-        normalized = self._batch_of(done.rgb, batch.tiles)
-        return normalized if done.ok.all() else self._subset(normalized, done.ok)
+        return done
 
     def _encode(self, stage: BuiltStep, batch: TileBatch) -> Sequence[Any]:
         step: Sink = stage.step

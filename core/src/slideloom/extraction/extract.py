@@ -10,6 +10,7 @@ import numpy as np
 
 from slideloom.base.errors import SlideError, SlideloomError
 from slideloom.base.geometry import IntArray
+from slideloom.extraction.companions import CompanionMaker
 from slideloom.extraction.engine import BlockResult, TileEngine
 from slideloom.planning.prepared import PreparedSlide, TileSteps
 from slideloom.plugins.blaming import blaming
@@ -48,6 +49,7 @@ class Extraction:
         self._stored = 0
         self.fallback = 0
         self._errors: list[str] = []
+        self._unnormalized: dict[str, int] = {}
 
     def run(self) -> None:
         """Cut and store the tiles that have not been rejected.
@@ -60,6 +62,9 @@ class Extraction:
         with record.timed("tiles"):
             self._extract()
         self._check_account()
+        for name, count in self._unnormalized.items():
+            record.metrics[f"{name}.unnormalized"] = float(count)
+            record.warnings.append(f"{count} pictures {name} could not be normalized and are stored as they are")
         if self._errors and record.ledger.unreadable == self._settled:
             raise SlideError(
                 f"{self._plan.slide.info.name}: none of the {self._settled} tiles tried could be read: "
@@ -82,7 +87,13 @@ class Extraction:
 
     def _extract(self) -> None:
         ledger, pipeline = self._record.ledger, self._plan.pipeline
-        engine = TileEngine(self._plan, self._steps, threads=self._threads, batch_tiles=pipeline.run.batch_tiles)
+        engine = TileEngine(
+            self._plan,
+            self._steps,
+            threads=self._threads,
+            batch_tiles=pipeline.run.batch_tiles,
+            companions=CompanionMaker.of(self._plan, self._record),
+        )
         limit = pipeline.tiles.max_tiles
         waiting = ledger.candidates()
         total = len(waiting)
@@ -129,4 +140,6 @@ class Extraction:
             self._stored += len(tiles)
             settled += len(tiles)
         self.fallback += len(result.fallback)
+        for name, count in result.unnormalized:
+            self._unnormalized[name] = self._unnormalized.get(name, 0) + count
         return settled

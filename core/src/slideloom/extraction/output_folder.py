@@ -1,6 +1,7 @@
 """The places of a run's own files in the output folder, and the lock that keeps two runs apart.
 
 OUT/slideloom/LABEL/pipeline.json      the pipeline as it ran
+OUT/slideloom/LABEL/mask_classes.json  the classes of tiles' masks, if there are any
 OUT/slideloom/LABEL/slides/NAME.json   the report of a finished or failed slide, written last
 OUT/slideloom/LABEL/publishing/NAME.json  sizes of a slide's outputs, while they get their names
 OUT/slideloom/LABEL/tiles/NAME.csv     one row per planned tile
@@ -50,6 +51,11 @@ class OutputFolder:
     def pipeline(self) -> Path:
         """The pipeline as it ran."""
         return self.state / "pipeline.json"
+
+    @property
+    def mask_classes(self) -> Path:
+        """The value of each class in the masks of tiles, by its name; there is none without masks."""
+        return self.state / "mask_classes.json"
 
     def report(self, slide: str) -> Path:
         """The slide's report."""

@@ -11,6 +11,7 @@ from slideloom.base.errors import ConfigError, PluginError
 from slideloom.base.parsing import parse_toml
 from slideloom.pipeline.fronts import FileFront, Front
 from slideloom.pipeline.pipeline import VERSION, Pipeline, QcUse, RoiUse, RunOptions, Slides
+from slideloom.pipeline.tile_masks import TileMasks
 from slideloom.pipeline.tiling import Tiling
 from slideloom.plugins.discovery import Registry, registry
 from slideloom.settings.options import Settings, did_you_mean, options_of
@@ -19,7 +20,7 @@ from slideloom.settings.tables import Place, checked, from_table
 T = TypeVar("T")
 
 _USES: Mapping[str, type[Any]] = {"roi": RoiUse, "qc": QcUse}
-_TABLES = ("slideloom", "slides", "tiles", "roi", "qc", "filter", "normalizer", "placement", "sink", "run")
+_TABLES = ("slideloom", "slides", "tiles", "mask", "roi", "qc", "filter", "normalizer", "placement", "sink", "run")
 
 
 def load_pipeline(path: Path, *, plugins: Registry | None = None) -> Pipeline:
@@ -77,6 +78,7 @@ class _TableReader:
             self._check_layout(table, self._front.path)
         slides = self._options(Slides, table, "slides")
         tiles = self._options(Tiling, table, "tiles")
+        mask = self._options(TileMasks, table, "mask")
         run = self._options(RunOptions, table, "run")
         roi = [self._use(RoiUse, "source", "roi", entry) for entry in self._list(table, "roi")]
         qc = [self._use(QcUse, "step", "qc", entry) for entry in self._list(table, "qc")]
@@ -84,12 +86,13 @@ class _TableReader:
         sinks = [self._step("sink", e) for e in self._list(table, "sink", default="sink")]
         normalizer = self._step("normalizer", table["normalizer"]) if "normalizer" in table else None
         placement = self._step("placement", table["placement"]) if "placement" in table else None
-        if self.mistakes or slides is None or tiles is None or run is None:
+        if self.mistakes or slides is None or tiles is None or mask is None or run is None:
             return None
         try:
             return Pipeline(
                 slides=slides,
                 tiles=tiles,
+                mask=mask,
                 roi=_complete(roi),
                 qc=_complete(qc),
                 filters=_complete(filters),
@@ -99,7 +102,7 @@ class _TableReader:
                 run=run,
             )
         except ConfigError as error:
-            self._note(self._front.step("sink"), str(error))
+            self._note(self._front.table("mask") if mask.of else self._front.step("sink"), str(error))
             return None
 
     def _check_layout(self, table: Mapping[str, Any], path: str) -> None:

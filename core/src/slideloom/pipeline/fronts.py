@@ -11,7 +11,7 @@ from slideloom.pipeline.words import words
 from slideloom.settings.tables import Called, Place
 
 # Tables that a pipeline file holds once; it may hold any number of the others.
-_SINGLE = ("slides", "tiles", "normalizer", "placement", "run")
+_SINGLE = ("slides", "tiles", "mask", "normalizer", "placement", "run")
 
 
 class Front(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +11,7 @@ from typing import Any, Literal
 from attrs import field, frozen
 
 from slideloom.base.errors import ConfigError
+from slideloom.pipeline.tile_masks import REGIONS, TileMasks
 from slideloom.pipeline.tiling import Tiling
 from slideloom.plugins.builtin import Grid
 from slideloom.settings.digest import digest_of
@@ -128,6 +130,7 @@ class Pipeline:
     Attributes:
         slides: which slides to read, and how.
         tiles: size and placement of tiles.
+        mask: the masks that are stored with them.
         roi, qc, filters, sinks: steps, in order.
         normalizer: the normalizer, or None.
         placement: where tiles are placed; None for a grid.
@@ -143,6 +146,7 @@ class Pipeline:
     sinks: tuple[Settings[Any], ...] = ()
     placement: Settings[Any] | None = None
     run: RunOptions = field(factory=RunOptions)
+    mask: TileMasks = field(factory=TileMasks)
 
     def __attrs_post_init__(self) -> None:
         labels = [sink.name for sink in self.sinks]
@@ -152,6 +156,14 @@ class Pipeline:
                 raise ConfigError(
                     f"two sinks write to the same place: {', '.join(labels)}; give them different folders"
                 )
+        if self.mask.of == REGIONS and not self.roi:
+            raise ConfigError("masks of regions need a source of regions; name one, such as the folder of their files")
+        label = self.mask.qc_label
+        known = [use.step.label for use in self.qc]
+        if label is not None and label not in known and re.sub(r"-\d+$", "", label) not in known:
+            raise ConfigError(
+                f"masks of {self.mask.of} need that slide QC; there is {', '.join(map(repr, known)) or 'none'}"
+            )
 
     @property
     def places(self) -> Settings[Any]:
@@ -173,6 +185,8 @@ class Pipeline:
     def as_table(self) -> dict[str, Any]:
         """Plain values in the layout of a pipeline file, `run` included."""
         table: dict[str, Any] = {"slideloom": VERSION, "slides": plain(self.slides), "tiles": plain(self.tiles)}
+        if self.mask.of:
+            table["mask"] = plain(self.mask)
         table["roi"] = [{**plain(use.source), **_without(plain(use), "source")} for use in self.roi]
         table["qc"] = [{**plain(use.step), **_without(plain(use), "step")} for use in self.qc]
         table["filter"] = [plain(step) for step in self.filters]
@@ -186,7 +200,9 @@ class Pipeline:
 
     def digest(self) -> str:
         """SHA-256 (hex) of everything that affects the output, which the list of slides and `run` do not."""
-        parts = (self.slides, self.tiles, self.roi, self.qc, self.filters, self.normalizer, self.sinks, self.placement)
+        parts = [self.slides, self.tiles, self.roi, self.qc, self.filters, self.normalizer, self.sinks, self.placement]
+        if self.mask.of:  # left out without masks, so that digests made before there were any stay valid
+            parts.append(self.mask)
         return digest_of({"slideloom": VERSION, "parts": parts})
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any
+from collections.abc import Mapping
+from numbers import Real
+from typing import Any, ClassVar, Self
 
 import attrs
 from attrs import frozen
+from attrs.validators import optional
 
 from slideloom.base.errors import ConfigError, OptionError
 from slideloom.settings.options import option
@@ -21,6 +24,45 @@ MAGNIFICATION_TOLERANCE = 1.25
 def _magnification(_instance: Any, attribute: attrs.Attribute[Any], value: str | None) -> None:
     if value is not None and _times(value) is None:
         raise ValueError(f'{attribute.name} must be a number above 0 and an x, such as "10x", not {value!r}')
+
+
+@frozen
+class Context:
+    """One more picture of each tile's centre, at another field of view."""
+
+    told: ClassVar[str] = "sizes in um, such as 604 or 604:256 (um:px)"
+
+    size_um: float = option(help="width and height on the glass", unit="um", validator=positive)
+    size_px: int | None = option(
+        None, help="width and height of the picture; by default as tiles", unit="px", validator=optional(at_least(1))
+    )
+
+    @classmethod
+    def of_plain(cls, value: Any) -> Self:
+        """Of a number of microns, of text such as "604:256", or of a table.
+
+        Raises:
+            ValueError: it is none of these.
+        """
+        if isinstance(value, Mapping):
+            unknown = [key for key in value if key not in ("size_um", "size_px")]
+            if unknown or "size_um" not in value:
+                raise ValueError(f"wants tables of size_um and, if wanted, size_px, not {dict(value)!r}")
+            return cls(**value)
+        if isinstance(value, str):
+            um, _, px = value.partition(":")
+            try:
+                return cls(size_um=float(um), size_px=int(px) if px else None)
+            except ValueError:
+                raise ValueError(f"must be {cls.told}, not {value!r}") from None
+        if not isinstance(value, bool) and isinstance(value, Real):
+            return cls(size_um=float(value))
+        raise ValueError(f"must be {cls.told}, not {value!r}")
+
+    @property
+    def name(self) -> str:
+        """Such as "context_604um"."""
+        return f"context_{self.size_um:g}um"
 
 
 @frozen
@@ -59,6 +101,14 @@ class Tiling:
         None, help="keep at most this many tiles per slide, chosen at random", validator=at_least(1)
     )
     seed: int = option(0, help="seed of the grid's random origin and of max_tiles", validator=at_least(0))
+    context: tuple[Context, ...] = option(
+        (),
+        help="also store each tile's centre at this field of view: 604, or 604:256 with its pixels",
+        field="context_um",
+        flag="--context-um",
+        metavar="UM",
+        omit_default=True,
+    )
 
     def __attrs_post_init__(self) -> None:
         if self.size_um is None and self.magnification is None:
@@ -67,6 +117,9 @@ class Tiling:
             )
         if self.size_um is not None and self.magnification is not None:
             raise OptionError("size_um", "does not go with magnification: give one of them")
+        names = [each.name for each in self.context]
+        if len(set(names)) < len(names):
+            raise OptionError("context", f"has two of the same size: {', '.join(names)}")
 
     @property
     def label(self) -> str:

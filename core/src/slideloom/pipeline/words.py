@@ -15,10 +15,13 @@ import attrs
 from attrs import field, frozen
 
 from slideloom.pipeline.pipeline import QcUse, RoiUse, RunOptions, Slides
+from slideloom.pipeline.tile_masks import TileMasks
 from slideloom.pipeline.tiling import Tiling
 from slideloom.settings.options import OptionInfo, options_of
 
-TABLES: Mapping[str, type[Any]] = {"tiles": Tiling, "slides": Slides, "roi": RoiUse, "qc": QcUse, "run": RunOptions}
+TABLES: Mapping[str, type[Any]] = {
+    "tiles": Tiling, "mask": TileMasks, "slides": Slides, "roi": RoiUse, "qc": QcUse, "run": RunOptions,
+}  # fmt: skip
 """The tables of a pipeline file that hold options of the core, and their classes."""
 
 NO_WORD: Mapping[tuple[str, str], str] = {
@@ -28,6 +31,9 @@ NO_WORD: Mapping[tuple[str, str], str] = {
     ("run", "out"): "--out, or the project's folder",
 }
 """Options without a word, and how they are given instead."""
+
+BESIDE_TILES = ("context_um", "tile_mask", "mask_classes", "mask_others", "mask_on_top", "mask_without")
+"""Words of what is stored with tiles, for fronts that store none."""
 
 
 @frozen

@@ -14,6 +14,8 @@ from slideloom.base.addresses import local_path
 from slideloom.base.errors import PluginError
 from slideloom.base.system_errors import reading_slide
 from slideloom.pipeline.pipeline import Pipeline, RoiUse
+from slideloom.pipeline.tile_masks import REGIONS
+from slideloom.planning.companions import companions_of
 from slideloom.planning.grid import tile_geometry
 from slideloom.plugins.blaming import blaming
 from slideloom.plugins.discovery import registry
@@ -41,6 +43,8 @@ class SlidePlan:
         scene: tile geometry and all regions.
         tiles: all planned tiles, from the placement.
         roi_uses: for each ROI source: its rules, and the regions that it found, or None.
+        drawn: for each ROI source, also for those whose regions choose no tiles, the regions that it found, or None;
+            empty unless tiles get masks of regions.
         notes: sentences for the report.
         metrics: numbers from the placement, for the report.
     """
@@ -50,6 +54,7 @@ class SlidePlan:
     scene: Scene
     tiles: Tiles
     roi_uses: tuple[tuple[RoiUse, Regions | None], ...] = ()
+    drawn: tuple[Regions | None, ...] = ()
     notes: tuple[str, ...] = ()
     metrics: Mapping[str, float] = field(factory=dict)
 
@@ -68,7 +73,9 @@ def plan_slide(slide: Slide, pipeline: Pipeline, *, threads: int = 1) -> SlidePl
         threads: number of threads that steps may use on the whole slide.
     """
     geometry = tile_geometry(slide.info, pipeline.tiles)
-    uses = tuple((use, _find_regions(use, slide)) for use in pipeline.roi if use.method != "ignore")
+    draws = pipeline.mask.of == REGIONS
+    read = [(use, _find_regions(use, slide)) for use in pipeline.roi if draws or use.method != "ignore"]
+    uses = tuple((use, regions) for use, regions in read if use.method != "ignore")
     found = [regions for _, regions in uses if regions is not None]
     items = tuple(region for regions in found for region in regions.items)
     notes = (
@@ -78,7 +85,9 @@ def plan_slide(slide: Slide, pipeline: Pipeline, *, threads: int = 1) -> SlidePl
     )
     sources = ", ".join(regions.source for regions in found if regions.source)
     known = Regions(items=items, notes=notes, source=sources) if found else None
-    scene = Scene(geometry=geometry, regions=known, threads=threads)
+    scene = Scene(
+        geometry=geometry, regions=known, threads=threads, companions=companions_of(pipeline, slide.info, geometry)
+    )
     with blaming(pipeline.places, "placement", slide.info.name):
         found_places = pipeline.places.build().place(slide, scene)
     placed = found_places if isinstance(found_places, Placed) else Placed(found_places)
@@ -98,7 +107,14 @@ def plan_slide(slide: Slide, pipeline: Pipeline, *, threads: int = 1) -> SlidePl
         )
         notes = (*notes, none_fits)
     return SlidePlan(
-        slide=slide, pipeline=pipeline, scene=scene, tiles=tiles, roi_uses=uses, notes=notes, metrics=metrics
+        slide=slide,
+        pipeline=pipeline,
+        scene=scene,
+        tiles=tiles,
+        roi_uses=uses,
+        drawn=tuple(regions for _, regions in read) if draws else (),
+        notes=notes,
+        metrics=metrics,
     )
 
 
@@ -154,14 +170,17 @@ def _find_regions(use: RoiUse, slide: Slide) -> Regions | None:
 def slide_digest(plan: SlidePlan) -> str:
     """SHA-256 (hex) of everything that affects this slide's output: pipeline, file, mpp, regions and places."""
     info, pipeline = plan.slide.info, plan.pipeline
-    shapes = [
-        [region.name, region.label, region.description, shapely.to_wkb(region.shape).hex()] for region in plan.regions
-    ]
+    shapes = [_shape_of(region) for region in plan.regions]
     places = hashlib.sha256(np.stack([plan.tiles.x, plan.tiles.y]).tobytes()).hexdigest()
     mpp = attrs.astuple(info.mpp)[:2] if info.mpp is not None else None
     with reading_slide(info.path):
         found = plan.slide.identity or fingerprint(local_path(info.path))
     steps = [*(use.step for use in pipeline.qc), *pipeline.filters, pipeline.normalizer, *pipeline.sinks]
     files = [path for step in steps if step is not None for path in step.files_for(info.name)]
+    drawn = [_shape_of(region) for regions in plan.drawn if regions is not None for region in regions.items]
     parts = [pipeline.digest(), found, info.name, info.reader, mpp, shapes, places, files]
-    return digest_of(parts)
+    return digest_of([*parts, drawn] if plan.drawn else parts)
+
+
+def _shape_of(region: Region) -> list[str | None]:
+    return [region.name, region.label, region.description, shapely.to_wkb(region.shape).hex()]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 from attrs import evolve, field, frozen
 
+from slideloom.base.errors import PluginError
 from slideloom.base.geometry import IntArray
 from slideloom.base.watching import Watch
 from slideloom.planning.deciding import apply_regions, assess_slide, discard_mask
@@ -119,7 +121,18 @@ class PreparedSlide:
         """
         if self._sinks is None:
             self._sinks = self._built("sink", self.plan.pipeline.sinks)
+            self._check_companions(self._sinks)
         return self._sinks
+
+    def _check_companions(self, sinks: Sequence[BuiltStep]) -> None:
+        """Refuse a sink that would leave out masks or context without a word."""
+        wanted = [companion.name for companion in self.plan.scene.companions]
+        for sink in sinks:
+            if wanted and not sink.step.stores_companions:
+                raise PluginError(
+                    f"sink '{sink.settings.name}' stores tiles only, not {', '.join(wanted)}; leave these out or use "
+                    "another sink, such as tfrecord, images, webdataset or hdf5"
+                )
 
     def normalizer(self) -> Normalizer | None:
         """The pipeline's normalizer, fitted to the slide; None if there is none."""

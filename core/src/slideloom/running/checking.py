@@ -10,7 +10,7 @@ from typing import Any
 from slideloom.base.addresses import SlidePlace
 from slideloom.base.errors import OutputError, PluginError, SlideloomError
 from slideloom.base.parsing import parse_json
-from slideloom.base.storing import write_json
+from slideloom.base.storing import storing_in, write_json
 from slideloom.extraction.output_folder import OutputFolder
 from slideloom.pipeline.pipeline import Pipeline, pipeline_differences
 from slideloom.running.shards import shards_at_work
@@ -72,6 +72,11 @@ def note_pipeline(folder: OutputFolder, pipeline: Pipeline) -> None:
     """
     _check_earlier(folder, pipeline)
     write_json(folder.pipeline, {"digest": pipeline.digest(), "pipeline": _without_run(pipeline)})
+    if pipeline.mask.of:
+        write_json(folder.mask_classes, dict(pipeline.mask.values))
+    else:
+        with storing_in(folder.state):
+            folder.mask_classes.unlink(missing_ok=True)
 
 
 def _without_run(pipeline: Pipeline) -> dict[str, Any]:

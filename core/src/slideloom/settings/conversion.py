@@ -26,7 +26,8 @@ def as_type(
     """`value` as the type `wanted`.
 
     Text becomes a path, a whole number a float, a list a tuple, a table a `FrozenTable`, and a NumPy scalar the number
-    it holds, where that type is wanted. Nothing else is converted: neither text nor `true` is a number.
+    it holds, where that type is wanted; a class with `of_plain` makes itself of plain values. Nothing else is
+    converted: neither text nor `true` is a number.
 
     Args:
         value: a value from TOML, JSON or Python.
@@ -77,6 +78,8 @@ class _Fitting:
         if origin in (dict, Mapping) and isinstance(value, Mapping):
             table = {self.fit(key, arguments[0]): self.fit(item, arguments[1]) for key, item in value.items()}
             return table if origin is dict else FrozenTable(table)
+        if hasattr(wanted, "of_plain"):
+            return value if isinstance(value, wanted) else wanted.of_plain(value)
         return self._plain(value, origin or wanted)
 
     def _any_of(self, value: Any, kinds: Sequence[Any]) -> Any:
@@ -171,4 +174,6 @@ def type_text(kind: Any) -> str:
         return f"a list of {len(arguments)} values"
     if origin in (dict, Mapping):
         return "a table"
+    if hasattr(kind, "of_plain"):
+        return str(kind.told)
     return f"an instance of {getattr(origin or kind, '__name__', kind)}"

@@ -71,7 +71,7 @@ def _digestible(value: Any) -> Any:
         items = {
             name: _digestible(_as_number(getattr(value, name), info.type))
             for name, info in infos.items()
-            if info.affects_output
+            if info.affects_output and info.is_told(getattr(value, name))
         }
         label = getattr(type(value), "name", None)
         if isinstance(value, Settings):

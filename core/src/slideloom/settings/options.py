@@ -22,7 +22,7 @@ from slideloom.settings.ranges import range_text
 
 T = TypeVar("T")
 StepT_co = TypeVar("StepT_co", covariant=True)
-_METADATA = ("help", "unit", "affects_output", "range", "finite", "flag", "field", "metavar", "live")
+_METADATA = ("help", "unit", "affects_output", "range", "finite", "flag", "field", "metavar", "live", "omit_default")
 
 
 @frozen
@@ -139,6 +139,7 @@ class _Details(TypedDict, total=False):
     flag: str
     field: str
     metavar: str
+    omit_default: bool
     live: bool
 
 
@@ -158,6 +159,7 @@ def option(
     flag: str = "",
     field: str = "",
     metavar: str = "",
+    omit_default: bool = False,
     live: bool = False,
 ) -> Any:
     """One option of a settings class (a keyword-only attrs field).
@@ -176,6 +178,8 @@ def option(
         flag: its flag on the command line, if not "--" and the name; several words give several spellings.
         field: its keyword argument in Python, if not its name.
         metavar: the placeholder for its value in a command's help.
+        omit_default: leave it out of digests and tables while it has its default, so that those made before there was
+            such an option stay valid.
         live: True if a step whose settings differ only in such options decides again from what it has measured, without
             reading pixels: `SlideQc.again` and `TileFilter.decided`.
     """
@@ -188,6 +192,7 @@ def option(
         "flag": flag,
         "field": field,
         "metavar": metavar,
+        "omit_default": omit_default,
         "live": live,
     }
     return attrs.field(
@@ -257,6 +262,11 @@ class OptionInfo:
     field: str = ""
     metavar: str = ""
     live: bool = False
+    omit_default: bool = False
+
+    def is_told(self, value: Any) -> bool:
+        """True if digests and tables hold it with this value."""
+        return not (self.omit_default and value == self.default)
 
     @property
     def is_required(self) -> bool:

@@ -144,8 +144,8 @@ def to_table(settings: Any) -> dict[str, Any]:
     """The options of a settings instance as plain values (paths as text), without None, which TOML does not have."""
     return {
         name: plain(getattr(settings, name))
-        for name in options_of(type(settings))
-        if getattr(settings, name) is not None
+        for name, info in options_of(type(settings)).items()
+        if getattr(settings, name) is not None and info.is_told(getattr(settings, name))
     }
 
 

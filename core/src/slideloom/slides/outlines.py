@@ -42,6 +42,13 @@ class Outlines:
         is_edge = ring[1:] == ring[:-1]
         return cls(points[:-1][is_edge], points[1:][is_edge], direction[ring[:-1][is_edge]])
 
+    def near(self, box: Box) -> Self:
+        """The edges that can matter to a mask of this box: those beside its rows, and not wholly to its right."""
+        start, end = self.start, self.end
+        used = (np.minimum(start[:, 1], end[:, 1]) < box.bottom) & (np.maximum(start[:, 1], end[:, 1]) > box.y)
+        used &= np.minimum(start[:, 0], end[:, 0]) < box.right
+        return type(self)(start[used], end[used], self.turn[used])
+
     def mask(self, *, extent: Box, shape: tuple[int, int]) -> Mask:
         """Which pixels have their centre in one of the shapes.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -62,6 +63,10 @@ def _whole_numbers(values: Any) -> IntArray:
 
 def _pixels(rgb: RgbBatch) -> RgbBatch:
     return read_only(rgb)
+
+
+def _read_only_each(pictures: Mapping[str, NDArray[np.uint8]]) -> Mapping[str, NDArray[np.uint8]]:
+    return {name: read_only(array) for name, array in pictures.items()}
 
 
 def _column() -> IntArray:
@@ -127,12 +132,15 @@ class TileBatch:
         tiles: B tiles.
         slide: name of the slide.
         labels: B region labels, None where a tile has none.
+        companions: further pictures of the tiles by name, which only sinks get: (B, h, w) values of a mask or (B, h, w,
+            3) sRGB, uint8, read-only.
     """
 
     rgb: RgbBatch = field(eq=False, converter=_pixels)
     tiles: Tiles
     slide: str
     labels: tuple[str | None, ...]
+    companions: Mapping[str, NDArray[np.uint8]] = field(factory=dict, eq=False, repr=False, converter=_read_only_each)
 
     def __len__(self) -> int:
         return len(self.tiles)

@@ -6,11 +6,13 @@ from typing import Any, Literal
 
 import numpy as np
 from attrs import frozen
+from numpy.typing import NDArray
 
 from slideloom.base.geometry import Rgb
 from slideloom.base.scratch import Scratch
 from slideloom.settings.options import Settings, option
 from slideloom.settings.ranges import in_range
+from slideloom.slides.tiles import TileBatch
 from slideloom.steps.sink import Sink
 
 ImageFormat = Literal["jpg", "png"]
@@ -53,6 +55,20 @@ class ImageEncoder:
         memory = self._scratch.take("bgr", *rgb.shape, dtype=np.uint8)
         bgr: Rgb = self._cv2.cvtColor(rgb, self._cv2.COLOR_RGB2BGR, dst=memory)
         return bgr
+
+    def companions(self, batch: TileBatch) -> list[dict[str, bytes]]:
+        """For each tile, its companions by name as the bytes of image files: masks as PNG, others as tiles are."""
+        return [
+            {name: self._file(pictures[number]) for name, pictures in batch.companions.items()}
+            for number in range(len(batch))
+        ]
+
+    def _file(self, picture: NDArray[np.uint8]) -> bytes:
+        if picture.ndim == 3:
+            return self(picture)
+        _, encoded = self._cv2.imencode(".png", picture)
+        contents: bytes = encoded.tobytes()
+        return contents
 
     def __call__(self, rgb: Rgb) -> bytes:
         """`rgb` (H, W, 3) uint8 as the bytes of an image file."""

@@ -8,6 +8,7 @@ from attrs import field, frozen
 
 from slideloom.slides.regions import Regions
 from slideloom.slides.tiles import TileGeometry
+from slideloom.steps.companions import Companion
 
 
 @frozen
@@ -19,12 +20,14 @@ class Scene:
         regions: the slide's regions, or None.
         threads: how many threads a step may use at once; results must not depend on it. If the slide has `thread_safe =
             False`, they must not read it at the same time.
+        companions: pictures that are stored with each tile.
         told: called by `tell`; None where nobody listens.
     """
 
     geometry: TileGeometry
     regions: Regions | None = None
     threads: int = field(default=1, eq=False)
+    companions: tuple[Companion, ...] = ()
     told: Callable[[float], None] | None = field(default=None, eq=False, repr=False)
 
     def tell(self, share: float) -> None:

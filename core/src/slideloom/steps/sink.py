@@ -89,9 +89,15 @@ class Writer(ABC):
 
 
 class Sink(ABC):
-    """Stores tiles."""
+    """Stores tiles.
+
+    Attributes:
+        stores_companions: True if it also stores `TileBatch.companions`, each under its name. Without, a pipeline that
+            wants masks or context is refused.
+    """
 
     thread_safe: ClassVar[bool] = True
+    stores_companions: ClassVar[bool] = False
     keeps_pixels: bool = True
 
     @abstractmethod
@@ -100,7 +106,7 @@ class Sink(ABC):
 
         Args:
             info: the slide.
-            scene: tile geometry and regions.
+            scene: tile geometry, regions, and companions of tiles.
             folder: the run's output folder, which exists; the sink adds its own sub-folder.
         """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -36,6 +36,17 @@ class TileStore(ABC):
         Raises:
             SlideloomError: the tile is damaged; the message names the file and the number.
         """
+
+    def read_with(self, number: int, names: Sequence[str]) -> tuple[Rgb, dict[str, NDArray[np.uint8]]]:
+        """Tile `number` with some of its companions by name: masks (h, w), others (h, w, 3), uint8.
+
+        Raises:
+            SlideloomError: the tile is damaged, or it has no such companion.
+            PluginError: the format stores none.
+        """
+        if names:
+            raise PluginError(f"{type(self).__name__} stores no masks or context; read them from TFRecords")
+        return self.read(number), {}
 
     def close(self) -> None:  # noqa: B027 - nothing to release is a valid answer
         """Close the file; reading another tile opens it again."""
@@ -80,17 +91,20 @@ class TileStores(ABC):
         """
         raise PluginError(f"{type(self).__name__} cannot compress tiles; leave 'jpeg' out of augment")
 
-    def tensorflow(self, paths: Sequence[Path], *, shuffle: int, seed: int) -> Any:  # Any: a tf.data.Dataset
+    def tensorflow(
+        self, paths: Sequence[Path], *, shuffle: int, seed: int, beside: Mapping[str, bool] | None = None
+    ) -> Any:  # Any: a tf.data.Dataset
         """The tiles of many files as a `tf.data.Dataset`, read and decoded by TensorFlow's own operations.
 
         Args:
             paths: the files.
             shuffle: size of the buffer from which tiles are drawn, with files in random order; 0 keeps stored order.
             seed: for the order, which differs from epoch to epoch.
+            beside: companions to read too, by name, and whether each is a mask; only given if there are any.
 
         Returns:
             Elements {"image": (h, w, 3) uint8, "slide": text, "loc_x": int64, "loc_y": int64}; -1 for a location that
-            is not stored.
+            is not stored; and companions by name, masks (h, w) and others (h, w, 3) uint8.
 
         Raises:
             PluginError: the format has no such form.

@@ -16,6 +16,7 @@ from slideloom.base.watching import Cancel, StepProgress, Watch
 from slideloom.pipeline.from_words import pipeline_from_words
 from slideloom.pipeline.pipeline import Pipeline, RoiUse, RunOptions, Slides
 from slideloom.pipeline.tiling import Tiling
+from slideloom.pipeline.words import BESIDE_TILES
 from slideloom.planning.opening import open_slide
 from slideloom.plugins.discovery import registry
 from slideloom.plugins.given_steps import GivenStep, Step
@@ -36,6 +37,7 @@ NO_ARGUMENT = {
     "exclude": "it is one slide",
     "recursive": "it is one slide",
     "filter_threshold": "each call of `qc` has its own",
+    **dict.fromkeys(BESIDE_TILES, "it stores no tiles"),
 }
 """Options that `WSI` does not take, besides those of `run`, and why."""
 

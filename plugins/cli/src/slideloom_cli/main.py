@@ -25,6 +25,7 @@ _COMMANDS = {
     "run": ("slideloom_cli.extract", "cut slides into tiles with a pipeline file"),
     "check": ("slideloom_cli.check", "find every mistake in a pipeline file, or all damage in an output folder"),
     "tiles": ("slideloom_cli.tiles", "list the tiles of a slide as CSV, Parquet or GeoJSON"),
+    "tissue": ("slideloom_cli.tissue", "write the tissue of slides as outlines for QuPath, and as masks"),
     "preview": ("slideloom_cli.preview", "lay settings side by side on a contact sheet, before anything is cut"),
     "info": ("slideloom_cli.info", "show the metadata of slides"),
     "plugins": ("slideloom_cli.plugins", "list plugins and their steps"),

@@ -53,6 +53,7 @@ def add_extract_options(parser: argparse.ArgumentParser, *, needs_size: bool = T
     steps.add_argument("--filter", action="append", metavar="STEP", help="tile filter (grayspace); 'none' for none")
     steps.add_argument("--normalizer", metavar="STEP", help="stain normalizer such as macenko")
     steps.add_argument("--sink", action="append", metavar="STEP", help="where tiles are stored (tfrecord)")
+    add_flags(parser.add_argument_group("masks of tiles"), words("mask"))
 
 
 def add_run_options(parser: argparse.ArgumentParser, *, without: Mapping[str, str] | None = None) -> None:

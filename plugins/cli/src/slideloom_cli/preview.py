@@ -24,7 +24,10 @@ from slideloom_cli.options import add_plan_options, pipeline_of
 from slideloom_cli.sheet import ContactSheet, sheet_kind
 
 Step = str | Settings[Any]
-NO_FLAG = {"max_tiles": "chosen from the tiles that filters keep, and no filter runs"}
+NO_FLAG = {
+    "max_tiles": "chosen from the tiles that filters keep, and no filter runs",
+    "context_um": "it stores no tiles",
+}
 MAX_PX, SAMPLES = 480, 4
 
 

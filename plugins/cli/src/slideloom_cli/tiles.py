@@ -10,6 +10,7 @@ import numpy as np
 from slideloom.base.errors import ConfigError
 from slideloom.base.storing import storing_in, utf8, write_whole
 from slideloom.drawing.geojson import write_tiles_geojson
+from slideloom.pipeline.words import BESIDE_TILES
 from slideloom.planning.opening import open_slide
 from slideloom.planning.plan import plan_slide
 from slideloom.planning.prepared import PreparedSlide
@@ -22,6 +23,7 @@ NO_FLAG = {
     "max_tiles": "chosen from the tiles that filters keep, and no filter runs",
     "exclude": "it is one slide",
     "recursive": "it is one slide",
+    **dict.fromkeys(BESIDE_TILES, "it stores no tiles"),
 }
 """Options that the command does not take, besides those of `run`, and why."""
 

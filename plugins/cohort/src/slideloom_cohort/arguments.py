@@ -36,6 +36,12 @@ class ExtractOptions(TypedDict, total=False):
     use_bounds: bool
     max_tiles: int | None
     seed: int
+    context_um: Sequence[float | str]
+    tile_mask: str
+    mask_classes: Sequence[str]
+    mask_others: Literal["refuse", "background", "ignore"]
+    mask_on_top: Literal["later", "smaller"]
+    mask_without: Literal["refuse", "background"]
     grayspace_fraction: float
     grayspace_threshold: float
     whitespace_fraction: float

@@ -95,6 +95,7 @@ def _add_extract_options(parser: argparse.ArgumentParser) -> None:
     images.add_argument("--save-tiles", action="store_true", help="also store tiles as image files")
     images.add_argument("--no-tfrecords", action="store_true", help="store no TFRecords")
     add_flags(images, step_words())
+    add_flags(parser.add_argument_group("masks of tiles"), words("mask"))
     add_run_options(parser, without=NO_FLAG)
     parser.add_argument("--no-report", action="store_true", help="write no PDF report")
 

@@ -12,6 +12,7 @@ from slideloom.base.errors import ConfigError, PluginError
 from slideloom.pipeline.from_words import pipeline_from_words, tiling_from_words
 from slideloom.pipeline.fronts import PYTHON, WordFront
 from slideloom.pipeline.pipeline import Pipeline
+from slideloom.pipeline.tile_masks import REGIONS
 from slideloom.pipeline.tiling import Tiling
 from slideloom.pipeline.words import Word, word_of, words
 from slideloom.plugins.discovery import registry
@@ -139,7 +140,7 @@ class Extraction:
 
     def _roi(self, source: Source) -> list[Step]:
         method = self.options.get("roi_method")
-        if method == "ignore":
+        if method == "ignore" and self.options.get("tile_mask") != REGIONS:
             return []
         if source.roi is None or not source.roi.is_dir():
             if method in ("inside", "outside"):

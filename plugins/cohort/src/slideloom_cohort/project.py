@@ -190,6 +190,12 @@ class Project:
         use_bounds: bool = False,
         max_tiles: int | None = None,
         seed: int = 0,
+        context_um: Sequence[float | str] = (),
+        tile_mask: str = "",
+        mask_classes: Sequence[str] = (),
+        mask_others: Literal["refuse", "background", "ignore"] = "refuse",
+        mask_on_top: Literal["later", "smaller"] = "later",
+        mask_without: Literal["refuse", "background"] = "refuse",
         grayspace_fraction: float = 0.6,
         grayspace_threshold: float = 0.05,
         whitespace_fraction: float = 1.0,
@@ -252,6 +258,14 @@ class Project:
             use_bounds: stay within the slide's scanned bounds.
             max_tiles: keep at most this many tiles per slide, chosen at random.
             seed: seed of everything random.
+            context_um: also store each tile's centre at these fields of view, each a width in microns, or with its
+                pixels, such as "604:256".
+            tile_mask: store the mask of each tile: "roi" for the classes of regions, or a slide QC such as
+                "qc:segment"; "" stores none.
+            mask_classes: labels in the order of their values in masks, from 1; 0 is the background.
+            mask_others: labels that are not listed: an error ("refuse"), 0 ("background") or 255 ("ignore").
+            mask_on_top: where regions overlap: the "later" one in the file, or the "smaller" one.
+            mask_without: slides without a file of regions: an error ("refuse") or all "background".
             grayspace_fraction, grayspace_threshold: drop a tile if more than this fraction of it (1 is off) has an HSV
                 saturation below the threshold.
             whitespace_fraction, whitespace_threshold: drop a tile if more than this fraction of it (1 is off) is

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +11,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 from slideloom import (
+    Companion,
     Draft,
     OutputError,
     Prepared,
@@ -34,8 +36,13 @@ from slideloom_hdf5.settings import HDF5
 _CACHE_BYTES = 1 << 20
 
 
+Encoded = tuple[Rgb | None, Mapping[str, NDArray[np.uint8]]]  # pixels, those of the tile's companions by name
+
+
 class HDF5Sink(Sink):
     """Writes one HDF5 file per slide."""
+
+    stores_companions = True
 
     def __init__(self, settings: HDF5) -> None:
         self._settings = settings
@@ -51,45 +58,69 @@ class HDF5Sink(Sink):
                 info, geometry, style=settings.style, home=home.relative_to(folder).as_posix()
             ),
             tile_px=geometry.tile_px if settings.images else None,
+            companions=scene.companions,
         )
 
-    def encode(self, batch: TileBatch) -> Sequence[Rgb | None]:
-        """The tiles' pixels unchanged, or nothing if only coordinates are stored."""
-        return list(batch.rgb) if self._settings.images else [None] * len(batch)
+    def encode(self, batch: TileBatch) -> Sequence[Encoded]:
+        """The tiles' pixels unchanged, or nothing if only coordinates are stored; and those of their companions."""
+        pixels: Sequence[Rgb | None] = list(batch.rgb) if self._settings.images else [None] * len(batch)
+        beside = [{name: found[i] for name, found in batch.companions.items()} for i in range(len(batch))]
+        return list(zip(pixels, beside, strict=True))
 
 
 class HDF5Writer(Writer):
     """Collects places, and writes pixels as they come; `prepare` adds the places, `commit` names the file."""
 
-    def __init__(self, path: Path, *, attributes: Mapping[str, Attribute], tile_px: int | None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        attributes: Mapping[str, Attribute],
+        tile_px: int | None,
+        companions: Sequence[Companion] = (),
+    ) -> None:
         self._path = path
         self._attributes = attributes
         self._coords: list[NDArray[np.int64]] = []
         self._stream: PatientFile | None = None
         self._file: h5py.File | None = None
-        self._images: h5py.Dataset | None = None
+        self._pictures: dict[str, h5py.Dataset] = {}
         self._prepared: tuple[Prepared, ...] | None = None
         with storing_in(path.parent):
             self._draft = Draft(path)
             self._stream = PatientFile(self._draft.partial)
             self._file = h5py.File(self._stream, "w", rdcc_nbytes=_CACHE_BYTES)
             if tile_px is not None:
-                shape = (tile_px, tile_px, 3)
-                self._images = self._file.create_dataset(
-                    "imgs", shape=(0, *shape), maxshape=(None, *shape), chunks=(1, *shape), dtype=np.uint8
-                )
-                self._images.attrs["wsi_name"] = attributes["name"]
+                images = self._add("imgs", self._file, (tile_px, tile_px, 3))
+                images.attrs["wsi_name"] = attributes["name"]
+            for each in companions:
+                self._add_companion(each, self._file)
 
-    def write(self, tiles: Tiles, encoded: Sequence[Rgb | None]) -> None:
+    def _add(self, name: str, file: h5py.File, shape: tuple[int, ...]) -> h5py.Dataset:
+        """A data set of pictures, one per tile."""
+        self._pictures[name] = file.create_dataset(
+            name, shape=(0, *shape), maxshape=(None, *shape), chunks=(1, *shape), dtype=np.uint8
+        )
+        return self._pictures[name]
+
+    def _add_companion(self, companion: Companion, file: h5py.File) -> None:
+        side = companion.size_px
+        pictures = self._add(companion.name, file, (side, side) if companion.is_mask else (side, side, 3))
+        pictures.attrs["mpp"] = companion.mpp
+        if companion.classes is not None:
+            pictures.attrs["classes"] = json.dumps(dict(companion.classes))
+
+    def write(self, tiles: Tiles, encoded: Sequence[Encoded]) -> None:
         """Collect coordinates; store pixels."""
         self._coords.append(np.stack((tiles.x, tiles.y), axis=1))
-        if self._images is None or self._stream is None:
+        if not self._pictures or self._stream is None:
             return
         with storing_in(self._path.parent):
-            for rgb in encoded:  # one by one, so that the file does not depend on the size of batches
-                self._images.resize(len(self._images) + 1, axis=0)
-                self._images[-1] = rgb
-                self._stream.check()
+            for rgb, companions in encoded:  # one by one, so that the file does not depend on the size of batches
+                for name, pictures in self._pictures.items():
+                    pictures.resize(len(pictures) + 1, axis=0)
+                    pictures[-1] = rgb if name == "imgs" else companions[name]
+                    self._stream.check()
 
     def targets(self) -> Sequence[Path]:
         """The slide's file."""
@@ -115,14 +146,14 @@ class HDF5Writer(Writer):
     def _prepare(self) -> tuple[Prepared, ...]:
         if not any(map(len, self._coords)) or self._file is None:
             return ()
-        count, has_images = sum(map(len, self._coords)), self._images is not None
+        count, names = sum(map(len, self._coords)), ("coords", *self._pictures)
         coords = self._file.create_dataset(
             "coords", data=np.concatenate(self._coords), maxshape=(None, 2), chunks=(1, 2), dtype=np.int64
         )
         for name in sorted(self._attributes):
             coords.attrs[name] = self._attributes[name]
         self._close()
-        self._check_rows(count, ("coords", "imgs") if has_images else ("coords",))
+        self._check_rows(count, names)
         sync_path(self._draft.partial)
         return (Prepared(self._draft.path, self._draft.partial, tiles=count),)
 
@@ -146,7 +177,7 @@ class HDF5Writer(Writer):
             )
 
     def _close(self) -> None:
-        file, stream, self._file, self._stream, self._images = self._file, self._stream, None, None, None
+        file, stream, self._file, self._stream, self._pictures = self._file, self._stream, None, None, {}
         if file is not None and stream is not None:
             file.close()
             stream.close()

@@ -67,8 +67,11 @@ class Augmentation:
         """True if at most the staining is augmented."""
         return not (self.flip_x or self.flip_y or self.rotate or self.blur or self.jpeg)
 
-    def apply(self, rgb: Rgb, *, seed: int, epoch: int, index: int) -> Rgb:
-        """The tile after flips, rotation, blur and JPEG (not staining): a view or a new array, (H, W, 3) uint8."""
+    def apply(self, rgb: Rgb, *, seed: int, epoch: int, index: int, is_mask: bool = False) -> Rgb:
+        """The tile after flips, rotation, blur and JPEG (not staining): a view or a new array, (H, W, 3) uint8.
+
+        Of a mask (H, W), only flips and rotation: the same as those of its tile.
+        """
         if self.is_plain:
             return rgb
         # Always the same number of draws, so that one more option does not change the others.
@@ -79,6 +82,8 @@ class Augmentation:
             rgb = rgb[::-1]
         if self.rotate:
             rgb = np.rot90(rgb, int(draws[2] * 4))
+        if is_mask:
+            return rgb
         if self.blur and draws[3] < 0.5:
             low, high = BLUR_SIGMA
             rgb = blurred(rgb, low + (high - low) * float(draws[4]))

@@ -12,6 +12,7 @@ from slideloom.base.errors import ConfigError
 from slideloom_cohort.slides import TiledSlides
 
 from slideloom_loaders.augmenting import Augmentation
+from slideloom_loaders.beside import beside_of
 from slideloom_loaders.index import tile_index
 from slideloom_loaders.labels import Labels
 from slideloom_loaders.normalizing import Given, loader_normalizer
@@ -39,6 +40,8 @@ def torch_loader(
     infinite: bool = False,
     iterable: bool = False,
     from_slides: bool = False,
+    masks: bool = False,
+    context: bool | Sequence[str] = False,
     info: bool = False,
     incl_slidenames: bool = False,
     standardize: bool = False,
@@ -53,6 +56,7 @@ def torch_loader(
 
     Batches are `images`, or with labels `(images, targets)`. Images are (B, 3, tile_px, tile_px) uint8; targets are
     int64 class numbers (`loader.dataset.classes` has their names) or float32 values. `loader.dataset[i]` is tile `i`.
+    With masks, they come after the images: (B, tile_px, tile_px) int64; then context, a dict of images by name.
 
     Each pass over the loader is the next epoch; `loader.set_epoch` chooses another. `loader.state_dict()` holds epoch
     and batch, and `loader.load_state_dict` continues with the batch after it.
@@ -82,6 +86,10 @@ def torch_loader(
         infinite: repeat epochs without end.
         iterable: make an iterable-style dataset; each worker then makes batches of its own share of the tiles.
         from_slides: read tiles from slides instead of TFRecords, with the pixels before JPEG encoding.
+        masks: give the mask of each tile, mirrored and turned as the tile; `loader.dataset.mask_classes` has the value
+            of each class by its name.
+        context: True gives each context of the tiles, a list those with these names, such as "context_604um";
+            normalized and augmented as the tile.
         info: end each batch with {"slide", "loc_x", "loc_y"}.
         incl_slidenames: end each batch with the names of the slides.
         standardize: make images float32, -1 to 1.
@@ -109,6 +117,8 @@ def torch_loader(
         seed=seed,
         from_slides=from_slides,
         allow_missing=allow_missing,
+        masks=masks,
+        context=context,
     )
     by = _balance(dataset, balance)
     weights = balanced_weights(preparation.index.groups(by)) if by else None
@@ -130,7 +140,7 @@ def torch_loader(
     return make_loader(
         preparation,
         plan,
-        Form(info=info, slidenames=incl_slidenames, standardize=standardize),
+        Form(preparation.beside, info=info, slidenames=incl_slidenames, standardize=standardize),
         iterable=iterable,
         batch_size=batch_size,
         drop_last=drop_last,
@@ -154,6 +164,8 @@ def tensorflow_loader(
     shuffle_tiles: int = 2048,
     seed: int = 0,
     infinite: bool = False,
+    masks: bool = False,
+    context: bool | Sequence[str] = False,
     info: bool = False,
     incl_slidenames: bool = False,
     standardize: bool = False,
@@ -164,11 +176,12 @@ def tensorflow_loader(
     """A `tf.data.Dataset` of tiles, read from TFRecords and augmented by TensorFlow's own operations.
 
     Elements are `images`, or with labels `(images, targets)`. Images are (B, tile_px, tile_px, 3) uint8; targets are
-    int64 class numbers or float32 values. Attributes of the dataset: `classes`, and `tiles`, the number of tiles.
+    int64 class numbers or float32 values. Attributes of the dataset: `classes`, `mask_classes`, and `tiles`, the number
+    of tiles.
 
     Args:
-        dataset, batch_size, labels, classes, regression, normalizer, normalizer_source, augment, seed, infinite, info,
-            incl_slidenames, drop_last, allow_missing: as `torch_loader`.
+        dataset, batch_size, labels, classes, regression, normalizer, normalizer_source, augment, seed, infinite, masks,
+            context, info, incl_slidenames, drop_last, allow_missing: as `torch_loader`.
         standardize: make images float32, each with mean 0 and variance 1 (`tf.image.per_image_standardization`).
         balance: as `torch_loader`, except that labels of regions cannot be balanced.
         shuffle: in each epoch, read files in a new order and draw tiles from a buffer of `shuffle_tiles`.
@@ -191,6 +204,8 @@ def tensorflow_loader(
         seed=seed,
         from_slides=False,
         allow_missing=allow_missing,
+        masks=masks,
+        context=context,
     )
     try:
         from slideloom_loaders.tensorflow_form import make_dataset
@@ -228,6 +243,8 @@ def _prepared(
     seed: int,
     from_slides: bool,
     allow_missing: bool,
+    masks: bool,
+    context: bool | Sequence[str],
 ) -> Preparation:
     _check_number("seed", seed, least=0)
     if batch_size is not None:
@@ -242,7 +259,8 @@ def _prepared(
         from_slides=from_slides,
         allow_missing=allow_missing,
     )
-    return Preparation(index, settings, augmentation, int(seed))
+    beside = beside_of(dataset, masks=masks, context=context)
+    return Preparation(index, settings, augmentation, int(seed), beside)
 
 
 def _check_number(name: str, value: Any, *, least: int) -> None:

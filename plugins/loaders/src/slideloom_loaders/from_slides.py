@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 from slideloom.base.addresses import SlidePlace
-from slideloom.base.errors import ConfigError, OutputError
+from slideloom.base.errors import ConfigError, OutputError, SlideError
 from slideloom.base.geometry import Box, Rgb
 from slideloom.base.parsing import parse_json
+from slideloom.extraction.companions import CompanionMaker
 from slideloom.extraction.output_folder import OutputFolder
 from slideloom.pipeline.file import pipeline_from_table
 from slideloom.pipeline.pipeline import Pipeline
@@ -56,6 +58,7 @@ class SlideTiles(TileStore):
         self._slide: Slide | None = None
         self._geometry: TileGeometry | None = None
         self._normalizer: Normalizer | None = None
+        self._maker: CompanionMaker | None = None
         self._process = 0
         self._lock = threading.RLock()
 
@@ -82,7 +85,28 @@ class SlideTiles(TileStore):
             x, y = self._locations[number].tolist()
             box = Box(x - footprint.width // 2, y - footprint.height // 2, footprint.width, footprint.height)
             rgb = slide.read_boxes([box], geometry.size, level=geometry.level)[0]
-            return rgb if self._normalizer is None else self._normalized(rgb, box, number, geometry, slide)
+            return self._normalized(rgb, self._tile(number, geometry), slide)
+
+    def read_with(self, number: int, names: Sequence[str]) -> tuple[Rgb, dict[str, NDArray[np.uint8]]]:
+        """See `TileStore.read_with`."""
+        rgb = self.read(number)
+        if not names:
+            return rgb, {}
+        with self._lock:
+            slide, geometry = self._opened()
+            if self._maker is None:
+                prepared = PreparedSlide(plan_slide(slide, self._pipeline))
+                prepared.decide()
+                self._maker = CompanionMaker.of(prepared.plan, prepared.record)
+            tile = self._tile(number, geometry)
+            found, faults = self._maker.contexts(slide, tile, nullcontext())
+            if faults[0] is not None:
+                raise SlideError(f"{self.path}: {faults[0]}")
+            pictures = {name: array[0] for name, array in {**self._maker.masks(tile), **found}.items()}
+            for view in self._maker.views:
+                name = view.companion.name
+                pictures[name] = self._normalized(pictures[name], view.tiles(tile), slide)
+        return rgb, {name: pictures[name] for name in names}
 
     def _opened(self) -> tuple[Slide, TileGeometry]:
         if self._process != os.getpid():  # a handle does not survive a fork
@@ -98,12 +122,16 @@ class SlideTiles(TileStore):
             raise OutputError(f"{self.path}: was closed while it was opened")
         return self._slide, self._geometry
 
-    def _normalized(self, rgb: Rgb, box: Box, number: int, geometry: TileGeometry, slide: Slide) -> Rgb:
+    def _tile(self, number: int, geometry: TileGeometry) -> Tiles:
+        """The tile alone."""
+        footprint, zero = geometry.footprint, np.zeros(1, np.int64)
+        x, y = self._locations[number].tolist()
+        corner = np.array([x - footprint.width // 2]), np.array([y - footprint.height // 2])
+        return Tiles(self._index[number : number + 1], *corner, zero, zero, zero - 1, footprint=footprint)
+
+    def _normalized(self, rgb: Rgb, tiles: Tiles, slide: Slide) -> Rgb:
         if self._normalizer is None or self._pipeline.normalizer is None:
             return rgb
-        zero = np.zeros(1, np.int64)
-        place = (self._index[number : number + 1], np.array([int(box.x)]), np.array([int(box.y)]))
-        tiles = Tiles(*place, zero, zero, zero - 1, footprint=geometry.footprint)
         batch = TileBatch(rgb=rgb[None], tiles=tiles, slide=slide.info.name, labels=(None,))
         with blaming(self._pipeline.normalizer, "normalizer", slide.info.name):
             done = self._normalizer.apply(batch)
@@ -115,7 +143,7 @@ class SlideTiles(TileStore):
         with self._lock:
             if self._slide is not None and self._process == os.getpid():
                 self._slide.close()
-            self._slide = None
+            self._slide = self._maker = None
 
     def __del__(self) -> None:
         self.close()  # a loader holds many slides and has no place to close them

@@ -16,14 +16,18 @@ from slideloom.base.geometry import Rgb, Size
 from slideloom.plugins.blaming import blaming
 from slideloom.settings.options import Settings, options_of
 from slideloom.slides.tiles import TileBatch, Tiles
+from slideloom.steps.companions import MASK
 from slideloom.steps.normalizer import Normalizer
 
 from slideloom_loaders.augmenting import Augmentation
+from slideloom_loaders.beside import Beside
 from slideloom_loaders.index import TileIndex
 
 _OPEN_FILES = 64  # a process may open about a thousand
 
 Key = tuple[int, int]  # epoch, number of the tile in the index
+Pictures = dict[str, NDArray[np.uint8]]
+TILE = ""
 
 
 @define
@@ -35,12 +39,14 @@ class Preparation:
         normalizer: settings of the normalizer, or None.
         augmentation: how tiles are augmented.
         seed: seed of everything random.
+        beside: companions of tiles to read with them.
     """
 
     index: TileIndex
     normalizer: Settings[Normalizer] | None
     augmentation: Augmentation
     seed: int
+    beside: Beside = field(factory=Beside)
     _steps: dict[int, Normalizer] = field(init=False, factory=dict, repr=False, eq=False)
     _open: OrderedDict[int, None] = field(init=False, factory=OrderedDict, repr=False, eq=False)
 
@@ -58,21 +64,43 @@ class Preparation:
         Raises:
             SlideloomError: a tile is damaged, or the normalizer failed.
         """
-        tiles = [self._stored(number) for _, number in keys]
-        tiles = self._normalized(tiles, keys)
-        return [
-            self.augmentation.apply(rgb, seed=self.seed, epoch=epoch, index=number)
-            for rgb, (epoch, number) in zip(tiles, keys, strict=True)
-        ]
+        return [pictures[TILE] for pictures in self.read_with(keys)]
 
-    def _stored(self, number: int) -> Rgb:
+    def read_with(self, keys: Sequence[Key]) -> list[Pictures]:
+        """The tiles with these keys, each with its companions: a tile by the name "", companions by theirs.
+
+        Contexts are normalized as tiles are, and everything is mirrored and turned alike; a mask is changed by nothing
+        else.
+
+        Raises:
+            SlideloomError: a tile is damaged, or the normalizer failed.
+        """
+        stored = [self._stored(number) for _, number in keys]
+        for name in (TILE, *self.beside.contexts):
+            normalized = self._normalized([pictures[name] for pictures in stored], keys)
+            for pictures, rgb in zip(stored, normalized, strict=True):
+                pictures[name] = rgb
+        return [self._augmented(pictures, key) for pictures, key in zip(stored, keys, strict=True)]
+
+    def _augmented(self, pictures: Pictures, key: Key) -> Pictures:
+        epoch, number = key
+        return {
+            name: self.augmentation.apply(picture, seed=self.seed, epoch=epoch, index=number, is_mask=name == MASK)
+            for name, picture in pictures.items()
+        }
+
+    def _stored(self, number: int) -> Pictures:
         slide = int(self.index.slide[number])
         self._open[slide] = None
         self._open.move_to_end(slide)
         if len(self._open) > _OPEN_FILES:
             oldest, _ = self._open.popitem(last=False)
             self.index.stores[oldest].close()
-        return self.index.stores[slide].read(int(self.index.number[number]))
+        store, place = self.index.stores[slide], int(self.index.number[number])
+        if not self.beside.names:
+            return {TILE: store.read(place)}
+        rgb, companions = store.read_with(place, self.beside.names)
+        return {TILE: rgb, **companions}
 
     def _normalized(self, tiles: list[Rgb], keys: Sequence[Key]) -> list[Rgb]:
         """The tiles, normalized slide by slide; a tile that cannot be normalized stays unchanged."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import attrs
 import numpy as np
 import tensorflow as tf
 from slideloom.base.errors import ConfigError
 from slideloom.settings.options import Settings
+from slideloom.steps.companions import MASK
 from slideloom.steps.normalizer import Normalizer
 from slideloom_cohort.serving import tile_stores
 from slideloom_cohort.slides import TiledSlides
@@ -46,7 +48,9 @@ def make_dataset(
             "balance='label' with labels of regions needs random access; use dataset.torch, or balance something else"
         )
     elements = (
-        _balanced(dataset, index, by, shuffle=shuffle, seed=seed) if by else _plain(dataset, index, shuffle, seed)
+        _balanced(dataset, preparation, by, shuffle=shuffle, seed=seed)
+        if by
+        else _tiles(dataset, preparation, np.unique(index.slide), shuffle, seed)
     )
     if index.targets is not None:
         elements = _labelled(elements, index, of_regions=of_regions)
@@ -67,33 +71,35 @@ def make_dataset(
             raise ConfigError(f"no batch: drop_last leaves none of {len(index)} tiles with batch_size={batch_size}")
         batches = batches.apply(tf.data.experimental.assert_cardinality(count))
     batches = batches.prefetch(tf.data.AUTOTUNE)
-    batches.classes, batches.tiles = index.classes, len(index)
+    batches.classes, batches.tiles, batches.mask_classes = index.classes, len(index), preparation.beside.classes
     return batches
 
 
-def _plain(dataset: TiledSlides, index: TileIndex, shuffle: int, seed: int) -> Tensor:
-    return _tiles(dataset, index, np.unique(index.slide), shuffle, seed)
-
-
-def _tiles(dataset: TiledSlides, index: TileIndex, slides: Any, shuffle: int, seed: int) -> Tensor:
+def _tiles(dataset: TiledSlides, preparation: Preparation, slides: Any, shuffle: int, seed: int) -> Tensor:
+    index = preparation.index
+    companions: dict[str, Any] = {name: name == MASK for name in preparation.beside.names}
+    more: dict[str, Any] = {"beside": companions} if companions else {}  # other formats may not know it
     paths = {item.slide: item.tfrecord for item in dataset.stored()}
     chosen = [paths[index.slides[slide]] for slide in np.asarray(slides).tolist()]
-    return tile_stores().tensorflow([path for path in chosen if path is not None], shuffle=shuffle, seed=seed)
+    files = [path for path in chosen if path is not None]
+    return tile_stores().tensorflow(files, shuffle=shuffle, seed=seed, **more)
 
 
-def _balanced(dataset: TiledSlides, index: TileIndex, by: Sequence[str], *, shuffle: int, seed: int) -> Tensor:
+def _balanced(dataset: TiledSlides, preparation: Preparation, by: Sequence[str], *, shuffle: int, seed: int) -> Tensor:
     """Tiles drawn by weight from groups of slides; each slide is in one group, because labels here belong to slides."""
+    index = preparation.index
     weights = balanced_weights(index.groups(by))
     columns = np.stack(index.groups(by), axis=1)
     groups, member = np.unique(columns, axis=0, return_inverse=True)
     member = member.reshape(-1)
+    share = max(1, shuffle // len(groups))
     datasets = [
-        _tiles(dataset, index, np.unique(index.slide[member == group]), max(1, shuffle // len(groups)), seed).repeat()
+        _tiles(dataset, preparation, np.unique(index.slide[member == group]), share, seed).repeat()
         for group in range(len(groups))
     ]
-    share = np.bincount(member, weights=weights)
+    drawn = np.bincount(member, weights=weights)
     return tf.data.Dataset.sample_from_datasets(
-        datasets, weights=share.tolist(), seed=seed, rerandomize_each_iteration=True
+        datasets, weights=drawn.tolist(), seed=seed, rerandomize_each_iteration=True
     )
 
 
@@ -131,23 +137,35 @@ def _finisher(
     preparation: Preparation, px: int, extra: Sequence[str], *, info: bool, standardize: bool, in_graph: bool
 ) -> Any:
     normalize = _normalizer(preparation, in_graph=in_graph)
-    augmentation = preparation.augmentation
+    augmentation, beside = preparation.augmentation, preparation.beside
     draws_stain = augmentation.stain
 
-    def finish(element: dict[str, Tensor], numbers: Tensor) -> Tensor:
-        images = tf.ensure_shape(element["image"], [None, px, px, 3])
+    def finished(images: Tensor, numbers: Tensor) -> Tensor:
         if normalize is not None:
             # Random staining depends on this number, which is new in every epoch.
             images = normalize(images, numbers % (1 << 31) if draws_stain else tf.zeros_like(numbers))
         images = augmented(images, numbers, augmentation)
-        if standardize:
-            images = tf.image.per_image_standardization(images)
-        parts = [images, *(element[name] for name in extra)]
+        return tf.image.per_image_standardization(images) if standardize else images
+
+    def finish(element: dict[str, Tensor], numbers: Tensor) -> Tensor:
+        images = finished(tf.ensure_shape(element["image"], [None, px, px, 3]), numbers)
+        parts = [images]
+        if beside.has_masks:
+            masks = tf.ensure_shape(element[MASK], [None, px, px])[..., None]
+            parts.append(tf.cast(augmented(masks, numbers, _turning(augmentation))[..., 0], tf.int64))
+        if beside.contexts:
+            parts.append({name: finished(element[name], numbers) for name in beside.contexts})
+        parts += [element[name] for name in extra]
         if info:
             parts.append({name: element[name] for name in ("slide", "loc_x", "loc_y")})
         return tuple(parts) if len(parts) > 1 else images
 
     return finish
+
+
+def _turning(augmentation: Augmentation) -> Augmentation:
+    """Flips and rotation alone; the draws for them are the same."""
+    return attrs.evolve(augmentation, blur=False, jpeg=False, stain=False)
 
 
 def _normalizer(preparation: Preparation, *, in_graph: bool) -> Any:

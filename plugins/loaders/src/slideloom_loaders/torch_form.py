@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from attrs import frozen
+from attrs import field, frozen
 from slideloom.base.errors import ConfigError
 from slideloom.base.geometry import Rgb
+from slideloom.steps.companions import MASK
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, IterableDataset, get_worker_info
 
+from slideloom_loaders.beside import Beside
 from slideloom_loaders.passing import Plan, Progress
-from slideloom_loaders.preparing import Key, Preparation
+from slideloom_loaders.preparing import TILE, Key, Pictures, Preparation
 from slideloom_loaders.ranks import Share
 
 Sample = Any  # an image tensor, or a tuple of image, target and info, depending on the loader's arguments
@@ -25,11 +27,13 @@ class Form:
     """What a sample is.
 
     Attributes:
+        beside: its mask comes after the image, then its contexts by name.
         info: it ends with {"slide", "loc_x", "loc_y"}.
         slidenames: it ends with the slide's name.
         standardize: images are float32, -1 to 1, instead of uint8.
     """
 
+    beside: Beside = field(factory=Beside)
     info: bool = False
     slidenames: bool = False
     standardize: bool = False
@@ -44,6 +48,7 @@ class TileDataset(Dataset[Sample]):
     Attributes:
         classes: names of classes in the order of their numbers, or () if targets are values.
         index: slide, location and target of each tile.
+        mask_classes: the value of each class in masks by its name; None without masks.
     """
 
     def __init__(self, preparation: Preparation, form: Form) -> None:
@@ -52,6 +57,7 @@ class TileDataset(Dataset[Sample]):
         self._epoch = _shared([0])  # so that workers that live on see it
         self.index = preparation.index
         self.classes = preparation.index.classes
+        self.mask_classes = form.beside.classes
 
     def set_epoch(self, epoch: int) -> None:
         """Say which epoch tiles are read for, so that they are augmented anew: for a sampler of your own."""
@@ -67,7 +73,8 @@ class TileDataset(Dataset[Sample]):
         """The samples of a batch, read together."""
         whole = [self._whole(key) for key in keys]
         return [
-            self._sample(rgb, number) for rgb, (_, number) in zip(self._preparation.read(whole), whole, strict=True)
+            self._sample(pictures, number)
+            for pictures, (_, number) in zip(self._preparation.read_with(whole), whole, strict=True)
         ]
 
     def _whole(self, key: int | Key) -> Key:
@@ -76,12 +83,13 @@ class TileDataset(Dataset[Sample]):
             raise IndexError(f"no tile {number}; there are {len(self)}")
         return epoch, int(number) % len(self)
 
-    def _sample(self, rgb: Rgb, number: int) -> Sample:
-        # One copy for mirroring, turning and moving the channels to the front.
-        image = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))
-        if self._form.standardize:
-            image = image.float().div_(127.5).sub_(1)
+    def _sample(self, pictures: Pictures, number: int) -> Sample:
+        image, beside = self._image(pictures[TILE]), self._form.beside
         parts: list[Any] = [image]
+        if beside.has_masks:
+            parts.append(torch.from_numpy(pictures[MASK].astype(np.int64)))
+        if beside.contexts:
+            parts.append({name: self._image(pictures[name]) for name in beside.contexts})
         if self.index.targets is not None:
             parts.append(self.index.targets[number])
         slide = self.index.slides[self.index.slide[number]]
@@ -91,6 +99,11 @@ class TileDataset(Dataset[Sample]):
             x, y = self.index.locations[number].tolist()
             parts.append({"slide": slide, "loc_x": x, "loc_y": y})
         return tuple(parts) if len(parts) > 1 else image
+
+    def _image(self, rgb: Rgb) -> torch.Tensor:
+        # One copy for mirroring, turning and moving the channels to the front.
+        image = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))
+        return image.float().div_(127.5).sub_(1) if self._form.standardize else image
 
 
 class TileStream(IterableDataset[Sample]):
@@ -105,6 +118,7 @@ class TileStream(IterableDataset[Sample]):
     def __init__(self, tiles: TileDataset, plan: Plan, *, batch_size: int) -> None:
         self.tiles = tiles
         self.classes = tiles.classes
+        self.mask_classes = tiles.mask_classes
         self.progress = Progress()
         self.plan = plan
         self._batch_size = batch_size

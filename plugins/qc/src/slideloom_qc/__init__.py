@@ -1,4 +1,4 @@
-"""Slide quality control: background (Otsu, tissue), blur (Gaussian), pen marks, and saved masks."""
+"""Slide quality control: background (Otsu, tissue), blur (Gaussian), pen marks, and masks from files."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 _HOMES = {
     "Gaussian": "settings",
     "GaussianV2": "settings",
+    "MaskFiles": "settings",
+    "MaskRegions": "settings",
     "Otsu": "settings",
     "Pen": "settings",
     "SavedMask": "settings",
@@ -16,13 +18,26 @@ _HOMES = {
     "save_mask_png": "files",
 }
 
-__all__ = ["Gaussian", "GaussianV2", "Otsu", "Pen", "SavedMask", "Tissue", "load_mask_png", "save_mask_png"]
+__all__ = [
+    "Gaussian",
+    "GaussianV2",
+    "MaskFiles",
+    "MaskRegions",
+    "Otsu",
+    "Pen",
+    "SavedMask",
+    "Tissue",
+    "load_mask_png",
+    "save_mask_png",
+]
 
 if TYPE_CHECKING:
     from slideloom_qc.files import load_mask_png as load_mask_png, save_mask_png as save_mask_png
     from slideloom_qc.settings import (
         Gaussian as Gaussian,
         GaussianV2 as GaussianV2,
+        MaskFiles as MaskFiles,
+        MaskRegions as MaskRegions,
         Otsu as Otsu,
         Pen as Pen,
         SavedMask as SavedMask,

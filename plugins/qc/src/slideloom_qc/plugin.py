@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from slideloom import OPENCV, Library, Settings, SlideQc, hookimpl
+from slideloom import OPENCV, Library, RoiSource, Settings, SlideQc, hookimpl
 
-from slideloom_qc.settings import Gaussian, GaussianV2, Otsu, Pen, SavedMask, Tissue
+from slideloom_qc.settings import Gaussian, GaussianV2, MaskFiles, MaskRegions, Otsu, Pen, SavedMask, Tissue
 
 
 @hookimpl
 def slideloom_slide_qc() -> Sequence[type[Settings[SlideQc]]]:
     """The slide QC steps of this plugin."""
-    return [Otsu, Gaussian, GaussianV2, Pen, Tissue, SavedMask]
+    return [Otsu, Gaussian, GaussianV2, Pen, Tissue, SavedMask, MaskFiles]
+
+
+@hookimpl
+def slideloom_roi_sources() -> Sequence[type[Settings[RoiSource]]]:
+    """Masks as regions of interest."""
+    return [MaskRegions]
 
 
 @hookimpl
@@ -24,4 +30,4 @@ def slideloom_synonyms() -> Mapping[str, Mapping[str, str | Sequence[str]]]:
 @hookimpl
 def slideloom_libraries() -> Sequence[Library]:
     """The libraries that this package depends on."""
-    return [OPENCV]
+    return [OPENCV, Library("tifffile", "slideloom-qc", "masks in TIFF files")]

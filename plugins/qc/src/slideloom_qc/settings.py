@@ -7,7 +7,18 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import attrs
-from slideloom import ConfigError, Settings, SlideQc, at_least, file_name, in_range, option, positive
+from attrs.validators import optional
+from slideloom import (
+    ConfigError,
+    OptionError,
+    Settings,
+    SlideQc,
+    at_least,
+    file_name,
+    in_range,
+    option,
+    positive,
+)
 
 
 def empty_or_file_name(instance: Any, attribute: attrs.Attribute[Any], value: str) -> None:
@@ -138,3 +149,86 @@ class SavedMask(Settings[SlideQc]):
         ours = f"{slide}-{self.of}" if self.of else slide
         theirs = f"{slide}_{self.of}" if self.of else slide
         return f"{ours}.npy", f"{ours}.png", f"{theirs}.npz"
+
+
+MASK_ENDINGS = (".png", ".ome.tiff", ".ome.tif", ".tiff", ".tif", ".npy")
+Scale = Literal["auto", "size", "mpp", "json"]
+
+
+@attrs.frozen
+class MaskOptions(Settings[Any]):
+    """Options of masks that other programs or people made, `FOLDER/SLIDE.png`, `.tif`, `.npy` and so on."""
+
+    install: ClassVar[str] = "slideloom-qc"
+    folder: Path = option(help="folder with one mask per slide (.png, .tif, .tiff, .ome.tif or .npy)")
+    suffix: str = option("", help='what follows the slide\'s name, such as "_mask" for a_mask.png')
+    scale: Scale = option(
+        "auto",
+        help="how the mask lies on the slide: size (it covers it), mpp, json (the file beside it, with downsample and "
+        "offset), or auto (json if there is one, else mpp if given, else size)",
+    )
+    mpp: float | None = option(None, help="microns per pixel of masks", unit="um/px", validator=optional(positive))
+    classes: tuple[str, ...] = option(
+        (), help="names of values, such as 0=glass and 1=tumor; without, masks have two values, and zero is nothing"
+    )
+    labels: Path | None = option(None, help='the same as a JSON file, {"tumor": 1, "stroma": 2}')
+    max_px: int = option(
+        8192, help="width and height to read at most; of larger masks, a smaller level or fewer pixels", unit="px",
+        validator=in_range(16, 65536),
+    )  # fmt: skip
+
+    def check(self) -> None:
+        """Look for the folder; a mask that a slide has not got is that slide's matter."""
+        super().check()
+        if not self.folder.is_dir():
+            raise ConfigError(f"{self.folder}: no such folder of masks")
+
+    def __attrs_post_init__(self) -> None:
+        if self.scale == "mpp" and self.mpp is None:
+            raise OptionError("mpp", "is missing: scale is 'mpp'")
+        if self.classes and self.labels is not None:
+            raise OptionError("labels", "does not go with classes: give one of them")
+
+    def files_for(self, slide: str) -> Sequence[Path]:
+        """The slide's mask and the JSON file beside it."""
+        names = [f"{slide}{self.suffix}{ending}" for ending in (*MASK_ENDINGS, ".json")]
+        return [path for name in names if (path := self.folder / name).is_file()]
+
+
+@attrs.frozen
+class MaskFiles(MaskOptions):
+    """Use masks that other programs or people made: PNG, TIFF (also pyramids and OME-TIFF) or NumPy."""
+
+    name: ClassVar[str] = "mask-files"
+    step: ClassVar[str] = "slideloom_qc.mask_steps:MaskFilesQc"
+    nonzero: Literal["discard", "keep"] | None = option(
+        None, help="what pixels other than zero are, in masks without classes; must be told for these"
+    )
+    kind: Literal["background", "blur", "artifact"] = option(
+        "background", help="kind of what is discarded; of classes, each says its own, such as 0=glass:background"
+    )
+    missing: Literal["error", "count"] = option(
+        "error", help="a slide without a mask fails (error), or nothing of it is discarded and its report counts it"
+    )
+
+    def check(self) -> None:
+        """Look whether it is said what pixels mean."""
+        super().check()
+        if self.nonzero is None and not self.classes and self.labels is None:
+            raise ConfigError(
+                f'qc \'{self.name}\': say what pixels other than zero are: nonzero = "keep" (tissue) or "discard"; '
+                "or name the values by classes"
+            )
+
+
+@attrs.frozen
+class MaskRegions(MaskOptions):
+    """Regions of interest from masks: the outline of each connected area of a class."""
+
+    name: ClassVar[str] = "mask-files"
+    step: ClassVar[str] = "slideloom_qc.mask_steps:MaskRegionsSource"
+    region_label: str | None = option(None, help="label of the regions of masks without classes")
+    min_area_um2: float = option(0.0, help="smaller areas are left out", unit="um2", validator=at_least(0))
+    missing: Literal["error", "count"] = option(
+        "count", help="a slide without a mask fails (error), or is one without regions"
+    )

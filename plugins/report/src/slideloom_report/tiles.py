@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from slideloom import Rgb, SlideError, SlideloomError, SlideReport, TileStore, TileStores, registry
+from slideloom import MASK, Rgb, SlideError, SlideloomError, SlideReport, TileStore, TileStores, registry
 
 
 def tile_stores() -> list[TileStores]:
@@ -67,8 +67,16 @@ def some_tiles(out: Path, report: SlideReport, count: int, notes: list[str]) -> 
 def _files(out: Path, report: SlideReport) -> list[Path]:
     """A slide's outputs that contain tiles: folders of images, and files in formats that can be read."""
     suffixes = tuple(stores.suffix for stores in tile_stores())
-    paths = [out / output for output in report.outputs]
+    paths = [out / output for output in report.outputs if not _is_beside(output, report.outputs)]
     return [path for path in paths if path.is_dir() or (path.name.endswith(suffixes) and path.exists())]
+
+
+def _is_beside(output: str, outputs: Sequence[str]) -> bool:
+    """True for masks or context of the tiles in another folder: `tiles-mask/LABEL/SLIDE` of `tiles/LABEL/SLIDE`."""
+    top, slash, within = output.partition("/")
+    tiles, dash, companion = top.rpartition("-")
+    is_companion = companion == MASK or companion.startswith("context_")
+    return bool(dash) and is_companion and f"{tiles}{slash}{within}" in outputs
 
 
 @contextmanager

@@ -57,7 +57,7 @@ def example_head(slide_entry: bytes, *, loc_x: int, loc_y: int, image_bytes: int
     """A tile's Example without the image, which comes last, so that it need not be copied.
 
     Args:
-        slide_entry: `bytes_entry("slide", name)`, the same for all tiles of a slide.
+        slide_entry: `bytes_entry("slide", name)`, the same for all tiles of a slide, and those of companions.
         loc_x: x of the tile's centre in level-0 pixels.
         loc_y: y of the tile's centre in level-0 pixels.
         image_bytes: length of the encoded image in bytes.

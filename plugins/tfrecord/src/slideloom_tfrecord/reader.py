@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 import numpy as np
-from attrs import define, frozen
+from attrs import define, field, frozen
 from numpy.typing import NDArray
 
 from slideloom_tfrecord.example import parse_example
 from slideloom_tfrecord.framing import HEAD, OVERHEAD, data_is_intact, data_length
 from slideloom_tfrecord.index import damaged, index_of, read_exactly
+
+_OWN = ("image_raw", "slide", "loc_x", "loc_y")
 
 
 @frozen
@@ -27,12 +29,14 @@ class Record:
         slide: name of the slide.
         loc_x: x of the tile's centre in level-0 pixels; None if the file does not hold it.
         loc_y: y of the tile's centre in level-0 pixels; None if the file does not hold it.
+        beside: further pictures by name, such as "mask", each an encoded image.
     """
 
     image_raw: bytes
     slide: str
     loc_x: int | None = None
     loc_y: int | None = None
+    beside: Mapping[str, bytes] = field(factory=dict, hash=False)
 
 
 def read_records(path: Path, *, verify: bool = True) -> Iterator[Record]:
@@ -73,6 +77,11 @@ def _record(data_and_crc: bytes, *, verify: bool) -> Record:
         slide=slide.decode() if isinstance(slide, bytes) else "",
         loc_x=loc_x if isinstance(loc_x, int) else None,
         loc_y=loc_y if isinstance(loc_y, int) else None,
+        beside={
+            name: values[0]
+            for name, values in features.items()
+            if name not in _OWN and values and isinstance(values[0], bytes)
+        },
     )
 
 

@@ -42,6 +42,7 @@ class TFRecordSink(Sink):
     """Encodes tiles as complete records and writes them to one file per slide."""
 
     keeps_pixels = False
+    stores_companions = True
 
     def __init__(self, settings: TFRecords) -> None:
         self._settings = settings
@@ -58,9 +59,11 @@ class TFRecordSink(Sink):
         slide = bytes_entry("slide", utf8(batch.slide))
         records = []
         places = zip(batch.tiles.loc_x.tolist(), batch.tiles.loc_y.tolist(), strict=True)
-        for rgb, (loc_x, loc_y) in zip(batch.rgb, places, strict=True):
+        companions = self._image.companions(batch)
+        for rgb, (loc_x, loc_y), beside in zip(batch.rgb, places, companions, strict=True):
             image = self._image(rgb)
-            records.append(framed(example_head(slide, loc_x=loc_x, loc_y=loc_y, image_bytes=len(image)), image))
+            about = slide + b"".join(bytes_entry(name, contents) for name, contents in beside.items())
+            records.append(framed(example_head(about, loc_x=loc_x, loc_y=loc_y, image_bytes=len(image)), image))
         return records
 
 

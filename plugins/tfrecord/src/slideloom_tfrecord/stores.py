@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from slideloom import Rgb, TileStore, TileStores
+from slideloom import MASK, Rgb, TileStore, TileStores
 
 from slideloom_tfrecord.index import damaged
 from slideloom_tfrecord.reader import TFRecordFile, read_records
@@ -28,6 +28,14 @@ def _decoded(encoded: NDArray[np.uint8]) -> Rgb | None:
     return np.asarray(found if _RGB is not None else cv2.cvtColor(found, cv2.COLOR_BGR2RGB), np.uint8)
 
 
+def _grey(encoded: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+    try:
+        found = cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE)
+    except cv2.error:
+        return None
+    return None if found is None else np.asarray(found, np.uint8)
+
+
 class TFRecordTiles(TileStore):
     """The tiles of one file."""
 
@@ -44,11 +52,22 @@ class TFRecordTiles(TileStore):
 
     def read(self, number: int) -> Rgb:
         """See `TileStore.read`."""
-        encoded = np.frombuffer(self._file[number].image_raw, np.uint8)
-        rgb = _decoded(encoded)
-        if rgb is None:
+        return self._picture(number, self._file[number].image_raw)
+
+    def read_with(self, number: int, names: Sequence[str]) -> tuple[Rgb, dict[str, NDArray[np.uint8]]]:
+        """See `TileStore.read_with`."""
+        record = self._file[number]
+        missing = [name for name in names if name not in record.beside]
+        if missing:
+            raise damaged(self._file.path, number, f"it has no {missing[0]}; extract the slide again with it")
+        pictures = {name: self._picture(number, record.beside[name], is_mask=name == MASK) for name in names}
+        return self._picture(number, record.image_raw), pictures
+
+    def _picture(self, number: int, encoded: bytes, *, is_mask: bool = False) -> NDArray[np.uint8]:
+        found = (_grey if is_mask else _decoded)(np.frombuffer(encoded, np.uint8))
+        if found is None:
             raise damaged(self._file.path, number, "its image cannot be decoded")
-        return rgb
+        return found
 
     def close(self) -> None:
         """See `TileStore.close`."""
@@ -78,8 +97,10 @@ class TFRecordStores(TileStores):
         done = _decoded(encoded)
         return rgb if done is None else done
 
-    def tensorflow(self, paths: Sequence[Path], *, shuffle: int, seed: int) -> Any:  # Any: a tf.data.Dataset
+    def tensorflow(
+        self, paths: Sequence[Path], *, shuffle: int, seed: int, beside: Mapping[str, bool] | None = None
+    ) -> Any:  # Any: a tf.data.Dataset
         """See `TileStores.tensorflow`; needs TensorFlow."""
         from slideloom_tfrecord.tensorflow_form import tiles_of
 
-        return tiles_of(paths, shuffle=shuffle, seed=seed)
+        return tiles_of(paths, shuffle=shuffle, seed=seed, beside=beside or {})

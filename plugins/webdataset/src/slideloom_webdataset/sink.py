@@ -9,10 +9,11 @@ import tarfile
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import cv2
 from slideloom import (
+    Companion,
     Draft,
     ImageEncoder,
     OutputError,
@@ -33,13 +34,14 @@ from slideloom import (
 from slideloom_webdataset.keys import safe_name
 from slideloom_webdataset.settings import WebDataset
 
-Encoded = tuple[bytes, str | None]  # the image file, the region's label
+Encoded = tuple[bytes, str | None, dict[str, bytes]]  # the image file, the region's label, companions by name
 
 
 class WebDatasetSink(Sink):
     """Encodes tiles and writes them to shards, separate for each slide."""
 
     keeps_pixels = False
+    stores_companions = True
 
     def __init__(self, settings: WebDataset) -> None:
         self._settings = settings
@@ -48,11 +50,12 @@ class WebDatasetSink(Sink):
     def open(self, info: SlideInfo, scene: Scene, folder: Path) -> Writer:
         """A writer of `<folder>/<sub-folder>/<tile size>/<slide>-000000.tar` and so on."""
         home = path_inside(folder, self._settings.folder, scene.geometry.label)
-        return ShardWriter(home, slide=info.name, mpp=scene.geometry.mpp, settings=self._settings)
+        return ShardWriter(home, slide=info.name, scene=scene, settings=self._settings)
 
     def encode(self, batch: TileBatch) -> Sequence[Encoded]:
-        """Each tile as the bytes of its image file, with its label."""
-        return [(self._image(rgb), label) for rgb, label in zip(batch.rgb, batch.labels, strict=True)]
+        """Each tile as the bytes of its image file, with its label and its companions."""
+        images = [self._image(rgb) for rgb in batch.rgb]
+        return list(zip(images, batch.labels, self._image.companions(batch), strict=True))
 
 
 class ShardWriter(Writer):
@@ -61,10 +64,13 @@ class ShardWriter(Writer):
     Shard 000000 is named last and an older one removed first, so whoever sees it sees a complete slide.
     """
 
-    def __init__(self, home: Path, *, slide: str, mpp: float, settings: WebDataset) -> None:
+    def __init__(self, home: Path, *, slide: str, scene: Scene, settings: WebDataset) -> None:
         self._home = home
         self._slide = slide
-        self._mpp = mpp
+        self._mpp = scene.geometry.mpp
+        self._companions = {
+            each.name: (f"{each.name}.{each.extension(settings.format)}", _about(each)) for each in scene.companions
+        }
         self._settings = settings
         self._safe = safe_name(slide)
         self._ours = re.compile(re.escape(self._safe) + r"-\d{6,}\.tar")
@@ -85,18 +91,20 @@ class ShardWriter(Writer):
         return sorted(path for path in self._home.iterdir() if self._ours.fullmatch(path.name))
 
     def write(self, tiles: Tiles, encoded: Sequence[Encoded]) -> None:
-        """An image and a JSON file per tile, side by side."""
+        """An image and a JSON file per tile, side by side, and a file for each of its companions."""
         columns = (tiles.index, tiles.loc_x, tiles.loc_y, tiles.grid_x, tiles.grid_y)
         rows = zip(*(column.tolist() for column in columns), strict=True)
         with storing_in(self._home):
-            for (number, loc_x, loc_y, grid_x, grid_y), (image, label) in zip(rows, encoded, strict=True):
+            for (number, loc_x, loc_y, grid_x, grid_y), (image, label, companions) in zip(rows, encoded, strict=True):
                 place = {"loc_x": loc_x, "loc_y": loc_y, "grid_x": grid_x, "grid_y": grid_y}
-                about = {"slide": self._slide, **place, "mpp": self._mpp, "label": label}
+                about: dict[str, Any] = {"slide": self._slide, **place, "mpp": self._mpp, "label": label}
+                about |= {name: told for name, (_, told) in self._companions.items()}
+                beside = {self._companions[name][0]: contents for name, contents in companions.items()}
                 key = f"{self._safe}_{loc_x}_{loc_y}"
                 if (loc_x, loc_y) in self._places:  # two cells at one position: both are tiles
                     key += f"_{number}"
                 self._places.add((loc_x, loc_y))
-                self._add(key, {self._settings.format: image, "json": json.dumps(about).encode()})
+                self._add(key, {self._settings.format: image, "json": json.dumps(about).encode(), **beside})
 
     def _add(self, key: str, fields: dict[str, bytes]) -> None:
         is_full = self._in_shard == self._settings.shard_tiles
@@ -117,7 +125,9 @@ class ShardWriter(Writer):
         self._counts.append(0)
         self._in_shard = 0
         self._file = shard.partial.open("wb", buffering=1 << 20)
-        self._tar = tarfile.open(fileobj=self._file, mode="w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
+        # With companions, a name may be too long for a plain header; PAX has a further one for such names only.
+        layout = tarfile.PAX_FORMAT if self._companions else tarfile.USTAR_FORMAT
+        self._tar = tarfile.open(fileobj=self._file, mode="w", format=layout)  # noqa: SIM115
         return self._tar
 
     def _close(self) -> None:
@@ -194,3 +204,9 @@ class ShardWriter(Writer):
             self._close()
         for shard in self._shards:
             shard.discard()
+
+
+def _about(companion: Companion) -> dict[str, Any]:
+    """What the JSON file of a tile says of a companion."""
+    classes = {} if companion.classes is None else {"classes": dict(companion.classes)}
+    return {"mpp": companion.mpp, **classes}

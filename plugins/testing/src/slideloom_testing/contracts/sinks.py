@@ -17,6 +17,7 @@ from slideloom.base.errors import OutputError
 from slideloom.base.geometry import Size
 from slideloom.slides.info import SlideInfo
 from slideloom.slides.tiles import TileBatch
+from slideloom.steps.companions import MASK, Companion
 from slideloom.steps.scene import Scene
 from slideloom.steps.sink import Sink, Writer
 
@@ -243,6 +244,39 @@ class SinkContract(SettingsContract):
         assert all(path.exists() and path.resolve().is_relative_to(folder.resolve()) for path in made)
         assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
 
+    def test_companions_are_stored_alike_for_any_batches(self, tmp_path: Path) -> None:
+        """Masks and context of tiles, if the sink says that it stores them: more bytes, in any batches the same."""
+        if not self.built().stores_companions:
+            pytest.skip("the sink stores tiles only, so a pipeline that wants more is refused")
+        plain = sum(_bytes(path) for path in self.stored(tmp_path / "plain"))
+        batch, scene = self._with_companions()
+        found = []
+        for name, sizes in (("whole", [len(batch)]), ("parts", [3, len(batch) - 3])):
+            (tmp_path / name).mkdir()
+            sink: Sink = self.built()
+            writer, start = sink.open(self.info(), scene, tmp_path / name), 0
+            for size in sizes:
+                part = take(batch, slice(start, start + size))
+                beside = {each: array[start : start + size] for each, array in batch.companions.items()}
+                writer.write(part.tiles, sink.encode(evolve(part, companions=beside)))
+                start += size
+            made = list(writer.commit())
+            assert contents(tmp_path / name).keys() == {
+                file.relative_to(tmp_path / name).as_posix() for path in made for file in _files(path)
+            }, "left behind, or not returned by commit"
+            found.append(contents(tmp_path / name))
+        assert found[0] == found[1]
+        assert sum(_bytes(path) for path in made) > plain, "no byte more than without masks and context"
+
+    def _with_companions(self) -> tuple[TileBatch, Scene]:
+        batch, side = self.batch(), self.tile_px
+        random = np.random.default_rng(0)
+        mask = random.integers(0, 3, (len(batch), side, side), np.uint8)
+        context = random.integers(0, 255, (len(batch), 32, 32, 3), np.uint8)
+        companions = (Companion(MASK, side, 1.0, {"background": 0, "a": 1, "b": 2}), Companion("context_9um", 32, 2.0))
+        scene = evolve(self.scene(), companions=companions)
+        return evolve(batch, companions={MASK: mask, "context_9um": context}), scene
+
     def test_memory_of_pixels_may_be_used_again(self, tmp_path: Path) -> None:
         """A sink that says `keeps_pixels = False` neither remembers nor returns the memory of its batch."""
         if self.built().keeps_pixels:
@@ -283,7 +317,11 @@ def contents(folder: Path) -> dict[str, Any]:  # Any: a digest per file
     }
 
 
+def _files(path: Path) -> list[Path]:
+    """A file, or all files in a folder."""
+    return [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+
+
 def _bytes(path: Path) -> int:
     """Of a file, or of all files in a folder."""
-    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
-    return sum(file.stat().st_size for file in files)
+    return sum(file.stat().st_size for file in _files(path))
