@@ -214,6 +214,26 @@ def stress(session: nox.Session) -> None:
     _run_shared(session, "python", "-m", "stress", *session.posargs)
 
 
+@nox.session(python=False)
+def studio_js(session: nox.Session) -> None:
+    """Test and bundle the page of `slideloom studio` by npm; `-- check` compares with what is committed instead."""
+    page, served = ROOT / "plugins/studio/page", ROOT / "plugins/studio/src/slideloom_studio/static"
+    with session.chdir(page), tempfile.TemporaryDirectory() as built:
+        # Versions are exact in package.json; a lock file would name one registry.
+        session.run("npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts", external=True)
+        session.run("npx", "prettier", "--check", ".", external=True)
+        session.run("node", "--test", "tests/", external=True)
+        session.run("node", "build.mjs", built if "check" in session.posargs else str(served), external=True)
+        if "check" in session.posargs:
+            made = {path.name: path.read_bytes() for path in Path(built).iterdir()}
+            kept = {path.name: path.read_bytes() for path in served.iterdir()}
+            if made != kept:
+                wrong = sorted(name for name in made | kept if made.get(name) != kept.get(name))
+                session.error(
+                    f"{', '.join(wrong)}: not what the sources give; run nox -s studio_js and commit {served}"
+                )
+
+
 def _light() -> list[str]:
     """Folders of the core and of the plugins that every installation has."""
     asked = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]

@@ -26,8 +26,8 @@ def as_text(result: Mapping[str, Any]) -> str:
 
 
 def _section(name: str, found: Mapping[str, Any]) -> list[str]:
-    if name == "sizes":
-        return table([*found["slides"][0]], [[*row.values()] for row in found["slides"]])
+    if listed := found.get("slides") or found.get("rows"):
+        return table([*listed[0]], [[*row.values()] for row in listed])
     header = ["what", "wall s", "cpu s", "tiles"]
     bases = [key for key in ("to_floor", "to_slideloom", "to_plain") if key in found]
     for base in bases:

@@ -26,13 +26,14 @@ LIGHT = {
     "openslide", "tiff", "tifffile", "vips", "filters", "roi", "qc", "stain", "tfrecord", "images", "webdataset",
     "hdf5", "report", "cells", "cli", "cohort", "loaders", "testing",
     "dicom", "remote", "zarr",
+    "studio",
 }  # fmt: skip
 # What only those install who ask for it: pylibCZIrw is under the LGPL.
 OPTIONAL = {"czi"}
 # With loops in C, which setuptools builds.
 COMPILED = {"stain"}
 # Distributions that were part of the core and use its inside; each may also use those named beside it.
-FRONTS = {"testing": set(), "cli": {"testing"}, "cohort": {"cli"}, "loaders": {"cohort"}}
+FRONTS = {"testing": set(), "cli": {"testing"}, "cohort": {"cli"}, "loaders": {"cohort"}, "studio": {"cli", "cohort"}}
 # What runs the scripts of another program stands on all that it gives other names to, and nothing stands on it.
 ON_TOP = {"slideflow": {"cohort", "loaders", "deepfocus", "tfrecord"}}
 # What other plugins may depend on; they reach it by names of `slideloom`, not by importing it.

@@ -14,7 +14,7 @@ import attrs
 import numpy as np
 from attrs import evolve
 
-from slideloom.base.geometry import Mask, Rgb
+from slideloom.base.geometry import Box, Mask, Rgb, Size
 from slideloom.base.opencv_threads import opencv_in_one_thread
 from slideloom.base.watching import Watch
 from slideloom.drawing.pictures import sampled
@@ -200,6 +200,20 @@ class LiveSlide:
             if built_now is not None:
                 self._fitted = (settings, state.discard if built_now.step.needs_slide else None, built_now)
             return built_now
+
+    def normalized(self, rgb: Rgb, *, box: Box) -> Rgb:
+        """Pixels that show a level-0 box, with their staining normalized; unchanged where that cannot be.
+
+        Raises:
+            PluginError: the normalizer fails.
+        """
+        state = self.state
+        here = [np.array([value]) for value in (0, int(box.x), int(box.y), 0, 0, -1)]
+        tiles = Tiles(*here, footprint=Size(int(box.width), int(box.height)))
+        batch = TileBatch(rgb=rgb[None], tiles=tiles, slide=state.plan.slide.info.name, labels=(None,))
+        with opencv_in_one_thread():
+            pixels = _pixels(_normalized(self.normalizer(state), batch))
+        return rgb if pixels is None else pixels
 
     def thumbnail(self, *, max_px: int | None = None, mpp: float | None = None) -> Rgb:
         """`Slide.thumbnail`; from `view` where the slide has no small level and each one would read all of it again."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from slideloom.base.geometry import Rgb, Size
+from slideloom.base.geometry import Box, Rgb, Size
 from slideloom.drawing.pictures import Picture, outlined, reason_colours
 from slideloom.extraction.engine import blocks_of
 from slideloom.extraction.overview import plan_picture, slide_html
@@ -204,6 +204,23 @@ class SlideLooks:
         """
         wanted = Size(size, size) if isinstance(size, int) else size
         return self._live.view.at(downsample, x, y, wanted)
+
+    def normalized(self, rgb: Rgb, *, box: Box) -> Rgb:
+        """A picture of part of the slide with its staining normalized as if it were a tile.
+
+        A normalizer that measures each tile measures this picture, so neighbouring pictures may differ.
+
+        Args:
+            rgb: (h, w, 3) uint8, such as a picture of `view_at`.
+            box: what it shows, in level-0 pixels.
+
+        Returns:
+            (h, w, 3) uint8; `rgb` itself if there is no normalizer, or it cannot normalize the picture.
+
+        Raises:
+            PluginError: the normalizer fails.
+        """
+        return self._live.normalized(rgb, box=box)
 
     def tile_dataframe(self, *, every: bool = False) -> pd.DataFrame:
         """One row per kept tile: loc_x, loc_y, grid_x, grid_y, roi_name, roi_desc, label.

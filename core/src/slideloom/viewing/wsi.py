@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import attrs
 
@@ -29,6 +29,9 @@ from slideloom.slides.slide import Slide
 from slideloom.steps.reports import SlideReport
 from slideloom.viewing.changes import OwnMask, SlideChanges
 from slideloom.viewing.live import LiveSlide
+
+if TYPE_CHECKING:
+    from slideloom import StudioPage
 
 NO_ARGUMENT = {
     "max_tiles": "chosen from the tiles that filters keep, and no filter runs",
@@ -184,6 +187,22 @@ class WSI(SlideChanges):
             sinks=made,
             run=run or RunOptions(),
         )
+
+    def view(self, *, height: int = 800) -> StudioPage:
+        """The slide with these steps in a page to look, draw regions and tune, for notebooks; see `slideloom.studio`.
+
+        What is changed there does not change this object.
+
+        Args:
+            height: of the frame in pixels.
+
+        Raises:
+            ConfigError: there is a mask of your own.
+            PluginError: slideloom-studio is not installed.
+        """
+        from slideloom import studio  # of a distribution of its own
+
+        return studio(self.info.path, pipeline=self.pipeline(), height=height)
 
     def extract(
         self,

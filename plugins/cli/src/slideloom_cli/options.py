@@ -23,15 +23,18 @@ STEP = "each STEP as NAME or NAME:option=value,option=value"
 _SIZE = ("tile_px", "tile_um")
 
 
-def add_plan_options(parser: argparse.ArgumentParser, *, without: Mapping[str, str] | None = None) -> None:
+def add_plan_options(
+    parser: argparse.ArgumentParser, *, without: Mapping[str, str] | None = None, needs_size: bool = True
+) -> None:
     """Add the options that decide where tiles are, and which of them slide QC and regions keep.
 
     Args:
         parser: the command's parser.
         without: options that the command does not take, and why.
+        needs_size: False if the command has another way to know the size of tiles.
     """
     tiles = parser.add_argument_group("tiles")
-    add_flags(tiles, words("tiles", without=without), required=_SIZE)
+    add_flags(tiles, words("tiles", without=without), required=_SIZE if needs_size else ())
     tiles.add_argument("--placement", metavar="STEP", help="where tiles are, if not on a grid")
     add_flags(parser.add_argument_group("slides"), words("slides", without=without))
     steps = parser.add_argument_group(f"regions and slide QC, {STEP}")
@@ -43,9 +46,9 @@ def add_plan_options(parser: argparse.ArgumentParser, *, without: Mapping[str, s
     add_flags(steps, words("qc"))
 
 
-def add_extract_options(parser: argparse.ArgumentParser) -> None:
-    """Add all options that describe a pipeline."""
-    add_plan_options(parser)
+def add_extract_options(parser: argparse.ArgumentParser, *, needs_size: bool = True) -> None:
+    """Add all options that describe a pipeline; see `add_plan_options`."""
+    add_plan_options(parser, needs_size=needs_size)
     steps = parser.add_argument_group(f"tile images, {STEP}")
     steps.add_argument("--filter", action="append", metavar="STEP", help="tile filter (grayspace); 'none' for none")
     steps.add_argument("--normalizer", metavar="STEP", help="stain normalizer such as macenko")
