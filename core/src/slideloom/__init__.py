@@ -24,6 +24,7 @@ _HOMES = {
     "slideloom.base.geometry": ("Box", "Mask", "Point", "Rgb", "RgbBatch", "Size"),
     "slideloom.base.opencv_threads": ("opencv_in_one_thread",),
     "slideloom.base.parsing": ("parse_json", "parse_toml"),
+    "slideloom.base.patient_file": ("PatientFile",),
     "slideloom.base.scratch": ("Scratch",),
     "slideloom.base.storing": (
         "file_name", "make_room", "path_inside", "storing_in", "sync_path", "utf8", "write_whole",
@@ -159,6 +160,7 @@ if TYPE_CHECKING:
     )
     from slideloom.base.opencv_threads import opencv_in_one_thread as opencv_in_one_thread
     from slideloom.base.parsing import parse_json as parse_json, parse_toml as parse_toml
+    from slideloom.base.patient_file import PatientFile as PatientFile
     from slideloom.base.scratch import Scratch as Scratch
     from slideloom.base.storing import (
         file_name as file_name,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from slideloom import (
     Draft,
     OutputError,
+    PatientFile,
     Prepared,
     Rgb,
     Scene,
@@ -26,7 +27,6 @@ from slideloom import (
 )
 
 from slideloom_hdf5.conventions import Attribute, coords_attributes, file_name_of, job_folder
-from slideloom_hdf5.patient import PatientFile
 from slideloom_hdf5.settings import HDF5
 
 # Of each data set's tiles, as HDF5 1 has it; the 8 MB of HDF5 2 would hide a full disk until the end of a small slide,
