@@ -97,6 +97,7 @@ _HOMES = {
     "slideloom.viewing.wsi": ("WSI", "TileView"),
     "slideloom_cli.preview": ("contact_sheet",),
     "slideloom_cli.sheet": ("ContactSheet",),
+    "slideloom_cohort.bags": ("Bag", "Bags"),
     "slideloom_cohort.dataset": ("Dataset",),
     "slideloom_cohort.params": ("Params", "load_params", "save_params"),
     "slideloom_cohort.project": ("Project",),
@@ -113,6 +114,7 @@ __all__ = ["__version__", *sorted(_HOME_OF)]  # noqa: PLE0604 - computed from th
 if TYPE_CHECKING:
     from slideloom_cli.preview import contact_sheet as contact_sheet
     from slideloom_cli.sheet import ContactSheet as ContactSheet
+    from slideloom_cohort.bags import Bag as Bag, Bags as Bags
     from slideloom_cohort.dataset import Dataset as Dataset
     from slideloom_cohort.params import Params as Params, load_params as load_params, save_params as save_params
     from slideloom_cohort.project import Project as Project

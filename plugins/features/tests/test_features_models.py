@@ -96,6 +96,18 @@ def test_changed_weights_or_code_change_the_digest_of_the_pipeline(tmp_path: Pat
     assert len({first, second, digest()}) == 3
 
 
+def test_several_models_in_one_run_need_names_of_their_own() -> None:
+    def pipeline(*names: str) -> object:
+        sinks = [{"use": "features", "factory": "a:b", "encoder": name} for name in names]
+        return pipeline_from_table(
+            {"slideloom": 1, "tiles": {"size_px": 64, "size_um": 64}, "sink": sinks}, where="test"
+        )
+
+    pipeline("one", "two")
+    with pytest.raises(ConfigError, match="two sinks write to the same place"):
+        pipeline("one", "one")
+
+
 def test_the_next_slide_is_given_the_weights_that_are_there_now(tmp_path: Path) -> None:
     weights = tmp_path / "w.safetensors"
     save_file({"weight": torch.ones(6)}, weights)
@@ -150,8 +162,8 @@ def test_a_file_or_state_dict_with_another_digest_is_refused(tmp_path: Path, mod
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({}, "give one of model, factory and timm, not none"),
-        ({"model": "a.onnx", "timm": "resnet18"}, "give one of model, factory and timm, not model and timm"),
+        ({}, "model \\(or factory, or timm\\) must be given, and one of them only, not none"),
+        ({"model": "a.onnx", "timm": "resnet18"}, "one of them only, not model and timm"),
         ({"factory": "encoder"}, "must be 'module:function' without code"),
         ({"factory": "a b"}, "must be 'module:function', or a function's name with code"),
         ({"factory": "a:b", "code": "m.py"}, "goes with factory = the name of a function in that file"),

@@ -92,13 +92,21 @@ class Features(Settings[Sink]):
     def __attrs_post_init__(self) -> None:
         given = [name for name in ("model", "factory", "timm") if getattr(self, name)]
         if len(given) != 1:
-            raise OptionError("model", f"give one of model, factory and timm, not {' and '.join(given) or 'none'}")
+            raise OptionError(
+                "model",
+                f"(or factory, or timm) must be given, and one of them only, not {' and '.join(given) or 'none'}",
+            )
         if self.code is not None and (not self.factory or ":" in self.factory):
             raise OptionError("code", "goes with factory = the name of a function in that file")
         if self.factory and self.code is None and ":" not in self.factory:
             raise OptionError("factory", f"must be 'module:function' without code, not {self.factory!r}")
         if self.weights is not None and self.model is not None:
             raise OptionError("weights", "go with factory or timm; a model file holds its own")
+
+    @property
+    def home(self) -> str:
+        """Where its files are: sinks with several models may share `folder`."""
+        return f"{self.folder}/features_{self.encoder_name}"
 
     @property
     def encoder_name(self) -> str:
