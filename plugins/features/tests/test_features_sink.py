@@ -8,10 +8,21 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from slideloom import OutputError, Resolution, Size, SlideInfo, levels_from_sizes
+from safetensors.torch import save_file
+from slideloom import (
+    OutputError,
+    Resolution,
+    Size,
+    SlideInfo,
+    SlideReport,
+    levels_from_sizes,
+    pipeline_from_table,
+    run_pipeline,
+)
 from slideloom_features import Features
 from slideloom_testing.contracts import SinkContract
 from slideloom_testing.disks import full_disk
+from slideloom_testing.fixtures import DemoFiles
 
 from plugins.features.tests.stored_features import SMALL_MODELS, batch, expected_colours, given, scene, stored
 
@@ -183,34 +194,75 @@ def test_places_have_the_attributes_that_the_sink_hdf5_gives_trident(tmp_path: P
         assert own == other
 
 
-def test_a_run_stores_features_accounts_for_them_and_blames_a_bad_model(demo_slide, tmp_path: Path) -> None:
-    import slideloom as sl
+def run_of(slide: Path, out: Path, *, run: dict[str, object] | None = None, **sink: object) -> SlideReport:
+    table = {
+        "slideloom": 1,
+        "tiles": {"size_px": 64, "size_um": 64},
+        "qc": [{"use": "tissue"}],
+        "sink": [
+            {"use": "features", "code": str(SMALL_MODELS), "device": "cpu", **sink},
+            {"use": "tfrecord", "shuffle": False},
+        ],
+        "run": run or {"jobs": 1, "threads": 2},
+    }
+    return run_pipeline(pipeline_from_table(table, where="test"), [slide], out).slides[0]
 
-    def run(factory: str, out: str) -> sl.SlideReport:
-        table = {
-            "slideloom": 1,
-            "tiles": {"size_px": 64, "size_um": 64},
-            "qc": [{"use": "tissue"}],
-            "sink": [
-                {"use": "features", "factory": factory, "code": str(SMALL_MODELS), "mpp": 0.5, "device": "cpu"},
-                {"use": "tfrecord", "shuffle": False},
-            ],
-            "run": {"jobs": 1, "threads": 2},
-        }
-        return sl.run_pipeline(sl.pipeline_from_table(table, where="test"), [demo_slide.path], tmp_path / out).slides[0]
 
-    report = run("colours", "good")
+def features_of(out: Path, report: SlideReport) -> Path:
+    (path,) = [out / name for name in report.outputs if name.endswith(".h5")]
+    return path
+
+
+def test_a_run_stores_features_of_every_written_tile_and_is_finished(demo_slide: DemoFiles, tmp_path: Path) -> None:
+    report = run_of(demo_slide.path, tmp_path, factory="colours", mpp=0.5)
+
     assert report.status == "done", report.error
     assert "features: colours sees 1 um per pixel, but was trained at 0.5" in " ".join(report.warnings)
-    (path,) = [tmp_path / "good" / name for name in report.outputs if name.endswith(".h5")]
-    assert len(rows(path)) == report.written > 0
-    assert run("colours", "good").status == "skipped"
+    assert len(rows(features_of(tmp_path, report))) == report.written > 0
+    assert run_of(demo_slide.path, tmp_path, factory="colours", mpp=0.5).status == "skipped"
 
-    report = run("nan", "bad")
+
+def test_a_model_that_breaks_its_word_is_blamed_and_leaves_nothing_of_the_slide(
+    demo_slide: DemoFiles, tmp_path: Path
+) -> None:
+    report = run_of(demo_slide.path, tmp_path, factory="nan")
+
     assert report.status == "failed"
     assert "sink 'features' of slideloom-features 0.1.0 failed on slide" in report.error
     assert "NaN or infinity" in report.error
-    assert not list((tmp_path / "bad").rglob("*.tfrecords"))
+    assert not [path for path in tmp_path.rglob("*") if path.suffix in {".h5", ".tfrecords"}]
+
+
+def test_threads_and_batches_of_a_run_change_no_bit(demo_slide: DemoFiles, tmp_path: Path) -> None:
+    runs = ({"jobs": 1, "threads": 1, "batch_tiles": 3}, {"jobs": 1, "threads": 2, "batch_tiles": 64})
+
+    made = [
+        features_of(tmp_path / str(n), run_of(demo_slide.path, tmp_path / str(n), run=run, factory="network", batch=8))
+        for n, run in enumerate(runs)
+    ]
+
+    assert made[0].read_bytes() == made[1].read_bytes()
+
+
+def test_a_run_with_other_weights_refuses_the_folder_and_a_redo_makes_the_features_again(
+    demo_slide: DemoFiles, tmp_path: Path
+) -> None:
+    weights = tmp_path / "w.safetensors"
+
+    def run(factor: float, **options: object) -> SlideReport:
+        save_file({"weight": torch.full((6,), factor)}, weights)
+        choice = {"jobs": 1, "threads": 2, **options}
+        return run_of(demo_slide.path, tmp_path / "out", run=choice, factory="colours", weights=str(weights))
+
+    first = run(1.0)
+    before = rows(features_of(tmp_path / "out", first))
+    assert run(1.0).status == "skipped"
+    with pytest.raises(OutputError, match="made with other settings:\\n  the content of a file that the settings name"):
+        run(2.0)
+    again = run(2.0, redo=True)
+
+    assert again.status == "done"
+    np.testing.assert_allclose(rows(features_of(tmp_path / "out", again)), 2 * before, rtol=1e-6)
 
 
 @pytest.mark.filterwarnings("ignore")  # anndata was made for an older pandas than the one beside it
