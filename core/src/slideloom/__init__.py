@@ -22,6 +22,7 @@ _HOMES = {
     ),
     "slideloom.base.files": ("FileState",),
     "slideloom.base.geometry": ("Box", "Mask", "Point", "Rgb", "RgbBatch", "Size"),
+    "slideloom.base.installing": ("pip_install",),
     "slideloom.base.opencv_threads": ("opencv_in_one_thread",),
     "slideloom.base.parsing": ("parse_json", "parse_toml"),
     "slideloom.base.patient_file": ("PatientFile",),
@@ -160,6 +161,7 @@ if TYPE_CHECKING:
         RgbBatch as RgbBatch,
         Size as Size,
     )
+    from slideloom.base.installing import pip_install as pip_install
     from slideloom.base.opencv_threads import opencv_in_one_thread as opencv_in_one_thread
     from slideloom.base.parsing import parse_json as parse_json, parse_toml as parse_toml
     from slideloom.base.patient_file import PatientFile as PatientFile

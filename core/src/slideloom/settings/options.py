@@ -15,6 +15,7 @@ import attrs
 from attrs import frozen
 
 from slideloom.base.errors import OptionError, PluginError
+from slideloom.base.installing import pip_install
 from slideloom.settings.conversion import as_type, shown, type_text
 from slideloom.settings.field_names import near
 from slideloom.settings.ranges import range_text
@@ -119,8 +120,7 @@ def _imported(cls: type[Settings[Any]], said: str) -> Callable[[Any], Any]:
 
 
 def _without(cls: type[Settings[Any]], library: str) -> str:
-    remedy = f"pip install {_quoted(cls.install or library)}"
-    return f"step '{cls.name}' needs {library}, which is not installed: {remedy}"
+    return f"step '{cls.name}' needs {library}, which is not installed: {pip_install(cls.install or library)}"
 
 
 def _quoted(requirement: str) -> str:

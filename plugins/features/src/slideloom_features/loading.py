@@ -7,7 +7,7 @@ from collections.abc import Hashable
 from importlib.util import find_spec
 from pathlib import Path
 
-from slideloom import ConfigError, FileState, PluginError, file_digest
+from slideloom import ConfigError, FileState, PluginError, file_digest, pip_install
 
 from slideloom_features.encoder import Encoder
 from slideloom_features.settings import Features
@@ -58,7 +58,7 @@ def _check_file(path: Path, suffixes: tuple[str, ...], what: str) -> None:
 
 def _check_library(name: str, extra: str) -> None:
     if find_spec(name) is None:
-        raise PluginError(f"{name} is not installed: pip install 'slideloom-features[{extra}]'")
+        raise PluginError(f"{name} is not installed: {pip_install(f'slideloom-features[{extra}]')}")
 
 
 def _is_onnx(settings: Features) -> bool:
