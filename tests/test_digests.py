@@ -27,10 +27,10 @@ from slideloom_tfrecord.settings import TFRecords
 # As they were before options were converted and checked wherever they come from; those of regions and models since
 # regions are repaired by uniting shells and nesting is "auto", and since strided models have `trust` and `on_nan`;
 # those with a stain normalizer since its loops are compiled, those with a filter since these have `measured`, and those
-# with `tissue`, `pen` or `deepfocus` since their second revision.
+# with `tissue`, `pen`, `deepfocus` or `nuclei` since their second revision.
 README = "db2c7db07bfa64553c246e9a6afb940901d8a721c0ccb8b50cf12b48658b947f"
 EVERY_TILING_OPTION = "85946cccd3adbfb8cbe1d0d03c1fb705d4064f40aee2fa272c23fc568078aa7f"
-REGIONS = "bc12c2f4a778ac3f109699045e38eb19438a21195f62e574383cbf58058ea328"
+REGIONS = "ccd782e1cd9a61511d05e61f4b5f601896996a7b48cae56060335e5da81b55de"
 MODELS = "d8b65c9cf8664a9c29737a7f0e79abc77e409d24ce2d0015370644a94a679686"
 PYTHON = "5a5822ad325d2faf4b37f5b73ad44ea113a3c0a173d707145132fa143d67e3ff"
 PYTHON_MODELS = "b11b89fe5849ced0537463c8ae7f68817ee41d7826b33866d27e082a896c67d1"

@@ -113,6 +113,7 @@ NEEDED = {
     "dask": ([*EXTRACT, "--executor", "dask"], "no executor is named 'dask'"),
     "deepfocus": ([*EXTRACT, "--qc", "deepfocus"], "no qc is named 'deepfocus'"),
     "dicom": ([*EXTRACT, "--reader", "dicom"], "no reader is named 'dicom'"),
+    "features": ([*EXTRACT, "--sink", "features:timm=resnet18"], "no sink is named 'features'"),
     "filters": (EXTRACT, "no plugin offers a default filter: name one"),
     "hdf5": ([*EXTRACT, "--sink", "hdf5"], "no sink is named 'hdf5'"),
     "images": ([*EXTRACT, "--sink", "images"], "no sink is named 'images'"),

@@ -59,6 +59,8 @@ class PhasedWriter(Writer):
     def prepare(self):
         self.file.close()
         return [Prepared(self.draft.path, self.draft.partial, tiles=self.count)] if self.count else []
+    def notes(self):
+        return [f"{self.count} tiles in {self.draft.path.name}"] if self.draft.path.exists() else []
     def commit(self):
         self.file.close()
         if not self.count:
@@ -159,6 +161,12 @@ def files(out: Path) -> dict[str, bytes]:
         if path.is_file()
         and path.relative_to(out).parts[0] not in ("slideloom", "extraction_report.json", "errors.csv")
     }
+
+
+def test_what_a_writer_notes_is_in_the_warnings_of_the_slide(analytic: WriteSlide, tmp_path: Path) -> None:
+    report = run(pipeline(), analytic(), tmp_path / "out")
+
+    assert report.warnings == (f"{report.written} tiles in a.bin",)
 
 
 @pytest.mark.parametrize("first", ["phased", "raw"])

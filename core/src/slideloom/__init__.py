@@ -25,6 +25,7 @@ _HOMES = {
     "slideloom.base.installing": ("pip_install",),
     "slideloom.base.opencv_threads": ("opencv_in_one_thread",),
     "slideloom.base.parsing": ("parse_json", "parse_toml"),
+    "slideloom.base.patient_file": ("PatientFile",),
     "slideloom.base.scratch": ("Scratch",),
     "slideloom.base.storing": (
         "file_name", "make_room", "path_inside", "path_of_name", "storing_in", "sync_path", "utf8", "write_whole",
@@ -102,6 +103,7 @@ _HOMES = {
     "slideloom.viewing.wsi": ("WSI",),
     "slideloom_cli.preview": ("contact_sheet",),
     "slideloom_cli.sheet": ("ContactSheet",),
+    "slideloom_cohort.bags": ("Bag", "Bags"),
     "slideloom_cohort.dataset": ("Dataset",),
     "slideloom_cohort.params": ("Params", "load_params", "save_params"),
     "slideloom_cohort.project": ("Project",),
@@ -119,6 +121,7 @@ __all__ = ["__version__", *sorted(_HOME_OF)]  # noqa: PLE0604 - computed from th
 if TYPE_CHECKING:
     from slideloom_cli.preview import contact_sheet as contact_sheet
     from slideloom_cli.sheet import ContactSheet as ContactSheet
+    from slideloom_cohort.bags import Bag as Bag, Bags as Bags
     from slideloom_cohort.dataset import Dataset as Dataset
     from slideloom_cohort.params import Params as Params, load_params as load_params, save_params as save_params
     from slideloom_cohort.project import Project as Project
@@ -169,6 +172,7 @@ if TYPE_CHECKING:
     from slideloom.base.installing import pip_install as pip_install
     from slideloom.base.opencv_threads import opencv_in_one_thread as opencv_in_one_thread
     from slideloom.base.parsing import parse_json as parse_json, parse_toml as parse_toml
+    from slideloom.base.patient_file import PatientFile as PatientFile
     from slideloom.base.scratch import Scratch as Scratch
     from slideloom.base.storing import (
         file_name as file_name,

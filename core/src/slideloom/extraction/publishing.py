@@ -165,6 +165,7 @@ class Publication:
             try:
                 with blaming(settings, "sink", self._earlier.slide):
                     self._note_made(writer, writer.commit())
+                    self.notes.extend(writer.notes())
             finally:
                 self._published += [(path, waiting[path]) for path in mine if _is(path, waiting[path])]
         with storing_in(self.folder.root):

@@ -153,7 +153,8 @@ class Pipeline:
     def __attrs_post_init__(self) -> None:
         labels = [sink.name for sink in self.sinks]
         if len(set(labels)) != len(labels):
-            folders = [(sink.name, getattr(sink, "folder", None)) for sink in self.sinks]
+            # A sink that has folders of its own below `folder` tells the one of its settings as `home`.
+            folders = [(sink.name, getattr(sink, "home", getattr(sink, "folder", None))) for sink in self.sinks]
             if len(set(folders)) != len(folders):
                 raise ConfigError(
                     f"two sinks write to the same place: {', '.join(labels)}; give them different folders"

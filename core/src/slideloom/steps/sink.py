@@ -82,6 +82,10 @@ class Writer(ABC):
     def abort(self) -> None:
         """Remove unfinished files. Called instead of `commit` after an error; must not raise if files are missing."""
 
+    def notes(self) -> Sequence[str]:
+        """Sentences for the warnings of the slide's report. Asked once, after `commit`."""
+        return ()
+
     @property
     def has_phases(self) -> bool:
         """True if `prepare` is the writer's own."""

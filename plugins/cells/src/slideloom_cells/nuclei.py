@@ -24,7 +24,13 @@ _LEAST_BODY_UM = 0.6  # the lowest score of a nucleus; anything lower is a speck
 # Microns of depth that weigh as much as one unit of the Laplacian's response. On synthetic tissue with known nuclei, F1
 # within 4 microns is 0.84 without it, and 0.90 for values from 8 to 14.
 _BLOB_WEIGHT = 8.0
-_OTSU_SHARE = 0.85  # pale nuclei are below the threshold that divides best
+_OTSU_SHARE = 0.85  # rims of nuclei, and pale chromatin, are below the threshold that divides best
+# Dense eosin passes that threshold too, but a nucleus stands out: the mean density of its centre, plus half of what it
+# is above the mean around, is well above the threshold. On 14 fields of many labs, counted by eye, this takes the mean
+# F1 from 0.61 to 0.74 (docs/how-to/cells.md).
+_CENTRE_UM, _NEAR_UM = 1.5, 6.0
+_STANDING_OUT = 0.5
+_CENTRE_SHARE = 1.1
 _AROUND_UM = 15.0
 _SHARE_OF_AROUND = 1.05
 _SAMPLES = 48
@@ -52,8 +58,12 @@ def find_nuclei(slide: Slide, settings: Nuclei | None = None, *, block_px: int =
     tissue = tissue_of(slide, lattice)
     if not tissue.mask.any():
         return np.zeros((0, 2))
-    level = options.density if options.density is not None else _OTSU_SHARE * _otsu_density(slide, lattice, tissue)
-    finder = _Finder(options, lattice.um, level)
+    if options.density is not None:
+        level = centre_level = options.density
+    else:
+        otsu = _otsu_density(slide, lattice, tissue)
+        level, centre_level = _OTSU_SHARE * otsu, _CENTRE_SHARE * otsu
+    finder = _Finder(options, lattice.um, level, centre_level)
     found = Peaks.none()
     for block in blocks_of(lattice, side=block_px, margin=finder.margin):
         if tissue.within(block):
@@ -80,8 +90,8 @@ class NucleiPlacement(Placement):
 class _Finder:
     """Scores how likely each pixel is the centre of a nucleus, and finds the peaks of the score."""
 
-    def __init__(self, options: Nuclei, um: float, level: float) -> None:
-        self._um, self._level = um, level
+    def __init__(self, options: Nuclei, um: float, level: float, centre_level: float) -> None:
+        self._um, self._level, self._centre_level = um, level, centre_level
         # A disk of radius r responds most to the Laplacian of a Gaussian of r / sqrt(2) (Lindeberg 1998).
         self._sigma = options.radius_um / um / sqrt(2)
         self._smooth = _SMOOTH_UM / um
@@ -95,8 +105,10 @@ class _Finder:
 
     def peaks(self, rgb: NDArray[np.uint8], block: Block, tissue: Tissue) -> Peaks:
         """Peaks in the block's core, and their ridges to all nearby peaks."""
-        score = self._score(rgb)
+        density = haematoxylin(rgb)
+        score = self._score(density)
         is_peak = (score >= _LEAST_BODY_UM) & (score >= cv2.dilate(score, _disk(self._apart)))
+        is_peak &= self._standing_out(density) >= self._centre_level
         row, column = np.nonzero(is_peak)
         x, y = column + block.left - block.margin, row + block.top - block.margin
         height, width = tissue.lattice.size.height, tissue.lattice.size.width
@@ -110,9 +122,8 @@ class _Finder:
         in_core = block.holds(x, y)
         return Peaks(x[in_core], y[in_core], pairs, ridge[own])
 
-    def _score(self, rgb: NDArray[np.uint8]) -> Density:
+    def _score(self, density: Density) -> Density:
         """(h, w) depth in microns within a dark area, higher if it is a blob of nuclear size; -1 outside."""
-        density = haematoxylin(rgb)
         smooth = cv2.GaussianBlur(density, (0, 0), self._smooth, borderType=cv2.BORDER_REPLICATE)
         # In tissue that is dark everywhere, nuclei are darker than the tissue around them.
         around = cv2.blur(density, (self._window, self._window), borderType=cv2.BORDER_REPLICATE)
@@ -129,6 +140,15 @@ class _Finder:
         blob = cv2.Laplacian(wide, cv2.CV_32F) * np.float32(-(self._sigma**2))
         score = depth + np.float32(_BLOB_WEIGHT) * np.maximum(blob, np.float32(-0.5))
         return np.where(body > 0, score, np.float32(-1)).astype(np.float32)
+
+    def _standing_out(self, density: Density) -> Density:
+        """(h, w) mean density nearby, and more where it is above that of the neighbourhood."""
+        near, around = (
+            cv2.GaussianBlur(density, (0, 0), um / self._um, borderType=cv2.BORDER_REPLICATE)
+            for um in (_CENTRE_UM, _NEAR_UM)
+        )
+        raised: Density = np.asarray(near + np.float32(_STANDING_OUT) * (near - around), np.float32)
+        return raised
 
     def _ridges(
         self, score: Density, column: NDArray[np.int64], row: NDArray[np.int64]

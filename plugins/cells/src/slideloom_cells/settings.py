@@ -65,6 +65,7 @@ class Nuclei(AroundCells):
 
     name: ClassVar[str] = "nuclei"
     step: ClassVar[str] = "slideloom_cells.nuclei:NucleiPlacement"
+    revision: ClassVar[int] = 2  # dense eosin is no nucleus
 
     mpp: float = option(0.5, help="resolution at which nuclei are detected", unit="um/px", validator=in_range(0.2, 1.0))
     radius_um: float = option(3.0, help="typical radius of a nucleus", unit="um", validator=in_range(0.5, 20))

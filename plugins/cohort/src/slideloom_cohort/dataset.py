@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import attrs
 import slideloom
@@ -21,6 +21,7 @@ from slideloom.viewing.frames import named_by_place
 
 from slideloom_cohort.annotations import Annotations, Filters
 from slideloom_cohort.arguments import ExtractOptions, sizes_of
+from slideloom_cohort.bags import Bags, bags_of, feature_files
 from slideloom_cohort.params import FittedNormalizer, save_params
 from slideloom_cohort.slides import (
     DatasetSummary,
@@ -352,6 +353,38 @@ class Dataset:
             refuse_argument(name, ExtractOptions.__annotations__, of="Dataset.extract_tiles")
         home = os.path.commonpath([source.out.absolute() for source in self.sources])
         return extract(self, {**sizes_of(self.tiling), **options}, root=Path(home))
+
+    def bags(
+        self,
+        encoder: str | None = None,
+        *,
+        labels: str | Mapping[str, Any] | None = None,
+        by: Literal["patient", "slide"] = "patient",
+        folder: Path | str | None = None,
+    ) -> Bags:
+        """The features of these slides, as bags for multiple-instance learning; nothing but their heads is read now.
+
+        Args:
+            encoder: the model, by the name that the sink `features` gave it; not needed if there is one only.
+            labels: a column of the annotations, or a value by slide; slides without one are left out and named.
+            by: "patient": all slides of a patient are one bag; or "slide".
+            folder: with one .h5 file per slide, such as TRIDENT's, in place of the dataset's own features.
+
+        Raises:
+            ConfigError: there are no features, they are of different models, or labels of one patient differ.
+        """
+        given = None if folder is None else local_path(folder)
+        files, missing = feature_files(self.sources, self.label, encoder=encoder, folder=given)
+        rows = {} if self.annotations is None else self.annotations.rows
+        names = [name for name in {*self.slides(), *files, *missing, *rows} if self._has(name)]
+        missing |= {name: "it has no file of features" for name in names if name not in files and name not in missing}
+        return bags_of(
+            {name: files[name] for name in names if name in files},
+            {name: missing[name] for name in names if name in missing},
+            patients=self._patients(names),
+            labels=self._annotated(f"labels '{labels}'").column(labels) if isinstance(labels, str) else labels,
+            by=by,
+        )
 
     def torch(self, batch_size: int = 32, **options: Any) -> Any:  # Any: torch is not imported before
         """A `torch.utils.data.DataLoader` of this dataset's tiles; options as `slideloom.torch_loader`."""

@@ -14,6 +14,7 @@ from slideloom import (
     Companion,
     Draft,
     OutputError,
+    PatientFile,
     Prepared,
     Rgb,
     Scene,
@@ -29,7 +30,6 @@ from slideloom import (
 )
 
 from slideloom_hdf5.conventions import Attribute, coords_attributes, ending_of, job_folder
-from slideloom_hdf5.patient import PatientFile
 from slideloom_hdf5.settings import HDF5
 
 # Of each data set's tiles, as HDF5 1 has it; the 8 MB of HDF5 2 would hide a full disk until the end of a small slide,

@@ -1,4 +1,4 @@
-"""A file that delays write errors until HDF5 is done."""
+"""A file that delays write errors until a library that cannot bear them is done, as HDF5."""
 
 from __future__ import annotations
 
