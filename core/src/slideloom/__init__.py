@@ -22,6 +22,7 @@ _HOMES = {
     ),
     "slideloom.base.files": ("FileState",),
     "slideloom.base.geometry": ("Box", "Mask", "Point", "Rgb", "RgbBatch", "Size"),
+    "slideloom.base.naming": ("option_given", "option_name"),
     "slideloom.base.opencv_threads": ("opencv_in_one_thread",),
     "slideloom.base.parsing": ("parse_json", "parse_toml"),
     "slideloom.base.scratch": ("Scratch",),
@@ -157,6 +158,7 @@ if TYPE_CHECKING:
         RgbBatch as RgbBatch,
         Size as Size,
     )
+    from slideloom.base.naming import option_given as option_given, option_name as option_name
     from slideloom.base.opencv_threads import opencv_in_one_thread as opencv_in_one_thread
     from slideloom.base.parsing import parse_json as parse_json, parse_toml as parse_toml
     from slideloom.base.scratch import Scratch as Scratch

@@ -97,6 +97,7 @@ class _TableReader:
                 sinks=_complete(sinks),
                 placement=placement,
                 run=run,
+                front=self._front,
             )
         except ConfigError as error:
             self._note(self._front.step("sink"), str(error))

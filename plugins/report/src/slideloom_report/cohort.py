@@ -114,7 +114,8 @@ def cohort_of(run: sl.RunReport) -> Cohort:
     label = next((slide.label for slide in run.slides if slide.label), "")
     about = {"pipeline": run.pipeline, "versions": run.versions, "started": run.started}
     kind: Kind = "plan-only" if run.plan_only else "dry-run" if run.dry_run else "run"
-    return _cohort(Path(run.out), label, run.slides, about, kind=kind)
+    notes = () if run.estimate is None else (f"A run is estimated to make: {'; '.join(run.estimate.words())}.",)
+    return _cohort(Path(run.out), label, run.slides, about, kind=kind, notes=notes)
 
 
 def _cohort(

@@ -67,9 +67,13 @@ def gather(cohort: Cohort, report: sl.SlideReport, *, max_px: int, samples: int)
 def _opened(cohort: Cohort, report: sl.SlideReport) -> Iterator[sl.Slide]:
     path = cohort.files.get(report.slide, sl.place_of(report.path) if report.path else None)
     if path is None:
-        raise sl.SlideError("the tiles do not say where their slide is; name it with --slides")
+        raise sl.SlideError(
+            f"the tiles do not say where their slide is; name it with {sl.option_name('report', 'slides')}"
+        )
     if isinstance(path, Path) and not path.exists():
-        raise sl.SlideError(f"{path} is no longer there; give the slides' present location with --slides")
+        raise sl.SlideError(
+            f"{path} is no longer there; give the slides' present location with {sl.option_name('report', 'slides')}"
+        )
     if report.mpp is None:
         rules = cohort.pipeline.slides if cohort.pipeline is not None else sl.Slides()
         with sl.open_slide(path, slides=rules) as slide:
