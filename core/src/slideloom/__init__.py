@@ -27,7 +27,7 @@ _HOMES = {
     "slideloom.base.parsing": ("parse_json", "parse_toml"),
     "slideloom.base.scratch": ("Scratch",),
     "slideloom.base.storing": (
-        "file_name", "make_room", "path_inside", "storing_in", "sync_path", "utf8", "write_whole",
+        "file_name", "json_text", "make_room", "path_inside", "storing_in", "sync_path", "utf8", "write_whole",
     ),
     "slideloom.base.temporary": ("discard_path", "partial_path"),
     "slideloom.pixels.gray": ("gray_counter",),
@@ -79,7 +79,7 @@ _HOMES = {
     "slideloom.plugins.discovery": ("registry",),
     "slideloom.plugins.hookspecs": ("OPENCV", "Command", "Library", "RemoteFiles", "Reporter", "hookimpl"),
     "slideloom.pipeline.file": ("load_pipeline", "pipeline_from_table"),
-    "slideloom.pipeline.pipeline": ("Pipeline", "QcUse", "RoiUse", "RunOptions", "Slides"),
+    "slideloom.pipeline.pipeline": ("Pipeline", "QcUse", "RoiUse", "RunOptions", "Slides", "pipeline_differences"),
     "slideloom.pipeline.tiling": ("Tiling",),
     "slideloom.planning.deciding": ("apply_regions", "assess_slide"),
     "slideloom.planning.grid": ("plan_grid", "tile_geometry"),
@@ -164,6 +164,7 @@ if TYPE_CHECKING:
     from slideloom.base.scratch import Scratch as Scratch
     from slideloom.base.storing import (
         file_name as file_name,
+        json_text as json_text,
         make_room as make_room,
         path_inside as path_inside,
         storing_in as storing_in,
@@ -191,6 +192,7 @@ if TYPE_CHECKING:
         RoiUse as RoiUse,
         RunOptions as RunOptions,
         Slides as Slides,
+        pipeline_differences as pipeline_differences,
     )
     from slideloom.pipeline.tiling import Tiling as Tiling
     from slideloom.pixels.gray import gray_counter as gray_counter

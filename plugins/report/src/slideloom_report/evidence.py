@@ -58,7 +58,7 @@ def gather(cohort: Cohort, report: sl.SlideReport, *, max_px: int, samples: int)
         found.boxes = _boxes_of_tables(found, cohort)
         found.samples = samples_of(None, cohort, found.report, spread(found.boxes.get("kept"), samples), found.notes)
         if samples and not found.samples and report.written:
-            tiles = some_tiles(cohort.out, report, samples, found.notes)
+            tiles = some_tiles(cohort.home(report), report, samples, found.notes)
             found.samples = [Sample(None, after=tile) for tile in tiles]
     return found
 
@@ -158,7 +158,7 @@ def _boxes_of_tables(found: Evidence, cohort: Cohort) -> dict[str, Boxes]:
     report = found.report
     if report.tile_table:
         try:
-            with (cohort.out / report.tile_table).open(newline="", encoding="utf-8") as file:
+            with (cohort.home(report) / report.tile_table).open(newline="", encoding="utf-8") as file:
                 rows = csv.DictReader(file)
                 table = [(row["status"], int(row["loc_x"]), int(row["loc_y"])) for row in rows]
         except (OSError, ValueError, KeyError, csv.Error) as error:  # stored tiles have their positions too
@@ -167,7 +167,7 @@ def _boxes_of_tables(found: Evidence, cohort: Cohort) -> dict[str, Boxes]:
         if table:
             words = ["kept" if word == "written" else word for word, _, _ in table]
             return _grouped(words, np.array([place for _, *place in table]), report)
-    places = stored_locations(cohort.out, report, found.notes)
+    places = stored_locations(cohort.home(report), report, found.notes)
     if places is None or not len(places):
         return {}
     found.is_grid = found.is_grid and _spacing(report, places) is not None
@@ -208,7 +208,7 @@ def _regions(found: Evidence, pipeline: sl.Pipeline | None, info: sl.SlideInfo) 
 
 def _saved_mask(found: Evidence, cohort: Cohort, info: sl.SlideInfo) -> sl.QcResult | None:
     report = found.report
-    path = sl.OutputFolder(cohort.out, cohort.label).discard(report.slide) if report.tile_table else None
+    path = sl.OutputFolder(cohort.home(report), cohort.label).discard(report.slide) if report.tile_table else None
     if path is None or not path.exists():
         return None
     try:

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from slideloom import ConfigError, RunReport, SlidePlace, find_slides
+from slideloom import ConfigError, OutputError, RunReport, SlidePlace, find_slides, option_name
 
 from slideloom_report.cohort import cohort_of, cohorts_in
 from slideloom_report.document import write_report
 from slideloom_report.files import put_beside, unused
-from slideloom_report.tables import record_folders, write_tables
+from slideloom_report.sources import cohorts_of, merged, write_manifests
+from slideloom_report.tables import record_folders, write_tables, write_whole_table
 
 
 def write_stored_report(folder: Path, out: Path, slides: Sequence[SlidePlace] = ()) -> Path:
@@ -61,6 +62,53 @@ def stored_reports(
         size = f"-{cohort.label}" if len(chosen) > 1 else ""
         path = out or unused(folder / f"tile_extraction_report-{stamp}{size}.pdf")
         yield write_report(cohort.at(files), path, html=path.with_suffix(".html"), samples=samples)
+
+
+def merged_report(
+    folders: Sequence[Path],
+    out: Path,
+    *,
+    slides: Sequence[SlidePlace] = (),
+    label: str | None = None,
+    samples: int | None = None,
+    mixed: bool = False,
+) -> list[Path]:
+    """Write one report on the slides of several output folders, with one table, manifest and list of errors.
+
+    A slide that is in several folders counts once: as in the first that finished it, else as in the first.
+
+    Args:
+        folders: output folders of runs, folders of TFRecords, or folders that hold several output folders.
+        out: a folder of its own for the report.
+        slides: where slides are now: files, folders or patterns.
+        label: only tiles of this size, such as "299px_302um".
+        samples: sample tiles per slide, from 0 to 16; by default 16, or 8 if there are many slides.
+        mixed: also runs with different settings.
+
+    Returns:
+        The files written, the PDF first.
+
+    Raises:
+        ConfigError: settings differ, slides of one name are different files, the folders hold several tile sizes or
+            nothing to report, or `slides` match nothing.
+        OutputError: a file cannot be written, `out` is an output folder itself, or other files have these names.
+    """
+    files = find_slides(slides)
+    found = cohorts_of(folders)
+    labels = ", ".join(cohorts[0].label for cohorts in found)
+    chosen = [cohorts for cohorts in found if label in (None, cohorts[0].label)]
+    if not chosen:
+        raise ConfigError(f"the folders hold no tiles of {label}; they hold {labels}")
+    if len(chosen) > 1:
+        raise ConfigError(f"the folders hold {labels}; choose one with {option_name('report', 'label')}")
+    if any(out.resolve() == cohort.out for cohort in chosen[0]) or any(out.glob("slideloom/*/slides")):
+        raise OutputError(f"{out}: is the output folder of a run; write the report on several to a folder of its own")
+    cohort = merged(chosen[0], out, mixed=mixed).at(files)
+    stamp = f"{datetime.now():%Y%m%d-%H%M%S}"
+    path = unused(out / f"tile_extraction_report-{stamp}.pdf")
+    written = [write_whole_table(cohort), *write_manifests(cohort)]
+    page = path.with_suffix(".html")
+    return [write_report(cohort, path, html=page, samples=samples), page, *written]
 
 
 def report_run(report: RunReport, out: Path) -> None:
