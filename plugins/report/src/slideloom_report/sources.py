@@ -78,8 +78,8 @@ def merged(cohorts: Sequence[Cohort], out: Path, *, mixed: bool) -> Cohort:
 
 
 def _notes(cohorts: Sequence[Cohort], several: Sequence[str], *, mixed: bool) -> Iterator[str]:
-    counts = ", ".join(f"{cohort.out} ({len(cohort.slides)} slides)" for cohort in cohorts)
-    yield f"Made of {len(cohorts)} output folders: {counts}."
+    counts = ", ".join(f"{cohort.out} with {len(cohort.slides)}" for cohort in cohorts)
+    yield f"Slides of {len(cohorts)} output folders: {counts}."
     if several:
         some = ", ".join(several[:_NAMED]) + (", ..." if len(several) > _NAMED else "")
         slides = "1 slide is" if len(several) == 1 else f"{len(several)} slides are"
