@@ -13,7 +13,7 @@ from attrs import field, frozen
 from numpy.typing import NDArray
 
 from slideloom.base.addresses import SlidePlace, place_of
-from slideloom.base.errors import ConfigError
+from slideloom.base.errors import ConfigError, MissingResolution
 from slideloom.base.geometry import Rgb, Size
 from slideloom.drawing.pictures import Picture, outlined
 from slideloom.extraction.engine import blocks_of
@@ -74,7 +74,8 @@ class WSI:
     """A slide divided into tiles, for interactive work and for scripts. Nothing is written.
 
     Args:
-        path: the slide's file, or its address, such as "s3://bucket/a.svs".
+        path: the slide's file, or its address, such as "s3://bucket/a.svs", or a `Slide` that is open already and stays
+            so: it keeps its reader, resolution and colours.
         tile_px: width and height of a tile image in pixels.
         tile_um: width of a tile in microns, or a magnification such as "10x".
         stride_div: stride is the tile's size divided by this.
@@ -102,7 +103,7 @@ class WSI:
     @hinted
     def __init__(
         self,
-        path: SlidePlace | str,
+        path: SlidePlace | str | Slide,
         tile_px: int,
         tile_um: float | str,
         *,
@@ -132,21 +133,24 @@ class WSI:
 
     @classmethod
     def of(
-        cls, path: SlidePlace | str, tiling: Tiling, *, slides: Slides | None = None, roi: Sequence[RoiUse] = ()
+        cls, path: SlidePlace | str | Slide, tiling: Tiling, *, slides: Slides | None = None, roi: Sequence[RoiUse] = ()
     ) -> Self:
         """A slide from settings objects, such as those of a `Pipeline`."""
         made = cls.__new__(cls)
         made._open(path, Pipeline(tiles=tiling, slides=slides or Slides(), roi=tuple(roi)))
         return made
 
-    def _open(self, path: SlidePlace | str, pipeline: Pipeline) -> None:
+    def _open(self, path: SlidePlace | str | Slide, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
-        self.slide: Slide = open_slide(path, slides=pipeline.slides)
+        self._is_own = not isinstance(path, Slide)
+        self.slide = (
+            _as_given(path, pipeline.slides) if isinstance(path, Slide) else open_slide(path, slides=pipeline.slides)
+        )
         try:
             self._prepared = PreparedSlide(plan_slide(self.slide, self._pipeline))
             self._prepared.decide()
         except BaseException:
-            self.slide.close()
+            self.close()
             raise
 
     def __enter__(self) -> Self:
@@ -158,8 +162,9 @@ class WSI:
         self.close()
 
     def close(self) -> None:
-        """Release the file."""
-        self.slide.close()
+        """Release the file, unless it was open before."""
+        if self._is_own:
+            self.slide.close()
 
     @property
     def info(self) -> SlideInfo:
@@ -350,3 +355,22 @@ def _refusing() -> Iterator[None]:
         yield
     except ValueError as error:
         raise ConfigError(str(error)) from error
+
+
+def _as_given(slide: Slide, rules: Slides) -> Slide:
+    """A slide that the caller has opened.
+
+    Raises:
+        ConfigError: there are rules for how to open it.
+        MissingResolution: its microns per pixel are not known.
+    """
+    if rules != Slides():
+        raise ConfigError(
+            f"{slide.info.name}: is open already, so its reader, resolution and colours cannot be chosen; open it with "
+            "these options (open_slide), or give its path"
+        )
+    if slide.info.mpp is None:
+        raise MissingResolution(
+            f"{slide.info.name}: no microns per pixel recorded; open it with open_slide(path, mpp=...)"
+        )
+    return slide
