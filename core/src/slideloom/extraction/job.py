@@ -15,13 +15,14 @@ from slideloom.base.addresses import SlidePlace
 from slideloom.base.errors import OutputError, SlideError, SlideloomError
 from slideloom.base.naming import naming
 from slideloom.base.opencv_threads import opencv_in_one_thread
-from slideloom.base.storing import json_text, utf8, write_json
+from slideloom.base.storing import json_text, storing_in, utf8, write_json, write_whole
 from slideloom.base.system_errors import in_words
 from slideloom.extraction.account import slide_report, tile_table_csv
 from slideloom.extraction.extract import Extraction
 from slideloom.extraction.extras import OtherThanReported, completed, pictures_of
 from slideloom.extraction.finished import Earlier
 from slideloom.extraction.output_folder import OutputFolder
+from slideloom.extraction.overview import told_picture
 from slideloom.extraction.publishing import ForeignOutput, Publication
 from slideloom.extraction.sampling import in_blocks, sample_of
 from slideloom.pipeline.pipeline import Pipeline
@@ -167,7 +168,7 @@ def _process(task: SlideTask, slide: Slide) -> SlideReport:
 
 
 def _tried(task: SlideTask, prepared: PreparedSlide, digest: str) -> SlideReport:
-    """The report of a slide of which nothing is written."""
+    """The report of a slide of which nothing is written, but its picture if asked for."""
     prepared.decide()
     sample = sample_of(prepared, count=task.sample, threads=task.threads) if task.sample else None
     fallback = 0
@@ -178,6 +179,10 @@ def _tried(task: SlideTask, prepared: PreparedSlide, digest: str) -> SlideReport
     report = slide_report(
         prepared.plan, prepared.record, path=task.path, digest=digest, fallback=fallback, trial=task.trial
     )
+    if prepared.plan.pipeline.run.overview:
+        path = OutputFolder(task.out, report.label).trial_overview(report.slide)
+        with storing_in(path.parent):
+            write_whole(path, told_picture(prepared.plan, prepared.record).png())
     if sample is None:
         return report
     return attrs.evolve(report, sample=attrs.evolve(sample, besides=sample.besides + _besides(task, prepared, report)))
