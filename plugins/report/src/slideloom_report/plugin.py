@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from slideloom import Command, ConfigError, Reporter, RunReport, SlidePlace, hookimpl
@@ -53,18 +53,19 @@ def _configure(parser: ArgumentParser) -> None:
 
 
 def _run(chosen: Namespace) -> int:
+    from slideloom_report.pace import shown_pace
     from slideloom_report.sources import output_folders
     from slideloom_report.stored import merged_report, stored_reports
 
     options = {"slides": chosen.slides, "label": chosen.label, "samples": chosen.samples}
     folders = [path for folder in chosen.folders for path in output_folders(folder)]
-    paths: Iterable[Path]
-    if len(folders) == 1:
-        paths = stored_reports(folders[0], out=chosen.out, **options)
-    elif chosen.out is None:
+    if len(folders) > 1 and chosen.out is None:
         raise ConfigError(f"{len(folders)} output folders are reported on as one: name a folder for it with --out")
-    else:
-        paths = merged_report(folders, chosen.out, mixed=chosen.mixed, **options)
+    with shown_pace() as progress:
+        if len(folders) == 1:
+            paths = list(stored_reports(folders[0], out=chosen.out, progress=progress, **options))
+        else:
+            paths = merged_report(folders, chosen.out, mixed=chosen.mixed, progress=progress, **options)
     for path in paths:
         print(path)  # noqa: T201
     return 0

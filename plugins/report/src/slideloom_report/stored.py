@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -41,6 +41,7 @@ def stored_reports(
     slides: Sequence[SlidePlace] = (),
     label: str | None = None,
     samples: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[Path]:
     """Write a PDF for each tile size in a folder, and yield its path; otherwise like `write_stored_report`.
 
@@ -48,6 +49,7 @@ def stored_reports(
         out: the PDF, for one tile size; by default in the folder, named after the time.
         label: only this tile size, such as "299px_302um".
         samples: sample tiles per slide, from 0 to 16; by default 16, or 8 if there are many slides.
+        progress: called with the number of slides that are in the report, and their total number.
     """
     files = find_slides(slides)
     cohorts = cohorts_in(folder)
@@ -61,7 +63,7 @@ def stored_reports(
     for cohort in chosen:
         size = f"-{cohort.label}" if len(chosen) > 1 else ""
         path = out or unused(folder / f"tile_extraction_report-{stamp}{size}.pdf")
-        yield write_report(cohort.at(files), path, html=path.with_suffix(".html"), samples=samples)
+        yield write_report(cohort.at(files), path, html=path.with_suffix(".html"), samples=samples, progress=progress)
 
 
 def merged_report(
@@ -72,6 +74,7 @@ def merged_report(
     label: str | None = None,
     samples: int | None = None,
     mixed: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> list[Path]:
     """Write one report on the slides of several output folders, with one table, manifest and list of errors.
 
@@ -84,6 +87,7 @@ def merged_report(
         label: only tiles of this size, such as "299px_302um".
         samples: sample tiles per slide, from 0 to 16; by default 16, or 8 if there are many slides.
         mixed: also runs with different settings.
+        progress: called with the number of slides that are in the report, and their total number.
 
     Returns:
         The files written, the PDF first.
@@ -108,7 +112,7 @@ def merged_report(
     path = unused(out / f"tile_extraction_report-{stamp}.pdf")
     written = [write_whole_table(cohort), *write_manifests(cohort)]
     page = path.with_suffix(".html")
-    return [write_report(cohort, path, html=page, samples=samples), page, *written]
+    return [write_report(cohort, path, html=page, samples=samples, progress=progress), page, *written]
 
 
 def report_run(report: RunReport, out: Path) -> None:
