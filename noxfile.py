@@ -135,7 +135,7 @@ def bench_gpu(session: nox.Session) -> None:
 
 @nox.session
 def wheels(session: nox.Session) -> None:
-    """Build every wheel, install them in a clean environment, and run the demo from there."""
+    """Build every wheel, install them in a clean environment, and run the demo and the tutorial from there."""
     session.install("build>=1.2", *BUILD_TOOLS)
     shutil.rmtree(ROOT / "dist", ignore_errors=True)
     for folder in DISTS:
@@ -146,6 +146,8 @@ def wheels(session: nox.Session) -> None:
         session.run(python, "-m", "pip", "install", "-q", "--find-links", "dist", "slideloom", external=True)
         session.run(python, "-m", "slideloom", "demo", "--out", f"{place}/demo", external=True)
         session.run(python, "-m", "slideloom", "doctor", external=True)
+        session.run(python, "-m", "pip", "install", "-q", *TEST_TOOLS, *LOADERS, *TORCH, external=True)
+        session.run(python, "-m", "pytest", "tests/test_docs_blocks.py", "-k", "first-tiles", external=True)
 
 
 def _on_python(session: nox.Session) -> None:

@@ -49,7 +49,7 @@ class SlideSample:
 
 @frozen
 class Span:
-    """A number and how sure it is: 95 of 100 such samples give one between `low` and `high`."""
+    """A number and how sure it is: 95% of such samples give one between `low` and `high`."""
 
     low: float
     likely: float
@@ -80,7 +80,7 @@ class Estimate:
         """A sentence on the sample, and the totals with their spans, a sentence each."""
         slides = "1 slide" if self.slides == 1 else f"{self.sampled_slides} of {self.slides} slides"
         return (
-            f"from {self.sampled_tiles} tiles of {slides}, with the span of 95 in 100 such samples",
+            f"from {self.sampled_tiles} tiles of {slides}, with 95% spans",
             _of_span(self.tiles, lambda count: f"{count:.0f}") + " tiles",
             _of_span(self.bytes, bytes_in_words),
             _of_span(self.seconds, duration),
