@@ -149,3 +149,13 @@ def test_an_option_of_the_run_is_a_flag_where_a_file_is_run(tmp_path: Path) -> N
     assert said[0][0] == 0, said[0][1]
     assert said[1][0] == 1
     assert "run with --redo to make them again" in said[1][1]
+
+
+def test_a_front_that_is_last_speaks_only_where_no_other_does(tmp_path: Path) -> None:
+    path = tmp_path / "a.svs"
+    write_demo_slide(path, size=sl.Size(600, 500), mpp=1.0)
+
+    with pytest.raises(sl.SlideError, match=r"; tile_um=16\.0 resamples instead"):
+        sl.WSI(path, tile_px=64, tile_um="40x")
+    with naming(FLAGS), pytest.raises(sl.SlideError, match=r"; --tile-um 16\.0 resamples instead"):
+        sl.WSI(path, tile_px=64, tile_um="40x")

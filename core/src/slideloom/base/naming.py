@@ -32,13 +32,19 @@ class _Plain:
         return f"{name}={value!r}"
 
 
-_front: ContextVar[Naming] = ContextVar("slideloom_naming", default=_Plain())  # noqa: B039 - it has no state
+_PLAIN: Naming = _Plain()
+_front: ContextVar[Naming] = ContextVar("slideloom_naming", default=_PLAIN)
 
 
 @contextmanager
-def naming(front: Naming | None) -> Iterator[None]:
-    """Within it, messages name options as `front` does; None leaves it as it is."""
-    if front is None:
+def naming(front: Naming | None, *, is_last: bool = False) -> Iterator[None]:
+    """Within it, messages name options as `front` does; None leaves it as it is, and so does one that `is_last`.
+
+    Args:
+        front: how options are written.
+        is_last: it only speaks if no other front does.
+    """
+    if front is None or (is_last and _front.get() is not _PLAIN):
         yield
         return
     token = _front.set(front)

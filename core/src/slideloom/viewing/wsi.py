@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from slideloom.base.addresses import SlidePlace, place_of
 from slideloom.base.errors import ConfigError, MissingResolution
 from slideloom.base.geometry import Rgb, Size
+from slideloom.base.naming import naming
 from slideloom.drawing.pictures import Picture, outlined
 from slideloom.extraction.engine import blocks_of
 from slideloom.extraction.overview import plan_picture, slide_html
 from slideloom.pipeline.from_words import pipeline_from_words
+from slideloom.pipeline.fronts import PYTHON
 from slideloom.pipeline.pipeline import Pipeline, QcUse, RoiUse, Slides
 from slideloom.pipeline.tiling import Tiling
 from slideloom.planning.deciding import check_qc_result
@@ -141,6 +143,10 @@ class WSI:
         return made
 
     def _open(self, path: SlidePlace | str | Slide, pipeline: Pipeline) -> None:
+        with naming(PYTHON, is_last=True):
+            self._planned(path, pipeline)
+
+    def _planned(self, path: SlidePlace | str | Slide, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
         self._is_own = not isinstance(path, Slide)
         self.slide = (
