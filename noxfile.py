@@ -45,12 +45,14 @@ CHECK_TOOLS = [
 TORCH = ["torch>=2.4", "safetensors>=0.4", "huggingface_hub>=0.23"]
 DEEP = [*TORCH, "tensorflow-cpu>=2.16", "tensorboard>=2.14", "onnx>=1.16", "onnxruntime>=1.18"]
 TIFF_TOOLS = ["tifffile>=2024.1", "imagecodecs>=2024.6.1"]
+CLUSTER_TOOLS = ["dask-jobqueue>=0.9", "kubernetes-validate>=1.31", "pyyaml>=6"]
 REMOTE_TOOLS = ["s3fs>=2025.2", "moto[server]>=5"]
 # What tests of the light plugins look at files with; of the plugins, only tifffile and dicom need some of them.
 FILE_TOOLS = [*TIFF_TOOLS, *REMOTE_TOOLS, "pymupdf>=1.24", "wsidicom>=0.36"]
 LOADERS = [
     "webdataset>=0.2",
     *FILE_TOOLS,
+    *CLUSTER_TOOLS,
     "pyarrow>=14",
     "matplotlib>=3.8",
     "lightning>=2.4",  # trains in several processes
@@ -164,6 +166,8 @@ def _installed_from(session: nox.Session, dist: Path) -> None:
         outside = ROOT / "docs/examples/slideloom-hospital"
         session.run(*pip, str(outside), external=True)
         session.run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(outside), external=True)
+        session.run(*pip, *LOADERS, *TORCH, "-c", "constraints.txt", external=True)
+        session.run(python, "-m", "pytest", "tests/test_docs_blocks.py", "-k", "first-tiles", external=True)
 
 
 @nox.session

@@ -39,7 +39,7 @@ _PIECE = re.compile(
 )
 # Lines of console blocks that are not ours to run: they install, move, or start other programs.
 _OTHERS = ("pip", "cd", "git", "nox", "pytest", "python")
-_LANGUAGES = {"python", "toml", "console", "bash", "", "text", "json"}
+_LANGUAGES = {"python", "toml", "console", "bash", "", "text", "json", "yaml"}
 
 
 @frozen

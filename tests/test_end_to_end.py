@@ -143,7 +143,7 @@ def test_a_slide_without_regions_is_skipped_with_its_reason_by_every_front(
     demo_slide: DemoFiles, tmp_path: Path, capsys: pytest.CaptureFixture[str], method: str
 ) -> None:
     (rois := tmp_path / "rois").mkdir()
-    said = f"roi 'roi-folder' has no regions for this slide, and method is '{method}'"
+    said = f"roi 'roi-folder' has no regions for this slide, and --roi-method is '{method}'"
     words = [*TILES, "--roi", str(rois), "--roi-method", method]
 
     for name, more in (("run", []), ("dry", ["--dry-run"])):

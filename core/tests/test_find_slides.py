@@ -75,7 +75,7 @@ def test_what_a_folder_holds_besides_slides_is_told(tmp_path: Path, caplog: pyte
 
     files, folders = (record.getMessage() for record in caplog.records)
     assert files == f"{tmp_path}: 3 files are left out: 2 .xml, 1 without extension"
-    assert folders.startswith(f"{tmp_path}: slides in its subfolders are left out (more); give --recursive")
+    assert folders.startswith(f"{tmp_path}: slides in its subfolders are left out (more); give recursive=True")
 
 
 def test_jpegs_of_a_vms_slide_are_no_slides(tmp_path: Path) -> None:

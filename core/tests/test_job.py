@@ -212,6 +212,18 @@ def test_a_dry_run_fails_as_the_run_would(slide: Path, tmp_path: Path, tables: A
     assert not (tmp_path / "dry").exists()
 
 
+@pytest.mark.parametrize("trial", ["dry-run", "plan-only"])
+def test_a_dry_run_makes_the_picture_that_is_asked_for_apart_from_those_of_runs(
+    slide: Path, tmp_path: Path, trial: Any
+) -> None:
+    process(slide, tmp_path, trial=trial, run={"overview": True}, **STEPS_OF_ALL_KINDS)
+
+    (made,) = [path for path in (tmp_path / "dry-run").rglob("*") if path.is_file()]
+    assert made.name == f"{slide.stem}.png"
+    assert made.read_bytes().startswith(b"\x89PNG")
+    assert not (tmp_path / "slideloom").exists()
+
+
 def test_what_a_dry_run_decided_is_no_part_of_a_stored_report(slide: Path, tmp_path: Path) -> None:
     report = process(slide, tmp_path, trial="dry-run")
 

@@ -121,7 +121,7 @@ def test_a_step_that_is_typed_in_is_told_to_be_in_a_module(run: Run, tmp_path: P
     said = done.stderr.splitlines()[-1]
     assert said.startswith("slideloom.base.errors.ConfigError: a worker process cannot unpickle the pipeline: ")
     assert "'Own'" in said
-    assert said.endswith("define them in a module (a .py file) and import it, or use jobs=1")
+    assert said.endswith("define them in a module (a .py file) and import it, or use run.jobs = 1")
     assert done.stderr.count("Traceback") == 1
     assert times_run(tmp_path) == 1
 
@@ -134,7 +134,7 @@ def test_a_step_that_cannot_be_sent_is_told_to_be_in_a_module(run: Run, tmp_path
     assert done.returncode == 1
     said = done.stderr.splitlines()[-1]
     assert said.startswith("slideloom.base.errors.ConfigError: the pipeline cannot be sent to another process: ")
-    assert said.endswith("define its steps at the top of a module, or use jobs=1")
+    assert said.endswith("define its steps at the top of a module, or use run.jobs = 1")
 
 
 def test_a_copy_of_the_script_in_somebody_elses_process_does_not_run_it_again(run: Run, tmp_path: Path) -> None:

@@ -285,7 +285,7 @@ def test_other_settings_in_the_same_folder_are_refused_with_what_differs(
     run_pipeline(pipeline(), [slide], tmp_path / "out")
     other = pipeline(qc=[{"use": "left"}])
 
-    with pytest.raises(OutputError, match=r"(?s)other settings.*qc: \[\] -> .*left.*run with redo"):
+    with pytest.raises(OutputError, match=r"(?s)other settings.*qc: \[\] -> .*left.*run with run.redo = true"):
         run_pipeline(other, [slide], tmp_path / "out")
 
     again = attrs.evolve(other, run=attrs.evolve(other.run, redo=True))
@@ -295,7 +295,7 @@ def test_other_settings_in_the_same_folder_are_refused_with_what_differs(
 def test_other_settings_are_welcome_where_no_slide_got_tiles(raw: object, analytic: WriteSlide, tmp_path: Path) -> None:
     unknown = analytic(mpp=None)
     first = run_pipeline(pipeline(), [unknown], tmp_path / "out")
-    assert "give mpp for all slides" in first.slides[0].error
+    assert "give slides.mpp for all slides" in first.slides[0].error
 
     (report,) = run_pipeline(pipeline(slides={"mpp": 0.5}), [unknown], tmp_path / "out").slides
 
@@ -334,7 +334,7 @@ def test_broken_slides_are_named_and_the_others_finish(raw: object, analytic: Wr
 
     report = run_pipeline(pipeline(), [empty, text, unknown, tmp_path / "gone.svs", analytic()], tmp_path / "out")
 
-    reasons = ["is empty", "no reader recognises it", "give mpp for all slides", "no such file"]
+    reasons = ["is empty", "no reader recognises it", "give slides.mpp for all slides", "no such file"]
     assert [slide.status for slide in report.slides] == ["failed"] * 4 + ["done"]
     for slide, reason in zip(report.slides, reasons, strict=False):
         assert reason in slide.error
@@ -569,7 +569,7 @@ def test_a_pipeline_of_another_form_is_told_as_other_settings(
     run_pipeline(pipeline(), [analytic()], tmp_path)
     OutputFolder(tmp_path, "60px_75um").pipeline.write_text('{"digest": "x", "pipeline": {"tiles": 3}}')
 
-    with pytest.raises(OutputError, match=r"(?s)other settings:.*tiles: 3 -> \{.*run with redo"):
+    with pytest.raises(OutputError, match=r"(?s)other settings:.*tiles: 3 -> \{.*run with run.redo = true"):
         run_pipeline(pipeline(), [analytic()], tmp_path)
 
 

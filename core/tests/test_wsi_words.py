@@ -7,7 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from slideloom import WSI, QcResult, Size, Tiling, open_slide, plan_grid, tile_geometry
+from attrs import evolve
+from slideloom import (
+    WSI,
+    ConfigError,
+    MissingResolution,
+    QcResult,
+    Size,
+    Tiling,
+    open_slide,
+    plan_grid,
+    tile_geometry,
+)
 from slideloom.pipeline.pipeline import Slides
 from slideloom.plugins.builtin import Grid
 
@@ -64,3 +75,27 @@ def test_the_grid_of_a_slide_can_be_planned_without_a_pipeline(raw: object, anal
 
     assert geometry.footprint == Size(150, 150)
     assert len(tiles) == (2200 // 150) * (1800 // 150)
+
+
+def test_a_slide_that_is_open_is_taken_as_it_is_and_stays_open(raw: object, analytic: Callable[..., Path]) -> None:
+    path = analytic()
+    with open_slide(path) as slide:
+        with WSI(slide, tile_px=60, tile_um=75) as wsi, WSI(path, tile_px=60, tile_um=75) as by_path:
+            assert wsi.slide is slide
+            assert (len(wsi), wsi.geometry) == (len(by_path), by_path.geometry)
+            assert repr(slide).endswith(f"Slide {path.stem}: {slide.info.size.width} x {slide.info.size.height}, "
+                                        f"{wsi.mpp:g} um per pixel>")  # fmt: skip
+        assert not slide.is_closed
+        assert slide.thumbnail(max_px=20).shape[2] == 3
+
+
+def test_how_an_open_slide_is_read_cannot_be_chosen_any_more(raw: object, analytic: Callable[..., Path]) -> None:
+    with open_slide(analytic()) as slide:
+        with pytest.raises(
+            ConfigError, match="is open already, so its reader, resolution and colours cannot be chosen"
+        ):
+            WSI(slide, tile_px=60, tile_um=75, mpp=0.5)
+        slide.info = evolve(slide.info, mpp=None)
+        with pytest.raises(MissingResolution, match=r"open it with open_slide\(path, mpp=\.\.\.\)"):
+            WSI(slide, tile_px=60, tile_um=75)
+        assert not slide.is_closed

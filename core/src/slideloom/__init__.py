@@ -23,12 +23,14 @@ _HOMES = {
     "slideloom.base.files": ("FileState",),
     "slideloom.base.geometry": ("Box", "Mask", "Point", "Rgb", "RgbBatch", "Size"),
     "slideloom.base.installing": ("pip_install",),
+    "slideloom.base.naming": ("option_given", "option_name"),
     "slideloom.base.opencv_threads": ("opencv_in_one_thread",),
     "slideloom.base.parsing": ("parse_json", "parse_toml"),
     "slideloom.base.patient_file": ("PatientFile",),
     "slideloom.base.scratch": ("Scratch",),
     "slideloom.base.storing": (
-        "file_name", "make_room", "path_inside", "path_of_name", "storing_in", "sync_path", "utf8", "write_whole",
+        "file_name", "json_text", "make_room", "path_inside", "path_of_name", "storing_in", "sync_path", "utf8",
+        "write_whole",
     ),
     "slideloom.base.temporary": ("discard_path", "partial_path"),
     "slideloom.pixels.gray": ("gray_counter",),
@@ -83,7 +85,7 @@ _HOMES = {
     "slideloom.plugins.discovery": ("registry",),
     "slideloom.plugins.hookspecs": ("OPENCV", "Command", "Library", "RemoteFiles", "Reporter", "hookimpl"),
     "slideloom.pipeline.file": ("load_pipeline", "pipeline_from_table"),
-    "slideloom.pipeline.pipeline": ("Pipeline", "QcUse", "RoiUse", "RunOptions", "Slides"),
+    "slideloom.pipeline.pipeline": ("Pipeline", "QcUse", "RoiUse", "RunOptions", "Slides", "pipeline_differences"),
     "slideloom.pipeline.tile_masks": ("TileMasks",),
     "slideloom.pipeline.tiling": ("Context", "Tiling"),
     "slideloom.planning.deciding": ("apply_regions", "assess_slide"),
@@ -170,12 +172,14 @@ if TYPE_CHECKING:
         Size as Size,
     )
     from slideloom.base.installing import pip_install as pip_install
+    from slideloom.base.naming import option_given as option_given, option_name as option_name
     from slideloom.base.opencv_threads import opencv_in_one_thread as opencv_in_one_thread
     from slideloom.base.parsing import parse_json as parse_json, parse_toml as parse_toml
     from slideloom.base.patient_file import PatientFile as PatientFile
     from slideloom.base.scratch import Scratch as Scratch
     from slideloom.base.storing import (
         file_name as file_name,
+        json_text as json_text,
         make_room as make_room,
         path_inside as path_inside,
         path_of_name as path_of_name,
@@ -205,6 +209,7 @@ if TYPE_CHECKING:
         RoiUse as RoiUse,
         RunOptions as RunOptions,
         Slides as Slides,
+        pipeline_differences as pipeline_differences,
     )
     from slideloom.pipeline.tile_masks import TileMasks as TileMasks
     from slideloom.pipeline.tiling import Context as Context, Tiling as Tiling

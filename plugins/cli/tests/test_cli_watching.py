@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from slideloom.base.amounts import duration
 from slideloom.steps.reports import SlideReport
 from slideloom_cli.main import main
-from slideloom_cli.pace import Pace, duration
+from slideloom_cli.pace import Pace
 from slideloom_cli.watching import RunDisplay
 
 WriteSlide = Callable[..., Path]

@@ -129,7 +129,7 @@ def test_16_bits_are_scaled_from_the_chosen_range(tmp_path: Path) -> None:
 def test_several_focal_planes_are_refused_and_one_can_be_chosen(tmp_path: Path) -> None:
     path = write(tmp_path / "a.czi", {(0, 0): picture(), (0, 1): 255 - picture()})
 
-    with pytest.raises(SlideError, match=r"a\.czi: holds 2 focal planes; choose one: --reader czi:plane=0 to plane=1"):
+    with pytest.raises(SlideError, match=r"a\.czi: holds 2 focal planes; choose one: reader='czi:plane=0' to plane=1"):
         open_slide(path)
     assert np.array_equal(pixels(path, "czi:plane=1"), 255 - picture())
     with pytest.raises(SlideError, match="has no focal plane 2"):

@@ -263,7 +263,7 @@ def test_a_scene_and_a_focal_plane_are_chosen_by_number(tmp_path: Path) -> None:
     planes = write(tmp_path / "z.ome.tif", (stack, {"metadata": {"axes": "ZYXS", **UM}}), ome=True)
     two = write(tmp_path / "s.ome.tif", *scenes, ome=True)
 
-    with pytest.raises(UnsupportedSlide, match=r"OME-TIFF of 3 focal planes; --reader tifffile:plane=N"):
+    with pytest.raises(UnsupportedSlide, match=r"OME-TIFF of 3 focal planes; reader='tifffile:plane=N'"):
         open_slide(planes)
     with opened(planes, plane=1) as slide:
         assert np.array_equal(whole(slide), picture()[::-1])

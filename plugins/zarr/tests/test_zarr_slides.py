@@ -204,7 +204,7 @@ def test_one_of_several_focal_planes_can_be_chosen(tmp_path: Path) -> None:
     )
     array[...] = np.transpose(planes, (3, 0, 1, 2))
 
-    with pytest.raises(SlideError, match=r"a\.zarr: holds 2 focal planes; choose one: --reader ome-zarr:plane=0"):
+    with pytest.raises(SlideError, match=r"a\.zarr: holds 2 focal planes; choose one: reader='ome-zarr:plane=0'"):
         open_slide(path)
     assert np.array_equal(pixels(path, "ome-zarr:plane=1"), 255 - picture())
 

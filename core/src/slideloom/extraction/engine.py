@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import copy_context
 from itertools import pairwise
 from typing import Any
 
@@ -285,7 +286,8 @@ def _in_order(
     pending: deque[Future[BlockResult]] = deque()
     try:
         for block in blocks:
-            pending.append(pool.submit(function, block))
+            # Each with the context of the run, which says how messages name options.
+            pending.append(pool.submit(copy_context().run, function, block))
             if len(pending) >= ahead:
                 yield pending.popleft().result()
         while pending:

@@ -13,8 +13,9 @@ from attrs import field, frozen
 
 from slideloom.base.addresses import SlidePlace
 from slideloom.base.errors import OutputError, SlideError, SlideloomError
+from slideloom.base.naming import naming
 from slideloom.base.opencv_threads import opencv_in_one_thread
-from slideloom.base.storing import utf8, write_json
+from slideloom.base.storing import json_text, storing_in, utf8, write_json, write_whole
 from slideloom.base.system_errors import in_words
 from slideloom.extraction.account import slide_report, tile_table_csv
 from slideloom.extraction.extract import Extraction
@@ -22,7 +23,9 @@ from slideloom.extraction.extras import OtherThanReported, completed, pictures_o
 from slideloom.extraction.finished import Earlier
 from slideloom.extraction.nesting import SecondName, refuse_second_name
 from slideloom.extraction.output_folder import OutputFolder
+from slideloom.extraction.overview import told_picture
 from slideloom.extraction.publishing import ForeignOutput, Publication
+from slideloom.extraction.sampling import in_blocks, sample_of
 from slideloom.pipeline.pipeline import Pipeline
 from slideloom.planning.opening import open_slide
 from slideloom.planning.plan import plan_slide, slide_digest
@@ -48,7 +51,8 @@ class SlideTask:
         identity: of the file at an address of which `read_path` is a copy; else None.
         out: the output folder.
         threads: number of threads for the slide.
-        trial: "dry-run" decides everything and writes nothing; "plan-only" reads no tile either.
+        trial: "dry-run" decides everything and writes nothing; "plan-only" reads no tile but those of the sample.
+        sample: on a trial, number of tiles to estimate from what a run would take.
         progress: called from the thread that runs the task, or None.
     """
 
@@ -60,6 +64,7 @@ class SlideTask:
     identity: list[object] | None = field(default=None, eq=False)
     threads: int = 1
     trial: Trial = ""
+    sample: int = 0
     progress: Progress | None = field(default=None, eq=False)
 
     @property
@@ -70,6 +75,11 @@ class SlideTask:
 
 def process_slide(task: SlideTask) -> SlideReport:
     """Process one slide and return its report. An error gives the status "failed" and leaves no partial files."""
+    with naming(task.pipeline.front):
+        return _reported(task)
+
+
+def _reported(task: SlideTask) -> SlideReport:
     name = task.slide.name
     blank = SlideReport(slide=name, path=str(task.path), status="failed", label=task.pipeline.tiles.label)
     try:
@@ -168,16 +178,31 @@ def _process(task: SlideTask, slide: Slide) -> SlideReport:
 
 
 def _tried(task: SlideTask, prepared: PreparedSlide, digest: str) -> SlideReport:
-    """The report of a slide of which nothing is written."""
+    """The report of a slide of which nothing is written, but its picture if asked for."""
     prepared.decide()
+    sample = sample_of(prepared, count=task.sample, threads=task.threads) if task.sample else None
     fallback = 0
     if task.trial == "dry-run":
         extraction = Extraction(prepared, None, threads=task.threads, progress=_progress(task, prepared))
         extraction.run()
         fallback = extraction.fallback
-    return slide_report(
+    report = slide_report(
         prepared.plan, prepared.record, path=task.path, digest=digest, fallback=fallback, trial=task.trial
     )
+    if prepared.plan.pipeline.run.overview:
+        path = OutputFolder(task.out, report.label).trial_overview(report.slide)
+        with storing_in(path.parent):
+            write_whole(path, told_picture(prepared.plan, prepared.record).png())
+    if sample is None:
+        return report
+    return attrs.evolve(report, sample=attrs.evolve(sample, besides=sample.besides + _besides(task, prepared, report)))
+
+
+def _besides(task: SlideTask, prepared: PreparedSlide, report: SlideReport) -> int:
+    """Bytes that a run stores for the slide besides its tiles."""
+    pictures = pictures_of(prepared, OutputFolder(task.out, report.label)).values()
+    texts = (tile_table_csv(prepared.plan, prepared.record), json_text(report.as_table()))
+    return sum(in_blocks(len(content)) for content in (*pictures, *map(utf8, texts)))
 
 
 def _progress(task: SlideTask, prepared: PreparedSlide) -> Callable[[int, int], None] | None:

@@ -8,6 +8,7 @@ OUT/slideloom/LABEL/tiles/NAME.csv     one row per planned tile
 OUT/slideloom/LABEL/masks/NAME-STEP.*  QC masks, if requested
 OUT/slideloom/LABEL/masks/NAME.discard.npz  all QC masks together, small, if a report is requested
 OUT/slideloom/LABEL/overviews/NAME.png kept and rejected tiles over the thumbnail, if requested
+OUT/dry-run/LABEL/NAME.png             the same picture of a dry run, which makes nothing else
 OUT/slideloom/LABEL/shards.json        which slide belongs to which of the runs that share the folder
 OUT/slideloom/shards/LABEL.K-of-N      held while one of these runs works
 OUT/slideloom/lock                     held while a run works here; who holds it is in lock.holder
@@ -82,6 +83,10 @@ class OutputFolder:
     def overview(self, slide: str) -> Path:
         """The picture of kept and rejected tiles."""
         return path_of_name(self.state / "overviews", slide, ending=".png")
+
+    def trial_overview(self, slide: str) -> Path:
+        """The picture of tiles that a dry run would keep and reject; apart, as a later run may decide otherwise."""
+        return path_of_name(self.root / "dry-run" / self.label, slide, ending=".png")
 
     def relative(self, path: Path) -> str:
         """`path` relative to the output folder, with forward slashes.

@@ -20,6 +20,7 @@ import attrs
 from slideloom.base.drafts import Draft
 from slideloom.base.errors import OutputError
 from slideloom.base.files import FileState
+from slideloom.base.naming import option_given
 from slideloom.base.storing import storing_in, sync_path, write_json
 from slideloom.base.temporary import aside_path, discard_path, keep_aside
 from slideloom.extraction.finished import Earlier, bytes_of, is_ours, measured
@@ -139,7 +140,7 @@ class Publication:
             more = f" (and {len(foreign) - 1} more of this slide)" if len(foreign) > 1 else ""
             raise ForeignOutput(
                 f"{foreign[0]}{more}: no slideloom report names it, so it is left as it is; use another output folder, "
-                "or --redo, which moves it aside",
+                f"or {option_given('run', 'redo', True)}, which moves it aside",
                 foreign,
             )
 

@@ -100,6 +100,7 @@ class _TableReader:
                 sinks=_complete(sinks),
                 placement=placement,
                 run=run,
+                front=self._front,
             )
         except ConfigError as error:
             self._note(self._front.table("mask") if mask.of else self._front.step("sink"), str(error))

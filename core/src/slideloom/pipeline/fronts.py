@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Collection, Mapping
+from typing import Any, Protocol
 
 from attrs import field, frozen
 
-from slideloom.pipeline.words import words
+from slideloom.base.naming import Naming
+from slideloom.pipeline.words import TABLES, words
 from slideloom.settings.tables import Called, Place
 
 # Tables that a pipeline file holds once; it may hold any number of the others.
 _SINGLE = ("slides", "tiles", "mask", "normalizer", "placement", "run")
 
 
-class Front(Protocol):
+class Front(Naming, Protocol):
     """One of the ways to write a pipeline."""
 
     def table(self, table: str, use: str = "") -> Place:
@@ -33,9 +34,25 @@ class FileFront:
 
     Attributes:
         path: the file's name in messages.
+        flagged: tables whose options may be given as flags, too, which messages then name.
     """
 
     path: str
+    flagged: Collection[str] = ()
+
+    def option(self, table: str, name: str) -> str:
+        """Such as "slides.mpp_file"."""
+        return FLAGS.option(table, name) if self._has_flags(table) else f"{table}.{name}"
+
+    def given(self, table: str, name: str, value: Any) -> str:
+        """Such as "run.jobs = 1"."""
+        if self._has_flags(table):
+            return FLAGS.given(table, name, value)
+        return f"{table}.{name} = {str(value).lower() if isinstance(value, bool) else repr(value)}"
+
+    def _has_flags(self, table: str) -> bool:
+        """True for options that the command takes besides the file, and for those of other commands."""
+        return table in self.flagged or table not in TABLES
 
     def table(self, table: str, use: str = "") -> Place:
         """Such as "pipeline.toml: [tiles]"."""
@@ -66,6 +83,17 @@ class WordFront:
     dashes: str = ""
     kinds: Mapping[str, str] = field(factory=dict)
     nothing: Mapping[str, str] = field(factory=dict)
+
+    def option(self, table: str, name: str) -> str:
+        """Such as "--mpp-file" or "mpp_file"."""
+        return self.says(next((word.name for word in words() if word.table == table and name in word.options), name))
+
+    def given(self, table: str, name: str, value: Any) -> str:
+        """Such as "--jobs 1" or "jobs=1"."""
+        said = self.option(table, name)
+        if not self.dashes:
+            return f"{said}={value!r}"
+        return said if value is True else f"{said} {value}"
 
     def table(self, table: str, use: str = "") -> Place:
         """No place, because the words themselves are enough."""

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from attrs import field, frozen
 
 from slideloom.base.errors import ConfigError
+from slideloom.base.naming import Naming
 from slideloom.pipeline.tile_masks import REGIONS, TileMasks
 from slideloom.pipeline.tiling import Tiling
 from slideloom.plugins.builtin import Grid
@@ -119,6 +120,9 @@ class RunOptions:
         help='share of the slides, such as "3/16", or "auto" in a job array: several runs may then use one folder',
         metavar="K/N",
     )
+    ignore_disk_space: bool = option(
+        False, help="go on although the output is likely larger than what is free on its disk"
+    )
     redo_updated: bool = option(
         False, help="process slides again that other versions of slideloom or the plugins used made"
     )
@@ -137,6 +141,7 @@ class Pipeline:
         normalizer: the normalizer, or None.
         placement: where tiles are placed; None for a grid.
         run: how to run.
+        front: how messages name options, if the pipeline was written on the command line, in Python or in a file.
     """
 
     tiles: Tiling
@@ -149,6 +154,7 @@ class Pipeline:
     placement: Settings[Any] | None = None
     run: RunOptions = field(factory=RunOptions)
     mask: TileMasks = field(factory=TileMasks)
+    front: Naming | None = field(default=None, eq=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         labels = [sink.name for sink in self.sinks]

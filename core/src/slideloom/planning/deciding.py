@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from slideloom.base.errors import PluginError
 from slideloom.base.geometry import Box, Mask
+from slideloom.base.naming import option_name
 from slideloom.base.opencv_threads import opencv_in_one_thread
 from slideloom.base.watching import Watch
 from slideloom.pipeline.pipeline import Pipeline, QcUse
@@ -48,7 +49,8 @@ def _reject_by_regions(plan: SlidePlan, record: SlideRecord) -> None:
         if regions is None or not regions.items:
             if use.method in ("inside", "outside"):
                 # Without regions nothing tells inside from outside: perhaps nobody has looked at the slide yet.
-                record.warnings.append(f"roi '{name}' has no regions for this slide, and method is '{use.method}'")
+                rule = option_name("roi", "method")
+                record.warnings.append(f"roi '{name}' has no regions for this slide, and {rule} is '{use.method}'")
                 ledger.reject(np.arange(len(ledger)), "roi")
                 kept_by.append(f"roi '{name}' ({use.method}) keeps 0")
             elif use.method == "auto":

@@ -8,6 +8,7 @@ import numpy as np
 
 from slideloom.base.errors import ConfigError, SlideError
 from slideloom.base.geometry import Size, floor_tolerant
+from slideloom.base.naming import option_given
 from slideloom.base.storing import utf8
 from slideloom.pipeline.tiling import MAGNIFICATION_TOLERANCE, Tiling, parse_magnification
 from slideloom.plugins.builtin import Grid
@@ -67,7 +68,7 @@ def _stored_level(info: SlideInfo, tiling: Tiling) -> tuple[int, Size]:
         stored = ", ".join(f"{power:.3g}x" for power in powers)
         raise SlideError(
             f"{info.path.name}: no level near {tiling.magnification} (stored: {stored}); "
-            f"give a width of {tiling.size_px * 10 / wanted:g} um instead to resample"
+            f"{option_given('tiles', 'size_um', float(f'{tiling.size_px * 10 / wanted:g}'))} resamples instead"
         )
     chosen = info.levels[level]
     footprint = Size(

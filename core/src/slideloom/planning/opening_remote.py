@@ -13,6 +13,7 @@ import attrs
 from slideloom.base.addresses import Address
 from slideloom.base.errors import OutputError, PluginError, SlideError
 from slideloom.base.lent_folders import check_room, lent_folder
+from slideloom.base.naming import option_name
 from slideloom.base.storing import path_inside, storing_in
 from slideloom.plugins.blaming import blaming
 from slideloom.plugins.discovery import Registry
@@ -83,7 +84,8 @@ def _copied(file: RemoteFile, locally: Callable[[Path], Slide]) -> Slide:
     """The slide, read from a copy in the folder of temporary files."""
     with ExitStack() as stack:
         home = stack.enter_context(lent_folder(Path(tempfile.gettempdir())))
-        slide = locally(copied_into(home, file, remedy="name a folder on a larger disk as the buffer (--buffer DIR)"))
+        larger = f"name a folder on a larger disk with {option_name('run', 'buffer')}"
+        slide = locally(copied_into(home, file, remedy=larger))
         slide.when_closed(stack.pop_all().close)
         return slide
     raise AssertionError("an exit stack hides no error")

@@ -14,6 +14,7 @@ import attrs
 from slideloom.base.addresses import Address
 from slideloom.base.errors import OutputError, SlideloomError
 from slideloom.base.lent_folders import lent_folder
+from slideloom.base.naming import option_name
 from slideloom.base.storing import storing_in
 from slideloom.extraction.job import SlideTask
 from slideloom.pipeline.pipeline import RunOptions
@@ -141,8 +142,9 @@ class _Copier:
             self._told = True
             log.warning(
                 "%s, and perhaps others, is read from where it is: the slides in progress fill the buffer; "
-                "raise run.buffer_gb, or use fewer jobs",
+                "raise %s, or use fewer jobs",
                 task.path.name,
+                option_name("run", "buffer_gb"),
             )
 
     def _fetched(self, position: int, task: SlideTask, address: Address) -> SlideTask:

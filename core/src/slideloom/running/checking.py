@@ -9,6 +9,7 @@ from typing import Any
 
 from slideloom.base.addresses import SlidePlace
 from slideloom.base.errors import ConfigError, OutputError, PluginError, SlideloomError
+from slideloom.base.naming import option_given
 from slideloom.base.parsing import parse_json
 from slideloom.base.storing import storing_in, write_json
 from slideloom.extraction.output_folder import OutputFolder
@@ -120,7 +121,7 @@ def _check_earlier(folder: OutputFolder, pipeline: Pipeline) -> None:
     listed = "\n  ".join(differences) or "the content of a file that the settings name"
     raise OutputError(
         f"{folder.root}: holds tiles of {folder.label} made with other settings:\n  {listed}\n"
-        "run with redo to make them again, or choose another output folder"
+        f"run with {option_given('run', 'redo', True)} to make them again, or choose another output folder"
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from slideloom.base.addresses import Address, SlidePlace, is_address, place_of, redacted
 from slideloom.base.errors import ConfigError, PluginError, SlideError
+from slideloom.base.naming import option_given
 from slideloom.pipeline.pipeline import Pipeline, Slides
 from slideloom.plugins.blaming import blaming
 from slideloom.plugins.discovery import registry
@@ -248,8 +249,8 @@ def _tell_others(folder: Path, others: Sequence[Path]) -> None:
     if holding:
         names = ", ".join(item.name for item in holding[:_TOLD]) + ("" if len(holding) <= _TOLD else ", ...")
         _tell_once(
-            f"{folder}: slides in its subfolders are left out ({names}); give --recursive (recursive in the pipeline "
-            "file), or name these folders"
+            f"{folder}: slides in its subfolders are left out ({names}); give "
+            f"{option_given('slides', 'recursive', True)}, or name these folders"
         )
 
 

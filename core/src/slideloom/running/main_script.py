@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from slideloom.base.errors import ConfigError
+from slideloom.base.naming import option_given
 
 _COPY = "__mp_main__"  # the name that multiprocessing gives to the script in a spawned process
 UNGUARDED = 113  # exit code of a worker whose copy of the script reached a run
@@ -65,7 +66,7 @@ def needs_script(*values: Any) -> bool:
     except Exception as error:  # pickling calls third-party code
         raise ConfigError(
             f"the pipeline cannot be sent to another process: {error}; define its steps at the top of a module, "
-            "or use jobs=1"
+            f"or use {option_given('run', 'jobs', 1)}"
         ) from error
 
 

@@ -17,6 +17,7 @@ import attrs
 from slideloom.base.addresses import SlidePlace, check_local
 from slideloom.base.errors import ConfigError, OutputError
 from slideloom.base.machine import usable_cores
+from slideloom.base.naming import naming, option_given, option_name
 from slideloom.base.storing import path_of_name
 from slideloom.base.temporary import forget_sweeps, remove_abandoned, tidied_when_interrupted
 from slideloom.extraction.finished import report_states, reports_in, updates
@@ -30,6 +31,8 @@ from slideloom.plugins.shorthand import named_step
 from slideloom.plugins.versions import step_versions
 from slideloom.running.buffering import buffered
 from slideloom.running.checking import check_mpp_file, check_steps, note_pipeline, refuse_shards
+from slideloom.running.disk_space import DiskWatch, lack_of_space
+from slideloom.running.estimating import estimate_of, sample_sizes
 from slideloom.running.executors import InProcessExecutor, ProcessExecutor
 from slideloom.running.main_script import end_copy
 from slideloom.running.run_files import write_burden, write_errors, write_run_report
@@ -66,7 +69,8 @@ def run_pipeline(
         slides: slide files, `Address`es, or what `named_slides` found; each slide name may occur only once.
         out: output folder, made if missing.
         dry_run: decide on every tile as a run would, and write only the reports of plugins.
-        plan_only: a dry run that reads no tile: quick, but filters and normalizer decide nothing.
+        plan_only: a dry run that reads only a sample of the tiles, for its estimate: quick, but filters and normalizer
+            decide nothing.
         progress: called in this process with the slide's name, the number of tiles done, and their total number.
         on_slide: called with each slide's report, in order of completion.
         on_share: called with the number of slides that other shards do, if the pipeline names a shard.
@@ -74,7 +78,29 @@ def run_pipeline(
     Raises:
         ConfigError: an executor or a step does not exist, the mpp file or the shard is wrong, or `out` is an address.
         OutputError: the folder is locked, not writable, or holds tiles made with other settings.
+
+    A run whose slides would not fit on the disk stops before it is full, and a dry run says so, unless the pipeline has
+    `ignore_disk_space`: the report then has a problem.
     """
+    with naming(pipeline.front):
+        return _run(
+            pipeline, slides, out,
+            trial="plan-only" if plan_only else "dry-run" if dry_run else "",
+            progress=progress, on_slide=on_slide, on_share=on_share,
+        )  # fmt: skip
+
+
+def _run(
+    pipeline: Pipeline,
+    slides: Sequence[SlidePlace | NamedSlide],
+    out: Path,
+    *,
+    trial: Trial,
+    progress: Progress | None,
+    on_slide: Any,
+    on_share: Any,
+) -> RunReport:
+    """See `run_pipeline`."""
     check_local(out)
     end_copy()
     forget_sweeps()
@@ -87,7 +113,6 @@ def run_pipeline(
     started = datetime.now(UTC).isoformat(timespec="seconds")
     clock = time.perf_counter()
     folder = OutputFolder(out, pipeline.tiles.label)
-    trial: Trial = "plan-only" if plan_only else "dry-run" if dry_run else ""
     problems: list[str] = []
     shard = None if pipeline.run.shard is None else Shard.parse(pipeline.run.shard)
     refused = clashing(found, folders=any(sink.makes_folders for sink in pipeline.sinks))
@@ -97,7 +122,9 @@ def run_pipeline(
     )  # fmt: skip
     end = partial(_finish, pipeline, folder, started, clock, trial=trial, problems=problems)
     if trial:
-        return end(run(found if shard is None else shard.share(folder, found, stored=False)))
+        at_once = jobs if isinstance(executor, InProcessExecutor | ProcessExecutor) else None
+        mine = found if shard is None else shard.share(folder, found, stored=False)
+        return end(run(mine), at_once=at_once)
     if shard is None:
         with folder.locked():
             refuse_shards(folder)
@@ -153,6 +180,10 @@ def _run_slides(
     if pipeline.run.report and plugins.reporter() is None:
         log.warning("no report will be written: no installed plugin writes one; pip install slideloom brings it")
     problems += plugins.notify("slideloom_run_started", slides=[slide.place for slide in slides], out=out)
+    watch = DiskWatch(
+        OutputFolder(out, pipeline.tiles.label), slides, is_on=not trial and not pipeline.run.ignore_disk_space
+    )
+    samples = sample_sizes(slides, seed=pipeline.tiles.seed) if trial else {}
     told_by: Progress | None = progress if isinstance(executor, InProcessExecutor) else None
     if isinstance(executor, ProcessExecutor):
         executor.on_message, told_by = progress, report_progress
@@ -172,16 +203,19 @@ def _run_slides(
             out=out,
             threads=threads,
             trial=trial,
+            sample=samples.get(index, 0),
             progress=told_by,
         )
     told = 0
-    for index, report in _reports(executor, tasks, pipeline, out):
+    for index, report in _reports(executor, tasks, pipeline, out, watch):
         reports[index] = report
         if on_slide is not None:
             on_slide(report)
         while told in reports:
             problems += plugins.notify("slideloom_slide_done", report=reports[told])
             told += 1
+    if watch.problem:
+        problems.append(watch.problem)
     for index in range(told, len(slides)):
         problems += plugins.notify("slideloom_slide_done", report=reports[index])
     return [reports[index] for index in range(len(slides))]
@@ -196,7 +230,7 @@ def _equally_named(slide: NamedSlide, first_of: Mapping[str, NamedSlide]) -> str
 
 
 def _reports(
-    executor: Executor, tasks: dict[int, SlideTask], pipeline: Pipeline, out: Path
+    executor: Executor, tasks: dict[int, SlideTask], pipeline: Pipeline, out: Path, watch: DiskWatch
 ) -> Iterator[tuple[int, SlideReport]]:
     numbers, folder = list(tasks), OutputFolder(out, pipeline.tiles.label)
     with buffered(list(tasks.values()), pipeline.run) as (items, release):
@@ -210,10 +244,12 @@ def _reports(
 
         if isinstance(executor, ProcessExecutor):
             executor.on_lost = let_go
-        for position, result in executor.run(process_slide, items):
-            task = tasks[numbers[position]]
+        not_begun = dict(tasks)
+        for position, result in executor.run(process_slide, watch.room_for(items)):
+            task = not_begun.pop(numbers[position])
             release(position)
             if isinstance(result, SlideReport):
+                watch.look(result)
                 yield numbers[position], result
             elif isinstance(result, Exception):
                 if isinstance(executor, ProcessExecutor):  # whose worker is dead by now
@@ -221,6 +257,8 @@ def _reports(
                 yield numbers[position], _lost(pipeline, task.slide, f"{task.path.name}: {result}")
             else:  # KeyboardInterrupt and the like stop the run
                 raise result
+    for number, task in not_begun.items():
+        yield number, _lost(pipeline, task.slide, f"{task.path.name}: not begun, because the disk is too small")
 
 
 def _lost(pipeline: Pipeline, slide: NamedSlide, error: str) -> SlideReport:
@@ -244,10 +282,11 @@ def _executor(pipeline: Pipeline, jobs: int) -> Executor:
     if name is None:
         alone = jobs == 1 and timeout_s is None  # only a slide in a process of its own can be given up
         return InProcess().build() if alone else Processes(jobs=jobs, timeout_s=timeout_s).build()
-    given = {"jobs": jobs, "timeout_s": timeout_s}
-    settings = named_step("executor", name, plugins=registry(), given=given)
+    own = {"jobs": jobs, "timeout_s": timeout_s}
+    settings = named_step("executor", name, plugins=registry(), given=own)
     if timeout_s is not None and "timeout_s" not in options_of(type(settings)):
-        raise ConfigError(f"timeout_s: executor '{name}' cannot give a slide up; use 'processes', or leave it out")
+        option = option_name("run", "timeout_s")
+        raise ConfigError(f"{option}: executor '{name}' cannot give a slide up; use 'processes', or leave it out")
     chosen: Executor = settings.build()
     return chosen
 
@@ -261,8 +300,8 @@ def _tell_updates(pipeline: Pipeline, reports: Sequence[SlideReport]) -> None:
                 found.setdefault(f"{name} {was}, now {now}", []).append(report.slide)
     if found:
         told = "; ".join(f"{change} ({len(slides)} slides)" for change, slides in sorted(found.items()))
-        log.warning("slides finished earlier were made by other versions and are kept: %s. redo_updated "
-                    "(--redo-updated) makes them again", told)  # fmt: skip
+        log.warning("slides finished earlier were made by other versions and are kept: %s. %s makes "
+                    "them again", told, option_given("run", "redo_updated", True))  # fmt: skip
 
 
 def _finish(
@@ -277,6 +316,7 @@ def _finish(
     of_all: Sequence[SlideReport] | None = None,
     is_last: bool = True,
     is_left: bool = False,
+    at_once: int | None = None,
 ) -> RunReport:
     """The report of the run, with all that goes with it written.
 
@@ -284,6 +324,11 @@ def _finish(
     thousand shards that each read all reports would take days. The others write the reports of all so far, `of_all`,
     and the last one the report that people read.
     """
+    seconds, estimate = round(time.perf_counter() - clock, 3), None
+    if trial:
+        estimate = estimate_of(pipeline, reports, trial=trial, at_once=at_once, wall_s=seconds)
+        lack = "" if estimate is None or pipeline.run.ignore_disk_space else lack_of_space(folder, estimate, reports)
+        problems = [*problems, lack] if lack else problems
     run = RunReport(
         slides=tuple(reports),
         out=str(folder.root),
@@ -291,11 +336,12 @@ def _finish(
         digest=pipeline.digest(),
         versions=versions(pipeline.steps),
         started=started,
-        seconds=round(time.perf_counter() - clock, 3),
+        seconds=seconds,
         dry_run=trial != "",
         plan_only=trial == "plan-only",
         problems=tuple(problems),
         is_left=is_left,
+        estimate=estimate,
     )
     if not trial:
         _tell_updates(pipeline, reports)

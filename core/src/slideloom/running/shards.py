@@ -25,6 +25,7 @@ from attrs import frozen
 from slideloom.base.addresses import Address, SlidePlace
 from slideloom.base.errors import ConfigError, OutputError
 from slideloom.base.locks import holder_of, is_held_by, take_lock
+from slideloom.base.naming import option_given, option_name
 from slideloom.base.parsing import parse_json
 from slideloom.base.storing import write_json
 from slideloom.extraction.output_folder import FolderTaken, OutputFolder
@@ -67,7 +68,9 @@ class Shard:
             return cls(*_array_task(environment))
         found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
         if found is None or not 1 <= int(found[1]) <= int(found[2]):
-            raise ConfigError(f"shard must be K/N with K from 1 to N, such as 3/16, or {AUTO}, not {text!r}")
+            raise ConfigError(
+                f"{option_name('run', 'shard')} must be K/N with K from 1 to N, such as 3/16, or {AUTO}, not {text!r}"
+            )
         return cls(int(found[1]), int(found[2]))
 
     def share(self, folder: OutputFolder, slides: Sequence[NamedSlide], *, stored: bool = True) -> list[NamedSlide]:
@@ -184,6 +187,10 @@ def _plan(folder: OutputFolder) -> Path:
     return folder.state / "shards.json"
 
 
+def _auto() -> str:
+    return option_given("run", "shard", AUTO)
+
+
 def _array_task(environment: Mapping[str, str]) -> tuple[int, int]:
     for scheduler, (number, first, last, step) in _ARRAYS.items():
         task = environment.get(number, "")
@@ -193,12 +200,10 @@ def _array_task(environment: Mapping[str, str]) -> tuple[int, int]:
                 stride = int(environment.get(step, "1"))
                 return (int(task) - begin) // stride + 1, (end - begin) // stride + 1
             except (KeyError, ValueError, ZeroDivisionError) as error:
-                raise ConfigError(
-                    f"shard auto: {scheduler} sets {number} but not {last} ({error}); give K/N"
-                ) from error
+                raise ConfigError(f"{_auto()}: {scheduler} sets {number} but not {last} ({error}); give K/N") from error
     if "PBS_ARRAY_INDEX" in environment:
-        raise ConfigError("shard auto: PBS does not tell how many tasks there are; give $PBS_ARRAY_INDEX/N")
-    raise ConfigError("shard auto: this process is no task of a Slurm, Grid Engine or LSF job array; give K/N")
+        raise ConfigError(f"{_auto()}: PBS does not tell how many tasks there are; give $PBS_ARRAY_INDEX/N")
+    raise ConfigError(f"{_auto()}: this process is no task of a Slurm, Grid Engine or LSF job array; give K/N")
 
 
 def _by_size(slides: Sequence[NamedSlide], of: int) -> dict[str, int]:

@@ -72,7 +72,7 @@ def _work_on(connection: Connection, function: Callable[[Any], Any]) -> None:
             return
         except Exception as error:  # unpickling calls third-party code
             with suppress(BrokenPipeError, ConnectionError):
-                connection.send((UNREAD, _unread(error)))
+                connection.send((UNREAD, str(error)))
             continue
         answer: tuple[str, Any]
         try:
@@ -93,13 +93,6 @@ def _log_to_parent(level: int) -> None:
     # As text, because the arguments of a record may not pickle.
     root.addHandler(CallingHandler(lambda record, text: _say(LOGGED, (record.name, record.levelno, text))))
     root.setLevel(level)
-
-
-def _unread(error: Exception) -> str:
-    return (
-        f"a worker process cannot unpickle the pipeline: {error}; classes and functions that are defined in a notebook "
-        "or at a prompt do not exist there: define them in a module (a .py file) and import it, or use jobs=1"
-    )
 
 
 class _Leaving(KeyboardInterrupt):

@@ -16,6 +16,7 @@ from typing import Any, Self
 from attrs import define, field, frozen
 
 from slideloom.base.errors import ConfigError, SlideError
+from slideloom.base.naming import option_given, option_name
 from slideloom.running.main_script import (
     UNGUARDED,
     WORKER,
@@ -158,7 +159,7 @@ class Crew:
             worker.is_ready = True
             return
         if kind == UNREAD:
-            raise ConfigError(content)
+            raise ConfigError(_unread(content))
         if kind == LOGGED:
             name, level, text = content
             logging.getLogger(name).log(level, "%s", text)
@@ -189,7 +190,10 @@ class Crew:
                 self._dismiss(worker)
                 yield (
                     index,
-                    SlideError(f"given up after {self._timeout_s:g} s{reached}; raise timeout_s, or look at the slide"),
+                    SlideError(
+                        f"given up after {self._timeout_s:g} s{reached}; raise "
+                        f"{option_name('run', 'timeout_s')}, or look at the slide"
+                    ),
                 )
 
 
@@ -214,7 +218,16 @@ def _raise_if_never_began(worker: _Worker) -> None:
         raise ConfigError(unguarded(script))
     raise ConfigError(
         f"a worker process could not start (exit code {code}; its own message is above). It first runs {script}, which "
-        "defines something that the pipeline uses; define that in a module and import it, or use jobs=1"
+        f"defines something that the pipeline uses; define that in a module and import it, or use "
+        f"{option_given('run', 'jobs', 1)}"
+    )
+
+
+def _unread(error: str) -> str:
+    return (
+        f"a worker process cannot unpickle the pipeline: {error}; classes and functions that are defined in a notebook "
+        f"or at a prompt do not exist there: define them in a module (a .py file) and import it, or use "
+        f"{option_given('run', 'jobs', 1)}"
     )
 
 

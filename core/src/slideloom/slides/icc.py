@@ -17,6 +17,7 @@ from attrs import evolve
 
 from slideloom.base.errors import PluginError, SlideError
 from slideloom.base.geometry import Box, Point, Rgb, Size
+from slideloom.base.naming import option_name
 from slideloom.pixels.mosaic import Mosaic
 from slideloom.slides.slide import Slide
 
@@ -61,8 +62,12 @@ def in_srgb(slide: Slide) -> Slide:
     try:
         description = profile_name(profile)
     except ValueError as error:
-        raise SlideError(f"{name}: {error}; leave out icc to keep its colours as they are") from error
+        raise SlideError(f"{name}: {error}; {_remedy()}") from error
     return SrgbSlide(slide, SrgbTransform(profile, slide=name, description=description), description=description)
+
+
+def _remedy() -> str:
+    return f"leave out {option_name('slides', 'icc')} to keep its colours as they are"
 
 
 class SrgbTransform:
@@ -79,18 +84,17 @@ class SrgbTransform:
 
     def __init__(self, profile: bytes, *, slide: str, description: str) -> None:
         cms = _image_cms()
-        remedy = "leave out icc to keep its colours as they are"
         try:
             source = _opened(cms, profile)
             space = source.profile.xcolor_space.strip()
             if space != "RGB":
-                raise SlideError(f"{slide}: its ICC profile '{description}' is of {space}, not RGB; {remedy}")
+                raise SlideError(f"{slide}: its ICC profile '{description}' is of {space}, not RGB; {_remedy()}")
             self._transform = cms.buildTransform(
                 source, cms.createProfile("sRGB"), "RGB", "RGB", renderingIntent=cms.getDefaultIntent(source)
             )
         except (cms.PyCMSError, OSError, ValueError, TypeError) as error:
             problem = f"its ICC profile '{description}' cannot be used ({error})"
-            raise SlideError(f"{slide}: {problem}; {remedy}") from error
+            raise SlideError(f"{slide}: {problem}; {_remedy()}") from error
 
     def __call__(self, rgb: Rgb) -> Rgb:
         """(h, w, 3) uint8, in new memory."""

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from slideloom.base.csv_tables import Table, open_table
 from slideloom.base.errors import ConfigError, MissingResolution
 from slideloom.base.files import FileState
+from slideloom.base.naming import option_name
 from slideloom.slides.info import Resolution, SlideInfo
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,9 @@ def find_resolution(
         ConfigError: the user's value is not plausible for a slide, or makes this one larger than any glass.
     """
     if mpp is not None and not may_be_given(mpp):
-        raise ConfigError(f"mpp must be from {GIVEN_MPP[0]} to {GIVEN_MPP[1]} um per pixel, not {mpp!r}")
+        raise ConfigError(
+            f"{option_name('slides', 'mpp')} must be from {GIVEN_MPP[0]} to {GIVEN_MPP[1]} um per pixel, not {mpp!r}"
+        )
     for name in info.names:  # a list may name slides or their files
         if mpp_by_slide and name in mpp_by_slide:
             return _on_glass(mpp_by_slide[name], info)
@@ -61,10 +64,12 @@ def find_resolution(
     power = ""
     if info.objective_power:
         value = 10 / info.objective_power
-        power = f", or allow_objective_power to take {value:g} from its {info.objective_power:g}x"
+        option = option_name("slides", "allow_objective_power")
+        power = f", or {option} to take {value:g} from its {info.objective_power:g}x"
     raise MissingResolution(
-        f"{info.path.name}: no microns per pixel recorded{implausible}; give mpp for all slides, "
-        f"or mpp_file, a CSV with the columns slide,mpp{power}"
+        f"{info.path.name}: no microns per pixel recorded{implausible}; give "
+        f"{option_name('slides', 'mpp')} for all slides, or "
+        f"{option_name('slides', 'mpp_file')}, a CSV with the columns slide,mpp{power}"
     )
 
 

@@ -50,6 +50,13 @@ class Slide(ABC):
         if "close" in cls.__dict__:
             cls.close = _completed(cls.close)  # type: ignore[method-assign, assignment]
 
+    def __repr__(self) -> str:
+        info: SlideInfo | None = getattr(self, "info", None)  # a reader may fail before it sets this
+        if info is None:
+            return f"<{type(self).__name__}>"
+        mpp = f"{info.mpp.mean:g} um per pixel" if info.mpp is not None else "mpp unknown"
+        return f"<{type(self).__name__} {info.name}: {info.size.width} x {info.size.height}, {mpp}>"
+
     @abstractmethod
     def read(self, origin: Point, level: int, size: Size) -> Rgb:
         """Pixels of one level.

@@ -15,6 +15,7 @@ from attrs import field, frozen
 
 from slideloom.base.addresses import redacted
 from slideloom.base.parsing import parse_json
+from slideloom.steps.estimates import Estimate, SlideSample
 
 SlideStatus = Literal["done", "failed", "skipped"]
 # What a run was for: tiles, or to see what would become of them ("dry-run"), or which ones are left for filters and
@@ -125,6 +126,7 @@ class SlideReport:
         seconds: wall time by stage ("open", "qc", "tiles", "commit").
         versions: versions of the core and of each plugin that took part, by distribution; {} if the slide failed.
         statuses: of a dry run, the words that the tile table of a run would have; not in JSON. Else None.
+        sample: of a dry run, what a sample of the slide's tiles took, if there is one; not in JSON.
     """
 
     slide: str
@@ -165,6 +167,7 @@ class SlideReport:
     seconds: Mapping[str, float] = field(factory=dict)
     versions: Mapping[str, str] = field(factory=dict)
     statuses: TileStatuses | None = field(default=None, eq=False, repr=False)
+    sample: SlideSample | None = field(default=None, eq=False, repr=False)
 
     @property
     def kept(self) -> int:
@@ -184,7 +187,7 @@ class SlideReport:
 
     def as_table(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        table = attrs.asdict(self, filter=lambda attribute, _: attribute.name != "statuses")
+        table = attrs.asdict(self, filter=lambda attribute, _: attribute.name not in ("statuses", "sample"))
         if not self.qc_classes:
             del table["qc_classes"]
         return table
@@ -305,6 +308,8 @@ class RunReport:
             report that could not be written.
         is_left: True for a shard that ended while others were at work, one of which will tell of all slides; not in
             JSON.
+        estimate: of a dry run, what the run would make; None if there was nothing to estimate it from. In JSON only
+            if it is there.
     """
 
     slides: tuple[SlideReport, ...]
@@ -318,6 +323,7 @@ class RunReport:
     plan_only: bool = False
     problems: tuple[str, ...] = field(default=(), converter=_all_redacted)
     is_left: bool = field(default=False, eq=False)
+    estimate: Estimate | None = None
 
     @property
     def is_good(self) -> bool:
@@ -336,5 +342,7 @@ class RunReport:
 
     def as_table(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        table = attrs.asdict(self, recurse=False, filter=lambda attribute, _: attribute.name != "is_left")
-        return {**table, "slides": [slide.as_table() for slide in self.slides]}
+        apart = ("is_left", "estimate")
+        table = attrs.asdict(self, recurse=False, filter=lambda attribute, _: attribute.name not in apart)
+        estimate = {} if self.estimate is None else {"estimate": self.estimate.as_table()}
+        return {**table, **estimate, "slides": [slide.as_table() for slide in self.slides]}

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import attrs
 
 from slideloom.base.addresses import SlidePlace, place_of
-from slideloom.base.errors import ConfigError, SlideloomError
+from slideloom.base.errors import ConfigError, MissingResolution, SlideloomError
 from slideloom.base.machine import usable_cores
+from slideloom.base.naming import naming
 from slideloom.base.watching import Cancel, StepProgress, Watch
 from slideloom.pipeline.from_words import pipeline_from_words
+from slideloom.pipeline.fronts import PYTHON
 from slideloom.pipeline.pipeline import Pipeline, RoiUse, RunOptions, Slides
 from slideloom.pipeline.tiling import Tiling
 from slideloom.pipeline.words import BESIDE_TILES
@@ -57,7 +59,8 @@ class WSI(SlideChanges):
     threads and must not raise.
 
     Args:
-        path: the slide's file, or its address, such as "s3://bucket/a.svs".
+        path: the slide's file, or its address, such as "s3://bucket/a.svs", or a `Slide` that is open already and stays
+            so: it keeps its reader, resolution and colours.
         tile_px: width and height of a tile image in pixels.
         tile_um: width of a tile in microns, or a magnification such as "10x".
         stride_div: stride is the tile's size divided by this.
@@ -85,7 +88,7 @@ class WSI(SlideChanges):
     @hinted
     def __init__(
         self,
-        path: SlidePlace | NamedSlide | str,
+        path: SlidePlace | NamedSlide | str | Slide,
         tile_px: int,
         tile_um: float | str,
         *,
@@ -116,7 +119,7 @@ class WSI(SlideChanges):
     @classmethod
     def of(
         cls,
-        path: SlidePlace | NamedSlide | str,
+        path: SlidePlace | NamedSlide | str | Slide,
         tiling: Tiling,
         *,
         slides: Slides | None = None,
@@ -128,7 +131,7 @@ class WSI(SlideChanges):
     @classmethod
     def of_pipeline(
         cls,
-        path: SlidePlace | NamedSlide | str,
+        path: SlidePlace | NamedSlide | str | Slide,
         pipeline: Pipeline,
         *,
         progress: StepProgress | None = None,
@@ -139,13 +142,25 @@ class WSI(SlideChanges):
         made._open(path, pipeline, Watch(progress, cancel))
         return made
 
-    def _open(self, path: SlidePlace | NamedSlide | str, pipeline: Pipeline, watch: Watch | None = None) -> None:
-        slide = open_slide(path, slides=pipeline.slides)
+    def _open(
+        self, path: SlidePlace | NamedSlide | str | Slide, pipeline: Pipeline, watch: Watch | None = None
+    ) -> None:
+        with naming(PYTHON, is_last=True):
+            self._planned(path, pipeline, watch)
+
+    def _planned(
+        self, path: SlidePlace | NamedSlide | str | Slide, pipeline: Pipeline, watch: Watch | None = None
+    ) -> None:
+        self._is_own = not isinstance(path, Slide)
+        slide = (
+            _as_given(path, pipeline.slides) if isinstance(path, Slide) else open_slide(path, slides=pipeline.slides)
+        )
         try:
             on_screen = attrs.evolve(pipeline, sinks=(), run=RunOptions())
             self._live = LiveSlide(slide, on_screen, threads=usable_cores(), watch=watch)
         except BaseException:
-            slide.close()
+            if self._is_own:
+                slide.close()
             raise
         self._opened: Slide = slide
 
@@ -158,9 +173,10 @@ class WSI(SlideChanges):
         self.close()
 
     def close(self) -> None:
-        """Release the file, once a change in progress has ended."""
-        with self._live.changing:
-            self._opened.close()
+        """Release the file, once a change in progress has ended, unless it was open before."""
+        if self._is_own:
+            with self._live.changing:
+                self._opened.close()
 
     def pipeline(self, *, sinks: Sequence[Step] | None = None, run: RunOptions | None = None) -> Pipeline:
         """The pipeline that does what is on screen.
@@ -235,3 +251,22 @@ class WSI(SlideChanges):
         if report.status == "failed":
             raise SlideloomError(report.error)
         return report
+
+
+def _as_given(slide: Slide, rules: Slides) -> Slide:
+    """A slide that the caller has opened.
+
+    Raises:
+        ConfigError: there are rules for how to open it.
+        MissingResolution: its microns per pixel are not known.
+    """
+    if rules != Slides():
+        raise ConfigError(
+            f"{slide.info.name}: is open already, so its reader, resolution and colours cannot be chosen; open it with "
+            "these options (open_slide), or give its path"
+        )
+    if slide.info.mpp is None:
+        raise MissingResolution(
+            f"{slide.info.name}: no microns per pixel recorded; open it with open_slide(path, mpp=...)"
+        )
+    return slide

@@ -55,6 +55,8 @@ def print_summary(run: RunReport) -> None:
             "colours", f"as stored, not sRGB, for want of an ICC profile: {len(bare)} slides ({escape(shown)})"
         )
     table.add_row("output", escape(run.out) if not trial else "no tile was written")
+    for number, said in enumerate(() if run.estimate is None else run.estimate.words()):
+        table.add_row("" if number else "estimate", said)
     out.print(table, soft_wrap=True)
     for report in run.slides:
         for warning in report.warnings:

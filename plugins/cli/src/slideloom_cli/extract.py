@@ -10,7 +10,7 @@ import attrs
 from slideloom.base.storing import storing_in
 from slideloom.pipeline.file import load_pipeline
 from slideloom.pipeline.flags import given_flags
-from slideloom.pipeline.fronts import FLAGS
+from slideloom.pipeline.fronts import FLAGS, FileFront
 from slideloom.pipeline.pipeline import Pipeline, RunOptions
 from slideloom.pipeline.words import tables_of, words
 from slideloom.settings.tables import made_from_table
@@ -57,7 +57,8 @@ def run_run(chosen: argparse.Namespace) -> int:
     table = tables_of(given_flags(chosen, words("run")))["run"]
     given = made_from_table(RunOptions, table, where=FLAGS.table("run"), base=Path())
     changes = {name: getattr(given, name) for name in table}
-    pipeline = attrs.evolve(pipeline, run=attrs.evolve(pipeline.run, **changes))
+    front = FileFront(str(chosen.pipeline), flagged=("run",))
+    pipeline = attrs.evolve(pipeline, run=attrs.evolve(pipeline.run, **changes), front=front)
     base = chosen.pipeline.parent
     return _run(pipeline, base=base, out=chosen.out or pipeline.run.out or base, chosen=chosen)
 

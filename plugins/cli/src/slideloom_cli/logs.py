@@ -146,7 +146,8 @@ class RunLog:
     def run_done(self, run: RunReport) -> None:
         """Log that the run has ended."""
         counts = {status: sum(slide.status == status for slide in run.slides) for status in _STATUSES}
-        self.write("run_done", **counts, seconds=run.seconds, out=run.out)
+        estimate = {} if run.estimate is None else {"estimate": run.estimate.as_table()}
+        self.write("run_done", **counts, seconds=run.seconds, out=run.out, **estimate)
 
 
 _STATUSES = ("done", "skipped", "failed")

@@ -14,6 +14,7 @@ from typing import Any
 from slideloom import __version__
 from slideloom.base.addresses import redacted
 from slideloom.base.errors import SlideloomError
+from slideloom.base.naming import naming
 from slideloom.base.system_errors import in_words
 
 from slideloom_cli.logs import configure_logging
@@ -47,7 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not hasattr(chosen, "run_command"):
             parser.print_help()
             return USAGE
-        with standard_output_for_json() if getattr(chosen, "json", False) else nullcontext():
+        from slideloom.pipeline.fronts import FLAGS  # not needed to print help
+
+        with naming(FLAGS), standard_output_for_json() if getattr(chosen, "json", False) else nullcontext():
             code: int = chosen.run_command(chosen)
     except SlideloomError as error:
         if getattr(chosen, "debug", False):

@@ -61,7 +61,7 @@ def add_run_options(parser: argparse.ArgumentParser, *, without: Mapping[str, st
     run = parser.add_argument_group("run")
     add_flags(run, words("run", without=without))
     run.add_argument("--dry-run", action="store_true", help="decide on every tile as a run would, and write no tiles")
-    text = "a dry run that reads no tile: quick, but tile filters and normalizer decide nothing"
+    text = "a dry run that reads only sample tiles: quick, but tile filters and normalizer decide nothing"
     run.add_argument("--plan-only", action="store_true", help=text)
     run.add_argument("--quiet", action="store_true", help="print only the summary")
     add_log_options(run)

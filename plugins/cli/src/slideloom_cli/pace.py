@@ -7,6 +7,7 @@ from collections.abc import Callable
 from threading import RLock
 
 from attrs import define, field
+from slideloom.base.amounts import duration
 from slideloom.steps.reports import SlideReport
 
 
@@ -90,15 +91,3 @@ def _looked_at(report: SlideReport) -> int:
     read = ("filter:", "normalizer", "dry-run")
     judged = sum(count for step, count in report.rejected.items() if step.startswith(read))
     return report.written + report.unreadable + judged
-
-
-def duration(seconds: float) -> str:
-    """A duration in words: "40 s", "12 min", "3 h 20 min", "2 d 5 h"."""
-    minutes = round(seconds / 60)
-    if seconds < 99.5:
-        return f"{max(1, round(seconds))} s"
-    if minutes < 100:
-        return f"{minutes} min"
-    if minutes < 48 * 60:
-        return f"{minutes // 60} h {minutes % 60} min"
-    return f"{minutes // 1440} d {minutes % 1440 // 60} h"

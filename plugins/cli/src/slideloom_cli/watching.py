@@ -13,11 +13,12 @@ from typing import Protocol
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from slideloom.base.amounts import duration
 from slideloom.steps.reports import RunReport, SlideReport
 
 from slideloom_cli.display import console, slide_line
 from slideloom_cli.logs import RunLog
-from slideloom_cli.pace import Pace, duration
+from slideloom_cli.pace import Pace
 
 HEARTBEAT_S = 60.0
 """Longest time without a message while slides are processed."""

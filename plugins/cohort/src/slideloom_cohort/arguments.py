@@ -69,6 +69,7 @@ class ExtractOptions(TypedDict, total=False):
     report: bool
     redo: bool
     shard: str | None
+    ignore_disk_space: bool
     redo_updated: bool
     dry_run: bool
     plan_only: bool

@@ -59,6 +59,13 @@ class Dataset:
     chosen: frozenset[str] | None = field(default=None, repr=False)
     balanced: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        chosen = "all slides" if self.chosen is None else f"{len(self.chosen)} slides chosen"
+        sources = ", ".join(source.name for source in self.sources)
+        labels = "" if self.annotations is None else f"; {len(self.annotations.rows)} slides annotated"
+        balanced = f"; balanced by {', '.join(self.balanced)}" if self.balanced else ""
+        return f"<Dataset {self.label}: {chosen} of {sources}{labels}{balanced}>"
+
     @property
     def label(self) -> str:
         """Tile size label such as `299px_302um`."""

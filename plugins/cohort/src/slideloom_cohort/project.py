@@ -236,6 +236,7 @@ class Project:
         report: bool = True,
         redo: bool = False,
         shard: str | None = None,
+        ignore_disk_space: bool = False,
         redo_updated: bool = False,
         dry_run: bool = False,
         plan_only: bool = False,
@@ -305,9 +306,10 @@ class Project:
             redo: process slides again that are finished or were made with other settings.
             shard: share of the slides, such as "3/16", or "auto" in a job array; the other shards may run at the same
                 time, on other machines too.
+            ignore_disk_space: go on although the output is likely larger than what is free on its disk.
             redo_updated: process slides again that other versions of slideloom or its plugins made.
             dry_run: decide on every tile as a run would, and write no tiles.
-            plan_only: a dry run that reads no tile: quick, but tile filters and normalizer decide nothing.
+            plan_only: a dry run that reads only sample tiles: quick, but tile filters and normalizer decide nothing.
             progress: called with the slide's name, the number of tiles done, and their total number.
             on_slide: called with each slide's report.
 

@@ -12,6 +12,7 @@ import numpy as np
 from attrs import frozen
 from slideloom.base.csv_tables import unguarded
 from slideloom.base.errors import ConfigError
+from slideloom.base.naming import option_given
 from slideloom.base.storing import names_in, path_of_name
 from slideloom.extraction.output_folder import OutputFolder
 from slideloom.slides.names import own_name
@@ -121,7 +122,10 @@ def read_tile_table(path: Path) -> pd.DataFrame:
             text = frame[name].map(unguarded, na_action="ignore")
             frame[name] = text.astype(object).where(text.notna(), None)
     except (OSError, ValueError, KeyError) as error:
-        raise ConfigError(f"{path}: the tile table cannot be read ({error}); run the slide again with redo") from error
+        raise ConfigError(
+            f"{path}: the tile table cannot be read ({error}); run the slide again with "
+            f"{option_given('run', 'redo', True)}"
+        ) from error
     return frame
 
 

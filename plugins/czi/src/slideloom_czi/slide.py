@@ -23,6 +23,7 @@ from slideloom import (
     TileGrid,
     in_eight_bits,
     levels_from_sizes,
+    option_given,
     slide_name,
 )
 
@@ -172,7 +173,8 @@ def _view_of(name: str, handle: czi.CziReader, described: metadata.Described, se
     if times > 1:
         raise SlideError(f"{name}: holds {times} points in time; export one as a file of its own (ZEN)")
     if settings.plane is None and planes > 1:
-        raise SlideError(f"{name}: holds {planes} focal planes; choose one: --reader czi:plane=0 to plane={planes - 1}")
+        choice = option_given("slides", "reader", "czi:plane=0")
+        raise SlideError(f"{name}: holds {planes} focal planes; choose one: {choice} to plane={planes - 1}")
     if (settings.plane or 0) >= planes:
         raise SlideError(f"{name}: has no focal plane {settings.plane}; it has {planes}, from 0")
     channel, pixel_type = _channel(name, handle, described, settings.channel)
@@ -195,9 +197,8 @@ def _scene(
         for number, place in scenes.items()
     )
     if wanted is None and len(scenes) > 1:
-        raise SlideError(
-            f"{name}: holds {len(scenes)} scenes: {listed}; choose one, as with --reader czi:scene={next(iter(scenes))}"
-        )
+        choice = option_given("slides", "reader", f"czi:scene={next(iter(scenes))}")
+        raise SlideError(f"{name}: holds {len(scenes)} scenes: {listed}; choose one, as with {choice}")
     number = next(iter(scenes)) if wanted is None else wanted
     if number not in scenes:
         raise SlideError(f"{name}: has no scene {number}; it has {listed}")
@@ -215,7 +216,7 @@ def _channel(name: str, handle: czi.CziReader, described: metadata.Described, wa
     if wanted is None and (len(types) != 1 or set(types.values()) & set(_GREYS)):
         raise SlideError(
             f"{name}: holds {'channels' if len(types) > 1 else 'the channel'} {held}, not an RGB picture; choose one "
-            "to show in grey on black: --reader czi:channel=0"
+            f"to show in grey on black: {option_given('slides', 'reader', 'czi:channel=0')}"
         )
     ((number, kind),) = shown.items()
     if kind not in (*_COLOURS, *_GREYS):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from attrs import field, frozen
-from slideloom import Size, SlideError, TileGrid, read_dicom, same_proportions, series_in
+from slideloom import Size, SlideError, TileGrid, option_given, read_dicom, same_proportions, series_in
 
 from slideloom_dicom.instances import Instance, read_instance
 from slideloom_dicom.metadata import is_fluorescence, path_name
@@ -109,6 +109,7 @@ def _chosen_path(path: Path, instances: Sequence[Instance], wanted: str | None) 
     paths = {str(item.get("OpticalPathIdentifier", "")): item for instance in instances for item in instance.paths()}
     stated = max(int(instance.about.get("NumberOfOpticalPaths", 1) or 1) for instance in instances)
     if stated > max(1, len(paths)):
+        choice = option_given("slides", "reader", f"dicom:optical_path={next(iter(paths))}")
         raise SlideError(
             f"{path.name}: its DICOM series has {stated} optical paths (channels or stains), and says of {len(paths)} "
             "what they are; export one as RGB"
@@ -119,15 +120,17 @@ def _chosen_path(path: Path, instances: Sequence[Instance], wanted: str | None) 
             raise SlideError(f"{path.name}: has no optical path '{wanted}'; it has {listed or 'none with a name'}")
         return wanted
     if len(paths) > 1:
+        choice = option_given("slides", "reader", f"dicom:optical_path={next(iter(paths))}")
         raise SlideError(
             f"{path.name}: its DICOM series has {len(paths)} optical paths (channels or stains): {listed}; choose one, "
-            f"which is shown as it is: --reader dicom:optical_path={next(iter(paths))}"
+            f"which is shown as it is: {choice}"
         )
     for name, item in paths.items():
         if is_fluorescence(item):
             raise SlideError(
                 f"{path.name}: it shows fluorescence in the optical path {path_name(item)}, not stained tissue on "
-                f"white; to take it as a grey picture: --reader dicom:optical_path={name}"
+                f"white; to take it as a grey picture: "
+                f"{option_given('slides', 'reader', f'dicom:optical_path={name}')}"
             )
     return next(iter(paths), "")
 
@@ -198,5 +201,6 @@ def _in_plane(path: Path, images: Sequence[Image], plane: int | None) -> Image |
     size = images[0].grid.size
     raise SlideError(
         f"{path.name}: its DICOM series holds {len(images)} images of {size.width} x {size.height} pixels, such as "
-        f"focal planes; choose one: --reader dicom:plane=1 to plane={len(images)}, from the lowest"
+        f"focal planes; choose one: {option_given('slides', 'reader', 'dicom:plane=1')} to "
+        f"plane={len(images)}, from the lowest"
     )

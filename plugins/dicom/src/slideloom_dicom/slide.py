@@ -20,6 +20,7 @@ from slideloom import (
     in_eight_bits,
     levels_from_sizes,
     not_a_dicom_slide,
+    option_given,
     read_dicom,
     slide_name,
 )
@@ -168,7 +169,7 @@ class DicomSlide(GridSlide):
             raise SlideError(
                 f"{self.info.path.name}: its samples have {self._images[0].files[0].pixels.bits} bits and reach only "
                 f"{brightest} of {self._high}, and would be shown nearly black; name the value to show as white: "
-                f"--reader dicom:high={max(brightest, 1)}"
+                f"{option_given('slides', 'reader', f'dicom:high={max(brightest, 1)}')}"
             )
 
 

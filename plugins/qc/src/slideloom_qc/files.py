@@ -21,6 +21,7 @@ from slideloom import (
     SlideQc,
     load_mask,
     mask_from_npz,
+    option_given,
     path_of_name,
     save_mask,
 )
@@ -96,7 +97,8 @@ class SavedMaskQc(SlideQc):
                 return evolve(found, metrics=known)
         raise SlideError(
             f"{info.path.name}: no saved mask {', '.join(names[:-1])} or {names[-1]} in {settings.folder}; run once "
-            "with save_masks = true and name that run's folder of masks, or use the QC step itself"
+            f"with {option_given('run', 'save_masks', True)} and name that run's folder of masks, or use the "
+            "QC step itself"
         )
 
 
@@ -111,7 +113,7 @@ def load_mask_npz(path: Path, *, slide: SlideInfo, kind: QcKind) -> QcResult:
     Raises:
         SlideError: it is damaged, or has another shape than the slide.
     """
-    remedy = "make it again with save_masks = true, or with the program that wrote it"
+    remedy = f"make it again with {option_given('run', 'save_masks', True)}, or with the program that wrote it"
     try:
         mask = mask_from_npz(path.read_bytes())
     except (OSError, ValueError) as error:

@@ -15,6 +15,7 @@ from typing import Any
 import aiohttp
 from attrs import frozen
 from fsspec.asyn import AsyncFileSystem
+from slideloom import option_name
 
 from slideloom_remote.faults import Changed, Final, NoRanges, Passing, of_status
 
@@ -100,7 +101,7 @@ class WebTransport(Transport):
         found = self._known()
         async with await self._answer({"Range": f"bytes={start}-{end - 1}"}) as answer:
             if answer.status == _OK:
-                raise NoRanges(errno.EIO, "the server ignores which bytes are asked for; give a buffer (--buffer DIR)")
+                raise NoRanges(errno.EIO, f"the server ignores which bytes are asked for; {_remedy()}")
             if answer.status == _UNSATISFIABLE:
                 raise Changed(errno.EIO, "it is shorter than it was")
             if answer.status != _PARTIAL:
@@ -150,7 +151,7 @@ def _version(headers: Mapping[str, str]) -> str:
 def _content_range(headers: Mapping[str, str]) -> tuple[int, int, int]:
     found = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", ""))
     if found is None:
-        raise Final(errno.EIO, "the server does not say which bytes it sends; give a buffer (--buffer DIR)")
+        raise Final(errno.EIO, f"the server does not say which bytes it sends; {_remedy()}")
     first, last, size = map(int, found.groups())
     return first, last, size
 
@@ -250,3 +251,7 @@ def _is_mismatch(error: BaseException | None) -> bool:
             return True
         error = error.__cause__
     return False
+
+
+def _remedy() -> str:
+    return f"name a folder for copies of slides with {option_name('run', 'buffer')}"

@@ -1,6 +1,7 @@
 """PDF reports of runs, dry runs and folders of stored tiles.
 
-`write_report` reports on a run, `write_stored_report` on a folder; `cohort_of` and `cohorts_in` give its subject.
+`write_report` reports on a run, `write_stored_report` on a folder, `merged_report` on several.
+`cohort_of` and `cohorts_in` give its subject.
 """
 
 from __future__ import annotations
@@ -12,17 +13,18 @@ _HOME_OF = {
     "Cohort": "cohort",
     "cohort_of": "cohort",
     "cohorts_in": "cohort",
+    "merged_report": "stored",
     "write_report": "document",
     "write_stored_report": "stored",
     "write_tables": "tables",
 }
 
-__all__ = ["Cohort", "cohort_of", "cohorts_in", "write_report", "write_stored_report", "write_tables"]
+__all__ = ["Cohort", "cohort_of", "cohorts_in", "merged_report", "write_report", "write_stored_report", "write_tables"]
 
 if TYPE_CHECKING:
     from slideloom_report.cohort import Cohort, cohort_of, cohorts_in
     from slideloom_report.document import write_report
-    from slideloom_report.stored import write_stored_report
+    from slideloom_report.stored import merged_report, write_stored_report
     from slideloom_report.tables import write_tables
 
 

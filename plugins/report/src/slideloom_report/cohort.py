@@ -36,6 +36,7 @@ class Cohort:
         started: ISO 8601, or "".
         notes: sentences about the cohort.
         files: present paths of slides, by name; take precedence over the path in the report.
+        homes: of slides of several output folders, by name: the folder that each is in.
     """
 
     out: Path
@@ -48,6 +49,11 @@ class Cohort:
     started: str = ""
     notes: tuple[str, ...] = ()
     files: Mapping[str, sl.SlidePlace] = field(factory=dict)
+    homes: Mapping[str, Path] = field(factory=dict)
+
+    def home(self, slide: sl.SlideReport) -> Path:
+        """The output folder that the paths in a slide's report start from."""
+        return self.homes.get(slide.slide, self.out)
 
     @property
     def kept_name(self) -> str:
@@ -124,7 +130,8 @@ def cohort_of(run: sl.RunReport) -> Cohort:
     label = next((slide.label for slide in run.slides if slide.label), "")
     about = {"pipeline": run.pipeline, "versions": run.versions, "started": run.started}
     kind: Kind = "plan-only" if run.plan_only else "dry-run" if run.dry_run else "run"
-    return _cohort(Path(run.out), label, run.slides, about, kind=kind)
+    notes = () if run.estimate is None else (f"A run is estimated to make: {'; '.join(run.estimate.words())}.",)
+    return _cohort(Path(run.out), label, run.slides, about, kind=kind, notes=notes)
 
 
 def _cohort(

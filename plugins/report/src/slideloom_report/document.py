@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -36,7 +36,12 @@ _FOOT = 44.0
 
 
 def write_report(
-    source: Cohort | RunReport, path: Path | str, *, html: Path | str | None = None, samples: int | None = None
+    source: Cohort | RunReport,
+    path: Path | str,
+    *,
+    html: Path | str | None = None,
+    samples: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Write the report as PDF, and the same as an HTML page.
 
@@ -48,6 +53,7 @@ def write_report(
         path: of the PDF; it appears complete or not at all, and replaces nothing but an earlier report.
         html: of the page, if there is to be one; the same holds.
         samples: sample tiles per slide, from 0 to 16; by default 16, or 8 if there are many slides.
+        progress: called with the number of slides that are in the report, and their total number.
 
     Returns:
         `path`.
@@ -64,7 +70,9 @@ def write_report(
         refuse_to_replace(each)
     page = None if html is None else Page(cohort, _budget(cohort))
     with _binary_streams():
-        content = _pdf(cohort, samples if samples is not None else 16 if len(cohort.finished) <= _MANY else 8, page)
+        content = _pdf(
+            cohort, samples if samples is not None else 16 if len(cohort.finished) <= _MANY else 8, page, progress
+        )
     for each, made in zip(paths, [content, *([] if page is None else [page.content()])], strict=True):
         with storing_in(each.parent):
             refuse_to_replace(each)  # it may have appeared while the report was made
@@ -89,7 +97,7 @@ def _budget(cohort: Cohort) -> int:
     return max(_LEAST_PER_SLIDE, min(_MOST_PER_SLIDE, share))
 
 
-def _pdf(cohort: Cohort, samples: int, page: Page | None) -> bytes:
+def _pdf(cohort: Cohort, samples: int, page: Page | None, progress: Callable[[int, int], None] | None) -> bytes:
     file = io.BytesIO()
     document = BaseDocTemplate(
         file, pagesize=A4, title=f"{TITLES[cohort.kind]} {clean(cohort.label)}", author="slideloom",
@@ -102,18 +110,28 @@ def _pdf(cohort: Cohort, samples: int, page: Page | None) -> bytes:
         "max_px": _PICTURE_PX if len(cohort.finished) <= _MANY else _PICTURE_PX_OF_MANY,
         "samples": samples,
     }
-    pages = [
-        Later(partial(_slide, cohort, place, page, **options))
-        for place, slide in enumerate(cohort.slides)
-        if slide.status != "failed"
-    ]
+    total = len(cohort.finished)
+    places = [place for place, slide in enumerate(cohort.slides) if slide.status != "failed"]
+    pages = []
+    for done, place in enumerate(places):
+        told = None if progress is None else partial(progress, done, total)
+        pages.append(Later(partial(_slide, cohort, place, page, told, **options)))
     document.build([Landmark("summary", "Summary"), *cover(cohort), *pages, Landmark(LAST)])
     return sealed(file.getvalue(), PDF)
 
 
 def _slide(
-    cohort: Cohort, place: int, page: Page | None, *, most_bytes: int, max_px: int, samples: int
+    cohort: Cohort,
+    place: int,
+    page: Page | None,
+    told: Callable[[], None] | None,
+    *,
+    most_bytes: int,
+    max_px: int,
+    samples: int,
 ) -> list[Flowable]:
+    if told is not None:
+        told()
     found = gather(cohort, cohort.slides[place], max_px=max_px, samples=samples)
     if page is not None:
         page.add(place, found)

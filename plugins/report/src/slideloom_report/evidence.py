@@ -58,7 +58,7 @@ def gather(cohort: Cohort, report: sl.SlideReport, *, max_px: int, samples: int)
         found.boxes = _boxes_of_tables(found, cohort)
         found.samples = samples_of(None, cohort, found.report, spread(found.boxes.get("kept"), samples), found.notes)
         if samples and not found.samples and report.written:
-            tiles = some_tiles(cohort.out, report, samples, found.notes)
+            tiles = some_tiles(cohort.home(report), report, samples, found.notes)
             found.samples = [Sample(None, after=tile) for tile in tiles]
     return found
 
@@ -67,9 +67,13 @@ def gather(cohort: Cohort, report: sl.SlideReport, *, max_px: int, samples: int)
 def _opened(cohort: Cohort, report: sl.SlideReport) -> Iterator[sl.Slide]:
     path = cohort.files.get(report.slide, sl.place_of(report.path) if report.path else None)
     if path is None:
-        raise sl.SlideError("the tiles do not say where their slide is; name it with --slides")
+        raise sl.SlideError(
+            f"the tiles do not say where their slide is; name it with {sl.option_name('report', 'slides')}"
+        )
     if isinstance(path, Path) and not path.exists():
-        raise sl.SlideError(f"{path} is no longer there; give the slides' present location with --slides")
+        raise sl.SlideError(
+            f"{path} is no longer there; give the slides' present location with {sl.option_name('report', 'slides')}"
+        )
     found = sl.NamedSlide(path, report.slide, cohort.shares_name(report))
     if report.mpp is None:
         rules = cohort.pipeline.slides if cohort.pipeline is not None else sl.Slides()
@@ -154,7 +158,7 @@ def _boxes_of_tables(found: Evidence, cohort: Cohort) -> dict[str, Boxes]:
     report = found.report
     if report.tile_table:
         try:
-            with (cohort.out / report.tile_table).open(newline="", encoding="utf-8") as file:
+            with (cohort.home(report) / report.tile_table).open(newline="", encoding="utf-8") as file:
                 rows = csv.DictReader(file)
                 table = [(row["status"], int(row["loc_x"]), int(row["loc_y"])) for row in rows]
         except (OSError, ValueError, KeyError, csv.Error) as error:  # stored tiles have their positions too
@@ -163,7 +167,7 @@ def _boxes_of_tables(found: Evidence, cohort: Cohort) -> dict[str, Boxes]:
         if table:
             words = ["kept" if word == "written" else word for word, _, _ in table]
             return _grouped(words, np.array([place for _, *place in table]), report)
-    places = stored_locations(cohort.out, report, found.notes)
+    places = stored_locations(cohort.home(report), report, found.notes)
     if places is None or not len(places):
         return {}
     found.is_grid = found.is_grid and _spacing(report, places) is not None
@@ -206,7 +210,7 @@ def _regions(found: Evidence, pipeline: sl.Pipeline | None, info: sl.SlideInfo) 
 
 def _saved_mask(found: Evidence, cohort: Cohort, info: sl.SlideInfo) -> sl.QcResult | None:
     report = found.report
-    path = sl.OutputFolder(cohort.out, cohort.label).discard(report.slide) if report.tile_table else None
+    path = sl.OutputFolder(cohort.home(report), cohort.label).discard(report.slide) if report.tile_table else None
     if path is None or not path.exists():
         return None
     try:

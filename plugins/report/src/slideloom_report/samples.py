@@ -52,7 +52,7 @@ def samples_of(
         before = [None if isinstance(tile, sl.SlideError) else tile for tile in read]
     pipeline = cohort.pipeline
     if slide is None or pipeline is None or pipeline.normalizer is not None:
-        after = stored_tiles(cohort.out, report, places, notes)
+        after = stored_tiles(cohort.home(report), report, places, notes)
         if slide is not None and pipeline is not None and all(tile is None for tile in after):
             try:
                 after = _normalized(pipeline, slide, report, discard, kept=kept, before=before)

@@ -60,6 +60,19 @@ def write_tables(cohort: Cohort, *, stamp: str) -> list[Path]:
     return paths
 
 
+def write_whole_table(cohort: Cohort) -> Path:
+    """Write `extraction_report.csv` with a row for each finished slide into the cohort's own folder.
+
+    Raises:
+        OutputError: it cannot be written, or a different table has its name.
+    """
+    table = cohort.out / "extraction_report.csv"
+    with storing_in(cohort.out):
+        _earlier(table, set())
+        write_whole(table, _text([_row(cohort, slide) for slide in cohort.finished], ()))
+    return table
+
+
 def record_folders(cohort: Cohort) -> list[Path]:
     """The folders of the run's TFRecords, where existing programs look for reports."""
     return sorted(

@@ -17,6 +17,7 @@ from slideloom.pipeline.pipeline import Pipeline, RoiUse
 from slideloom.plugins.discovery import registry
 from slideloom.plugins.shorthand import step_settings, step_table
 from slideloom.running.find_slides import require_slides, slides_of
+from slideloom.slides.names import NamedSlide
 from slideloom_cli.options import pipeline_of
 from slideloom_cohort.project import Project
 from slideloom_cohort.slides import source_slides
@@ -129,7 +130,7 @@ def _of_project(root: Path, chosen: argparse.Namespace) -> Opening:
     for source in project.sources.values():
         roi = source.roi or project.root / _ROI / ("" if source.name == "main" else source.name)
         folders.append(roi)
-        found += [(path, roi, source.out) for path in source_slides(source)]
+        found += [(slide.place, roi, source.out) for slide in source_slides(source)]
     require_slides([path for path, _, _ in found])
     return Opening(
         title=project.name,
@@ -209,13 +210,14 @@ def _folder_step(folder: Path) -> str:
     return f"{registry().default('roi-folder')}:folder={json.dumps(str(folder))}"
 
 
-def _there(slides: list[SlidePlace]) -> list[SlidePlace]:
-    """The slides, of which there is one at least.
+def _there(found: Sequence[NamedSlide]) -> list[SlidePlace]:
+    """Where the slides are, of which there is one at least.
 
     Raises:
         SlideError: there is none.
         ConfigError: a file is named that is not there.
     """
+    slides = [slide.place for slide in found]
     require_slides(slides)
     missing = [str(path) for path in slides if isinstance(path, Path) and not path.exists()]
     if missing:

@@ -85,6 +85,12 @@ class _PageFront:
     def none(self, kind: str) -> str:
         return ""
 
+    def option(self, table: str, name: str) -> str:
+        return next((word.name for word in words() if word.table == table and name in word.options), name)
+
+    def given(self, table: str, name: str, value: Any) -> str:
+        return f"{self.option(table, name)} = {value}"
+
 
 class PipelineOnScreen:
     """The pipeline of a session, with a number that counts its changes. Thread-safe.

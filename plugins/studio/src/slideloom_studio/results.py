@@ -79,11 +79,11 @@ class Results:
     def reports(self) -> Mapping[str, SlideReport]:
         """The reports of the slides, by name; damaged ones are told in `problems`."""
         found = {}
-        for path, report in reports_in(self.folder):
+        for slide, report in reports_in(self.folder):
             if isinstance(report, SlideReport):
                 found[report.slide] = report
             else:
-                self.problems.append(f"{path.name}: {report}")
+                self.problems.append(f"{slide}: {report}")
         return found
 
     def pipeline(self) -> Pipeline:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from itertools import islice
 from xml.etree.ElementTree import Element
 
-from slideloom import Size, TiffDirectory, TiffTag, is_scene
+from slideloom import Size, TiffDirectory, TiffTag, is_scene, option_given
 
 from slideloom_tifffile.refusals import NotRead
 
@@ -58,7 +58,7 @@ def planes_of(
 
 
 def _how(name: str, value: str) -> str:
-    return f"--reader tifffile:{name}={value}"
+    return option_given("slides", "reader", f"tifffile:{name}={value}")
 
 
 def _chosen_picture(root: Element, images: Sequence[TiffDirectory], scene: int | None) -> _Picture:

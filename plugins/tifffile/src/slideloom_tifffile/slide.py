@@ -27,6 +27,7 @@ from slideloom import (
     missing_part,
     ome_xml,
     opencv_in_one_thread,
+    option_given,
     slide_name,
     tiff_fault,
     tiff_icc_profile,
@@ -274,13 +275,14 @@ def _check_range(pixels: Pixels, *, chosen: int | None) -> None:
     if pixels.is_stated and colours.white is not None and peak > colours.white:
         raise NotRead(
             f"its OME-XML says that samples go up to {colours.white}, but they go up to {peak}; say which one is "
-            "white: --reader tifffile:white=65535"
+            f"white: {option_given('slides', 'reader', 'tifffile:white=65535')}"
         )
     if not pixels.is_stated and 0 < peak < _HALF_OF_16_BITS:
         white = 2 ** peak.bit_length() - 1
         raise NotRead(
             f"its 16-bit samples go up to {peak} only, as if they had {peak.bit_length()} bits, and would be shown "
-            f"nearly black; say which one is white: --reader tifffile:white={white}"
+            f"nearly black; say which one is white: "
+            f"{option_given('slides', 'reader', f'tifffile:white={white}')}"
         )
 
 

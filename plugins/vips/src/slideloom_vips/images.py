@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pyvips
-from slideloom import Point, Rgb, Size, SlideError
+from slideloom import Point, Rgb, Size, SlideError, option_given
 
 from slideloom_vips.checks import checks_of, jpeg_fault
 from slideloom_vips.decoding import Undecodable, one_line, reads
@@ -157,7 +157,8 @@ def check_range(image: Any, path: Path, options: tuple[tuple[str, int], ...], ti
         scale = 255 / (2**bits - 1)
         raise SlideError(
             f"{path.name}: its 16-bit samples go up to {peak} only, as if they had {bits} bits, and would be shown "
-            f"nearly black; name the white one: --reader tifffile:white={2**bits - 1}, or stretch them: "
+            f"nearly black; name the white one: "
+            f"{option_given('slides', 'reader', f'tifffile:white={2**bits - 1}')}, or stretch them: "
             f"vips linear {path.name} OUT.tif[tile,pyramid] {scale:.6g} 0 --uchar"
         )
 

@@ -6,7 +6,7 @@ Source: OME-Zarr 0.4 and 0.5, "bioformats2raw.layout" and "plate".
 from __future__ import annotations
 
 from attrs import frozen
-from slideloom import SlideError
+from slideloom import SlideError, option_given
 
 from slideloom_zarr.metadata import Multiscale, image_names, is_aside, multiscale
 from slideloom_zarr.store import Attributes, Store
@@ -50,7 +50,7 @@ def chosen_scene(store: Store, attributes: Attributes, wanted: int | None) -> Sc
         if len(slides) != 1:
             raise SlideError(
                 f"{path.name}: holds {len(groups)} images: {_listed(groups, names)}; choose one, as with "
-                "--reader ome-zarr:scene=0"
+                f"{option_given('slides', 'reader', 'ome-zarr:scene=0')}"
             )
         number = slides[0]
     try:

@@ -23,6 +23,7 @@ from slideloom import (
     TileGrid,
     in_eight_bits,
     levels_from_sizes,
+    option_given,
     same_proportions,
     slide_name,
 )
@@ -137,7 +138,7 @@ class ZarrSlide(GridSlide):
         if absent and not self._is_fill(array):
             raise SlideError(
                 f"{where} is not there ({absent[0]}): copy the slide again, or, if it was written without its empty "
-                "chunks, say so: --reader ome-zarr:missing=fill"
+                f"chunks, say so: {option_given('slides', 'reader', 'ome-zarr:missing=fill')}"
             )
         try:
             values = np.asarray(array[selection])
@@ -200,7 +201,8 @@ class ZarrSlide(GridSlide):
         if brightest < self._low + _DARK * (self._high - self._low):
             raise SlideError(
                 f"{self._name}: its samples have 16 bits and reach only {brightest} of {self._high}, and would be "
-                f"shown nearly black; name the value to show as white: --reader ome-zarr:high={max(brightest, 1)}"
+                f"shown nearly black; name the value to show as white: "
+                f"{option_given('slides', 'reader', f'ome-zarr:high={max(brightest, 1)}')}"
             )
 
 
@@ -221,9 +223,8 @@ def _view_of(name: str, image: Multiscale, array: zarr.Array[Any], settings: Ome
         raise SlideError(f"{name}: holds {count('t')} points in time; write one as an image of its own")
     planes, channels = count("z"), count("c")
     if settings.plane is None and planes > 1:
-        raise SlideError(
-            f"{name}: holds {planes} focal planes; choose one: --reader ome-zarr:plane=0 to plane={planes - 1}"
-        )
+        choice = option_given("slides", "reader", "ome-zarr:plane=0")
+        raise SlideError(f"{name}: holds {planes} focal planes; choose one: {choice} to plane={planes - 1}")
     if (settings.plane or 0) >= planes:
         raise SlideError(f"{name}: has no focal plane {settings.plane}; it has {planes}, from 0")
     if settings.channel is not None:
@@ -234,9 +235,8 @@ def _view_of(name: str, image: Multiscale, array: zarr.Array[Any], settings: Ome
     if channels != _RGB or not (settings.rgb or metadata.are_colours(image.channels)):
         held = f"{channels} {'channel' if channels == 1 else 'channels'}" + (f" ({names})" if names else "")
         rgb = ", or, if they are red, green and blue, say so with rgb=true" if channels == _RGB else ""
-        raise SlideError(
-            f"{name}: holds {held}, not an RGB picture; choose one to show in grey: --reader ome-zarr:channel=0{rgb}"
-        )
+        choice = option_given("slides", "reader", "ome-zarr:channel=0")
+        raise SlideError(f"{name}: holds {held}, not an RGB picture; choose one to show in grey: {choice}{rgb}")
     return _View(image, slice(0, channels), settings.plane or 0)
 
 
