@@ -6,7 +6,7 @@ import random
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from attrs import frozen
 from slideloom.base.errors import OutputError
 from slideloom.base.geometry import IntArray
 from slideloom.base.storing import storing_in
+from slideloom.extraction.companions import CompanionMaker
 from slideloom.extraction.engine import BlockResult, TileEngine, blocks_of
 from slideloom.planning.prepared import PreparedSlide
 from slideloom.plugins.blaming import blaming
@@ -96,7 +97,13 @@ class _Sampling:
         self._steps = attrs.evolve(steps, sinks=sinks)
         run = prepared.plan.pipeline.run
         self._threads = threads
-        self._engine = TileEngine(prepared.plan, self._steps, threads=threads, batch_tiles=run.batch_tiles)
+        self._engine = TileEngine(
+            prepared.plan,
+            self._steps,
+            threads=threads,
+            batch_tiles=run.batch_tiles,
+            companions=CompanionMaker.of(prepared.plan, prepared.record),
+        )
         self._start_again()
         self._cluster_of = {index: number for number, cluster in enumerate(clusters) for index in cluster.tolist()}
 
@@ -198,6 +205,8 @@ def _bytes_in(encoded: Any) -> int:
         return len(encoded)
     if isinstance(encoded, np.ndarray):
         return encoded.nbytes
+    if isinstance(encoded, Mapping):
+        return sum(map(_bytes_in, encoded.values()))
     return sum(map(_bytes_in, encoded)) if isinstance(encoded, tuple | list) else 0
 
 
