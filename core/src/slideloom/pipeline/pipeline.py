@@ -19,6 +19,8 @@ from slideloom.settings.tables import plain
 from slideloom.slides.regions import RoiMethod
 
 VERSION = 1
+# The revision of `slideloom.pixels`: increase it when pixels change; slides finished before are then processed again.
+RESAMPLING = 2
 
 
 @frozen
@@ -187,7 +189,7 @@ class Pipeline:
     def digest(self) -> str:
         """SHA-256 (hex) of everything that affects the output, which the list of slides and `run` do not."""
         parts = (self.slides, self.tiles, self.roi, self.qc, self.filters, self.normalizer, self.sinks, self.placement)
-        return digest_of({"slideloom": VERSION, "parts": parts})
+        return digest_of({"slideloom": VERSION, "resampling": RESAMPLING, "parts": parts})
 
 
 def _without(table: Mapping[str, Any], key: str) -> dict[str, Any]:

@@ -7,7 +7,9 @@ result is rounded half up.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 from attrs import field, frozen
@@ -114,15 +116,20 @@ def linear(mosaic: Mosaic, *, x: Taps, y: Taps, out: Rgb) -> None:
         out: (n of y, n of x, 3) uint8; written to.
     """
     if COMPILED:
-        result = out if out.flags.c_contiguous else np.empty(out.shape, np.uint8)
-        tile, window, end = mosaic.tile, mosaic.window, mosaic.end
-        grid = (mosaic.columns, tile.height, tile.width)
-        inside = (mosaic.left, mosaic.top, window.width, window.height)
-        _kernels.linear(list(mosaic.tiles), grid, inside, (end.width, end.height), x.along, y.across, result)
-        if result is not out:
-            out[...] = result
+        in_the_kernels(_kernels.linear, mosaic, x.along, y.across, out)
     else:
         out[...] = linear_in_numpy(mosaic.image(), x=x, y=y)
+
+
+def in_the_kernels(loop: Callable[..., None], mosaic: Mosaic, x: Any, y: Any, out: Rgb) -> None:
+    """Call a compiled loop. Any: each has its own arguments for columns and rows."""
+    result = out if out.flags.c_contiguous else np.empty(out.shape, np.uint8)
+    tile, window, end = mosaic.tile, mosaic.window, mosaic.end
+    grid = (mosaic.columns, tile.height, tile.width)
+    inside = (mosaic.left, mosaic.top, window.width, window.height)
+    loop(list(mosaic.tiles), grid, inside, (end.width, end.height), x, y, result)
+    if result is not out:
+        out[...] = result
 
 
 def linear_in_numpy(rgb: Rgb, *, x: Taps, y: Taps) -> Rgb:
