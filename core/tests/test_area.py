@@ -48,7 +48,7 @@ def test_every_pixel_is_the_mean_of_what_it_covers(
         low = start + np.arange(count)[:, None] * ratio
         beside = np.arange(-110, limit + 110)
         share = np.maximum(np.minimum(low + ratio, beside + 1) - np.maximum(low, beside), 0) / ratio
-        inside = share[:, 110 : limit + 110].copy()
+        inside: np.ndarray = share[:, 110 : limit + 110].copy()
         inside[:, 0] += share[:, :110].sum(axis=1)
         inside[:, -1] += share[:, limit + 110 :].sum(axis=1)
         return inside

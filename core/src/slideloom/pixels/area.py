@@ -82,10 +82,8 @@ def area_in_numpy(rgb: Rgb, *, x: Footprints, y: Footprints) -> Rgb:
 
 def _summed(image: NDArray[np.float32], footprints: Footprints, *, axis: int) -> NDArray[np.float32]:
     shape = (-1, 1, 1) if axis == 0 else (1, -1, 1)
-    taps = [
-        (index, weight.reshape(shape)) for index, weight in zip(footprints.index.T, footprints.weight.T, strict=True)
-    ]
-    total = np.take(image, taps[0][0], axis=axis) * taps[0][1]
-    for index, weight in taps[1:]:
-        total += np.take(image, index, axis=axis) * weight
+    index, weight = footprints.index, footprints.weight
+    total: NDArray[np.float32] = np.take(image, index[:, 0], axis=axis) * weight[:, 0].reshape(shape)
+    for tap in range(1, index.shape[1]):
+        total += np.take(image, index[:, tap], axis=axis) * weight[:, tap].reshape(shape)
     return total
