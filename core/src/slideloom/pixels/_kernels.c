@@ -172,29 +172,6 @@ static int is_wrong(Linear *task, Py_ssize_t samples, Py_ssize_t tiles)
     return wrong;
 }
 
-static PyObject *run_linear(void *given, Py_ssize_t tiles)
-{
-    Linear *task = given;
-    const Py_ssize_t samples = task->weight.len / (Py_ssize_t)sizeof(int16_t);
-    if (is_wrong(task, samples, tiles))
-        return NULL;
-    int16_t *lines = PyMem_Malloc((size_t)(2 * samples) * sizeof(int16_t));
-    uint8_t *scratch = PyMem_Malloc((size_t)(task->mosaic.width + 1) * CHANNELS);
-    if (lines == NULL || scratch == NULL) {
-        PyErr_NoMemory();
-    } else {
-        Py_BEGIN_ALLOW_THREADS
-        interpolate(task, scratch, lines, samples);
-        Py_END_ALLOW_THREADS
-    }
-    const int failed = lines == NULL || scratch == NULL;
-    PyMem_Free(lines);
-    PyMem_Free(scratch);
-    if (failed)
-        return NULL;
-    Py_RETURN_NONE;
-}
-
 /* The tiles' buffers; the number of those got, or -1 with an exception set. */
 static Py_ssize_t tile_buffers(PyObject *list, Py_ssize_t bytes, Py_buffer *buffers, const uint8_t **pointers)
 {
@@ -239,22 +216,104 @@ static PyObject *with_tiles(PyObject *list, Mosaic *mosaic, PyObject *(*run)(voi
     return result;
 }
 
-static PyObject *linear(PyObject *module, PyObject *arguments)
+/* A task of `linear`, and what was taken for it. */
+typedef struct {
+    Linear task;
+    Py_buffer *tiles;
+    Py_ssize_t got; /* buffers of tiles */
+    Py_ssize_t samples;
+} Work;
+
+static void give_back(Work *work)
 {
-    Linear task = {.needs_more = 0};
-    Mosaic *mosaic = &task.mosaic;
-    PyObject *list;
-    (void)module;
-    if (!PyArg_ParseTuple(arguments, "O!(nnn)(nnnn)(nn)(y*y*y*)(y*y*)w*", &PyList_Type, &list, &mosaic->columns,
-                          &mosaic->tile_height, &mosaic->tile_width, &mosaic->left, &mosaic->top, &mosaic->width,
-                          &mosaic->height, &mosaic->right, &mosaic->bottom, &task.runs, &task.weight, &task.over,
-                          &task.rows, &task.row_weight, &task.out))
-        return NULL;
-    PyObject *result = with_tiles(list, mosaic, run_linear, &task);
-    Py_buffer *taken[] = {&task.runs, &task.weight, &task.over, &task.rows, &task.row_weight, &task.out};
+    Linear *task = &work->task;
+    Py_buffer *taken[] = {&task->runs, &task->weight, &task->over, &task->rows, &task->row_weight, &task->out};
+    while (work->got > 0)
+        PyBuffer_Release(&work->tiles[--work->got]);
+    PyMem_Free(work->tiles);
+    PyMem_Free(task->mosaic.tiles);
     for (size_t i = 0; i < sizeof(taken) / sizeof(*taken); i++)
         PyBuffer_Release(taken[i]);
-    return result;
+}
+
+/* False, with an exception set and nothing taken, unless the arguments are a task. */
+static int take(PyObject *arguments, Work *work)
+{
+    Linear *task = &work->task;
+    Mosaic *mosaic = &task->mosaic;
+    PyObject *list;
+    if (!PyTuple_Check(arguments)) {
+        PyErr_SetString(PyExc_TypeError, "linear: a task is a tuple");
+        return 0;
+    }
+    if (!PyArg_ParseTuple(arguments, "O!(nnn)(nnnn)(nn)(y*y*y*)(y*y*)w*", &PyList_Type, &list, &mosaic->columns,
+                          &mosaic->tile_height, &mosaic->tile_width, &mosaic->left, &mosaic->top, &mosaic->width,
+                          &mosaic->height, &mosaic->right, &mosaic->bottom, &task->runs, &task->weight, &task->over,
+                          &task->rows, &task->row_weight, &task->out))
+        return 0;
+    const Py_ssize_t count = PyList_Size(list);
+    work->samples = task->weight.len / (Py_ssize_t)sizeof(int16_t);
+    work->tiles = PyMem_Malloc((size_t)(count + 1) * sizeof(Py_buffer));
+    mosaic->tiles = PyMem_Malloc((size_t)(count + 1) * sizeof(uint8_t *));
+    if (work->tiles == NULL || mosaic->tiles == NULL) {
+        PyErr_NoMemory();
+    } else {
+        const Py_ssize_t bytes = mosaic->tile_height * mosaic->tile_width * CHANNELS;
+        const Py_ssize_t got = tile_buffers(list, bytes, work->tiles, mosaic->tiles);
+        work->got = got > 0 ? got : 0;
+        if (got >= 0 && !is_wrong(task, work->samples, count))
+            return 1;
+    }
+    give_back(work);
+    return 0;
+}
+
+/* Does all tasks; false, with an exception set, if there is no memory for them. */
+static int interpolate_each(const Work *works, Py_ssize_t count)
+{
+    Py_ssize_t samples = 1, width = 1;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        samples = works[i].samples > samples ? works[i].samples : samples;
+        width = works[i].task.mosaic.width > width ? works[i].task.mosaic.width : width;
+    }
+    int16_t *lines = PyMem_Malloc((size_t)(2 * samples) * sizeof(int16_t));
+    uint8_t *scratch = PyMem_Malloc((size_t)(width + 1) * CHANNELS);
+    const int done = lines != NULL && scratch != NULL;
+    if (done) {
+        Py_BEGIN_ALLOW_THREADS
+        for (Py_ssize_t i = 0; i < count; i++)
+            interpolate(&works[i].task, scratch, lines, works[i].samples);
+        Py_END_ALLOW_THREADS
+    } else {
+        PyErr_NoMemory();
+    }
+    PyMem_Free(lines);
+    PyMem_Free(scratch);
+    return done;
+}
+
+/* The interpreter is let go once for all tasks: handing it over costs threads more than the arguments do. */
+static PyObject *linear(PyObject *module, PyObject *tasks)
+{
+    (void)module;
+    if (!PyList_Check(tasks)) {
+        PyErr_SetString(PyExc_TypeError, "linear: tasks are a list");
+        return NULL;
+    }
+    const Py_ssize_t count = PyList_Size(tasks);
+    Py_ssize_t taken = 0;
+    Work *works = PyMem_Calloc((size_t)(count + 1), sizeof(Work));
+    if (works == NULL)
+        return PyErr_NoMemory();
+    while (taken < count && take(PyList_GetItem(tasks, taken), &works[taken]))
+        taken++;
+    const int done = taken == count && interpolate_each(works, count);
+    while (taken > 0)
+        give_back(&works[--taken]);
+    PyMem_Free(works);
+    if (!done)
+        return NULL;
+    Py_RETURN_NONE;
 }
 
 /* The source pixels of every output pixel along an axis, side by side, and their weights. */
@@ -448,7 +507,7 @@ static PyObject *count_gray(PyObject *module, PyObject *arguments)
 #endif
 
 static PyMethodDef methods[] = {
-    {"linear", linear, METH_VARARGS, "linear(tiles, grid, window, end, along, across, out): see slideloom.linear"},
+    {"linear", linear, METH_O, "linear(tasks): each (tiles, grid, window, end, along, across, out); see slideloom.linear"},
     {"area", area, METH_VARARGS, "area(tiles, grid, window, end, columns, rows, out): see slideloom.area"},
 #ifdef SHUFFLES
     {"count_gray", count_gray, METH_VARARGS, "count_gray(rgb, factor, bias, counts): see slideloom.gray"},

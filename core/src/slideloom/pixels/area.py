@@ -68,7 +68,10 @@ def area(mosaic: Mosaic, *, x: Footprints, y: Footprints, out: Rgb) -> None:
     """
     if COMPILED:
         columns, rows = ((axis.index, axis.weight, axis.index.shape[1]) for axis in (x, y))
-        in_the_kernels(_kernels.area, mosaic, columns, rows, out)
+        result = out if out.flags.c_contiguous else np.empty(out.shape, np.uint8)
+        _kernels.area(*in_the_kernels(mosaic), columns, rows, result)
+        if result is not out:
+            out[...] = result
     else:
         out[...] = area_in_numpy(mosaic.image(), x=x, y=y)
 

@@ -7,9 +7,8 @@ result is rounded half up.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from functools import cached_property, lru_cache
-from typing import Any
 
 import numpy as np
 from attrs import field, frozen
@@ -115,21 +114,34 @@ def linear(mosaic: Mosaic, *, x: Taps, y: Taps, out: Rgb) -> None:
         y: of the rows.
         out: (n of y, n of x, 3) uint8; written to.
     """
+    linear_each([(mosaic, x, y, out)])
+
+
+def linear_each(tasks: Sequence[tuple[Mosaic, Taps, Taps, Rgb]]) -> None:
+    """`linear` for many windows: their mosaic, x, y and out. The compiled loop does all without the interpreter."""
     if COMPILED:
-        in_the_kernels(_kernels.linear, mosaic, x.along, y.across, out)
+        results = [out if out.flags.c_contiguous else np.empty(out.shape, np.uint8) for *_, out in tasks]
+        _kernels.linear(
+            [
+                (*in_the_kernels(mosaic), x.along, y.across, result)
+                for (mosaic, x, y, _), result in zip(tasks, results, strict=True)
+            ]
+        )
+        for (*_, out), result in zip(tasks, results, strict=True):
+            if result is not out:
+                out[...] = result
     else:
-        out[...] = linear_in_numpy(mosaic.image(), x=x, y=y)
+        for mosaic, x, y, out in tasks:
+            out[...] = linear_in_numpy(mosaic.image(), x=x, y=y)
 
 
-def in_the_kernels(loop: Callable[..., None], mosaic: Mosaic, x: Any, y: Any, out: Rgb) -> None:
-    """Call a compiled loop. Any: each has its own arguments for columns and rows."""
-    result = out if out.flags.c_contiguous else np.empty(out.shape, np.uint8)
+def in_the_kernels(
+    mosaic: Mosaic,
+) -> tuple[list[Rgb | None], tuple[int, int, int], tuple[int, int, int, int], tuple[int, int]]:
+    """A mosaic as the compiled loops take it: its tiles, grid, window and end."""
     tile, window, end = mosaic.tile, mosaic.window, mosaic.end
     grid = (mosaic.columns, tile.height, tile.width)
-    inside = (mosaic.left, mosaic.top, window.width, window.height)
-    loop(list(mosaic.tiles), grid, inside, (end.width, end.height), x, y, result)
-    if result is not out:
-        out[...] = result
+    return list(mosaic.tiles), grid, (mosaic.left, mosaic.top, window.width, window.height), (end.width, end.height)
 
 
 def linear_in_numpy(rgb: Rgb, *, x: Taps, y: Taps) -> Rgb:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -11,11 +12,12 @@ import numpy as np
 from slideloom.base.geometry import Box, Rgb, Size
 from slideloom.base.scratch import Scratch
 from slideloom.pixels.area import Footprints, area, area_in_numpy, footprints
-from slideloom.pixels.linear import COMPILED, Taps, lead, linear, taps
+from slideloom.pixels.linear import COMPILED, Taps, lead, linear, linear_each, taps
 from slideloom.pixels.mosaic import Mosaic
 
 # A box edge this close to a whole pixel counts as on it: 1/256 pixel changes no 8-bit value by more than 1.
 _ON_GRID = 1 / 256
+_LINEAR = (None, (1, 1))  # what `_way` returns for one linear sample per pixel
 _NEAR_WHOLE = 1.03  # a ratio of at most this times a whole number is close enough to that number
 
 
@@ -79,6 +81,18 @@ class NativeResampler:
             fine = self._memory("lattice", height * fine_y, width * fine_x)
             self._interpolate(mosaic, box, fine)
             self._shrink(fine, out)
+
+    def into_each(self, sources: Sequence[Rgb | Mosaic], *, boxes: Sequence[Box], out: Sequence[Rgb]) -> None:
+        """`into` for many sources, boxes and results, most of them in one call of the compiled loop."""
+        together = []
+        for source, box, result in zip(sources, boxes, out, strict=True):
+            height, width = result.shape[:2]
+            if COMPILED and isinstance(source, Mosaic) and _way(box, width, height, source.window) == _LINEAR:
+                together.append((source, *_taps(box, width, height, source.window), result))
+            else:
+                self.into(source, box=box, out=result)
+        if together:
+            linear_each(together)
 
     def _average(self, mosaic: Mosaic, out: Rgb) -> None:
         """The mean over each pixel's footprint.
