@@ -34,13 +34,13 @@ DISTS = ["core", *(f"plugins/{name}" for name in PLUGINS), "."]
 SOURCES = ["core/src", *(f"plugins/{name}/src" for name in PLUGINS)]
 BUILD_TOOLS = ["hatchling>=1.24", "editables>=0.5", "setuptools>=77"]
 TEST_TOOLS = ["pytest>=8", "pytest-cov>=5", "pytest-xdist>=3.5", "hypothesis>=6.100"]
+DOCS_TOOLS = ["mkdocs-material>=9.5", "mkdocs>=1.6,<2"]
 CHECK_TOOLS = [
     "ruff>=0.6",
     "import-linter>=2.17",
     "mypy>=1.11",
     "pandas-stubs>=2.1",
-    "mkdocs-material>=9.5",
-    "mkdocs>=1.6,<2",
+    *DOCS_TOOLS,
 ]
 TORCH = ["torch>=2.4", "safetensors>=0.4", "huggingface_hub>=0.23"]
 DEEP = [*TORCH, "tensorflow-cpu>=2.16", "tensorboard>=2.14", "onnx>=1.16", "onnxruntime>=1.18"]
@@ -132,18 +132,52 @@ def bench_gpu(session: nox.Session) -> None:
 
 
 @nox.session
-def wheels(session: nox.Session) -> None:
-    """Build every wheel, install them in a clean environment, and run the demo from there."""
-    session.install("build>=1.2", *BUILD_TOOLS)
-    shutil.rmtree(ROOT / "dist", ignore_errors=True)
+def release(session: nox.Session) -> None:
+    """Build and check all that is published, install it from a folder, and run demo, tests and an outside plugin."""
+    session.install("build>=1.2", "twine>=6", "check-wheel-contents>=0.6", *BUILD_TOOLS)
+    dist = ROOT / "dist"
+    shutil.rmtree(dist, ignore_errors=True)
     for folder in DISTS:
-        session.run("python", "-m", "build", "--no-isolation", "--wheel", "--outdir", "dist", folder, silent=True)
+        # The wheel is built out of the source archive, so what is missing there is found here.
+        session.run("python", "-m", "build", "--no-isolation", "--outdir", "dist", folder, silent=True)
+    built = sorted(str(path) for path in dist.iterdir())
+    session.run("twine", "check", "--strict", *built, silent=True)
+    # The distribution `slideloom` only names others, and its wheel is empty, which that check takes for a fault.
+    wheels = [name for name in built if name.endswith(".whl") and not Path(name).name.startswith("slideloom-")]
+    session.run("check-wheel-contents", *wheels)
+    session.run("python", "packaging/check_dists.py", "dist")
+    _installed_from(session, dist)
+
+
+def _installed_from(session: nox.Session, dist: Path) -> None:
+    """Install what was built in an environment of its own, and use it there."""
     with tempfile.TemporaryDirectory() as place:
-        session.run("python", "-m", "venv", f"{place}/venv")
+        venv.create(f"{place}/venv", with_pip=True, symlinks=os.name != "nt")
         python = str(_programs(Path(place, "venv")) / "python")
-        session.run(python, "-m", "pip", "install", "-q", "--find-links", "dist", "slideloom", external=True)
-        session.run(python, "-m", "slideloom", "demo", "--out", f"{place}/demo", external=True)
+        pip = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--find-links", str(dist)]
+        session.run(*pip, "slideloom[dask,slideflow]", *TEST_TOOLS, *FILE_TOOLS, external=True)
+        session.run(python, "-m", "pip", "check", external=True)
         session.run(python, "-m", "slideloom", "doctor", external=True)
+        session.run(python, "-m", "slideloom", "demo", "--out", f"{place}/demo", external=True)
+        tests = [*IN_PARALLEL, "-q", "-m", "not slow", "-p", "no:cacheprovider", *_test_folders()]
+        session.run(python, "-m", "pytest", *(session.posargs or tests), external=True)
+        outside = ROOT / "docs/examples/slideloom-hospital"
+        session.run(*pip, str(outside), external=True)
+        session.run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(outside), external=True)
+
+
+@nox.session
+def site(session: nox.Session) -> None:
+    """The documentation of several versions side by side, by mike: `nox -s site -- deploy 0.2.0 latest`."""
+    session.install("-r", "requirements.txt", "-c", "constraints.txt", *DOCS_TOOLS, "mike>=2.1")
+    session.run("mike", *session.posargs)
+
+
+@nox.session
+def bump(session: nox.Session) -> None:
+    """Write a version into every distribution: `nox -s bump -- 0.2.0`."""
+    session.install("packaging>=23.2")
+    session.run("python", "packaging/versions.py", *session.posargs)
 
 
 def _on_python(session: nox.Session) -> None:

@@ -9,14 +9,17 @@ import tomllib
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from runpy import run_path
 from typing import Any
 
 import pytest
 import slideloom
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
+compatible = run_path(str(ROOT / "packaging/versions.py"))["compatible"]
 PLUGINS = sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))
 DISTS = [ROOT / "core", *PLUGINS]
 LIGHT = {
@@ -90,7 +93,12 @@ def test_a_plugin_names_what_it_imports_and_no_more_of_the_core(plugin: Path) ->
     needs = [Requirement(text) for text in project["dependencies"]]
     extras = [Requirement(text) for texts in project.get("optional-dependencies", {}).values() for text in texts]
 
-    assert {str(need.specifier) for need in needs if need.name == "slideloom-core"} == {">=0.1"}
+    # Who uses the inside of the core takes the core of the same release.
+    uses_inside = plugin.name in {*FRONTS, *ON_TOP}
+    wanted = f"=={project['version']}" if uses_inside else compatible(project["version"])
+    ours = [need for need in [*needs, *extras] if need.name.startswith("slideloom-") and need.name != project["name"]]
+    assert {need.specifier for need in ours} == {SpecifierSet(wanted)}
+    assert any(need.name == "slideloom-core" for need in needs)
     own = {project["name"], *(f"slideloom-{name}" for name in ON_TOP.get(plugin.name, ()))}
     for need in [*needs, *extras]:
         assert need.specifier, f"{need}: give a lower bound"
@@ -105,8 +113,23 @@ def test_coverage_is_measured_of_every_package() -> None:
 
 def test_all_distributions_have_one_version() -> None:
     versions = {table(folder)["project"]["version"] for folder in [*DISTS, ROOT]}
+    cited = re.search(r"(?m)^version: (.*)$", (ROOT / "CITATION.cff").read_text(encoding="utf-8"))
 
-    assert versions == {slideloom.__version__}
+    assert versions == {slideloom.__version__} == {cited and cited[1]}
+
+
+def test_every_distribution_names_the_pythons_that_are_tested() -> None:
+    tested = re.findall(r'"(3\.\d+)"', re.search(r"PYTHONS = .*", (ROOT / "noxfile.py").read_text())[0])  # type: ignore[index]
+    wanted = {f"Programming Language :: Python :: {version}" for version in tested}
+
+    named = [set(table(folder)["project"]["classifiers"]) for folder in [*DISTS, ROOT]]
+    assert [{each for each in found if "Python ::" in each} for found in named] == [wanted] * len(named)
+
+
+def test_every_distribution_carries_the_licence() -> None:
+    licence = (ROOT / "LICENSE").read_bytes()
+
+    assert [folder.name for folder in DISTS if (folder / "LICENSE").read_bytes() != licence] == []
 
 
 def test_a_clone_installs_every_distribution_but_those_under_other_licences() -> None:
@@ -259,7 +282,7 @@ def test_what_files_hold_is_parsed_where_every_fault_is_a_value_error() -> None:
         "core/src/slideloom/base/parsing.py",
         # What a process, a checkpoint or a wheel of ours holds, and what was written in the line before.
         "core/src/slideloom/running/checking.py",
-        "plugins/cli/src/slideloom_cli/inspect.py",
+        "plugins/cli/src/slideloom_cli/doctor/libraries.py",
         "plugins/segmentation/src/slideloom_segmentation/checkpoint.py",
         "plugins/segmentation/src/slideloom_segmentation/fitting.py",
         "plugins/stain/src/slideloom_stain/fits.py",
@@ -284,3 +307,17 @@ def test_a_test_that_fails_leaves_no_process() -> None:
     }
 
     assert not found, "start processes by the fixture start_process, which kills them"
+
+
+def test_each_library_has_its_reason_and_licence_in_the_docs() -> None:
+    page = (ROOT / "docs/explanation/dependencies.md").read_text(encoding="utf-8")
+    rows = re.findall(r"(?m)^\| ([\w-]+) \| ([^|]+) \| ([^|]+) \| ([^|]+) \|$", page)
+    asked = {
+        canonicalize_name(Requirement(text).name)
+        for project in (table(folder)["project"] for folder in [*DISTS, ROOT])
+        for texts in (project["dependencies"], *project.get("optional-dependencies", {}).values())
+        for text in texts
+    }
+
+    told = {canonicalize_name(name) for name, *_ in rows} - {"library"}
+    assert told - {"pyvips-binary"} == {name for name in asked if not name.startswith("slideloom")}

@@ -43,7 +43,8 @@ from slideloom import (
 )
 from slideloom.pipeline.pipeline import QcUse, RoiUse
 from slideloom.pipeline.tiling import Tiling
-from slideloom.planning.deciding import discard_mask
+from slideloom.planning.deciding import discard_mask, measure_burden
+from slideloom.planning.known import Known
 from slideloom.planning.masks import low_resolution
 from slideloom.planning.prepared import PreparedSlide
 from slideloom_testing import PixelsSlide
@@ -307,37 +308,44 @@ class FarPlacement(Placement):
 
 def test_regions_and_places_are_asked_for_once_whatever_is_decided_anew() -> None:
     source, places = Drawn(regions_of(box(0, 0, 1000, 600))), Far()
-    prepared = PreparedSlide(plan_of(roi=(RoiUse(source=source),), placement=places))
-    prepared.decide()
-    prepared.assess(QcUse(step=Part()))
-    prepared.assess(QcUse(step=Part(start=5, end=10)))
-    assert prepared.record.ledger.status() == ["qc:part", "qc:part-2"]
-    prepared.decide()
+    plan = plan_of(roi=(RoiUse(source=source),), placement=places)
+    known = Known()
 
+    def status(*uses: QcUse) -> list[str]:
+        prepared = PreparedSlide(attrs.evolve(plan, pipeline=attrs.evolve(plan.pipeline, qc=uses)), known=known)
+        prepared.decide()
+        return prepared.record.ledger.status()
+
+    assert status(QcUse(step=Part()), QcUse(step=Part(start=5, end=10))) == ["qc:part", "qc:part-2"]
+    assert status() == ["candidate", "candidate"]
     assert (source.asked, places.asked) == (["a"], ["a"])
-    assert prepared.record.ledger.status() == ["candidate", "candidate"]
 
 
-def test_a_mask_that_is_added_decides_as_if_it_had_been_in_the_pipeline() -> None:
+def test_what_is_known_decides_as_a_job_that_measures_everything() -> None:
     first, second = QcUse(step=Part(end=3)), QcUse(step=Part(start=2, end=6, kind="blur"))
-    prepared = PreparedSlide(plan_of())
-    prepared.decide()
-    for use in (first, second):
-        prepared.assess(use)
-    together = decided(plan_of(qc=(first, second)))
+    plan, known = plan_of(qc=(first, second)), Known()
+    for qc in ((first,), (first, second)):
+        prepared = PreparedSlide(attrs.evolve(plan, pipeline=attrs.evolve(plan.pipeline, qc=qc)), known=known)
+        prepared.decide()
+    measure_burden(plan, prepared.record, plan.tiles)
+    at_once = decided(plan)
 
-    assert prepared.record.ledger.status() == together.ledger.status()
-    assert prepared.record.burden == together.burden
-    assert prepared.record.warnings == together.warnings
-    assert prepared.record.metrics == together.metrics
+    assert prepared.record.ledger.status() == at_once.ledger.status()
+    assert prepared.record.burden == at_once.burden
+    assert prepared.record.warnings == at_once.warnings
+    assert prepared.record.metrics == at_once.metrics
     assert [finding.label for finding in prepared.record.qc] == ["part", "part-2"]
 
 
 def test_a_step_that_fails_leaves_what_was_decided() -> None:
-    prepared = PreparedSlide(plan_of())
+    plan, known = plan_of(), Known()
+    prepared = PreparedSlide(plan, known=known)
     prepared.decide()
+    prepared.plan = attrs.evolve(
+        plan, pipeline=attrs.evolve(plan.pipeline, qc=(QcUse(step=Part(metrics={"level": float("nan")})),))
+    )
     with pytest.raises(PluginError):
-        prepared.assess(QcUse(step=Part(metrics={"level": float("nan")})))
+        prepared.decide()
 
     assert prepared.record.qc == []
     assert len(prepared.record.ledger.candidates()) == 60

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pytest
 from slideloom.base.errors import SlideError
-from slideloom.base.geometry import Box, Point, Rgb, Size
+from slideloom.base.geometry import Box, Mask, Point, Rgb, Size
 from slideloom.slides.kept_images import KeptImages
 from slideloom_testing import PixelsSlide
 
@@ -125,3 +126,39 @@ def test_an_image_that_would_take_more_than_half_of_the_memory_is_not_kept() -> 
     kept.keep("more", image(5.001))
 
     assert (kept.get("half") is None, kept.get("more") is None) == (False, True)
+
+
+def test_what_steps_compute_from_a_picture_is_computed_once_and_cannot_be_changed() -> None:
+    slide, made = Counted(), []
+
+    def mask() -> Mask:
+        made.append(1)
+        return np.ones((4, 4), bool)
+
+    found = [slide.shared(("my-package", "mask", 4), mask) for _ in range(3)]
+    slide.shared(("my-package", "mask", 5), mask)
+
+    assert len(made) == 2
+    with pytest.raises(ValueError, match="read-only"):
+        found[0][:] = False
+
+
+def test_threads_that_want_the_same_picture_read_it_once() -> None:
+    slide = Counted()
+    with ThreadPoolExecutor(8) as pool:
+        pictures = list(pool.map(lambda _: slide.thumbnail(max_px=100), range(16)))
+
+    assert len(slide.reads) == 1
+    assert all(np.array_equal(picture, pictures[0]) for picture in pictures)
+
+
+def test_parts_of_a_level_that_is_kept_are_cut_from_memory() -> None:
+    slide = Counted()
+    boxes = [Box(30, 40, 90, 60), Box(301.5, 202.25, 90, 60)]
+    expected = Counted().read_boxes(boxes, Size(45, 30), level=0)
+    slide.read_at(slide.info.box, Size(39, 30), level=0)
+    reads = len(slide.reads)
+    found = slide.read_boxes(boxes, Size(45, 30), level=0)
+
+    assert len(slide.reads) == reads
+    assert all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True))

@@ -118,6 +118,12 @@ def test_numbers_that_are_not_whole_are_refused_by_tag(written: Callable[..., Pa
         directory.size()
 
 
+def test_of_a_tag_that_stands_twice_the_first_counts_as_for_other_readers(written: Callable[..., Path]) -> None:
+    (image,) = read_tiff_directories(written([[*IMAGE, (256, 4, (2,))]]), (TiffTag.WIDTH, TiffTag.HEIGHT))
+
+    assert image.size() == Size(300, 200)
+
+
 def test_the_places_of_directories_and_links_lead_through_the_chain(written: Callable[..., Path]) -> None:
     path = written([IMAGE, IMAGE, IMAGE], order=">", big=True)
     content = path.read_bytes()

@@ -12,6 +12,8 @@ kernels = Extension(
     "slideloom_stain._kernels",
     ["src/slideloom_stain/_kernels.c"],
     extra_compile_args=["/std:c11", "/O2", "/fp:precise"] if sys.platform == "win32" else FLAGS,
+    # The loops call nothing of the C library, but tools that make wheels for many systems tell by it which kind it is.
+    extra_link_args=["-Wl,--no-as-needed"] if sys.platform == "linux" else [],
     py_limited_api=True,
     optional=True,
 )

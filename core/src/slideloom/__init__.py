@@ -17,11 +17,12 @@ _HOMES = {
     "slideloom.base.csv_tables": ("Table", "csv_text", "guarded", "number_in", "open_table", "unguarded"),
     "slideloom.base.drafts": ("Draft", "check_size"),
     "slideloom.base.errors": (
-        "ConfigError", "MissingResolution", "OptionError", "OutputError", "PluginError", "RoiError",
+        "Cancelled", "ConfigError", "MissingResolution", "OptionError", "OutputError", "PluginError", "RoiError",
         "SlideError", "SlideloomError", "UnsupportedSlide",
     ),
     "slideloom.base.files": ("FileState",),
     "slideloom.base.geometry": ("Box", "Mask", "Point", "Rgb", "RgbBatch", "Size"),
+    "slideloom.base.installing": ("pip_install",),
     "slideloom.base.opencv_threads": ("opencv_in_one_thread",),
     "slideloom.base.parsing": ("parse_json", "parse_toml"),
     "slideloom.base.scratch": ("Scratch",),
@@ -93,7 +94,8 @@ _HOMES = {
     "slideloom.running.main_script": ("script_for_workers",),
     "slideloom.running.run": ("run_pipeline",),
     "slideloom.running.worker_process": ("worker_number",),
-    "slideloom.viewing.wsi": ("WSI", "TileView"),
+    "slideloom.viewing.views": ("LiveStep", "MaskClass", "MaskLayer", "TileDetail", "TileMap", "TileView"),
+    "slideloom.viewing.wsi": ("WSI",),
     "slideloom_cli.preview": ("contact_sheet",),
     "slideloom_cli.sheet": ("ContactSheet",),
     "slideloom_cohort.dataset": ("Dataset",),
@@ -138,6 +140,7 @@ if TYPE_CHECKING:
     )
     from slideloom.base.drafts import Draft as Draft, check_size as check_size
     from slideloom.base.errors import (
+        Cancelled as Cancelled,
         ConfigError as ConfigError,
         MissingResolution as MissingResolution,
         OptionError as OptionError,
@@ -157,6 +160,7 @@ if TYPE_CHECKING:
         RgbBatch as RgbBatch,
         Size as Size,
     )
+    from slideloom.base.installing import pip_install as pip_install
     from slideloom.base.opencv_threads import opencv_in_one_thread as opencv_in_one_thread
     from slideloom.base.parsing import parse_json as parse_json, parse_toml as parse_toml
     from slideloom.base.scratch import Scratch as Scratch
@@ -308,7 +312,15 @@ if TYPE_CHECKING:
     )
     from slideloom.steps.store import TileStore as TileStore, TileStores as TileStores
     from slideloom.steps.tile_filter import TileFilter as TileFilter, Verdict as Verdict
-    from slideloom.viewing.wsi import WSI as WSI, TileView as TileView
+    from slideloom.viewing.views import (
+        LiveStep as LiveStep,
+        MaskClass as MaskClass,
+        MaskLayer as MaskLayer,
+        TileDetail as TileDetail,
+        TileMap as TileMap,
+        TileView as TileView,
+    )
+    from slideloom.viewing.wsi import WSI as WSI
 
 
 def __getattr__(name: str) -> Any:  # Any: a module attribute of any kind

@@ -11,7 +11,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -287,60 +286,6 @@ def test_a_broken_plugin_shows_and_gives_exit_code_1(
 
     assert main(["plugins", "-v"]) == 1
     assert "no_such_thing" in capsys.readouterr().out
-
-
-def test_doctor_tells_of_each_library_its_version_or_how_to_get_it(
-    raw: Callable[..., None], capfd: pytest.CaptureFixture[str]
-) -> None:
-    raw("broken_plugin", "import no_such_thing")
-
-    assert main(["doctor", "--json"]) == 1
-    told = json.loads(capfd.readouterr().out)
-    libraries = {row["library"]: row for row in told["libraries"]}
-    assert libraries["numpy"]["version"]
-    assert libraries["openslide"]["builds"] == {"openslide-bin": metadata.version("openslide-bin")}
-    assert all(row["remedy"].startswith("pip install ") for row in libraries.values() if row["error"])
-    assert "no_such_thing" in told["broken_plugins"]["broken_plugin"]
-    assert told["missing"] == []
-    assert main(["doctor"]) == 1
-    assert "broken   broken_plugin" in capfd.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("source", "version", "error"),
-    [
-        ('__version__ = "2.99"', "2.99", ""),
-        ('raise ImportError("no libcudart")', "", "ImportError: no libcudart"),
-        ("os.abort()", "", "importing it ends the process with code"),
-    ],
-)
-def test_doctor_lets_tensorflow_tell_errors_but_not_of_itself(
-    source: str,
-    version: str,
-    error: str,
-    tmp_path: Path,
-    capfd: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
-    # TensorFlow's own rule: a message is written if its level is not below TF_CPP_MIN_LOG_LEVEL.
-    module = """
-import os
-for level, text in enumerate(["I chatter", "W chatter", "E broken driver"]):
-    if level >= int(os.environ.get("TF_CPP_MIN_LOG_LEVEL", "0")):
-        os.write(2, (text + "\\n").encode())
-"""
-    (tmp_path / "site" / "tensorflow.py").write_text(module + source + "\n")
-
-    main(["doctor", "--json"])
-
-    told = capfd.readouterr()
-    (row,) = [row for row in json.loads(told.out)["libraries"] if row["library"] == "tensorflow"]
-    assert row["version"] == version
-    assert row["error"].startswith(error)
-    assert bool(row["error"]) == bool(error)
-    assert "chatter" not in told.err
-    assert "E broken driver" in told.err
 
 
 def test_a_plugin_adds_a_command(raw: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:

@@ -301,7 +301,7 @@ def test_without_a_framework_the_remedy_is_named() -> None:
         "from slideloom_deepfocus import DeepFocus; DeepFocus().build()"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "PluginError: DeepFocus needs torch or TensorFlow; pip install slideloom-deepfocus[torch]" in run.stderr
+    assert "PluginError: DeepFocus needs torch or TensorFlow: pip install 'slideloom-deepfocus[torch]'" in run.stderr
 
 
 def test_the_scale_may_be_a_magnification_as_the_field_writes_it(half_blurred: PixelsSlide) -> None:

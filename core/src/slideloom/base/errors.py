@@ -48,5 +48,9 @@ class RoiError(SlideloomError):
     """A file of regions of interest is missing or cannot be read."""
 
 
+class Cancelled(SlideloomError):
+    """The caller asked a call to end early; what it was to change is as before."""
+
+
 class OutputError(SlideloomError):
     """The output folder is locked, not writable, full, or holds files that may not be replaced."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from slideloom.base.geometry import Box, Mask, Rgb, Size
 from slideloom.base.storing import write_whole
 from slideloom.slides.regions import Regions
 from slideloom.slides.slide import Slide
-from slideloom.slides.tiles import Tiles
+from slideloom.slides.tiles import ScalarT, Tiles
 
 Colour = tuple[int, int, int]
 
@@ -118,6 +118,7 @@ def overview(
     colours: Mapping[str, Colour] | None = None,
     shades: Sequence[tuple[Mask, Box | None, Colour]] = (),
     max_px: int = 2048,
+    thumbnail: Callable[..., Rgb] | None = None,
 ) -> Picture:
     """The slide at low resolution, with the decisions about its tiles drawn on it.
 
@@ -132,11 +133,12 @@ def overview(
         colours: by reason, as `reason_colours` makes them.
         shades: masks as above, each shaded in a colour of its own.
         max_px: maximum width and height in pixels.
+        thumbnail: gives the picture of the slide itself, called as thumbnail(max_px=...); by default `Slide.thumbnail`.
 
     Raises:
         SlideError: the slide cannot be read.
     """
-    rgb: Rgb = np.array(slide.thumbnail(max_px=max_px))  # a reader's pixels may be read-only
+    rgb: Rgb = np.array((thumbnail or slide.thumbnail)(max_px=max_px))  # a reader's pixels may be read-only
     whole, size = slide.info.size, Size(rgb.shape[1], rgb.shape[0])
     scale_x, scale_y = size.width / whole.width, size.height / whole.height
     discard = np.zeros((size.height, size.width), np.bool_)
@@ -311,14 +313,29 @@ def stretched(mask: Mask, *, extent: Box, whole: Size, size: Size) -> Mask:
     Returns:
         (size.height, size.width) bool, False outside `extent`.
     """
-    x = (np.arange(size.width) + 0.5) * whole.width / size.width
-    y = (np.arange(size.height) + 0.5) * whole.height / size.height
-    column = np.floor((x - extent.x) / extent.width * mask.shape[1]).astype(np.int64)
-    row = np.floor((y - extent.y) / extent.height * mask.shape[0]).astype(np.int64)
-    columns = (column >= 0) & (column < mask.shape[1])
-    rows = (row >= 0) & (row < mask.shape[0])
-    found = np.zeros((size.height, size.width), np.bool_)
-    found[np.ix_(rows, columns)] = mask[np.ix_(row[rows], column[columns])]
+    return sampled(mask, extent=extent, box=Box(0, 0, whole.width, whole.height), size=size)
+
+
+def sampled(values: NDArray[ScalarT], *, extent: Box, box: Box, size: Size) -> NDArray[ScalarT]:
+    """A mask or label map sampled on an image of a box: each pixel has the value at its centre.
+
+    Args:
+        values: (h, w) over `extent`.
+        extent: in level-0 pixels.
+        box: that the image shows.
+        size: of the image.
+
+    Returns:
+        (size.height, size.width), 0 or False outside `extent`.
+    """
+    x = (np.arange(size.width) + 0.5) * box.width / size.width + box.x
+    y = (np.arange(size.height) + 0.5) * box.height / size.height + box.y
+    column = np.floor((x - extent.x) / extent.width * values.shape[1]).astype(np.int64)
+    row = np.floor((y - extent.y) / extent.height * values.shape[0]).astype(np.int64)
+    columns = (column >= 0) & (column < values.shape[1])
+    rows = (row >= 0) & (row < values.shape[0])
+    found = np.zeros((size.height, size.width), values.dtype)
+    found[np.ix_(rows, columns)] = values[np.ix_(row[rows], column[columns])]
     return found
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from slideloom.base.geometry import Rgb
 from slideloom.planning.plan import SlidePlan
 from slideloom.planning.record import SlideRecord
 from slideloom.slides.regions import Regions
@@ -16,8 +18,20 @@ if TYPE_CHECKING:
 _LARGEST_PX, _MOST_BYTES = 1024, 220_000  # of a picture in a notebook; as text it takes a third more
 
 
-def plan_picture(plan: SlidePlan, record: SlideRecord, *, max_px: int = 2048) -> Picture:
-    """The slide with its regions, masks and kept tiles, and its dropped tiles coloured by reason."""
+Thumbnail = Callable[..., Rgb]  # called as thumbnail(max_px=...)
+
+
+def plan_picture(
+    plan: SlidePlan, record: SlideRecord, *, max_px: int = 2048, thumbnail: Thumbnail | None = None
+) -> Picture:
+    """The slide with its regions, masks and kept tiles, and its dropped tiles coloured by reason.
+
+    Args:
+        plan: of the slide.
+        record: what was decided.
+        max_px: maximum width and height.
+        thumbnail: gives the picture of the slide itself; by default its own method.
+    """
     from slideloom.drawing.pictures import overview, reason_colours
 
     colours = reason_colours(record.qc_kinds, record.qc_classes)
@@ -37,6 +51,7 @@ def plan_picture(plan: SlidePlan, record: SlideRecord, *, max_px: int = 2048) ->
         ],
         colours=colours,
         max_px=max_px,
+        thumbnail=thumbnail,
     )
 
 
@@ -62,19 +77,20 @@ def _legend(record: SlideRecord) -> dict[str, tuple[int, Colour]]:
     return {reason: (count, colours.get(reason) or colour_of(reason)) for reason, count in counts.items()}
 
 
-def slide_html(plan: SlidePlan, record: SlideRecord, *, title: str) -> str:
+def slide_html(plan: SlidePlan, record: SlideRecord, *, title: str, thumbnail: Thumbnail | None = None) -> str:
     """The picture as HTML for notebooks, with a count for each reason; below 300 kB, so small where it must be.
 
     Args:
         plan: of the slide.
         record: what was decided.
         title: shown above it.
+        thumbnail: as of `plan_picture`.
     """
     from base64 import b64encode  # only notebooks need these
     from html import escape
 
     max_px = _LARGEST_PX
-    while len(png := plan_picture(plan, record, max_px=max_px).png()) > _MOST_BYTES:
+    while len(png := plan_picture(plan, record, max_px=max_px, thumbnail=thumbnail).png()) > _MOST_BYTES:
         max_px = int(max_px * 0.95 * (_MOST_BYTES / len(png)) ** 0.5)
     legend = "&emsp;".join(
         f'<span style="color:rgb{colour}">&#9632;</span> {count} {escape(reason)}'

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import get_args
+from typing import Any, Protocol, get_args
 
 import attrs
 import numpy as np
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from slideloom.base.errors import PluginError
 from slideloom.base.geometry import Box, Mask
 from slideloom.base.opencv_threads import opencv_in_one_thread
-from slideloom.pipeline.pipeline import QcUse
+from slideloom.base.watching import Watch
+from slideloom.pipeline.pipeline import Pipeline, QcUse
 from slideloom.planning.ledger import numbered
 from slideloom.planning.masks import blur_burden, low_resolution, masked_share, union_mask
 from slideloom.planning.plan import SlidePlan
@@ -20,7 +21,8 @@ from slideloom.planning.record import QcFinding, SlideRecord
 from slideloom.planning.selection import regions_mask, select_tiles
 from slideloom.plugins.blaming import blaming, called
 from slideloom.slides.tiles import Tiles
-from slideloom.steps.slide_qc import QcKind, QcResult
+from slideloom.slides.watched_slide import WatchedSlide
+from slideloom.steps.slide_qc import QcClass, QcKind, QcResult
 
 BLUR_BURDEN_WARNING = 0.05
 
@@ -84,35 +86,39 @@ def assess_slide(plan: SlidePlan, record: SlideRecord) -> None:
     considered = _candidates(record)
     if not len(considered):
         return
-    labels = numbered(use.step.label for use in plan.pipeline.qc)
     with record.timed("qc"):
-        for label, use in zip(labels, plan.pipeline.qc, strict=True):
+        for label, use in labelled_qc(plan.pipeline):
             with record.timed(f"qc:{label}"):
-                result = assess_step(plan, use)
-            _reject_masked(plan, record, QcFinding(label, result, use.filter_threshold))
-        _measure_burden(plan, record, considered)
+                result = attrs.evolve(assess_step(plan, use), measured=None)  # nobody will ask the step again
+            reject_masked(plan, record, QcFinding(label, result, use.filter_threshold))
+        measure_burden(plan, record, considered)
 
 
-def decided_by(plan: SlidePlan, findings: list[QcFinding]) -> SlideRecord:
-    """A record with the decisions of the regions and of QC results that exist already."""
-    record = apply_regions(plan)
-    considered = _candidates(record)
-    for finding in findings:
-        _reject_masked(plan, record, finding)
-    _measure_burden(plan, record, considered)
-    return record
+def labelled_qc(pipeline: Pipeline) -> list[tuple[str, QcUse]]:
+    """The slide QC of a pipeline, each with the label that accounts and reports give it."""
+    return list(zip(numbered(use.step.label for use in pipeline.qc), pipeline.qc, strict=True))
 
 
-def assess_step(plan: SlidePlan, use: QcUse) -> QcResult:
+def assess_step(plan: SlidePlan, use: QcUse, *, watch: Watch | None = None, built: Any = None) -> QcResult:
     """The result of one QC step.
+
+    Args:
+        plan: of the slide.
+        use: the step.
+        watch: told how far it is; it may also end it, at the next read of the slide.
+        built: the step, if it is built already.
 
     Raises:
         PluginError: the step fails or breaks its contract.
+        Cancelled: by `watch`.
     """
-    slide, info = plan.slide, plan.slide.info
+    slide, scene, info = plan.slide, plan.scene, plan.slide.info
+    if watch is not None:
+        slide = WatchedSlide(slide, before=watch.check)
+        scene = attrs.evolve(scene, told=watch.of(use.step.label))
     broke = f"{called(use.step, 'qc')} broke its contract on slide {info.name}"
     with blaming(use.step, "qc", info.name), opencv_in_one_thread():
-        result = use.step.build().assess(slide, plan.scene)
+        result = (use.step.build() if built is None else built).assess(slide, scene)
     if slide.is_closed or slide.info is not info:
         raise PluginError(f"{broke}: it {'closed' if slide.is_closed else 'changed the facts of'} the slide")
     check_qc_result(result, broke)
@@ -159,45 +165,68 @@ def _candidates(record: SlideRecord) -> Tiles:
     return record.ledger.tiles.take(record.ledger.candidates())
 
 
-def _reject_masked(plan: SlidePlan, record: SlideRecord, finding: QcFinding) -> None:
+class Shares(Protocol):
+    """How much of each tile of a plan a mask covers."""
+
+    def __call__(self, plan: SlidePlan, result: QcResult, one: QcClass | None) -> NDArray[np.float64]:
+        """(N,) float64 share that is masked, or that is of one class of the result."""
+        ...
+
+
+def shares_of(plan: SlidePlan, result: QcResult, one: QcClass | None) -> NDArray[np.float64]:
+    """See `Shares`."""
+    mask = result.mask if one is None else result.mask_of(one)
+    return masked_share(mask, result.extent, plan.tiles, plan.slide.info.size)
+
+
+def reject_masked(plan: SlidePlan, record: SlideRecord, finding: QcFinding, *, shares: Shares = shares_of) -> None:
     """Reject the tiles that a QC result masks, and keep its numbers for the report."""
     result, name, ledger = finding.result, finding.label, record.ledger
     record.qc.append(finding)
-    share = masked_share(result.mask, result.extent, plan.tiles, plan.slide.info.size)
+    share = shares(plan, result, None)
     ledger.score(f"qc:{name}", np.arange(len(ledger)), share)
     record.metrics[f"{name}.masked"] = float(np.count_nonzero(result.mask) / result.mask.size)
     if result.labels is None:
         ledger.reject(share > finding.filter_threshold, f"qc:{name}")
     else:
-        _reject_by_class(plan, record, finding, masked=share > finding.filter_threshold)
+        _reject_by_class(plan, record, finding, masked=share > finding.filter_threshold, shares=shares)
     record.metrics.update({f"{name}.{key}": float(value) for key, value in result.metrics.items()})
     # A step may name itself in its notes, which are also read where nothing else does.
     record.warnings.extend(f"{name}: {note.removeprefix(f'{name}: ')}" for note in result.notes)
 
 
-def _reject_by_class(plan: SlidePlan, record: SlideRecord, finding: QcFinding, *, masked: NDArray[np.bool_]) -> None:
+def _reject_by_class(
+    plan: SlidePlan, record: SlideRecord, finding: QcFinding, *, masked: NDArray[np.bool_], shares: Shares
+) -> None:
     """Reject tiles for the first class that exceeds its threshold, and `masked` ones for the class with most of them.
 
     So a tile whose classes are each below their thresholds, but which they mask together, is not kept.
     """
     result, ledger = finding.result, record.ledger
     discarding = [one for one in result.classes if one.kind is not None]
-    shares = np.zeros((len(discarding), len(ledger)))
-    for one, share in zip(discarding, shares, strict=True):
-        reason, mask = f"qc:{finding.label}:{one.name}", result.mask_of(one)
-        share[:] = masked_share(mask, result.extent, plan.tiles, plan.slide.info.size)
+    by_class = np.zeros((len(discarding), len(ledger)))
+    for one, share in zip(discarding, by_class, strict=True):
+        reason = f"qc:{finding.label}:{one.name}"
+        share[:] = shares(plan, result, one)
         ledger.score(reason, np.arange(len(ledger)), share)
-        record.metrics[f"{finding.label}:{one.name}.masked"] = float(np.count_nonzero(mask) / mask.size)
+        masked_px = np.count_nonzero(result.mask_of(one))
+        record.metrics[f"{finding.label}:{one.name}.masked"] = float(masked_px / result.mask.size)
         if one.threshold is not None:
             ledger.reject(share > one.threshold, reason)
     if discarding:
-        most = shares.argmax(axis=0)
+        most = by_class.argmax(axis=0)
         for number, one in enumerate(discarding):
             ledger.reject(masked & (most == number), f"qc:{finding.label}:{one.name}")
 
 
-def _measure_burden(plan: SlidePlan, record: SlideRecord, considered: Tiles) -> None:
-    """Measure the blur burden after all masks, over the tiles that regions keep."""
+def measure_burden(plan: SlidePlan, record: SlideRecord, considered: Tiles) -> None:
+    """Measure the blur burden after all masks.
+
+    Args:
+        plan: of the slide.
+        record: with the results of slide QC; gets the burden, and a warning if it is high.
+        considered: the tiles that regions keep.
+    """
     blur = [part for finding in record.qc if (part := finding.result.of_kind("blur")) is not None]
     background = [
         (part, finding.threshold_of("background"))

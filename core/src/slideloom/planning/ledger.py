@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Self
 
 import attrs
 import numpy as np
@@ -34,6 +35,14 @@ class Ledger:
         counts = {"not decided": len(self.candidates()), "written": self.written, "unreadable": self.unreadable}
         told = ", ".join(f"{count} {word}" for word, count in {**counts, **self.rejected}.items() if count)
         return f"<Ledger: {len(self)} tiles planned{told and f'; {told}'}>"
+
+    def copy(self) -> Self:
+        """A ledger with the same entries, that goes its own way."""
+        other = type(self)(self._places)
+        other._owner, other._status = self._owner, self._status.copy()
+        other._reasons = list(self._reasons)
+        other._scores = {step: values.copy() for step, values in self._scores.items()}
+        return other
 
     @property
     def tiles(self) -> Tiles:
@@ -102,9 +111,19 @@ class Ledger:
         """(N,) float32 by step, NaN where the step did not see the tile."""
         return self._scores
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What a status can be: "candidate", "written", "unreadable", and each reason of rejection so far."""
+        return ("candidate", "written", "unreadable", *self._reasons)
+
+    @property
+    def codes(self) -> NDArray[np.int16]:
+        """(N,) the status of each tile as an index into `words`."""
+        return self._status.copy()
+
     def status(self) -> list[str]:
         """N words: "written", "unreadable", "candidate", or the reason of rejection."""
-        words = ["candidate", "written", "unreadable", *self._reasons]
+        words = self.words
         return [words[code] for code in self._status.tolist()]
 
     def _settle(self, which: NDArray[np.integer] | NDArray[np.bool_], code: int) -> None:

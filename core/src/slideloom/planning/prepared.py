@@ -6,18 +6,20 @@ import threading
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+import numpy as np
 from attrs import evolve, field, frozen
 
-from slideloom.pipeline.pipeline import QcUse
-from slideloom.planning.deciding import apply_regions, assess_slide, assess_step, decided_by, discard_mask
+from slideloom.base.geometry import IntArray
+from slideloom.base.watching import Watch
+from slideloom.planning.deciding import apply_regions, assess_slide, discard_mask
+from slideloom.planning.known import Known
 from slideloom.planning.ledger import numbered
 from slideloom.planning.plan import SlidePlan
-from slideloom.planning.record import QcFinding, SlideRecord
+from slideloom.planning.record import SlideRecord
 from slideloom.plugins.blaming import blaming
 from slideloom.settings.options import Settings
 from slideloom.slides.tiles import read_only
 from slideloom.steps.normalizer import Normalizer
-from slideloom.steps.slide_qc import QcResult
 from slideloom.steps.tile_filter import TileFilter
 
 
@@ -54,36 +56,40 @@ class PreparedSlide:
 
     Regions and places are those of the plan: they are not read again when decisions are made again.
 
-    Attributes:
+    Args:
         plan: the slide's plan, with its pipeline.
-        record: the decisions so far.
+        known: what has been measured on the slide, which several prepared slides may share, one after another; None
+            for a job, which measures once and keeps no more than its record.
+
+    Attributes:
+        plan, record: the plan, and the decisions so far.
+        unseen: indices of the tiles left of which some filter has not said anything.
     """
 
-    def __init__(self, plan: SlidePlan) -> None:
+    def __init__(self, plan: SlidePlan, *, known: Known | None = None) -> None:
         self.plan = plan
         self.record = SlideRecord.of(plan)
+        self.unseen: IntArray = np.zeros(0, np.int64)
+        self._known = known
         self._sinks: tuple[BuiltStep, ...] | None = None
 
-    def decide(self) -> None:
-        """Decide from scratch, by regions and by the slide QC of the pipeline."""
-        self.record = apply_regions(self.plan)
-        assess_slide(self.plan, self.record)
+    def decide(self, *, watch: Watch | None = None) -> None:
+        """Decide from scratch: by regions, by the slide QC of the pipeline, and by what is known of its filters.
 
-    def assess(self, use: QcUse) -> QcResult:
-        """Run one more slide QC, and reject the tiles that it masks.
+        With `known`, slide QC runs even if regions leave no tile, and the blur burden is not measured.
+
+        Args:
+            watch: told how far steps are; it may also end this. Only with `known`.
 
         Raises:
-            PluginError: it fails or breaks its contract; then nothing has changed.
+            PluginError: a step fails or breaks its contract; then nothing has changed.
+            Cancelled: by `watch`; then nothing has changed.
         """
-        result = assess_step(self.plan, use)
-        self.add(use.step.label, result, filter_threshold=use.filter_threshold)
-        return result
-
-    def add(self, label: str, result: QcResult, *, filter_threshold: float) -> None:
-        """Reject the tiles that one more mask covers. Its label is numbered if the name is already used."""
-        known = self.record.qc
-        (*_, own) = numbered([*(finding.label for finding in known), label])
-        self.record = decided_by(self.plan, [*known, QcFinding(own, result, filter_threshold)])
+        if self._known is not None:
+            self.record, self.unseen = self._known.decided(self.plan, watch=watch)
+            return
+        self.record = apply_regions(self.plan)
+        assess_slide(self.plan, self.record)
 
     def tile_steps(self) -> TileSteps:
         """The pipeline's steps for tiles, built; the normalizer only if there are tiles left.
@@ -91,12 +97,19 @@ class PreparedSlide:
         Raises:
             PluginError: one of them cannot be built.
         """
-        pipeline = self.plan.pipeline
         return TileSteps(
-            filters=tuple(self._for_slide(stage) for stage in self._built("filter", pipeline.filters)),
-            normalizer=self._built_normalizer() if len(self.record.ledger.candidates()) else None,
+            filters=self.filters(),
+            normalizer=self.built_normalizer() if len(self.record.ledger.candidates()) else None,
             sinks=self.sinks(),
         )
+
+    def filters(self) -> tuple[BuiltStep, ...]:
+        """The pipeline's tile filters, built, and told of the slide.
+
+        Raises:
+            PluginError: one of them cannot be built.
+        """
+        return tuple(self._for_slide(stage) for stage in self._built("filter", self.plan.pipeline.filters))
 
     def sinks(self) -> tuple[BuiltStep, ...]:
         """The pipeline's sinks, built once.
@@ -129,7 +142,8 @@ class PreparedSlide:
                 raise TypeError(f"for_slide: wanted a TileFilter, got {type(fitted).__name__}")
         return evolve(stage, step=fitted)
 
-    def _built_normalizer(self) -> BuiltStep | None:
+    def built_normalizer(self) -> BuiltStep | None:
+        """`normalizer`, with a lock if it must be called by one thread at a time."""
         settings, step = self.plan.pipeline.normalizer, self.normalizer()
         return None if settings is None or step is None else _shared(settings, "normalizer", step, "normalizer")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Self
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from slideloom.planning.ledger import Ledger
 from slideloom.planning.plan import SlidePlan
@@ -58,6 +58,17 @@ class SlideRecord:
     def of(cls, plan: SlidePlan) -> Self:
         """A new record with the notes and metrics of the plan."""
         return cls(ledger=Ledger(plan.tiles), warnings=list(plan.notes), metrics=dict(plan.metrics))
+
+    def copy(self) -> Self:
+        """A record with the same decisions, that goes its own way."""
+        return evolve(
+            self,
+            ledger=self.ledger.copy(),
+            qc=list(self.qc),
+            warnings=list(self.warnings),
+            metrics=dict(self.metrics),
+            seconds=dict(self.seconds),
+        )
 
     @property
     def qc_kinds(self) -> dict[str, str]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pluggy
-from attrs import frozen
+from attrs import field, frozen
 
 from slideloom.base.addresses import Address, SlidePlace
 from slideloom.settings.options import Settings
@@ -60,6 +60,8 @@ class Library:
         needed: False if the plugin works without it, or only part of the plugin needs it.
         apart: True if importing it may kill the process on some machines; doctor then imports it in another process.
         reported: distributions whose versions belong in the report of a run, because they affect pixels.
+        faults: releases that are known to be wrong, as in a requirement, and what is wrong with them, such as
+            {"openslide-bin >=4.0.0.6,<4.0.0.12": "wrong bottom rows"}.
     """
 
     module: str
@@ -68,6 +70,7 @@ class Library:
     needed: bool = True
     apart: bool = False
     reported: tuple[str, ...] = ()
+    faults: Mapping[str, str] = field(factory=dict, hash=False)
 
 
 OPENCV = Library(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -16,6 +15,7 @@ import attrs
 
 from slideloom.base.addresses import SlidePlace, check_local
 from slideloom.base.errors import ConfigError
+from slideloom.base.machine import usable_cores
 from slideloom.base.temporary import forget_sweeps, remove_abandoned, tidied_when_interrupted
 from slideloom.extraction.finished import report_states, reports_in, updates
 from slideloom.extraction.job import Progress, SlideTask, process_slide
@@ -215,19 +215,12 @@ def _lost(pipeline: Pipeline, path: SlidePlace, error: str) -> SlideReport:
 
 def workers(pipeline: Pipeline, slides: int) -> tuple[int, int]:
     """Number of processes and of threads in each: from the pipeline, or else from the number of cores and slides."""
-    cores = default_threads()
+    cores = usable_cores()
     jobs = pipeline.run.jobs
     if jobs is None:
         jobs = max(1, min(slides, cores // THREADS_PER_SLIDE))
     threads = pipeline.run.threads or max(1, min(cores // jobs, 2 * THREADS_PER_SLIDE))
     return jobs, threads
-
-
-def default_threads() -> int:
-    """Number of CPU cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return max(1, len(os.sched_getaffinity(0)))
-    return os.cpu_count() or 1
 
 
 def _executor(pipeline: Pipeline, jobs: int) -> Executor:

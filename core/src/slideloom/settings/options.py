@@ -15,13 +15,14 @@ import attrs
 from attrs import frozen
 
 from slideloom.base.errors import OptionError, PluginError
+from slideloom.base.installing import pip_install
 from slideloom.settings.conversion import as_type, shown, type_text
 from slideloom.settings.field_names import near
 from slideloom.settings.ranges import range_text
 
 T = TypeVar("T")
 StepT_co = TypeVar("StepT_co", covariant=True)
-_METADATA = ("help", "unit", "affects_output", "range", "finite", "flag", "field", "metavar")
+_METADATA = ("help", "unit", "affects_output", "range", "finite", "flag", "field", "metavar", "live")
 
 
 @frozen
@@ -119,8 +120,7 @@ def _imported(cls: type[Settings[Any]], said: str) -> Callable[[Any], Any]:
 
 
 def _without(cls: type[Settings[Any]], library: str) -> str:
-    remedy = f"pip install {_quoted(cls.install or library)}"
-    return f"step '{cls.name}' needs {library}, which is not installed: {remedy}"
+    return f"step '{cls.name}' needs {library}, which is not installed: {pip_install(cls.install or library)}"
 
 
 def _quoted(requirement: str) -> str:
@@ -139,6 +139,7 @@ class _Details(TypedDict, total=False):
     flag: str
     field: str
     metavar: str
+    live: bool
 
 
 @overload
@@ -157,6 +158,7 @@ def option(
     flag: str = "",
     field: str = "",
     metavar: str = "",
+    live: bool = False,
 ) -> Any:
     """One option of a settings class (a keyword-only attrs field).
 
@@ -174,6 +176,8 @@ def option(
         flag: its flag on the command line, if not "--" and the name; several words give several spellings.
         field: its keyword argument in Python, if not its name.
         metavar: the placeholder for its value in a command's help.
+        live: True if a step whose settings differ only in such options decides again from what it has measured, without
+            reading pixels: `SlideQc.again` and `TileFilter.decided`.
     """
     metadata = {
         "help": help,
@@ -184,6 +188,7 @@ def option(
         "flag": flag,
         "field": field,
         "metavar": metavar,
+        "live": live,
     }
     return attrs.field(
         default=default,
@@ -251,6 +256,7 @@ class OptionInfo:
     flag: str = ""
     field: str = ""
     metavar: str = ""
+    live: bool = False
 
     @property
     def is_required(self) -> bool:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
+from typing import Any
 
-from slideloom.base.geometry import Rgb
+from numpy.typing import NDArray
+
+Image = NDArray[Any]  # Any: pixels, or what a step computed from them, such as a mask
 
 
 class KeptImages:
@@ -18,8 +21,9 @@ class KeptImages:
 
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
-        self._images: OrderedDict[Hashable, Rgb] = OrderedDict()
+        self._images: OrderedDict[Hashable, Image] = OrderedDict()
         self._lock = threading.Lock()
+        self._making = threading.RLock()  # an image may be made from another one that is kept here
 
     @property
     def held_bytes(self) -> int:
@@ -27,14 +31,14 @@ class KeptImages:
         with self._lock:
             return sum(image.nbytes for image in self._images.values())
 
-    def get(self, key: Hashable) -> Rgb | None:
+    def get(self, key: Hashable) -> Image | None:
         """The image kept under this key, not to be written to; None if there is none."""
         with self._lock:
             if key in self._images:
                 self._images.move_to_end(key)
             return self._images.get(key)
 
-    def keep(self, key: Hashable, image: Rgb) -> None:
+    def keep(self, key: Hashable, image: Image) -> None:
         """Keep an image that is not written to any more; the least recently used images make room for it."""
         if image.nbytes > self._most_bytes // 2:
             return
@@ -43,3 +47,17 @@ class KeptImages:
             self._images.move_to_end(key)
             while sum(kept.nbytes for kept in self._images.values()) > self._most_bytes:
                 self._images.popitem(last=False)
+
+    def made(self, key: Hashable, make: Callable[[], Image]) -> Image:
+        """The image kept under this key, not to be written to; made and kept if there is none.
+
+        Threads that ask for the same image at once wait for the one that makes it.
+        """
+        image = self.get(key)
+        if image is None:
+            with self._making:
+                image = self.get(key)
+                if image is None:
+                    image = make()
+                    self.keep(key, image)
+        return image

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property, wraps
 from math import ceil, floor
 from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 from attrs import evolve
+from numpy.typing import NDArray
 
 from slideloom.base.errors import PluginError, SlideError, SlideloomError
 from slideloom.base.geometry import Box, Point, Rgb, Size
@@ -21,12 +22,15 @@ from slideloom.pixels.mosaic import Mosaic
 from slideloom.pixels.resampling import resample
 from slideloom.slides.info import Resolution, SlideInfo
 from slideloom.slides.kept_images import KeptImages
+from slideloom.slides.tiles import read_only
 
 # A single read is never larger than this, so that a slide without a pyramid fits in memory.
 MAX_READ_PX = 4096 * 4096
 # Memory for images that show most of the slide, and for the levels that they were made from, until the slide is closed.
 # An image of 3000 pixels along each side, the largest that slide QC reads, takes 27 MB.
 KEPT_BYTES = 64_000_000
+
+ScalarT = TypeVar("ScalarT", bound=np.generic)
 
 
 class Slide(ABC):
@@ -146,12 +150,21 @@ class Slide(ABC):
         if not self._is_overview(box):
             return self._read_now(box, size, level)
         self._refuse_if_closed()
-        key = (box, size, level)
-        picture = self._kept.get(key)
-        if picture is None:
-            picture = self._read_now(box, size, level)
-            self._kept.keep(key, picture)
-        return picture.copy()
+        return self._kept.made((box, size, level), lambda: self._read_now(box, size, level)).copy()
+
+    def shared(self, key: Hashable, make: Callable[[], NDArray[ScalarT]]) -> NDArray[ScalarT]:
+        """What several steps compute from a picture of the slide, such as a mask: computed once, if memory allows.
+
+        Args:
+            key: says what it is and everything that it depends on besides the slide; starts with the name of the
+                package that makes it.
+            make: returns it, as an array that nobody writes to any more.
+
+        Returns:
+            A read-only array.
+        """
+        self._refuse_if_closed()
+        return read_only(self._kept.made(("shared", key), make))
 
     def _is_overview(self, box: Box) -> bool:
         """True for a box with most of the slide's width and height, which other steps will probably read, too."""
@@ -161,6 +174,21 @@ class Slide(ABC):
     @cached_property
     def _kept(self) -> KeptImages:
         return KeptImages(KEPT_BYTES)
+
+    @cached_property
+    def _whole(self) -> dict[int, tuple[Point, Size]]:
+        """Origin and size of the part of each level that was last kept."""
+        return {}
+
+    def _held(self, origins: Sequence[Point], level: int, size: Size) -> list[Mosaic] | None:
+        """Windows of a level, if it is kept and holds all of them."""
+        if level not in self._whole:
+            return None
+        start, reach = self._whole[level]
+        places = [(origin.x - start.x, origin.y - start.y) for origin in origins]
+        fits = all(0 <= x <= reach.width - size.width and 0 <= y <= reach.height - size.height for x, y in places)
+        source = self._kept.get((level, start, reach)) if fits else None
+        return None if source is None else [Mosaic.of(source).part(x, y, size.width, size.height) for x, y in places]
 
     def _read_now(self, box: Box, size: Size, level: int) -> Rgb:
         stored = self.info.levels[level]
@@ -172,11 +200,8 @@ class Slide(ABC):
         # Images of several sizes are made from the same pixels of one level.
         origin = _first_pixel(here)
         reach = _reach([here], [origin])
-        key = (level, origin, reach)
-        source = self._kept.get(key)
-        if source is None:
-            source = self._copied(origin, level, reach)
-            self._kept.keep(key, source)
+        source = self._kept.made((level, origin, reach), lambda: self._copied(origin, level, reach))
+        self._whole[level] = (origin, reach)
         rgb = np.empty((size.height, size.width, 3), np.uint8)
         self.resample_into(source, box=here.moved(x=-origin.x, y=-origin.y), out=rgb)
         return rgb
@@ -205,14 +230,26 @@ class Slide(ABC):
                 ]
         return result
 
-    def read_boxes(self, boxes: Sequence[Box], size: Size, *, level: int) -> list[Rgb]:
-        """`read_at` for many boxes of one size, from one level.
+    def read_boxes(self, boxes: Sequence[Box], size: Size, *, level: int | None = None) -> list[Rgb]:
+        """`read_at` for many boxes of one width and height, from one level.
+
+        Args:
+            boxes: as those of `read_at`.
+            size: of each result in pixels.
+            level: the level to read; by default as `read_at` chooses it.
 
         Raises:
             SlideError: one of them cannot be read.
         """
+        if level is None and boxes:
+            first = boxes[0]
+            level = self.info.level_for(min(first.width / size.width, first.height / size.height))
+            stored = self.info.levels[level]
+            is_large = first.width * first.height > MAX_READ_PX * stored.downsample_x * stored.downsample_y
+            if is_large or any(self._is_overview(box) for box in boxes):
+                return [self.read_at(box, size, level=level) for box in boxes]
         results = []
-        for result in self.try_read_boxes(boxes, size, level=level):
+        for result in self.try_read_boxes(boxes, size, level=level or 0):
             if isinstance(result, SlideError):
                 raise result
             results.append(result)
@@ -242,8 +279,11 @@ class Slide(ABC):
         origins = [_first_pixel(box) for box in here]
         within = [box.moved(x=-origin.x, y=-origin.y) for box, origin in zip(here, origins, strict=True)]
         self._refuse_if_closed()
+        reach = _reach(here, origins)
+        if held := self._held(origins, level, reach):
+            return self._resampled(held, within, images)
         with self._naming_reader():
-            return self.read_resampled(origins, level, _reach(here, origins), boxes=within, images=images)
+            return self.read_resampled(origins, level, reach, boxes=within, images=images)
 
     def read_resampled(
         self, origins: Sequence[Point], level: int, size: Size, *, boxes: Sequence[Box], images: Sequence[Rgb]
@@ -262,8 +302,13 @@ class Slide(ABC):
         Returns:
             For each window None, or the error; its image is then unchanged or half-written.
         """
+        return self._resampled(self._checked(origins, level, size), boxes, images)
+
+    def _resampled(
+        self, pixels: Iterable[Rgb | Mosaic | SlideError], boxes: Sequence[Box], images: Sequence[Rgb]
+    ) -> list[SlideError | None]:
         errors: list[SlideError | None] = []
-        for found, box, image in zip(self._checked(origins, level, size), boxes, images, strict=True):
+        for found, box, image in zip(pixels, boxes, images, strict=True):
             if isinstance(found, SlideError):
                 errors.append(found)
             else:
@@ -315,6 +360,10 @@ class Slide(ABC):
         Returns:
             (h, w, 3) uint8, at least 1 x 1 and never larger than level 0.
         """
+        return self.read_at(self.info.box, self.thumbnail_size(max_px=max_px, mpp=mpp))
+
+    def thumbnail_size(self, *, max_px: int | None = None, mpp: float | None = None) -> Size:
+        """The size of `thumbnail`, which reads nothing."""
         whole = self.info.size
         if mpp is not None:
             if self.info.mpp is None:
@@ -324,7 +373,7 @@ class Slide(ABC):
             scale_x = scale_y = (max_px or 1024) / max(whole.width, whole.height)
         width = max(1, min(whole.width, floor(whole.width * scale_x + 1e-6)))
         height = max(1, min(whole.height, floor(whole.height * scale_y + 1e-6)))
-        return self.read_at(self.info.box, Size(width, height))
+        return Size(width, height)
 
     def use_mpp(self, mpp: Resolution) -> None:
         """Use `mpp` as the slide's resolution from now on."""

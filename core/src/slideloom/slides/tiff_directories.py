@@ -309,6 +309,8 @@ class _Walk:
         present: set[int] = set()
         values = {}
         for tag, kind, count, inline in entries:
+            if tag in values:  # TIFF allows a tag once; of several, libtiff and so OpenSlide and libvips read the first
+                continue
             if tag in _KNOWN:
                 present.add(tag)
             if tag in self._tags and kind in _BYTES:  # TIFF requires unknown types to be skipped

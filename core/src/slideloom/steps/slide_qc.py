@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, Self, get_args
+from typing import Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 from attrs import field, frozen
@@ -126,6 +126,8 @@ class QcResult:
         labels: (h, w) uint8, the value of a class in each pixel, or None. The mask is True exactly where that class
             has a kind.
         classes: every class that `labels` may contain, in the order in which tiles are dropped for them.
+        measured: what the step measured before it decided, for `SlideQc.again`; kept only while a person looks at the
+            slide, and None if there is nothing.
     """
 
     mask: Mask = field(eq=False, repr=_in_words)
@@ -135,6 +137,7 @@ class QcResult:
     notes: tuple[str, ...] = ()
     labels: Labels | None = field(default=None, eq=False, repr=False)
     classes: tuple[QcClass, ...] = ()
+    measured: Any = field(default=None, eq=False, repr=False)  # Any: the step's own
 
     @classmethod
     def of_labels(
@@ -145,13 +148,14 @@ class QcResult:
         extent: Box | None = None,
         metrics: Mapping[str, float] | None = None,
         notes: Sequence[str] = (),
+        measured: Any = None,
     ) -> Self:
         """A result with classes. Its mask is what they discard together; its kind is theirs, or else "artifact".
 
         Args:
             labels: (h, w) whole numbers, each the value of one of the classes.
             classes: in the order in which tiles are dropped for them.
-            extent, metrics, notes: as the attributes.
+            extent, metrics, notes, measured: as the attributes.
 
         Raises:
             ValueError: `labels` holds no whole numbers, or one that is no class's, or the classes are at fault.
@@ -168,6 +172,7 @@ class QcResult:
             notes=tuple(notes),
             labels=small,
             classes=tuple(classes),
+            measured=measured,
         )
 
     def mask_of(self, one: QcClass) -> Mask:
@@ -221,12 +226,31 @@ def _faults_of_labels(labels: Any, classes: Sequence[QcClass]) -> list[str]:
 
 
 class SlideQc(ABC):
-    """Finds parts of a slide to discard, at low magnification."""
+    """Finds parts of a slide to discard, at low magnification.
+
+    Attributes:
+        uses_regions: False for a step whose result does not depend on the regions of its scene; while a person draws
+            regions, it is then not run again.
+    """
+
+    uses_regions: ClassVar[bool] = True
 
     @abstractmethod
     def assess(self, slide: Slide, scene: Scene) -> QcResult:
         """The mask of what to discard. Called once per slide; `slide.info.mpp` is known.
 
         Memory must be bounded: read blocks, not a whole large level. A slow step may process `scene.threads` blocks at
-        a time; it starts and ends its own threads.
+        a time; it starts and ends its own threads. It says how far it is by `scene.tell`.
         """
+
+    def again(self, earlier: QcResult) -> QcResult | None:
+        """What `assess` would return, from what an earlier result measured, without reading the slide.
+
+        Called in place of `assess` while a person tries out options, if the earlier result is of the same step, slide
+        and scene, and its settings differ only in options that are `live`. The result must be the same to the last
+        pixel.
+
+        Returns:
+            The result; None if the slide must be assessed.
+        """
+        return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from attrs import field, frozen
@@ -20,11 +20,11 @@ class Verdict:
 
     Attributes:
         keep: (B,) bool, False where the tile is rejected.
-        score: (B,) float32, the number on which the decision is based.
+        score: (B,) float32 or float64, the number on which the decision is based.
     """
 
     keep: NDArray[np.bool_] = field(eq=False)
-    score: NDArray[np.float32] = field(eq=False)
+    score: NDArray[np.floating[Any]] = field(eq=False)
 
 
 class TileFilter(ABC):
@@ -53,3 +53,18 @@ class TileFilter(ABC):
     @abstractmethod
     def check(self, batch: TileBatch) -> Verdict:
         """One decision per tile, each only from the tile's own pixels and place on the slide."""
+
+    def decided(self, score: NDArray[np.floating[Any]]) -> NDArray[np.bool_] | None:
+        """What `check` would decide on tiles with these scores, without their pixels.
+
+        Called while a person tries out options, for scores of a filter whose settings differ only in options that are
+        `live`. The decision must be the same for every tile; scores are float64 if a rounded one could decide
+        otherwise.
+
+        Args:
+            score: (N,), as `check` returned them.
+
+        Returns:
+            (N,) bool, False where the tile is rejected; None if scores do not tell.
+        """
+        return None

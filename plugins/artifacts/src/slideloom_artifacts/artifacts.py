@@ -65,6 +65,8 @@ class Grid:
 class ArtifactsQc(SlideQc):
     """See `Artifacts`."""
 
+    uses_regions = False
+
     def __init__(self, settings: Artifacts) -> None:
         self._settings = settings
         self._network = _network(str(torch_device(settings.device)))
@@ -75,6 +77,7 @@ class ArtifactsQc(SlideQc):
         grid = Grid.of(info, settings.mpp)
         labels, core = np.empty((grid.size.height // STRIDE, grid.size.width // STRIDE), np.uint8), grid.core
         for places, blocks in _batches(slide, grid, settings.batch):
+            scene.tell(places[0][1] / grid.size.height)
             for (left, top), found in zip(places, self._network(blocks), strict=True):
                 part = labels[top // STRIDE :, left // STRIDE :][: core.height // STRIDE, : core.width // STRIDE]
                 part[:] = found[: part.shape[0], : part.shape[1]]
@@ -89,6 +92,14 @@ class ArtifactsQc(SlideQc):
             settings.qc_classes(),
             metrics={f"share_{one.name}": float((labels == one.value).mean()) for one in CLASSES},
             notes=notes,
+        )
+
+    def again(self, earlier: QcResult) -> QcResult | None:
+        """See `SlideQc.again`: by the classes that the network told."""
+        if earlier.labels is None:
+            return None
+        return QcResult.of_labels(
+            earlier.labels, self._settings.qc_classes(), metrics=earlier.metrics, notes=earlier.notes
         )
 
 

@@ -43,17 +43,22 @@ class Artifacts(Settings[SlideQc]):
     mpp: float = option(
         4.0, help="resolution of the network's input; classes are told at half of it", unit="um/px", validator=positive
     )
-    background: float = option(0.6, help="drop a tile if more than this share of it is glass", validator=in_range(0, 1))
-    fold: float = option(0.2, help="the same for folds", validator=in_range(0, 1))
-    bubble: float = option(0.2, help="the same for air bubbles and edges of the coverslip", validator=in_range(0, 1))
-    pen: float = option(0.1, help="the same for ink", validator=in_range(0, 1))
-    dust: float = option(0.2, help="the same for dust, fibres and dark spots", validator=in_range(0, 1))
-    out_of_focus: float = option(0.5, help="the same for strong defocus", validator=in_range(0, 1))
+    background: float = option(
+        0.6, help="drop a tile if more than this share of it is glass", validator=in_range(0, 1), live=True
+    )
+    fold: float = option(0.2, help="the same for folds", validator=in_range(0, 1), live=True)
+    bubble: float = option(
+        0.2, help="the same for air bubbles and edges of the coverslip", validator=in_range(0, 1), live=True
+    )
+    pen: float = option(0.1, help="the same for ink", validator=in_range(0, 1), live=True)
+    dust: float = option(0.2, help="the same for dust, fibres and dark spots", validator=in_range(0, 1), live=True)
+    out_of_focus: float = option(0.5, help="the same for strong defocus", validator=in_range(0, 1), live=True)
     keep: tuple[str, ...] = option(
         ("fold", "bubble"),
         help="classes that are told but drop no tile; by default those with many false alarms",
         converter=_names,
         validator=_known,
+        live=True,
     )
     batch: int = option(1, help="blocks per call of the network", validator=at_least(1), affects_output=False)
     device: str = option("auto", help='"auto" (CUDA, then MPS, then CPU) or a PyTorch device', affects_output=False)

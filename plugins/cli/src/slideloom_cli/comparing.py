@@ -15,6 +15,7 @@ from slideloom.base.opencv_threads import opencv_in_one_thread
 from slideloom.drawing.pictures import Picture
 from slideloom.extraction.overview import plan_picture
 from slideloom.pipeline.pipeline import Pipeline, QcUse
+from slideloom.planning.known import Known
 from slideloom.planning.opening import open_slide
 from slideloom.planning.plan import plan_slide
 from slideloom.planning.prepared import PreparedSlide
@@ -101,12 +102,13 @@ def _row(path: SlidePlace, cells: Any) -> Row:
 def _qc_cells(path: SlidePlace, variants: Sequence[Variant], max_px: int) -> Iterator[Any]:
     plain = attrs.evolve(variants[0].pipeline, qc=())
     with open_slide(path, slides=plain.slides) as slide:
-        prepared = PreparedSlide(plan_slide(slide, plain))
-        yield _about(prepared)
+        plan, known = plan_slide(slide, plain), Known()  # a step that several variants have runs once
+        yield _about(PreparedSlide(plan))
         for variant in variants:
+            prepared = PreparedSlide(
+                attrs.evolve(plan, pipeline=attrs.evolve(plain, qc=variant.pipeline.qc, filters=())), known=known
+            )
             prepared.decide()
-            for use in variant.pipeline.qc:
-                prepared.assess(use)
             ledger = prepared.record.ledger
             rejected = ", ".join(f"{count} {step}" for step, count in ledger.rejected.items())
             picture = plan_picture(prepared.plan, prepared.record, max_px=max_px)

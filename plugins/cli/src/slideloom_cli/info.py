@@ -106,7 +106,7 @@ def _facts_or_error(path: SlidePlace, rules: Slides, *, properties: bool) -> dic
 
 def _facts(path: SlidePlace, rules: Slides, *, properties: bool) -> dict[str, Any]:
     with open_without_mpp(path, rules) as slide:
-        facts = _facts_of(slide)
+        facts = slide_facts(slide)
     if not properties:
         facts.pop("properties")
     return facts
@@ -137,7 +137,8 @@ def _profile(slide: Slide) -> str:
         return f"cannot be used: {error}"
 
 
-def _facts_of(slide: Slide) -> dict[str, Any]:
+def slide_facts(slide: Slide) -> dict[str, Any]:
+    """The metadata of a slide, by what they are called."""
     info = slide.info
     try:
         mpp = find_resolution(info)

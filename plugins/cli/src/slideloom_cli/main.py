@@ -27,8 +27,8 @@ _COMMANDS = {
     "tiles": ("slideloom_cli.tiles", "list the tiles of a slide as CSV, Parquet or GeoJSON"),
     "preview": ("slideloom_cli.preview", "lay settings side by side on a contact sheet, before anything is cut"),
     "info": ("slideloom_cli.info", "show the metadata of slides"),
-    "plugins": ("slideloom_cli.inspect", "list plugins and their steps"),
-    "doctor": ("slideloom_cli.inspect", "check this installation"),
+    "plugins": ("slideloom_cli.plugins", "list plugins and their steps"),
+    "doctor": ("slideloom_cli.doctor", "check this installation and this machine, or tell of a slide that fails"),
     "demo": ("slideloom_cli.demo", "make a demo slide and run the whole pipeline on it"),
     "new-plugin": ("slideloom_cli.new_plugin", "write a package for your own step"),
 }

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from slideloom import ConfigError, PluginError, file_digest, hub_file, parse_json, write_whole
+from slideloom import ConfigError, PluginError, file_digest, hub_file, parse_json, pip_install, write_whole
 from torch import Tensor
 
 from slideloom_cyclegan.generator import ResnetGenerator, empty_generator
@@ -91,7 +91,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         else:
             found = torch.load(path, map_location="cpu", weights_only=True)
     except ImportError as error:
-        raise PluginError(f"{path}: reading it needs safetensors: pip install 'slideloom-cyclegan[torch]'") from error
+        remedy = pip_install("slideloom-cyclegan[torch]")
+        raise PluginError(f"{path}: reading it needs safetensors: {remedy}") from error
     except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
         raise ConfigError(f"{path}: cannot be read as weights: {_first_line(error)}") from error
     except Exception as error:  # safetensors' own error class is a plain Exception
@@ -119,9 +120,8 @@ def published(direction: Direction) -> Path:
     try:
         from huggingface_hub import constants
     except ImportError as error:
-        raise PluginError(
-            'cyclegan: weights = "published" needs huggingface_hub: pip install "slideloom-cyclegan[torch]"'
-        ) from error
+        remedy = pip_install("slideloom-cyclegan[torch]")
+        raise PluginError(f'cyclegan: weights = "published" needs huggingface_hub: {remedy}') from error
     name = HUB_FILES[direction]
     try:
         path = hub_file(HUB_REPOSITORY, name)

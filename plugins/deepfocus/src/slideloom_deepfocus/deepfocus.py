@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from attrs import evolve, frozen
 from numpy.typing import NDArray
-from slideloom import ConfigError, FileState, PluginError, QcResult, Rgb, RgbBatch
+from slideloom import ConfigError, FileState, PluginError, QcResult, Rgb, RgbBatch, pip_install
 
 from slideloom_deepfocus import weights
 from slideloom_deepfocus.centring import centred, contrasted
@@ -159,11 +159,9 @@ def _framework(wanted: str) -> str:
         if find_spec(name) is not None:
             return name
     if wanted != "auto":
-        raise PluginError(f"{wanted} is not installed; pip install slideloom-deepfocus[{wanted}]")
-    raise PluginError(
-        "DeepFocus needs torch or TensorFlow; "
-        "pip install slideloom-deepfocus[torch] (or slideloom-deepfocus[tensorflow])"
-    )
+        raise PluginError(f"{wanted} is not installed: {pip_install(f'slideloom-deepfocus[{wanted}]')}")
+    remedy = pip_install("slideloom-deepfocus[torch]")
+    raise PluginError(f"DeepFocus needs torch or TensorFlow: {remedy}, or the same with [tensorflow]")
 
 
 def _network(settings: DeepFocus, kind: str) -> Network:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from slideloom import ConfigError, PluginError, torch_device
+from slideloom import ConfigError, PluginError, pip_install, torch_device
 
 from slideloom_deepfocus.inputs import InputShape, Layout, onnx_providers
 from slideloom_deepfocus.naming import ModelError
@@ -58,7 +58,7 @@ def framework(name: str, *, extra: str) -> Any:  # Any: a module that may not be
     except ModuleNotFoundError as error:
         if error.name is not None and error.name.partition(".")[0] != name.partition(".")[0]:
             raise  # it is installed, but something it needs is not
-        raise PluginError(f"{name} is not installed; pip install slideloom-deepfocus[{extra}]") from error
+        raise PluginError(f"{name} is not installed: {pip_install(f'slideloom-deepfocus[{extra}]')}") from error
 
 
 class Predictor(ABC):
@@ -225,7 +225,7 @@ def check_file(path: Path, *, trust: bool) -> None:
         raise ConfigError(f"{path}: a model file ends in {', '.join(SUFFIXES)}")
     name, extra = _RUN_BY[path.suffix]
     if find_spec(name) is None:
-        raise PluginError(f"{name} is not installed; pip install slideloom-deepfocus[{extra}]")
+        raise PluginError(f"{name} is not installed: {pip_install(f'slideloom-deepfocus[{extra}]')}")
 
 
 def _from_file(path: Path, *, layout: Layout, device: Device, trust: bool) -> Predictor:

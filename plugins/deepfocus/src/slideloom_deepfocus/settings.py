@@ -74,9 +74,9 @@ class StridedModelSettings(Settings[SlideQc]):
         "10x", help="the same in microns, or a magnification such as '20x'", unit="um", validator=_check_tile_um
     )
     index: int | None = option(None, help="which of the model's outputs is the score; of two, the second by default")
-    threshold: float = option(0.5, help="the score that separates good from bad", validator=_check_finite)
-    bad: Literal["above", "below"] = option("above", help="which side of the threshold is discarded")
-    kind: Literal["background", "blur", "artifact"] = option("artifact", help="kind of the discarded areas")
+    threshold: float = option(0.5, help="the score that separates good from bad", validator=_check_finite, live=True)
+    bad: Literal["above", "below"] = option("above", help="which side of the threshold is discarded", live=True)
+    kind: Literal["background", "blur", "artifact"] = option("artifact", help="kind of the discarded areas", live=True)
     activation: Literal["none", "sigmoid", "softmax"] = option("none", help="turns the model's output into a score")
     preprocess: Literal["unit", "symmetric", "imagenet", "centred", "uint8"] = option(
         "unit", help="pixels as 0-1, -1-1, ImageNet's mean and deviation, 0-1 minus each tile's mean, or unchanged"
@@ -90,7 +90,7 @@ class StridedModelSettings(Settings[SlideQc]):
     )
     everywhere: bool = option(False, help="also where there is no tissue")
     min_tissue: float = option(0.1, help="share of a tile that must be coloured or dark", validator=in_range(0, 1))
-    discard_unvisited: bool = option(False, help="also discard areas that the model did not score")
+    discard_unvisited: bool = option(False, help="also discard areas that the model did not score", live=True)
     on_nan: Literal["fail", "keep"] = option(
         "fail", help="if the model returns no number for a tile: fail the slide, or keep the tile as not scored"
     )
@@ -158,6 +158,7 @@ class StridedClasses(StridedModel):
         help="the model's outputs in order: tissue is kept, fold:artifact:0.2 drops tiles with more than 20% of it",
         converter=_words,
         validator=_check_classes,
+        live=True,
     )
 
     def qc_classes(self) -> tuple[QcClass, ...]:
@@ -191,6 +192,7 @@ class DeepFocus(Settings[SlideQc]):
         "auto",
         help="probability above which a tile is out of focus; auto: 0.5, or more on a slide that is soft all over",
         validator=_check_probability,
+        live=True,
     )
     centre: Literal["tile", "group"] = option(
         "tile", help="mean subtracted from the input: each tile's, as in training, or that of 16 x 16 tiles"
@@ -200,7 +202,7 @@ class DeepFocus(Settings[SlideQc]):
     )
     min_tissue: float = option(0.2, help="share of a tile that must be coloured or dark", validator=in_range(0, 1))
     everywhere: bool = option(False, help="also where there is no tissue")
-    discard_unvisited: bool = option(False, help="also discard areas that the network did not score")
+    discard_unvisited: bool = option(False, help="also discard areas that the network did not score", live=True)
     framework: Literal["auto", "torch", "tensorflow"] = option(
         "auto", help="framework that runs the network; auto prefers torch", affects_output=False
     )

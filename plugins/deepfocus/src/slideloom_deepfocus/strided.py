@@ -8,7 +8,7 @@ from math import floor
 from typing import Literal, Protocol, TypeVar, overload
 
 import numpy as np
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from numpy.typing import NDArray
 from slideloom import Box, Mask, PluginError, QcResult, Rgb, RgbBatch, Scene, Size, Slide, SlideError, SlideQc
 
@@ -16,7 +16,7 @@ from slideloom_deepfocus.blending import Blend, ClassBlend
 from slideloom_deepfocus.centring import centred
 from slideloom_deepfocus.models import predictor
 from slideloom_deepfocus.naming import ModelError, named
-from slideloom_deepfocus.scoring import check_count, scores_of
+from slideloom_deepfocus.scoring import check_count, range_note, scores_of
 from slideloom_deepfocus.settings import StridedModel, StridedModelSettings
 from slideloom_deepfocus.strided_grid import Block, StridedGrid, blocks, grid_for, mirrored_beyond, tissue_share
 from slideloom_deepfocus.tally import Tally
@@ -48,6 +48,7 @@ class PredictionMap:
         slide: the slide's own level-0 box.
         cell_um: width of one value in microns.
         notes: sentences for the report.
+        range: the lowest and the highest score of a tile, if scores are to be compared with a threshold; else None.
     """
 
     values: NDArray[np.float32] = field(eq=False)
@@ -55,6 +56,7 @@ class PredictionMap:
     slide: Box
     cell_um: float
     notes: tuple[str, ...] = ()
+    range: tuple[float, float] | None = None
 
     @property
     def visited(self) -> Mask:
@@ -68,6 +70,8 @@ class StridedModelQC(SlideQc):
     Build it from settings, or directly: `StridedModelQC(model, StridedModelSettings(tile_px=256, tile_um="20x"))`.
     A subclass may override `prepare` (the model's input) and `scores` (the meaning of its output).
     """
+
+    uses_regions = False
 
     def __init__(self, model: object, options: StridedModelSettings) -> None:
         """Wrap a model.
@@ -111,7 +115,13 @@ class StridedModelQC(SlideQc):
 
     def assess(self, slide: Slide, scene: Scene) -> QcResult:
         """See `SlideQc.assess`."""
-        return self.judge(self.predict(slide, scene))
+        found = self.predict(slide, scene)
+        return evolve(self.judge(found), measured=found)
+
+    def again(self, earlier: QcResult) -> QcResult | None:
+        """See `SlideQc.again`: by the scores that the model gave."""
+        found = earlier.measured
+        return evolve(self.judge(found), measured=found) if isinstance(found, PredictionMap) else None
 
     def judge(self, found: PredictionMap) -> QcResult:
         """The mask from a map of predictions."""
@@ -123,7 +133,10 @@ class StridedModelQC(SlideQc):
         share = float(bad.sum() / looked) if looked else 0.0
         mask, extent = within(mask, found.extent, found.slide)
         metrics = {"cells_judged": float(looked), "cells_discarded": float(bad.sum()), "share_discarded": share}
-        return QcResult(mask=mask, kind=options.kind, extent=extent, metrics=metrics, notes=found.notes)
+        notes = found.notes
+        if found.range is not None and (out_of_range := range_note(*found.range, threshold=options.threshold)):
+            notes = (*notes, out_of_range)
+        return QcResult(mask=mask, kind=options.kind, extent=extent, metrics=metrics, notes=notes)
 
     def threshold_for(self, found: PredictionMap) -> float:
         """The score that separates good from bad on this slide; here, that of the options."""
@@ -137,9 +150,9 @@ class StridedModelQC(SlideQc):
             PluginError: the model fails, or its output cannot be understood.
         """
         with self._blamed():
-            return self._predict(slide)
+            return self._predict(slide, scene)
 
-    def _predict(self, slide: Slide) -> PredictionMap:
+    def _predict(self, slide: Slide, scene: Scene | None) -> PredictionMap:
         options = self.options
         grid = grid_for(
             slide.info,
@@ -154,7 +167,11 @@ class StridedModelQC(SlideQc):
             share = tissue_share(slide, grid, inside=self.keeps_inside)
             wanted = share >= max(options.min_tissue, 1e-6)
             tally.sparse = int(((share >= _SOME_TISSUE) & ~wanted).sum())
+        done, every = 0, max(1, int(wanted.sum()))
         for places, tiles in self._batches(slide, grid, wanted):
+            if scene is not None:
+                scene.tell(done / every)
+            done += len(places)
             if isinstance(tiles, SlideError):
                 tally.unreadable += len(places)
                 continue
@@ -166,14 +183,14 @@ class StridedModelQC(SlideQc):
         cell_um = (
             grid.step_x * own.x * grid.stride_px / blend.fine if own else options.mpp * grid.stride_px / blend.fine
         )
-        compared = options.threshold if isinstance(blend, Blend) else None
-        notes = tally.notes(threshold=compared, min_tissue=options.min_tissue)
+        notes = tally.notes(min_tissue=options.min_tissue)
         if min(grid.step_x, grid.step_y) < _ENLARGED:
             notes.append(
                 f"the slide is coarser than the {options.mpp:g} microns per pixel that the model expects; "
                 "it was enlarged, which may look out of focus to the model"
             )
-        return PredictionMap(blend.values(), grid.extent, slide.info.box, cell_um, tuple(notes))
+        reach = tally.range if isinstance(blend, Blend) else None
+        return PredictionMap(blend.values(), grid.extent, slide.info.box, cell_um, tuple(notes), reach)
 
     def new_blend(self, grid: StridedGrid) -> Blend | ClassBlend:
         """An empty map to which the scores of tiles are added."""

@@ -47,6 +47,10 @@ class StridedClassesQC(StridedModelQC):
             )
         return activated(values, self.options.activation)
 
+    def again(self, earlier: QcResult) -> QcResult | None:
+        """See `SlideQc.again`; for as many classes as there were, whatever they are called."""
+        return super().again(earlier) if len(earlier.classes) == len(self.classes()) else None
+
     def judge(self, found: PredictionMap) -> QcResult:
         """The label map from a map of predictions, whose values are the numbers of classes."""
         visited, classes = found.visited, self.classes()

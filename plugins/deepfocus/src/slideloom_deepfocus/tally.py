@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slideloom_deepfocus.naming import ModelError
-from slideloom_deepfocus.scoring import range_note
 
 # The rim of every section has sparse tiles; a note is for slides of fat, fragments or pale tissue, where they are many.
 _FEW, _MANY = 4, 0.25
@@ -55,11 +54,15 @@ class Tally:
             self._highest = max(self._highest, float(scores[good].max()))
         return good
 
-    def notes(self, *, threshold: float | None, min_tissue: float) -> list[str]:
-        """Sentences for the report; about the range of scores only if they are compared with a threshold.
+    @property
+    def range(self) -> tuple[float, float] | None:
+        """The lowest and the highest score; None if there is none."""
+        return (self._lowest, self._highest) if self.judged else None
+
+    def notes(self, *, min_tissue: float) -> list[str]:
+        """Sentences for the report.
 
         Args:
-            threshold: on the scores.
             min_tissue: share of a tile below which it is sparse.
 
         Raises:
@@ -77,10 +80,4 @@ class Tally:
                 f"{self.sparse} tiles have some tissue, but on less than {min_tissue:.0%} of them, and were not judged "
                 f"({self.judged} were); a lower min_tissue judges them, too"
             )
-        if (
-            threshold is not None
-            and self.judged
-            and (out_of_range := range_note(self._lowest, self._highest, threshold=threshold))
-        ):
-            notes.append(out_of_range)
         return notes

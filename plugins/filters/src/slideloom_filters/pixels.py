@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -26,7 +27,12 @@ class _ShareFilter(TileFilter):
         """See `TileFilter.check`."""
         with opencv_in_one_thread():
             shares = self._shares(batch.rgb)
-        return Verdict(keep=shares <= self._fraction, score=shares.astype(np.float32))
+        return Verdict(keep=self.decided(shares), score=shares)
+
+    def decided(self, score: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
+        """See `TileFilter.decided`."""
+        keep: NDArray[np.bool_] = score <= self._fraction
+        return keep
 
     def _shares(self, batch: RgbBatch) -> NDArray[np.float64]:
         return np.array([self.share(rgb) for rgb in batch], np.float64)

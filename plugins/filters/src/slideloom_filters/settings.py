@@ -26,7 +26,10 @@ class Grayspace(Settings[TileFilter]):
         0.05, help="a pixel is gray if its HSV saturation is below this", validator=in_range(0, 1)
     )
     fraction: float = option(
-        0.6, help="a tile is rejected if more than this share of it is gray; 1 is off", validator=in_range(0, 1)
+        0.6,
+        help="a tile is rejected if more than this share of it is gray; 1 is off",
+        validator=in_range(0, 1),
+        live=True,
     )
     measured: Measured = option("tile", help=_MEASURED_HELP)
 
@@ -42,6 +45,9 @@ class Whitespace(Settings[TileFilter]):
         230.0, help="a pixel is white if the mean of its channels is above this", validator=in_range(0, 255)
     )
     fraction: float = option(
-        1.0, help="a tile is rejected if more than this share of it is white; 1 is off", validator=in_range(0, 1)
+        1.0,
+        help="a tile is rejected if more than this share of it is white; 1 is off",
+        validator=in_range(0, 1),
+        live=True,
     )
     measured: Measured = option("tile", help=_MEASURED_HELP)

@@ -8,7 +8,7 @@ background.
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Self
+from typing import Any, Self
 
 import attrs
 import numpy as np
@@ -114,7 +114,12 @@ class _Measured(TileFilter):
             if isinstance(rgb, SlideError):
                 raise SlideError(f"{rgb}; measured='tile' needs only the pixels of the tiles themselves")
             shares[i] = self.counts(rgb).mean()
-        return Verdict(keep=shares <= self.fraction, score=shares.astype(np.float32))
+        return Verdict(keep=self.decided(shares), score=shares)
+
+    def decided(self, score: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
+        """See `TileFilter.decided`."""
+        keep: NDArray[np.bool_] = score <= self.fraction
+        return keep
 
     @abstractmethod
     def counts(self, rgb: Rgb) -> NDArray[np.bool_]:

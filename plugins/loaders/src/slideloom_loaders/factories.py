@@ -7,6 +7,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any
 
+from slideloom import pip_install
 from slideloom.base.errors import ConfigError
 from slideloom_cohort.slides import TiledSlides
 
@@ -124,7 +125,8 @@ def torch_loader(
     try:
         from slideloom_loaders.torch_form import Form, make_loader
     except ImportError as error:
-        raise ConfigError(f"dataset.torch needs PyTorch ({error}): pip install slideloom[torch]") from error
+        remedy = pip_install("slideloom[torch]")
+        raise ConfigError(f"dataset.torch needs PyTorch ({error}): {remedy}") from error
     return make_loader(
         preparation,
         plan,

@@ -20,7 +20,13 @@ def slideloom_libraries() -> Sequence[Library]:
     """The libraries that this package depends on."""
     return [
         Library(
-            "openslide", "slideloom-openslide", "whole-slide formats", reported=("openslide-python", "openslide-bin")
+            "openslide",
+            "slideloom-openslide",
+            "whole-slide formats",
+            reported=("openslide-python", "openslide-bin"),
+            faults={
+                "openslide-bin >=4.0.0.6,<4.0.0.12": "the bottom rows of uncompressed and deflate TIFF come out wrong"
+            },
         ),
         OPENCV,
     ]

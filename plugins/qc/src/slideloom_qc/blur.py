@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future
 from contextlib import AbstractContextManager, nullcontext
+from itertools import groupby
 from typing import Any, cast
 
 import cv2
@@ -202,17 +203,26 @@ class GreyGrid:
         return Window(x, y, min(x + CHUNK_PX, self.size.width), min(y + CHUNK_PX, self.size.height))
 
     def _read_row(self, places: list[Window]) -> list[Floats32]:
-        return [self._read(place) for place in places]
+        """Chunks beside each other; together, but for a narrower last one."""
+        grey: list[Floats32] = []
+        for _, alike in groupby(places, key=lambda place: place.right - place.left):
+            grey += self._read(list(alike))
+        return grey
 
-    def _read(self, place: Window) -> Floats32:
-        size = Size(place.right - place.left, place.bottom - place.top)
-        corner_x, corner_y = place.left * self._step_x, place.top * self._step_y
-        box = Box(corner_x, corner_y, size.width * self._step_x, size.height * self._step_y)
+    def _read(self, places: list[Window]) -> list[Floats32]:
+        """Chunks of one size."""
+        first = places[0]
+        size = Size(first.right - first.left, first.bottom - first.top)
+        width, height = size.width * self._step_x, size.height * self._step_y
+        boxes = [Box(place.left * self._step_x, place.top * self._step_y, width, height) for place in places]
         with self._turn:
-            rgb = self._slide.read_at(box, size)
-        whole = self._memory.take("rgb", *rgb.shape, dtype=np.float32)
-        whole[...] = rgb
-        return np.asarray(cv2.transform(whole, WEIGHTS), np.float32)
+            pixels = self._slide.read_boxes(boxes, size)
+        whole = self._memory.take("rgb", size.height, size.width, 3, dtype=np.float32)
+        grey = []
+        for rgb in pixels:
+            whole[...] = rgb
+            grey.append(np.asarray(cv2.transform(whole, WEIGHTS), np.float32))
+        return grey
 
     def forget(self, *, right: int, bottom: int) -> None:
         """Drop the chunks that are entirely left of `right` and above `bottom`: no later block needs them."""
@@ -239,6 +249,8 @@ def pieced(chunks: list[Chunk], window: Window, memory: Scratch) -> Floats32:
 class BlurQc(SlideQc):
     """Masks out-of-focus areas."""
 
+    uses_regions = False
+
     def __init__(self, settings: Gaussian | GaussianV2) -> None:
         self._settings = settings
 
@@ -253,17 +265,19 @@ class BlurQc(SlideQc):
         mpp = max(wanted, finest) if notes else wanted
         grid = GreyGrid(slide, mpp)
         mask = np.empty((grid.size.height, grid.size.width), np.bool_)
-        self._fill(mask, grid, scene.threads)
+        self._fill(mask, grid, scene)
         metrics = {"masked": float(np.count_nonzero(mask) / mask.size), "mpp": mpp}
         return QcResult(cast("Mask", mask), "blur", grid.extent, metrics, notes)
 
-    def _fill(self, mask: Mask, grid: GreyGrid, threads: int) -> None:
+    def _fill(self, mask: Mask, grid: GreyGrid, scene: Scene) -> None:
+        threads = scene.threads
         halo = int(TRUNCATE * self._settings.sigma + 0.5) + 1
         memory = Scratch()
         with threads_of(threads) as pool:
             # A block waits for its chunks. They were submitted before it, so threads are at work on them or done.
             started: deque[Future[None]] = deque()
             for block in _blocks(grid.size, self._settings.block_px):
+                scene.tell(block.top / grid.size.height)
                 around = block.grown(halo, grid.size)
                 started.append(pool.submit(self._judge, mask, block, around, grid.chunks(around, pool), memory))
                 is_last = block.right == grid.size.width

@@ -72,6 +72,8 @@ def _grey_from_png(content: bytes) -> NDArray[np.uint8]:
 class SavedMaskQc(SlideQc):
     """Loads what `save_mask` or `save_mask_png` stored, or Slideflow."""
 
+    uses_regions = False
+
     def __init__(self, settings: SavedMask) -> None:
         self._settings = settings
 

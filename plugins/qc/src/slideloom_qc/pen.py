@@ -12,7 +12,7 @@ from slideloom import Mask, QcResult, Rgb, Scene, Slide, SlideQc
 
 from slideloom_qc.glass import Floats, Glass, glass_of
 from slideloom_qc.inks import ALIKE, BLACK, COOL, DENSE, FAINT, RED, VIVID, InkRule, Looks, Staining, looks
-from slideloom_qc.pictures import at_mpp
+from slideloom_qc.pictures import SlidePicture, at_mpp, glass_on
 from slideloom_qc.red import red_area
 from slideloom_qc.settings import Pen
 from slideloom_qc.shapes import disk
@@ -150,8 +150,21 @@ def _candidates(rule: InkRule, seen: Looks, seeds: NDArray[np.uint8], staining: 
     return ink | (seeds > 0)
 
 
+def ink_on(slide: Slide, picture: SlidePicture, *, min_area_um2: float, margin_um: float) -> Mask:
+    """`ink_mask` of a picture of the whole slide, computed once for all steps that ask for the same."""
+
+    def found() -> Mask:
+        glass = glass_on(slide, picture)
+        return ink_mask(picture.rgb, glass, pixel_um=picture.mpp, min_area_um2=min_area_um2, margin_um=margin_um)
+
+    key = ("slideloom-qc", "ink", picture.rgb.shape, picture.mpp, min_area_um2, margin_um)
+    return slide.shared(key, found).copy()
+
+
 class PenQc(SlideQc):
     """Masks marker ink."""
+
+    uses_regions = False
 
     def __init__(self, settings: Pen) -> None:
         self._settings = settings
@@ -160,10 +173,5 @@ class PenQc(SlideQc):
         """See `ink_mask`; regions are ignored and the whole slide is used."""
         settings = self._settings
         picture = at_mpp(slide, settings.mpp)
-        mask = ink_mask(
-            picture.rgb,
-            pixel_um=picture.mpp,
-            min_area_um2=settings.min_area_um2,
-            margin_um=settings.margin_um,
-        )
+        mask = ink_on(slide, picture, min_area_um2=settings.min_area_um2, margin_um=settings.margin_um)
         return QcResult(mask, "artifact", metrics={"masked": float(mask.mean()), "mpp": picture.mpp})

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 from attrs import field, frozen
+from numpy.typing import NDArray
 from slideloom import Box, Resolution, Rgb, Size, Slide, SlideError
+
+from slideloom_qc.glass import Glass, glass_of
 
 # The largest side of an image; larger slides are read at a coarser resolution.
 MAX_SIDE_PX = 3072
@@ -48,6 +52,17 @@ def at_mpp(slide: Slide, mpp: float) -> SlidePicture:
     size = Size(max(1, math.floor(wanted_x * shrink + 1e-6)), max(1, math.floor(wanted_y * shrink + 1e-6)))
     rgb = slide.read_at(slide.info.box, size)
     return SlidePicture(rgb, None, (whole.width * stored.x / size.width + whole.height * stored.y / size.height) / 2)
+
+
+def glass_on(slide: Slide, picture: SlidePicture) -> Glass:
+    """The glass of a picture of the whole slide, measured once for all steps that look at the same picture."""
+
+    def measured() -> NDArray[np.float64]:
+        glass = glass_of(picture.rgb)
+        return np.array([*glass.colour, glass.share])
+
+    red, green, blue, share = slide.shared(("slideloom-qc", "glass", picture.rgb.shape, picture.mpp), measured).tolist()
+    return Glass((red, green, blue), share)
 
 
 def low_level(slide: Slide) -> SlidePicture:

@@ -10,9 +10,9 @@ from attrs import field, frozen
 from numpy.typing import NDArray
 from slideloom import Mask, QcResult, Rgb, Scene, Slide, SlideQc
 
-from slideloom_qc.glass import Glass, glass_of
-from slideloom_qc.pen import ink_mask
-from slideloom_qc.pictures import at_mpp
+from slideloom_qc.glass import Glass
+from slideloom_qc.pen import ink_on
+from slideloom_qc.pictures import at_mpp, glass_on
 from slideloom_qc.settings import Tissue
 from slideloom_qc.shapes import disk
 
@@ -129,14 +129,16 @@ def _without_small(mask: Mask, least_px: float) -> Mask:
 class TissueQc(SlideQc):
     """Masks everything except tissue without ink."""
 
+    uses_regions = False
+
     def __init__(self, settings: Tissue) -> None:
         self._settings = settings
 
     def assess(self, slide: Slide, scene: Scene) -> QcResult:
         """See `tissue_mask`; regions are ignored and the whole slide is used."""
         picture = at_mpp(slide, self._settings.mpp)
-        glass = glass_of(picture.rgb)
-        ink = ink_mask(picture.rgb, glass, pixel_um=picture.mpp, min_area_um2=INK_AREA_UM2, margin_um=INK_MARGIN_UM)
+        glass = glass_on(slide, picture)
+        ink = ink_on(slide, picture, min_area_um2=INK_AREA_UM2, margin_um=INK_MARGIN_UM)
         stain = stain_of(picture.rgb, glass, pixel_um=picture.mpp)
         tissue = tissue_mask(
             stain,

@@ -7,7 +7,7 @@ from typing import Any
 
 import fsspec
 from fsspec.implementations.http import HTTPFileSystem
-from slideloom import Address, PluginError, SlideError
+from slideloom import Address, PluginError, SlideError, pip_install
 
 from slideloom_remote.remote_file import FetchedFile
 from slideloom_remote.transports import S3Transport, StoreTransport, Transport, WebTransport
@@ -43,8 +43,8 @@ def file_system(address: Address) -> tuple[Any, str]:
         files, path = fsspec.core.url_to_fs(address.url)
     except ImportError as error:
         extra = _EXTRAS.get(address.scheme)
-        wanted = f"'slideloom-remote[{extra}]'" if extra else error.name or "the package that it needs"
-        raise PluginError(f"{address}: reading {address.scheme}:// is not installed: pip install {wanted}") from None
+        wanted = pip_install(f"slideloom-remote[{extra}]" if extra else error.name or "PACKAGE")
+        raise PluginError(f"{address}: reading {address.scheme}:// is not installed: {wanted}") from None
     except ValueError as error:
         if "rotocol not known" in str(error):
             raise SlideError(f"{address}: fsspec knows no file system {address.scheme}; correct the address") from None

@@ -19,9 +19,9 @@ def slideloom_libraries() -> Sequence[Library]:
     return [
         Library("fsspec", "fsspec", "slides that are not local"),
         Library("aiohttp", "aiohttp", "slides on web servers"),
-        Library("s3fs", "'slideloom-remote[s3]'", "slides at s3://", needed=False),
-        Library("gcsfs", "'slideloom-remote[gs]'", "slides at gs://", needed=False),
-        Library("adlfs", "'slideloom-remote[azure]'", "slides at abfs:// and az://", needed=False),
+        Library("s3fs", "slideloom-remote[s3]", "slides at s3://", needed=False),
+        Library("gcsfs", "slideloom-remote[gs]", "slides at gs://", needed=False),
+        Library("adlfs", "slideloom-remote[azure]", "slides at abfs:// and az://", needed=False),
     ]
 
 

@@ -21,6 +21,7 @@ from slideloom import (
     find_slides,
     load_regions,
     open_slide,
+    pip_install,
     place_of,
 )
 
@@ -109,9 +110,8 @@ def _need_torch() -> None:
         import safetensors  # noqa: F401 - only asks whether it is there
         import torch  # noqa: F401 - the same
     except ImportError as error:
-        raise PluginError(
-            "segment needs PyTorch and safetensors; install them with: pip install 'slideloom-segmentation[torch]'"
-        ) from error
+        remedy = pip_install("slideloom-segmentation[torch]")
+        raise PluginError(f"segment needs PyTorch and safetensors; install them with: {remedy}") from error
 
 
 def _opened(path: SlidePlace, mpp: float | None) -> Slide:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -116,7 +116,13 @@ class SegmentModel:
             weight = np.concatenate([weight[done:], np.zeros_like(weight[:done])])
 
     def class_map(
-        self, slide: Slide, *, threshold: float = 0.5, overlap: float = 0.25, batch: int = 8
+        self,
+        slide: Slide,
+        *,
+        threshold: float = 0.5,
+        overlap: float = 0.25,
+        batch: int = 8,
+        tell: Callable[[float], None] | None = None,
     ) -> NDArray[np.uint8]:
         """The class of every model pixel of the slide: (h, w) uint8, one byte per model pixel in memory.
 
@@ -126,12 +132,15 @@ class SegmentModel:
                 wins.
             overlap: share of a patch that it has in common with its neighbour.
             batch: patches per forward pass.
+            tell: called with the share that is done, 0-1, or None.
         """
         size = ModelGrid.of(slide.info, self.facts.mpp).size
         classes = np.empty((size.height, size.width), np.uint8)
         for top, chances in self.bands(slide, overlap=overlap, batch=batch):
             found = chances[0] >= threshold if self.facts.is_binary else chances.argmax(axis=0)
             classes[top : top + found.shape[0]] = found
+            if tell is not None:
+                tell((top + found.shape[0]) / size.height)
         return classes
 
 

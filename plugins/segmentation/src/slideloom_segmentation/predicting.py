@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from shapely.affinity import scale
 from shapely.geometry import Polygon
 from slideloom import (
@@ -48,6 +49,8 @@ REPORT = "segment-report.json"
 class ModelQc(SlideQc):
     """See `SegmentQc`."""
 
+    uses_regions = False
+
     def __init__(self, settings: SegmentQc) -> None:
         self._settings = settings
         self._model = SegmentModel.load(settings.model, device=settings.device)
@@ -58,14 +61,23 @@ class ModelQc(SlideQc):
         """True where the model predicts a class to discard, at the model's resolution; with classes if asked for."""
         settings = self._settings
         classes = self._model.class_map(
-            slide, threshold=settings.threshold, overlap=settings.overlap, batch=settings.batch
+            slide, threshold=settings.threshold, overlap=settings.overlap, batch=settings.batch, tell=scene.tell
         )
+        return self._judged(classes)
+
+    def again(self, earlier: QcResult) -> QcResult | None:
+        """See `SlideQc.again`: by the classes that the model predicted."""
+        return self._judged(earlier.measured) if isinstance(earlier.measured, np.ndarray) else None
+
+    def _judged(self, classes: NDArray[np.uint8]) -> QcResult:
+        """The result from the class of every model pixel."""
+        settings = self._settings
         shares = np.bincount(classes.ravel(), minlength=len(self._model.facts.classes)) / classes.size
         metrics = {f"share {name}": float(share) for name, share in zip(self._model.facts.classes, shares, strict=True)}
         if self._classes:
-            return QcResult.of_labels(classes, self._classes, metrics=metrics)
+            return QcResult.of_labels(classes, self._classes, metrics=metrics, measured=classes)
         discard = np.isin(np.arange(256), self._discard)
-        return QcResult(mask=discard[classes], kind=settings.kind, metrics=metrics)
+        return QcResult(mask=discard[classes], kind=settings.kind, metrics=metrics, measured=classes)
 
 
 class ModelRois(RoiSource):

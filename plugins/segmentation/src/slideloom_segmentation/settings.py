@@ -138,9 +138,10 @@ class SegmentQc(Settings[SlideQc]):
         help="classes to discard, by name or number (0 is the background); fold:artifact:0.2 is reported by itself, as "
         "of this kind, and drops tiles with more than this share of it",
         converter=_tuple,
+        live=True,
     )
     kind: Literal["background", "blur", "artifact"] = option(
-        "background", help="name of the discarded areas in the report"
+        "background", help="name of the discarded areas in the report", live=True
     )
     threshold: float = option(
         0.5, help="probability from which a binary model means foreground", validator=in_range(0, 1)

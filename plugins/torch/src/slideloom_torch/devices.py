@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slideloom import ConfigError, worker_number
+from slideloom import ConfigError, pip_install, worker_number
 
 if TYPE_CHECKING:
     import torch
@@ -23,7 +23,8 @@ def torch_device(name: str) -> torch.device:
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise  # it is installed, but something it needs is not
-        raise ConfigError(f"device {name!r} needs PyTorch: pip install slideloom[torch]") from error
+        remedy = pip_install("slideloom[torch]")
+        raise ConfigError(f"device {name!r} needs PyTorch: {remedy}") from error
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda", worker_number() % torch.cuda.device_count())

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from attrs import evolve
 from slideloom.base.geometry import Mask, RgbBatch, Size
+from slideloom.settings.options import options_of
 from slideloom.slides.slide import Slide
 from slideloom.slides.tiles import TileBatch
 from slideloom.steps.normalizer import Normalized, Normalizer
@@ -165,15 +166,25 @@ class TileFilterContract(_BatchContract):
         return [verdict.keep, verdict.score]
 
     def test_the_verdict_has_one_bool_and_one_score_per_tile(self) -> None:
-        """`keep` (B,) bool, `score` (B,) float32 and finite."""
+        """`keep` (B,) bool, `score` (B,) float32 or float64, and finite."""
         batch = self.batch()
         verdict = self.built().check(batch)
         assert isinstance(verdict, Verdict)
-        for column, dtype in ((verdict.keep, np.bool_), (verdict.score, np.float32)):
+        for column, dtypes in ((verdict.keep, [np.bool_]), (verdict.score, [np.float32, np.float64])):
             assert isinstance(column, np.ndarray)
             assert column.shape == (len(batch),)
-            assert column.dtype == dtype
+            assert column.dtype in dtypes
         assert np.isfinite(verdict.score).all()
+
+    def test_scores_decide_as_pixels_do(self) -> None:
+        """A filter with options that are `live` decides by its scores alone, and the same for every tile."""
+        step, batch = self.built(), self.batch()
+        verdict = step.check(batch)
+        decided = step.decided(verdict.score.astype(np.float64))
+        if any(info.live for info in options_of(type(self.settings)).values()):
+            assert decided is not None
+        if decided is not None:
+            self.same([verdict.keep], [decided], "by scores")
 
 
 class NormalizerContract(_BatchContract):

@@ -13,11 +13,14 @@ import attrs
 import numpy as np
 import pytest
 from shapely.geometry import MultiPolygon, Polygon, box as rectangle
+from slideloom.base.errors import Cancelled
 from slideloom.base.geometry import Box, Point, Rgb, Size
+from slideloom.settings.options import options_of
 from slideloom.slides.info import SlideInfo
 from slideloom.slides.regions import Region, Regions
 from slideloom.slides.slide import Slide
 from slideloom.slides.tiles import Tiles
+from slideloom.slides.watched_slide import WatchedSlide
 from slideloom.steps.placement import Placed, Placement
 from slideloom.steps.roi_source import RoiSource
 from slideloom.steps.scene import Scene
@@ -130,6 +133,37 @@ class SlideQcContract(SettingsContract):
         """A slide that says `thread_safe = False` is read by one thread at a time."""
         slide = AnalyticSlide(Size(1800, 1200), mpp=1.0, downsamples=(1, 4, 16), thread_safe=False)
         self.assess(slide, attrs.evolve(self.scene(), threads=3))
+
+    def test_what_was_measured_decides_as_the_slide_does(self) -> None:
+        """A step with options that are `live` gives its result again without reading the slide."""
+        result = self.assess(self.slide())
+        again = self.built().again(result)
+        if any(info.live for info in options_of(type(self.settings)).values()):
+            assert again is not None
+        if again is not None:
+            assert_same(result, again)
+
+    def test_how_far_it_is_never_goes_beyond_the_whole(self) -> None:
+        """`Scene.tell` gets shares from 0 to 1."""
+        told: list[float] = []
+        self.assess(self.slide(), attrs.evolve(self.scene(), told=told.append))
+        assert all(0 <= share <= 1 for share in told)
+
+    def test_who_wants_no_result_any_more_can_say_so(self) -> None:
+        """`Cancelled`, raised where the step says how far it is or reads, reaches the caller."""
+        asked: list[object] = []
+
+        def cancelled(*said: object) -> None:
+            asked.append(said)
+            raise Cancelled("nobody waits")
+
+        step, slide = self.built(), self.slide()
+        try:
+            step.assess(WatchedSlide(slide, before=cancelled), attrs.evolve(self.scene(), told=cancelled))
+        except Cancelled:
+            asked.clear()
+        assert not asked, "the step went on although it was cancelled"
+        assert not slide.is_closed
 
     def test_one_step_serves_several_slides(self) -> None:
         """Nothing is kept from one slide for the next."""
