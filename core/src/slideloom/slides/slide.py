@@ -288,19 +288,9 @@ class Slide(ABC):
     def read_resampled(
         self, origins: Sequence[Point], level: int, size: Size, *, boxes: Sequence[Box], images: Sequence[Rgb]
     ) -> list[SlideError | None]:
-        """Read a window at each origin, and resample a box of it into an image.
+        """`read_into` for windows of `level`: each has an origin there, one `size`, and a box in pixels from its origin.
 
         A reader whose pixels stay valid for several windows may resample these together.
-
-        Args:
-            origins: in pixels of `level`.
-            level: the level to read.
-            size: of every window.
-            boxes: one per window, in pixels from its origin.
-            images: one per box, each (h, w, 3) uint8; written to.
-
-        Returns:
-            For each window None, or the error; its image is then unchanged or half-written.
         """
         return self._resampled(self._checked(origins, level, size), boxes, images)
 
