@@ -288,7 +288,7 @@ class Slide(ABC):
     def read_resampled(
         self, origins: Sequence[Point], level: int, size: Size, *, boxes: Sequence[Box], images: Sequence[Rgb]
     ) -> list[SlideError | None]:
-        """`read_into` for windows of `level`: each has an origin there, one `size`, and a box in pixels from its origin.
+        """`read_into` for windows of one `size` at origins in `level`, each with a box in pixels from its origin.
 
         A reader whose pixels stay valid for several windows may resample these together.
         """
