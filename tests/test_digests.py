@@ -27,13 +27,13 @@ from slideloom_tfrecord.settings import TFRecords
 # As they were before options were converted and checked wherever they come from; those of regions and models since
 # regions are repaired by uniting shells and nesting is "auto", and since strided models have `trust` and `on_nan`;
 # those with a stain normalizer since its loops are compiled, those with a filter since these have `measured`, and those
-# with `tissue`, `pen`, `deepfocus` or `nuclei` since their second revision.
-README = "db2c7db07bfa64553c246e9a6afb940901d8a721c0ccb8b50cf12b48658b947f"
-EVERY_TILING_OPTION = "85946cccd3adbfb8cbe1d0d03c1fb705d4064f40aee2fa272c23fc568078aa7f"
-REGIONS = "ccd782e1cd9a61511d05e61f4b5f601896996a7b48cae56060335e5da81b55de"
-MODELS = "d8b65c9cf8664a9c29737a7f0e79abc77e409d24ce2d0015370644a94a679686"
-PYTHON = "5a5822ad325d2faf4b37f5b73ad44ea113a3c0a173d707145132fa143d67e3ff"
-PYTHON_MODELS = "b11b89fe5849ced0537463c8ae7f68817ee41d7826b33866d27e082a896c67d1"
+# with `tissue`, `pen`, `deepfocus` or `nuclei` since their second revision. All of them since resampling has one, too.
+README = "4d198824c22383f5389ed8f44685b3f3fb4a060562112f15db3edd5523ec5d01"
+EVERY_TILING_OPTION = "10f80e0f2e753cc11cf0e000a2550b1b57b58da010506a5706bcf1100abd5629"
+REGIONS = "ace924b1e9cc1d3a67d9c1a512fe49472c50faae747f255ba4d71d359b7713f8"
+MODELS = "5f4afe34e63274d4a5a2e74478b52100b74b0beab676d2f923a921c26f6e9c70"
+PYTHON = "0cc619417bd14c176830d63dbb62c196624e2161f23eb96703567615d4f8419f"
+PYTHON_MODELS = "1dc2b39152e0b031156b7dd527654b75127a3f374b2f402a9b25c28d79955656"
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings, strategies as st
 from slideloom.base.geometry import Rgb, Size
-from slideloom.pixels.linear import COMPILED, linear, linear_in_numpy, taps
+from slideloom.pixels.linear import COMPILED, linear, linear_each, linear_in_numpy, taps
 from slideloom.pixels.mosaic import Mosaic
 
 needs_compiled = pytest.mark.skipif(not COMPILED, reason="the core was installed without a compiler")
@@ -143,7 +145,7 @@ def test_what_does_not_fit_together_is_refused_and_never_read(numbers: list[int]
     )
 
     try:
-        _kernels.linear(tiles, grid, window, end, along, axis.across, out)
+        _kernels.linear([(tiles, grid, window, end, along, axis.across, out)])
     except ValueError:
         return
     assert fits
@@ -154,18 +156,42 @@ def test_the_compiled_loop_refuses_other_types() -> None:
     from slideloom.pixels import _kernels
 
     axis = taps(0.5, 1.1, 10, 12)
-    grid, window, end = (1, 12, 12), (0, 0, 12, 12), (12, 12)
     out = np.empty((10, 10, 3), np.uint8)
-    _kernels.linear([noise(12, 12)], grid, window, end, axis.along, axis.across, out)
 
-    with pytest.raises(TypeError):
-        _kernels.linear((noise(12, 12),), grid, window, end, axis.along, axis.across, out)  # type: ignore[arg-type]
-    with pytest.raises(TypeError):
-        _kernels.linear(["tile"], grid, window, end, axis.along, axis.across, out)  # type: ignore[list-item]
+    def task(tiles: Any) -> Any:  # wrong types on purpose
+        return tiles, (1, 12, 12), (0, 0, 12, 12), (12, 12), axis.along, axis.across, out
+
+    good = task([noise(12, 12)])
+    _kernels.linear([good])
+
+    for wrong in (task((noise(12, 12),)), task(["tile"])):
+        with pytest.raises(TypeError):
+            _kernels.linear([good, wrong])
+    several: list[Any] = [(good,), [good, None], [list(good)], None]
+    for tasks in several:
+        with pytest.raises(TypeError, match="linear: "):
+            _kernels.linear(tasks)
     with pytest.raises(ValueError, match="another size"):
-        _kernels.linear([noise(11, 12)], grid, window, end, axis.along, axis.across, out)
+        _kernels.linear([good, task([noise(11, 12)])])
     with pytest.raises(ValueError, match="contiguous"):
-        _kernels.linear([noise(12, 24)[:, ::2]], grid, window, end, axis.along, axis.across, out)
+        _kernels.linear([task([noise(12, 24)[:, ::2]]), good])
     out.flags.writeable = False
     with pytest.raises(TypeError, match="read-write"):
-        _kernels.linear([noise(12, 12)], grid, window, end, axis.along, axis.across, out)
+        _kernels.linear([good])
+
+
+def test_many_windows_at_once_give_what_each_gives_alone() -> None:
+    image = noise(90, 120)
+    mosaic = cut(image, side=32, left=3, top=4, window=Size(70, 60))
+    sizes = [(20, 31), (45, 17), (1, 1)]
+    axes = [(taps(0.5, 1.05, width, 70), taps(0.25, 1.2, height, 60)) for height, width in sizes]
+    together, alone = ([np.empty((*size, 3), np.uint8) for size in sizes] for _ in range(2))
+    together[1] = np.empty((45, 34, 3), np.uint8)[:, ::2]  # not contiguous
+
+    linear_each([(mosaic, x, y, out) for (x, y), out in zip(axes, together, strict=True)])
+    for (x, y), out in zip(axes, alone, strict=True):
+        linear(mosaic, x=x, y=y, out=out)
+
+    for first, second in zip(together, alone, strict=True):
+        assert np.array_equal(first, second)
+    linear_each([])

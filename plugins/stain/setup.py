@@ -6,6 +6,7 @@ from setuptools import Extension, setup
 
 # Products and sums stay two roundings, as numpy has them: fused ones would give other pixels on some processors.
 FLAGS = ["-O3", "-Wall", "-Wextra", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
+FLAGS += ["-Wno-psabi"]  # vectors wider than the least processor has, within functions only
 
 kernels = Extension(
     "slideloom_stain._kernels",

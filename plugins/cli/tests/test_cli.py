@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -481,6 +482,21 @@ def test_importing_slideloom_imports_nothing_heavy() -> None:
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
 
     assert not {"numpy", "pandas", "shapely", "cv2", "torch", "tensorflow", "matplotlib", "reportlab"} & set(printed)
+
+
+def test_the_version_is_told_without_loading_plugins() -> None:
+    code = """
+import runpy, sys
+sys.argv[1:] = ["--version"]
+try:
+    runpy.run_module("slideloom", run_name="__main__")
+except SystemExit:
+    print(*sorted(sys.modules))
+"""
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+
+    assert printed[:2] == ["slideloom", metadata.version("slideloom-core")]
+    assert not {"numpy", "shapely", "slideloom.plugins.discovery"} & set(printed)
 
 
 def test_looking_at_all_plugins_imports_none_of_the_work() -> None:

@@ -22,6 +22,8 @@ from slideloom.settings.tables import plain
 from slideloom.slides.regions import RoiMethod
 
 VERSION = 1
+# The revision of `slideloom.pixels`: increase it when pixels change; slides finished before are then processed again.
+RESAMPLING = 2
 
 
 @frozen
@@ -212,7 +214,7 @@ class Pipeline:
         parts = [self.slides, self.tiles, self.roi, self.qc, self.filters, self.normalizer, self.sinks, self.placement]
         if self.mask.of:  # left out without masks, so that digests made before there were any stay valid
             parts.append(self.mask)
-        return digest_of({"slideloom": VERSION, "parts": parts})
+        return digest_of({"slideloom": VERSION, "resampling": RESAMPLING, "parts": parts})
 
 
 def _without(table: Mapping[str, Any], key: str) -> dict[str, Any]:

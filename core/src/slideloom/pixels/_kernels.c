@@ -1,4 +1,5 @@
-/* Loops over pixels that numpy cannot do in one pass. `linear.py` says what they compute and does the same in numpy. */
+/* Loops over pixels that numpy cannot do in one pass. `linear.py`, `area.py` and `gray.py` say what they compute and do
+ * the same in numpy. */
 
 #define PY_SSIZE_T_CLEAN
 #define Py_LIMITED_API 0x030b0000
@@ -134,6 +135,15 @@ static void interpolate(const Linear *task, uint8_t *scratch, int16_t *lines, Py
     }
 }
 
+/* True unless the window lies within the tiles. */
+static int is_outside(const Mosaic *mosaic, Py_ssize_t tiles)
+{
+    return mosaic->columns < 1 || mosaic->tile_height < 1 || mosaic->tile_width < 1 || mosaic->left < 0 ||
+           mosaic->top < 0 || mosaic->width < 1 || mosaic->height < 1 ||
+           mosaic->left + mosaic->width > mosaic->columns * mosaic->tile_width ||
+           mosaic->top + mosaic->height > tiles / mosaic->columns * mosaic->tile_height;
+}
+
 /* True, with an exception set, unless every index of the task lies in the window. */
 static int is_wrong(Linear *task, Py_ssize_t samples, Py_ssize_t tiles)
 {
@@ -142,11 +152,7 @@ static int is_wrong(Linear *task, Py_ssize_t samples, Py_ssize_t tiles)
     const int32_t *rows = task->rows.buf;
     const Py_ssize_t count = task->rows.len / (Py_ssize_t)(2 * sizeof(int32_t));
     int32_t expected = 0;
-    int wrong = mosaic->columns < 1 || mosaic->tile_height < 1 || mosaic->tile_width < 1 || mosaic->left < 0 ||
-                mosaic->top < 0 || mosaic->width < 1 || mosaic->height < 1 || samples < 1 || count < 1 ||
-                mosaic->left + mosaic->width > mosaic->columns * mosaic->tile_width ||
-                mosaic->top + mosaic->height > tiles / mosaic->columns * mosaic->tile_height ||
-                task->out.len != count * samples || task->over.len != task->weight.len ||
+    int wrong = is_outside(mosaic, tiles) || samples < 1 || count < 1 || task->out.len != count * samples || task->over.len != task->weight.len ||
                 task->row_weight.len != count * (Py_ssize_t)(2 * sizeof(int16_t));
 
     for (Py_ssize_t r = 0; !wrong && r < task->runs.len / (Py_ssize_t)sizeof(Run); r++) {
@@ -166,28 +172,6 @@ static int is_wrong(Linear *task, Py_ssize_t samples, Py_ssize_t tiles)
     return wrong;
 }
 
-static PyObject *run_linear(Linear *task, Py_ssize_t tiles)
-{
-    const Py_ssize_t samples = task->weight.len / (Py_ssize_t)sizeof(int16_t);
-    if (is_wrong(task, samples, tiles))
-        return NULL;
-    int16_t *lines = PyMem_Malloc((size_t)(2 * samples) * sizeof(int16_t));
-    uint8_t *scratch = PyMem_Malloc((size_t)(task->mosaic.width + 1) * CHANNELS);
-    if (lines == NULL || scratch == NULL) {
-        PyErr_NoMemory();
-    } else {
-        Py_BEGIN_ALLOW_THREADS
-        interpolate(task, scratch, lines, samples);
-        Py_END_ALLOW_THREADS
-    }
-    const int failed = lines == NULL || scratch == NULL;
-    PyMem_Free(lines);
-    PyMem_Free(scratch);
-    if (failed)
-        return NULL;
-    Py_RETURN_NONE;
-}
-
 /* The tiles' buffers; the number of those got, or -1 with an exception set. */
 static Py_ssize_t tile_buffers(PyObject *list, Py_ssize_t bytes, Py_buffer *buffers, const uint8_t **pointers)
 {
@@ -201,7 +185,7 @@ static Py_ssize_t tile_buffers(PyObject *list, Py_ssize_t bytes, Py_buffer *buff
             pointers[i] = buffers[got].buf;
             if (buffers[got++].len == bytes)
                 continue;
-            PyErr_SetString(PyExc_ValueError, "linear: a tile has another size than its grid says");
+            PyErr_SetString(PyExc_ValueError, "a tile has another size than its grid says");
         }
         while (got > 0)
             PyBuffer_Release(&buffers[--got]);
@@ -210,17 +194,10 @@ static Py_ssize_t tile_buffers(PyObject *list, Py_ssize_t bytes, Py_buffer *buff
     return got;
 }
 
-static PyObject *linear(PyObject *module, PyObject *arguments)
+/* What `run` returns for the task, with the tiles' memory in its mosaic. */
+static PyObject *with_tiles(PyObject *list, Mosaic *mosaic, PyObject *(*run)(void *, Py_ssize_t), void *task)
 {
-    Linear task = {.needs_more = 0};
-    Mosaic *mosaic = &task.mosaic;
-    PyObject *list, *result = NULL;
-    (void)module;
-    if (!PyArg_ParseTuple(arguments, "O!(nnn)(nnnn)(nn)(y*y*y*)(y*y*)w*", &PyList_Type, &list, &mosaic->columns,
-                          &mosaic->tile_height, &mosaic->tile_width, &mosaic->left, &mosaic->top, &mosaic->width,
-                          &mosaic->height, &mosaic->right, &mosaic->bottom, &task.runs, &task.weight, &task.over,
-                          &task.rows, &task.row_weight, &task.out))
-        return NULL;
+    PyObject *result = NULL;
     const Py_ssize_t count = PyList_Size(list);
     Py_buffer *buffers = PyMem_Malloc((size_t)(count + 1) * sizeof(Py_buffer));
     mosaic->tiles = PyMem_Malloc((size_t)(count + 1) * sizeof(uint8_t *));
@@ -230,13 +207,233 @@ static PyObject *linear(PyObject *module, PyObject *arguments)
         const Py_ssize_t bytes = mosaic->tile_height * mosaic->tile_width * CHANNELS;
         Py_ssize_t got = tile_buffers(list, bytes, buffers, mosaic->tiles);
         if (got >= 0)
-            result = run_linear(&task, count);
+            result = run(task, count);
         while (got > 0)
             PyBuffer_Release(&buffers[--got]);
     }
     PyMem_Free(buffers);
     PyMem_Free(mosaic->tiles);
-    Py_buffer *taken[] = {&task.runs, &task.weight, &task.over, &task.rows, &task.row_weight, &task.out};
+    return result;
+}
+
+/* A task of `linear`, and what was taken for it. */
+typedef struct {
+    Linear task;
+    Py_buffer *tiles;
+    Py_ssize_t got; /* buffers of tiles */
+    Py_ssize_t samples;
+} Work;
+
+static void give_back(Work *work)
+{
+    Linear *task = &work->task;
+    Py_buffer *taken[] = {&task->runs, &task->weight, &task->over, &task->rows, &task->row_weight, &task->out};
+    while (work->got > 0)
+        PyBuffer_Release(&work->tiles[--work->got]);
+    PyMem_Free(work->tiles);
+    PyMem_Free(task->mosaic.tiles);
+    for (size_t i = 0; i < sizeof(taken) / sizeof(*taken); i++)
+        PyBuffer_Release(taken[i]);
+}
+
+/* False, with an exception set and nothing taken, unless the arguments are a task. */
+static int take(PyObject *arguments, Work *work)
+{
+    Linear *task = &work->task;
+    Mosaic *mosaic = &task->mosaic;
+    PyObject *list;
+    if (!PyTuple_Check(arguments)) {
+        PyErr_SetString(PyExc_TypeError, "linear: a task is a tuple");
+        return 0;
+    }
+    if (!PyArg_ParseTuple(arguments, "O!(nnn)(nnnn)(nn)(y*y*y*)(y*y*)w*", &PyList_Type, &list, &mosaic->columns,
+                          &mosaic->tile_height, &mosaic->tile_width, &mosaic->left, &mosaic->top, &mosaic->width,
+                          &mosaic->height, &mosaic->right, &mosaic->bottom, &task->runs, &task->weight, &task->over,
+                          &task->rows, &task->row_weight, &task->out))
+        return 0;
+    const Py_ssize_t count = PyList_Size(list);
+    work->samples = task->weight.len / (Py_ssize_t)sizeof(int16_t);
+    work->tiles = PyMem_Malloc((size_t)(count + 1) * sizeof(Py_buffer));
+    mosaic->tiles = PyMem_Malloc((size_t)(count + 1) * sizeof(uint8_t *));
+    if (work->tiles == NULL || mosaic->tiles == NULL) {
+        PyErr_NoMemory();
+    } else {
+        const Py_ssize_t bytes = mosaic->tile_height * mosaic->tile_width * CHANNELS;
+        const Py_ssize_t got = tile_buffers(list, bytes, work->tiles, mosaic->tiles);
+        work->got = got > 0 ? got : 0;
+        if (got >= 0 && !is_wrong(task, work->samples, count))
+            return 1;
+    }
+    give_back(work);
+    return 0;
+}
+
+/* Does all tasks; false, with an exception set, if there is no memory for them. */
+static int interpolate_each(const Work *works, Py_ssize_t count)
+{
+    Py_ssize_t samples = 1, width = 1;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        samples = works[i].samples > samples ? works[i].samples : samples;
+        width = works[i].task.mosaic.width > width ? works[i].task.mosaic.width : width;
+    }
+    int16_t *lines = PyMem_Malloc((size_t)(2 * samples) * sizeof(int16_t));
+    uint8_t *scratch = PyMem_Malloc((size_t)(width + 1) * CHANNELS);
+    const int done = lines != NULL && scratch != NULL;
+    if (done) {
+        Py_BEGIN_ALLOW_THREADS
+        for (Py_ssize_t i = 0; i < count; i++)
+            interpolate(&works[i].task, scratch, lines, works[i].samples);
+        Py_END_ALLOW_THREADS
+    } else {
+        PyErr_NoMemory();
+    }
+    PyMem_Free(lines);
+    PyMem_Free(scratch);
+    return done;
+}
+
+/* The interpreter is let go once for all tasks: handing it over costs threads more than the arguments do. */
+static PyObject *linear(PyObject *module, PyObject *tasks)
+{
+    (void)module;
+    if (!PyList_Check(tasks)) {
+        PyErr_SetString(PyExc_TypeError, "linear: tasks are a list");
+        return NULL;
+    }
+    const Py_ssize_t count = PyList_Size(tasks);
+    Py_ssize_t taken = 0;
+    Work *works = PyMem_Calloc((size_t)(count + 1), sizeof(Work));
+    if (works == NULL)
+        return PyErr_NoMemory();
+    while (taken < count && take(PyList_GetItem(tasks, taken), &works[taken]))
+        taken++;
+    const int done = taken == count && interpolate_each(works, count);
+    while (taken > 0)
+        give_back(&works[--taken]);
+    PyMem_Free(works);
+    if (!done)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+/* The source pixels of every output pixel along an axis, side by side, and their weights. */
+typedef struct {
+    Py_buffer index, weight;
+    Py_ssize_t taps, count;
+} Footprints;
+
+/* What `area` was given, checked. */
+typedef struct {
+    Mosaic mosaic;
+    Footprints columns, rows;
+    Py_buffer out;
+} Area;
+
+ALSO_WIDE static void add_row(const uint8_t *restrict source, Py_ssize_t count, float weight, int is_first,
+                               float *restrict sums)
+{
+    if (is_first)
+        for (Py_ssize_t i = 0; i < count; i++)
+            sums[i] = (float)source[i] * weight;
+    else
+        for (Py_ssize_t i = 0; i < count; i++)
+            sums[i] += (float)source[i] * weight;
+}
+
+/* Weighted sums of pixels of a row, rounded half up. Four values are added for three channels, as processors like it;
+ * the row has one value more than its pixels. */
+static void add_columns(const float *restrict row, const int32_t *restrict index, const float *restrict weight,
+                        Py_ssize_t taps, Py_ssize_t count, uint8_t *restrict out)
+{
+    enum { LANES = 4 };
+    for (Py_ssize_t i = 0; i < count; i++) {
+        float total[LANES] = {0.0f};
+        for (Py_ssize_t tap = 0; tap < taps; tap++) {
+            const float *pixel = row + CHANNELS * (Py_ssize_t)*index++;
+            const float part = *weight++;
+            for (int k = 0; k < LANES; k++)
+                total[k] += pixel[k] * part;
+        }
+        for (int k = 0; k < CHANNELS; k++) {
+            const float value = total[k] + 0.5f;
+            *out++ = (uint8_t)(int)(value < 255.0f ? value : 255.0f);
+        }
+    }
+}
+
+static void average(const Area *task, uint8_t *scratch, float *sums)
+{
+    const int32_t *index = task->rows.index.buf;
+    const float *weight = task->rows.weight.buf;
+    const Py_ssize_t taps = task->rows.taps, samples = task->mosaic.width * CHANNELS;
+
+    sums[samples] = 0.0f;
+    for (Py_ssize_t i = 0; i < task->rows.count; i++) {
+        int is_first = 1;
+        for (Py_ssize_t tap = i * taps; tap < (i + 1) * taps; tap++) {
+            if (weight[tap] == 0.0f && !(is_first && tap + 1 == (i + 1) * taps))
+                continue;
+            add_row(source_row(&task->mosaic, index[tap], 0, scratch), samples, weight[tap], is_first, sums);
+            is_first = 0;
+        }
+        add_columns(sums, task->columns.index.buf, task->columns.weight.buf, task->columns.taps, task->columns.count,
+                    (uint8_t *)task->out.buf + i * task->columns.count * CHANNELS);
+    }
+}
+
+/* True unless there is a weight for every index, and every index is below `limit`; also counts output pixels. */
+static int do_not_fit(Footprints *axis, Py_ssize_t limit)
+{
+    const Py_ssize_t indices = axis->index.len / (Py_ssize_t)sizeof(int32_t);
+    int wrong = axis->taps < 1 || indices < 1 || indices % axis->taps != 0 ||
+                axis->weight.len != indices * (Py_ssize_t)sizeof(float);
+    const int32_t *index = axis->index.buf;
+    const float *weight = axis->weight.buf;
+    for (Py_ssize_t i = 0; !wrong && i < indices; i++)
+        wrong = index[i] < 0 || index[i] >= limit || !(weight[i] >= 0.0f && weight[i] <= 1.001f);
+    axis->count = wrong ? 0 : indices / axis->taps;
+    return wrong;
+}
+
+static PyObject *run_area(void *given, Py_ssize_t tiles)
+{
+    Area *task = given;
+    const Mosaic *mosaic = &task->mosaic;
+    if (is_outside(mosaic, tiles) || do_not_fit(&task->columns, mosaic->width) ||
+        do_not_fit(&task->rows, mosaic->height) || task->out.len != task->columns.count * task->rows.count * CHANNELS) {
+        PyErr_SetString(PyExc_ValueError, "area: the window, its indices and the result do not fit together");
+        return NULL;
+    }
+    float *sums = PyMem_Malloc((size_t)(mosaic->width * CHANNELS + 1) * sizeof(float));
+    uint8_t *scratch = PyMem_Malloc((size_t)(mosaic->width + 1) * CHANNELS);
+    const int failed = sums == NULL || scratch == NULL;
+    if (failed) {
+        PyErr_NoMemory();
+    } else {
+        Py_BEGIN_ALLOW_THREADS
+        average(task, scratch, sums);
+        Py_END_ALLOW_THREADS
+    }
+    PyMem_Free(sums);
+    PyMem_Free(scratch);
+    if (failed)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *area(PyObject *module, PyObject *arguments)
+{
+    Area task = {.columns = {.count = 0}};
+    Mosaic *mosaic = &task.mosaic;
+    PyObject *list;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "O!(nnn)(nnnn)(nn)(y*y*n)(y*y*n)w*", &PyList_Type, &list, &mosaic->columns,
+                          &mosaic->tile_height, &mosaic->tile_width, &mosaic->left, &mosaic->top, &mosaic->width,
+                          &mosaic->height, &mosaic->right, &mosaic->bottom, &task.columns.index, &task.columns.weight,
+                          &task.columns.taps, &task.rows.index, &task.rows.weight, &task.rows.taps, &task.out))
+        return NULL;
+    PyObject *result = with_tiles(list, mosaic, run_area, &task);
+    Py_buffer *taken[] = {&task.columns.index, &task.columns.weight, &task.rows.index, &task.rows.weight, &task.out};
     for (size_t i = 0; i < sizeof(taken) / sizeof(*taken); i++)
         PyBuffer_Release(taken[i]);
     return result;
@@ -310,7 +507,8 @@ static PyObject *count_gray(PyObject *module, PyObject *arguments)
 #endif
 
 static PyMethodDef methods[] = {
-    {"linear", linear, METH_VARARGS, "linear(tiles, grid, window, end, along, across, out): see slideloom.linear"},
+    {"linear", linear, METH_O, "linear(tasks): each (tiles, grid, window, end, along, across, out); see slideloom.linear"},
+    {"area", area, METH_VARARGS, "area(tiles, grid, window, end, columns, rows, out): see slideloom.area"},
 #ifdef SHUFFLES
     {"count_gray", count_gray, METH_VARARGS, "count_gray(rgb, factor, bias, counts): see slideloom.gray"},
 #endif
@@ -331,7 +529,7 @@ PyMODINIT_FUNC PyInit__kernels(void)
 {
 #ifdef SHUFFLES
     if (!HAS_SHUFFLES)
-        methods[1] = (PyMethodDef){NULL, NULL, 0, NULL};
+        methods[2] = (PyMethodDef){NULL, NULL, 0, NULL};
 #endif
     return PyModuleDef_Init(&definition);
 }

@@ -1,13 +1,19 @@
 import numpy as np
 from numpy.typing import NDArray
 
-def linear(
-    tiles: list[NDArray[np.uint8] | None],
+_Tiles = list[NDArray[np.uint8] | None] | list[NDArray[np.uint8]]
+_Numbers = tuple[int, ...]
+_Along = tuple[NDArray[np.int32], NDArray[np.int16], NDArray[np.int16]]
+_Across = tuple[NDArray[np.int32], NDArray[np.int16]]
+
+def linear(tasks: list[tuple[_Tiles, _Numbers, _Numbers, _Numbers, _Along, _Across, NDArray[np.uint8]]], /) -> None: ...
+def area(
+    tiles: _Tiles,
     grid: tuple[int, int, int],
     window: tuple[int, int, int, int],
     end: tuple[int, int],
-    along: tuple[NDArray[np.int32], NDArray[np.int16], NDArray[np.int16]],
-    across: tuple[NDArray[np.int32], NDArray[np.int16]],
+    columns: tuple[NDArray[np.int32], NDArray[np.float32], int],
+    rows: tuple[NDArray[np.int32], NDArray[np.float32], int],
     out: NDArray[np.uint8],
     /,
 ) -> None: ...

@@ -7,6 +7,7 @@ result is rounded half up.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -113,16 +114,34 @@ def linear(mosaic: Mosaic, *, x: Taps, y: Taps, out: Rgb) -> None:
         y: of the rows.
         out: (n of y, n of x, 3) uint8; written to.
     """
+    linear_each([(mosaic, x, y, out)])
+
+
+def linear_each(tasks: Sequence[tuple[Mosaic, Taps, Taps, Rgb]]) -> None:
+    """`linear` for many windows: their mosaic, x, y and out. The compiled loop does all without the interpreter."""
     if COMPILED:
-        result = out if out.flags.c_contiguous else np.empty(out.shape, np.uint8)
-        tile, window, end = mosaic.tile, mosaic.window, mosaic.end
-        grid = (mosaic.columns, tile.height, tile.width)
-        inside = (mosaic.left, mosaic.top, window.width, window.height)
-        _kernels.linear(list(mosaic.tiles), grid, inside, (end.width, end.height), x.along, y.across, result)
-        if result is not out:
-            out[...] = result
+        results = [out if out.flags.c_contiguous else np.empty(out.shape, np.uint8) for *_, out in tasks]
+        _kernels.linear(
+            [
+                (*in_the_kernels(mosaic), x.along, y.across, result)
+                for (mosaic, x, y, _), result in zip(tasks, results, strict=True)
+            ]
+        )
+        for (*_, out), result in zip(tasks, results, strict=True):
+            if result is not out:
+                out[...] = result
     else:
-        out[...] = linear_in_numpy(mosaic.image(), x=x, y=y)
+        for mosaic, x, y, out in tasks:
+            out[...] = linear_in_numpy(mosaic.image(), x=x, y=y)
+
+
+def in_the_kernels(
+    mosaic: Mosaic,
+) -> tuple[list[Rgb | None], tuple[int, int, int], tuple[int, int, int, int], tuple[int, int]]:
+    """A mosaic as the compiled loops take it: its tiles, grid, window and end."""
+    tile, window, end = mosaic.tile, mosaic.window, mosaic.end
+    grid = (mosaic.columns, tile.height, tile.width)
+    return list(mosaic.tiles), grid, (mosaic.left, mosaic.top, window.width, window.height), (end.width, end.height)
 
 
 def linear_in_numpy(rgb: Rgb, *, x: Taps, y: Taps) -> Rgb:

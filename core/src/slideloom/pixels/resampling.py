@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from slideloom.base.geometry import Box, Rgb, Size
 from slideloom.base.scratch import Scratch
-from slideloom.pixels.linear import COMPILED, Taps, lead, linear, taps
+from slideloom.pixels.area import Footprints, area, area_in_numpy, footprints
+from slideloom.pixels.linear import COMPILED, Taps, lead, linear, linear_each, taps
 from slideloom.pixels.mosaic import Mosaic
 
 # A box edge this close to a whole pixel counts as on it: 1/256 pixel changes no 8-bit value by more than 1.
 _ON_GRID = 1 / 256
+_LINEAR = (None, (1, 1))  # what `_way` returns for one linear sample per pixel
 _NEAR_WHOLE = 1.03  # a ratio of at most this times a whole number is close enough to that number
 
 
@@ -34,54 +36,18 @@ def resample(rgb: Rgb, *, box: Box, size: Size) -> Rgb:
     Returns:
         (size.height, size.width, 3) uint8, rounded half up.
     """
-    rows = _weights(start=box.y, length=box.height, count=size.height, limit=rgb.shape[0])
-    columns = _weights(start=box.x, length=box.width, count=size.width, limit=rgb.shape[1])
-    wide = _apply(rgb.astype(np.float32), rows, axis=0)
-    exact = _apply(wide, columns, axis=1)
-    rounded: Rgb = np.clip(np.floor(exact + 0.5), 0, 255).astype(np.uint8)
-    return rounded
-
-
-_Taps = list[tuple[NDArray[np.intp], NDArray[np.float32]]]  # per tap: source index and weight of every output pixel
-
-
-def _weights(*, start: float, length: float, count: int, limit: int) -> _Taps:
-    """Per tap, the source index and weight of every output pixel along one axis."""
-    step = length / count
-    edges = start + step * np.arange(count + 1, dtype=np.float64)
-    taps: _Taps = []
-    if step < 1:
-        centre = (edges[:-1] + edges[1:]) / 2 - 0.5
-        first = np.floor(centre).astype(np.intp)
-        fraction = (centre - first).astype(np.float32)
-        pairs = [(first, 1 - fraction), (first + 1, fraction)]
-    else:
-        first = np.floor(edges[:-1]).astype(np.intp)
-        pairs = []
-        for tap in range(math.ceil(step) + 1):
-            left = np.maximum(edges[:-1], first + tap)
-            right = np.minimum(edges[1:], first + tap + 1)
-            pairs.append((first + tap, (np.maximum(right - left, 0) / step).astype(np.float32)))
-    for index, weight in pairs:
-        if weight.any():
-            taps.append((np.clip(index, 0, limit - 1), weight))
-    return taps
-
-
-def _apply(image: NDArray[np.float32], taps: _Taps, *, axis: int) -> NDArray[np.float32]:
-    shape = (-1, 1, 1) if axis == 0 else (1, -1, 1)
-    total = np.take(image, taps[0][0], axis=axis) * taps[0][1].reshape(shape)
-    for index, weight in taps[1:]:
-        total += np.take(image, index, axis=axis) * weight.reshape(shape)
-    return total
+    x = footprints(box.x, box.width, count=size.width, limit=rgb.shape[1])
+    y = footprints(box.y, box.height, count=size.height, limit=rgb.shape[0])
+    return area_in_numpy(rgb, x=x, y=y)
 
 
 class NativeResampler:
     """`resample` at native speed, for readers that depend on OpenCV.
 
-    The core has no image library, so the reader passes in its `cv2` module. Agrees with `resample` within one grey
-    level on band-limited images: boxes on whole pixels are averaged; others are interpolated linearly on a lattice
-    about as fine as the source, which is then averaged. May be called from several threads at once.
+    The core has no image library, so the reader passes in its `cv2` module. Boxes on whole pixels are averaged. Others
+    are interpolated linearly on a lattice as fine as the source, within 3%, which is then averaged: within one grey
+    level of `resample` on band-limited images. Where no lattice is, at ratios such as 1.3, the result is that of
+    `resample`. May be called from several threads at once.
     """
 
     def __init__(self, cv2: Any) -> None:  # Any: OpenCV's stubs cannot be named here without importing it
@@ -98,19 +64,35 @@ class NativeResampler:
         """Resample an image, or the window of a mosaic, into `out`, (h, w, 3) uint8, and to its size."""
         mosaic = source if isinstance(source, Mosaic) else Mosaic.of(source)
         height, width = out.shape[:2]
-        aligned, (fine_x, fine_y) = _way(box, width, height, mosaic.window)
+        aligned, lattice = _way(box, width, height, mosaic.window)
         if aligned is not None:
             part = mosaic.part(*aligned)
             if part.window == Size(width, height):
                 part.copy_to(out)
             else:
                 self._average(part, out)
-        elif (fine_x, fine_y) == (1, 1):
+        elif lattice is None:
+            x, y = _footprints(box, width, height, mosaic.window)
+            area(mosaic, x=x, y=y, out=out)
+        elif lattice == (1, 1):
             self._interpolate(mosaic, box, out)
         else:
-            lattice = self._memory("lattice", height * fine_y, width * fine_x)
-            self._interpolate(mosaic, box, lattice)
-            self._shrink(lattice, out)
+            fine_x, fine_y = lattice
+            fine = self._memory("lattice", height * fine_y, width * fine_x)
+            self._interpolate(mosaic, box, fine)
+            self._shrink(fine, out)
+
+    def into_each(self, sources: Sequence[Rgb | Mosaic], *, boxes: Sequence[Box], out: Sequence[Rgb]) -> None:
+        """`into` for many sources, boxes and results, most of them in one call of the compiled loop."""
+        together = []
+        for source, box, result in zip(sources, boxes, out, strict=True):
+            height, width = result.shape[:2]
+            if COMPILED and isinstance(source, Mosaic) and _way(box, width, height, source.window) == _LINEAR:
+                together.append((source, *_taps(box, width, height, source.window), result))
+            else:
+                self.into(source, box=box, out=result)
+        if together:
+            linear_each(together)
 
     def _average(self, mosaic: Mosaic, out: Rgb) -> None:
         """The mean over each pixel's footprint.
@@ -192,17 +174,21 @@ class NativeResampler:
 
 
 @lru_cache(maxsize=1024)  # most tiles of a slide start at one of a few sub-pixel offsets
-def _way(box: Box, width: int, height: int, window: Size) -> tuple[tuple[int, int, int, int] | None, tuple[int, int]]:
-    """The box in whole pixels if it can be averaged; else how fine the lattice has to be."""
+def _way(
+    box: Box, width: int, height: int, window: Size
+) -> tuple[tuple[int, int, int, int] | None, tuple[int, int] | None]:
+    """The box in whole pixels if it can be averaged; else samples per output pixel of a lattice, if one fits."""
     ratios = box.width / width, box.height / height
     aligned = _whole(box)
     if aligned is not None and min(ratios) >= 1:
         x, y, across, down = aligned
         if x >= 0 and y >= 0 and x + across <= window.width and y + down <= window.height:
-            return aligned, (1, 1)
-    # Up to a ratio of 1.25, one linear sample per pixel keeps as much as an average would.
+            return aligned, None
     fine_x, fine_y = (max(1, math.ceil(ratio - 0.25)) for ratio in ratios)
-    return None, (fine_x, fine_y)
+    steps = [ratio / fine for ratio, fine in zip(ratios, (fine_x, fine_y), strict=True) if ratio > 1]
+    # One linear sample of a larger step skips source pixels; smaller steps count some of them twice.
+    fits = all(1 / _NEAR_WHOLE <= step <= _NEAR_WHOLE for step in steps)
+    return None, (fine_x, fine_y) if fits else None
 
 
 @lru_cache(maxsize=1024)
@@ -210,6 +196,13 @@ def _taps(box: Box, width: int, height: int, window: Size) -> tuple[Taps, Taps]:
     # Positions that differ only by the rounding error of a subtraction are the same.
     x = taps(round(box.x, 6), box.width / width, width, window.width)
     y = taps(round(box.y, 6), box.height / height, height, window.height)
+    return x, y
+
+
+@lru_cache(maxsize=1024)
+def _footprints(box: Box, width: int, height: int, window: Size) -> tuple[Footprints, Footprints]:
+    x = footprints(round(box.x, 6), box.width, count=width, limit=window.width)
+    y = footprints(round(box.y, 6), box.height, count=height, limit=window.height)
     return x, y
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import Distribution, EntryPoint, entry_points
 from types import ModuleType
 from typing import Any
 
@@ -242,9 +242,21 @@ def load_registry(points: Sequence[EntryPoint]) -> Registry:
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
     plugins = [_register(manager, builtin, name=_CORE, dist="slideloom-core", version=_core_version())]
-    in_order = sorted(points, key=lambda point: (point.dist.name if point.dist else "", point.name))
-    plugins.extend(_load(manager, point) for point in in_order)
+    named = [(*_name_and_version(point.dist), point) for point in points]
+    for dist, version, point in sorted(named, key=lambda found: (found[0], found[2].name)):
+        plugins.append(_load(manager, point, dist=dist or "unknown", version=version))
     return Registry(plugins, manager)
+
+
+def _name_and_version(dist: Distribution | None) -> tuple[str, str]:
+    """Of a distribution, or "" twice. Its README follows in the same file, and need not be parsed to know them."""
+    if dist is None:
+        return "", ""
+    head, _, _ = (dist.read_text("METADATA") or "").partition("\n\n")
+    fields = dict(line.split(": ", 1) for line in head.splitlines() if line.startswith(("Name: ", "Version: ")))
+    if len(fields) < 2:  # another kind of distribution
+        return dist.name, dist.version
+    return fields["Name"].strip(), fields["Version"].strip()
 
 
 def _core_version() -> str:
@@ -253,9 +265,7 @@ def _core_version() -> str:
     return __version__
 
 
-def _load(manager: pluggy.PluginManager, point: EntryPoint) -> Plugin:
-    dist = point.dist.name if point.dist else "unknown"
-    version = point.dist.version if point.dist else ""
+def _load(manager: pluggy.PluginManager, point: EntryPoint, *, dist: str, version: str) -> Plugin:
     blank = Plugin(name=point.name, dist=dist, version=version, module=point.value)
     if point.group != hookspecs.ENTRY_POINT_GROUP:
         reason = f"made for the plugin interface {point.group}; this slideloom offers {hookspecs.ENTRY_POINT_GROUP}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Collection, Iterable, Mapping
-from functools import wraps
+from functools import cache, wraps
 from inspect import signature
 from typing import ParamSpec, TypeVar
 
@@ -120,12 +120,15 @@ def near(word: str, known: Collection[str]) -> str:
 
 def hinted(function: Callable[P, T]) -> Callable[P, T]:
     """A decorator: an argument that the function does not have is refused with the one that may be meant."""
-    known = [name for name in signature(function).parameters if name != "self"]
+
+    @cache  # not before the first call: there are hundreds of such functions, and signatures take time
+    def known() -> list[str]:
+        return [name for name in signature(function).parameters if name != "self"]
 
     @wraps(function)
     def called(*args: P.args, **kwargs: P.kwargs) -> T:
         for name in kwargs:
-            refuse_argument(name, known, of=function.__qualname__)
+            refuse_argument(name, known(), of=function.__qualname__)
         return function(*args, **kwargs)
 
     return called

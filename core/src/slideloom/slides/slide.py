@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property, wraps
 from math import ceil, floor
 from types import TracebackType
@@ -283,16 +284,32 @@ class Slide(ABC):
         stored = self.info.levels[level]
         here = [box.scaled(x=1 / stored.downsample_x, y=1 / stored.downsample_y) for box in boxes]
         origins = [_first_pixel(box) for box in here]
-        reach = _reach(here, origins)
-        errors: list[SlideError | None] = []
+        within = [box.moved(x=-origin.x, y=-origin.y) for box, origin in zip(here, origins, strict=True)]
         self._refuse_if_closed()
-        pixels: Iterable[Rgb | Mosaic | SlideError]
-        pixels = self._held(origins, level, reach) or self._checked(origins, level, reach)
-        for found, box, origin, image in zip(pixels, here, origins, images, strict=True):
+        reach = _reach(here, origins)
+        if held := self._held(origins, level, reach):
+            return self._resampled(held, within, images)
+        with self._naming_reader():
+            return self.read_resampled(origins, level, reach, boxes=within, images=images)
+
+    def read_resampled(
+        self, origins: Sequence[Point], level: int, size: Size, *, boxes: Sequence[Box], images: Sequence[Rgb]
+    ) -> list[SlideError | None]:
+        """`read_into` for windows of one `size` at origins in `level`, each with a box in pixels from its origin.
+
+        A reader whose pixels stay valid for several windows may resample these together.
+        """
+        return self._resampled(self._checked(origins, level, size), boxes, images)
+
+    def _resampled(
+        self, pixels: Iterable[Rgb | Mosaic | SlideError], boxes: Sequence[Box], images: Sequence[Rgb]
+    ) -> list[SlideError | None]:
+        errors: list[SlideError | None] = []
+        for found, box, image in zip(pixels, boxes, images, strict=True):
             if isinstance(found, SlideError):
                 errors.append(found)
             else:
-                self.resample_into(found, box=box.moved(x=-origin.x, y=-origin.y), out=image)
+                self.resample_into(found, box=box, out=image)
                 errors.append(None)
         return errors
 
@@ -301,7 +318,7 @@ class Slide(ABC):
         self._refuse_if_closed()
         who, slide = f"reader '{self.info.reader}'", self.info.name
         shape, count = (size.height, size.width, 3), 0
-        try:
+        with self._naming_reader():
             for found in self.read_each(origins, level, size):
                 count += 1
                 if count > len(origins):
@@ -315,13 +332,20 @@ class Slide(ABC):
                     wanted = f"wanted {shape} uint8, got {found.shape} {found.dtype}"
                     raise PluginError(f"{who} broke its contract on slide {slide}: {wanted}")
                 yield found
-        except (SlideloomError, MemoryError):
-            raise
-        except (Exception, SystemExit) as error:
-            raise PluginError(f"{who} failed on slide {slide}: {in_words(error)}") from error
         if count != len(origins):
             wanted = f"wanted {len(origins)} images, got {count if count < len(origins) else 'more'}"
             raise PluginError(f"{who} broke its contract on slide {slide}: {wanted}")
+
+    @contextmanager
+    def _naming_reader(self) -> Iterator[None]:
+        """A context in which errors that are not ours name the reader and the slide."""
+        try:
+            yield
+        except (SlideloomError, MemoryError):
+            raise
+        except (Exception, SystemExit) as error:
+            who = f"reader '{self.info.reader}'"
+            raise PluginError(f"{who} failed on slide {self.info.name}: {in_words(error)}") from error
 
     def thumbnail(self, *, max_px: int | None = None, mpp: float | None = None) -> Rgb:
         """The whole slide at low resolution.

@@ -96,7 +96,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
             word = name.replace("-", "_")
             getattr(home, f"configure_{word}")(sub)
             sub.set_defaults(run_command=getattr(home, f"run_{word}"))
-    if named not in _COMMANDS:
+    if named not in _COMMANDS and words != ["--version"]:  # the version needs no plugin
         _add_plugin_commands(commands, named)
     return parser
 

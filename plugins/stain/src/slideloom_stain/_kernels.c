@@ -556,6 +556,35 @@ static PyObject *multiplied(PyObject *module, PyObject *arguments)
     Py_RETURN_NONE;
 }
 
+/* Numbers beside each other in a vector where the compiler has them, else one. */
+#ifdef __GNUC__
+enum { WIDTH = 8 };
+typedef float Lanes __attribute__((vector_size(32)));
+typedef int32_t Bits __attribute__((vector_size(32)));
+#define INLINE static inline __attribute__((always_inline))
+#define BITS_OF(lanes) ((Bits)(lanes))
+#define LANES_OF(bits) ((Lanes)(bits))
+#define TO_LANES(bits) __builtin_convertvector(bits, Lanes)
+#define TO_WHOLE_NUMBERS(lanes) __builtin_convertvector(lanes, Bits)
+#define LOOK_UP(table, p)                                                                            \
+    ((Lanes){(table)[(p)[0]], (table)[(p)[3]], (table)[(p)[6]], (table)[(p)[9]], (table)[(p)[12]], \
+             (table)[(p)[15]], (table)[(p)[18]], (table)[(p)[21]]})
+#define ALL(value) ((Lanes){value, value, value, value, value, value, value, value})
+#define CHOOSE(condition, yes, no) ((Lanes)(((condition) & (Bits)(yes)) | (~(condition) & (Bits)(no))))
+#else
+enum { WIDTH = 1 };
+typedef float Lanes;
+typedef int32_t Bits;
+#define INLINE static
+#define BITS_OF(lanes) ((int32_t)bits_of(lanes))
+#define LANES_OF(bits) as_float((uint32_t)(bits))
+#define TO_LANES(bits) ((float)(bits))
+#define TO_WHOLE_NUMBERS(lanes) ((int32_t)(lanes))
+#define LOOK_UP(table, p) ((table)[(p)[0]])
+#define ALL(value) (value)
+#define CHOOSE(condition, yes, no) ((condition) ? (yes) : (no))
+#endif
+
 /* What roots and light need, in the order of `slideloom_stain.lab`. */
 typedef struct {
     float to_xyz[CHANNELS][CHANNELS];
@@ -567,43 +596,89 @@ typedef struct {
 
 enum { GUESS = 0x54a20000, INDEX_SHIFT = 12, LAB_FLOATS = sizeof(Lab) / sizeof(float), LAB_MOMENTS = 7 };
 
-/* True if a pixel of the strip may have light in the toe of the root; that of X, Y and Z is a mean of its channels'. */
-ALSO_WIDE static int has_toe(const Strip *restrict strip, Py_ssize_t count, float toe_end)
+/* Cube roots: a guess at 1 / root from the exponent, within 4%, and a polynomial in what is missing. */
+INLINE Lanes root_of(Lanes red, Lanes green, Lanes blue, const float *row, const Lab *lab, int with_toe)
 {
-    const float end = toe_end * 1.001f;
-    uint32_t found = 0;
-    for (Py_ssize_t i = 0; i < count; i++)
-        found |= (uint32_t)((strip->red[i] < end) | (strip->green[i] < end) | (strip->blue[i] < end));
-    return found != 0;
+    const Lanes light = (red * row[0] + green * row[1]) + blue * row[2];
+    const Lanes bright = with_toe ? CHOOSE(light > ALL(lab->least), light, ALL(lab->least)) : light;
+    const Bits exponent = TO_WHOLE_NUMBERS(TO_LANES(BITS_OF(bright)) * lab->third);
+    const Lanes guess = LANES_OF(GUESS - exponent), square = bright * (guess * guess), rest = 1.0f - square * guess;
+    const float *p = lab->term;
+    const Lanes part = (((p[4] * rest + p[3]) * rest + p[2]) * rest + p[1]) * rest + p[0];
+    if (!with_toe)
+        return square * part;
+    return CHOOSE(light > ALL(lab->toe_end), square * part, light * ALL(lab->toe_slope) + ALL(lab->toe_start));
 }
 
-/* Cube roots: a guess at 1 / root from the exponent, within 4%, and a polynomial in what is missing. */
-#define CUBE_ROOT(light, limited)                                                                         \
-    const float light = (red[i] * x + green[i] * y) + blue[i] * z, bright = limited;               \
-    const int32_t exponent = (int32_t)((float)(int32_t)bits_of(bright) * third);                   \
-    const float guess = as_float((uint32_t)(GUESS - exponent)), square = bright * (guess * guess); \
-    const float rest = 1.0f - square * guess;                                                      \
-    const float cubic = square * ((((p4 * rest + p3) * rest + p2) * rest + p1) * rest + p0)
-
-ALSO_WIDE static void root(const float *restrict red, const float *restrict green, const float *restrict blue,
-                            Py_ssize_t count, const float *restrict row, const Lab *restrict lab, int with_toe,
-                            float *restrict out)
+/* The roots of X, Y and Z of pixels, `WIDTH` at a time. Looking up and arithmetic stand in one loop because processors do
+ * both at once. */
+INLINE void roots_beside(const uint8_t *restrict rgb, Py_ssize_t count, const float *restrict table, const Lab *from,
+                         int with_toe, float *restrict x, float *restrict y, float *restrict z)
 {
-    const float x = row[0], y = row[1], z = row[2], least = lab->least, third = lab->third;
-    const float p0 = lab->term[0], p1 = lab->term[1], p2 = lab->term[2], p3 = lab->term[3], p4 = lab->term[4];
-    const float toe_end = lab->toe_end, toe_slope = lab->toe_slope, toe_start = lab->toe_start;
-    if (with_toe) {
-        for (Py_ssize_t i = 0; i < count; i++) {
-            CUBE_ROOT(light, light > least ? light : least);
-            const float toe = light * toe_slope + toe_start;
-            out[i] = light > toe_end ? cubic : toe;
-        }
-    } else {
-        for (Py_ssize_t i = 0; i < count; i++) {
-            CUBE_ROOT(light, light);
-            out[i] = cubic;
-        }
+    const Lab lab = *from;
+    for (Py_ssize_t i = 0; i < count; i += WIDTH) {
+        const uint8_t *pixels = rgb + CHANNELS * i;
+        const Lanes red = LOOK_UP(table, pixels), green = LOOK_UP(table, pixels + 1), blue = LOOK_UP(table, pixels + 2);
+        const Lanes of_x = root_of(red, green, blue, lab.to_xyz[0], &lab, with_toe);
+        const Lanes of_y = root_of(red, green, blue, lab.to_xyz[1], &lab, with_toe);
+        const Lanes of_z = root_of(red, green, blue, lab.to_xyz[2], &lab, with_toe);
+        memcpy(x + i, &of_x, sizeof(Lanes));
+        memcpy(y + i, &of_y, sizeof(Lanes));
+        memcpy(z + i, &of_z, sizeof(Lanes));
     }
+}
+
+ALSO_WIDE static void bright_roots(const uint8_t *restrict rgb, Py_ssize_t count, const float *restrict table,
+                                    const Lab *lab, float *restrict x, float *restrict y, float *restrict z)
+{
+    roots_beside(rgb, count, table, lab, 0, x, y, z);
+}
+
+ALSO_WIDE static void roots_with_toe(const uint8_t *restrict rgb, Py_ssize_t count, const float *restrict table,
+                                      const Lab *lab, float *restrict x, float *restrict y, float *restrict z)
+{
+    roots_beside(rgb, count, table, lab, 1, x, y, z);
+}
+
+/* The roots of a strip, the pixels after the last whole `WIDTH` in a copy that repeats the last one. */
+static void roots_of_strip(const uint8_t *rgb, Py_ssize_t count, const float *table, const Lab *lab, int with_toe,
+                           float *x, float *y, float *z)
+{
+    const Py_ssize_t whole = count - count % WIDTH, rest = count - whole;
+    void (*roots_in)(const uint8_t *, Py_ssize_t, const float *, const Lab *, float *, float *, float *) =
+        with_toe ? roots_with_toe : bright_roots;
+    roots_in(rgb, whole, table, lab, x, y, z);
+    if (rest > 0) {
+        uint8_t last[CHANNELS * WIDTH];
+        float roots[CHANNELS][WIDTH];
+        for (Py_ssize_t i = 0; i < WIDTH; i++)
+            memcpy(last + CHANNELS * i, rgb + CHANNELS * least_of(whole + i, count - 1), CHANNELS);
+        roots_in(last, WIDTH, table, lab, roots[0], roots[1], roots[2]);
+        memcpy(x + whole, roots[0], (size_t)rest * sizeof(float));
+        memcpy(y + whole, roots[1], (size_t)rest * sizeof(float));
+        memcpy(z + whole, roots[2], (size_t)rest * sizeof(float));
+    }
+}
+
+/* The least value such that it and all above it have light well above the toe of the root: that of X, Y and Z is a
+ * mean of the channels'. 256: there is none. */
+static int above_toe(const float *table, float toe_end)
+{
+    int least = VALUES;
+    while (least > 0 && table[least - 1] >= toe_end * 1.001f)
+        least--;
+    return least;
+}
+
+ALSO_WIDE static int has_below(const uint8_t *restrict values, Py_ssize_t count, int least)
+{
+    if (least > VALUES - 1)
+        return 1;
+    const uint8_t limit = (uint8_t)least;
+    uint8_t found = 0;
+    for (Py_ssize_t i = 0; i < count; i++)
+        found |= (uint8_t)(values[i] < limit);
+    return found;
 }
 
 /* Adds the number of pixels of tissue; and of those that count the sums of the roots of X, Y and Z, and the sums of
@@ -611,31 +686,27 @@ ALSO_WIDE static void root(const float *restrict red, const float *restrict gree
 ALSO_WIDE static void add_lab_moments(const float *restrict x, const float *restrict y, const float *restrict z,
                                        Py_ssize_t count, float limit, int on_tissue, uint64_t *restrict sums)
 {
-    int32_t light[STRIP], first[STRIP], second[STRIP];
-    uint32_t tissue = 0, of_x = 0, of_y = 0, of_z = 0;
     const uint32_t every = on_tissue ? 0u : ~0u, eight = bits_of(8.0f);
-    for (Py_ssize_t i = 0; i < count; i++) {
-        const uint32_t inside = (uint32_t)(y[i] < limit), mask = (0u - inside) | every;
-        /* The last bit of a number from 8 to 16 is 2^-20. */
-        const uint32_t a = bits_of(x[i] + 8.0f), b = bits_of(y[i] + 8.0f), c = bits_of(z[i] + 8.0f);
-        tissue += inside;
-        of_x += (a - eight) & mask;
-        of_y += (b - eight) & mask;
-        of_z += (c - eight) & mask;
-        light[i] = (int32_t)((b - eight) & mask);
-        first[i] = (int32_t)((a - b) & mask);
-        second[i] = (int32_t)((b - c) & mask);
-    }
+    uint32_t tissue = 0, of_y = 0, of_first = 0, of_second = 0;
     int64_t squares[CHANNELS] = {0, 0, 0};
     for (Py_ssize_t i = 0; i < count; i++) {
-        squares[0] += (int64_t)light[i] * light[i];
-        squares[1] += (int64_t)first[i] * first[i];
-        squares[2] += (int64_t)second[i] * second[i];
+        const uint32_t inside = 0u - (uint32_t)(y[i] < limit), mask = inside | every;
+        /* The last bit of a number from 8 to 16 is 2^-20. */
+        const uint32_t a = bits_of(x[i] + 8.0f), b = bits_of(y[i] + 8.0f), c = bits_of(z[i] + 8.0f);
+        const int32_t light = (int32_t)((b - eight) & mask);
+        const int32_t first = (int32_t)((a - b) & mask), second = (int32_t)((b - c) & mask);
+        tissue -= inside;
+        of_y += (uint32_t)light;
+        of_first += (uint32_t)first;
+        of_second += (uint32_t)second;
+        squares[0] += (int64_t)light * light;
+        squares[1] += (int64_t)first * first;
+        squares[2] += (int64_t)second * second;
     }
     sums[0] = tissue;
-    sums[1] = of_x;
+    sums[1] = of_y + of_first; /* differences may be negative; with them the sums are right again modulo 2^32 */
     sums[2] = of_y;
-    sums[3] = of_z;
+    sums[3] = of_y - of_second;
     for (int k = 0; k < CHANNELS; k++)
         sums[4 + k] = (uint64_t)squares[k];
 }
@@ -661,17 +732,16 @@ static PyObject *roots(PyObject *module, PyObject *arguments)
     const Lab *lab = all.buffer[2].buf;
     float *planes = all.buffer[3].buf;
     uint64_t *totals = all.buffer[4].buf;
+    const int least = above_toe(table, lab->toe_end);
     memset(totals, 0, 2 * LAB_MOMENTS * sizeof(uint64_t));
     Py_BEGIN_ALLOW_THREADS
     for (Py_ssize_t start = 0; start < count; start += STRIP) {
         const Py_ssize_t now = least_of(STRIP, count - start);
-        Strip strip;
         uint64_t sums[LAB_MOMENTS];
         float *plane = planes + start;
-        look_up(rgb + CHANNELS * start, now, table, strip.red, strip.green, strip.blue);
-        const int with_toe = has_toe(&strip, now, lab->toe_end);
-        for (int k = 0; k < CHANNELS; k++)
-            root(strip.red, strip.green, strip.blue, now, lab->to_xyz[k], lab, with_toe, plane + k * count);
+        const uint8_t *pixels = rgb + CHANNELS * start;
+        const int with_toe = has_below(pixels, CHANNELS * now, least);
+        roots_of_strip(pixels, now, table, lab, with_toe, plane, plane + count, plane + 2 * count);
         add_lab_moments(plane, plane + count, plane + 2 * count, now, limit, on_tissue, sums);
         add_wide(totals, sums, LAB_MOMENTS);
     }
@@ -681,31 +751,103 @@ static PyObject *roots(PyObject *module, PyObject *arguments)
 }
 
 /* The light of roots after an affine change. */
-ALSO_WIDE static void light_of(const float *restrict x, const float *restrict y, const float *restrict z,
-                                Py_ssize_t count, const float *restrict row, const Lab *restrict lab,
-                                float *restrict out)
+INLINE Lanes light_of(Lanes x, Lanes y, Lanes z, const float *row, const Lab *lab)
 {
-    const float a = row[0], b = row[1], c = row[2], d = row[3];
-    const float toe_end = lab->root_toe_end, toe_slope = lab->root_toe_slope, toe_start = lab->root_toe_start;
-    for (Py_ssize_t i = 0; i < count; i++) {
-        const float moved = ((x[i] * a + y[i] * b) + z[i] * c) + d;
-        const float cube = moved * moved * moved;
-        const float toe = moved * toe_slope + toe_start;
-        out[i] = moved > toe_end ? cube : toe;
-    }
+    const Lanes moved = ((x * row[0] + y * row[1]) + z * row[2]) + ALL(row[3]);
+    const Lanes toe = moved * ALL(lab->root_toe_slope) + ALL(lab->root_toe_start);
+    return CHOOSE(moved > ALL(lab->root_toe_end), moved * moved * moved, toe);
 }
 
 /* Indices of a table of greys, finer where it is dark: the exponent and 11 bits of the light of a channel. */
-ALSO_WIDE static void index_of(const float *restrict x, const float *restrict y, const float *restrict z,
-                                Py_ssize_t count, const float *restrict row, float darkest, uint16_t *restrict out)
+INLINE Bits index_of(Lanes x, Lanes y, Lanes z, const float *row, float darkest)
 {
-    const float a = row[0], b = row[1], c = row[2];
-    const uint32_t first = bits_of(darkest);
-    for (Py_ssize_t i = 0; i < count; i++) {
-        float light = (x[i] * a + y[i] * b) + z[i] * c;
-        light = light > darkest ? light : darkest;
-        light = light < 1.0f ? light : 1.0f;
-        out[i] = (uint16_t)((bits_of(light) - first) >> INDEX_SHIFT);
+    Lanes light = (x * row[0] + y * row[1]) + z * row[2];
+    light = CHOOSE(light > ALL(darkest), light, ALL(darkest));
+    light = CHOOSE(light < ALL(1.0f), light, ALL(1.0f));
+    return (BITS_OF(light) - BITS_OF(ALL(darkest))) >> INDEX_SHIFT;
+}
+
+enum { BEHIND = 2, HELD = 4 };
+
+INLINE void write_greys(const int32_t (*restrict index)[WIDTH], const uint8_t *restrict greys, uint8_t *restrict out)
+{
+    int i = 0;
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    for (; i + 1 < WIDTH; i++) { /* four bytes at once; the next pixel overwrites the fourth */
+        const uint32_t pixel = greys[index[0][i]] | (uint32_t)greys[index[1][i]] << 8 | (uint32_t)greys[index[2][i]] << 16;
+        memcpy(out + CHANNELS * i, &pixel, sizeof(pixel));
+    }
+#endif
+    for (; i < WIDTH; i++)
+        for (int k = 0; k < CHANNELS; k++)
+            out[CHANNELS * i + k] = greys[index[k][i]];
+}
+
+/* The colours of roots after an affine change, `WIDTH` at a time. Greys are looked up two steps behind, so that the
+ * processor does it beside the arithmetic, and does not wait for indices on their way through memory. */
+ALSO_WIDE static void whole_colours(const float *restrict x, const float *restrict y, const float *restrict z,
+                                     Py_ssize_t count, const float *restrict affine, const Lab *restrict from,
+                                     const uint8_t *restrict greys, uint8_t *restrict out)
+{
+    const Lab lab = *from;
+    int32_t index[HELD][CHANNELS][WIDTH];
+    float change[CHANNELS * LANES];
+    memcpy(change, affine, sizeof(change));
+    for (Py_ssize_t i = 0; i < count + BEHIND * WIDTH; i += WIDTH) {
+        if (i < count) {
+            Lanes of_x, of_y, of_z;
+            memcpy(&of_x, x + i, sizeof(Lanes));
+            memcpy(&of_y, y + i, sizeof(Lanes));
+            memcpy(&of_z, z + i, sizeof(Lanes));
+            const Lanes light_x = light_of(of_x, of_y, of_z, change, &lab);
+            const Lanes light_y = light_of(of_x, of_y, of_z, change + LANES, &lab);
+            const Lanes light_z = light_of(of_x, of_y, of_z, change + 2 * LANES, &lab);
+            for (int k = 0; k < CHANNELS; k++) {
+                const Bits found = index_of(light_x, light_y, light_z, lab.from_xyz[k], lab.darkest);
+                memcpy(index[i / WIDTH % HELD][k], &found, sizeof(Bits));
+            }
+        }
+        const Py_ssize_t before = i - BEHIND * WIDTH;
+        if (before >= 0)
+            write_greys((const int32_t(*)[WIDTH])index[before / WIDTH % HELD], greys, out + CHANNELS * before);
+    }
+}
+
+static void colours_of_strip(const float *x, const float *y, const float *z, Py_ssize_t count, const float *change,
+                             const Lab *lab, const uint8_t *greys, uint8_t *out)
+{
+    const Py_ssize_t whole = count - count % WIDTH, rest = count - whole;
+    whole_colours(x, y, z, whole, change, lab, greys, out);
+    if (rest > 0) {
+        float roots[CHANNELS][WIDTH] = {{0}};
+        uint8_t last[CHANNELS * WIDTH];
+        memcpy(roots[0], x + whole, (size_t)rest * sizeof(float));
+        memcpy(roots[1], y + whole, (size_t)rest * sizeof(float));
+        memcpy(roots[2], z + whole, (size_t)rest * sizeof(float));
+        whole_colours(roots[0], roots[1], roots[2], WIDTH, change, lab, greys, last);
+        memcpy(out + CHANNELS * whole, last, (size_t)(CHANNELS * rest));
+    }
+}
+
+ALSO_WIDE static void flag_white(const float *restrict y, Py_ssize_t count, float limit, uint8_t *restrict flags)
+{
+    for (Py_ssize_t i = 0; i < count; i++)
+        flags[i] = y[i] >= limit;
+}
+
+/* Writes the pixels of white after the brightness table. */
+static void keep_white(const float *y, Py_ssize_t count, float limit, const uint8_t *rgb, const uint8_t *bright,
+                       uint8_t *out)
+{
+    uint8_t flags[STRIP + WORD];
+    flag_white(y, count, limit, flags);
+    memset(flags + count, 0, WORD);
+    for (Py_ssize_t word = 0; word < count; word += WORD) {
+        uint64_t eight;
+        memcpy(&eight, flags + word, WORD);
+        for (Py_ssize_t i = word; eight != 0 && i < word + WORD; i++)
+            for (int k = 0; flags[i] && k < CHANNELS; k++)
+                out[CHANNELS * i + k] = bright[rgb[CHANNELS * i + k]];
     }
 }
 
@@ -734,23 +876,10 @@ static PyObject *colours(PyObject *module, PyObject *arguments)
         const Py_ssize_t start = (strip_number - 1) * STRIP;
         const Py_ssize_t now = least_of(STRIP, count - start);
         const float *x = planes + start, *y = x + count, *z = y + count;
-        Strip strip;
-        uint16_t index[CHANNELS][STRIP];
-        uint8_t *pixel = out + CHANNELS * start;
-        light_of(x, y, z, now, change, lab, strip.red);
-        light_of(x, y, z, now, change + LANES, lab, strip.green);
-        light_of(x, y, z, now, change + 2 * LANES, lab, strip.blue);
-        for (int k = 0; k < CHANNELS; k++)
-            index_of(strip.red, strip.green, strip.blue, now, lab->from_xyz[k], lab->darkest, index[k]);
-        for (Py_ssize_t i = 0; i < now; i++)
-            for (int k = 0; k < CHANNELS; k++)
-                pixel[CHANNELS * i + k] = greys[index[k][i]];
-        for (Py_ssize_t i = 0; masked && i < now; i++) {
-            if (y[i] < limit)
-                continue;
-            for (int k = 0; k < CHANNELS; k++)
-                pixel[CHANNELS * i + k] = bright[rgb[CHANNELS * (start + i) + k]];
-        }
+        uint8_t *pixels = out + CHANNELS * start;
+        colours_of_strip(x, y, z, now, change, lab, greys, pixels);
+        if (masked)
+            keep_white(y, now, limit, rgb + CHANNELS * start, bright, pixels);
     }
     Py_END_ALLOW_THREADS
     release(&all);

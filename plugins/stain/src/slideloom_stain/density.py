@@ -22,7 +22,7 @@ MIN_TISSUE_PX = 100
 BRIGHT_PERCENTILE = 90.0
 
 _GREYS = np.arange(256, dtype=np.float64)
-_IDENTITY = _GREYS.copy()
+IDENTITY = _GREYS.copy()  # the brightness table of an image that keeps its brightness
 
 
 def brightened(rgb: Rgb, loops: Loops) -> Table:
@@ -49,7 +49,7 @@ def brightened(rgb: Rgb, loops: Loops) -> Table:
 
 def brightness_table(rgb: Rgb, *, standardise: bool, loops: Loops) -> Table:
     """The table of `brightened`, or the identity if the brightness step is off."""
-    return brightened(rgb, loops) if standardise else _IDENTITY
+    return brightened(rgb, loops) if standardise else IDENTITY
 
 
 def density_table(brightness: Table) -> Table:

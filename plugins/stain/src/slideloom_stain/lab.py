@@ -64,34 +64,49 @@ def _greys() -> NDArray[np.uint8]:
 GREYS = _greys()  # by `grey_index`
 
 
-def root_of(light: Floats) -> Floats:
-    """The root of X, Y or Z: cubic, with the linear toe of L*a*b*, within 7e-7 of the exact one."""
+def roots_of(light: Floats, *, out: Floats, room: tuple[Floats, Floats]) -> None:
+    """Write to `out` the root of X, Y or Z: cubic, with the linear toe of L*a*b*, within 7e-7 of the exact one.
+
+    `out` and both arrays of `room` have the shape of `light`; step by step in reused memory, which takes a third of the
+    time of new arrays.
+    """
     single = np.float32
-    bright = np.where(light > single(_LEAST), light, single(_LEAST))
-    exponent = (bright.view(np.int32).astype(np.float32) * single(1 / 3)).astype(np.int32)
-    guess = (np.int32(_GUESS) - exponent).view(np.float32)
-    square = bright * (guess * guess)
-    rest = single(1) - square * guess
-    part = single(_TERMS[-1]) * rest + single(_TERMS[-2])
+    square, guess = room
+    has_toe = light.min(initial=1.0) <= single(_TOE_END)
+    bright = np.maximum(light, single(_LEAST)) if has_toe else light
+    np.multiply(bright.view(np.int32), single(1 / 3), out=square, dtype=np.float32, casting="unsafe")
+    np.subtract(np.int32(_GUESS), square.astype(np.int32), out=guess.view(np.int32))  # the exponent's third, cut off
+    np.multiply(guess, guess, out=square)
+    np.multiply(bright, square, out=square)
+    rest = np.multiply(square, guess, out=guess)
+    np.subtract(single(1), rest, out=rest)
+    np.multiply(rest, single(_TERMS[-1]), out=out)
+    out += single(_TERMS[-2])
     for term in _TERMS[-3::-1]:
-        part *= rest
-        part += single(term)
-    toe = light * single(_TOE_SLOPE) + single(_TOE_START)
-    return np.where(light > single(_TOE_END), square * part, toe)
+        out *= rest
+        out += single(term)
+    out *= square
+    if has_toe:
+        np.copyto(out, light * single(_TOE_SLOPE) + single(_TOE_START), where=light <= single(_TOE_END))
 
 
-def light_of_root(root: Floats) -> Floats:
-    """The inverse of `root_of`."""
-    toe = root * np.float32(1 / _TOE_SLOPE) + np.float32(-_TOE_START / _TOE_SLOPE)
-    return np.where(root > np.float32(6 / 29), root * root * root, toe)
+def lights_of(root: Floats, *, out: Floats, room: Floats) -> None:
+    """Write to `out` the light of roots, the inverse of `roots_of`; `room` is of the same shape."""
+    np.multiply(root, root, out=out)
+    out *= root
+    if root.min(initial=1.0) <= np.float32(6 / 29):
+        np.multiply(root, np.float32(1 / _TOE_SLOPE), out=room)
+        room += np.float32(-_TOE_START / _TOE_SLOPE)
+        np.copyto(out, room, where=root <= np.float32(6 / 29))
 
 
-def grey_index(light: Floats) -> NDArray[np.int32]:
-    """Where in `GREYS` the grey of a channel's linear light is, which is clipped to 0-1."""
-    clipped = np.where(light > np.float32(_DARKEST), light, np.float32(_DARKEST))
-    clipped = np.where(clipped < np.float32(1), clipped, np.float32(1))
-    index: NDArray[np.int32] = (clipped.view(np.int32) - np.float32(_DARKEST).view(np.int32)) >> _INDEX_SHIFT
-    return index
+def grey_index(light: Floats) -> NDArray[np.uint16]:
+    """Where in `GREYS` the grey of a channel's linear light is. The light is clipped to 0-1, in place."""
+    np.clip(light, np.float32(_DARKEST), np.float32(1), out=light)
+    index = light.view(np.int32)
+    index -= np.float32(_DARKEST).view(np.int32)
+    index >>= _INDEX_SHIFT
+    return index.astype(np.uint16)
 
 
 def luminance_parts(brightness: Table) -> NDArray[np.int32]:

@@ -16,10 +16,11 @@ from slideloom_stain.opencv import cv2
 from slideloom_stain.scratch import scratch
 
 _STRIP = 1 << 11  # pixels whose sums of products are exact in float64: 2^21 * 2^21 * 2^11
-_LAB_STRIP = 1 << 13  # likewise, of squares of numbers up to 2^20
+_LAB_STRIP = 1 << 13  # likewise, of squares of numbers up to 2^20; strips and what is made of them fit the near cache
 _EIGHT = np.float32(8)
 _TO_WHOLE = np.float32(1.5 * 2**23)  # a sum with it has the nearest whole number in its low bits
 _PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
+_GREYS = np.pad(lab.GREYS, (0, 65536 - len(lab.GREYS)))  # as long as OpenCV wants it
 _COUNTED = 1 << 24  # values that OpenCV counts exactly, in float32
 
 
@@ -79,34 +80,42 @@ class NumpyLoops:
 
     def roots(self, rgb: Rgb, linear: Floats, limit: float, planes: Floats, *, on_tissue: bool) -> list[int]:
         """See `Loops.roots`."""
-        channels = [channel.reshape(-1) for channel in cv2.split(rgb)]
+        for channel, plane in zip(cv2.split(rgb), planes, strict=True):
+            lookup(channel, linear, plane.reshape(channel.shape))
         totals = [0] * 7
+        room, numbers = np.empty((3, 3, _LAB_STRIP), np.float32), np.empty((3, _LAB_STRIP))
         for start in range(0, planes.shape[1], _LAB_STRIP):
             strip = planes[:, start : start + _LAB_STRIP]
-            lights = [linear[channel[start : start + _LAB_STRIP]] for channel in channels]
-            for row, plane in zip(lab.TO_XYZ, strip, strict=True):
-                plane[:] = lab.root_of(_mixed(lights, row))
+            light, other, guess = room[..., : strip.shape[1]]
+            lab.roots_of(_all_mixed(strip, lab.TO_XYZ, light, other), out=strip, room=(other, guess))
             tissue = strip[1] < np.float32(limit)
             # The last bit of a number from 8 to 16 is 2^-20.
-            x, y, z = ((strip + _EIGHT).view(np.int32) - _EIGHT.view(np.int32)).astype(np.float64)
-            found = np.stack([x, y, z, y, x - y, y - z])
+            bits = np.add(strip, _EIGHT, out=other).view(np.int32)
+            found = numbers[:, : strip.shape[1]]
+            np.subtract(bits[1], _EIGHT.view(np.int32), out=found[0])
+            np.subtract(bits[:2], bits[1:], out=found[1:])
             if on_tissue:
                 found *= tissue
-            sums = [*found[:3].sum(axis=1), *np.einsum("ij,ij->i", found[3:], found[3:])]
-            totals = [total + int(part) for total, part in zip(totals, [tissue.sum(), *sums], strict=True)]
+            of_y, of_first, of_second = map(int, found.sum(axis=1).tolist())
+            squares = [np.dot(row, row) for row in found]
+            sums = (np.count_nonzero(tissue), of_y + of_first, of_y, of_y - of_second, *squares)
+            totals = [total + int(part) for total, part in zip(totals, sums, strict=True)]
         return totals
 
     def colours(self, planes: Floats, change: Floats, out: Rgb, white: White | None) -> None:
         """See `Loops.colours`."""
         values = out.reshape(-1, 3)
+        room = np.empty((3, 3, _LAB_STRIP), np.float32)
         for start in range(0, len(values), _LAB_STRIP):
             strip = planes[:, start : start + _LAB_STRIP]
-            lights = [lab.light_of_root(_mixed(strip, row) + row[3]) for row in change]
-            for channel, row in enumerate(lab.FROM_XYZ):
-                values[start : start + _LAB_STRIP, channel] = lab.GREYS[lab.grey_index(_mixed(lights, row))]
+            moved, light, other = room[..., : strip.shape[1]]
+            _all_mixed(strip, change, moved, other)
+            lab.lights_of(np.add(moved, change[:, 3:], out=moved), out=light, room=other)
+            greys = lookup(lab.grey_index(_all_mixed(light, lab.FROM_XYZ, moved, other)), _GREYS)
+            cv2.merge(greys[:, None], values[None, start : start + _LAB_STRIP])
         if white is not None:
-            tissue = (planes[1] < np.float32(white.limit)).reshape(out.shape[:2])
-            np.copyto(out, white.bright[white.rgb], where=~tissue[..., None])
+            is_white = (planes[1] >= np.float32(white.limit)).reshape(out.shape[:2])
+            cv2.copyTo(lookup(white.rgb, white.bright), is_white.view(np.uint8), out)
 
     def darker(self, rgb: Rgb, luminance: NDArray[np.int32], limit: int) -> NDArray[np.bool_]:
         """See `Loops.darker`."""
@@ -153,6 +162,14 @@ def _mixed(planes: Sequence[Floats] | Floats, direction: Floats) -> Floats:
     value += planes[1] * direction[1]
     value += planes[2] * direction[2]
     return value
+
+
+def _all_mixed(planes: Floats, rows: Floats, out: Floats, room: Floats) -> Floats:
+    """(3, n) the sums of three planes, each times a number of a row of (3, 3 or more); written to `out`."""
+    np.multiply(planes[0], rows[:, :1], out=out)
+    out += np.multiply(planes[1], rows[:, 1:2], out=room)
+    out += np.multiply(planes[2], rows[:, 2:3], out=room)
+    return out
 
 
 def _two_largest(values: NDArray[np.float32], ranks: Ranks) -> Floats:

@@ -10,7 +10,7 @@ from attrs import field, frozen
 from numpy.typing import NDArray
 from slideloom import Rgb
 
-from slideloom_stain import lab
+from slideloom_stain import density, lab
 from slideloom_stain.base import Goal, Method, goal_of
 from slideloom_stain.density import MIN_TISSUE_PX, Table, brightness_table
 from slideloom_stain.fits import ReinhardFit, Unfit
@@ -21,6 +21,7 @@ TISSUE_LIGHTNESS = 93.0  # a pixel of at least this L* is white
 CUT_TOLERANCE = 1e-3  # what a value may lie below a whole number that it is meant to be, in grey levels
 _LIMIT = (TISSUE_LIGHTNESS + 16) / 116  # of the root of Y
 _LAB_SCALE = np.array([116.0, 500.0, 200.0]) * 2.0**-20
+_LINEAR = lab.linear_light(density.IDENTITY / 255.0).astype(np.float32)
 # An image with less contrast is empty or of one colour, and its noise would be turned into stain.
 MIN_STD = np.array([3.0, 0.75, 0.75])
 
@@ -82,7 +83,8 @@ class Reinhard(Method[ReinhardStatistics, ReinhardFit]):
 
     def _roots(self, rgb: Rgb, brightness: Table) -> list[int]:
         """Their moments; the roots themselves are left in this thread's scratch memory, for `_render`."""
-        linear = lab.linear_light(self._cut(brightness) / 255.0).astype(np.float32)
+        unchanged = brightness is density.IDENTITY
+        linear = _LINEAR if unchanged else lab.linear_light(self._cut(brightness) / 255.0).astype(np.float32)
         return self.loops.roots(rgb, linear, _LIMIT, _planes(rgb), on_tissue=self.on_tissue)
 
     def _statistics(self, moments: list[int], count: int, brightness: Table) -> ReinhardStatistics:

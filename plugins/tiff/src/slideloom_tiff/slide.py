@@ -37,7 +37,7 @@ from slideloom import (
 )
 
 from slideloom_tiff import metadata
-from slideloom_tiff.cache import TileCache
+from slideloom_tiff.cache import LeasedTiles, TileCache
 from slideloom_tiff.jpegs import ByteRanges, JpegTiles, is_decodable
 from slideloom_tiff.levels import TAGS, TiledLevel, is_aperio, slide_levels, with_scaled
 from slideloom_tiff.settings import TiffReader
@@ -197,8 +197,25 @@ class TiffSlide(Slide):
         for windows, needed in self._groups(origins, level, size):
             with self._tiles.lease(level, sorted(needed)) as tiles:
                 for window in windows:
-                    damaged = [index for index in window.indices if index in tiles.errors] if tiles.errors else []
-                    yield SlideError(tiles.errors[damaged[0]]) if damaged else window.mosaic(tiles.pixels)
+                    yield _damage(window, tiles) or window.mosaic(tiles.pixels)
+
+    def read_resampled(
+        self, origins: Sequence[Point], level: int, size: Size, *, boxes: Sequence[Box], images: Sequence[Rgb]
+    ) -> list[SlideError | None]:
+        """See `Slide.read_resampled`; the windows of a group are resampled together, in one lease of their tiles."""
+        errors: list[SlideError | None] = []
+        for windows, needed in self._groups(origins, level, size):
+            here = slice(len(errors), len(errors) + len(windows))
+            with self._tiles.lease(level, sorted(needed)) as tiles, opencv_in_one_thread():
+                found = [_damage(window, tiles) for window in windows]
+                whole = [number for number, error in enumerate(found) if error is None]
+                _resample.into_each(
+                    [windows[number].mosaic(tiles.pixels) for number in whole],
+                    boxes=[boxes[here][number] for number in whole],
+                    out=[images[here][number] for number in whole],
+                )
+            errors += found
+        return errors
 
     def _groups(self, origins: Sequence[Point], level: int, size: Size) -> Iterator[tuple[list[_Window], set[int]]]:
         """Groups of windows to read together, each with its source tiles: what fits the cache, at least one window."""
@@ -256,6 +273,12 @@ class _Window:
             window=self._size,
             end=Size(stored.size.width - left, stored.size.height - top),
         )
+
+
+def _damage(window: _Window, tiles: LeasedTiles) -> SlideError | None:
+    """What is wrong with the first damaged tile of a window."""
+    damaged = [index for index in window.indices if index in tiles.errors] if tiles.errors else []
+    return SlideError(tiles.errors[damaged[0]]) if damaged else None
 
 
 def _levels(levels: Sequence[TiledLevel]) -> tuple[Level, ...]:
