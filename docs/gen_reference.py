@@ -1,6 +1,7 @@
-"""Reference pages out of the code, as an mkdocs hook: they cannot differ from what is installed.
+"""Reference pages out of the code: `python docs/gen_reference.py docs` writes them anew.
 
-`python docs/gen_reference.py FOLDER` writes the same pages as Markdown files.
+They are kept in the repository, so that links to them lead somewhere in a clone, too. A test compares them with the
+code.
 """
 
 from __future__ import annotations
@@ -36,15 +37,6 @@ from slideloom_testing import contracts
 _SECTION = re.compile(r"(Args|Returns|Raises|Attributes|Source|Sources|Yields):\s*(.*)")
 _WIDTH = 100
 _ITEM = re.compile(r"([\w*][\w*, .]*?):\s+(.*)")
-
-
-def on_files(files: Any, config: Any) -> Any:  # Any: of mkdocs, which these pages do without when tested
-    """Add the pages to the site."""
-    from mkdocs.structure.files import File
-
-    for uri, make in PAGES.items():
-        files.append(File.generated(config, uri, content=make()))
-    return files
 
 
 # The modules of contracts, in the order that a slide meets them.

@@ -17,6 +17,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from runpy import run_path
 from types import ModuleType
 from typing import Any
 
@@ -29,7 +30,16 @@ from slideloom_cli.main import main
 from slideloom_testing.fixtures import DemoFiles
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted(path for path in ROOT.glob("docs/**/*.md") if "examples" not in path.parts)]
+# Pages that are made out of the code; their blocks are signatures.
+MADE = sorted(run_path(str(ROOT / "docs/gen_reference.py"))["PAGES"])
+PAGES = [
+    ROOT / "README.md",
+    *sorted(
+        path
+        for path in ROOT.glob("docs/**/*.md")
+        if "examples" not in path.parts and path.relative_to(ROOT / "docs").as_posix() not in MADE
+    ),
+]
 # Raise this only with a reason that a reader would accept.
 MOST_NOT_RUN = 6
 SLOW = {"first-tiles.md"}  # it trains a classifier
@@ -231,6 +241,13 @@ def test_the_reference_has_every_command(reference: ModuleType) -> None:
     for name in ("extract", "run", "check", "tiles", "tissue", "info", "plugins", "doctor", "demo", "new-plugin"):
         assert f"\n## slideloom {name}\n" in page
     assert set(reference.command_names()) >= {"segment", "report"}
+
+
+@pytest.mark.parametrize("page", MADE)
+def test_a_page_made_out_of_the_code_is_that_of_the_code(reference: ModuleType, page: str) -> None:
+    kept = (ROOT / "docs" / page).read_text(encoding="utf-8")
+
+    assert kept == reference.PAGES[page](), "run: python docs/gen_reference.py docs"
 
 
 def test_every_page_is_in_the_navigation(reference: ModuleType) -> None:
