@@ -115,7 +115,8 @@ def test_the_path_options_of_commands_are_found() -> None:
 
     assert {
         "extract --out", "extract --log", "extract --mpp-file", "extract --buffer", "extract --params", "run --out",
-        "run pipeline", "check checked", "preview --out", "tiles --out", "report --out", "report folder",
+        "run pipeline", "check checked", "preview --out", "tiles --out", "report --out", "report folders", "studio --out", "tissue --out",
+        "doctor --out", "doctor --slide",
         "project create root", "project create --annotations", "project create --roi", "project thumbnails --out",
         "project tiles --out", "project extract --params", "segment predict --out", "segment train --regions",
     } <= found  # fmt: skip
@@ -156,6 +157,10 @@ CALLS: dict[str, Callable[[], object]] = {
     "Project.extract_tiles mpp_file": lambda: _extract(mpp_file=AWAY),
     "Project.extract_tiles params": lambda: _extract(params=AWAY),
     "Project.extract_tiles buffer": lambda: _extract(buffer=AWAY),
+    "Dataset.bags folder": lambda: sl.Project("project").dataset(299, 302).bags(folder=AWAY),
+    "WSI.extract out": lambda: sl.WSI.__new__(sl.WSI).extract(AWAY),
+    "studio out": lambda: sl.studio("1", out=AWAY),
+    "studio roi": lambda: sl.studio("1", roi=AWAY),
     "WSI mpp_file": lambda: sl.WSI("1", 299, 302, mpp_file=AWAY),
     "OutputFolder root": lambda: sl.OutputFolder(Path(AWAY), "299px_302um"),
     "load_params path": lambda: sl.load_params(AWAY),
@@ -202,6 +207,7 @@ OTHERS = {
     **dict.fromkeys(
         (
             "Draft path",
+            "PatientFile path",
             "OutputFolder.holding path",
             "OutputFolder.relative path",
             "Reporter write",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import attrs
 
-from slideloom.base.addresses import SlidePlace, place_of
+from slideloom.base.addresses import SlidePlace, local_path, place_of
 from slideloom.base.errors import ConfigError, MissingResolution, SlideloomError
 from slideloom.base.machine import usable_cores
 from slideloom.base.naming import naming
@@ -245,8 +245,9 @@ class WSI(SlideChanges):
         """
         from slideloom.running.run import run_pipeline  # a run needs more than looking does
 
+        folder = local_path(out)
         (report,) = run_pipeline(
-            self.pipeline(sinks=sinks, run=run), [self.info.path], Path(out), progress=progress
+            self.pipeline(sinks=sinks, run=run), [self.info.path], folder, progress=progress
         ).slides
         if report.status == "failed":
             raise SlideloomError(report.error)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from slideloom.base.addresses import SlidePlace
+from slideloom.base.addresses import SlidePlace, local_path
 from slideloom.pipeline.pipeline import Pipeline
 from slideloom.pipeline.tiling import Tiling
 
@@ -71,7 +71,8 @@ def studio(
     Raises:
         ConfigError: there is no such slide.
     """
+    folder, regions = local_path(out), None if roi is None else local_path(roi)
     given = [slides] if isinstance(slides, SlidePlace | str) else list(slides)
     first = pipeline or Pipeline(tiles=Tiling(size_px=int(SIZE["tile_px"]), size_um=SIZE["tile_um"]))
-    opening = library_opening(given, first, roi=roi, out=Path(out), read_only=read_only)
+    opening = library_opening(given, first, roi=regions, out=folder, read_only=read_only)
     return StudioPage(Server(Studio(opening)).start(), height=height)
