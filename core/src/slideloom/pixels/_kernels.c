@@ -2,7 +2,6 @@
  * the same in numpy. */
 
 #define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030b0000
 #include <Python.h>
 #include <stdint.h>
 #include <string.h>

@@ -2,7 +2,6 @@
  * every product, sum and quotient is rounded to float32 by itself, and what is added over pixels are whole numbers. */
 
 #define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030b0000
 #include <Python.h>
 #include <math.h>
 #include <stdint.h>
