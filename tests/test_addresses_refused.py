@@ -115,10 +115,10 @@ def test_the_path_options_of_commands_are_found() -> None:
 
     assert {
         "extract --out", "extract --log", "extract --mpp-file", "extract --buffer", "extract --params", "run --out",
-        "run pipeline", "check checked", "preview --out", "tiles --out", "report --out", "report folders", "studio --out", "tissue --out",
-        "doctor --out", "doctor --slide",
-        "project create root", "project create --annotations", "project create --roi", "project thumbnails --out",
-        "project tiles --out", "project extract --params", "segment predict --out", "segment train --regions",
+        "run pipeline", "check checked", "preview --out", "tiles --out", "report --out", "report folders",
+        "studio --out", "tissue --out", "doctor --out", "doctor --slide", "project create root",
+        "project create --annotations", "project create --roi", "project thumbnails --out", "project tiles --out",
+        "project extract --params", "segment predict --out", "segment train --regions",
     } <= found  # fmt: skip
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from attrs import field, frozen
 from numpy.typing import NDArray
 from slideloom.base.errors import ConfigError, PluginError, SlideloomError
+from slideloom.base.storing import names_in
 from slideloom.extraction.output_folder import OutputFolder
 
 from slideloom_cohort.serving import record_problem
@@ -214,8 +215,7 @@ def feature_files(
     for out, home in homes:
         if not home.is_dir():
             raise ConfigError(f"{home}: there is no such folder of features")
-        for path in _h5_files(home):
-            slide = path.stem
+        for slide, path in _h5_files(home).items():
             if slide in found:
                 raise ConfigError(
                     f"slide {slide} has features in {found[slide].path} and {path}; name the source to use"
@@ -232,10 +232,11 @@ def feature_files(
     return found, {slide: problem for slide, problem in wrong.items() if problem}
 
 
-def _h5_files(home: Path) -> list[Path]:
+def _h5_files(home: Path) -> dict[str, Path]:
+    """The files of features by the names of their slides, which may have folders."""
     inner = home / "h5_files"
-    names = (inner if inner.is_dir() else home).glob("*.h5")
-    return sorted(path for path in names if not path.name.startswith("."))
+    found = names_in(inner if inner.is_dir() else home, ".h5")
+    return {slide: path for slide, path in found.items() if not path.name.startswith(".")}
 
 
 def _homes(sources: Iterable[Source], label: str, encoder: str | None) -> list[tuple[Path, Path]]:

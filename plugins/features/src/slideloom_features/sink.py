@@ -22,6 +22,7 @@ from slideloom import (
     Writer,
     check_size,
     path_inside,
+    path_of_name,
     storing_in,
     sync_path,
     utf8,
@@ -88,12 +89,14 @@ class FeaturesWriter(Writer):
         self._home = bags.relative_to(folder).as_posix()
         is_clam = settings.style == "clam"
         try:
-            main = path_inside(bags / "h5_files" if is_clam else bags, f"{info.name}.h5")
+            main = path_of_name(bags / "h5_files" if is_clam else bags, info.name, ending=".h5")
             self._open(RowsFile(main, dataset="features", finish=self._finish_bag))
             if is_clam:
-                self._outputs.append(TensorFile(path_inside(bags, "pt_files", f"{info.name}.pt"), self._rows[0]))
+                self._outputs.append(
+                    TensorFile(path_of_name(bags / "pt_files", info.name, ending=".pt"), self._rows[0])
+                )
             if settings.anndata:
-                path = path_inside(base, f"anndata_{settings.encoder_name}", f"{info.name}.h5ad")
+                path = path_of_name(base / f"anndata_{settings.encoder_name}", info.name, ending=".h5ad")
                 self._open(RowsFile(path, dataset="X", finish=self._finish_anndata))
         except BaseException:
             self.abort()
