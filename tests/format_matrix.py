@@ -18,6 +18,8 @@ import tifffile
 from attrs import frozen
 from PIL import Image
 from slideloom import Rgb, SlideloomError, Slides, open_slide
+from slideloom.base.naming import naming
+from slideloom.pipeline.fronts import FLAGS
 
 from stress.reading import CZI_FORMS, DICOM_FORMS, write_czi, write_dicom_form, write_zarr
 
@@ -244,9 +246,9 @@ def outcome(form: Form, path: Path, rgb: Rgb) -> Outcome:
 
 
 def _shown(path: Path, reader: str | None) -> tuple[str, Rgb | None, str]:
-    """Name of the reader, pixels of level 0, or why there are none."""
+    """Name of the reader, pixels of level 0, or why there are none, in the words of the command line."""
     try:
-        with open_slide(path, slides=Slides(reader=reader), mpp=0.5) as slide:
+        with naming(FLAGS), open_slide(path, slides=Slides(reader=reader), mpp=0.5) as slide:
             return slide.info.reader, slide.read_at(slide.info.box, slide.info.size), ""
     except SlideloomError as error:
         return "", None, str(error)

@@ -28,7 +28,9 @@ def test_windows_of_a_kept_level_are_those_of_the_file(demo_slide: DemoFiles, re
         size = slide.info.size
         for level in range(len(slide.info.levels)):
             slide.read_at(slide.info.box, Size(size.width // 20, size.height // 20), level=level)
-        assert len(slide._whole) == len(slide.info.levels)
+        # OpenSlide shifts what it reads of a level by parts of a pixel, so there nothing is cut from a larger read.
+        assert slide.exact_parts == (reader != "openslide")
+        assert len(slide._kept._parts) == len(slide.info.levels)
         found = read(slide)
 
     for one, other in zip(expected, found, strict=True):

@@ -128,6 +128,7 @@ NEEDED = {
     "roi": ([*EXTRACT, "--roi", "ROIS"], "no plugin offers a default roi"),
     "segmentation": ([*EXTRACT, "--qc", "segment"], "no qc is named 'segment'"),
     "slideflow": (["plugins"], ""),  # nothing of slideloom's own needs it
+    "studio": (["studio", "SLIDE"], "invalid choice: 'studio'"),
     "stain": ([*EXTRACT, "--normalizer", "macenko"], "no normalizer is named 'macenko'"),
     "tfrecord": (EXTRACT, "no plugin offers a default sink: name one"),
     "tiff": ([*EXTRACT, "--reader", "tiff"], "no reader is named 'tiff'"),

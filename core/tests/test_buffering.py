@@ -65,7 +65,7 @@ def test_a_slide_that_has_no_room_is_read_from_where_it_is_and_that_is_said(
     with buffered(tasks_of(tmp_path, 6, run), run) as (items, release):
         taken = [next(items) for _ in range(4)]
         assert list(map(is_copied, taken)) == [True, True, False, False]
-        assert caplog.text.count("fill the buffer; raise run.buffer_gb") == 1
+        assert caplog.text.count("fill the buffer; raise buffer_gb") == 1
 
         release(1)
         assert is_copied(next(items))

@@ -10,7 +10,7 @@ from slideloom import SlideReport, pipeline_from_table
 from slideloom.running.estimating import estimate_of, sample_sizes
 from slideloom.steps.estimates import Cluster, Estimate, SlideSample
 
-TABLE = {"slideloom": 1, "tiles": {"size_px": 64, "size_um": 64}, "filter": []}
+TABLE = {"slideloom": 1, "tiles": {"size_px": 64, "size_um": 64}, "filter": [], "sink": []}
 
 
 def sample(

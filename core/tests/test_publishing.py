@@ -345,7 +345,7 @@ def test_a_file_of_another_program_is_refused_by_name(
         report = run(pipeline(), slide, out)
         assert report.status == "failed"
         assert "phased/a.bin: no slideloom report names it" in report.error.replace("\\", "/")
-        assert "--redo" in report.error
+        assert "redo" in report.error
         assert report.foreign == ("phased/a.bin",)
         assert files(out) == {"phased/a.bin": b"of another program"}
 

@@ -162,3 +162,22 @@ def test_parts_of_a_level_that_is_kept_are_cut_from_memory() -> None:
 
     assert len(slide.reads) == reads
     assert all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True))
+
+
+def test_windows_of_a_slide_that_shifts_its_parts_are_read_and_not_cut_from_what_is_kept() -> None:
+    class Shifting(PixelsSlide):
+        """Reads of other places differ, as those of OpenSlide do at levels whose downsample is no whole number."""
+
+        exact_parts = False
+
+        def read(self, origin: Point, level: int, size: Size) -> Rgb:
+            return super().read(origin, level, size) // 2 + np.uint8(origin.x % 2)
+
+    rgb = np.random.default_rng(0).integers(0, 255, (96, 96, 3), np.uint8)
+    boxes, size = [Box(1, 0, 32, 32), Box(17, 5, 32, 32)], Size(32, 32)
+    with Shifting(rgb) as fresh, Shifting(rgb) as looked_at:
+        looked_at.read_at(looked_at.info.box, Size(48, 48))
+
+        expected = fresh.read_boxes(boxes, size, level=0)
+
+        assert all(map(np.array_equal, looked_at.read_boxes(boxes, size, level=0), expected))

@@ -170,7 +170,7 @@ def test_a_changed_file_is_loaded_anew(tmp_path: Path, folder: Path) -> None:
 
 
 def test_a_missing_framework_names_the_extra_that_brings_it() -> None:
-    with pytest.raises(PluginError, match=r"pip install slideloom-deepfocus\[torch\]"):
+    with pytest.raises(PluginError, match=r"pip install 'slideloom-deepfocus\[torch\]'"):
         framework("no_such_framework", extra="torch")
 
 

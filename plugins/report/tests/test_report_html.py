@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from attrs import evolve
-from slideloom import OutputError, SlideReport
+from slideloom import NamedSlide, OutputError, SlideReport
 from slideloom_report import Cohort, cohorts_in, write_report
 from slideloom_report.files import is_sealed
 from slideloom_report.stored import stored_reports
@@ -53,7 +53,7 @@ def test_a_folder_gets_the_page_beside_the_pdf(made: Any, tmp_path: Path) -> Non
 def test_the_page_counts_as_the_run_did_and_draws_every_tile(made: Any, tmp_path: Path) -> None:
     (subject,) = cohorts_in(made.out)
     slide = subject.slides[0]
-    page = page_of(subject.at([made.slide]), tmp_path)
+    page = page_of(subject.at([NamedSlide.of(made.slide)]), tmp_path)
 
     (row,) = rows_of(page)
     assert row[0] == slide.slide
@@ -86,7 +86,7 @@ def test_names_and_messages_cannot_become_markup_or_scripts(tmp_path: Path) -> N
 
 def test_the_page_runs_its_own_script_only_and_loads_nothing(made: Any, tmp_path: Path) -> None:
     (subject,) = cohorts_in(made.out)
-    page = page_of(subject.at([made.slide]), tmp_path)
+    page = page_of(subject.at([NamedSlide.of(made.slide)]), tmp_path)
 
     script = page.split("<script>")[1].split("</script>")[0]
     allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -16,7 +16,7 @@ import numpy as np
 import pymupdf
 import pytest
 from PIL import Image
-from slideloom import SlideReport, pipeline_from_table, run_pipeline
+from slideloom import NamedSlide, SlideReport, pipeline_from_table, run_pipeline
 from slideloom_report import Cohort, cohort_of, cohorts_in, write_report, write_stored_report
 from slideloom_report.charts import histogram
 from slideloom_report.cohort import BLUR_LIMIT
@@ -155,7 +155,7 @@ def test_tiles_that_do_not_say_where_they_are_from_are_shown_all_the_same(tmp_pa
 
 def test_tiles_without_their_slide_are_placed_on_it_when_it_is_named(made: Any, tmp_path: Path) -> None:
     shutil.copytree(made.out / "tfrecords", tmp_path / "tfrecords")
-    stored = cohorts_in(tmp_path / "tfrecords")[0].at([made.slide])
+    stored = cohorts_in(tmp_path / "tfrecords")[0].at([NamedSlide.of(made.slide)])
 
     found = gather(stored, stored.slides[0], max_px=256, samples=4)
     known = gather(cohorts_in(made.out)[0], made.run.slides[0], max_px=256, samples=4)

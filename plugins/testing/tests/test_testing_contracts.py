@@ -42,6 +42,7 @@ from slideloom import (
     Verdict,
     Writer,
     option,
+    path_of_name,
 )
 from slideloom_testing import Analytic, AnalyticReader, info_of, write_analytic
 from slideloom_testing.contracts import (
@@ -866,7 +867,7 @@ class RawWriter(Writer):
     """Appends to a draft and publishes it."""
 
     def __init__(self, folder: Path, name: str) -> None:
-        self.final = folder / "raw" / f"{name}.raw"
+        self.final = path_of_name(folder / "raw", name, ending=".raw")
         self.draft = Draft(self.final)
         self.unfinished = self.draft.partial
         self.tiles = 0

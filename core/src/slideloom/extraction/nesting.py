@@ -74,7 +74,10 @@ def _other_names(slide: NamedSlide) -> Iterator[str]:
 def _finished(folder: OutputFolder, name: str) -> SlideReport | None:
     """The report of a slide that is not known to have failed; None if there is none, or if it cannot be read."""
     try:
-        report = SlideReport.load(folder.report(name))
+        path = folder.report(name)
+        if not path.parent.is_dir() or not path.is_file():  # most other names have none, and to look costs least
+            return None
+        report = SlideReport.load(path)
     except (OSError, ValueError, TypeError, OutputError):  # a damaged report is its own slide's matter
         return None
     return None if report.status == "failed" and not report.outputs else report

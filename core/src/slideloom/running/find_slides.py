@@ -14,7 +14,7 @@ from typing import Any
 
 from slideloom.base.addresses import Address, SlidePlace, is_address, place_of, redacted
 from slideloom.base.errors import ConfigError, PluginError, SlideError
-from slideloom.base.naming import option_given
+from slideloom.base.naming import option_given, option_name
 from slideloom.pipeline.pipeline import Pipeline, Slides
 from slideloom.plugins.blaming import blaming
 from slideloom.plugins.discovery import registry
@@ -148,7 +148,8 @@ def _tell_copies(alike: Sequence[NamedSlide]) -> None:
         content = tuple((name, size, sample) for name, size, _, sample in files)
         other = first.setdefault((own_name(slide.name).casefold(), content), slide.place)
         if other != slide.place:
-            _tell_once(f"{slide.place}: seems to be a copy of {other}, and both are taken; --exclude leaves one out")
+            leaves_out = option_name("slides", "exclude")
+            _tell_once(f"{slide.place}: seems to be a copy of {other}, and both are taken; {leaves_out} leaves one out")
 
 
 def _at(address: Address, *, recursive: bool) -> list[Address]:

@@ -58,6 +58,8 @@ class GridSlide(Slide):
         resampler: at native speed; by default the core's own.
     """
 
+    exact_parts = True
+
     def __init__(
         self, grids: Sequence[TileGrid], *, cache_bytes: int, resampler: NativeResampler | None = None
     ) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
+
+from slideloom.base.geometry import Point, Size
+from slideloom.pixels.mosaic import Mosaic
 
 Image = NDArray[Any]  # Any: pixels, or what a step computed from them, such as a mask
 
@@ -22,6 +25,7 @@ class KeptImages:
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
         self._images: OrderedDict[Hashable, Image] = OrderedDict()
+        self._parts: dict[int, tuple[Point, Size]] = {}  # origin and size of what was last kept of a level
         self._lock = threading.Lock()
         self._making = threading.RLock()  # an image may be made from another one that is kept here
 
@@ -61,3 +65,19 @@ class KeptImages:
                     image = make()
                     self.keep(key, image)
         return image
+
+    def part(self, level: int, origin: Point, size: Size, read: Callable[[], Image]) -> Image:
+        """Pixels of a level from `origin` on, as `made` keeps them; `windows` are cut from them."""
+        image = self.made((level, origin, size), read)
+        self._parts[level] = (origin, size)
+        return image
+
+    def windows(self, level: int, origins: Sequence[Point], size: Size) -> list[Mosaic] | None:
+        """Windows of one size of a level, if what is kept of it holds all of them."""
+        if level not in self._parts:
+            return None
+        start, reach = self._parts[level]
+        places = [(origin.x - start.x, origin.y - start.y) for origin in origins]
+        fits = all(0 <= x <= reach.width - size.width and 0 <= y <= reach.height - size.height for x, y in places)
+        source = self.get((level, start, reach)) if fits else None
+        return None if source is None else [Mosaic.of(source).part(x, y, size.width, size.height) for x, y in places]

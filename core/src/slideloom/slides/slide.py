@@ -40,6 +40,8 @@ class Slide(ABC):
     """
 
     thread_safe: ClassVar[bool] = True
+    exact_parts: ClassVar[bool] = False
+    """True if a read of any part of any level is that part of a larger read, pixel by pixel."""
     info: SlideInfo
     is_closed: bool = False
     identity: list[object] | None = None
@@ -182,21 +184,6 @@ class Slide(ABC):
     def _kept(self) -> KeptImages:
         return KeptImages(KEPT_BYTES)
 
-    @cached_property
-    def _whole(self) -> dict[int, tuple[Point, Size]]:
-        """Origin and size of the part of each level that was last kept."""
-        return {}
-
-    def _held(self, origins: Sequence[Point], level: int, size: Size) -> list[Mosaic] | None:
-        """Windows of a level, if it is kept and holds all of them."""
-        if level not in self._whole:
-            return None
-        start, reach = self._whole[level]
-        places = [(origin.x - start.x, origin.y - start.y) for origin in origins]
-        fits = all(0 <= x <= reach.width - size.width and 0 <= y <= reach.height - size.height for x, y in places)
-        source = self._kept.get((level, start, reach)) if fits else None
-        return None if source is None else [Mosaic.of(source).part(x, y, size.width, size.height) for x, y in places]
-
     def _read_now(self, box: Box, size: Size, level: int) -> Rgb:
         stored = self.info.levels[level]
         here = box.scaled(x=1 / stored.downsample_x, y=1 / stored.downsample_y)
@@ -207,8 +194,7 @@ class Slide(ABC):
         # Images of several sizes are made from the same pixels of one level.
         origin = _first_pixel(here)
         reach = _reach([here], [origin])
-        source = self._kept.made((level, origin, reach), lambda: self._copied(origin, level, reach))
-        self._whole[level] = (origin, reach)
+        source = self._kept.part(level, origin, reach, lambda: self._copied(origin, level, reach))
         rgb = np.empty((size.height, size.width, 3), np.uint8)
         self.resample_into(source, box=here.moved(x=-origin.x, y=-origin.y), out=rgb)
         return rgb
@@ -287,7 +273,7 @@ class Slide(ABC):
         within = [box.moved(x=-origin.x, y=-origin.y) for box, origin in zip(here, origins, strict=True)]
         self._refuse_if_closed()
         reach = _reach(here, origins)
-        if held := self._held(origins, level, reach):
+        if self.exact_parts and (held := self._kept.windows(level, origins, reach)):
             return self._resampled(held, within, images)
         with self._naming_reader():
             return self.read_resampled(origins, level, reach, boxes=within, images=images)

@@ -39,7 +39,8 @@ class WatchedSlide(Slide):
         self._takes_turns = turn is not None
         self.info, self.identity = slide.info, slide.identity
         self.thread_safe = slide.thread_safe or self._takes_turns  # type: ignore[misc]  # as the slide itself is
-        self.__dict__.update(_kept=slide._kept, _whole=slide._whole)
+        self.exact_parts = slide.exact_parts  # type: ignore[misc]  # the same
+        self.__dict__.update(_kept=slide._kept)
 
     def read(self, origin: Point, level: int, size: Size) -> Rgb:
         """See `Slide.read`."""

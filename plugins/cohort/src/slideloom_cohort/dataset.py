@@ -308,14 +308,11 @@ class Dataset:
         )
 
     def thumbnails(self, outdir: Path | str, *, max_px: int = 512) -> dict[str, Path | SlideloomError]:
-        """Write a PNG of each slide; a slide that fails does not stop the others.
+        """Write a PNG of each slide, and return by slide the file or the error, which stops no other slide.
 
         Args:
             outdir: folder for the files, made if missing.
             max_px: maximum width and height in pixels.
-
-        Returns:
-            By slide: the file or the error.
         """
         return write_thumbnails(self.slide_paths(), local_path(outdir), max_px=max_px)
 
@@ -380,11 +377,11 @@ class Dataset:
         Raises:
             ConfigError: there are no features, they are of different models, or labels of one patient differ.
         """
-        given = None if folder is None else local_path(folder)
-        files, missing = feature_files(self.sources, self.label, encoder=encoder, folder=given)
-        rows = {} if self.annotations is None else self.annotations.rows
+        home = None if folder is None else local_path(folder)
+        files, missing = feature_files(self.sources, self.label, encoder=encoder, folder=home)
+        rows = self.annotations.rows if self.annotations is not None else {}
         names = [name for name in {*self.slides(), *files, *missing, *rows} if self._has(name)]
-        missing |= {name: "it has no file of features" for name in names if name not in files and name not in missing}
+        missing |= dict.fromkeys(set(names) - set(files) - set(missing), "it has no file of features")
         return bags_of(
             {name: files[name] for name in names if name in files},
             {name: missing[name] for name in names if name in missing},

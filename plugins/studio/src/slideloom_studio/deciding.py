@@ -11,6 +11,7 @@ from typing import Any, Literal
 from attrs import define, evolve, field
 from slideloom.base.errors import Cancelled, ConfigError, SlideloomError
 from slideloom.base.files import FileState
+from slideloom.base.naming import option_name
 from slideloom.base.system_errors import in_words
 from slideloom.pipeline.pipeline import Pipeline, RunOptions
 from slideloom.planning.grid import tile_geometry
@@ -286,8 +287,8 @@ def _check_size(info: Any, pipeline: Pipeline) -> None:
     rows = ceil(info.size.height / geometry.stride.height)
     if columns * rows > MOST_TILES and pipeline.placement is None:
         raise ConfigError(
-            f"{info.name}: {columns} x {rows} tiles are more than the studio shows; choose larger tiles, or a smaller "
-            "stride_div"
+            f"{info.name}: {columns} x {rows} tiles are more than the studio shows; choose larger tiles, or a "
+            f"smaller {option_name('tiles', 'stride_div')}"
         )
 
 

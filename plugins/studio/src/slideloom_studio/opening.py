@@ -123,7 +123,7 @@ def _with_folder(pipeline: Pipeline, folder: Path) -> Pipeline:
 def _of_project(root: Path, chosen: argparse.Namespace) -> Opening:
     """A project: its sources' slides, with their folders of regions and of outputs."""
     if chosen.roi or chosen.out:
-        raise ConfigError(f"{root}: is a project, which knows its folders; leave out --roi and --out")
+        raise ConfigError(f"{root}: is a project, which knows its folders of regions and outputs; name none")
     project = Project(root)
     found: list[tuple[SlidePlace, Path, Path]] = []
     folders = []

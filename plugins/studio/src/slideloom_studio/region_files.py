@@ -216,7 +216,7 @@ def _plain(name: str) -> str:
 
 def _folder(entry: Entry) -> Path:
     if entry.roi is None:
-        raise Refused(409, "the studio has no folder of regions; open it with --roi DIR")
+        raise Refused(409, "the studio has no folder of regions; name one when it is opened")
     return entry.roi
 
 

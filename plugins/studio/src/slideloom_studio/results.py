@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from slideloom.base.errors import ConfigError, SlideloomError
 from slideloom.base.files import FileState
 from slideloom.base.geometry import Size
+from slideloom.base.naming import option_given
 from slideloom.base.parsing import parse_json
 from slideloom.drawing.pictures import colour_of, reason_colours
 from slideloom.extraction.finished import reports_in
@@ -148,7 +149,9 @@ def _read(path: Path, report: SlideReport) -> StoredTiles:
         status = ["kept" if word in ("written", "dry-run") else word for word in columns["status"]]
         scores = {name: np.array([float(cell or "nan") for cell in columns[name]]) for name in header if ":" in name}
     except (OSError, ValueError, KeyError, StopIteration, csv.Error) as error:
-        raise SlideloomError(f"{path}: is not the tile table of a run ({error}); run it again with --redo") from error
+        raise SlideloomError(
+            f"{path}: is not the tile table of a run ({error}); run it again with {option_given('run', 'redo', True)}"
+        ) from error
     footprint, stride = Size(*report.footprint), Size(*report.stride)
     left, top = x - math.floor(footprint.width / 2), y - math.floor(footprint.height / 2)
     count = len(status)

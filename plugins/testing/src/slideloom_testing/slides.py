@@ -185,6 +185,8 @@ class PixelsSlide(Slide):
         path: shown in `info`.
     """
 
+    exact_parts = True
+
     def __init__(
         self,
         rgb: Rgb,

@@ -132,6 +132,8 @@ def _is_dicom(path: Path) -> bool:
 class TiffSlide(Slide):
     """One open slide. Its threads share a cache of decoded source tiles."""
 
+    exact_parts = True
+
     def __init__(
         self,
         source: Path | RemoteFile,

@@ -192,6 +192,8 @@ def _stated_white(picture: Picture) -> int | None:
 class TifffileSlide(Slide):
     """An open slide."""
 
+    exact_parts = True
+
     def __init__(self, path: Path, picture: Picture, settings: TifffileReader) -> None:
         check_orientation(path, picture.base.number(TiffTag.ORIENTATION))
         self._path, self._base = path, picture.base

@@ -160,6 +160,8 @@ def _written_tiles(path: Path, stored: Stored) -> list[Point]:
 class VipsSlide(Slide):
     """An open image file, with its pyramid if it has one."""
 
+    exact_parts = True
+
     def __init__(self, path: Path, *, reads_at_once: int) -> None:
         if not path.is_file():
             raise SlideError(f"{path}: no such file; check the path")
