@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from slideloom.base.geometry import Size
 from slideloom.plugins.discovery import registry
 from slideloom_testing import write_analytic
@@ -18,6 +19,10 @@ from slideloom_testing import write_analytic
 pytest_plugins = ["slideloom_testing.fixtures"]
 
 ROOT = Path(__file__).parent
+
+# No test has a time limit: by itself, Hypothesis fails an example that takes 0.2 s, as on a loaded machine.
+settings.register_profile("slideloom", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("slideloom")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
