@@ -43,7 +43,11 @@ CHECK_TOOLS = [
     *DOCS_TOOLS,
 ]
 TORCH = ["torch>=2.4", "safetensors>=0.4", "huggingface_hub>=0.23"]
-DEEP = [*TORCH, "tensorflow-cpu>=2.16", "tensorboard>=2.14", "onnx>=1.16", "onnxruntime>=1.18"]
+# The small build of TensorFlow is made for x86 only, and not for macOS.
+_SMALL = "sys_platform != 'darwin' and platform_machine in 'x86_64 AMD64'"
+TENSORFLOW = [f"tensorflow-cpu>=2.16; {_SMALL}", "tensorflow>=2.16; sys_platform == 'darwin'"]
+TENSORFLOW += ["tensorflow>=2.16; sys_platform != 'darwin' and platform_machine not in 'x86_64 AMD64'"]
+DEEP = [*TORCH, *TENSORFLOW, "tensorboard>=2.14", "onnx>=1.16", "onnxruntime>=1.18"]
 TIFF_TOOLS = ["tifffile>=2024.1", "imagecodecs>=2024.6.1"]
 CLUSTER_TOOLS = ["dask-jobqueue>=0.9", "kubernetes-validate>=1.31", "pyyaml>=6"]
 REMOTE_TOOLS = ["s3fs>=2025.2", "moto[server]>=5"]
