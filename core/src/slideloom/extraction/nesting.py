@@ -75,7 +75,7 @@ def _finished(folder: OutputFolder, name: str) -> SlideReport | None:
     """The report of a slide that is not known to have failed; None if there is none, or if it cannot be read."""
     try:
         path = folder.report(name)
-        if not path.parent.is_dir() or not path.is_file():  # most other names have none, and to look costs least
+        if not path.is_file():  # most other names have none, and to look costs less than to open
             return None
         report = SlideReport.load(path)
     except (OSError, ValueError, TypeError, OutputError):  # a damaged report is its own slide's matter

@@ -10,6 +10,7 @@ from typing import Any
 from attrs import evolve, frozen
 from slideloom.base.errors import ConfigError, SlideloomError
 from slideloom.pipeline.file import pipeline_from_table
+from slideloom.pipeline.fronts import PYTHON
 from slideloom.pipeline.pipeline import VERSION, Pipeline, RoiUse
 from slideloom.pipeline.words import words
 from slideloom.settings.options import Settings, did_you_mean, options_of
@@ -86,7 +87,7 @@ class _PageFront:
         return ""
 
     def option(self, table: str, name: str) -> str:
-        return next((word.name for word in words() if word.table == table and name in word.options), name)
+        return PYTHON.option(table, name)
 
     def given(self, table: str, name: str, value: Any) -> str:
         return f"{self.option(table, name)} = {value}"

@@ -16,7 +16,7 @@ from slideloom import __version__
 from slideloom.plugins.discovery import registry
 
 from slideloom_cli.doctor import machine
-from slideloom_cli.doctor.findings import Finding, is_fault, show
+from slideloom_cli.doctor.findings import Finding, show
 from slideloom_cli.doctor.libraries import examine, finding_of, unmet_requirements
 from slideloom_cli.doctor.slide import slide_report
 from slideloom_cli.output import print_json
@@ -45,7 +45,7 @@ def run_doctor(chosen: argparse.Namespace) -> int:
     torch_version = next((row["version"] for row in rows if row["library"] == "torch"), "")
     on_machine = list(machine.findings(chosen.out, torch_version))
     of_libraries = [finding for row in rows for finding in finding_of(row)]
-    of_plugins = list(_plugin_findings(broken, missing, unmet))
+    findings = [*of_libraries, *_plugin_findings(broken, missing, unmet), *on_machine]
     if chosen.json:
         print_json(
             {
@@ -59,9 +59,9 @@ def run_doctor(chosen: argparse.Namespace) -> int:
     else:
         out = Console(highlight=False)
         out.print(_heading(), soft_wrap=True)
-        show(out, [*of_libraries, *of_plugins, *on_machine])
+        show(out, findings)
         out.print(f"  {_count()}; `slideloom plugins` lists them")
-    return 1 if any(is_fault([*of_libraries, *of_plugins, *on_machine])) else 0
+    return 1 if any(finding.verdict == "fault" for finding in findings) else 0
 
 
 def _plugin_findings(broken: dict[str, str], missing: list[str], unmet: list[str]) -> Iterator[Finding]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Literal
 
 import attrs
@@ -33,8 +33,3 @@ def show(out: Console, findings: Iterable[Finding]) -> None:
     for finding in findings:
         word = f"[{_STYLES[finding.verdict]}]{finding.verdict:<8}[/]"
         out.print(f"  {word} {finding.what:<24} {escape(finding.words)}", soft_wrap=True)
-
-
-def is_fault(findings: Iterable[Finding]) -> Iterator[bool]:
-    """True for each that is one."""
-    return (finding.verdict == "fault" for finding in findings)
