@@ -144,6 +144,40 @@ def test_masks_are_shown_and_proposed_as_regions(user: Any, studio: Any, tmp_pat
     assert feature["properties"]["classification"]["name"] == "otsu"
 
 
+def test_a_mask_that_was_decided_again_meanwhile_is_asked_for_again(user: Any, studio: Any) -> None:
+    user.open(studio.server.url)
+    add(user, "Add a QC step", "otsu")
+    box = user.page.locator(".masks li").first.get_by_role("checkbox")
+    box.wait_for()
+    user.page.route(
+        "**/masks/0?revision=*",
+        lambda route: route.continue_(url=re.sub(r"revision=\d+", "revision=999999", route.request.url)),
+    )
+    with user.page.expect_response("**/masks/0?revision=*") as refused:
+        box.check()
+    assert refused.value.status == 409
+    user.page.unroute("**/masks/0?revision=*")
+    box.uncheck()
+    box.check()
+
+    user.page.locator(".mask-layer canvas").wait_for()
+    assert user.page.locator("#notes .error").count() == 0
+
+
+def test_a_mask_that_cannot_be_had_is_told(user: Any, studio: Any) -> None:
+    user.open(studio.server.url)
+    add(user, "Add a QC step", "otsu")
+    box = user.page.locator(".masks li").first.get_by_role("checkbox")
+    box.wait_for()
+    user.page.route(
+        "**/masks/0?revision=*", lambda route: route.continue_(url=route.request.url.replace("masks/0", "masks/7"))
+    )
+
+    box.check()
+
+    user.page.locator("#notes .error", has_text="mask").wait_for()
+
+
 def test_the_normalizer_is_swiped_over_the_slide(user: Any, studio: Any) -> None:
     user.open(studio.server.url)
     add(user, "Choose a normalizer", "reinhard")

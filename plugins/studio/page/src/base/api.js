@@ -69,7 +69,8 @@ export const api = {
   tilePicture: (id, column, row, form, revision) =>
     `api/${slide(id)}/tiles/${column}/${row}/picture?form=${form}&revision=${revision}`,
   masks: (id, signal) => json(`${slide(id)}/masks`, { signal }),
-  mask: (id, index, revision) => `api/${slide(id)}/masks/${index}?revision=${revision}`,
+  mask: async (id, index, revision) =>
+    createImageBitmap(await (await request(`${slide(id)}/masks/${index}?revision=${revision}`)).blob()),
   proposals: (id, index) => json(`${slide(id)}/proposals/${index}`),
   points: (id, signal) => json(`${slide(id)}/points`, { signal }),
   run: () => json("run"),

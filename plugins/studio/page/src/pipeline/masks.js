@@ -1,7 +1,7 @@
 // The masks of QC steps as layers over the slide, each with its opacity.
 
 import ImageLayer from "ol/layer/Image.js";
-import Static from "ol/source/ImageStatic.js";
+import ImageSource from "ol/source/Image.js";
 
 import { api } from "../base/api.js";
 import { button, el, fill } from "../base/dom.js";
@@ -23,8 +23,8 @@ export class Masks {
   }
 
   clear() {
-    for (const layer of this.#layers.values()) this.viewer.map.removeLayer(layer);
-    this.#layers.clear();
+    for (const layer of this.#layers.values()) if (layer) this.viewer.map.removeLayer(layer);
+    this.#layers = new Map();
     this.revision = null;
     this.section.hidden = true;
   }
@@ -58,28 +58,44 @@ export class Masks {
     return this.#looks.get(key);
   }
 
-  #show(mask) {
+  async #show(mask) {
     const key = this.#key(mask);
     const look = this.#look(mask);
-    let layer = this.#layers.get(key);
-    if (look.shown && !layer) {
-      const { width, height } = this.viewer.slide;
-      const url = api.mask(this.decisions.id, mask.index, this.revision);
-      layer = new ImageLayer({
-        source: new Static({
-          url,
-          projection: this.viewer.projection,
-          imageExtent: [0, -height, width, 0],
-          interpolate: false,
-        }),
-        zIndex: DEPTH.masks + mask.index / 100,
-        className: "mask-layer",
-      });
-      this.#layers.set(key, layer);
-      this.viewer.map.addLayer(layer);
+    const layers = this.#layers;
+    if (look.shown && !layers.has(key)) {
+      layers.set(key, null); // asked for
+      const layer = await this.#layer(mask);
+      if (layers !== this.#layers) return; // of a mask that is shown no more
+      if (layer) {
+        layers.set(key, layer);
+        this.viewer.map.addLayer(layer);
+      } else layers.delete(key);
     }
-    layer?.setVisible(look.shown);
-    layer?.setOpacity(look.opacity);
+    layers.get(key)?.setVisible(look.shown);
+    layers.get(key)?.setOpacity(look.opacity);
+  }
+
+  /** The layer of a mask, or null where the server refused it. */
+  async #layer(mask) {
+    let image;
+    try {
+      image = await api.mask(this.decisions.id, mask.index, this.revision);
+    } catch (error) {
+      if (error.status !== 409) failed(error); // 409: decided again meanwhile, and loaded again then
+      return null;
+    }
+    const { width, height } = this.viewer.slide;
+    const extent = [0, -height, width, 0];
+    return new ImageLayer({
+      // Loaded before: a source that loads by itself writes every refusal to the console and tells nobody.
+      source: new ImageSource({
+        projection: this.viewer.projection,
+        loader: () => ({ image, extent, resolution: [width / image.width, height / image.height], pixelRatio: 1 }),
+        interpolate: false,
+      }),
+      zIndex: DEPTH.masks + mask.index / 100,
+      className: "mask-layer",
+    });
   }
 
   row(mask) {
