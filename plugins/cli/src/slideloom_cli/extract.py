@@ -67,8 +67,8 @@ def _run(pipeline: Pipeline, *, base: Path | None, out: Path, chosen: argparse.N
     from slideloom.running.find_slides import require_slides, slides_of
     from slideloom.running.run import run_pipeline
 
-    from slideloom_cli.display import print_summary
     from slideloom_cli.output import print_json
+    from slideloom_cli.summary import print_summary
     from slideloom_cli.watching import watched
 
     if chosen.params is not None:
@@ -110,9 +110,9 @@ def kept_when_interrupted(*, redo: bool, dry_run: bool) -> str:
 
 def print_report_path(pipeline: Pipeline, out: Path) -> None:
     """Print where the report is, as PDF and as page, if the run was asked for one."""
-    from slideloom_cli.display import console
-
     if pipeline.run.report:
+        from slideloom_cli.display import console
+
         for kind in ("pdf", "html"):
             # Their names contain the time, so the last one is this run's.
             for path in sorted(out.glob(f"tile_extraction_report-*.{kind}"))[-1:]:
