@@ -67,6 +67,7 @@ def _run(pipeline: Pipeline, *, base: Path | None, out: Path, chosen: argparse.N
     from slideloom.running.find_slides import require_slides, slides_of
     from slideloom.running.run import run_pipeline
 
+    from slideloom_cli.collecting import begin_collecting
     from slideloom_cli.output import print_json
     from slideloom_cli.summary import print_summary
     from slideloom_cli.watching import watched
@@ -82,6 +83,7 @@ def _run(pipeline: Pipeline, *, base: Path | None, out: Path, chosen: argparse.N
         with storing_in(out):
             out.mkdir(parents=True, exist_ok=True)
     chosen.interrupted = kept_when_interrupted(redo=pipeline.run.redo, dry_run=is_trial)
+    begin_collecting()  # again: plugins have been loaded
     with watched(chosen, slides=len(slides), out=out) as watch:
         report = run_pipeline(
             pipeline,
