@@ -132,3 +132,41 @@ def check_size(path: Path, wanted: int) -> None:
     found = path.stat().st_size
     if found != wanted:
         raise OutputError(f"{path}: holds {found} bytes where {wanted} were written; check the disk, then run again")
+
+
+def write_new(path: Path, content: bytes) -> bool:
+    """Write a file unless there is one: of several processes, on any machine, one succeeds.
+
+    Where the file system has no hard links, others may see the file before its content.
+
+    Returns:
+        True if this call wrote it.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = partial_path(path)
+    try:
+        partial.write_bytes(content)
+        try:
+            path.hardlink_to(partial)
+        except FileExistsError:
+            # A server may have made the link although its answer was lost.
+            return path.samefile(partial)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            return _created(path, content)
+        return True
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _created(path: Path, content: bytes) -> bool:
+    try:
+        with path.open("xb") as file:
+            file.write(content)
+    except FileExistsError:
+        return False
+    return True
