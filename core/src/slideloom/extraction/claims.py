@@ -7,17 +7,17 @@ runs that try, one succeeds. So a claim cannot be taken over twice, however slow
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
 from attrs import frozen
 
-from slideloom.base.drafts import write_new
 from slideloom.base.errors import OutputError
 from slideloom.base.parsing import parse_json
-from slideloom.base.storing import json_text, storing_in, utf8
-from slideloom.base.temporary import partial_path
+from slideloom.base.storing import storing_in, utf8
 from slideloom.extraction.output_folder import OutputFolder
 
 
@@ -73,19 +73,14 @@ class Claim:
             )
 
     def settle(self) -> None:
-        """Tell others that the run is done with the slide.
+        """Tell others that the run is done with the slide, unless one of them has taken it over.
 
         Raises:
             OSError: the file cannot be written; others wait until the run has ended.
         """
         if self.is_held:
-            # Nothing is lost if a power cut undoes it, so it is not waited for.
-            partial = partial_path(self.path)
-            try:
-                partial.write_bytes(_content(self.run, is_settled=True))
-                partial.replace(self.path)
-            finally:
-                partial.unlink(missing_ok=True)
+            with self.path.open("r+b") as file:  # in place: its length does not change
+                file.write(_content(self.run, is_settled=True))
 
 
 def take_claim(folder: OutputFolder, slide: str, run: str, *, is_free: Callable[[Claim], bool]) -> tuple[Claim, bool]:
@@ -103,8 +98,12 @@ def take_claim(folder: OutputFolder, slide: str, run: str, *, is_free: Callable[
     number = 1
     while True:
         claim = Claim(folder, slide, number, run)
-        if write_new(claim.path, _content(run, is_settled=False)):
-            return claim, True
+        try:
+            if _is_made(claim.path, _content(run, is_settled=False)):
+                return claim, True
+        except FileNotFoundError:
+            claim.path.parent.mkdir(parents=True, exist_ok=True)
+            continue
         try:
             last = _read(claim)
         except FileNotFoundError:  # the last run that worked here has just removed all claims
@@ -131,17 +130,31 @@ def last_claim(folder: OutputFolder, slide: str) -> Claim | None:
 
 
 def _content(run: str, *, is_settled: bool) -> bytes:
-    return utf8(json_text({"run": run, "settled": is_settled}))
+    return utf8(json.dumps({"run": run, "settled": int(is_settled)}) + "\n")
+
+
+def _is_made(path: Path, content: bytes) -> bool:
+    """Make a file with this content; False if there is one. Of several processes, on any machine, one succeeds."""
+    try:
+        with path.open("xb") as file:
+            try:
+                file.write(content)
+                file.flush()
+            except BaseException:  # a full disk
+                path.unlink()
+                raise
+    except FileExistsError:
+        return False
+    return True
 
 
 def _read(claim: Claim) -> Claim:
     """A claim as it is in its file now."""
-    content = claim.path.read_bytes()
-    written_ns = claim.path.stat().st_mtime_ns
-    run, is_settled = "", False
+    with claim.path.open("rb") as file:
+        content, written_ns = file.read(), os.fstat(file.fileno()).st_mtime_ns
     try:
         table = parse_json(content)
-        run, is_settled = str(table["run"]), table["settled"] is True
-    except (ValueError, KeyError, TypeError):  # where there are no hard links, its content comes after its name
-        pass
+        run, is_settled = str(table["run"]), bool(table["settled"])
+    except (ValueError, KeyError, TypeError):  # its content comes after its name
+        run, is_settled = "", False
     return Claim(claim.folder, claim.slide, claim.number, run, is_settled, written_ns)

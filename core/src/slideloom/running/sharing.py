@@ -175,6 +175,8 @@ class Sharing:
 
     def wait(self, tasks: Collection[SlideTask]) -> None:
         """Wait until one of these slides, which other runs make, need not be waited for any more."""
+        if not all(self._is_made(task) for task in tasks):
+            return
         others = [f"{told}" for told in _at_work(self._folder, self._watcher, own=self._sign.path).values()]
         count = "1 slide is" if len(tasks) == 1 else f"{len(tasks)} slides are"
         by = f" ({', '.join(others[:3])}{', ...' if len(others) > 3 else ''})" if others else ""
