@@ -26,6 +26,7 @@ from slideloom.base.temporary import aside_path, discard_path, keep_aside
 from slideloom.extraction.finished import Earlier, bytes_of, is_ours, measured
 from slideloom.extraction.nesting import refuse_nesting
 from slideloom.extraction.output_folder import OutputFolder
+from slideloom.planning.mask_files import Content
 from slideloom.planning.prepared import PreparedSlide
 from slideloom.plugins.blaming import blaming
 from slideloom.settings.options import Settings
@@ -144,7 +145,7 @@ class Publication:
                 foreign,
             )
 
-    def publish(self, files: Mapping[Path, bytes], *, kept: Path) -> None:
+    def publish(self, files: Mapping[Path, Content], *, kept: Path) -> None:
         """Give all outputs their final names.
 
         Args:
@@ -194,7 +195,7 @@ class Publication:
         known = {name: size for name, size in self._earlier.left().items() if name not in self.outputs}
         return {name: size or measured(self.folder.root / name) for name, size in known.items()}
 
-    def _prepare(self, files: Mapping[Path, bytes], kept: Path) -> list[Prepared]:
+    def _prepare(self, files: Mapping[Path, Content], kept: Path) -> list[Prepared]:
         prepared: list[Prepared] = []
         for settings, writer in self._opened:
             with blaming(settings, "sink", self._earlier.slide):
@@ -205,7 +206,8 @@ class Publication:
             for path, content in files.items():
                 draft = Draft(path)
                 self._drafts.append(draft)
-                draft.partial.write_bytes(content)
+                with draft.partial.open("wb") as file:
+                    file.writelines([content] if isinstance(content, bytes) else content)
                 sync_path(draft.partial)
                 if path == kept:
                     self.sizes[self.folder.relative(path)] = measured(draft.partial)
