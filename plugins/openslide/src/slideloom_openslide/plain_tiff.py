@@ -15,11 +15,12 @@ from slideloom import (
     TiffError,
     TiffTag,
     check_orientation,
-    deflate_check,
+    check_tile_places,
     is_aside,
     obstacle_in,
     read_tiff_directories,
     same_proportions,
+    stored_tiles,
 )
 
 _VENDORS = ("generic-tiff", "aperio")
@@ -78,6 +79,7 @@ def check_plain_tiff(path: Path, properties: Mapping[str, str]) -> None:
         raise SlideError(
             f"{path.name}: its first image is not the largest, which OpenSlide would leave out; take the reader vips"
         )
+    _check_places(path)
     try:
         images = read_tiff_directories(path, _READ)
         orientation = images[0].number(TiffTag.ORIENTATION) if images else None
@@ -87,6 +89,18 @@ def check_plain_tiff(path: Path, properties: Mapping[str, str]) -> None:
     check_orientation(path, orientation)
     if refusal is not None:
         raise SlideError(f"{path.name}: {refusal}")
+
+
+def _check_places(path: Path) -> None:
+    """Refuse a file in which a level has too few places of tiles: OpenSlide shows other levels wrongly, too."""
+    try:
+        for image in read_tiff_directories(path, TILE_TAGS):
+            if TiffTag.TILE_OFFSETS in image:
+                check_tile_places(image)
+    except TiffError as error:
+        raise SlideError(f"{path.name}: {error}; the file is damaged: copy it again from its source") from error
+    except OSError:  # OpenSlide knows better
+        return
 
 
 def is_one_picture(path: Path) -> bool:
@@ -157,10 +171,6 @@ def checks_of(path: Path, sizes: Sequence[Size], properties: Mapping[str, str]) 
         return [None] * len(sizes)
     try:
         images = {image.size(): image for image in read_tiff_directories(path, TILE_TAGS)}
-        found: list[StoredTiles | None] = []
-        for size in sizes:
-            check = deflate_check(images[size])
-            found.append(StoredTiles(path, images[size], check) if check is not None else None)
+        return [stored_tiles(path, images[size]) for size in sizes]
     except (TiffError, OSError, KeyError):  # OpenSlide knows better
         return [None] * len(sizes)
-    return found

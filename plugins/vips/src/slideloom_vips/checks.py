@@ -12,9 +12,9 @@ from slideloom import (
     TiffError,
     TiffTag,
     TileCheck,
-    deflate_check,
     read_tiff_directories,
     read_tiff_sub_images,
+    stored_tiles,
 )
 
 _JPEG = 7
@@ -30,8 +30,7 @@ def checks_of(path: Path, options: tuple[tuple[str, int], ...]) -> StoredTiles |
             image = read_tiff_sub_images(path, images[0], TILE_TAGS)[chosen["subifd"]]
         else:
             image = images[chosen.get("page", 0)]
-        check = deflate_check(image) or _check_of(image)
-        return StoredTiles(path, image, check) if check is not None else None
+        return stored_tiles(path, image, _check_of(image))
     except (TiffError, OSError, IndexError):  # no TIFF, or libvips says what is wrong
         return None
 
