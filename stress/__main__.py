@@ -39,7 +39,7 @@ def main(words: list[str] | None = None) -> int:
         else:
             most = chosen.most or MOST.get(name, CASES)
             store = partial(_store, chosen, tallies)
-            tallies.append(crew.run(CAMPAIGNS[name], seed=chosen.seed, most=most, on_fault=store))
+            tallies.append(crew.run(CAMPAIGNS[name], seed=chosen.seed, most=most, tell=store))
         print(_line(tallies[-1], time.monotonic() - started), flush=True)
         _show_faults(tallies[-1])
         _store(chosen, tallies)

@@ -15,6 +15,7 @@ from typing import cast
 
 from stress.verdicts import Campaign, Kind, Tally, Verdict
 
+_OFTEN = 200  # cases, after which what is counted so far is told
 MEMORY_BYTES = 12 << 30  # address space of a child: libraries take some of it without using it
 MOST_RESIDENT_MB = 1500  # that a case may really use
 _MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
@@ -81,7 +82,7 @@ class Crew:
 
 
 def run(
-    campaign: Campaign, *, seed: int, most: int | None, on_fault: Callable[[Tally], None] = lambda _tally: None
+    campaign: Campaign, *, seed: int, most: int | None, tell: Callable[[Tally], None] = lambda _tally: None
 ) -> Tally:
     """Try the cases of a campaign, `most` of them at most.
 
@@ -89,9 +90,10 @@ def run(
         campaign: what is tried.
         seed: decides which cases, and in which order.
         most: number of cases; None means all.
-        on_fault: called with what is counted so far at each fault, so that it is known even if the campaign never ends.
+        tell: called with what is counted so far at each fault, and now and then, so that it is known even if the
+            campaign never ends.
     """
-    return _run(campaign, lambda folder: campaign.cases(folder, seed)[:most], on_fault)
+    return _run(campaign, lambda folder: campaign.cases(folder, seed)[:most], tell)
 
 
 def run_one(campaign: Campaign, case: str) -> Tally:
@@ -99,7 +101,7 @@ def run_one(campaign: Campaign, case: str) -> Tally:
     return _run(campaign, lambda _folder: [case], lambda _tally: None)
 
 
-def _run(campaign: Campaign, choose: Callable[[Path], list[str]], on_fault: Callable[[Tally], None]) -> Tally:
+def _run(campaign: Campaign, choose: Callable[[Path], list[str]], tell: Callable[[Tally], None]) -> Tally:
     tally = Tally(campaign.name)
     above = _MEMORY if campaign.in_memory and os.access(_MEMORY, os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix=f"stress-{campaign.name}-", dir=above) as place:
@@ -110,8 +112,8 @@ def _run(campaign: Campaign, choose: Callable[[Path], list[str]], on_fault: Call
             for case in choose(folder):
                 verdict = crew.judge(case)
                 tally.add(case, verdict)
-                if verdict.is_fault:
-                    on_fault(tally)
+                if verdict.is_fault or tally.counts.total() % _OFTEN == 0:
+                    tell(tally)
                 _show(tally)
         finally:
             crew.end()

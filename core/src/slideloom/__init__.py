@@ -61,6 +61,7 @@ _HOMES = {
         "TileCheck",
         "check_tile_places",
         "deflate_check",
+        "jpeg_check",
         "lacks_tiles",
         "stored_tiles",
     ),
@@ -298,6 +299,7 @@ if TYPE_CHECKING:
         TileCheck as TileCheck,
         check_tile_places as check_tile_places,
         deflate_check as deflate_check,
+        jpeg_check as jpeg_check,
         lacks_tiles as lacks_tiles,
         stored_tiles as stored_tiles,
     )

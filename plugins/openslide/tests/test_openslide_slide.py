@@ -430,3 +430,19 @@ def test_a_level_with_too_few_places_of_tiles_is_refused(tmp_path: Path) -> None
 
     with pytest.raises(SlideError, match=r"a\.tif: the image .* lacks places of tiles.*copy it again"):
         OpenSlideReader().build().open(path)
+
+
+def test_a_jpeg_tile_that_ends_in_zeros_is_unreadable_and_the_others_are_as_before(tmp_path: Path) -> None:
+    path = write_svs(tmp_path / "a.svs", [textured(300, 200)], compression="jpeg")
+    with opened(path) as slide:
+        before = slide.read(Point(0, 0), 0, Size(64, 64))
+    with tifffile.TiffFile(path) as tiff:
+        offset, length = tiff.pages[0].dataoffsets[1], tiff.pages[0].databytecounts[1]
+    content = bytearray(path.read_bytes())
+    content[offset + length // 2 : offset + length] = bytes(length - length // 2)
+    path.write_bytes(bytes(content))
+
+    with opened(path) as slide:
+        assert np.array_equal(slide.read(Point(0, 0), 0, Size(64, 64)), before)
+        with pytest.raises(SlideError, match=r"a\.svs.*tile 1: its JPEG is damaged.*copy it again"):
+            slide.read(Point(70, 10), 0, Size(20, 20))

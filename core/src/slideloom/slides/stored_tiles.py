@@ -27,7 +27,8 @@ TILE_TAGS = frozenset({
 })  # fmt: skip
 TileCheck = Callable[[bytes, int], str | None]
 _DEFLATE = (8, 32946)  # numbers of the compression
-_PLAIN, _YCBCR = 1, 6  # compression: none; photometric interpretation
+_PLAIN, _JPEG = 1, 7  # compression
+_YCBCR = 6  # photometric interpretation
 _SEPARATE = 2  # planar configuration: each channel has tiles of its own
 _SHARES = (1, 2, 4)
 _UNKNOWN, _GOOD, _BAD = 0, 1, 2
@@ -166,6 +167,20 @@ def stored_tiles(path: Path, image: TiffDirectory, check: TileCheck | None = Non
         return StoredTiles(path, image)
     chosen = deflate_check(image) or check
     return StoredTiles(path, image, chosen) if chosen is not None else None
+
+
+def jpeg_check(image: TiffDirectory, fault: Callable[[bytes], str | None]) -> TileCheck | None:
+    """The check of tiles that are JPEG; None if those of the image are not.
+
+    Args:
+        image: its directory, read with `TILE_TAGS`.
+        fault: says what is wrong with a JPEG that has its tables; None if nothing.
+    """
+    if image.number(TiffTag.COMPRESSION) != _JPEG:
+        return None
+    tables = image.raw(TiffTag.JPEG_TABLES)
+    head = tables[:-2] if len(tables) > 4 else b"\xff\xd8"  # without the end marker; SOI alone where there are none
+    return lambda content, _needed: fault(head + content[2:])
 
 
 def check_tile_places(image: TiffDirectory) -> None:
