@@ -1,7 +1,8 @@
 """One campaign for each reader: files of every form that it takes, damaged, are read right, unreadable or refused.
 
-A case opens the damaged file and reads every level of it in this process, which is quick; one case in twenty is also a
-run of the command line, with its accounts and stored tiles. What is read is compared with what other decoders show.
+A case opens the damaged file and reads every level of it in this process, which is quick; one case in a hundred is
+also a run of the command line, with its accounts and stored tiles. What is read is compared with what other decoders
+show.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from stress.verdicts import Campaign, Kind, Verdict
 READERS = ("tiff", "openslide", "vips", "tifffile", "dicom", "ome-zarr", "czi")
 CASES = 10_000
 _SIZE = Size(300, 220)  # three tiles by two, so that a case is quick
-_BY_COMMAND = 20  # one case of so many is also a run of the command line
+_BY_COMMAND = 100  # one case of so many is also a run of the command line
 
 
 def _prepare(reader: str, folder: Path) -> None:
