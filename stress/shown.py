@@ -111,17 +111,24 @@ def _apart_at(ours: Shown, place: tuple[int, int, int], theirs: Shown) -> float 
 def _read(slide: Slide, level: int) -> tuple[Tiles, int]:
     """The tiles of a level, and how many of them are unreadable."""
     size = slide.info.levels[level].size
+    places = list(_places(size))
+    if size.area <= _MOST_TILES * _TILE**2:
+        try:
+            whole = slide.read(Point(0, 0), level, size)
+            return {(x, y): whole[y : y + _TILE, x : x + _TILE] for x, y in places}, 0
+        except SlideError:  # of one tile or another, which is asked for below
+            pass
     tiles: Tiles = {}
     unreadable = 0
     by_size: dict[Size, list[Point]] = {}
-    for x, y in _places(size):
+    for x, y in places:
         by_size.setdefault(Size(min(_TILE, size.width - x), min(_TILE, size.height - y)), []).append(Point(x, y))
-    for part, places in by_size.items():
-        for place, tile in zip(places, slide.read_many(places, level, part), strict=True):
+    for part, origins in by_size.items():
+        for origin, tile in zip(origins, slide.read_many(origins, level, part), strict=True):
             if isinstance(tile, SlideError):
                 unreadable += 1
             else:
-                tiles[place.x, place.y] = tile
+                tiles[origin.x, origin.y] = tile
     return tiles, unreadable
 
 
