@@ -33,8 +33,8 @@ export function placeOf({ where, text }, draft, offers) {
 }
 
 export class PipelineState {
-  #busy = false;
-  #waiting = false;
+  #busy = null; // the request that is under way
+  #unsent = false; // whether the draft holds what the server was not sent
 
   constructor(events) {
     this.events = events;
@@ -61,6 +61,7 @@ export class PipelineState {
   /** Changes the draft by `edit`. `reshaped`: forms must be made anew, since steps came, went or moved. */
   change(edit, { reshaped = false } = {}) {
     edit(this.draft);
+    this.#unsent = true;
     if (reshaped) this.events.tell("draft", this);
     this.later();
   }
@@ -70,25 +71,37 @@ export class PipelineState {
     this.problems = [];
   }
 
+  /** Sends what is not sent yet; gives whether the server's pipeline is the one on screen. */
+  async settled() {
+    this.later.cancel();
+    await this.#put();
+    return !this.#unsent && !this.problems.length;
+  }
+
   async #put() {
-    if (this.#busy) {
-      this.#waiting = true;
-      return;
-    }
-    this.#busy = true;
+    while (this.#busy) await this.#busy;
+    if (!this.#unsent) return;
+    this.#busy = this.#send().finally(() => {
+      this.#busy = null;
+    });
+    await this.#busy;
+  }
+
+  async #send() {
+    const { revision, ...pipeline } = this.draft;
+    this.#unsent = false;
     try {
-      const { revision, ...pipeline } = this.draft;
       this.#accept(await api.setPipeline(pipeline));
-      this.events.tell("pipeline", { loaded: false });
     } catch (error) {
       if (error.status === 422) this.problems = error.body.problems ?? [{ where: "", text: error.message }];
-      else failed(error);
+      else {
+        this.#unsent = true;
+        failed(error);
+      }
+      this.events.tell("problems", this);
+      return;
     }
-    this.#busy = false;
+    this.events.tell("pipeline", { loaded: false });
     this.events.tell("problems", this);
-    if (this.#waiting) {
-      this.#waiting = false;
-      this.later();
-    }
   }
 }

@@ -80,8 +80,8 @@ export class Viewer {
     this.projection = new Projection({ code: `slide-${facts.id}`, units: "pixels", extent });
     this.map.getLayers().clear();
     let told = false;
-    const onError = () => {
-      if (!told) note(`A part of ${facts.name} could not be read; the terminal says more.`, { error: true });
+    const onError = ({ message }) => {
+      if (!told) note(`A part of ${facts.name} is not shown: ${message}`, { error: true });
       told = true;
     };
     this.base = pyramidLayer(facts.id, pyramid, this.projection, {
