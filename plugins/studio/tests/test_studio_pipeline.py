@@ -205,6 +205,17 @@ def test_a_pipeline_file_a_command_and_python_say_the_same(tmp_path: Path) -> No
     assert program["pipeline"].digest() == file.digest() == command.digest() == pipeline.digest()
 
 
+def test_a_command_holds_the_values_of_a_fit(tmp_path: Path) -> None:
+    fit = {"stain_matrix_target": [[0.51, 0.22], [0.75, 0.87], [0.41, 0.42]], "target_concentrations": [1.7, 1.3]}
+    before = rich(tmp_path)
+    pipeline = attrs.evolve(before, normalizer=step_settings("normalizer", "macenko", {"target": fit}))
+
+    command = parsed_command(PipelineText(pipeline, tmp_path / "out").command())
+
+    assert command == pipeline
+    assert command.digest() == pipeline.digest() != before.digest()
+
+
 def test_each_of_the_three_run_makes_tiles_with_the_pipeline_on_screen(
     open_studio: Any, demo_slide: DemoFiles, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from types import NoneType
@@ -16,6 +17,8 @@ from slideloom.settings.options import OptionInfo, Settings, help_text, options_
 from slideloom.settings.tables import plain
 
 KINDS = ("qc", "filter", "normalizer")
+TARGET = "target"
+"""The option of normalizers that says what staining is the goal."""
 _SIMPLE = {float: "float", int: "int", bool: "bool", str: "text"}
 _USUAL = 4  # options that a form shows at once
 
@@ -35,7 +38,7 @@ def use_of(kind: str, settings: Settings[Any]) -> str:
 def _form(kind: str, name: str) -> dict[str, Any]:
     cls = registry().find(kind, name)
     missing = [library for library in cls.needs if find_spec(library) is None]
-    options = [option_form(info) for info in options_of(cls).values()]
+    options = [{**option_form(info), "from_view": takes_view(cls, info)} for info in options_of(cls).values()]
     for number, option in enumerate(options):
         option["advanced"] = not option["required"] and (number >= _USUAL or option["advanced"])
     if kind == "qc":
@@ -48,6 +51,12 @@ def _form(kind: str, name: str) -> dict[str, Any]:
         "missing": f"needs {', '.join(missing)}: pip install {cls.install or missing[0]}" if missing else None,
         "options": options,
     }
+
+
+def takes_view(cls: type[Settings[Any]], info: OptionInfo) -> bool:
+    """True for a target that can be the values of a fit, of a normalizer that can make a fit of an image."""
+    takes_values = any(get_origin(kind) is Mapping for kind in get_args(info.type))
+    return info.name == TARGET and takes_values and hasattr(cls, "library_front")
 
 
 def option_form(info: OptionInfo) -> dict[str, Any]:

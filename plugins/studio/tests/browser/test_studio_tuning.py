@@ -201,6 +201,37 @@ def test_the_normalizer_is_swiped_over_the_slide(user: Any, studio: Any) -> None
     handle.wait_for(state="hidden")
 
 
+def test_what_is_in_view_becomes_the_target(user: Any, studio: Any) -> None:
+    user.open(studio.server.url)
+    add(user, "Choose a normalizer", "macenko")
+    user.page.get_by_role("button", name="Magnification 10", exact=True).click()
+    view = user.until("Math.abs(view.resolution - 1) < 1e-6")
+    box = user.map.bounding_box()
+    assert box is not None
+    (width, height), (x, y) = (box["width"], box["height"]), (view["x"], view["y"])
+    seen = [max(0, x - width / 2), max(0, y - height / 2), min(2000, x + width / 2), min(1500, y + height / 2)]
+
+    with user.page.expect_response("**/target") as answer:
+        user.page.get_by_role("button", name="From the present view").click()
+
+    measured = answer.value.json()
+    assert (measured["width"], measured["height"]) == (
+        pytest.approx(seen[2] - seen[0], abs=1.01),
+        pytest.approx(seen[3] - seen[1], abs=1.01),
+    )
+    user.page.locator(".note", has_text="The target is now demo").wait_for()
+    field = user.page.locator("[data-path='normalizer.target'] input")
+    assert json.loads(field.input_value()) == measured["target"]
+    user.tab("Run")
+    first = repr(measured["target"]["target_concentrations"][0])
+    user.page.locator("pre", has_text=f"target_concentrations = [{first}").wait_for()
+    user.tab("Steps")
+    field.fill("v1")
+    field.press("Tab")
+    user.tab("Run")
+    user.page.locator("pre", has_text='target = "v1"').wait_for()
+
+
 def test_the_extraction_runs_and_its_report_opens(
     user: Any, studio: Any, demo_slide: DemoFiles, tmp_path: Path
 ) -> None:

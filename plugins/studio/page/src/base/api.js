@@ -74,6 +74,7 @@ export const api = {
   tile: (id, column, row, revision) => json(`${slide(id)}/tiles/${column}/${row}?revision=${revision}`),
   tilePicture: (id, column, row, form, revision) =>
     blob(`${slide(id)}/tiles/${column}/${row}/picture?form=${form}&revision=${revision}`),
+  target: (id, use, box) => json(`${slide(id)}/target`, { method: "POST", body: { use, box } }),
   masks: (id, revision) => json(`${slide(id)}/masks?revision=${revision}`),
   mask: async (id, index, revision) =>
     createImageBitmap(await blob(`${slide(id)}/masks/${index}?revision=${revision}`)),

@@ -20,6 +20,21 @@ function stepOf({ kind, minimum, maximum }) {
   return Number(([5, 2, 1].find((digit) => digit * power <= rough * (1 + 1e-9)) * power).toPrecision(1));
 }
 
+/** A table, such as the values of a fit, from its JSON; else the text, of which the server says what is wrong. */
+function table(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
+/** A value as a text field shows it. */
+function words(value) {
+  if (Array.isArray(value)) return value.join(", ");
+  return typeof value === "object" && value !== null ? JSON.stringify(value) : String(value ?? "");
+}
+
 /** The option's value from what was typed: null stands for "as by default". */
 function parsed(kind, text) {
   if (text.trim() === "") return null;
@@ -28,6 +43,7 @@ function parsed(kind, text) {
       .split(",")
       .map((part) => parsed("float", part))
       .filter((part) => part !== null);
+  if (kind === "path" && text.trim().startsWith("{")) return table(text);
   if (kind === "text" && Number.isFinite(Number(text))) return Number(text); // such as microns, or "10x"
   if (kind !== "int" && kind !== "float") return text;
   const number = Number(text);
@@ -104,7 +120,6 @@ function control(option, value, onChange) {
   }
   if (option.kind === "choice") return choiceField(option, value, onChange);
   if (option.kind === "float" || option.kind === "int") return numberField(option, value, onChange);
-  const words = (given) => (Array.isArray(given) ? given.join(", ") : String(given ?? ""));
   const text = el("input", {
     type: "text",
     value: words(value),

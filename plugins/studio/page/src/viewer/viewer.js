@@ -113,6 +113,12 @@ export class Viewer {
     return extentOf(...(bounds ?? [0, 0, width, height]));
   }
 
+  /** What is on screen, as x, y, width and height in level-0 pixels; it may reach beyond the slide. */
+  get box() {
+    const [left, bottom, right, top] = this.view.calculateExtent(this.map.getSize());
+    return [left, -top, right - left, top - bottom];
+  }
+
   /** Brings an extent into view, beside the tools at the left. */
   fit(extent = this.content, { margin = 16 } = {}) {
     this.view.fit(extent, { padding: [margin, margin, margin, margin + TOOLS] });
