@@ -12,7 +12,8 @@ import attrs
 import pytest
 from slideloom import OutputFolder, Pipeline, QcUse, load_pipeline
 from slideloom.pipeline.pipeline import RoiUse, RunOptions, Slides
-from slideloom.pipeline.tiling import Tiling
+from slideloom.pipeline.tile_masks import TileMasks
+from slideloom.pipeline.tiling import Context, Tiling
 from slideloom.plugins.discovery import registry
 from slideloom.plugins.shorthand import step_settings
 from slideloom_cli.main import main
@@ -29,7 +30,8 @@ def qc(text: str, **rules: Any) -> QcUse:
 def rich(folder: Path) -> Pipeline:
     """A pipeline with something in every part."""
     return Pipeline(
-        tiles=Tiling(size_px=100, magnification="10x", stride_div=2, edge_tiles=True, enable_downsample=False, seed=3),
+        tiles=Tiling(size_px=100, magnification="10x", stride_div=2, edge_tiles=True, enable_downsample=False, seed=3,
+                     context=(Context(size_um=604.5, size_px=256), Context(size_um=1208))),
         slides=Slides(include=(str(folder / "a, b.svs"),), mpp=1.0, avoid_readers=("vips",)),
         roi=(RoiUse(source=step_settings("roi", "roi-folder", {"folder": str(folder)}), method="outside",
                     artifacts=("pen, red", "f'old")),),
@@ -37,6 +39,8 @@ def rich(folder: Path) -> Pipeline:
         filters=(),
         normalizer=step_settings("normalizer", "macenko:target=v2"),
         sinks=(step_settings("sink", "images:format=png"), step_settings("sink", "tfrecord")),
+        placement=step_settings("placement", "cells-csv", {"folder": str(folder), "unit": "px"}),
+        mask=TileMasks(of="roi", classes=("tumour", "stroma, loose"), others="ignore"),
         run=RunOptions(jobs=1, save_masks=True),
     )  # fmt: skip
 
@@ -52,6 +56,13 @@ def test_the_page_gets_what_the_command_line_says(open_studio: Any, demo_slide: 
     assert table["normalizer"] is None
     assert table["roi"]["method"] == "auto"
     assert table["revision"] == 1
+
+
+def test_the_rich_pipeline_leaves_no_part_out(tmp_path: Path) -> None:
+    plain = Pipeline(tiles=Tiling(size_px=100, size_um=100))
+    parts = {part.name for part in attrs.fields(Pipeline)} - {"front", "filters"}  # no filter is not the default
+
+    assert {name for name in parts if getattr(rich(tmp_path), name) == getattr(plain, name)} == set()
 
 
 def test_a_pipeline_read_back_from_the_page_is_the_same(tmp_path: Path) -> None:
@@ -165,6 +176,27 @@ def test_a_form_says_what_the_settings_class_says(shared_page: Any) -> None:
         "float", "int", "bool", "text", "choice", "path", "list",
     }  # fmt: skip
     assert all(option["help"] for form in forms.values() for option in form["options"])
+
+
+def test_the_forms_of_tiles_and_regions_hold_every_option(shared_page: Any) -> None:
+    forms = shared_page.get("api/size").json()
+    table = shared_page.get("api/pipeline").json()
+
+    for name in ("tiles", "roi"):
+        options = {option["name"]: option for option in forms[name]}
+        assert set(options) == set(table[name])
+        assert all(option["help"] for option in options.values())
+    tiles = {option["name"]: option for option in forms["tiles"]}
+    assert (tiles["tile_um"]["kind"], tiles["tile_um"]["required"]) == ("text", True)
+    assert (tiles["max_tiles"]["kind"], tiles["max_tiles"]["minimum"], tiles["max_tiles"]["optional"]) == (
+        "int",
+        1,
+        True,
+    )
+    assert (tiles["context_um"]["kind"], tiles["context_um"]["items"]) == ("list", "number")
+    rules = {option["name"]: option for option in forms["roi"]}
+    assert rules["filter_method"]["choices"] == ["center", "proportion"]
+    assert (rules["artifacts"]["kind"], rules["artifacts"]["items"]) == ("list", "text")
 
 
 def in_a_shell(text: str) -> list[str]:

@@ -11,7 +11,8 @@ from typing import Any, Literal, get_args, get_origin
 
 import attrs
 from slideloom.base.addresses import Address
-from slideloom.pipeline.pipeline import QcUse
+from slideloom.pipeline.pipeline import QcUse, RoiUse
+from slideloom.pipeline.words import words
 from slideloom.plugins.discovery import registry
 from slideloom.settings.options import OptionInfo, Settings, help_text, options_of
 from slideloom.settings.tables import plain
@@ -21,11 +22,23 @@ TARGET = "target"
 """The option of normalizers that says what staining is the goal."""
 _SIMPLE = {float: "float", int: "int", bool: "bool", str: "text"}
 _USUAL = 4  # options that a form shows at once
+_USUAL_TILES = ("tile_px", "tile_um", "stride_div")
+_USUAL_RULES = ("method",)
 
 
 def step_forms() -> list[dict[str, Any]]:
     """The form of each installed slide QC, tile filter and normalizer."""
     return [_form(kind, name) for kind in KINDS for name in registry().names(kind)]
+
+
+def size_forms() -> dict[str, list[dict[str, Any]]]:
+    """The forms of the tables `tiles` and `roi`: options by the names that the page's pipeline gives them."""
+    tiles = [{**option_form(word.info), "name": word.name} for word in words("tiles")]
+    rules = [option_form(info) for name, info in options_of(RoiUse).items() if name != "source"]
+    for form, usual in ((tiles, _USUAL_TILES), (rules, _USUAL_RULES)):
+        for option in form:
+            option["advanced"] = option["name"] not in usual
+    return {"tiles": tiles, "roi": rules}
 
 
 def use_of(kind: str, settings: Settings[Any]) -> str:
@@ -66,6 +79,7 @@ def option_form(info: OptionInfo) -> dict[str, Any]:
     return {
         "name": info.name,
         "kind": kind,
+        "items": _items(info.type) if kind == "list" else None,
         "default": None if info.default is attrs.NOTHING else plain(info.default),
         "required": info.is_required,
         "optional": NoneType in get_args(info.type),
@@ -83,15 +97,21 @@ def _kind(kind: Any) -> tuple[str, list[Any] | None]:
     """The kind of a form's field, and what can be chosen; "text" takes any value, written as in a pipeline file."""
     is_union = get_origin(kind) not in (Literal, tuple, list) and get_args(kind)
     kinds = [each for each in (get_args(kind) if is_union else (kind,)) if each is not NoneType]
-    words = [word for each in kinds if get_origin(each) is Literal for word in get_args(each)]
+    choices = [word for each in kinds if get_origin(each) is Literal for word in get_args(each)]
     others = [each for each in kinds if get_origin(each) is not Literal]
     if not others:
-        return "choice", words
+        return "choice", choices
     if Path in others or Address in others:
-        return "path", words or None
+        return "path", choices or None
     if len(kinds) > 1:
-        return "text", words or None
+        return "text", choices or None
     return ("list" if get_origin(others[0]) in (tuple, list) else _SIMPLE.get(others[0], "text")), None
+
+
+def _items(kind: Any) -> str:
+    """What the values of a list are: "text" where a number is a word like any other, else "number"."""
+    lists = [kind, *get_args(kind)]
+    return "text" if any(get_origin(each) in (tuple, list) and str in get_args(each) for each in lists) else "number"
 
 
 def _limits(info: OptionInfo) -> tuple[float | None, float | None]:

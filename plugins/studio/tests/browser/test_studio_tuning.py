@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -230,6 +231,39 @@ def test_what_is_in_view_becomes_the_target(user: Any, studio: Any) -> None:
     field.press("Tab")
     user.tab("Run")
     user.page.locator("pre", has_text='target = "v1"').wait_for()
+
+
+def test_every_option_of_tiles_and_regions_has_a_field(
+    user: Any, open_studio: Callable[..., Any], demo_slide: DemoFiles, tmp_path: Path
+) -> None:
+    (tmp_path / "rois").mkdir()  # a folder that is not there yet is not named in a pipeline file
+    user.open(open_studio(demo_slide.path, "--tile-px", 90, "--tile-um", 90, "--filter", "none").server.url)
+    user.page.keyboard.press("t")
+    decided(user, 22 * 16)  # whole tiles on 2000 x 1500 pixels of one micron
+    tiles, regions = (user.page.locator(f"details[data-table={name}]") for name in ("tiles", "roi"))
+
+    tiles.locator("summary").click()
+    tiles.get_by_label("use edge tiles").check()
+    decided(user, 23 * 17)
+    most = tiles.get_by_label("max tiles")
+    most.fill("0")
+    most.press("Tab")
+    tiles.locator(".problem", has_text="max_tiles must be at least 1, not 0").wait_for()
+    most.fill("")
+    most.press("Tab")
+    context = tiles.get_by_label("context um")
+    context.fill("180, 270:64")
+    context.press("Tab")
+    regions.locator("summary").click()
+    regions.get_by_label("artifacts").fill("pen, 7")
+    regions.get_by_label("artifacts").press("Tab")
+    user.tab("Run")
+    user.page.locator("pre", has_text="artifacts").wait_for()
+
+    text = tomllib.loads(user.page.locator("pre").inner_text())
+    assert text["tiles"]["edge_tiles"] is True
+    assert text["roi"][0]["artifacts"] == ["pen", "7"]
+    assert text["tiles"]["context"] == [{"size_um": 180.0}, {"size_um": 270.0, "size_px": 64}]
 
 
 def test_the_extraction_runs_and_its_report_opens(

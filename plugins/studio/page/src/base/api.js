@@ -61,6 +61,7 @@ export const api = {
   saveRegions: (id, file) => json(`${slide(id)}/regions`, { method: "PUT", body: file }),
   saveCsv: (id) => json(`${slide(id)}/regions/csv`, { method: "POST" }),
   steps: () => json("steps"),
+  sizeForms: () => json("size"),
   pipeline: () => json("pipeline"),
   setPipeline: (pipeline) => json("pipeline", { method: "PUT", body: pipeline }),
   pipelineText: (form, id) => json(`pipeline/text?as=${form}&slide=${encodeURIComponent(id)}`),

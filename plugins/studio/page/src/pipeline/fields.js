@@ -20,8 +20,8 @@ function stepOf({ kind, minimum, maximum }) {
   return Number(([5, 2, 1].find((digit) => digit * power <= rough * (1 + 1e-9)) * power).toPrecision(1));
 }
 
-/** A table, such as the values of a fit, from its JSON; else the text, of which the server says what is wrong. */
-function table(text) {
+/** A table, such as the values of a fit, or a list from its JSON; of other text the server says what is wrong. */
+function fromJson(text) {
   try {
     return JSON.parse(text);
   } catch {
@@ -31,19 +31,20 @@ function table(text) {
 
 /** A value as a text field shows it. */
 function words(value) {
-  if (Array.isArray(value)) return value.join(", ");
+  if (Array.isArray(value) && !value.some((part) => String(part).includes(","))) return value.join(", ");
   return typeof value === "object" && value !== null ? JSON.stringify(value) : String(value ?? "");
 }
 
 /** The option's value from what was typed: null stands for "as by default". */
-function parsed(kind, text) {
+function parsed({ kind, items }, text) {
   if (text.trim() === "") return null;
+  if (kind === "list" && text.trim().startsWith("[")) return fromJson(text);
   if (kind === "list")
     return text
       .split(",")
-      .map((part) => parsed("float", part))
+      .map((part) => (items === "text" ? part.trim() || null : parsed({ kind: "float" }, part)))
       .filter((part) => part !== null);
-  if (kind === "path" && text.trim().startsWith("{")) return table(text);
+  if (kind === "path" && text.trim().startsWith("{")) return fromJson(text);
   if (kind === "text" && Number.isFinite(Number(text))) return Number(text); // such as microns, or "10x"
   if (kind !== "int" && kind !== "float") return text;
   const number = Number(text);
@@ -60,7 +61,7 @@ function numberField(option, value, onChange) {
   });
   const range = rangeOf(option, value);
   if (!range) {
-    number.addEventListener("change", () => onChange(parsed(option.kind, number.value)));
+    number.addEventListener("change", () => onChange(parsed(option, number.value)));
     return [number, number];
   }
   const slider = el("input", {
@@ -76,7 +77,7 @@ function numberField(option, value, onChange) {
     onChange(Number(slider.value));
   });
   number.addEventListener("change", () => {
-    const typed = parsed(option.kind, number.value);
+    const typed = parsed(option, number.value);
     slider.value = typed ?? option.default ?? range.minimum;
     onChange(typed);
   });
@@ -128,7 +129,7 @@ function control(option, value, onChange) {
     autocomplete: "off",
     spellcheck: "false",
   });
-  text.addEventListener("change", () => onChange(parsed(option.kind, text.value)));
+  text.addEventListener("change", () => onChange(parsed(option, text.value)));
   if (option.choices?.length) return [el("div", {}, text, suggestions(text, option.choices)), text];
   return [text, text];
 }

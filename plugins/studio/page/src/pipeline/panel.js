@@ -172,6 +172,7 @@ export class StepsPanel {
     const { problems, draft, offers } = this.pipeline;
     const told = problems.map((problem) => ({ ...problem, place: placeOf(problem, draft, offers) }));
     for (const field of document.querySelectorAll("[data-path]")) {
+      if (told.some(({ place }) => place === field.dataset.path)) field.closest("details")?.setAttribute("open", "");
       field.complain(
         told
           .filter(({ place }) => place === field.dataset.path)

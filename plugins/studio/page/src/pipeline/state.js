@@ -41,13 +41,15 @@ export class PipelineState {
     this.now = null;
     this.draft = null;
     this.offers = [];
+    this.sizes = { tiles: [], roi: [] }; // the options of tiles and of regions
     this.problems = [];
     this.later = debounced(() => this.#put(), DELAY);
   }
 
   async load() {
-    const [offers, pipeline] = await Promise.all([api.steps(), api.pipeline()]);
+    const [offers, sizes, pipeline] = await Promise.all([api.steps(), api.sizeForms(), api.pipeline()]);
     this.offers = offers;
+    this.sizes = sizes;
     this.#accept(pipeline);
     this.draft = structuredClone(this.now);
     this.events.tell("pipeline", { loaded: true });
