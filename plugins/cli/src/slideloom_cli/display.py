@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from slideloom.steps.reports import SlideReport
 
-from slideloom_cli.summary import WOULD
+from slideloom_cli.trials import WOULD
 
 
 def console() -> Console:

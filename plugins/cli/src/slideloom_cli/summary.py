@@ -8,13 +8,10 @@ from collections.abc import Iterator
 from slideloom.slides.icc import NO_PROFILE
 from slideloom.steps.reports import RunReport, SlideReport
 
+from slideloom_cli.trials import WOULD
+
 _NAMED = 5  # slides of a list that are named
 _LABEL = 8  # characters of a line's label
-# What is true of the tiles that a trial leaves.
-WOULD = {
-    "dry-run": " would be written",
-    "plan-only": " left for tile filters and normalizer to decide on",
-}
 
 
 def print_summary(run: RunReport) -> None:
