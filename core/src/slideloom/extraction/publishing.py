@@ -27,6 +27,7 @@ from slideloom.extraction.claims import Claim
 from slideloom.extraction.finished import Earlier, bytes_of, is_ours, measured
 from slideloom.extraction.nesting import refuse_nesting
 from slideloom.extraction.output_folder import OutputFolder
+from slideloom.planning.mask_files import Content
 from slideloom.planning.prepared import PreparedSlide
 from slideloom.plugins.blaming import blaming
 from slideloom.settings.options import Settings
@@ -147,7 +148,7 @@ class Publication:
                 foreign,
             )
 
-    def publish(self, files: Mapping[Path, bytes], *, kept: Path) -> None:
+    def publish(self, files: Mapping[Path, Content], *, kept: Path) -> None:
         """Give all outputs their final names.
 
         Args:
@@ -205,7 +206,7 @@ class Publication:
         if self._claim is not None:
             self._claim.check()
 
-    def _prepare(self, files: Mapping[Path, bytes], kept: Path) -> list[Prepared]:
+    def _prepare(self, files: Mapping[Path, Content], kept: Path) -> list[Prepared]:
         prepared: list[Prepared] = []
         for settings, writer in self._opened:
             with blaming(settings, "sink", self._earlier.slide):
@@ -216,7 +217,8 @@ class Publication:
             for path, content in files.items():
                 draft = Draft(path)
                 self._drafts.append(draft)
-                draft.partial.write_bytes(content)
+                with draft.partial.open("wb") as file:
+                    file.writelines([content] if isinstance(content, bytes) else content)
                 sync_path(draft.partial)
                 if path == kept:
                     self.sizes[self.folder.relative(path)] = measured(draft.partial)
