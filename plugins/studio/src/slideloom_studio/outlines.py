@@ -13,6 +13,7 @@ import shapely.geometry
 from attrs import evolve, field, frozen
 from slideloom.base.errors import RoiError
 from slideloom.base.parsing import parse_json
+from slideloom.base.storing import storing_in
 from slideloom.drawing.geojson import regions_geojson
 from slideloom.plugins.shorthand import folder_of_regions
 from slideloom.slides.info import SlideInfo
@@ -138,10 +139,12 @@ def regions_in(content: bytes, info: SlideInfo) -> Regions:
 
     Raises:
         RoiError: it cannot be read.
+        OutputError: the disk of temporary files has no room for it.
     """
     with tempfile.TemporaryDirectory(prefix="slideloom-studio-") as folder:
         path = Path(folder, f"{info.name}.geojson")
-        path.write_bytes(content)
+        with storing_in(path.parent):
+            path.write_bytes(content)
         try:
             found: Regions | None = folder_of_regions(path.parent).build().regions(info)
         except RoiError as error:
