@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from attrs import frozen
-from slideloom.base.addresses import SlidePlace
 from slideloom.base.errors import ConfigError, SlideloomError
 from slideloom.base.system_errors import in_words
 from slideloom.pipeline.pipeline import Pipeline
 from slideloom.running.run import run_pipeline
+from slideloom.slides.names import NamedSlide
 from slideloom.steps.reports import SlideReport
 
 STOPPED, FAILED = 130, 1
@@ -33,7 +33,7 @@ class Work:
     """Slides that are cut with one pipeline into one folder."""
 
     pipeline: Pipeline
-    slides: Sequence[SlidePlace]
+    slides: Sequence[NamedSlide]
     out: Path
 
 
