@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import signal
 import sys
 import threading
 import time
@@ -90,6 +91,8 @@ def main() -> int:
     """Do the work that standard input holds."""
     stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what steps print is no message
+    # Whoever starts the studio in the background of a shell script hands down that Ctrl-C is ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.stdout = sys.stderr
     tell = _Teller(stream)
     try:
