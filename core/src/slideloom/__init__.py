@@ -25,6 +25,7 @@ _HOMES = {
     "slideloom.base.installing": ("pip_install",),
     "slideloom.base.naming": ("option_given", "option_name"),
     "slideloom.base.opencv_threads": ("opencv_in_one_thread",),
+    "slideloom.base.packed_masks": ("PackedMask",),
     "slideloom.base.parsing": ("parse_json", "parse_toml"),
     "slideloom.base.patient_file": ("PatientFile",),
     "slideloom.base.scratch": ("Scratch",),
@@ -40,6 +41,7 @@ _HOMES = {
     "slideloom.settings.options": ("Settings", "option"),
     "slideloom.settings.ranges": ("at_least", "in_range", "positive"),
     "slideloom.slides.dicom_files": ("DicomFile", "dicom_obstacle", "not_a_dicom_slide", "read_dicom", "series_in"),
+    "slideloom.slides.dicom_frames": ("frames_fault",),
     "slideloom.slides.grid_slide": ("GridSlide", "TileGrid", "in_eight_bits"),
     "slideloom.slides.icc": ("profile_name",),
     "slideloom.slides.info": (
@@ -54,7 +56,16 @@ _HOMES = {
     "slideloom.slides.resolution": ("finite_number", "is_plausible", "odd_mpp"),
     "slideloom.slides.slide": ("Slide",),
     "slideloom.slides.slide_files": ("missing_part",),
-    "slideloom.slides.stored_tiles": ("TILE_TAGS", "StoredTiles", "TileCheck", "deflate_check"),
+    "slideloom.slides.stored_tiles": (
+        "TILE_TAGS",
+        "StoredTiles",
+        "TileCheck",
+        "check_tile_places",
+        "deflate_check",
+        "jpeg_check",
+        "lacks_tiles",
+        "stored_tiles",
+    ),
     "slideloom.slides.tiff_descriptions": ("TiffDescription", "described", "imagej_resolution", "tiff_resolution"),
     "slideloom.slides.tiff_directories": (
         "TiffDirectory", "TiffError", "TiffTag", "read_tiff_directories", "read_tiff_sub_images",
@@ -91,7 +102,8 @@ _HOMES = {
     "slideloom.planning.deciding": ("apply_regions", "assess_slide"),
     "slideloom.planning.grid": ("plan_grid", "tile_geometry"),
     "slideloom.planning.mask_files": ("load_mask", "mask_from_npz", "save_mask"),
-    "slideloom.planning.masks": ("blur_burden", "masked_share", "union_mask"),
+    "slideloom.planning.burden": ("blur_burden",),
+    "slideloom.planning.masks": ("masked_share", "union_mask"),
     "slideloom.planning.opening": ("load_regions", "open_slide"),
     "slideloom.planning.plan": ("SlidePlan", "plan_slide"),
     "slideloom.planning.record": ("QcFinding", "SlideRecord"),
@@ -174,6 +186,7 @@ if TYPE_CHECKING:
     from slideloom.base.installing import pip_install as pip_install
     from slideloom.base.naming import option_given as option_given, option_name as option_name
     from slideloom.base.opencv_threads import opencv_in_one_thread as opencv_in_one_thread
+    from slideloom.base.packed_masks import PackedMask as PackedMask
     from slideloom.base.parsing import parse_json as parse_json, parse_toml as parse_toml
     from slideloom.base.patient_file import PatientFile as PatientFile
     from slideloom.base.scratch import Scratch as Scratch
@@ -216,6 +229,7 @@ if TYPE_CHECKING:
     from slideloom.pixels.gray import gray_counter as gray_counter
     from slideloom.pixels.mosaic import Mosaic as Mosaic
     from slideloom.pixels.resampling import NativeResampler as NativeResampler, resample as resample
+    from slideloom.planning.burden import blur_burden as blur_burden
     from slideloom.planning.deciding import apply_regions as apply_regions, assess_slide as assess_slide
     from slideloom.planning.grid import plan_grid as plan_grid, tile_geometry as tile_geometry
     from slideloom.planning.mask_files import (
@@ -223,11 +237,7 @@ if TYPE_CHECKING:
         mask_from_npz as mask_from_npz,
         save_mask as save_mask,
     )
-    from slideloom.planning.masks import (
-        blur_burden as blur_burden,
-        masked_share as masked_share,
-        union_mask as union_mask,
-    )
+    from slideloom.planning.masks import masked_share as masked_share, union_mask as union_mask
     from slideloom.planning.opening import load_regions as load_regions, open_slide as open_slide
     from slideloom.planning.plan import SlidePlan as SlidePlan, plan_slide as plan_slide
     from slideloom.planning.record import QcFinding as QcFinding, SlideRecord as SlideRecord
@@ -259,6 +269,7 @@ if TYPE_CHECKING:
         read_dicom as read_dicom,
         series_in as series_in,
     )
+    from slideloom.slides.dicom_frames import frames_fault as frames_fault
     from slideloom.slides.grid_slide import GridSlide as GridSlide, TileGrid as TileGrid, in_eight_bits as in_eight_bits
     from slideloom.slides.icc import profile_name as profile_name
     from slideloom.slides.info import (
@@ -286,7 +297,11 @@ if TYPE_CHECKING:
         TILE_TAGS as TILE_TAGS,
         StoredTiles as StoredTiles,
         TileCheck as TileCheck,
+        check_tile_places as check_tile_places,
         deflate_check as deflate_check,
+        jpeg_check as jpeg_check,
+        lacks_tiles as lacks_tiles,
+        stored_tiles as stored_tiles,
     )
     from slideloom.slides.tiff_descriptions import (
         TiffDescription as TiffDescription,
