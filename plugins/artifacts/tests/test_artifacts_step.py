@@ -109,7 +109,7 @@ def test_every_class_has_the_threshold_of_its_option() -> None:
         "fold": ("artifact", 0.1),
         "bubble": ("artifact", 0.2),
         "pen": ("artifact", 0.3),
-        "dust": (None, None),
+        "dust": (None, 0.4),
         "out-of-focus": ("blur", 0.6),
     }
 
@@ -119,6 +119,8 @@ def test_folds_and_bubbles_are_told_but_drop_nothing_unless_asked_to() -> None:
 
     assert [name for name, kind in kinds.items() if kind is None] == ["tissue", "fold", "bubble"]
     assert all(one.kind is not None for one in Artifacts(keep=()).qc_classes() if one.name != "tissue")
+    outlined = [one.name for one in Artifacts().qc_classes() if one.is_outlined]
+    assert outlined == ["fold", "bubble", "pen", "dust", "out-of-focus"]
 
 
 def test_a_class_to_keep_that_there_is_not_is_refused() -> None:

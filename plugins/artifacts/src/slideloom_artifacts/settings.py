@@ -56,7 +56,7 @@ class Artifacts(Settings[SlideQc]):
     out_of_focus: float = option(0.5, help="the same for strong defocus", validator=in_range(0, 1), live=True)
     keep: tuple[str, ...] = option(
         ("fold", "bubble"),
-        help="classes that are told but drop no tile; by default those with many false alarms",
+        help="classes that are told and outlined but drop no tile; by default those with many false alarms",
         converter=_names,
         validator=_known,
         live=True,
@@ -67,8 +67,12 @@ class Artifacts(Settings[SlideQc]):
     def qc_classes(self) -> tuple[QcClass, ...]:
         """The classes of the network with the thresholds of these options."""
         return tuple(
-            evolve(one, kind=None)
-            if one.kind is None or one.name in self.keep
-            else evolve(one, threshold=getattr(self, one.name.replace("-", "_")))
+            one
+            if one.kind is None
+            else evolve(
+                one,
+                kind=None if one.name in self.keep else one.kind,
+                threshold=getattr(self, one.name.replace("-", "_")),
+            )
             for one in CLASSES
         )
