@@ -8,6 +8,7 @@ import json
 import re
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 from stress import crew
@@ -36,13 +37,20 @@ def main(words: list[str] | None = None) -> int:
         if chosen.case:
             tallies.append(crew.run_one(CAMPAIGNS[name], chosen.case))
         else:
-            tallies.append(crew.run(CAMPAIGNS[name], seed=chosen.seed, most=chosen.most or MOST.get(name, CASES)))
+            most = chosen.most or MOST.get(name, CASES)
+            store = partial(_store, chosen, tallies)
+            tallies.append(crew.run(CAMPAIGNS[name], seed=chosen.seed, most=most, tell=store))
         print(_line(tallies[-1], time.monotonic() - started), flush=True)
         _show_faults(tallies[-1])
-    if chosen.out:
-        table = {tally.name: tally.as_table() for tally in tallies}
-        chosen.out.write_text(json.dumps({"seed": chosen.seed, "campaigns": table}, indent=2) + "\n", encoding="utf-8")
+        _store(chosen, tallies)
     return 1 if any(tally.faults for tally in tallies) else 0
+
+
+def _store(chosen: argparse.Namespace, tallies: list[Tally], unfinished: Tally | None = None) -> None:
+    """Write counts and faults, also of a campaign that still runs, to the file that was asked for."""
+    if chosen.out:
+        table = {tally.name: tally.as_table() for tally in (*tallies, *([unfinished] if unfinished else []))}
+        chosen.out.write_text(json.dumps({"seed": chosen.seed, "campaigns": table}, indent=2) + "\n", encoding="utf-8")
 
 
 def _show_faults(tally: Tally) -> None:
@@ -58,7 +66,8 @@ def _show_faults(tally: Tally) -> None:
 
 def _line(tally: Tally, seconds: float) -> str:
     counts = ", ".join(f"{tally.counts[kind]} {kind.value}" for kind in Kind)
-    return f"{tally.name}: {tally.counts.total()} cases in {seconds:.0f} s: {counts}"
+    unconfirmed = f" ({len(tally.unconfirmed)} of the right ones only in part confirmed)" if tally.unconfirmed else ""
+    return f"{tally.name}: {tally.counts.total()} cases in {seconds:.0f} s: {counts}{unconfirmed}"
 
 
 if __name__ == "__main__":

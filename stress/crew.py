@@ -15,9 +15,10 @@ from typing import cast
 
 from stress.verdicts import Campaign, Kind, Tally, Verdict
 
+_OFTEN = 200  # cases, after which what is counted so far is told
 MEMORY_BYTES = 12 << 30  # address space of a child: libraries take some of it without using it
 MOST_RESIDENT_MB = 1500  # that a case may really use
-PATIENCE_S = 180  # for one case: a hang is a fault
+_MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
 
 
 class Crew:
@@ -39,14 +40,14 @@ class Crew:
         self._child = process, connection
         try:
             connection.send(case)
-            if connection.poll(PATIENCE_S):
+            if connection.poll(self._campaign.patience_s):
                 verdict, used_mb = connection.recv()
                 if used_mb > MOST_RESIDENT_MB:
                     self.end()  # so that the next case is measured for itself
                     verdict = verdict if verdict.is_fault else Verdict(Kind.WRONG, f"took {used_mb} MB")
                 return cast("Verdict", verdict)
             self.end()
-            return Verdict(Kind.OTHER, f"no end after {PATIENCE_S} s")
+            return Verdict(Kind.OTHER, f"no end after {self._campaign.patience_s} s")
         except (EOFError, ConnectionError):
             process.join()
             self._child = None
@@ -80,25 +81,39 @@ class Crew:
         return process, ours
 
 
-def run(campaign: Campaign, *, seed: int, most: int | None) -> Tally:
-    """Try the cases of a campaign, `most` of them at most."""
-    return _run(campaign, lambda folder: campaign.cases(folder, seed)[:most])
+def run(
+    campaign: Campaign, *, seed: int, most: int | None, tell: Callable[[Tally], None] = lambda _tally: None
+) -> Tally:
+    """Try the cases of a campaign, `most` of them at most.
+
+    Args:
+        campaign: what is tried.
+        seed: decides which cases, and in which order.
+        most: number of cases; None means all.
+        tell: called with what is counted so far at each fault, and now and then, so that it is known even if the
+            campaign never ends.
+    """
+    return _run(campaign, lambda folder: campaign.cases(folder, seed)[:most], tell)
 
 
 def run_one(campaign: Campaign, case: str) -> Tally:
     """Try one case."""
-    return _run(campaign, lambda _folder: [case])
+    return _run(campaign, lambda _folder: [case], lambda _tally: None)
 
 
-def _run(campaign: Campaign, choose: Callable[[Path], list[str]]) -> Tally:
+def _run(campaign: Campaign, choose: Callable[[Path], list[str]], tell: Callable[[Tally], None]) -> Tally:
     tally = Tally(campaign.name)
-    with tempfile.TemporaryDirectory(prefix=f"stress-{campaign.name}-") as place:
+    above = _MEMORY if campaign.in_memory and os.access(_MEMORY, os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix=f"stress-{campaign.name}-", dir=above) as place:
         folder = Path(place)
         campaign.prepare(folder)
         crew = Crew(campaign, folder)
         try:
             for case in choose(folder):
-                tally.add(case, crew.judge(case))
+                verdict = crew.judge(case)
+                tally.add(case, verdict)
+                if verdict.is_fault or tally.counts.total() % _OFTEN == 0:
+                    tell(tally)
                 _show(tally)
         finally:
             crew.end()

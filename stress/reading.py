@@ -1,26 +1,35 @@
-"""One campaign for each reader: files of every form that it takes, damaged, are read right, unreadable or refused."""
+"""One campaign for each reader: files of every form that it takes, damaged, are read right, unreadable or refused.
+
+A case opens the damaged file and reads every level of it in this process, which is quick; one case in a hundred is
+also a run of the command line, with its accounts and stored tiles. What is read is compared with what other decoders
+show.
+"""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
-from functools import partial
+import shutil
+import traceback
+from collections.abc import Callable, Iterator
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from slideloom import Rgb, SlideloomError, Slides, open_slide
+from slideloom import PluginError, Rgb, Size, SlideloomError, open_slide
 
-from stress import slides
-from stress.verdicts import Campaign, Verdict
+from stress import shown, slides, witnesses
+from stress.verdicts import Campaign, Kind, Verdict
 
 READERS = ("tiff", "openslide", "vips", "tifffile", "dicom", "ome-zarr", "czi")
 CASES = 10_000
+_SIZE = Size(300, 220)  # three tiles by two, so that a case is quick
+_BY_COMMAND = 100  # one case of so many is also a run of the command line
 
 
 def _prepare(reader: str, folder: Path) -> None:
     """The forms of one small picture that the reader takes."""
-    slides.prepare(folder)
+    slides.prepare(folder, size=_SIZE, mpp=2.0)
     made = folder / "made"
     rgb = _pixels(made / "demo.svs")
     for write in (_rare_tiffs, _dicom, _zarr, _czi):
@@ -38,9 +47,9 @@ def _pixels(path: Path) -> Rgb:
 
 
 def _takes(reader: str, path: Path) -> bool:
+    """Whether the reader shows all of a file."""
     try:
-        with open_slide(path, slides=Slides(reader=reader), mpp=1.0):
-            return True
+        return not shown.by_reader(path, reader).unreadable
     except SlideloomError:
         return False
 
@@ -167,7 +176,57 @@ def _cases(reader: str, folder: Path, seed: int) -> list[str]:
 
 
 def _judge(folder: Path, case: str) -> Verdict:
-    return slides.judge(folder, case)
+    name, number, reader = case.split("/")
+    place = folder / "case"
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir()
+    slide = place / name
+    slides.damaged_copy(folder / "made" / name, slide, f"{name}/{number}")
+    verdict = _read(slide, reader, _undamaged(folder / "made" / name, reader))
+    if verdict.is_fault or int(number.rpartition(".")[2]) % _BY_COMMAND:
+        return verdict
+    run = slides.judge(folder, case)
+    return run if run.is_fault else verdict
+
+
+@cache
+def _undamaged(slide: Path, reader: str) -> shown.Shown:
+    return shown.by_reader(slide, reader)
+
+
+def _read(slide: Path, reader: str, undamaged: shown.Shown) -> Verdict:
+    try:
+        return shown.judge(shown.by_reader(slide, reader), undamaged, _witnesses(slide, reader))
+    except PluginError as error:  # what else than our errors comes out of a reader
+        return Verdict(Kind.OTHER, str(error)[:500])
+    except SlideloomError as error:
+        return Verdict(Kind.REFUSED, str(error)[:300])
+    except BaseException as error:  # whatever else comes out is what we look for
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        words = f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"
+        return Verdict(Kind.OTHER, words[:500])
+
+
+# Whose word is asked on what a reader shows, in this order; those that refuse a file say nothing.
+_READERS_ASKED = ("vips", "openslide", "tifffile", "tiff")
+_OTHERS_ASKED: dict[str, Callable[[Path], shown.Shown | None]] = {
+    ".dcm": witnesses.by_pydicom,
+    ".zarr": witnesses.by_numcodecs,
+    ".czi": witnesses.by_subblocks,
+}
+
+
+def _witnesses(slide: Path, reader: str) -> Iterator[shown.Shown]:
+    decode = _OTHERS_ASKED.get(slide.suffix)
+    own = decode(slide) if decode is not None else None
+    if own is not None:
+        yield own
+    for other in _READERS_ASKED:
+        if other != reader:
+            try:
+                yield shown.by_reader(slide, other)
+            except SlideloomError:
+                continue
 
 
 CAMPAIGNS = tuple(
@@ -177,6 +236,8 @@ CAMPAIGNS = tuple(
         prepare=partial(_prepare, reader),
         cases=partial(_cases, reader),
         judge=_judge,
+        in_memory=True,
+        patience_s=60,
     )
     for reader in READERS
 )

@@ -25,13 +25,13 @@ _SIZE = Size(700, 500)
 _ALIKE = 3.0
 
 
-def prepare(folder: Path) -> None:
+def prepare(folder: Path, *, size: Size = _SIZE, mpp: float = 1.0) -> None:
     """One small picture in every form that readers tell apart."""
     import pyvips
 
     made = folder / "made"
     made.mkdir()
-    write_demo_slide(made / "demo.svs", size=_SIZE, mpp=1.0, seed=0)
+    write_demo_slide(made / "demo.svs", size=size, mpp=mpp, seed=0)
     image = pyvips.Image.new_from_file(str(made / "demo.svs"), access="random")[:3].copy_memory()
     tiled: dict[str, Any] = {"tile": True, "tile_width": 128, "tile_height": 128, "pyramid": True}
     image.tiffsave(str(made / "jpeg.tif"), compression="jpeg", Q=85, **tiled)
@@ -57,7 +57,7 @@ def judge(folder: Path, case: str) -> Verdict:
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir()
     slide = place / name
-    _damaged_copy(folder / "made" / name, slide, f"{name}/{number}")
+    damaged_copy(folder / "made" / name, slide, f"{name}/{number}")
     words = ("--reader", reader) if reader else ()
     told = judged(lambda: command("info", slide, *words))
     if told.is_fault:
@@ -70,7 +70,7 @@ def judge(folder: Path, case: str) -> Verdict:
     return ran
 
 
-def _damaged_copy(source: Path, slide: Path, name: str) -> None:
+def damaged_copy(source: Path, slide: Path, name: str) -> None:
     """A copy of a file, damaged; of a folder, with one of its files damaged or lost."""
     if source.is_file():
         slide.write_bytes(damaged(source.read_bytes(), name))

@@ -22,7 +22,7 @@ class Kind(StrEnum):
 
 @frozen
 class Verdict:
-    """How one case ended, and in which words."""
+    """How one case ended, and in which words; those of a right one tell what of it nobody could confirm."""
 
     kind: Kind
     words: str = ""
@@ -44,6 +44,8 @@ class Campaign:
         cases: called with that folder and a seed; the names of all cases, in an order that the seed decides.
         judge: called with that folder and a case's name, in a process that other cases may share.
         environment: called with that folder; variables that this process is started with.
+        in_memory: the folder may lie in memory, where the system offers that: what is tried is not the disk.
+        patience_s: for one case; a longer one is a hang, which is a fault.
     """
 
     name: str
@@ -52,19 +54,24 @@ class Campaign:
     cases: Callable[[Path, int], list[str]]
     judge: Callable[[Path, str], Verdict]
     environment: Callable[[Path], dict[str, str]] = field(default=lambda _folder: {})
+    in_memory: bool = False
+    patience_s: int = 180
 
 
 @define
 class Tally:
-    """Counts of one campaign, and its faults in words."""
+    """Counts of one campaign, and its faults in words; `unconfirmed` are right, as far as could be told."""
 
     name: str
     counts: Counter[Kind] = field(factory=Counter)
+    unconfirmed: list[tuple[str, str]] = field(factory=list)
     faults: list[tuple[str, Verdict]] = field(factory=list)
 
     def add(self, case: str, verdict: Verdict) -> None:
         """Count a case."""
         self.counts[verdict.kind] += 1
+        if verdict.kind is Kind.RIGHT and verdict.words:
+            self.unconfirmed.append((case, verdict.words))
         if verdict.is_fault:
             self.faults.append((case, verdict))
 
@@ -72,4 +79,4 @@ class Tally:
         """Plain values for JSON."""
         counts = {kind.value: self.counts[kind] for kind in Kind}
         faults = [{"case": case, "kind": verdict.kind.value, "words": verdict.words} for case, verdict in self.faults]
-        return {"cases": self.counts.total(), **counts, "faults": faults}
+        return {"cases": self.counts.total(), **counts, "unconfirmed": dict(self.unconfirmed), "faults": faults}

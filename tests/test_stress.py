@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
 import pytest
+from slideloom import Rgb, Size
 
-from stress import crew
+from stress import crew, shown, slides, witnesses
 from stress.__main__ import main
 from stress.campaigns import CAMPAIGNS
 from stress.mutations import damaged, damaged_text
-from stress.reading import READERS
+from stress.reading import CZI_FORMS, DICOM_FORMS, READERS, write_czi, write_dicom_form, write_zarr
 from stress.verdicts import Campaign, Kind, Verdict
 
 # Cases of each campaign; a seed whose cases are all well today, so that tomorrow's fault shows.
@@ -75,6 +78,115 @@ def test_a_fault_is_printed_and_makes_the_exit_code_1(
     assert "2 right, 0 refused with our error, 2 other exception, 0 wrong" in told
     assert "such as --case 'dies'" in told
     assert '"other exception": 2' in (tmp_path / "counts.json").read_text()
+
+
+def picture() -> Rgb:
+    """(150, 200, 3) uint8: twelve tiles of 64 pixels, each of other colours."""
+    y, x = np.mgrid[:150, :200]
+    return np.stack([x, y, (x + y) % 200], axis=-1).astype(np.uint8)
+
+
+def seen(image: Rgb, *, but: tuple[int, int] | None = None) -> shown.Shown:
+    """What a decoder shows that reads all of an image but for one tile."""
+    known = np.ones(image.shape[:2], bool)
+    if but is not None:
+        known[but[1], but[0]] = False
+    return shown.in_tiles(image, known)
+
+
+def with_another_tile(image: Rgb) -> Rgb:
+    other = image.copy()
+    other[64:128, 64:128] += 10
+    return other
+
+
+class TestVerdicts:
+    def test_what_another_decoder_shows_is_right(self) -> None:
+        ours = seen(with_another_tile(picture()))
+
+        verdict = shown.judge(ours, seen(picture()), iter([seen(with_another_tile(picture()))]))
+
+        assert verdict == Verdict(Kind.RIGHT)
+
+    def test_what_only_others_show_otherwise_is_wrong(self) -> None:
+        ours = seen(with_another_tile(picture()))
+
+        verdict = shown.judge(ours, seen(picture()), iter([seen(picture())]))
+
+        assert verdict == Verdict(Kind.WRONG, "1 tiles, of level 0 that at (64, 64), differ from all others by 10")
+
+    def test_one_of_two_decoders_is_enough(self) -> None:
+        ours = seen(with_another_tile(picture()))
+
+        verdict = shown.judge(ours, seen(picture()), iter([seen(picture()), ours]))
+
+        assert verdict == Verdict(Kind.RIGHT)
+
+    def test_tiles_that_nobody_else_shows_are_counted_if_they_have_changed(self) -> None:
+        ours = seen(with_another_tile(picture()))
+        witness = seen(picture(), but=(70, 70))
+
+        assert shown.judge(ours, seen(picture()), iter([witness])) == Verdict(
+            Kind.RIGHT, "1 of 12 tiles are shown by no other decoder"
+        )
+        assert shown.judge(seen(picture()), seen(picture()), iter([witness])) == Verdict(Kind.RIGHT)
+
+    def test_a_slide_without_a_readable_tile_is_refused(self) -> None:
+        nothing = shown.Shown((Size(200, 150),), ({},), 12)
+
+        assert shown.judge(nothing, seen(picture()), iter([])).kind is Kind.REFUSED
+
+
+@pytest.mark.parametrize("name", DICOM_FORMS)
+def test_pydicom_shows_what_was_written(tmp_path: Path, name: str) -> None:
+    path = write_dicom_form(tmp_path, picture(), name)
+
+    assert_shows(witnesses.by_pydicom(path), seen(picture()))
+
+
+@pytest.mark.parametrize("kind", [2, 3])
+def test_numcodecs_shows_what_was_written_but_for_lost_chunks(tmp_path: Path, kind: Literal[2, 3]) -> None:
+    path = write_zarr(tmp_path / "a.ome.zarr", picture(), kind=kind)
+    assert_shows(witnesses.by_numcodecs(path), seen(picture()))
+
+    (path / ("0/0.0.1" if kind == 2 else "0/c/0/0/1")).unlink()  # 72 columns from x = 128 on, of 128 rows
+    found = witnesses.by_numcodecs(path)
+    assert found is not None
+    assert found.unreadable == 4
+
+
+@pytest.mark.parametrize("name", CZI_FORMS)
+def test_subblocks_of_czi_show_what_was_written(tmp_path: Path, name: str) -> None:
+    path = write_czi(tmp_path / "a.czi", picture(), name)
+
+    assert_shows(witnesses.by_subblocks(path), seen(picture()))
+
+
+def test_a_witness_says_nothing_of_another_file(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(bytes(1000))
+
+    for witness in (witnesses.by_pydicom, witnesses.by_numcodecs, witnesses.by_subblocks):
+        assert witness(path) is None
+
+
+def assert_shows(found: shown.Shown | None, expected: shown.Shown) -> None:
+    assert found is not None
+    assert found.sizes == expected.sizes
+    assert found.unreadable == 0
+    for place, tile in expected.tiles[0].items():
+        assert np.array_equal(found.tiles[0][place], tile)
+
+
+def test_a_folder_is_damaged_in_one_of_its_files(tmp_path: Path) -> None:
+    path = write_zarr(tmp_path / "a.ome.zarr", picture(), kind=3)
+    slides.damaged_copy(path, tmp_path / "b.ome.zarr", "1")
+
+    before, after = (
+        {file.relative_to(top): file.read_bytes() for file in top.rglob("*") if file.is_file()}
+        for top in (path, tmp_path / "b.ome.zarr")
+    )
+    assert sum(before[name] != after.get(name) for name in before) == 1
 
 
 def _judge(_folder: Path, case: str) -> Verdict:

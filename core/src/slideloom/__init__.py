@@ -41,6 +41,7 @@ _HOMES = {
     "slideloom.settings.options": ("Settings", "option"),
     "slideloom.settings.ranges": ("at_least", "in_range", "positive"),
     "slideloom.slides.dicom_files": ("DicomFile", "dicom_obstacle", "not_a_dicom_slide", "read_dicom", "series_in"),
+    "slideloom.slides.dicom_frames": ("frames_fault",),
     "slideloom.slides.grid_slide": ("GridSlide", "TileGrid", "in_eight_bits"),
     "slideloom.slides.icc": ("profile_name",),
     "slideloom.slides.info": (
@@ -55,7 +56,16 @@ _HOMES = {
     "slideloom.slides.resolution": ("finite_number", "is_plausible", "odd_mpp"),
     "slideloom.slides.slide": ("Slide",),
     "slideloom.slides.slide_files": ("missing_part",),
-    "slideloom.slides.stored_tiles": ("TILE_TAGS", "StoredTiles", "TileCheck", "deflate_check"),
+    "slideloom.slides.stored_tiles": (
+        "TILE_TAGS",
+        "StoredTiles",
+        "TileCheck",
+        "check_tile_places",
+        "deflate_check",
+        "jpeg_check",
+        "lacks_tiles",
+        "stored_tiles",
+    ),
     "slideloom.slides.tiff_descriptions": ("TiffDescription", "described", "imagej_resolution", "tiff_resolution"),
     "slideloom.slides.tiff_directories": (
         "TiffDirectory", "TiffError", "TiffTag", "read_tiff_directories", "read_tiff_sub_images",
@@ -259,6 +269,7 @@ if TYPE_CHECKING:
         read_dicom as read_dicom,
         series_in as series_in,
     )
+    from slideloom.slides.dicom_frames import frames_fault as frames_fault
     from slideloom.slides.grid_slide import GridSlide as GridSlide, TileGrid as TileGrid, in_eight_bits as in_eight_bits
     from slideloom.slides.icc import profile_name as profile_name
     from slideloom.slides.info import (
@@ -286,7 +297,11 @@ if TYPE_CHECKING:
         TILE_TAGS as TILE_TAGS,
         StoredTiles as StoredTiles,
         TileCheck as TileCheck,
+        check_tile_places as check_tile_places,
         deflate_check as deflate_check,
+        jpeg_check as jpeg_check,
+        lacks_tiles as lacks_tiles,
+        stored_tiles as stored_tiles,
     )
     from slideloom.slides.tiff_descriptions import (
         TiffDescription as TiffDescription,

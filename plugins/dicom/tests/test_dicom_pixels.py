@@ -189,6 +189,14 @@ def test_a_frame_that_ends_too_early_is_an_error(write: Write, syntax: str) -> N
         slide.read(Point(0, 0), 0, Size(8, 8))
 
 
+def test_jpeg_ls_without_its_end_is_not_given_to_the_decoder(write: Write) -> None:
+    """CharLS reads zeros behind such a frame for seven seconds, and then says that its structure is wrong."""
+    path = write(picture(), syntax="jpeg-ls", encode=lambda frame: bytes(imagecodecs.jpegls_encode(frame))[:-400])
+
+    with open_slide(path, slides=Slides(reader="dicom")) as slide, pytest.raises(SlideError, match="has no end"):
+        slide.read(Point(0, 0), 0, Size(8, 8))
+
+
 def grey_16(most: int = 65535) -> NDArray[np.uint16]:
     return np.random.default_rng(3).integers(0, most + 1, (200, 300)).astype(np.uint16)
 

@@ -403,3 +403,46 @@ class TestOpenSlideReader(ReaderContract):
     def _smooth_pyramid(self, tmp_path: Path) -> None:
         full = pattern(1024, 768) // 8
         self.slide_path = write_svs(tmp_path / "contract.svs", [full, full[::2, ::2], full[::4, ::4]])
+
+
+def test_compressed_tiles_that_are_said_to_be_plain_are_unreadable(tmp_path: Path) -> None:
+    """libtiff takes as many bytes as a tile needs, and OpenSlide shows those of other tiles as noise."""
+    path = write_plain(tmp_path / "a.tif", [textured(300, 200)], compression="zlib")
+    with tifffile.TiffFile(path, mode="r+b") as tiff:
+        tiff.pages[0].tags["Compression"].overwrite(1)  # type: ignore[union-attr]
+
+    with (
+        OpenSlideReader().build().open(path) as slide,
+        pytest.raises(SlideError, match=r"a\.tif.*tile 0: it has \d+ of 12288 bytes.*copy it again"),
+    ):
+        slide.read(Point(0, 0), 0, Size(64, 64))
+
+
+def test_a_level_with_too_few_places_of_tiles_is_refused(tmp_path: Path) -> None:
+    """OpenSlide takes what is not there for tiles without bytes, and paints other levels wrongly, too."""
+    path = tmp_path / "a.tif"
+    picture = np.full((200, 300, 3), 90, np.uint8)
+    with tifffile.TiffWriter(path) as tiff:
+        tiff.write(picture, photometric="rgb", compression="jpeg", tile=(64, 64))
+        tiff.write(picture[::2, ::2], photometric="rgb", compression="jpeg", tile=(64, 64), subfiletype=1)
+    with tifffile.TiffFile(path, mode="r+b") as file:
+        file.pages[1].tags["ImageLength"].overwrite(130)  # type: ignore[union-attr]
+
+    with pytest.raises(SlideError, match=r"a\.tif: the image .* lacks places of tiles.*copy it again"):
+        OpenSlideReader().build().open(path)
+
+
+def test_a_jpeg_tile_that_ends_in_zeros_is_unreadable_and_the_others_are_as_before(tmp_path: Path) -> None:
+    path = write_svs(tmp_path / "a.svs", [textured(300, 200)], compression="jpeg")
+    with opened(path) as slide:
+        before = slide.read(Point(0, 0), 0, Size(64, 64))
+    with tifffile.TiffFile(path) as tiff:
+        offset, length = tiff.pages[0].dataoffsets[1], tiff.pages[0].databytecounts[1]
+    content = bytearray(path.read_bytes())
+    content[offset + length // 2 : offset + length] = bytes(length - length // 2)
+    path.write_bytes(bytes(content))
+
+    with opened(path) as slide:
+        assert np.array_equal(slide.read(Point(0, 0), 0, Size(64, 64)), before)
+        with pytest.raises(SlideError, match=r"a\.svs.*tile 1: its JPEG is damaged.*copy it again"):
+            slide.read(Point(70, 10), 0, Size(20, 20))

@@ -155,3 +155,18 @@ def test_a_recorded_mpp_that_cannot_be_is_shown(write_tiff: Any, level: Any, pic
 
     with pytest.raises(SlideError, match=r"a\.tif: no microns per pixel recorded \(it says aperio\.MPP = 0\.0"):
         open_slide(path)
+
+
+def test_a_level_without_bytes_where_level_0_has_some_is_left_out(write_tiff: Any, level: Any, picture: Rgb) -> None:
+    """Aperio's encoder has left out tiles of smaller levels, which would be shown as glass."""
+    half, quarter = picture[::2, ::2].copy(), picture[::4, ::4].copy()
+
+    whole = write_tiff([level(picture, description=APERIO), level(half), level(quarter)], name="whole.svs")
+    holed = write_tiff([level(picture, description=APERIO), level(half, left_out=(1,)), level(quarter)], name="a.svs")
+    # The right half of level 0, which is the second column of the next, was not scanned.
+    part = level(picture, description=APERIO, left_out=(2, 3, 6, 7, 10, 11))
+    blank = write_tiff([part, level(half, left_out=(1, 3)), level(quarter)], name="blank.svs")
+
+    assert sizes(whole) == [(200, 150), (100, 75), (50, 38)]
+    assert sizes(holed) == [(200, 150), (50, 38)]
+    assert sizes(blank) == [(200, 150), (100, 75), (50, 38)]

@@ -517,3 +517,37 @@ def test_what_faster_readers_take_is_left_to_them(tmp_path: Path, reader: str) -
 def test_channels_are_one_or_three(channels: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="channels must be one or three numbers"):
         TifffileReader(channels=channels)
+
+
+def test_a_level_without_bytes_where_level_0_has_some_is_left_out(tmp_path: Path) -> None:
+    tiles = {"tile": (64, 64), "photometric": "rgb"}
+    path = write(
+        tmp_path / "a.tif",
+        (picture(), {**tiles, "subifds": 1}),
+        (picture(150, 100), {**tiles, "subfiletype": 1}),
+    )
+    with tifffile.TiffFile(path) as tiff:
+        tag = tiff.pages[0].pages[0].tags["TileByteCounts"]  # type: ignore[union-attr, index]
+        content = bytearray(path.read_bytes())
+        size = tag.valuebytecount // tag.count
+        content[tag.valueoffset + size : tag.valueoffset + 2 * size] = bytes(size)
+
+    with open_slide(path, slides=Slides(reader="tifffile"), mpp=1.0) as slide:
+        assert [level.size.width for level in slide.info.levels] == [300, 150]
+    path.write_bytes(content)
+    with open_slide(path, slides=Slides(reader="tifffile"), mpp=1.0) as slide:
+        assert [level.size.width for level in slide.info.levels] == [300]
+
+
+def test_three_samples_of_no_stated_meaning_are_not_shown_as_grey(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", (picture(), {"photometric": "rgb"}))
+    with tifffile.TiffFile(path) as tiff:
+        at = tiff.pages[0].tags["PhotometricInterpretation"].offset  # type: ignore[union-attr]
+    content = bytearray(path.read_bytes())
+    content[at : at + 2] = (65000).to_bytes(2, "little")
+    path.write_bytes(content)
+
+    with pytest.raises(SlideError, match="does not say what its 3 samples per pixel are"):
+        open_slide(path, slides=Slides(reader="tifffile"), mpp=1.0)
+    with pytest.raises(SlideError, match="does not say what its 3 samples per pixel are"):
+        open_slide(path, mpp=1.0)

@@ -111,3 +111,16 @@ def test_more_tile_lengths_than_the_file_has_room_for_are_damage(tmp_path: Path)
 
     with pytest.raises(SlideError, match=r"a\.tif: .*claims 4294967295 values.*damaged"):
         VipsReader().build().open(path)
+
+
+def test_compressed_tiles_that_are_said_to_be_plain_are_unreadable(tmp_path: Path) -> None:
+    """libtiff takes as many bytes as a tile needs, and shows those of other tiles as noise."""
+    path = write(tmp_path / "a.tif", **ZLIB)
+    with tifffile.TiffFile(path, mode="r+b") as tiff:
+        tiff.pages[0].tags["Compression"].overwrite(1)  # type: ignore[union-attr]
+
+    with (
+        VipsReader().build().open(path) as slide,
+        pytest.raises(SlideError, match=r"a\.tif.*tile 0: it has \d+ of 12288 bytes.*copy it again"),
+    ):
+        slide.read(Point(0, 0), 0, Size(64, 64))

@@ -176,7 +176,7 @@ def _read(path: Path, _state: tuple[int, ...]) -> DicomFile | None:
         if file.read(132)[128:] != b"DICM":
             return None
         try:
-            values = _Elements(file).values()
+            values = Elements(file).values()
         except (struct.error, ValueError):  # cut, or damaged
             return None
     kinds = _text(values.get(_IMAGE_TYPE)).split("\\")
@@ -202,19 +202,20 @@ def _number(value: bytes | None) -> int:
     return int.from_bytes(value or b"", "little")
 
 
-class _Elements:
+class Elements:
     """Walks the data elements of a file that is open behind its "DICM"."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._left = _MOST_ELEMENTS
         self._is_explicit = True  # as the first group always is
+        self._next: int | None = None  # tag of the element that follows the values
 
     def values(self) -> dict[int, bytes]:
         """The wanted values, as far as the file's structure is known."""
         found: dict[int, bytes] = {}
         is_described = False  # True behind the first group, which tells how the others are encoded
-        while (tag := self._tag()) is not None and tag <= max(_WANTED):
+        while (tag := self._next_tag()) is not None and tag <= max(_WANTED):
             if tag >> 16 > 2 and not is_described:
                 is_described = True
                 syntax = _text(found.get(_SYNTAX))
@@ -227,6 +228,20 @@ class _Elements:
             else:
                 self._skip(kind, length, depth=0)
         return found
+
+    def reach(self, wanted: int) -> int | None:
+        """Length of the element with a tag beyond those of `values`, with the file at its value; None if it is missing.
+
+        To be called after `values`.
+        """
+        while self._next is not None and self._next < wanted:
+            self._skip(*self._head(), depth=0)
+            self._next_tag()
+        return self._head()[1] if self._next == wanted else None
+
+    def _next_tag(self) -> int | None:
+        self._next = self._tag()
+        return self._next
 
     def _tag(self) -> int | None:
         self._left -= 1

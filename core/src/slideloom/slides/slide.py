@@ -367,20 +367,7 @@ class Slide(ABC):
         Returns:
             (h, w, 3) uint8, at least 1 x 1 and never larger than level 0.
         """
-        return self.read_at(self.info.box, self.thumbnail_size(max_px=max_px, mpp=mpp))
-
-    def thumbnail_size(self, *, max_px: int | None = None, mpp: float | None = None) -> Size:
-        """The size of `thumbnail`, which reads nothing."""
-        whole = self.info.size
-        if mpp is not None:
-            if self.info.mpp is None:
-                raise SlideError(f"{self.info.path.name}: a thumbnail at {mpp} mpp needs the slide's microns per pixel")
-            scale_x, scale_y = self.info.mpp.x / mpp, self.info.mpp.y / mpp
-        else:
-            scale_x = scale_y = (max_px or 1024) / max(whole.width, whole.height)
-        width = max(1, min(whole.width, floor(whole.width * scale_x + 1e-6)))
-        height = max(1, min(whole.height, floor(whole.height * scale_y + 1e-6)))
-        return Size(width, height)
+        return self.read_at(self.info.box, self.info.thumbnail_size(max_px=max_px, mpp=mpp))
 
     def use_mpp(self, mpp: Resolution) -> None:
         """Use `mpp` as the slide's resolution from now on."""

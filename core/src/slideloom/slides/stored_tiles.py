@@ -1,6 +1,7 @@
 """The bytes of a TIFF's tiles and strips, looked at for damage that decoders do not tell.
 
-libtiff stops where a tile is full: it neither compares the checksum of deflate nor sees that a JPEG has no end.
+libtiff stops where a tile is full: it neither compares the checksum of deflate nor sees that a JPEG has no end. Of a
+tile that is not compressed it reads as many bytes as the tile takes, whatever number of them the file claims.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from attrs import frozen
+from numpy.typing import NDArray
 
 from slideloom.base.geometry import Size
 from slideloom.slides.tiff_directories import TiffDirectory, TiffError, TiffTag
@@ -20,11 +23,63 @@ TILE_TAGS = frozenset({
     TiffTag.WIDTH, TiffTag.HEIGHT, TiffTag.BITS, TiffTag.COMPRESSION, TiffTag.SAMPLES, TiffTag.PLANAR,
     TiffTag.TILE_WIDTH, TiffTag.TILE_HEIGHT, TiffTag.TILE_OFFSETS, TiffTag.TILE_BYTES,
     TiffTag.STRIP_ROWS, TiffTag.STRIP_OFFSETS, TiffTag.STRIP_BYTES, TiffTag.JPEG_TABLES, TiffTag.SUB_IFDS,
+    TiffTag.PHOTOMETRIC, TiffTag.SUBSAMPLING,
 })  # fmt: skip
 TileCheck = Callable[[bytes, int], str | None]
 _DEFLATE = (8, 32946)  # numbers of the compression
+_PLAIN, _JPEG = 1, 7  # compression
+_YCBCR = 6  # photometric interpretation
 _SEPARATE = 2  # planar configuration: each channel has tiles of its own
+_SHARES = (1, 2, 4)
 _UNKNOWN, _GOOD, _BAD = 0, 1, 2
+
+
+@frozen
+class _Layout:
+    """Where the tiles, or strips, of an image are.
+
+    Attributes:
+        size: of the image in pixels.
+        tile: of a tile or strip in pixels.
+        columns, rows: number of tiles.
+        planes: 1, or the number of channels if each has tiles of its own.
+        is_tiled: False for strips.
+        offsets, lengths: (planes * rows * columns,) byte ranges.
+    """
+
+    size: Size
+    tile: Size
+    columns: int
+    rows: int
+    planes: int
+    is_tiled: bool
+    offsets: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, image: TiffDirectory) -> _Layout:
+        size, tile = image.size(), image.tile_size()
+        if size is None:
+            raise TiffError(f"the image of the directory at {image.at} has no size")
+        places = (TiffTag.TILE_OFFSETS, TiffTag.TILE_BYTES)
+        is_tiled = tile is not None
+        if tile is None:
+            rows_each = image.number(TiffTag.STRIP_ROWS, size.height) or size.height
+            tile = Size(size.width, min(max(1, rows_each), size.height))
+            places = (TiffTag.STRIP_OFFSETS, TiffTag.STRIP_BYTES)
+        columns, rows = -(-size.width // tile.width), -(-size.height // tile.height)
+        samples = image.number(TiffTag.SAMPLES, 1) or 1
+        planes = samples if image.number(TiffTag.PLANAR, 1) == _SEPARATE else 1
+        count = columns * rows * planes
+        offsets, lengths = (image.numbers(tag, most=count) for tag in places)
+        if len(offsets) != count or len(lengths) != count:
+            raise TiffError(f"the image of the directory at {image.at} lacks places of tiles")
+        return cls(size, tile, columns, rows, planes, is_tiled, offsets, lengths)
+
+    def written(self) -> NDArray[np.bool_]:
+        """(rows, columns): True where there are bytes."""
+        found: NDArray[np.bool_] = (self.lengths != 0).reshape(self.planes, self.rows, self.columns).any(axis=0)
+        return found
 
 
 class StoredTiles:
@@ -33,32 +88,24 @@ class StoredTiles:
     Args:
         path: of the file.
         image: its directory, read with `TILE_TAGS`.
-        check: says what is wrong with a tile's bytes, given how many it must decode to; None if nothing.
+        check: says what is wrong with a tile's bytes, given how many it must decode to; None if nothing. Without one,
+            tiles are not compressed, and only the number of their bytes is looked at.
 
     Raises:
         TiffError: a number in the directory is impossible.
     """
 
-    def __init__(self, path: Path, image: TiffDirectory, check: TileCheck) -> None:
-        size, tile = image.size(), image.tile_size()
-        if size is None:
-            raise TiffError(f"the image of the directory at {image.at} has no size")
-        places = (TiffTag.TILE_OFFSETS, TiffTag.TILE_BYTES)
-        self._is_tiled = tile is not None
-        if tile is None:
-            rows = image.number(TiffTag.STRIP_ROWS, size.height) or size.height
-            tile = Size(size.width, min(max(1, rows), size.height))
-            places = (TiffTag.STRIP_OFFSETS, TiffTag.STRIP_BYTES)
-        self._path, self._check, self._size, self._tile = path, check, size, tile
-        self._columns, self._rows = -(-size.width // tile.width), -(-size.height // tile.height)
+    def __init__(self, path: Path, image: TiffDirectory, check: TileCheck | None = None) -> None:
+        found = _Layout.of(image)
+        self._path, self._check, self._layout = path, check, found
+        self._size, self._tile, self._is_tiled = found.size, found.tile, found.is_tiled
+        self._columns, self._rows, self._planes = found.columns, found.rows, found.planes
+        self._offsets, self._lengths = found.offsets, found.lengths
         samples = image.number(TiffTag.SAMPLES, 1) or 1
-        self._planes = samples if image.number(TiffTag.PLANAR, 1) == _SEPARATE else 1
         self._bits = samples // self._planes * (image.number(TiffTag.BITS, 1) or 1)
-        count = self._columns * self._rows * self._planes
-        self._offsets, self._lengths = (image.numbers(tag, most=count) for tag in places)
-        if len(self._offsets) != count or len(self._lengths) != count:
-            raise TiffError(f"the image of the directory at {image.at} lacks places of tiles")
-        self._state = np.zeros(count, np.uint8)
+        is_subsampled = image.number(TiffTag.PHOTOMETRIC) == _YCBCR and self._planes == 1
+        self._block = _subsampling(image) if is_subsampled and check is None else None
+        self._state = np.zeros(len(found.lengths), np.uint8)
         self._faults: dict[int, str] = {}
         self._lock = threading.Lock()
 
@@ -85,7 +132,9 @@ class StoredTiles:
                 found = None
                 if not 0 <= offset <= offset + length <= end:
                     found = f"it claims {length} bytes from {offset} on, but the file ends at {end}"
-                elif length:  # else it was never written
+                elif length and self._check is None:
+                    found = _too_few(length, self._needed(number))
+                elif length and self._check is not None:  # else it was never written
                     file.seek(offset)
                     found = self._check(file.read(length), self._needed(number))
                 with self._lock:
@@ -97,7 +146,84 @@ class StoredTiles:
         """Bytes that a tile decodes to; the last strip has what rows are left."""
         first = number % (self._columns * self._rows) // self._columns * self._tile.height
         rows = self._tile.height if self._is_tiled else min(self._tile.height, self._size.height - first)
+        if self._block is not None:  # so many values of luma, and one of each chroma
+            across, down = self._block
+            return -(-rows // down) * -(-self._tile.width // across) * (across * down + 2)
         return rows * -(-self._tile.width * self._bits // 8)
+
+
+def stored_tiles(path: Path, image: TiffDirectory, check: TileCheck | None = None) -> StoredTiles | None:
+    """What checks an image's tiles of which libtiff takes damaged ones for whole; None if it tells of all damage.
+
+    Args:
+        path: of the file.
+        image: its directory, read with `TILE_TAGS`.
+        check: of tiles that are neither compressed by deflate nor stored as they are.
+
+    Raises:
+        TiffError: a number in the directory is impossible.
+    """
+    if image.number(TiffTag.COMPRESSION, _PLAIN) == _PLAIN:
+        return StoredTiles(path, image)
+    chosen = deflate_check(image) or check
+    return StoredTiles(path, image, chosen) if chosen is not None else None
+
+
+def jpeg_check(image: TiffDirectory, fault: Callable[[bytes], str | None]) -> TileCheck | None:
+    """The check of tiles that are JPEG; None if those of the image are not.
+
+    Args:
+        image: its directory, read with `TILE_TAGS`.
+        fault: says what is wrong with a JPEG that has its tables; None if nothing.
+    """
+    if image.number(TiffTag.COMPRESSION) != _JPEG:
+        return None
+    tables = image.raw(TiffTag.JPEG_TABLES)
+    head = tables[:-2] if len(tables) > 4 else b"\xff\xd8"  # without the end marker; SOI alone where there are none
+    return lambda content, _needed: fault(head + content[2:])
+
+
+def check_tile_places(image: TiffDirectory) -> None:
+    """Raises TiffError for an image, read with `TILE_TAGS`, that does not say of each of its tiles where it is."""
+    _Layout.of(image)
+
+
+def lacks_tiles(level: TiffDirectory, base: TiffDirectory) -> bool:
+    """True if a level has no bytes where the full image has some: it is no copy of it.
+
+    Encoders of Aperio have left tiles out of smaller levels. A place that was not scanned has no bytes on any level.
+
+    Args:
+        level: a smaller image, read with `TILE_TAGS`.
+        base: the full one.
+
+    Raises:
+        TiffError: a number in a directory is impossible.
+    """
+    small, large = _Layout.of(level), _Layout.of(base)
+    written = small.written()
+    if written.all():
+        return False
+    rows, columns = np.nonzero(large.written())
+    # The middle of each tile of the full image, as far as it is on the image, in pixels of the level.
+    ends_y = np.minimum((rows + 1) * large.tile.height, large.size.height)
+    ends_x = np.minimum((columns + 1) * large.tile.width, large.size.width)
+    y = (rows * large.tile.height + ends_y) / 2 * small.size.height / large.size.height
+    x = (columns * large.tile.width + ends_x) / 2 * small.size.width / large.size.width
+    return not written[(y // small.tile.height).astype(np.intp), (x // small.tile.width).astype(np.intp)].all()
+
+
+def _subsampling(image: TiffDirectory) -> tuple[int, int]:
+    """Pixels across and down that share their chroma; by default 2 and 2 (TIFF 6.0, section 21)."""
+    found = image.numbers(TiffTag.SUBSAMPLING).tolist()
+    across, down = found if len(found) == 2 else (2, 2)
+    if across not in _SHARES or down not in _SHARES:
+        raise TiffError(f"the image of the directory at {image.at} has chroma for {across} x {down} pixels")
+    return across, down
+
+
+def _too_few(length: int, needed: int) -> str | None:
+    return f"it has {length} of {needed} bytes" if length < needed else None
 
 
 def deflate_check(image: TiffDirectory) -> TileCheck | None:

@@ -108,7 +108,8 @@ def sample_obstacle(image: TiffDirectory) -> str | None:
     if not bits <= _BITS or len(bits) > 1:
         return f"its samples have {_listed(bits)} bits, and 1, 2, 4, 8 and 16 are read; write it as 8-bit RGB"
     if colours is None:
-        return None
+        unsaid = f"it does not say what its {count} samples per pixel are (it has no PhotometricInterpretation)"
+        return f"{unsaid}; write it as RGB" if count > 1 else None
     if colours not in _COLOURS:
         return (
             f"its colours are stored in a way that is not read (PhotometricInterpretation {colours}); write it as RGB"

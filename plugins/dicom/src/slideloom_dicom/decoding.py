@@ -136,8 +136,7 @@ def _stored(content: bytes, pixels: PixelFormat) -> Samples:
         return _jpeg_ls(content, pixels)
     if pixels.syntax in _JPEG_XL:
         return _filled(imagecodecs.jpegxl_decode, content, out, numthreads=1)
-    if not content.rstrip(b"\0").endswith(_EOI):  # which this decoder does not tell
-        raise ValueError("its JPEG has no end")
+    _check_end(content)  # which this decoder does not tell
     colours = {"colorspace": "RGB", "outcolorspace": "RGB"} if pixels.samples > 1 else {}  # as they are stored
     return _filled(imagecodecs.jpeg8_decode, content, out, **colours)
 
@@ -148,6 +147,7 @@ def _filled(decode: Callable[..., Samples], content: bytes, out: Samples, **opti
 
 def _jpeg_ls(content: bytes, pixels: PixelFormat) -> Samples:
     """Without memory to fill, whose layout would have to be that of the stored components, together or one by one."""
+    _check_end(content)  # without an end this decoder reads zeros for seconds before it gives up
     for kind, said in _segments(content):
         if kind == _JPEG_LS_FRAME:
             height, width = (int.from_bytes(said[at : at + 2], "big") for at in (1, 3))
@@ -155,6 +155,12 @@ def _jpeg_ls(content: bytes, pixels: PixelFormat) -> Samples:
                 raise ValueError(f"it holds {width} x {height} pixels, not {pixels.columns} x {pixels.rows}")
             return _typed(np.ascontiguousarray(imagecodecs.jpegls_decode(content)), pixels)
     raise ValueError("it has no frame of JPEG-LS")
+
+
+def _check_end(content: bytes) -> None:
+    """Raises ValueError for a JPEG or JPEG-LS that is cut short."""
+    if not content.rstrip(b"\0").endswith(_EOI):
+        raise ValueError("its JPEG has no end")
 
 
 def _is_rgb(content: bytes, pixels: PixelFormat) -> bool:

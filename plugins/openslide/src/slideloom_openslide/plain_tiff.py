@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import simplejpeg
 from slideloom import (
     PICTURE_TAGS,
     TILE_TAGS,
@@ -15,11 +16,13 @@ from slideloom import (
     TiffError,
     TiffTag,
     check_orientation,
-    deflate_check,
+    check_tile_places,
     is_aside,
+    jpeg_check,
     obstacle_in,
     read_tiff_directories,
     same_proportions,
+    stored_tiles,
 )
 
 _VENDORS = ("generic-tiff", "aperio")
@@ -29,6 +32,7 @@ _READ = PICTURE_TAGS | {TiffTag.ORIENTATION}
 # file may hold a profile, OpenSlide makes RGB without it.
 _COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 6: 3}
 _RGB = 2
+_SIMPLE = ("Gray", "YCbCr", "RGB")  # colours of JPEG that simplejpeg decodes
 _TILES = (TiffTag.TILE_WIDTH, TiffTag.TILE_HEIGHT)
 _LEAST, _MOST = 16, 8192  # pixels along a tile's side; OpenSlide decodes whole tiles, at 4 bytes a pixel
 
@@ -78,6 +82,7 @@ def check_plain_tiff(path: Path, properties: Mapping[str, str]) -> None:
         raise SlideError(
             f"{path.name}: its first image is not the largest, which OpenSlide would leave out; take the reader vips"
         )
+    _check_places(path)
     try:
         images = read_tiff_directories(path, _READ)
         orientation = images[0].number(TiffTag.ORIENTATION) if images else None
@@ -87,6 +92,18 @@ def check_plain_tiff(path: Path, properties: Mapping[str, str]) -> None:
     check_orientation(path, orientation)
     if refusal is not None:
         raise SlideError(f"{path.name}: {refusal}")
+
+
+def _check_places(path: Path) -> None:
+    """Refuse a file in which a level has too few places of tiles: OpenSlide shows other levels wrongly, too."""
+    try:
+        for image in read_tiff_directories(path, TILE_TAGS):
+            if TiffTag.TILE_OFFSETS in image:
+                check_tile_places(image)
+    except TiffError as error:
+        raise SlideError(f"{path.name}: {error}; the file is damaged: copy it again from its source") from error
+    except OSError:  # OpenSlide knows better
+        return
 
 
 def is_one_picture(path: Path) -> bool:
@@ -157,10 +174,21 @@ def checks_of(path: Path, sizes: Sequence[Size], properties: Mapping[str, str]) 
         return [None] * len(sizes)
     try:
         images = {image.size(): image for image in read_tiff_directories(path, TILE_TAGS)}
-        found: list[StoredTiles | None] = []
-        for size in sizes:
-            check = deflate_check(images[size])
-            found.append(StoredTiles(path, images[size], check) if check is not None else None)
+        return [stored_tiles(path, images[size], jpeg_check(images[size], jpeg_fault)) for size in sizes]
     except (TiffError, OSError, KeyError):  # OpenSlide knows better
         return [None] * len(sizes)
-    return found
+
+
+def jpeg_fault(content: bytes) -> str | None:
+    """What is wrong with a JPEG; None if it is whole, or of a kind that only OpenSlide decodes.
+
+    OpenSlide shows what libjpeg makes up for damaged data, of which libjpeg only warns.
+    """
+    try:
+        _, _, colours, _ = simplejpeg.decode_jpeg_header(content)
+        if colours in _SIMPLE:
+            # All of it is decoded, but for one pixel in 64: as much as it takes to find every warning.
+            simplejpeg.decode_jpeg(content, "GRAY", min_height=1, min_width=1, min_factor=8)
+    except ValueError as error:
+        return f"its JPEG is damaged ({error})"
+    return None

@@ -28,5 +28,6 @@ def slideloom_libraries() -> Sequence[Library]:
                 "openslide-bin >=4.0.0.6,<4.0.0.12": "the bottom rows of uncompressed and deflate TIFF come out wrong"
             },
         ),
+        Library("simplejpeg", "simplejpeg", "fast JPEG", reported=("simplejpeg",)),
         OPENCV,
     ]

@@ -22,6 +22,7 @@ from slideloom import (
     SlideInfo,
     StoredTiles,
     dicom_obstacle,
+    frames_fault,
     levels_from_sizes,
     missing_part,
     opencv_in_one_thread,
@@ -69,9 +70,9 @@ class OpenSlideFiles(Reader):
 
         False for an SVS in a compression that OpenSlide does not know; for a plain TIFF whose first tile it cannot
         decode, whose first image is not the largest, or which is not one RGB picture; for OME-TIFF, which it takes for
-        a plain TIFF without its pyramid; and for DICOM and CZI that it cannot open.
+        a plain TIFF without its pyramid; and for DICOM and CZI that it cannot open, or only by ending the process.
         """
-        if missing_part(path) is not None or dicom_obstacle(path) is not None:
+        if missing_part(path) or dicom_obstacle(path) or frames_fault(path):
             return False
         if unusual_tiles(path) is not None:
             return True  # so that `open` can say so
@@ -91,9 +92,13 @@ class OpenSlideFiles(Reader):
             vendor = None
         return vendor is not None or tiff_fault(path) is not None
 
+    def refusal(self, path: Path) -> str | None:
+        """See `Reader.refusal`."""
+        return frames_fault(path)
+
     def open(self, path: Path) -> Slide:
         """See `Reader.open`."""
-        obstacle = missing_part(path) or dicom_obstacle(path)
+        obstacle = missing_part(path) or dicom_obstacle(path) or frames_fault(path)
         if obstacle is not None:
             raise SlideError(f"{path.name}: {obstacle}")
         unusual = unusual_tiles(path)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from attrs import evolve, field, frozen
 from numpy.typing import NDArray
-from slideloom import Size, TiffDirectory, TiffTag, is_aside, same_proportions
+from slideloom import Size, TiffDirectory, TiffTag, is_aside, lacks_tiles, same_proportions
 
 _JPEG = 7
 _RGB, _YCBCR = 2, 6
@@ -71,6 +71,7 @@ def with_scaled(levels: Sequence[TiledLevel]) -> list[TiledLevel]:
 def slide_levels(images: Sequence[TiffDirectory]) -> list[TiledLevel] | None:
     """The levels of an SVS or plain pyramidal TIFF of JPEG tiles, largest first; None for any other file.
 
+    A level without bytes where the first image has some is left out: what it shows there is in a finer one.
     Formats that store levels in another way (NDPI, Leica, Philips, Ventana, Trestle, OME) and other compressions are
     left to other readers.
 
@@ -93,7 +94,8 @@ def slide_levels(images: Sequence[TiffDirectory]) -> list[TiledLevel] | None:
             level = _level(image)
             if level is None:
                 return None
-            found.append(level)
+            if not lacks_tiles(image, images[0]):
+                found.append(level)
     return found
 
 

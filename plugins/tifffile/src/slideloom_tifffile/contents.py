@@ -14,6 +14,7 @@ from slideloom import (
     TiffError,
     TiffTag,
     is_aside,
+    lacks_tiles,
     obstacle_in,
     ome_xml,
     read_tiff_directories,
@@ -156,7 +157,8 @@ def _smaller(
             continue
         last = found[-1].size
         is_smaller = level.size.width < last.width and level.size.height < last.height
-        if is_smaller and same_proportions(base.size, level.size):
+        is_copy = same_proportions(base.size, level.size) and not lacks_tiles(planes[0], base.planes[0])
+        if is_smaller and is_copy:
             found.append(level)
     return found[1:]
 

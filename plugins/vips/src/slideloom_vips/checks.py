@@ -8,16 +8,13 @@ import simplejpeg
 from slideloom import (
     TILE_TAGS,
     StoredTiles,
-    TiffDirectory,
     TiffError,
-    TiffTag,
-    TileCheck,
-    deflate_check,
+    jpeg_check,
     read_tiff_directories,
     read_tiff_sub_images,
+    stored_tiles,
 )
 
-_JPEG = 7
 _SIMPLE = ("Gray", "YCbCr", "RGB")  # colours that simplejpeg decodes
 
 
@@ -30,18 +27,9 @@ def checks_of(path: Path, options: tuple[tuple[str, int], ...]) -> StoredTiles |
             image = read_tiff_sub_images(path, images[0], TILE_TAGS)[chosen["subifd"]]
         else:
             image = images[chosen.get("page", 0)]
-        check = deflate_check(image) or _check_of(image)
-        return StoredTiles(path, image, check) if check is not None else None
+        return stored_tiles(path, image, jpeg_check(image, jpeg_fault))
     except (TiffError, OSError, IndexError):  # no TIFF, or libvips says what is wrong
         return None
-
-
-def _check_of(image: TiffDirectory) -> TileCheck | None:
-    if image.number(TiffTag.COMPRESSION) != _JPEG:
-        return None
-    tables = image.raw(TiffTag.JPEG_TABLES)
-    head = tables[:-2] if len(tables) > 4 else b"\xff\xd8"  # without the end marker; SOI alone where there are none
-    return lambda content, _needed: jpeg_fault(head + content[2:])
 
 
 def jpeg_fault(content: bytes) -> str | None:
