@@ -13,9 +13,9 @@ import imagecodecs
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
-from slideloom import Size, SlideError, TiffDirectory, TiffTag, codec_name, deflate_check
+from slideloom import Jpeg2000, Size, SlideError, TiffDirectory, TiffTag, codec_name, deflate_check
 
-from slideloom_tifffile.codestreams import Jpeg2000, jpeg_fault, png_fault
+from slideloom_tifffile.codestreams import jpeg_fault, png_fault
 from slideloom_tifffile.colours import JPEG, JPEG_2000
 from slideloom_tifffile.grid import Grid
 from slideloom_tifffile.refusals import NotRead
