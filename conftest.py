@@ -47,7 +47,7 @@ RAW_PLUGIN = '''
 from pathlib import Path
 from typing import ClassVar
 import attrs
-from slideloom import Settings, Sink, Writer, hookimpl, option, path_of_name
+from slideloom import Settings, Sink, Writer, hookimpl, option, partial_path, path_of_name
 from slideloom_testing import Analytic
 
 
@@ -77,7 +77,7 @@ class RawSink(Sink):
 
 class RawWriter(Writer):
     def __init__(self, path):
-        self.path, self.partial, self.count = path, path.with_suffix(".partial"), 0
+        self.path, self.partial, self.count = path, partial_path(path), 0
         self.file = self.partial.open("wb")
 
     def write(self, tiles, encoded):

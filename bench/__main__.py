@@ -18,7 +18,7 @@ from typing import Any
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")  # before numpy: tiles are what runs in parallel, for every contestant
 
-from bench import loading, sections, studio
+from bench import loading, sections, stain, studio
 from bench.slides import ROOT
 from bench.table import as_text
 
@@ -31,6 +31,8 @@ SECTIONS: dict[str, Callable[[sections.Bench], dict[str, Any]]] = {
     "start": sections.start_up,
     "loader": sections.loader,
     "torch": loading.torch_loader,
+    "from_slides": loading.from_slides,
+    "stain": stain.section,
     "studio": studio.studio,
 }
 

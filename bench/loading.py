@@ -1,15 +1,17 @@
-"""Tiles for training: the PyTorch loader in this process, beside plain decoding of the same bytes into tensors."""
+"""Tiles for training: the PyTorch loader in this process, beside plain decoding of the same bytes, and extraction."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from bench.measure import in_turn
-from bench.sections import Bench, ratio
+from bench.measure import Times, in_turn, speed
+from bench.ours import extract, pipeline_of, written
+from bench.sections import Bench
 
 _BATCH = 32
 
@@ -18,36 +20,67 @@ def torch_loader(bench: Bench) -> dict[str, Any]:
     """Passes over stored tiles; {} without PyTorch."""
     if find_spec("torch") is None:
         return {"times": {}}
+    with _dataset(bench) as (dataset, path):
+        contestants = {
+            "decode alone": lambda: _plain(path),
+            "torch loader": _passes(dataset),
+            "with flips and turns": _passes(dataset, augment="flip,rotate"),
+            "with macenko": _passes(dataset, normalizer="macenko"),
+            "with reinhard-fast": _passes(dataset, normalizer="reinhard-fast"),
+        }
+        times = in_turn(contestants, rounds=bench.rounds)
+    return _compared(times, "decode alone")
+
+
+def from_slides(bench: Bench) -> dict[str, Any]:
+    """Passes over tiles that are read from the slide, beside extraction by one thread; {} without PyTorch."""
+    if find_spec("torch") is None:
+        return {"times": {}}
+    with _dataset(bench) as (dataset, _), tempfile.TemporaryDirectory() as out:
+        slide, plain = bench.mosaic(_side(bench), pyramid="near"), pipeline_of(threads=1, jobs=1)
+        contestants = {
+            "extraction, one thread": lambda: written(extract(plain, [slide], Path(out))),
+            "in order": _passes(dataset, from_slides=True),
+            "in random order": _passes(dataset, from_slides=True, shuffle=True),
+        }
+        times = in_turn(contestants, rounds=bench.rounds)
+    return _compared(times, "extraction, one thread")
+
+
+def _side(bench: Bench) -> int:
+    return min(3, bench.side)
+
+
+def _compared(times: Mapping[str, Times], base: str) -> dict[str, Any]:
+    return {
+        "times": {label: value.as_table() for label, value in times.items()},
+        "speed": {label: speed(times, label, base) for label in times if label != base},
+    }
+
+
+@contextmanager
+def _dataset(bench: Bench) -> Iterator[tuple[Any, Path]]:
+    """The dataset of a project with one slide, whose tiles are stored, and its file."""
     import slideloom as sl
     import torch
 
     torch.set_num_threads(1)
-    slide = bench.mosaic(min(3, bench.side), pyramid="near")
+    slide = bench.mosaic(_side(bench), pyramid="near")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "slides").mkdir()
         (folder / "slides" / slide.name).symlink_to(slide)
         project = sl.Project.create(folder / "project", slides=folder / "slides")
         project.extract_tiles(299, 302, jobs=1, report=False)
-        dataset = project.dataset(299, 302)
         (path,) = (folder / "project").rglob("*.tfrecords")
+        yield project.dataset(299, 302), path
 
-        def passes(**options: Any) -> Callable[[], int]:
-            loader: Iterable[Any] = dataset.torch(_BATCH, shuffle=False, num_workers=0, **options)
-            return lambda: sum(len(batch[0] if isinstance(batch, list | tuple) else batch) for batch in loader)
 
-        contestants = {
-            "decode alone": lambda: _plain(path),
-            "torch loader": passes(),
-            "with flips and turns": passes(augment="flip,rotate"),
-            "with macenko": passes(normalizer="macenko"),
-            "with reinhard-fast": passes(normalizer="reinhard-fast"),
-        }
-        times = in_turn(contestants, rounds=bench.rounds)
-    return {
-        "times": {label: value.as_table() for label, value in times.items()},
-        "to_decode": {label: ratio(times, label, "decode alone") for label in times if label != "decode alone"},
-    }
+def _passes(dataset: Any, **options: Any) -> Callable[[], int]:
+    """A pass over all tiles of a dataset, in this process; returns their number."""
+    asked = {"shuffle": False, "num_workers": 0, **options}
+    loader: Iterable[Any] = dataset.torch(_BATCH, **asked)
+    return lambda: sum(len(batch[0] if isinstance(batch, list | tuple) else batch) for batch in loader)
 
 
 def _plain(path: Path) -> int:

@@ -8,6 +8,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -89,9 +90,29 @@ def ratio(times: Mapping[str, Times], name: str, base: str) -> dict[str, float]:
     }
 
 
+def speed(times: Mapping[str, Times], name: str, base: str) -> dict[str, float]:
+    """Median over the rounds of one contestant's tiles per second divided by another's in the same round."""
+    rounds = range(len(times[name].tiles))
+    of = {"wall": [times[name].wall, times[base].wall], "cpu": [times[name].cpu, times[base].cpu]}
+    tiles = times[name].tiles, times[base].tiles
+    return {
+        kind: round(statistics.median(tiles[0][i] / mine[i] * theirs[i] / tiles[1][i] for i in rounds), 3)
+        for kind, (mine, theirs) in of.items()
+    }
+
+
+def with_bytecode() -> dict[str, str]:
+    """The environment for a Python that keeps compiled modules, as `pip` leaves those of a package that it installs.
+
+    Without it, a clone on a machine that forbids bytecode would compile all of slideloom at every start.
+    """
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    return {**environment, "PYTHONPYCACHEPREFIX": str(Path(tempfile.gettempdir(), "slideloom-bench-bytecode"))}
+
+
 def in_child(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Run `bench.child` in a process of its own and return what it measured."""
     command = [sys.executable, "-m", "bench.child", json.dumps(arguments)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - our own words
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=with_bytecode())  # noqa: S603 - our own words
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found

@@ -11,6 +11,8 @@ from typing import Any
 
 from slideloom import Pipeline, RunReport, pipeline_from_table, run_pipeline
 
+from bench.measure import with_bytecode
+
 TILE_PX, TILE_UM = 299, 302
 
 
@@ -45,4 +47,4 @@ def command(slide: Path, out: Path) -> None:
     shutil.rmtree(out, ignore_errors=True)
     words = [sys.executable, "-m", "slideloom", "extract", str(slide), "--out", str(out), "--quiet"]
     words += ["--tile-px", str(TILE_PX), "--tile-um", str(TILE_UM)]
-    subprocess.run(words, check=True, capture_output=True)  # noqa: S603 - our own words
+    subprocess.run(words, check=True, capture_output=True, env=with_bytecode())  # noqa: S603 - our own words

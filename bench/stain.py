@@ -19,7 +19,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
@@ -33,6 +33,9 @@ from slideloom_stain.fits import preset
 from slideloom_stain.methods import method
 from slideloom_testing import stained
 
+if TYPE_CHECKING:
+    from bench.sections import Bench
+
 ROOT = Path(__file__).resolve().parent.parent
 SIDE = 299
 # Milliseconds per tile that the project aims at, with the compiled loops.
@@ -40,6 +43,8 @@ GOALS = {
     "macenko": 0.6, "macenko in context": 0.15, "reinhard-fast": 0.35, "reinhard": 0.45, "reinhard-mask": 0.45,
     "reinhard-fast-mask": 0.45, "vahadane": 3.0,
 }  # fmt: skip
+# The same without a compiler.
+NUMPY_GOALS = {"reinhard": 1.5}
 
 
 def textbook() -> Any:
@@ -99,6 +104,20 @@ def one_thread(tile: Any, *, repeats: int) -> dict[str, dict[str, float]]:
             results[label] = {"ms": fast, "textbook_ms": slow}
         results[name]["numpy_ms"] = without_a_compiler(name, tile, repeats=max(5, repeats // 3))
     return results
+
+
+def section(bench: Bench) -> dict[str, Any]:
+    """`one_thread` on a kept tile of the smallest slide, as a section of `python -m bench`."""
+    from bench.work import work_of
+
+    cv2.setNumThreads(1)
+    tile = work_of(bench.mosaic(1, pyramid="near")).images[0]
+    found = one_thread(tile, repeats=5 if bench.quick else 31)
+    return {
+        "rows": [{"method": name, "ms": "", "numpy_ms": "", **row} for name, row in found.items()],
+        "ms": {name: row["ms"] for name, row in found.items()},
+        "numpy_ms": {name: row["numpy_ms"] for name, row in found.items() if "numpy_ms" in row},
+    }
 
 
 def without_a_compiler(name: str, tile: Any, *, repeats: int) -> float:

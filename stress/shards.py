@@ -1,4 +1,4 @@
-"""Four shards in one folder that are killed at random moments and started again, with locks that work and without."""
+"""Four runs in one folder that are killed at random moments and started again, with locks that work and without."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from stress.disks import differs
 from stress.judging import account_of, content_of, fresh_folder, slides_of
 from stress.verdicts import Campaign, Kind, Verdict
 
-_SLIDES, _SHARDS, _MOST_KILLS = 40, 4, 4
+_SLIDES, _RUNS, _MOST_KILLS = 40, 4, 4
 _OPTIONS = ["--tile-px", "64", "--tile-um", "64", "--qc", "otsu", "--quiet", "--jobs", "1", "--threads", "1"]
 # A file system may say that a lock is taken, and let everybody have it: NFS with `nolock`, some FUSE.
 _BLIND = """
@@ -32,26 +32,42 @@ import fcntl
 
 fcntl.flock = lambda *_: None
 """
+# Each process takes the others for those of other machines, and for dead as soon as they are silent for a moment, which
+# on a busy machine they often are: then two runs make one slide.
+_STRANGERS = (
+    _BLIND
+    + """
+import secrets
+import slideloom.base.signs_of_life as signs
+
+boot = secrets.token_hex(8)
+signs.this_boot = lambda: boot
+signs.BEAT_S, signs.SILENCE_S = 0.1, 0.5
+"""
+)
+_PATCHES = {"working": "", "blind": _BLIND, "strangers": _STRANGERS}
 
 
 def prepare(folder: Path) -> None:
-    """Forty small slides of two kinds, and a Python module that makes locks see nothing."""
+    """Forty small slides of two kinds, and Python modules that make locks and signs of life see nothing."""
     slides = folder / "slides"
     slides.mkdir()
     for number in range(2):
         write_demo_slide(slides / f"s{number:02}.svs", size=Size(900 + 300 * number, 700), mpp=1.0, seed=number)
     for number in range(2, _SLIDES):
         shutil.copy(slides / f"s{number % 2:02}.svs", slides / f"s{number:02}.svs")
-    (folder / "blind").mkdir()
-    (folder / "blind" / "sitecustomize.py").write_text(_BLIND, encoding="utf-8")
+    for name, patch in _PATCHES.items():
+        (folder / name).mkdir()
+        (folder / name / "sitecustomize.py").write_text(patch, encoding="utf-8")
 
 
 def cases(_folder: Path, seed: int) -> list[str]:
-    """`LOCKS/SEED`: whether locks work, and what decides when each shard is killed."""
+    """`HOW/SIGHT/SEED`: how runs share the slides, what they see of each other, and when each is killed."""
     if sys.platform == "win32":
         return []
     rng = random.Random(seed)
-    return [f"{locks}/{rng.randrange(10**6)}" for _ in range(500) for locks in ("working", "blind")]
+    kinds = ("claims/working", "claims/blind", "claims/strangers", "shards/working", "shards/blind")
+    return [f"{kind}/{rng.randrange(10**6)}" for _ in range(500) for kind in kinds]
 
 
 @cache
@@ -64,15 +80,15 @@ def wanted(folder: Path) -> tuple[dict[str, bytes], float]:
 
 
 def judge(folder: Path, case: str) -> Verdict:
-    """All shards together leave what one run does; each slide is made once, and in the report once."""
-    locks, seed = case.split("/")
+    """All runs together leave what one does; each slide is made once, and in the report once."""
+    how, sight, seed = case.split("/")
     good, seconds = wanted(folder)
-    environment = {**os.environ, **({"PYTHONPATH": str(folder / "blind")} if locks == "blind" else {})}
+    environment = {**os.environ, "PYTHONPATH": str(folder / sight)}
     with fresh_folder(folder) as place:
         out = place / "out"
-        run = partial(_until_done, folder, out, environment, seed=int(seed), seconds=seconds)
-        with ThreadPoolExecutor(_SHARDS) as threads:
-            ended = [*threads.map(run, range(1, _SHARDS + 1))]
+        run = partial(_until_done, folder, out, environment, how=how, seed=int(seed), seconds=seconds)
+        with ThreadPoolExecutor(_RUNS) as threads:
+            ended = [*threads.map(run, range(1, _RUNS + 1))]
         wrong = "; ".join(filter(None, (words for words, _ in ended))) or _wrong(out, place, good)
     if wrong:
         return Verdict(Kind.WRONG, wrong[:500])
@@ -80,13 +96,14 @@ def judge(folder: Path, case: str) -> Verdict:
 
 
 def _until_done(
-    folder: Path, out: Path, environment: dict[str, str], number: int, *, seed: int, seconds: float
+    folder: Path, out: Path, environment: dict[str, str], number: int, *, how: str, seed: int, seconds: float
 ) -> tuple[str, int]:
-    """Run a shard, and run it again whenever it was killed; what is wrong, or "", and how often it was killed."""
+    """Run one of the runs, and again whenever it was killed; what is wrong, or "", and how often it was killed."""
     rng = random.Random(f"{seed}/{number}")
     planned, kills = rng.randint(1, _MOST_KILLS), 0
     while True:
-        more = ["--shard", f"{number}/{_SHARDS}", "--log", str(out.with_name(f"log-{number}.jsonl"))]
+        share = ["--shard", f"{number}/{_RUNS}"] if how == "shards" else []
+        more = [*share, "--log", str(out.with_name(f"log-{number}.jsonl"))]
         process = subprocess.Popen(
             [*_command(folder, out), *more],
             env=environment,
@@ -105,7 +122,7 @@ def _until_done(
                 return f"empty after a kill: {empty}", kills
             planned -= 1
             continue
-        return ("" if process.returncode == 0 else f"shard {number}: {said.strip()[-300:]}"), kills
+        return ("" if process.returncode == 0 else f"run {number}: {said.strip()[-300:]}"), kills
 
 
 def _command(folder: Path, out: Path) -> list[str]:
@@ -117,7 +134,7 @@ def _records(out: Path) -> list[Path]:
 
 
 def _wrong(out: Path, logs: Path, good: dict[str, bytes]) -> str:
-    """What is wrong with what the shards left, or ""."""
+    """What is wrong with what the runs left, or ""."""
     told = slides_of(out)
     names = [slide["slide"] for slide in told]
     if names != [f"s{number:02}" for number in range(_SLIDES)]:
@@ -140,7 +157,7 @@ def _events(logs: Path) -> Iterator[dict[str, Any]]:
 
 CAMPAIGN = Campaign(
     name="shards",
-    help="four shards in one folder, killed at random moments, with and without locks",
+    help="four runs in one folder, with shards and without, killed at random moments, with and without locks",
     prepare=prepare,
     cases=cases,
     judge=judge,

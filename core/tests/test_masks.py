@@ -15,8 +15,9 @@ from hypothesis import given, settings, strategies as st
 from shapely.geometry import box as polygon
 from shapely.ops import unary_union
 from slideloom import Box, Level, Mask, OutputError, QcResult, Size, SlideError, SlideInfo, Tiles
+from slideloom.planning.burden import blur_burden
 from slideloom.planning.mask_files import load_mask, mask_from_npz, npz_bytes, save_mask
-from slideloom.planning.masks import blur_burden, masked_share, union_mask
+from slideloom.planning.masks import masked_share, union_mask
 
 
 def tiles_at(places: list[tuple[int, int]], width: int, height: int | None = None) -> Tiles:

@@ -25,6 +25,7 @@ _HOMES = {
     "slideloom.base.installing": ("pip_install",),
     "slideloom.base.naming": ("option_given", "option_name"),
     "slideloom.base.opencv_threads": ("opencv_in_one_thread",),
+    "slideloom.base.packed_masks": ("PackedMask",),
     "slideloom.base.parsing": ("parse_json", "parse_toml"),
     "slideloom.base.patient_file": ("PatientFile",),
     "slideloom.base.scratch": ("Scratch",),
@@ -102,7 +103,8 @@ _HOMES = {
     "slideloom.planning.deciding": ("apply_regions", "assess_slide"),
     "slideloom.planning.grid": ("plan_grid", "tile_geometry"),
     "slideloom.planning.mask_files": ("load_mask", "mask_from_npz", "save_mask"),
-    "slideloom.planning.masks": ("blur_burden", "masked_share", "union_mask"),
+    "slideloom.planning.burden": ("blur_burden",),
+    "slideloom.planning.masks": ("masked_share", "union_mask"),
     "slideloom.planning.opening": ("load_regions", "open_slide"),
     "slideloom.planning.plan": ("SlidePlan", "plan_slide"),
     "slideloom.planning.record": ("QcFinding", "SlideRecord"),
@@ -185,6 +187,7 @@ if TYPE_CHECKING:
     from slideloom.base.installing import pip_install as pip_install
     from slideloom.base.naming import option_given as option_given, option_name as option_name
     from slideloom.base.opencv_threads import opencv_in_one_thread as opencv_in_one_thread
+    from slideloom.base.packed_masks import PackedMask as PackedMask
     from slideloom.base.parsing import parse_json as parse_json, parse_toml as parse_toml
     from slideloom.base.patient_file import PatientFile as PatientFile
     from slideloom.base.scratch import Scratch as Scratch
@@ -227,6 +230,7 @@ if TYPE_CHECKING:
     from slideloom.pixels.gray import gray_counter as gray_counter
     from slideloom.pixels.mosaic import Mosaic as Mosaic
     from slideloom.pixels.resampling import NativeResampler as NativeResampler, resample as resample
+    from slideloom.planning.burden import blur_burden as blur_burden
     from slideloom.planning.deciding import apply_regions as apply_regions, assess_slide as assess_slide
     from slideloom.planning.grid import plan_grid as plan_grid, tile_geometry as tile_geometry
     from slideloom.planning.mask_files import (
@@ -234,11 +238,7 @@ if TYPE_CHECKING:
         mask_from_npz as mask_from_npz,
         save_mask as save_mask,
     )
-    from slideloom.planning.masks import (
-        blur_burden as blur_burden,
-        masked_share as masked_share,
-        union_mask as union_mask,
-    )
+    from slideloom.planning.masks import masked_share as masked_share, union_mask as union_mask
     from slideloom.planning.opening import load_regions as load_regions, open_slide as open_slide
     from slideloom.planning.plan import SlidePlan as SlidePlan, plan_slide as plan_slide
     from slideloom.planning.record import QcFinding as QcFinding, SlideRecord as SlideRecord

@@ -11,7 +11,9 @@ import h5py
 import numpy as np
 import pytest
 from slideloom import Bags, ConfigError, Dataset, Project, SlideloomError
-from slideloom_features import Features
+
+pytest.importorskip("torch")
+Features = pytest.importorskip("slideloom_features").Features
 
 WriteSlide = Callable[..., Path]
 LABEL = "60px_75um"
@@ -30,6 +32,7 @@ def means():
 
 
 def four():
+    torch.manual_seed(4)
     return torch.nn.Sequential(Means(), torch.nn.Linear(3, 4))
 """
 

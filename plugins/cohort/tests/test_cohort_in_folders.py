@@ -12,7 +12,6 @@ import pytest
 import slideloom as sl
 from slideloom import ConfigError, Project
 from slideloom.extraction.output_folder import OutputFolder
-from slideloom_features import Features
 from slideloom_loaders.index import tile_index
 
 WriteSlide = Callable[..., Path]
@@ -69,11 +68,13 @@ def test_slides_of_one_name_have_tiles_tables_and_labels_of_their_own(slides: Pa
 
 
 def test_slides_of_one_name_have_bags_of_features_of_their_own(slides: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    features = pytest.importorskip("slideloom_features")
     project = made(slides, tmp_path, "p1,lab1/a,yes", "p2,lab2/case7/a,no", "p3,other,yes")
     (tmp_path / "model.py").write_text(
         "import torch\n\ndef four():\n    return torch.nn.Sequential(torch.nn.AvgPool2d(64), torch.nn.Flatten())\n"
     )
-    sink = Features(factory="four", code=tmp_path / "model.py", device="cpu", input_px=64)
+    sink = features.Features(factory="four", code=tmp_path / "model.py", device="cpu", input_px=64)
 
     report = project.extract_tiles(
         64, 64, mpp=0.5, grayspace_fraction=1.0, sinks=[sink], jobs=1, threads=1, report=False

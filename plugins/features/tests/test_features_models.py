@@ -184,11 +184,15 @@ def test_options_that_do_not_go_together_are_refused(options: dict[str, Any], sa
         ({"factory": "no_such_package:encoder"}, "no_such_package.*install the package that has it"),
         ({"factory": "no_such_function", "code": SMALL_MODELS}, "has no function no_such_function"),
         ({"factory": "not_a_module", "code": SMALL_MODELS}, "returned str, where a torch module is wanted"),
+        (
+            {"factory": "unseeded", "code": SMALL_MODELS},
+            "unseeded: gives other weights each time.*features of different models; give weights",
+        ),
         ({"model": Path("gone.onnx")}, "gone.onnx: there is no such file"),
         ({"model": Path("model.h5")}, r"the file of a model ends in \.pt, \.pt2, \.onnx"),
     ],
 )
-def test_a_model_that_is_not_there_is_refused_by_name(options: dict[str, Any], said: str) -> None:
+def test_a_model_that_cannot_be_had_is_refused_by_name(options: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         Features(**options).build()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +185,21 @@ def test_a_large_slide_is_read_once_and_in_small_parts() -> None:
     assert result.mask.all()
     assert sum(slide.read_px) == 20_000 * 6_000
     assert max(slide.read_px) == (CHUNK_PX * 2) ** 2
+
+
+def test_memory_grows_with_the_width_of_the_slide_and_not_with_its_area() -> None:
+    peaks = []
+    for height in (6_000, 24_000):
+        slide = _Counted(Size(6_000, height))
+        slide.use_mpp(Resolution(0.5, 0.5, "test"))
+        step = GaussianV2(mpp=1).build()
+        tracemalloc.start()
+        result = step.assess(slide, scene_of())
+        peaks.append(tracemalloc.get_traced_memory()[1] - result.stored.size / 8)
+        tracemalloc.stop()
+
+    assert peaks[1] < 1.1 * peaks[0]
+    assert peaks[1] < 3000 * 12_000  # bytes; the mask as bytes would have as many
 
 
 def threaded(threads: int, *, mpp: float = 1.0) -> Scene:

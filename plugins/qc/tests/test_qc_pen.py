@@ -11,7 +11,8 @@ import pytest
 from numpy.typing import NDArray
 from slideloom import Mask, Rgb, Size
 from slideloom_qc import Otsu, Pen, Tissue
-from slideloom_qc.pen import ink_mask
+from slideloom_qc.pen import BAND_PX, farther, ink_mask
+from slideloom_qc.shapes import with_labels
 from slideloom_testing import PixelsSlide, scene_of, stained
 
 # Colours of markers on clear glass at strength 1.
@@ -206,3 +207,22 @@ def test_a_small_dot_of_ink_is_left_alone() -> None:
 
     assert not found(rgb).any()
     assert ink_mask(rgb, pixel_um=8, min_area_um2=1000, margin_um=8)[100:110, 100:110].all()
+
+
+@pytest.mark.parametrize("least", [4.5, 12.5, 37.5])
+@pytest.mark.parametrize("count", [0, 1, 40])
+def test_what_is_far_from_ink_does_not_depend_on_the_bands_in_which_distances_are_computed(
+    least: float, count: int
+) -> None:
+    height, random = 2 * BAND_PX + 100, np.random.default_rng(count)
+    seeds = np.zeros((height, 150), np.uint8)
+    seeds[random.integers(0, height, count), random.integers(0, 150, count)] = 1
+    whole = cv2.distanceTransform(1 - seeds, cv2.DIST_L2, cv2.DIST_MASK_5) if count else np.full(seeds.shape, np.inf)
+
+    assert np.array_equal(farther(seeds, least), whole > least)
+
+
+def test_parts_to_keep_are_looked_up_for_each_label() -> None:
+    labels = np.random.default_rng(0).integers(0, 5, (300, 70), np.int32)
+
+    assert np.array_equal(with_labels(labels, np.array([0, 1, 0, 0, 1], np.bool_)), (labels == 1) | (labels == 4))

@@ -15,6 +15,7 @@ from attrs import evolve
 from slideloom import NamedSlide, OutputError, SlideReport
 from slideloom_report import Cohort, cohorts_in, write_report
 from slideloom_report.files import is_sealed
+from slideloom_report.page_look import STYLE
 from slideloom_report.stored import stored_reports
 
 BROWSER = shutil.which("chromium-headless-shell") or shutil.which("chromium")
@@ -151,3 +152,30 @@ def test_in_a_browser_slides_are_sorted_by_number_and_found_by_any_word(tmp_path
         assert page.url.endswith("#slide-0")
         browser.close()
     assert errors == []
+
+
+def test_an_estimate_stands_under_the_figures_and_not_in_what_is_folded(tmp_path: Path) -> None:
+    told = "A run is estimated to make: 2,400 tiles; 51 MB; 3 min."
+    page = page_of(evolve(cohort(report("a")), notes=(told,)), tmp_path)
+
+    assert page.index('<section class="figures">') < page.index(told) < page.index("<details>")
+
+
+def luminance(rgb: str) -> float:
+    """Relative luminance of a colour such as "#c2410c" (WCAG 2.2)."""
+    parts = [int(rgb[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize(("scheme", "grounds"), [("light", ("#ffffff", "#f7f7f7")), ("dark", ("#121212", "#1a1a1a"))])
+def test_every_colour_of_text_stands_out_in_light_and_in_dark(scheme: str, grounds: tuple[str, ...]) -> None:
+    found = re.findall(r"--(soft|bad|name): (#[0-9a-f]{6});", STYLE)
+    colours = dict(found[:3] if scheme == "light" else found[3:])
+    assert set(colours) == {"soft", "bad", "name"}
+    assert not re.findall(r"[^-]color: #", STYLE)
+
+    for name, colour in colours.items():
+        for ground in grounds:
+            dark, light = sorted((luminance(colour), luminance(ground)))
+            assert (light + 0.05) / (dark + 0.05) >= 4.5, (name, ground)

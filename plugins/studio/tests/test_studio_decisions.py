@@ -345,9 +345,13 @@ def test_a_step_at_work_is_seen_and_cancelled(open_studio: Any, demo_slide: Demo
     assert cancelled.status == 200
     assert after["state"] == "ready"
     assert [step["state"] for step in after["steps"]] == ["cancelled", "waiting"]
-    assert after["is_current"] is False or after["kept"] == 300
+    # What regions alone keep is on screen, and must not pass for what the steps keep.
+    told = {name: after[name] for name in ("kept", "is_whole", "is_current", "is_cancelled")}
+    assert told == {"kept": 300, "is_whole": False, "is_current": False, "is_cancelled": True}
+    assert page.get("api/slides/s1/pyramid/0/0/0?normalized=1").status == 409
     go_on.set()
-    assert decided(page)["is_current"] is True
+    again = decided(page)
+    assert (again["is_whole"], again["is_current"], again["is_cancelled"]) == (True, True, False)
 
 
 def test_a_slide_whose_resolution_is_unknown_is_shown_and_not_decided(open_studio: Any, tmp_path: Path) -> None:
@@ -421,7 +425,7 @@ def test_cells_are_points(open_studio: Any, demo_slide: DemoFiles, tmp_path: Pat
     (tmp_path / "cells/demo.csv").write_text("x,y\n300,400\n900,800\n1500,700\n")
     placement = f"cells-csv:folder={json.dumps(str(tmp_path / 'cells'))},unit=px"
     page = open_studio(demo_slide.path, *SIZE, "--filter", "none", "--placement", placement)
-    assert page.get("api/slides/s1/points").json() == {"x": [], "y": [], "label": []}
+    assert page.get("api/slides/s1/points").status == 409
 
     table = decided(page)
 

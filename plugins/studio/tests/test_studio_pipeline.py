@@ -12,7 +12,8 @@ import attrs
 import pytest
 from slideloom import OutputFolder, Pipeline, QcUse, load_pipeline
 from slideloom.pipeline.pipeline import RoiUse, RunOptions, Slides
-from slideloom.pipeline.tiling import Tiling
+from slideloom.pipeline.tile_masks import TileMasks
+from slideloom.pipeline.tiling import Context, Tiling
 from slideloom.plugins.discovery import registry
 from slideloom.plugins.shorthand import step_settings
 from slideloom_cli.main import main
@@ -29,7 +30,8 @@ def qc(text: str, **rules: Any) -> QcUse:
 def rich(folder: Path) -> Pipeline:
     """A pipeline with something in every part."""
     return Pipeline(
-        tiles=Tiling(size_px=100, magnification="10x", stride_div=2, edge_tiles=True, enable_downsample=False, seed=3),
+        tiles=Tiling(size_px=100, magnification="10x", stride_div=2, edge_tiles=True, enable_downsample=False, seed=3,
+                     context=(Context(size_um=604.5, size_px=256), Context(size_um=1208))),
         slides=Slides(include=(str(folder / "a, b.svs"),), mpp=1.0, avoid_readers=("vips",)),
         roi=(RoiUse(source=step_settings("roi", "roi-folder", {"folder": str(folder)}), method="outside",
                     artifacts=("pen, red", "f'old")),),
@@ -37,6 +39,8 @@ def rich(folder: Path) -> Pipeline:
         filters=(),
         normalizer=step_settings("normalizer", "macenko:target=v2"),
         sinks=(step_settings("sink", "images:format=png"), step_settings("sink", "tfrecord")),
+        placement=step_settings("placement", "cells-csv", {"folder": str(folder), "unit": "px"}),
+        mask=TileMasks(of="roi", classes=("tumour", "stroma, loose"), others="ignore"),
         run=RunOptions(jobs=1, save_masks=True),
     )  # fmt: skip
 
@@ -52,6 +56,13 @@ def test_the_page_gets_what_the_command_line_says(open_studio: Any, demo_slide: 
     assert table["normalizer"] is None
     assert table["roi"]["method"] == "auto"
     assert table["revision"] == 1
+
+
+def test_the_rich_pipeline_leaves_no_part_out(tmp_path: Path) -> None:
+    plain = Pipeline(tiles=Tiling(size_px=100, size_um=100))
+    parts = {part.name for part in attrs.fields(Pipeline)} - {"front", "filters"}  # no filter is not the default
+
+    assert {name for name in parts if getattr(rich(tmp_path), name) == getattr(plain, name)} == set()
 
 
 def test_a_pipeline_read_back_from_the_page_is_the_same(tmp_path: Path) -> None:
@@ -167,6 +178,27 @@ def test_a_form_says_what_the_settings_class_says(shared_page: Any) -> None:
     assert all(option["help"] for form in forms.values() for option in form["options"])
 
 
+def test_the_forms_of_tiles_and_regions_hold_every_option(shared_page: Any) -> None:
+    forms = shared_page.get("api/size").json()
+    table = shared_page.get("api/pipeline").json()
+
+    for name in ("tiles", "roi"):
+        options = {option["name"]: option for option in forms[name]}
+        assert set(options) == set(table[name])
+        assert all(option["help"] for option in options.values())
+    tiles = {option["name"]: option for option in forms["tiles"]}
+    assert (tiles["tile_um"]["kind"], tiles["tile_um"]["required"]) == ("text", True)
+    assert (tiles["max_tiles"]["kind"], tiles["max_tiles"]["minimum"], tiles["max_tiles"]["optional"]) == (
+        "int",
+        1,
+        True,
+    )
+    assert (tiles["context_um"]["kind"], tiles["context_um"]["items"]) == ("list", "number")
+    rules = {option["name"]: option for option in forms["roi"]}
+    assert rules["filter_method"]["choices"] == ["center", "proportion"]
+    assert (rules["artifacts"]["kind"], rules["artifacts"]["items"]) == ("list", "text")
+
+
 def in_a_shell(text: str) -> list[str]:
     """The words that a shell makes of a command."""
     done = subprocess.run(["sh", "-c", f"printf '%s\\0' {text}"], check=True, capture_output=True, text=True)
@@ -203,6 +235,17 @@ def test_a_pipeline_file_a_command_and_python_say_the_same(tmp_path: Path) -> No
     assert (file.run.out, file.run.jobs, file.run.save_masks) == (tmp_path / "out put", 1, True)
     assert command == pipeline
     assert program["pipeline"].digest() == file.digest() == command.digest() == pipeline.digest()
+
+
+def test_a_command_holds_the_values_of_a_fit(tmp_path: Path) -> None:
+    fit = {"stain_matrix_target": [[0.51, 0.22], [0.75, 0.87], [0.41, 0.42]], "target_concentrations": [1.7, 1.3]}
+    before = rich(tmp_path)
+    pipeline = attrs.evolve(before, normalizer=step_settings("normalizer", "macenko", {"target": fit}))
+
+    command = parsed_command(PipelineText(pipeline, tmp_path / "out").command())
+
+    assert command == pipeline
+    assert command.digest() == pipeline.digest() != before.digest()
 
 
 def test_each_of_the_three_run_makes_tiles_with_the_pipeline_on_screen(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -167,6 +168,28 @@ class TestLeases:
             places = {pixels.ctypes.data for pixels in leased.pixels.values()}
 
         assert len(places) == 324
+
+    def test_threads_that_have_ended_have_no_share_of_the_memory(self, cache: TileCache) -> None:
+        def reads(start: int) -> None:
+            with cache.lease(0, range(start, start + 40)):
+                pass
+
+        for start in range(0, 320, 40):
+            thread = threading.Thread(target=reads, args=[start])
+            thread.start()
+            thread.join()
+        with cache.lease(0, range(280, 324)):
+            pass
+
+        assert cache.held_bytes <= 50 * 3 * 64 * 64
+
+    def test_a_cleared_cache_holds_nothing_and_leaves_leased_pixels_as_they_are(self, cache: TileCache) -> None:
+        with cache.lease(0, range(9)) as leased:
+            before = {index: pixels.copy() for index, pixels in leased.pixels.items()}
+            cache.clear()
+            assert cache.held_bytes == 0
+            with cache.lease(0, range(100, 150)):
+                assert all(np.array_equal(pixels, before[index]) for index, pixels in leased.pixels.items())
 
     def test_memory_of_tiles_given_back_is_used_for_others(self, cache: TileCache) -> None:
         places = set()

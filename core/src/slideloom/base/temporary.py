@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import shutil
 import socket
-import sys
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -22,6 +20,8 @@ from hashlib import sha256
 from itertools import count
 from math import inf
 from pathlib import Path
+
+from slideloom.base.live_processes import runs_here, word_of
 
 _TEMPORARY = re.compile(
     r"\.(?P<name>.+)\.(?P<host>[0-9a-f]{8})-(?P<pid>\d{1,10})-(?P<word>[0-9a-f]{6})-\d+\.(?P<kind>partial|old)",
@@ -149,30 +149,11 @@ def _temporary_in(folder: Path) -> Iterator[tuple[Path, re.Match[str]]]:
 
 
 def _beside(path: Path, kind: str) -> Path:
-    mark = f"{_machine()}-{os.getpid()}-{_word(os.getpid())}-{next(_numbers)}"
+    mark = f"{_machine()}-{os.getpid()}-{word_of(os.getpid())}-{next(_numbers)}"
     return path.with_name(f".{path.name}.{mark}.{kind}")
 
 
 _numbers = count()
-
-
-@cache
-def _word(pid: int) -> str:  # cached by process number, so that a forked child gets its own word
-    return _word_of_start(pid) or secrets.token_hex(3)
-
-
-def _word_of_start(pid: int) -> str | None:
-    """A word for when a process started, by which one that has the number of a dead one is told from it.
-
-    None where the system does not tell.
-    """
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_bytes()
-    except OSError:
-        return None
-    # The name of the program, in brackets, may have spaces; the start is the 20th field after it (proc(5)).
-    start = stat.rpartition(b")")[2].split()[19]
-    return sha256(b"%d/%s" % (pid, start)).hexdigest()[:6]
 
 
 @cache
@@ -187,32 +168,4 @@ def _machine() -> str:
 def _is_abandoned(path: Path, found: re.Match[str]) -> bool:
     if found["host"] != _machine():
         return time.time() - path.lstat().st_mtime > _SECONDS_OF_SILENCE
-    pid = int(found["pid"])
-    if pid == os.getpid():
-        return found["word"] != _word(pid)
-    return not _runs(pid) or _word_of_start(pid) not in (None, found["word"])
-
-
-if sys.platform == "win32":
-    import ctypes
-
-    def _runs(pid: int) -> bool:
-        kernel = ctypes.WinDLL("kernel32", use_last_error=True)
-        synchronize, invalid_parameter = 0x100000, 87
-        process = kernel.OpenProcess(synchronize, False, pid)
-        if not process:
-            return ctypes.get_last_error() != invalid_parameter
-        is_over = kernel.WaitForSingleObject(process, 0) == 0
-        kernel.CloseHandle(process)
-        return not is_over
-
-else:
-
-    def _runs(pid: int) -> bool:
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return False
-        except (PermissionError, OverflowError):  # another user's process
-            return True
-        return True
+    return runs_here(int(found["pid"]), found["word"]) is False

@@ -6,6 +6,7 @@ import struct
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import shapely
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from slideloom.base.geometry import Box, Mask, Rgb, Size
+from slideloom.base.packed_masks import PackedMask
 from slideloom.base.storing import write_whole
 from slideloom.slides.regions import Regions
 from slideloom.slides.slide import Slide
@@ -114,7 +116,7 @@ def overview(
     kept: Tiles,
     rejected: Mapping[str, Tiles],
     regions: Regions | None = None,
-    masks: Sequence[tuple[Mask, Box | None]] = (),
+    masks: Sequence[tuple[Mask | PackedMask, Box | None]] = (),
     colours: Mapping[str, Colour] | None = None,
     shades: Sequence[tuple[Mask, Box | None, Colour]] = (),
     max_px: int = 2048,
@@ -301,7 +303,7 @@ def tint(rgb: Rgb, mask: Mask, *, colour: Colour, strength: float) -> None:
         rgb[..., channel] = np.where(mask, blended[rgb[..., channel], channel], rgb[..., channel])
 
 
-def stretched(mask: Mask, *, extent: Box, whole: Size, size: Size) -> Mask:
+def stretched(mask: Mask | PackedMask, *, extent: Box, whole: Size, size: Size) -> Mask:
     """A mask sampled on an image of the whole slide: each pixel has the value at its centre.
 
     Args:
@@ -313,7 +315,7 @@ def stretched(mask: Mask, *, extent: Box, whole: Size, size: Size) -> Mask:
     Returns:
         (size.height, size.width) bool, False outside `extent`.
     """
-    return sampled(mask, extent=extent, box=Box(0, 0, whole.width, whole.height), size=size)
+    return _seen(mask, np.bool_, extent=extent, box=Box(0, 0, whole.width, whole.height), size=size)
 
 
 def sampled(values: NDArray[ScalarT], *, extent: Box, box: Box, size: Size) -> NDArray[ScalarT]:
@@ -328,14 +330,21 @@ def sampled(values: NDArray[ScalarT], *, extent: Box, box: Box, size: Size) -> N
     Returns:
         (size.height, size.width), 0 or False outside `extent`.
     """
+    return _seen(values, values.dtype.type, extent=extent, box=box, size=size)
+
+
+def _seen(
+    values: NDArray[Any] | PackedMask, dtype: type[ScalarT], *, extent: Box, box: Box, size: Size
+) -> NDArray[ScalarT]:
     x = (np.arange(size.width) + 0.5) * box.width / size.width + box.x
     y = (np.arange(size.height) + 0.5) * box.height / size.height + box.y
     column = np.floor((x - extent.x) / extent.width * values.shape[1]).astype(np.int64)
     row = np.floor((y - extent.y) / extent.height * values.shape[0]).astype(np.int64)
     columns = (column >= 0) & (column < values.shape[1])
     rows = (row >= 0) & (row < values.shape[0])
-    found = np.zeros((size.height, size.width), values.dtype)
-    found[np.ix_(rows, columns)] = values[np.ix_(row[rows], column[columns])]
+    found = np.zeros((size.height, size.width), dtype)
+    place = np.ix_(row[rows], column[columns])
+    found[np.ix_(rows, columns)] = values.at(*place) if isinstance(values, PackedMask) else values[place]
     return found
 
 

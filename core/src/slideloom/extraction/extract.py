@@ -9,6 +9,7 @@ import attrs
 import numpy as np
 
 from slideloom.base.errors import SlideError, SlideloomError
+from slideloom.base.freed_memory import give_back_freed_memory
 from slideloom.base.geometry import IntArray
 from slideloom.extraction.companions import CompanionMaker
 from slideloom.extraction.engine import BlockResult, TileEngine
@@ -41,6 +42,10 @@ class Extraction:
     ) -> None:
         self._plan, self._record = prepared.plan, prepared.record
         steps = prepared.tile_steps()  # sinks too, on a dry run: whether they can be built is worth knowing
+        # All low-resolution images have been looked at, and cutting needs the memory.
+        self._plan.slide.forget_images(but_of=self._plan.scene.geometry.level)
+        self._plan.slide.give_back_memory()
+        give_back_freed_memory()
         self._steps: TileSteps = steps if writers is not None else attrs.evolve(steps, sinks=())
         self._threads = threads
         self._progress = progress

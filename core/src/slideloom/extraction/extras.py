@@ -16,7 +16,7 @@ from slideloom.drawing.mask_outlines import mask_polygons
 from slideloom.extraction.output_folder import OutputFolder
 from slideloom.extraction.overview import told_picture
 from slideloom.planning.ledger import Ledger
-from slideloom.planning.mask_files import mask_files, npz_bytes
+from slideloom.planning.mask_files import Content, mask_files, npz_bytes
 from slideloom.planning.masks import union_mask
 from slideloom.planning.prepared import PreparedSlide
 from slideloom.planning.record import QcFinding
@@ -30,11 +30,11 @@ class OtherThanReported(SlideloomError):
     """A finished slide's report or tile table is not what its pipeline makes: somebody has changed or damaged it."""
 
 
-def pictures_of(prepared: PreparedSlide, folder: OutputFolder) -> dict[Path, bytes]:
+def pictures_of(prepared: PreparedSlide, folder: OutputFolder) -> dict[Path, Content]:
     """The optional files of a slide whose tiles are all decided, with their content."""
     plan, record, run = prepared.plan, prepared.record, prepared.plan.pipeline.run
     info = plan.slide.info
-    files: dict[Path, bytes] = {}
+    files: dict[Path, Content] = {}
     if run.save_masks:
         for finding in record.qc:
             path = folder.mask(info.name, finding.label)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from slideloom.base.opencv_threads import opencv_in_one_thread
 from slideloom.base.storing import json_text, storing_in, utf8, write_json, write_whole
 from slideloom.base.system_errors import in_words
 from slideloom.extraction.account import slide_report, tile_table_csv
+from slideloom.extraction.claims import Claim
 from slideloom.extraction.extract import Extraction
 from slideloom.extraction.extras import OtherThanReported, completed, pictures_of
 from slideloom.extraction.finished import Earlier
@@ -53,6 +55,7 @@ class SlideTask:
         threads: number of threads for the slide.
         trial: "dry-run" decides everything and writes nothing; "plan-only" reads no tile but those of the sample.
         sample: on a trial, number of tiles to estimate from what a run would take.
+        claim: of a run that shares the folder with others, to the slide.
         progress: called from the thread that runs the task, or None.
     """
 
@@ -65,12 +68,18 @@ class SlideTask:
     threads: int = 1
     trial: Trial = ""
     sample: int = 0
+    claim: Claim | None = None
     progress: Progress | None = field(default=None, eq=False)
 
     @property
     def slide(self) -> NamedSlide:
         """The slide with its name."""
         return self.called or NamedSlide.of(self.path)
+
+    @property
+    def is_ours(self) -> bool:
+        """True unless another run makes the slide by now."""
+        return self.claim is None or self.claim.is_held
 
 
 def process_slide(task: SlideTask) -> SlideReport:
@@ -132,6 +141,9 @@ def _failed(task: SlideTask, report: SlideReport, error: Exception) -> SlideRepo
     if task.trial or isinstance(error, SecondName):  # of which the folder has a report
         return report
     folder = OutputFolder(task.out, report.label)
+    with suppress(OSError):  # then the disk may be what failed
+        if not task.is_ours:  # and the report is the other run's
+            return report
     try:
         left = Earlier.of(folder, report.slide).left()
     except OutputError:  # a name that no file can have
@@ -167,7 +179,7 @@ def _process(task: SlideTask, slide: Slide) -> SlideReport:
             return completed(prepared, folder, attrs.evolve(finished, status="skipped"))
         except OtherThanReported as error:
             why = str(error)
-    with Publication(folder, earlier, redo=pipeline.run.redo) as publication:
+    with Publication(folder, earlier, redo=pipeline.run.redo, claim=task.claim) as publication:
         # Outputs that cannot be written or may not be replaced are found before any pixel is read.
         publication.open(prepared)
         prepared.decide()

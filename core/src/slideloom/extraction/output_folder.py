@@ -11,7 +11,9 @@ OUT/slideloom/LABEL/overviews/NAME.png kept and rejected tiles over the thumbnai
 OUT/dry-run/LABEL/NAME.png             the same picture of a dry run, which makes nothing else
 OUT/slideloom/LABEL/shards.json        which slide belongs to which of the runs that share the folder
 OUT/slideloom/shards/LABEL.K-of-N      held while one of these runs works
-OUT/slideloom/lock                     held while a run works here; who holds it is in lock.holder
+OUT/slideloom/LABEL/claims/NAME.1.claim  which of several runs makes the slide; only while runs work here
+OUT/slideloom/at_work/                 the signs of life of these runs
+OUT/slideloom/lock                     held while a run begins or ends, or works alone; lock.holder says who holds it
 
 NAME may have folders, as in lab1/case7/slide.json.
 """
@@ -67,6 +69,20 @@ class OutputFolder:
     def publishing(self, slide: str) -> Path:
         """The sizes of the slide's outputs; it exists only while they get their final names."""
         return path_of_name(self.state / "publishing", slide, ending=".json")
+
+    @property
+    def claims(self) -> Path:
+        """Folder of the claims to slides."""
+        return self.state / "claims"
+
+    def claim(self, slide: str, number: int) -> Path:
+        """One of the slide's claims, from 1."""
+        return path_of_name(self.claims, slide, ending=f".{number}.claim")
+
+    @property
+    def at_work(self) -> Path:
+        """Folder of the signs of life of runs."""
+        return self.root / "slideloom" / "at_work"
 
     def tile_table(self, slide: str) -> Path:
         """The slide's tile table."""

@@ -42,7 +42,9 @@ def plan_picture(
         kept=plan.tiles.take(kept),
         rejected={word: plan.tiles.take(status == word) for word in sorted(set(status[~kept].tolist()))},
         regions=plan.scene.regions,
-        masks=[(finding.result.mask, finding.result.extent) for finding in record.qc if finding.result.labels is None],
+        masks=[
+            (finding.result.stored, finding.result.extent) for finding in record.qc if finding.result.labels is None
+        ],
         shades=[
             (finding.result.mask_of(one), finding.result.extent, colours[f"qc:{finding.label}:{one.name}"])
             for finding in record.qc

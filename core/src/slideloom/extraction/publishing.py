@@ -23,9 +23,11 @@ from slideloom.base.files import FileState
 from slideloom.base.naming import option_given
 from slideloom.base.storing import storing_in, sync_path, write_json
 from slideloom.base.temporary import aside_path, discard_path, keep_aside
+from slideloom.extraction.claims import Claim
 from slideloom.extraction.finished import Earlier, bytes_of, is_ours, measured
 from slideloom.extraction.nesting import refuse_nesting
 from slideloom.extraction.output_folder import OutputFolder
+from slideloom.planning.mask_files import Content
 from slideloom.planning.prepared import PreparedSlide
 from slideloom.plugins.blaming import blaming
 from slideloom.settings.options import Settings
@@ -54,6 +56,7 @@ class Publication:
         folder: the run's output folder.
         earlier: what is known about the slide from earlier runs.
         redo: move files aside that are not ours, instead of raising an error.
+        claim: without which nothing is published; None if no other run may work in the folder.
 
     Attributes:
         folder: the run's output folder.
@@ -62,8 +65,9 @@ class Publication:
         sizes: size and checksum of each output and of the tile table.
     """
 
-    def __init__(self, folder: OutputFolder, earlier: Earlier, *, redo: bool) -> None:
+    def __init__(self, folder: OutputFolder, earlier: Earlier, *, redo: bool, claim: Claim | None = None) -> None:
         self.folder = folder
+        self._claim = claim
         self.notes: list[str] = []
         self.outputs: list[str] = []
         self.sizes: dict[str, OutputSize] = {}
@@ -144,7 +148,7 @@ class Publication:
                 foreign,
             )
 
-    def publish(self, files: Mapping[Path, bytes], *, kept: Path) -> None:
+    def publish(self, files: Mapping[Path, Content], *, kept: Path) -> None:
         """Give all outputs their final names.
 
         Args:
@@ -153,8 +157,10 @@ class Publication:
 
         Raises:
             OutputError: the disk is full, or another run has written the slide in the meantime.
+            ClaimLost: another run makes the slide by now.
         """
         prepared = self._prepare(files, kept)
+        self._check_claim()
         with storing_in(self.folder.root):
             self._journal_is_ours = True
             self._write_journal(self.sizes)
@@ -180,7 +186,9 @@ class Publication:
 
         Raises:
             OutputError: the report cannot be written; then everything is as before.
+            ClaimLost: another run makes the slide by now.
         """
+        self._check_claim()
         write_json(self.folder.report(report.slide), report.as_table())
         self._finished = True
         with suppress(OSError):  # a file that stays is hidden, and a later run removes it
@@ -194,7 +202,11 @@ class Publication:
         known = {name: size for name, size in self._earlier.left().items() if name not in self.outputs}
         return {name: size or measured(self.folder.root / name) for name, size in known.items()}
 
-    def _prepare(self, files: Mapping[Path, bytes], kept: Path) -> list[Prepared]:
+    def _check_claim(self) -> None:
+        if self._claim is not None:
+            self._claim.check()
+
+    def _prepare(self, files: Mapping[Path, Content], kept: Path) -> list[Prepared]:
         prepared: list[Prepared] = []
         for settings, writer in self._opened:
             with blaming(settings, "sink", self._earlier.slide):
@@ -205,7 +217,8 @@ class Publication:
             for path, content in files.items():
                 draft = Draft(path)
                 self._drafts.append(draft)
-                draft.partial.write_bytes(content)
+                with draft.partial.open("wb") as file:
+                    file.writelines([content] if isinstance(content, bytes) else content)
                 sync_path(draft.partial)
                 if path == kept:
                     self.sizes[self.folder.relative(path)] = measured(draft.partial)

@@ -119,7 +119,7 @@ class RunOptions:
     report: bool = option(False, help="write the PDF report and its tables")
     shard: str | None = option(
         None,
-        help='share of the slides, such as "3/16", or "auto" in a job array: several runs may then use one folder',
+        help='share of the slides, such as "3/16", or "auto" in a job array; other runs in the folder have the others',
         metavar="K/N",
     )
     ignore_disk_space: bool = option(

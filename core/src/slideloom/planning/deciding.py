@@ -10,13 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slideloom.base.errors import PluginError
+from slideloom.base.freed_memory import give_back_freed_memory
 from slideloom.base.geometry import Box, Mask
 from slideloom.base.naming import option_name
 from slideloom.base.opencv_threads import opencv_in_one_thread
+from slideloom.base.packed_masks import PackedMask, count_true
 from slideloom.base.watching import Watch
 from slideloom.pipeline.pipeline import Pipeline, QcUse
+from slideloom.planning.burden import blur_burden
 from slideloom.planning.ledger import numbered
-from slideloom.planning.masks import blur_burden, low_resolution, masked_share, union_mask
+from slideloom.planning.masks import low_resolution, masked_share, union_mask
 from slideloom.planning.plan import SlidePlan
 from slideloom.planning.record import QcFinding, SlideRecord
 from slideloom.planning.selection import regions_mask, select_tiles
@@ -91,9 +94,19 @@ def assess_slide(plan: SlidePlan, record: SlideRecord) -> None:
     with record.timed("qc"):
         for label, use in labelled_qc(plan.pipeline):
             with record.timed(f"qc:{label}"):
-                result = attrs.evolve(assess_step(plan, use), measured=None)  # nobody will ask the step again
+                result = _compact(assess_step(plan, use))
+            plan.slide.give_back_memory()
             reject_masked(plan, record, QcFinding(label, result, use.filter_threshold))
+            give_back_freed_memory()
         measure_burden(plan, record, considered)
+
+
+def _compact(result: QcResult) -> QcResult:
+    """A result in as little memory as it can be kept in until its slide is finished; nobody will ask the step again."""
+    stored = result.stored
+    if result.labels is None and not isinstance(stored, PackedMask):
+        stored = PackedMask.of(stored)
+    return attrs.evolve(result, mask=stored, measured=None)
 
 
 def labelled_qc(pipeline: Pipeline) -> list[tuple[str, QcUse]]:
@@ -131,8 +144,11 @@ def check_qc_result(result: QcResult, broke: str) -> None:
     """Raise `PluginError` with a text that starts with `broke`, unless a QC result fulfils the contract."""
     if not isinstance(result, QcResult):
         raise PluginError(f"{broke}: wanted a QcResult, got {type(result).__name__}")
-    mask = result.mask
-    if not isinstance(mask, np.ndarray) or mask.ndim != 2 or mask.dtype != np.bool_ or not mask.size:
+    mask = result.stored
+    is_mask = isinstance(mask, PackedMask) or (
+        isinstance(mask, np.ndarray) and mask.ndim == 2 and mask.dtype == np.bool_
+    )
+    if not is_mask or not mask.size:
         shape = getattr(mask, "shape", type(mask).__name__)
         raise PluginError(f"{broke}: wanted a mask (h, w) bool, got {shape} {getattr(mask, 'dtype', '')}")
     if result.kind not in get_args(QcKind):
@@ -177,7 +193,7 @@ class Shares(Protocol):
 
 def shares_of(plan: SlidePlan, result: QcResult, one: QcClass | None) -> NDArray[np.float64]:
     """See `Shares`."""
-    mask = result.mask if one is None else result.mask_of(one)
+    mask = result.stored if one is None else result.mask_of(one)
     return masked_share(mask, result.extent, plan.tiles, plan.slide.info.size)
 
 
@@ -187,7 +203,7 @@ def reject_masked(plan: SlidePlan, record: SlideRecord, finding: QcFinding, *, s
     record.qc.append(finding)
     share = shares(plan, result, None)
     ledger.score(f"qc:{name}", np.arange(len(ledger)), share)
-    record.metrics[f"{name}.masked"] = float(np.count_nonzero(result.mask) / result.mask.size)
+    record.metrics[f"{name}.masked"] = float(count_true(result.stored) / result.stored.size)
     if result.labels is None:
         ledger.reject(share > finding.filter_threshold, f"qc:{name}")
     else:
@@ -212,7 +228,7 @@ def _reject_by_class(
         share[:] = shares(plan, result, one)
         ledger.score(reason, np.arange(len(ledger)), share)
         masked_px = np.count_nonzero(result.mask_of(one))
-        record.metrics[f"{finding.label}:{one.name}.masked"] = float(masked_px / result.mask.size)
+        record.metrics[f"{finding.label}:{one.name}.masked"] = float(masked_px / result.stored.size)
         if one.threshold is not None:
             ledger.reject(share > one.threshold, reason)
     if discarding:

@@ -6,7 +6,7 @@ from collections.abc import Hashable
 from typing import Any
 
 import shapely
-from attrs import define, field
+from attrs import define, evolve, field
 
 from slideloom.base.errors import ConfigError
 from slideloom.base.watching import Watch
@@ -83,7 +83,9 @@ class KnownResults:
         if kept is None:
             with blaming(use.step, "qc", plan.slide.info.name):
                 built = use.step.build()
-            kept = self._keep(plan, use.step, assess_step(plan, use, watch=watch, built=built), built)
+            found = assess_step(plan, use, watch=watch, built=built)
+            # Whoever looks at the mask again and again should not unpack it each time.
+            kept = self._keep(plan, use.step, evolve(found, mask=found.mask), built)
         self._kept.remove(kept)
         self._kept.append(kept)
         return kept.result

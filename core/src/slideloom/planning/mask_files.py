@@ -6,16 +6,18 @@ import io
 import json
 import math
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast, get_args
 
 import attrs
 import numpy as np
+from attrs import frozen
 from numpy.typing import NDArray
 
 from slideloom.base.errors import SlideError
 from slideloom.base.geometry import Box, Mask, Size
+from slideloom.base.packed_masks import PackedMask, strips
 from slideloom.base.parsing import parse_json
 from slideloom.base.storing import storing_in, utf8, write_whole
 from slideloom.slides.info import SlideInfo
@@ -30,6 +32,38 @@ def npy_bytes(mask: Mask | Labels) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, np.ascontiguousarray(mask), allow_pickle=False)
     return buffer.getvalue()
+
+
+@frozen
+class NpyContent:
+    """What `npy_bytes` gives for a packed mask, one part after the other, so that it need not be in memory."""
+
+    mask: PackedMask
+
+    def __len__(self) -> int:
+        return len(self._head()) + self.mask.size
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self._head()
+        for start, stop in strips(0, self.mask.shape[0]):
+            yield self.mask.rows(start, stop).tobytes()
+
+    def _head(self) -> bytes:
+        buffer = io.BytesIO()
+        about = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.bool_)), "fortran_order": False}
+        np.lib.format.write_array_header_1_0(buffer, {**about, "shape": self.mask.shape})
+        return buffer.getvalue()
+
+
+Content = bytes | NpyContent  # of a file
+
+
+def crc32_of(content: Content) -> int:
+    """The checksum of the content of a file."""
+    checksum = 0
+    for part in [content] if isinstance(content, bytes) else content:
+        checksum = zlib.crc32(part, checksum)
+    return checksum
 
 
 def npz_bytes(mask: Mask | Labels) -> bytes:
@@ -105,7 +139,7 @@ def _from_npy(content: bytes, wanted: type[np.generic]) -> NDArray[Any]:
 
 
 def save_mask(
-    result: QcResult, path: Path, *, slide: SlideInfo, encode: Callable[[Mask | Labels], bytes] = npy_bytes
+    result: QcResult, path: Path, *, slide: SlideInfo, encode: Callable[[Mask | Labels], bytes] | None = None
 ) -> tuple[Path, Path]:
     """Store a result: the mask at `path`, and everything else beside it in a .json of the same name.
 
@@ -133,12 +167,16 @@ def save_mask(
 
 
 def mask_files(
-    result: QcResult, path: Path, *, slide: SlideInfo, encode: Callable[[Mask | Labels], bytes] = npy_bytes
-) -> dict[Path, bytes]:
+    result: QcResult, path: Path, *, slide: SlideInfo, encode: Callable[[Mask | Labels], bytes] | None = None
+) -> dict[Path, Content]:
     """The content of both files that `save_mask` writes, the JSON last."""
-    content = encode(result.mask if result.labels is None else result.labels)
+    content: Content
+    if encode is None and result.labels is None and isinstance(result.stored, PackedMask):
+        content = NpyContent(result.stored)
+    else:
+        content = (encode or npy_bytes)(result.mask if result.labels is None else result.labels)
     covered = result.extent or slide.box
-    rows, columns = result.mask.shape
+    rows, columns = result.shape
     record: dict[str, Any] = {
         "slideloom_mask": _FORMAT if result.labels is None else _WITH_CLASSES,
         "slide": slide.name,
@@ -151,7 +189,7 @@ def mask_files(
             name: float(value) if math.isfinite(value) else None for name, value in sorted(result.metrics.items())
         },
         "notes": list(result.notes),
-        "crc32": zlib.crc32(content),
+        "crc32": crc32_of(content),
     }
     if result.labels is not None:
         record["classes"] = [attrs.asdict(one) for one in result.classes]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from slideloom.base.errors import ConfigError, SlideError
 from slideloom.base.geometry import Box
+from slideloom.base.packed_masks import PackedMask
 from slideloom.pipeline.tile_masks import BACKGROUND, IGNORED, REGIONS, TileMasks
 from slideloom.planning.plan import SlidePlan
 from slideloom.planning.record import SlideRecord
@@ -99,7 +100,7 @@ class LabelDrawer(MaskDrawer):
     """
 
     def __init__(self, result: QcResult, lookup: Values, whole: Box) -> None:
-        self._labels = result.mask.view(np.uint8) if result.labels is None else result.labels
+        self._labels = result.stored if result.labels is None else result.labels
         self._lookup = lookup
         self._extent = result.extent or whole
 
@@ -112,8 +113,9 @@ class LabelDrawer(MaskDrawer):
         column = np.floor(x * (width / self._extent.width)).astype(np.int64)
         row = np.floor(y * (height / self._extent.height)).astype(np.int64)
         is_there = ((column >= 0) & (column < width))[:, None, :] & ((row >= 0) & (row < height))[:, :, None]
-        found = self._labels[np.clip(row, 0, height - 1)[:, :, None], np.clip(column, 0, width - 1)[:, None, :]]
-        return np.where(is_there, self._lookup[found], np.uint8(0))
+        place = np.clip(row, 0, height - 1)[:, :, None], np.clip(column, 0, width - 1)[:, None, :]
+        found = self._labels.at(*place) if isinstance(self._labels, PackedMask) else self._labels[place]
+        return np.where(is_there, self._lookup[found.astype(np.uint8, copy=False)], np.uint8(0))
 
 
 def _painted(plan: SlidePlan, options: TileMasks) -> list[Painted]:

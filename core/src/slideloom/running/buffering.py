@@ -29,20 +29,29 @@ _AHEAD = 2  # copied slides that may wait for a worker
 
 @contextmanager
 def buffered(
-    tasks: Sequence[SlideTask], run: RunOptions
+    tasks: Sequence[SlideTask],
+    run: RunOptions,
+    begin: Callable[[int, SlideTask], SlideTask | None] = lambda _position, task: task,
 ) -> Iterator[tuple[Iterator[SlideTask], Callable[[int], None]]]:
     """An iterator over the tasks, each after its slide was copied to the buffer, and a function that frees a copy.
 
     The function takes the task's position. Without a buffer folder, the tasks are unchanged.
 
+    Args:
+        tasks: in order of their turn.
+        run: names the buffer folder.
+        begin: called with each task's position and the task when its turn has come, perhaps in another thread; gives
+            the task to do, or None to leave it out.
+
     Raises:
         OutputError: the buffer folder cannot be written.
     """
     if run.buffer is None:
-        yield iter(tasks), lambda _position: None
+        begun = (begin(position, task) for position, task in enumerate(tasks))
+        yield (task for task in begun if task is not None), lambda _position: None
         return
     with lent_folder(run.buffer) as folder:
-        copier = _Copier(tasks, folder, int(run.buffer_gb * 1e9))
+        copier = _Copier(tasks, folder, int(run.buffer_gb * 1e9), begin)
         try:
             copier.start()
             yield iter(copier), copier.release
@@ -57,11 +66,14 @@ class _Copier:
     place, so an executor never waits, however many slides it takes at once and however late it frees them.
     """
 
-    def __init__(self, tasks: Sequence[SlideTask], folder: Path, room: int) -> None:
+    def __init__(
+        self, tasks: Sequence[SlideTask], folder: Path, room: int, begin: Callable[[int, SlideTask], SlideTask | None]
+    ) -> None:
         self._tasks = tasks
+        self._begin = begin
         self._folder = folder
         self._room = room
-        self._ready: dict[int, SlideTask] = {}
+        self._ready: dict[int, SlideTask | None] = {}  # None if it is left out
         self._held: dict[int, int] = {}  # position of a task to its bytes in the buffer
         self._asked = -1  # position of the last task that was asked for
         self._told = False
@@ -95,7 +107,8 @@ class _Copier:
                 if self._stopped:
                     return
                 task = self._ready.pop(position)
-            yield task
+            if task is not None:
+                yield task
 
     def _copy_all(self) -> None:
         for position, task in enumerate(self._tasks):
@@ -108,15 +121,21 @@ class _Copier:
                 fits = self._fits(size)
                 if fits:
                     self._held[position] = size
-            if not fits and size <= self._room:
-                self._tell(task)
-            if isinstance(task.path, Address):
-                ready = self._fetched(position, task, task.path) if fits and size else task
-            else:
-                ready = self._copied(position, task, task.path, files) if fits and files else task
+            begun = self._begin(position, task)
+            if begun is None:
+                self.release(position)
+            ready = None if begun is None else self._at_hand(position, begun, files, size, fits=fits)
             with self._changed:
                 self._ready[position] = ready
                 self._changed.notify_all()
+
+    def _at_hand(self, position: int, task: SlideTask, files: Sequence[Path], size: int, *, fits: bool) -> SlideTask:
+        """The task with its slide in the buffer, if there is room."""
+        if not fits and size <= self._room:
+            self._tell(task)
+        if isinstance(task.path, Address):
+            return self._fetched(position, task, task.path) if fits and size else task
+        return self._copied(position, task, task.path, files) if fits and files else task
 
     @staticmethod
     def _measured(task: SlideTask) -> tuple[list[Path], int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -21,22 +21,22 @@ from slideloom.base.naming import naming, option_given, option_name
 from slideloom.base.storing import path_of_name
 from slideloom.base.temporary import forget_sweeps, remove_abandoned, tidied_when_interrupted
 from slideloom.extraction.finished import report_states, reports_in, updates
-from slideloom.extraction.job import Progress, SlideTask, process_slide
+from slideloom.extraction.job import Progress, SlideTask
 from slideloom.extraction.output_folder import OutputFolder
-from slideloom.extraction.undoing import take_back
 from slideloom.pipeline.pipeline import Pipeline
 from slideloom.plugins.builtin import InProcess, Processes
 from slideloom.plugins.discovery import registry
 from slideloom.plugins.shorthand import named_step
 from slideloom.plugins.versions import step_versions
-from slideloom.running.buffering import buffered
 from slideloom.running.checking import check_mpp_file, check_steps, note_pipeline, refuse_shards
 from slideloom.running.disk_space import DiskWatch, lack_of_space
 from slideloom.running.estimating import estimate_of, sample_sizes
 from slideloom.running.executors import InProcessExecutor, ProcessExecutor
 from slideloom.running.main_script import end_copy
+from slideloom.running.rounds import lost, reports_of
 from slideloom.running.run_files import write_burden, write_errors, write_run_report
 from slideloom.running.shards import Shard
+from slideloom.running.sharing import RUN, Sharing, locked_for_a_moment, refuse_runs
 from slideloom.running.versions import versions
 from slideloom.running.worker_process import report_progress
 from slideloom.settings.options import options_of
@@ -126,12 +126,10 @@ def _run(
         mine = found if shard is None else shard.share(folder, found, stored=False)
         return end(run(mine), at_once=at_once)
     if shard is None:
-        with folder.locked():
-            refuse_shards(folder)
-            note_pipeline(folder, pipeline)
-            return end(run(found))
+        return _shared(pipeline, folder, found, run, end)
     with ExitStack() as at_work:
         with shard.locked(folder):
+            refuse_runs(folder)
             at_work.enter_context(shard.at_work(folder))
             note_pipeline(folder, pipeline)
             mine = shard.share(folder, found)
@@ -143,6 +141,30 @@ def _run(
             if shard.others(folder):
                 return end(reports, is_left=True)
             return _end_of_all(end, shard, folder, reports)
+
+
+def _shared(
+    pipeline: Pipeline,
+    folder: OutputFolder,
+    slides: Sequence[NamedSlide],
+    run: Callable[..., list[SlideReport]],
+    end: Callable[..., RunReport],
+) -> RunReport:
+    """The report of a run that shares the slides with other runs of the pipeline in the folder, if there are any."""
+    sharing = Sharing(folder, pipeline)
+    with ExitStack() as at_work:
+        with ExitStack() as locked:
+            locked.enter_context(folder.locked() if sharing.is_alone else locked_for_a_moment(folder, by=RUN))
+            refuse_shards(folder)
+            at_work.enter_context(sharing.at_work())
+            note_pipeline(folder, pipeline)
+            if sharing.is_alone:
+                return end(run(slides))
+        reports = run(slides, sharing=sharing)
+        with locked_for_a_moment(folder, by=RUN):
+            sharing.end()
+            at_work.close()
+            return end(reports)
 
 
 def _end_of_all(
@@ -174,6 +196,7 @@ def _run_slides(
     problems: list[str],
     progress: Progress | None,
     on_slide: Any,
+    sharing: Sharing | None = None,
 ) -> list[SlideReport]:
     """The reports of all slides, of `refused` ones with the reason; observers' errors are added to `problems`."""
     plugins = registry()
@@ -193,7 +216,7 @@ def _run_slides(
     for index, slide in enumerate(slides):
         reason = _equally_named(slide, first_of) or refused.get(slide)
         if reason is not None:
-            reports[index] = _lost(pipeline, slide, reason)
+            reports[index] = lost(pipeline, slide, reason)
             continue
         first_of[slide.name] = slide
         tasks[index] = SlideTask(
@@ -207,7 +230,7 @@ def _run_slides(
             progress=told_by,
         )
     told = 0
-    for index, report in _reports(executor, tasks, pipeline, out, watch):
+    for index, report in reports_of(tasks, executor, watch, sharing):
         reports[index] = report
         if on_slide is not None:
             on_slide(report)
@@ -227,44 +250,6 @@ def _equally_named(slide: NamedSlide, first_of: Mapping[str, NamedSlide]) -> str
         return None
     remedy = "rename one, or name a folder above both" if "/" in slide.name else "rename one"
     return f"{slide.place}: another slide has this name: {first_of[slide.name].place}; {remedy}"
-
-
-def _reports(
-    executor: Executor, tasks: dict[int, SlideTask], pipeline: Pipeline, out: Path, watch: DiskWatch
-) -> Iterator[tuple[int, SlideReport]]:
-    numbers, folder = list(tasks), OutputFolder(out, pipeline.tiles.label)
-    with buffered(list(tasks.values()), pipeline.run) as (items, release):
-
-        def let_go(position: int, _task: SlideTask) -> SlideTask:
-            """Free the slide's copy in the buffer while it waits for its second try, and take back its outputs."""
-            release(position)
-            task = tasks[numbers[position]]
-            take_back(folder, task.slide.name)
-            return task
-
-        if isinstance(executor, ProcessExecutor):
-            executor.on_lost = let_go
-        not_begun = dict(tasks)
-        for position, result in executor.run(process_slide, watch.room_for(items)):
-            task = not_begun.pop(numbers[position])
-            release(position)
-            if isinstance(result, SlideReport):
-                watch.look(result)
-                yield numbers[position], result
-            elif isinstance(result, Exception):
-                if isinstance(executor, ProcessExecutor):  # whose worker is dead by now
-                    take_back(folder, task.slide.name)
-                yield numbers[position], _lost(pipeline, task.slide, f"{task.path.name}: {result}")
-            else:  # KeyboardInterrupt and the like stop the run
-                raise result
-    for number, task in not_begun.items():
-        yield number, _lost(pipeline, task.slide, f"{task.path.name}: not begun, because the disk is too small")
-
-
-def _lost(pipeline: Pipeline, slide: NamedSlide, error: str) -> SlideReport:
-    return SlideReport(
-        slide=slide.name, path=str(slide.place), status="failed", error=error, label=pipeline.tiles.label
-    )
 
 
 def workers(pipeline: Pipeline, slides: int) -> tuple[int, int]:

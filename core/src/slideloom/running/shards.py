@@ -10,13 +10,11 @@ it, so that nobody who looks is mistaken for a shard at work.
 from __future__ import annotations
 
 import heapq
-import logging
 import os
 import re
-import time
 import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -24,19 +22,15 @@ from attrs import frozen
 
 from slideloom.base.addresses import Address, SlidePlace
 from slideloom.base.errors import ConfigError, OutputError
-from slideloom.base.locks import holder_of, is_held_by, take_lock
+from slideloom.base.locks import take_lock
 from slideloom.base.naming import option_given, option_name
 from slideloom.base.parsing import parse_json
 from slideloom.base.storing import write_json
-from slideloom.extraction.output_folder import FolderTaken, OutputFolder
+from slideloom.extraction.output_folder import OutputFolder
+from slideloom.running.sharing import SHARD, locked_for_a_moment
 from slideloom.slides.names import NamedSlide
 
-log = logging.getLogger(__name__)
-
 AUTO = "auto"
-_POLL_S, _PATIENCE_S = 0.2, 60.0
-# A lock's holder is told by a file that it writes next, so the name of an earlier one may be there for a moment.
-_SURE_S = 2.0
 # What schedulers tell the tasks of a job array: number, first and last number, and step.
 _ARRAYS = {
     "Slurm": ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_MIN", "SLURM_ARRAY_TASK_MAX", "SLURM_ARRAY_TASK_STEP"),
@@ -129,34 +123,13 @@ class Shard:
         ):
             yield
 
-    @contextmanager
-    def locked(self, folder: OutputFolder) -> Iterator[None]:
-        """Within it, this shard has the folder for itself; other shards that begin or end are waited for.
+    def locked(self, folder: OutputFolder) -> AbstractContextManager[None]:
+        """Within it, this shard has the folder for itself; other runs that begin or end are waited for.
 
         Raises:
-            OutputError: a run that is no shard works in the folder.
+            OutputError: a run that keeps the folder for itself works in it.
         """
-        with ExitStack() as held:
-            self._take(folder, held)
-            yield
-
-    def _take(self, folder: OutputFolder, held: ExitStack) -> None:
-        since = shard_seen = time.monotonic()
-        is_told = False
-        while True:
-            try:
-                held.enter_context(folder.locked(by=f"shard {self.number}/{self.of}"))
-                return
-            except FolderTaken:
-                now = time.monotonic()
-                if is_held_by(folder.lock, "shard"):
-                    shard_seen = now
-                elif now - shard_seen > _SURE_S:
-                    raise
-            if not is_told and now - since > _PATIENCE_S:
-                is_told = True
-                log.warning("%s: waiting for another shard to begin or end (%s)", folder.root, holder_of(folder.lock))
-            time.sleep(_POLL_S)
+        return locked_for_a_moment(folder, by=f"{SHARD} {self.number}/{self.of}")
 
     def others(self, folder: OutputFolder) -> list[str]:
         """Names of the other shards at work; ask with the folder locked."""

@@ -200,10 +200,15 @@ def option(
     return attrs.field(
         default=default,
         validator=None if validator is None else _validating(validator),
-        converter=attrs.Converter(_converting(converter), takes_self=True, takes_field=True),
+        converter=_converter(converter),
         kw_only=True,
         metadata=metadata,
     )
+
+
+@cache  # attrs inspects each for its annotations, and nearly all options share one
+def _converter(of: Callable[[Any], Any] | None) -> attrs.Converter[Any, Any]:
+    return attrs.Converter(_converting(of), takes_self=True, takes_field=True)
 
 
 def _converting(converter: Callable[[Any], Any] | None) -> Callable[[Any, Any, attrs.Attribute[Any]], Any]:

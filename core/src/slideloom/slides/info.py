@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import ceil
+from math import ceil, floor
 
 from attrs import field, frozen
 
 from slideloom.base.addresses import SlidePlace
+from slideloom.base.errors import SlideError
 from slideloom.base.geometry import Box, Size
 
 # A level this much coarser than wanted is still used: scanners write 4.0003 where they mean 4.
@@ -113,6 +114,19 @@ class SlideInfo:
         """Index of the coarsest level that is not coarser than `downsample` (with 1% tolerance), else 0."""
         fitting = [i for i, level in enumerate(self.levels) if level.downsample <= downsample * (1 + LEVEL_TOLERANCE)]
         return max(fitting, key=lambda i: self.levels[i].downsample, default=0)
+
+    def thumbnail_size(self, *, max_px: int | None = None, mpp: float | None = None) -> Size:
+        """The size in pixels of the whole slide as `Slide.thumbnail` shows it."""
+        whole = self.size
+        if mpp is not None:
+            if self.mpp is None:
+                raise SlideError(f"{self.path.name}: a thumbnail at {mpp} mpp needs the slide's microns per pixel")
+            scale_x, scale_y = self.mpp.x / mpp, self.mpp.y / mpp
+        else:
+            scale_x = scale_y = (max_px or 1024) / max(whole.width, whole.height)
+        width = max(1, min(whole.width, floor(whole.width * scale_x + 1e-6)))
+        height = max(1, min(whole.height, floor(whole.height * scale_y + 1e-6)))
+        return Size(width, height)
 
 
 def slide_name(path: SlidePlace) -> str:

@@ -19,11 +19,13 @@ class KeptImages:
     """The most recently used images, up to a number of bytes. Thread-safe.
 
     Args:
-        most_bytes: limit for all images together; an image that takes more than half of it is not kept.
+        most_bytes: limit for all images together.
+        most_image_bytes: an image that takes more than this is not kept; half of the limit by default.
     """
 
-    def __init__(self, most_bytes: int) -> None:
+    def __init__(self, most_bytes: int, *, most_image_bytes: int | None = None) -> None:
         self._most_bytes = most_bytes
+        self._most_image_bytes = most_bytes // 2 if most_image_bytes is None else most_image_bytes
         self._images: OrderedDict[Hashable, Image] = OrderedDict()
         self._parts: dict[int, tuple[Point, Size]] = {}  # origin and size of what was last kept of a level
         self._lock = threading.Lock()
@@ -44,7 +46,7 @@ class KeptImages:
 
     def keep(self, key: Hashable, image: Image) -> None:
         """Keep an image that is not written to any more; the least recently used images make room for it."""
-        if image.nbytes > self._most_bytes // 2:
+        if image.nbytes > self._most_image_bytes:
             return
         with self._lock:
             self._images[key] = image
@@ -71,6 +73,12 @@ class KeptImages:
         image = self.made((level, origin, size), read)
         self._parts[level] = (origin, size)
         return image
+
+    def forget(self, *, but_of: int | None = None) -> None:
+        """Keep nothing but what is kept of one level by `part`."""
+        with self._lock:
+            part = None if but_of not in self._parts else (but_of, *self._parts[but_of])
+            self._images = OrderedDict((key, image) for key, image in self._images.items() if key == part)
 
     def windows(self, level: int, origins: Sequence[Point], size: Size) -> list[Mosaic] | None:
         """Windows of one size of a level, if what is kept of it holds all of them."""

@@ -27,8 +27,8 @@ from slideloom.slides.tiles import read_only
 # A single read is never larger than this, so that a slide without a pyramid fits in memory.
 MAX_READ_PX = 4096 * 4096
 # Memory for images that show most of the slide, and for the levels that they were made from, until the slide is closed.
-# An image of 3000 pixels along each side, the largest that slide QC reads, takes 27 MB.
-KEPT_BYTES = 64_000_000
+# An image of 3072 pixels along each side, the largest that slide QC reads, takes 28 MB, and masks of it 9 MB each.
+KEPT_BYTES, KEPT_IMAGE_BYTES = 40_000_000, 30_000_000
 
 ScalarT = TypeVar("ScalarT", bound=np.generic)
 
@@ -154,12 +154,17 @@ class Slide(ABC):
         Raises:
             SlideError: pixels cannot be read.
         """
+        rgb = self.image_at(box, size, level=level)
+        return rgb.copy() if self._is_overview(box) else rgb
+
+    def image_at(self, box: Box, size: Size, *, level: int | None = None) -> Rgb:
+        """`read_at` for those who only look: an image of most of the slide is read-only, and others get the same."""
         if level is None:
             level = self.info.level_for(min(box.width / size.width, box.height / size.height))
         if not self._is_overview(box):
             return self._read_now(box, size, level)
         self._refuse_if_closed()
-        return self._kept.made((box, size, level), lambda: self._read_now(box, size, level)).copy()
+        return read_only(self._kept.made((box, size, level), lambda: self._read_overview(box, size, level)))
 
     def shared(self, key: Hashable, make: Callable[[], NDArray[ScalarT]]) -> NDArray[ScalarT]:
         """What several steps compute from a picture of the slide, such as a mask: computed once, if memory allows.
@@ -175,6 +180,20 @@ class Slide(ABC):
         self._refuse_if_closed()
         return read_only(self._kept.made(("shared", key), make))
 
+    def give_back_memory(self) -> None:  # noqa: B027 - most readers have nothing to give back
+        """Give back memory that only makes the next reads faster, such as that of decoded tiles.
+
+        Called between one use of the slide and another, such as after each slide QC. For readers with a cache.
+        """
+
+    def forget_images(self, *, but_of: int | None = None) -> None:
+        """Give back the memory of the images that the slide keeps; whoever asks for one again has it read again.
+
+        Args:
+            but_of: a level whose pixels stay, because tiles are cut from them.
+        """
+        self._kept.forget(but_of=but_of)
+
     def _is_overview(self, box: Box) -> bool:
         """True for a box with most of the slide's width and height, which other steps will probably read, too."""
         seen = box.intersection(self.info.box)
@@ -182,18 +201,23 @@ class Slide(ABC):
 
     @cached_property
     def _kept(self) -> KeptImages:
-        return KeptImages(KEPT_BYTES)
+        return KeptImages(KEPT_BYTES, most_image_bytes=KEPT_IMAGE_BYTES)
+
+    def _read_overview(self, box: Box, size: Size, level: int) -> Rgb:
+        rgb = self._read_now(box, size, level)
+        self.give_back_memory()  # whoever wants the same pixels gets the image, or the part that it was made from
+        return rgb
 
     def _read_now(self, box: Box, size: Size, level: int) -> Rgb:
         stored = self.info.levels[level]
         here = box.scaled(x=1 / stored.downsample_x, y=1 / stored.downsample_y)
         if here.width * here.height > MAX_READ_PX and size.area > 1:
             return self._read_in_parts(box, size, level)
-        if not self._is_overview(box):
-            return self.read_boxes([box], size, level=level)[0]
-        # Images of several sizes are made from the same pixels of one level.
         origin = _first_pixel(here)
         reach = _reach([here], [origin])
+        if not self._is_overview(box) or 3 * reach.area > KEPT_BYTES // 2:
+            return self.read_boxes([box], size, level=level)[0]
+        # Images of several sizes are made from the same pixels of one level.
         source = self._kept.part(level, origin, reach, lambda: self._copied(origin, level, reach))
         rgb = np.empty((size.height, size.width, 3), np.uint8)
         self.resample_into(source, box=here.moved(x=-origin.x, y=-origin.y), out=rgb)
@@ -343,20 +367,7 @@ class Slide(ABC):
         Returns:
             (h, w, 3) uint8, at least 1 x 1 and never larger than level 0.
         """
-        return self.read_at(self.info.box, self.thumbnail_size(max_px=max_px, mpp=mpp))
-
-    def thumbnail_size(self, *, max_px: int | None = None, mpp: float | None = None) -> Size:
-        """The size of `thumbnail`, which reads nothing."""
-        whole = self.info.size
-        if mpp is not None:
-            if self.info.mpp is None:
-                raise SlideError(f"{self.info.path.name}: a thumbnail at {mpp} mpp needs the slide's microns per pixel")
-            scale_x, scale_y = self.info.mpp.x / mpp, self.info.mpp.y / mpp
-        else:
-            scale_x = scale_y = (max_px or 1024) / max(whole.width, whole.height)
-        width = max(1, min(whole.width, floor(whole.width * scale_x + 1e-6)))
-        height = max(1, min(whole.height, floor(whole.height * scale_y + 1e-6)))
-        return Size(width, height)
+        return self.read_at(self.info.box, self.info.thumbnail_size(max_px=max_px, mpp=mpp))
 
     def use_mpp(self, mpp: Resolution) -> None:
         """Use `mpp` as the slide's resolution from now on."""

@@ -72,6 +72,10 @@ class WatchedSlide(Slide):
         """See `Slide.resample_into`."""
         self._slide.resample_into(source, box=box, out=out)
 
+    def give_back_memory(self) -> None:
+        """See `Slide.give_back_memory`."""
+        self._slide.give_back_memory()
+
     def icc_profile(self) -> bytes | None:
         """See `Slide.icc_profile`."""
         with self._turn:

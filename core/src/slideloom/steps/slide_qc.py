@@ -12,6 +12,7 @@ from attrs import field, frozen
 from numpy.typing import NDArray
 
 from slideloom.base.geometry import Box, Mask
+from slideloom.base.packed_masks import PackedMask, count_true
 from slideloom.slides.slide import Slide
 from slideloom.steps.scene import Scene
 
@@ -23,9 +24,9 @@ _KEEP = "keep"
 
 
 def _in_words(mask: object) -> str:
-    if not isinstance(mask, np.ndarray):  # a plugin's mistake, which is told elsewhere
+    if not isinstance(mask, np.ndarray | PackedMask):  # a plugin's mistake, which is told elsewhere
         return repr(mask)
-    return f"<{' x '.join(map(str, mask.shape[::-1]))}, {mask.mean() if mask.size else 0:.1%} masked>"
+    return f"<{' x '.join(map(str, mask.shape[::-1]))}, {count_true(mask) / mask.size if mask.size else 0:.1%} masked>"
 
 
 @frozen
@@ -118,7 +119,8 @@ class QcResult:
     """What a slide QC found. A result with classes is made by `of_labels`.
 
     Attributes:
-        mask: (h, w) bool, True where the slide should be discarded.
+        stored: the mask as it was given, as `mask`: (h, w) bool, True where the slide should be discarded, or the same
+            as a `PackedMask`, which takes an eighth of the memory.
         kind: "background" (no tissue), "blur" (out of focus) or "artifact" (pen, folds, anything else).
         extent: the level-0 box that the mask covers; None means the whole slide.
         metrics: named numbers for the report.
@@ -130,7 +132,7 @@ class QcResult:
             slide, and None if there is nothing.
     """
 
-    mask: Mask = field(eq=False, repr=_in_words)
+    stored: Mask | PackedMask = field(alias="mask", eq=False, repr=_in_words)
     kind: QcKind
     extent: Box | None = None
     metrics: Mapping[str, float] = field(factory=dict, hash=False)
@@ -138,6 +140,17 @@ class QcResult:
     labels: Labels | None = field(default=None, eq=False, repr=False)
     classes: tuple[QcClass, ...] = ()
     measured: Any = field(default=None, eq=False, repr=False)  # Any: the step's own
+
+    @property
+    def mask(self) -> Mask:
+        """(h, w) bool, True where the slide should be discarded; a copy if the mask is packed."""
+        return self.stored.whole() if isinstance(self.stored, PackedMask) else self.stored
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(h, w) of the mask."""
+        height, width = self.stored.shape
+        return height, width
 
     @classmethod
     def of_labels(

@@ -217,7 +217,8 @@ class LiveSlide:
 
     def thumbnail(self, *, max_px: int | None = None, mpp: float | None = None) -> Rgb:
         """`Slide.thumbnail`; from `view` where the slide has no small level and each one would read all of it again."""
-        info, size = self.slide.info, self.slide.thumbnail_size(max_px=max_px, mpp=mpp)
+        info = self.slide.info
+        size = info.thumbnail_size(max_px=max_px, mpp=mpp)
         level = info.level_for(min(info.size.width / size.width, info.size.height / size.height))
         if info.levels[level].size.area <= MAX_READ_PX:
             return self.slide.thumbnail(max_px=max_px, mpp=mpp)

@@ -18,9 +18,10 @@ from slideloom.pipeline.words import named
 from slideloom.plugins.discovery import registry
 from slideloom.running.run import run_pipeline
 
-from slideloom_cli.display import console, print_summary
+from slideloom_cli.display import console
 from slideloom_cli.extract import exit_code, print_report_path
 from slideloom_cli.parsing import slide_place
+from slideloom_cli.summary import print_summary
 from slideloom_cli.watching import RunDisplay
 
 # Pen before tissue, so that tiles under a pen mark are counted as such. One fifth of ink is too much to train on.

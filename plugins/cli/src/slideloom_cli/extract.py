@@ -67,8 +67,9 @@ def _run(pipeline: Pipeline, *, base: Path | None, out: Path, chosen: argparse.N
     from slideloom.running.find_slides import require_slides, slides_of
     from slideloom.running.run import run_pipeline
 
-    from slideloom_cli.display import print_summary
+    from slideloom_cli.collecting import begin_collecting
     from slideloom_cli.output import print_json
+    from slideloom_cli.summary import print_summary
     from slideloom_cli.watching import watched
 
     if chosen.params is not None:
@@ -82,6 +83,7 @@ def _run(pipeline: Pipeline, *, base: Path | None, out: Path, chosen: argparse.N
         with storing_in(out):
             out.mkdir(parents=True, exist_ok=True)
     chosen.interrupted = kept_when_interrupted(redo=pipeline.run.redo, dry_run=is_trial)
+    begin_collecting()  # again: plugins have been loaded
     with watched(chosen, slides=len(slides), out=out) as watch:
         report = run_pipeline(
             pipeline,
@@ -110,9 +112,9 @@ def kept_when_interrupted(*, redo: bool, dry_run: bool) -> str:
 
 def print_report_path(pipeline: Pipeline, out: Path) -> None:
     """Print where the report is, as PDF and as page, if the run was asked for one."""
-    from slideloom_cli.display import console
-
     if pipeline.run.report:
+        from slideloom_cli.display import console
+
         for kind in ("pdf", "html"):
             # Their names contain the time, so the last one is this run's.
             for path in sorted(out.glob(f"tile_extraction_report-*.{kind}"))[-1:]:

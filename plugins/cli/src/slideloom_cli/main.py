@@ -17,6 +17,7 @@ from slideloom.base.errors import SlideloomError
 from slideloom.base.naming import naming
 from slideloom.base.system_errors import in_words
 
+from slideloom_cli.collecting import begin_collecting, put_off_collecting
 from slideloom_cli.logs import configure_logging
 from slideloom_cli.output import end_output_with_process, standard_output_for_json
 from slideloom_cli.parsing import Parser
@@ -50,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return USAGE
         from slideloom.pipeline.fronts import FLAGS  # not needed to print help
 
+        begin_collecting()
         with naming(FLAGS), standard_output_for_json() if getattr(chosen, "json", False) else nullcontext():
             code: int = chosen.run_command(chosen)
     except SlideloomError as error:
@@ -74,6 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def entry() -> None:
     """The console script."""
+    put_off_collecting()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(
             errors="backslashreplace"

@@ -26,8 +26,9 @@ from slideloom.pipeline.from_words import pipeline_from_words
 from slideloom.pipeline.fronts import FLAGS
 from slideloom.pipeline.pipeline import Pipeline
 from slideloom.pipeline.words import words
+from slideloom.planning.burden import MAX_GRID_PX
 from slideloom.planning.deciding import assess_step
-from slideloom.planning.masks import MAX_GRID_PX, union_mask
+from slideloom.planning.masks import union_mask
 from slideloom.planning.opening import open_slide
 from slideloom.planning.plan import plan_slide
 from slideloom.running.find_slides import find_slides, require_slides
@@ -168,7 +169,7 @@ def _kept(results: Sequence[QcResult], info: SlideInfo) -> _Kept:
     """What no result discards; the classes of a single result that it keeps are told apart."""
     if len(results) > 1:
         scale = min(1.0, MAX_GRID_PX / 2 / max(info.size.width, info.size.height))
-        finest = max((max(result.mask.shape) for result in results), default=1)
+        finest = max((max(result.shape) for result in results), default=1)
         scale = min(scale, finest / max(info.size.width, info.size.height))
         shape = Size(max(1, round(info.size.width * scale)), max(1, round(info.size.height * scale)))
         return _Kept({None: ~union_mask(results, info.size, (shape.height, shape.width))}, info.box, info.box)

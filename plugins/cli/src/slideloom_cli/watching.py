@@ -6,17 +6,11 @@ import argparse
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
-from slideloom.base.amounts import duration
 from slideloom.steps.reports import RunReport, SlideReport
 
-from slideloom_cli.display import console, slide_line
 from slideloom_cli.logs import RunLog
 from slideloom_cli.pace import Pace
 
@@ -67,14 +61,10 @@ class RunDisplay:
         tracebacks: bool = False,
         heartbeat_s: float = HEARTBEAT_S,
     ) -> None:
-        out = console()
         self._pace = Pace(slides)
         self._log = log
         self._heartbeat_s = heartbeat_s
-        self._view: _View | None = None
-        if not quiet:
-            kind = _Bars if out.is_terminal else _Lines
-            self._view = kind(self._pace, out, tracebacks=tracebacks)
+        self._view = None if quiet else _view(self._pace, tracebacks=tracebacks)
         self._over = threading.Event()
 
     @contextmanager
@@ -130,99 +120,15 @@ class RunDisplay:
                 self._log.at_work(self._pace)
 
 
-class _Bars:
-    """One bar for slides, and one for the tiles of each slide in progress."""
+def _view(pace: Pace, *, tracebacks: bool) -> _View:
+    """Bars on a terminal, else lines. What draws is imported only here: it takes as long as importing numpy."""
+    from slideloom_cli.display import console
 
-    def __init__(self, pace: Pace, out: Console, *, tracebacks: bool) -> None:
-        self._pace, self._console, self._tracebacks = pace, out, tracebacks
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"),
-            console=out,
-        )
-        self._slides = self._progress.add_task("slides", total=pace.slides, note="")
-        self._bars: dict[str, TaskID] = {}
+    out = console()
+    if out.is_terminal:
+        from slideloom_cli.bars import Bars
 
-    def start(self) -> None:
-        self._progress.start()
+        return Bars(pace, out, tracebacks=tracebacks)
+    from slideloom_cli.lines import Lines
 
-    def stop(self) -> None:
-        self._progress.stop()
-
-    def tiles(self, slide: str, done: int, total: int) -> None:
-        if slide not in self._bars:
-            self._bars[slide] = self._progress.add_task(escape(slide), total=total, note="")
-        bar = self._bars[slide]
-        speed = next(task.speed for task in self._progress.tasks if task.id == bar)
-        note = f"{speed:.0f} tiles/s, {duration((total - done) / speed)} left" if speed else ""
-        self._progress.update(bar, completed=done, total=total, note=note)
-        self._progress.update(self._slides, note=self._pace.words())
-
-    def slide(self, report: SlideReport) -> None:
-        self._progress.update(self._slides, completed=self._pace.done, note=self._pace.words())
-        if report.slide in self._bars:
-            self._progress.remove_task(self._bars.pop(report.slide))
-        self._console.print(slide_line(report), soft_wrap=True)
-        _print_traceback(self._console, report, wanted=self._tracebacks)
-
-    def beat(self) -> None:
-        """Nothing: the bars move by themselves."""
-
-    def recount(self) -> None:
-        self._progress.update(self._slides, total=self._pace.slides)
-
-
-class _Lines:
-    """A line for each slide when it has ended, and a line now and then in between."""
-
-    def __init__(self, pace: Pace, out: Console, *, tracebacks: bool) -> None:
-        self._pace, self._console, self._tracebacks = pace, out, tracebacks
-        self._is_new = False
-
-    def start(self) -> None:
-        self._say(self._all())
-
-    def recount(self) -> None:
-        self._say(f"{self._all()} of this shard")
-
-    def _all(self) -> str:
-        return "1 slide" if self._pace.slides == 1 else f"{self._pace.slides} slides"
-
-    def stop(self) -> None:
-        """Nothing: there is nothing to remove from the screen."""
-
-    def tiles(self, slide: str, done: int, total: int) -> None:
-        """Nothing: the next heartbeat shows it."""
-
-    def slide(self, report: SlideReport) -> None:
-        spent = sum(report.seconds.get(stage, 0.0) for stage in _STAGES)
-        took = f" in {spent:.1f} s" if report.status == "done" else ""
-        left = self._pace.words()
-        self._say(f"{self._count()} {slide_line(report)}{took}{left and f'; {left}'}")
-        self._is_new = True
-        _print_traceback(self._console, report, wanted=self._tracebacks)
-
-    def beat(self) -> None:
-        if self._is_new:  # a slide has ended since the last heartbeat, and its line is enough
-            self._is_new = False
-            return
-        at_work = [f"{escape(slide)} {done} of {total} tiles" for slide, (done, total) in self._pace.at_work().items()]
-        left = self._pace.words()
-        self._say(f"{self._count()} at work  {', '.join(at_work) or 'no tiles yet'}{left and f'; {left}'}")
-
-    def _count(self) -> str:
-        return escape(f"[{self._pace.done}/{self._pace.slides}]")
-
-    def _say(self, line: str) -> None:
-        self._console.print(f"{datetime.now():%Y-%m-%d %H:%M:%S} {line}", soft_wrap=True)
-
-
-_STAGES = ("open", "plan", "qc", "tiles", "commit")
-"""The parts of a slide's time; all other times in a report are included in these."""
-
-
-def _print_traceback(out: Console, report: SlideReport, *, wanted: bool) -> None:
-    if wanted and report.traceback:
-        out.print(report.traceback, soft_wrap=True, markup=False, end="")
+    return Lines(pace, out, tracebacks=tracebacks)

@@ -122,9 +122,9 @@ def run_project(chosen: argparse.Namespace) -> int:
 
 
 def _extract(project: Project, chosen: argparse.Namespace) -> int:
-    from slideloom_cli.display import print_summary
     from slideloom_cli.extract import exit_code, kept_when_interrupted
     from slideloom_cli.output import print_json
+    from slideloom_cli.summary import print_summary
     from slideloom_cli.watching import watched
 
     wanted = Extraction(

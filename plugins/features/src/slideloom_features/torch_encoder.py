@@ -69,6 +69,8 @@ def load_torch(settings: Features) -> Encoder:
         transform = transform_of(settings, side=side)
     else:
         module, transform = _timm(settings) if settings.timm else (_made(settings), transform_of(settings, side=None))
+        if settings.factory and settings.weights is None:
+            _check_repeats(module, settings)
         known = {"told": settings.timm or settings.factory, "sha256": _give_weights(module, settings)}
     if settings.sha256 and known["sha256"] != settings.sha256:
         raise ConfigError(
@@ -115,6 +117,19 @@ def _made(settings: Features) -> torch.nn.Module:
             f"factory {settings.factory}: returned {type(module).__name__}, where a torch module is wanted"
         )
     return module.eval()
+
+
+def _check_repeats(module: torch.nn.Module, settings: Features) -> None:
+    """Refuse a factory that starts with random weights: each process would have a model of its own.
+
+    Raises:
+        ConfigError: another call gives other weights.
+    """
+    if state_digest(_made(settings).state_dict()) != state_digest(module.state_dict()):
+        raise ConfigError(
+            f"factory {settings.factory}: gives other weights each time it is called, so slides would have features of "
+            "different models; give weights, or let it load them"
+        )
 
 
 def _function_named(text: str) -> Callable[[], Any]:

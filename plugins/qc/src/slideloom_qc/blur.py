@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from concurrent.futures import Executor, Future
 from contextlib import AbstractContextManager, nullcontext
 from itertools import groupby
-from typing import Any, cast
+from typing import Any
 
 import cv2
 import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
-from slideloom import Box, Mask, QcResult, Scene, Scratch, Size, Slide, SlideQc
+from slideloom import Box, Mask, PackedMask, QcResult, Scene, Scratch, Size, Slide, SlideQc
 
 from slideloom_qc.pictures import resolution_of
 from slideloom_qc.settings import Gaussian, GaussianV2
@@ -264,35 +264,39 @@ class BlurQc(SlideQc):
             notes = (f"blur: {wanted:g} um/px is finer than the slide, so {finest:g} is used",)
         mpp = max(wanted, finest) if notes else wanted
         grid = GreyGrid(slide, mpp)
-        mask = np.empty((grid.size.height, grid.size.width), np.bool_)
-        self._fill(mask, grid, scene)
-        metrics = {"masked": float(np.count_nonzero(mask) / mask.size), "mpp": mpp}
-        return QcResult(cast("Mask", mask), "blur", grid.extent, metrics, notes)
+        mask = PackedMask.empty(grid.size.height, grid.size.width)
+        found = self._fill(mask, grid, scene)
+        metrics = {"masked": float(found / mask.size), "mpp": mpp}
+        return QcResult(mask, "blur", grid.extent, metrics, notes)
 
-    def _fill(self, mask: Mask, grid: GreyGrid, scene: Scene) -> None:
-        threads = scene.threads
+    def _fill(self, mask: PackedMask, grid: GreyGrid, scene: Scene) -> int:
+        """Fill the mask, and count what is out of focus."""
+        threads, side = scene.threads, -(-self._settings.block_px // 8) * 8  # whole bytes of the mask
         halo = int(TRUNCATE * self._settings.sigma + 0.5) + 1
-        memory = Scratch()
+        memory, count = Scratch(), 0
         with threads_of(threads) as pool:
             # A block waits for its chunks. They were submitted before it, so threads are at work on them or done.
-            started: deque[Future[None]] = deque()
-            for block in _blocks(grid.size, self._settings.block_px):
+            started: deque[Future[int]] = deque()
+            for block in _blocks(grid.size, side):
                 scene.tell(block.top / grid.size.height)
                 around = block.grown(halo, grid.size)
                 started.append(pool.submit(self._judge, mask, block, around, grid.chunks(around, pool), memory))
                 is_last = block.right == grid.size.width
                 grid.forget(right=block.right + CHUNK_PX if is_last else block.right - halo, bottom=block.bottom - halo)
                 while len(started) > threads:
-                    started.popleft().result()
+                    count += started.popleft().result()
             for block_done in started:
-                block_done.result()
+                count += block_done.result()
+        return count
 
-    def _judge(self, mask: Mask, block: Window, around: Window, chunks: list[Chunk], memory: Scratch) -> None:
+    def _judge(self, mask: PackedMask, block: Window, around: Window, chunks: list[Chunk], memory: Scratch) -> int:
+        """Judge a block, and count what is out of focus."""
         inner = block.moved(-around.left, -around.top)
         grey = pieced(chunks, around, memory)
         settings = self._settings
         found = out_of_focus(grey, inner, sigma=settings.sigma, threshold=settings.threshold, memory=memory)
-        mask[block.within] = found
+        mask.put(block.top, found, left=block.left)
+        return int(np.count_nonzero(found))
 
 
 def _blocks(size: Size, side: int) -> Iterator[Window]:

@@ -56,17 +56,25 @@ class InkRule:
 
 @frozen
 class Looks:
-    """Pixels as judged by the rule of one family of inks.
+    """Pixels as judged by the rule of one family of inks; only of those that may be tissue or ink, the FAINT ones.
 
     Attributes:
-        ratio: (h, w) float32, the ratio of the rule.
-        depth: (h, w) float32, the optical density by which this family is opaque.
-        bits: (h, w) uint8, sums of FAINT, DENSE, VIVID and ALIKE.
+        faint: (h, w) bool, where these N pixels are.
+        ratio: (N,) float32 row by row, the ratio of the rule.
+        depth: (N,) float32, the optical density by which this family is opaque.
+        bits: (N,) uint8, sums of FAINT, DENSE, VIVID and ALIKE.
     """
 
+    faint: _Flags = field(eq=False)
     ratio: Floats = field(eq=False)
     depth: Floats = field(eq=False)
     bits: NDArray[np.uint8] = field(eq=False)
+
+    def placed(self, flags: _Flags) -> _Flags:
+        """(h, w) bool from (N,); False where a pixel is not faint."""
+        whole = np.zeros(self.faint.shape, np.bool_)
+        whole[self.faint] = flags
+        return whole
 
 
 @frozen
@@ -93,13 +101,18 @@ def looks(rule: InkRule, rgb: Rgb, glass: Glass) -> Looks:
         glass: of the slide.
     """
     tables, shape = density_tables(glass, least=0.01), rgb.shape[:2]
-    whole = Looks(np.empty(shape, np.float32), np.empty(shape, np.float32), np.empty(shape, np.uint8))
+    most = shape[0] * shape[1]  # of which only what is written to takes memory
+    faint, count = np.empty(shape, np.bool_), 0
+    ratio, depth, bits = np.empty(most, np.float32), np.empty(most, np.float32), np.empty(most, np.uint8)
     for top in range(0, shape[0], STRIP_PX):
-        strip = slice(top, top + STRIP_PX)
-        part = rgb[strip]
+        part = rgb[top : top + STRIP_PX]
         red, green, blue = (cast("Floats", cv2.LUT(cv2.extractChannel(part, c), tables[c])) for c in range(3))
-        whole.ratio[strip], whole.depth[strip], whole.bits[strip] = rule.shades(red, green, blue)
-    return whole
+        seen = rule.shades(red, green, blue)
+        here = np.greater(seen[2], 0, out=faint[top : top + STRIP_PX])
+        found = slice(count, count + int(np.count_nonzero(here)))
+        ratio[found], depth[found], bits[found] = (values[here] for values in seen)
+        count = found.stop
+    return Looks(faint, ratio[:count], depth[:count], bits[:count])
 
 
 def _bits(*, faint: _Flags, dense: _Flags, vivid: _Flags, alike: _Flags) -> NDArray[np.uint8]:

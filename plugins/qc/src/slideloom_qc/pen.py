@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from slideloom import Mask, QcResult, Rgb, Scene, Slide, SlideQc
 
 from slideloom_qc.glass import Floats, Glass, glass_of
-from slideloom_qc.inks import ALIKE, BLACK, COOL, DENSE, FAINT, RED, VIVID, InkRule, Looks, Staining, looks
+from slideloom_qc.inks import ALIKE, BLACK, COOL, DENSE, RED, VIVID, InkRule, Looks, Staining, looks
 from slideloom_qc.pictures import SlidePicture, at_mpp, glass_on
 from slideloom_qc.red import red_area
 from slideloom_qc.settings import Pen
-from slideloom_qc.shapes import disk
+from slideloom_qc.shapes import disk, with_labels
 
 Whole = NDArray[np.integer[Any]]
 
@@ -27,6 +27,8 @@ SURE_SIGMA = 6.0
 FAR_UM, NEAR_UM, TISSUE_PERCENTILE, TISSUE_SIGMA = 300.0, 100.0, 99.0, 4.0
 # The 10th percentile of a normal distribution is this many standard deviations below the median.
 DECILE_SIGMA = 1.2816
+# Rows of distances that are computed at a time.
+BAND_PX = 512
 # Tissue of which these pixels are all there is, or of less than this share of sure ink, cannot show the staining.
 ENOUGH_PX, ENOUGH_SHARE = 100, 0.1
 
@@ -83,7 +85,7 @@ class _Strokes:
         keep[0] = False
         if rule is RED and staining is not None:
             self._drop_blood(keep, cast("Whole", labels), cast("Whole", stats), staining)
-        return cast("Mask", keep[labels])
+        return with_labels(cast("Whole", labels), keep)
 
     def _drop_blood(self, keep: Mask, labels: Whole, stats: Whole, staining: Staining) -> None:
         """Set `keep` of red areas that are no ink to False."""
@@ -98,17 +100,30 @@ class _Strokes:
 
     def _staining(self, rule: InkRule, seen: Looks, seeds: NDArray[np.uint8]) -> Staining | None:
         """Of the tissue away from the seeds; None if it is too little."""
-        distance = cv2.distanceTransform(1 - seeds, cv2.DIST_L2, cv2.DIST_MASK_5)
-        distance[(seen.bits & FAINT) == 0] = 0
         enough = max(ENOUGH_PX, ENOUGH_SHARE * np.count_nonzero(seeds))
         for least_um in (FAR_UM, NEAR_UM):
-            away = distance > least_um / self.pixel_um
+            away = farther(seeds, least_um / self.pixel_um)[seen.faint]
             if np.count_nonzero(away) >= enough:
                 low, middle, high = np.percentile(seen.ratio[away], [10, 50, TISSUE_PERCENTILE], overwrite_input=True)
                 ratio = min(float(high), _above(low, middle)) if rule.is_even else float(high)
                 low, middle = np.percentile(seen.depth[away], [10, 50], overwrite_input=True)
                 return Staining(ratio, float(middle), _above(low, middle))
         return None
+
+
+def farther(seeds: NDArray[np.uint8], least: float) -> Mask:
+    """(h, w) bool, True for pixels farther from all seeds than this many pixels, by OpenCV's distance of 5 x 5 steps.
+
+    In bands: a distance takes four bytes, and no seed beyond the limit matters.
+    """
+    margin, far = int(least) + 2, np.ones(seeds.shape, np.bool_)
+    for top in range(0, len(seeds), BAND_PX):
+        first, bottom = max(0, top - margin), min(len(seeds), top + BAND_PX)
+        part = seeds[first : bottom + margin]
+        if part.any():
+            distance = cv2.distanceTransform(1 - part, cv2.DIST_L2, cv2.DIST_MASK_5)
+            far[top:bottom] = distance[top - first : bottom - first] > least
+    return far
 
 
 def _above(low: float, middle: float) -> float:
@@ -118,13 +133,13 @@ def _above(low: float, middle: float) -> float:
 
 def _seeds(rule: InkRule, seen: Looks) -> NDArray[np.uint8]:
     """Sure ink as 0 and 1."""
-    tissue = (seen.bits & FAINT) > 0
-    sure = ((seen.bits & DENSE) > 0) & (seen.ratio > _sure_limit(rule, seen.ratio[tissue]))
+    sure = ((seen.bits & DENSE) > 0) & (seen.ratio > _sure_limit(rule, seen.ratio.copy()))
     opaque, times = rule.opaque
-    if np.count_nonzero(tissue) >= ENOUGH_PX:
-        usual = float(np.percentile(seen.depth[tissue], 30, overwrite_input=True)) if times else 0.0
+    if len(seen.bits) >= ENOUGH_PX and opaque < np.inf:
+        usual = float(np.percentile(seen.depth, 30)) if times else 0.0
         sure |= ((seen.bits & VIVID) > 0) & (seen.depth > max(opaque, times * usual))
-    return cast("NDArray[np.uint8]", cv2.morphologyEx(sure.view(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)))
+    place = seen.placed(sure).view(np.uint8)
+    return cast("NDArray[np.uint8]", cv2.morphologyEx(place, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)))
 
 
 def _sure_limit(rule: InkRule, tissue: Floats) -> float:
@@ -145,9 +160,9 @@ def _candidates(rule: InkRule, seen: Looks, seeds: NDArray[np.uint8], staining: 
     # A slide that shows no tissue of its own shows no stain either that could be taken for ink.
     limit = rule.faint if staining is None else max(staining.ratio, rule.faint)
     deep = rule.deep[0] if staining is None else float(np.clip(staining.deepest, *rule.deep))
-    ink = ((seen.bits & FAINT) > 0) & (seen.ratio > limit)
+    ink = seen.ratio > limit
     ink |= ((seen.bits & ALIKE) > 0) & (seen.depth > deep)
-    return ink | (seeds > 0)
+    return seen.placed(ink) | (seeds > 0)
 
 
 def ink_on(slide: Slide, picture: SlidePicture, *, min_area_um2: float, margin_um: float) -> Mask:

@@ -50,7 +50,7 @@ def at_mpp(slide: Slide, mpp: float) -> SlidePicture:
     wanted_x, wanted_y = whole.width * min(1.0, stored.x / mpp), whole.height * min(1.0, stored.y / mpp)
     shrink = min(1.0, MAX_SIDE_PX / max(wanted_x, wanted_y))
     size = Size(max(1, math.floor(wanted_x * shrink + 1e-6)), max(1, math.floor(wanted_y * shrink + 1e-6)))
-    rgb = slide.read_at(slide.info.box, size)
+    rgb = slide.image_at(slide.info.box, size)
     return SlidePicture(rgb, None, (whole.width * stored.x / size.width + whole.height * stored.y / size.height) / 2)
 
 

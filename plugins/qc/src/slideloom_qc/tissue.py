@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -14,7 +14,7 @@ from slideloom_qc.glass import Glass
 from slideloom_qc.pen import ink_on
 from slideloom_qc.pictures import at_mpp, glass_on
 from slideloom_qc.settings import Tissue
-from slideloom_qc.shapes import disk
+from slideloom_qc.shapes import disk, with_labels
 
 # The colour is averaged over this much (sigma of a Gaussian), which removes noise but keeps membranes of fat cells
 # above the noise, and over this many pixels at least.
@@ -114,8 +114,14 @@ def tissue_mask(stain: Stain, *, ink: Mask, pixel_um: float, min_tissue_um2: flo
 
 def _shares(mask: Mask, side_px: float) -> NDArray[np.uint16]:
     """(h, w) uint16, 65535 times the share of True in the square around each pixel, mirrored at the edges."""
-    side = 2 * max(1, round(side_px / 2)) + 1
-    return cast("NDArray[np.uint16]", cv2.blur(mask * np.uint16(65535), (side, side), borderType=cv2.BORDER_REFLECT))
+    reach = max(1, round(side_px / 2))
+    side, shares = 2 * reach + 1, np.empty(mask.shape, np.uint16)
+    for top in range(0, len(mask), BAND_PX):
+        first, bottom = max(0, top - reach), min(len(mask), top + BAND_PX)
+        part = mask[first : bottom + reach] * np.uint16(65535)
+        blurred = cv2.blur(part, (side, side), borderType=cv2.BORDER_REFLECT)
+        shares[top:bottom] = blurred[top - first : bottom - first]
+    return shares
 
 
 def _without_small(mask: Mask, least_px: float) -> Mask:
@@ -123,7 +129,7 @@ def _without_small(mask: Mask, least_px: float) -> Mask:
     _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=4)
     keep: NDArray[np.bool_] = stats[:, cv2.CC_STAT_AREA] >= least_px
     keep[0] = False
-    return cast("Mask", keep[labels])
+    return with_labels(cast("NDArray[np.integer[Any]]", labels), keep)
 
 
 class TissueQc(SlideQc):

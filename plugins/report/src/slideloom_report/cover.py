@@ -39,6 +39,7 @@ def cover(cohort: Cohort) -> list[Flowable]:
     return [
         *_title(cohort),
         _figures(cohort),
+        *(paragraph(note, style.type_of(8.5, before=5)) for note in cohort.notes),
         *_failures(cohort),
         *_charts(cohort),
         *style.heading("Settings"),
@@ -49,11 +50,7 @@ def cover(cohort: Cohort) -> list[Flowable]:
             ],
             [70, 120, WIDTH - 190],
         ),
-        *(
-            paragraph(note, style.type_of(6.5, SOFT, before=5))
-            for note in (*cohort.notes, cohort.versions_text)
-            if note
-        ),
+        *([paragraph(cohort.versions_text, style.type_of(6.5, SOFT, before=5))] if cohort.versions_text else []),
         *_slides(cohort),
     ]
 

@@ -63,6 +63,7 @@ class Page:
             f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body>',
             f"<header><p>slideloom</p><h1>{title}</h1><p>{about}</p></header>",
             _figures(cohort),
+            *(f'<p class="note">{escape(note)}</p>' for note in cohort.notes),
             _outcomes(cohort, cohort.finished),
             _settings(cohort),
             _table(cohort, self._thumbs),
@@ -101,8 +102,7 @@ def _settings(cohort: Cohort) -> str:
         f"<tr><th>{escape(name)}</th><td>{escape(value)}</td><td>{escape(more)}</td></tr>"
         for name, value, more in settings(cohort)
     )
-    notes = [*cohort.notes, cohort.versions_text]
-    told = "".join(f"<p>{escape(note)}</p>" for note in notes if note)
+    told = f"<p>{escape(cohort.versions_text)}</p>" if cohort.versions_text else ""
     return f"<details><summary>Settings</summary><table>{''.join(rows)}</table>{told}</details>"
 
 

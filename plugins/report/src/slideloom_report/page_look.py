@@ -1,16 +1,18 @@
 """How the HTML report looks, and what sorts and searches its table."""
 
 STYLE = """
-:root { color-scheme: light dark; --line: #8885; --soft: #6b7280; --bad: #c2410c; --panel: #8881; }
+:root { color-scheme: light dark; --line: #8885; --soft: #4b5563; --bad: #b93c0a; --name: #00775a; --panel: #8881; }
+@media (prefers-color-scheme: dark) { :root { --soft: #b4bcc8; --bad: #ff8f66; --name: #35d0a5; } }
 body { font: 14px/1.5 system-ui, sans-serif; margin: 0 auto; padding: 1.5rem; max-width: 1200px; }
 header p { margin: 0; color: var(--soft); overflow-wrap: anywhere; }
-header p:first-child { color: #009e73; font-weight: 700; }
+header p:first-child { color: var(--name); font-weight: 700; }
 h1 { margin: 0; font-size: 1.7rem; }
 h2 { font-size: 1.1rem; margin: 2rem 0 .4rem; overflow-wrap: anywhere; }
 .figures { display: flex; flex-wrap: wrap; gap: .6rem; margin: 1rem 0; }
 .figures div { background: var(--panel); padding: .5rem .9rem; flex: 1 1 9rem; color: var(--soft); }
 .figures b { display: block; font-size: 1.4rem; color: CanvasText; }
 .figures .bad b, .bad { color: var(--bad); }
+.note { margin: 0 0 .6rem; font-size: 1rem; overflow-wrap: anywhere; }
 table { border-collapse: collapse; }
 td, th { padding: .25rem .7rem .25rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
 th { font-weight: 600; }
@@ -35,8 +37,7 @@ i { display: inline-block; width: .75em; height: .75em; margin-right: .45em; }
 .none { background: var(--panel); padding: 2rem; }
 svg { max-width: 100%; height: auto; }
 figure { margin: .8rem 0 0; }
-figdetails { margin: 1rem 0; }
-caption { color: var(--soft); }
+figcaption { color: var(--soft); }
 img { max-width: 100%; }
 :target { scroll-margin-top: 1rem; }
 """

@@ -15,7 +15,7 @@ import { Swipe } from "./pipeline/swipe.js";
 import { installRegions } from "./regions/install.js";
 import { RunPanel } from "./run/panel.js";
 import { SlidePanel } from "./slides/facts.js";
-import { SlideList } from "./slides/list.js";
+import { SlideList, UNREADABLE } from "./slides/list.js";
 import { installTiles } from "./tiles/install.js";
 import { magnifications } from "./viewer/magnification.js";
 import { overview } from "./viewer/overview.js";
@@ -46,7 +46,7 @@ async function start() {
   const masks = new Masks(
     app,
     app.decisions,
-    session.can_write_regions ? (mask) => app.regions.proposals.ask(mask) : null,
+    session.can_write_regions ? (mask, revision) => app.regions.proposals.ask(mask, revision) : null,
   );
   new StepsPanel(panels.Steps, app, masks.section);
   new Swipe(app);
@@ -103,11 +103,16 @@ class Opener {
 
   async open(id) {
     const { app } = this;
-    if (id === app.viewer.slide?.id || !(await app.regions.saving.leave())) return;
     this.#asking?.abort();
     this.#asking = new AbortController();
     const { signal } = this.#asking;
     app.list.mark(id);
+    if (id === app.viewer.slide?.id) return;
+    if (!(await app.regions.saving.leave())) {
+      if (!signal.aborted) app.list.mark(app.viewer.slide?.id ?? null);
+      return;
+    }
+    if (signal.aborted) return;
     try {
       const [facts, pyramid, regions] = await Promise.all([
         api.slide(id, signal),
@@ -124,7 +129,9 @@ class Opener {
       if (regions.blocked) note(regions.blocked, { error: true });
       await app.regions.saving.open(id, regions);
     } catch (error) {
+      if (signal.aborted) return; // another slide was asked for
       app.list.mark(app.viewer.slide?.id ?? null);
+      if (error.status === UNREADABLE) app.list.update({ id, error: error.message });
       failed(error);
     }
   }

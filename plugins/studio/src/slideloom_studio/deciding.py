@@ -62,6 +62,7 @@ class Decided:
         pipeline_revision: of the pipeline that was decided by.
         decisions: None until there are some.
         grid: None where tiles are not on a grid.
+        is_whole: True once all steps have decided; False for what regions alone, or slide QC alone, decide.
         warnings: sentences about regions and slide QC.
     """
 
@@ -71,6 +72,7 @@ class Decided:
     pipeline_revision: int
     decisions: Decisions
     grid: Grid | None
+    is_whole: bool = False
     warnings: tuple[str, ...] = ()
 
 
@@ -84,6 +86,7 @@ class _Job:
     thread: threading.Thread | None = None
     cancelled: threading.Event = field(factory=threading.Event)
     is_wanted: bool = False  # once more, when the worker has ended what it does
+    is_given_up: bool = False  # by a person
 
 
 class Deciding:
@@ -106,10 +109,12 @@ class Deciding:
         """Decide by the pipeline on screen; what a worker does for an earlier one is given up."""
         with self._lock:
             job = self._jobs.setdefault(entry.id, _Job())
-            job.is_wanted = True
+            job.is_wanted, job.is_given_up = True, False
             job.cancelled.set()
+            # Also where a worker is about to end: who asks now must not be told that all is decided.
+            job.state, job.error = "working", None
             if job.thread is None:
-                job.state, job.error, job.steps = "working", None, []
+                job.steps = []
                 job.thread = threading.Thread(target=self._work, args=(entry, job), daemon=True)
                 job.thread.start()
 
@@ -118,7 +123,7 @@ class Deciding:
         with self._lock:
             job = self._jobs.get(entry.id)
             if job is not None and job.thread is not None:
-                job.is_wanted = False
+                job.is_wanted, job.is_given_up = False, True
                 job.cancelled.set()
 
     def wait(self, entry: Entry, *, most_s: float | None = None) -> None:
@@ -150,10 +155,14 @@ class Deciding:
             state: State = job.state
             if state == "none" and found is not None:
                 state = "ready"
+            is_now = found is not None and found.pipeline_revision == now
             return {
                 "revision": 0 if found is None else found.version,
                 "pipeline_revision": None if found is None else found.pipeline_revision,
-                "is_current": found is not None and found.pipeline_revision == now and state == "ready",
+                "is_whole": found is not None and found.is_whole,
+                "is_current": state == "ready" and found is not None and found.is_whole and is_now,
+                "is_cancelled": job.is_given_up,
+                "is_stored": False,
                 "state": state,
                 "error": job.error,
                 "steps": [step.table(index) for index, step in enumerate(job.steps)],
@@ -205,7 +214,8 @@ class Deciding:
                 state, error = "failed", str(failure) if known else in_words(failure)
                 _mark(job, "failed", error)
             with self._lock:
-                job.state, job.error = state, error  # type: ignore[assignment]  # one of three words
+                if not job.is_wanted:
+                    job.state, job.error = state, error  # type: ignore[assignment]  # one of three words
 
     def _decide(self, entry: Entry, job: _Job, revision: int, pipeline: Pipeline) -> None:
         whole = evolve(pipeline_for(pipeline, entry.roi), sinks=(), run=RunOptions())
@@ -227,7 +237,7 @@ class Deciding:
             self._show(entry, wsi, found.file, revision)
             wsi.score(progress=progress, cancel=cancelled)
         progress.end("filter", "normalizer")
-        now = self._show(entry, wsi, found.file, revision)
+        now = self._show(entry, wsi, found.file, revision, is_whole=True)
         if not cancelled():
             now.warnings = wsi.warnings  # they tell of blur, which is measured for them
 
@@ -245,7 +255,9 @@ class Deciding:
         plain = evolve(pipeline, qc=(), filters=(), normalizer=None)
         return self._show(entry, WSI.of_pipeline(entry.path, plain), file, revision)
 
-    def _show(self, entry: Entry, wsi: WSI, file: FileState | None, revision: int) -> Decided:
+    def _show(
+        self, entry: Entry, wsi: WSI, file: FileState | None, revision: int, *, is_whole: bool = False
+    ) -> Decided:
         """Put what a slide has decided on screen."""
         tile_map, tiles = wsi.tile_map, wsi.ledger.tiles
         on_grid = wsi.pipeline().placement is None and len(tiles)
@@ -254,7 +266,9 @@ class Deciding:
         surplus = []
         with self._lock:
             self._versions += 1
-            shown = self._known[entry.id] = Decided(wsi, file, self._versions, revision, decisions, grid)
+            shown = self._known[entry.id] = Decided(
+                wsi, file, self._versions, revision, decisions, grid, is_whole=is_whole
+            )
             self._known.move_to_end(entry.id)
             for key in list(self._known):
                 if len(self._known) <= MOST_KEPT:

@@ -117,6 +117,11 @@ class Judging:
                 "is_normalizable": detail.is_normalizable,
                 "is_fallback": detail.is_fallback,
                 "has_normalized": detail.normalized is not None,
+                "forms": [
+                    "original",
+                    *(["normalized"] if detail.normalized is not None else []),
+                    *(["masks"] if detail.masks else []),
+                ],
             }
         )
 
@@ -183,14 +188,13 @@ class Judging:
 
     def points(self, call: Call) -> Response:
         """The centres of tiles that are not on a grid, such as cells."""
-        entry = self._entry(call)
-        stored = self._studio.stored(entry)
-        found = self._studio.deciding.decided(entry)
-        if stored is not None and stored.grid is None:
-            tiles, tile_map = stored.tiles, stored.tile_map
-        elif stored is None and found is not None and found.grid is None:
-            tiles, tile_map = found.wsi.ledger.tiles, found.wsi.tile_map
+        stored = self._studio.stored(self._entry(call))
+        if stored is not None:
+            grid, tiles, tile_map = stored.grid, stored.tiles, stored.tile_map
         else:
+            found = self._decided(call)
+            grid, tiles, tile_map = found.grid, found.wsi.ledger.tiles, found.wsi.tile_map
+        if grid is not None:
             return json_answer({"x": [], "y": [], "label": []})
         words = [tile_map.words[code] for code in tile_map.codes[tiles.grid_y, tiles.grid_x].tolist()]
         return json_answer({"x": tiles.loc_x.tolist(), "y": tiles.loc_y.tolist(), "label": words})
@@ -276,6 +280,7 @@ def _stored_tile(stored: StoredTiles, index: int) -> dict[str, Any]:
         "is_normalizable": status != "normalizer",
         "is_fallback": False,
         "has_normalized": False,
+        "forms": ["original"],
     }
 
 

@@ -115,8 +115,10 @@ class Looking:
         if "normalized" not in call.query:
             return None
         found = self._studio.deciding.decided(entry)
-        if found is None or found.pipeline_revision != call.number("normalized"):
+        if found is None or not found.is_whole or found.pipeline_revision != call.number("normalized"):
             raise Refused(409, "the normalizer is not ready; wait for the decisions of the slide")
+        if call.number("revision", default=found.version) != found.version:
+            raise Refused(409, "the decisions have changed; load them again", revision=found.version)
         return found.wsi
 
     def regions(self, call: Call) -> Response:

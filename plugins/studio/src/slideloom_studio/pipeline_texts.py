@@ -54,6 +54,7 @@ class PipelineText:
         # Left out, a filter or a sink means the default one.
         tables |= {name: [] for name in ("filter", "sink") if not lists[name]}
         tables |= {"slides": _changed(pipeline.slides), "tiles": _changed(pipeline.tiles)}
+        tables |= {"mask": _changed(pipeline.mask)} if pipeline.mask.of else {}
         tables |= {name: entries for name, entries in lists.items() if entries}
         if pipeline.normalizer is not None:
             tables["normalizer"] = _step("normalizer", pipeline.normalizer)
@@ -79,7 +80,8 @@ class PipelineText:
         """A command for a POSIX shell."""
         tables, pipeline = self.tables(), self.pipeline
         parts = [("slideloom extract",), *((entry,) for entry in pipeline.slides.include), ("--out", str(self.out))]
-        parts += _flags("tiles", pipeline.tiles) + _flags("slides", pipeline.slides) + _flags("run", pipeline.run)
+        for table in ("tiles", "mask", "slides", "run"):
+            parts += _flags(table, getattr(pipeline, table))
         for kind in ("roi", "qc", "filter", "sink"):
             parts += [(f"--{kind}", _short(entry)) for entry in tables.get(kind, [])]
         for kind in ("normalizer", "placement"):
@@ -146,7 +148,17 @@ def _flag(word: Word, value: Any) -> list[tuple[str, ...]]:
     name = word.flags[0]
     if isinstance(value, bool):
         return [(name,)]
-    return [(name, str(each)) for each in (value if isinstance(value, list) else [value])]
+    return [(name, _word(each)) for each in (value if isinstance(value, list) else [value])]
+
+
+def _word(value: Any) -> str:
+    """A value as a flag takes it: a context as UM or UM:PX."""
+    return context_word(value["size_um"], value.get("size_px")) if isinstance(value, dict) else str(value)
+
+
+def context_word(size_um: float, size_px: int | None) -> str:
+    """A context, as flags and pages write it: "604.0", or "604.0:256" with the width of its picture."""
+    return f"{size_um!r}:{size_px}" if size_px is not None else repr(size_um)
 
 
 def _short(entry: Mapping[str, Any]) -> str:

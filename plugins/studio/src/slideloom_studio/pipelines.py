@@ -17,6 +17,7 @@ from slideloom.settings.options import Settings, did_you_mean, options_of
 from slideloom.settings.tables import Called, Place, plain, to_table
 
 from slideloom_studio.calls import Refused
+from slideloom_studio.pipeline_texts import context_word
 from slideloom_studio.step_forms import use_of
 
 _PARTS = ("tiles", "roi", "qc", "filters", "normalizer")
@@ -64,7 +65,9 @@ def shown(pipeline: Pipeline) -> dict[str, Any]:
 def _tile_words(pipeline: Pipeline) -> dict[str, Any]:
     tiles = pipeline.tiles
     values = {word.name: getattr(tiles, word.info.name) for word in words("tiles")}
-    return {**values, "tile_um": tiles.magnification if tiles.size_um is None else tiles.size_um}
+    context = [context_word(one.size_um, one.size_px) for one in tiles.context]
+    size = tiles.magnification if tiles.size_um is None else tiles.size_um
+    return {**values, "tile_um": size, "context_um": context}
 
 
 def _entry(kind: str, step: Settings[Any], rules: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -162,6 +165,7 @@ def read_back(table: Mapping[str, Any], before: Pipeline) -> Pipeline:
                 "slides": to_table(before.slides),
                 "run": to_table(before.run),
                 "tiles": tiles,
+                "mask": to_table(before.mask),
                 "roi": _sources(before, whole["roi"]),
                 "qc": [_table(each, "qc", before) for each in whole["qc"]],
                 "filter": [_table(each, "filter", before) for each in whole["filters"]],

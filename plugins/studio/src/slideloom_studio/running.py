@@ -47,7 +47,9 @@ class Running:
             raise Refused(422, 'slides must be "this", with the id of a slide, or "all"')
         if not entries:
             raise Refused(409, "every slide is excluded; take one in again")
-        _, pipeline = studio.pipeline.now
+        revision, pipeline = studio.pipeline.now
+        if given.get("revision", revision) != revision:
+            raise Refused(409, "the steps were changed in another window; reload the page to see what would run")
         studio.extraction.start(pipeline, entries, out=studio.opening.out, redo=given.get("redo") is True)
         return json_answer(studio.extraction.table(), 202)
 

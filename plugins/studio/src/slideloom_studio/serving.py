@@ -26,6 +26,7 @@ from slideloom_studio.judging import Judging
 from slideloom_studio.looking import Looking
 from slideloom_studio.running import Running
 from slideloom_studio.studio import Studio
+from slideloom_studio.targeting import Targeting
 from slideloom_studio.tuning import Tuning
 
 _KINDS = {
@@ -142,7 +143,7 @@ def _app(studio: Studio) -> Starlette:
         current_default_thread_limiter().total_tokens = max(_LEAST_THREADS, usable_cores())
         yield
 
-    parts = (Looking(studio), Tuning(studio), Judging(studio), Running(studio))
+    parts = (Looking(studio), Tuning(studio), Judging(studio), Running(studio), Targeting(studio))
     routes = [*_static_routes(), *(route for part in parts for route in part.routes())]
     return Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: _refused, 500: _failed})
 

@@ -6,7 +6,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from slideloom_studio.calls import Call, Refused, endpoint, json_answer
-from slideloom_studio.step_forms import step_forms
+from slideloom_studio.step_forms import size_forms, step_forms
 from slideloom_studio.studio import Studio
 
 
@@ -20,6 +20,7 @@ class Tuning:
         """The routes below `api/`."""
         return [
             Route("/api/steps", endpoint(self.steps)),
+            Route("/api/size", endpoint(self.size)),
             Route("/api/pipeline", endpoint(self.pipeline), methods=["GET"]),
             Route("/api/pipeline", endpoint(self.change), methods=["PUT"]),
             Route("/api/pipeline/text", endpoint(self.text)),
@@ -28,6 +29,10 @@ class Tuning:
     def steps(self, _call: Call) -> Response:
         """The form of each step."""
         return json_answer(step_forms())
+
+    def size(self, _call: Call) -> Response:
+        """The forms of tiles and regions."""
+        return json_answer(size_forms())
 
     def pipeline(self, _call: Call) -> Response:
         """The pipeline on screen."""

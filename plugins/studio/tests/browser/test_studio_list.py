@@ -68,7 +68,7 @@ def test_a_review_goes_to_a_file_and_to_the_list(user: Any, three: Any, tmp_path
     user.page.get_by_label("Status", exact=True).select_option("excluded")
     user.page.get_by_label("Note").fill("torn")
     user.page.get_by_label("Note").press("Tab")
-    user.page.locator("#slides .badge.excluded").wait_for()
+    user.page.locator("#slides .badge.excluded[title=torn]").wait_for()
     with user.page.expect_response(lambda answer: answer.url.endswith("/slides") and answer.ok):
         user.page.reload()
     user.page.locator("#slides .badge.excluded").wait_for()
@@ -211,7 +211,7 @@ def test_a_region_file_that_cannot_be_read_keeps_nobody_from_the_slide(user: Any
     user.open(three.server.url)
     user.page.locator(".note.error", has_text="alpha.geojson").wait_for()
     user.draw_polygon(BOX)
-    user.page.locator(".note:not(.error), .note.error").first.wait_for()
+    user.page.locator(".note:not(.error)", has_text="alpha.geojson").wait_for()  # told again, since it was tried
 
     assert user.page.locator("ul.regions button").count() == 0
     assert (folder / "alpha.geojson").read_text(encoding="utf-8") == "{torn"

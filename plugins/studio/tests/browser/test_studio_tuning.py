@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -199,6 +200,70 @@ def test_the_normalizer_is_swiped_over_the_slide(user: Any, studio: Any) -> None
     assert float(re.search(r"([\d.]+)%\)", clip)[1]) == pytest.approx(100 * share, abs=1)
     user.page.keyboard.press("n")
     handle.wait_for(state="hidden")
+
+
+def test_what_is_in_view_becomes_the_target(user: Any, studio: Any) -> None:
+    user.open(studio.server.url)
+    add(user, "Choose a normalizer", "macenko")
+    user.page.get_by_role("button", name="Magnification 10", exact=True).click()
+    view = user.until("Math.abs(view.resolution - 1) < 1e-6")
+    box = user.map.bounding_box()
+    assert box is not None
+    (width, height), (x, y) = (box["width"], box["height"]), (view["x"], view["y"])
+    seen = [max(0, x - width / 2), max(0, y - height / 2), min(2000, x + width / 2), min(1500, y + height / 2)]
+
+    with user.page.expect_response("**/target") as answer:
+        user.page.get_by_role("button", name="From the present view").click()
+
+    measured = answer.value.json()
+    assert (measured["width"], measured["height"]) == (
+        pytest.approx(seen[2] - seen[0], abs=1.01),
+        pytest.approx(seen[3] - seen[1], abs=1.01),
+    )
+    user.page.locator(".note", has_text="The target is now demo").wait_for()
+    field = user.page.locator("[data-path='normalizer.target'] input")
+    assert json.loads(field.input_value()) == measured["target"]
+    user.tab("Run")
+    first = repr(measured["target"]["target_concentrations"][0])
+    user.page.locator("pre", has_text=f"target_concentrations = [{first}").wait_for()
+    user.tab("Steps")
+    field.fill("v1")
+    field.press("Tab")
+    user.tab("Run")
+    user.page.locator("pre", has_text='target = "v1"').wait_for()
+
+
+def test_every_option_of_tiles_and_regions_has_a_field(
+    user: Any, open_studio: Callable[..., Any], demo_slide: DemoFiles, tmp_path: Path
+) -> None:
+    (tmp_path / "rois").mkdir()  # a folder that is not there yet is not named in a pipeline file
+    user.open(open_studio(demo_slide.path, "--tile-px", 90, "--tile-um", 90, "--filter", "none").server.url)
+    user.page.keyboard.press("t")
+    decided(user, 22 * 16)  # whole tiles on 2000 x 1500 pixels of one micron
+    tiles, regions = (user.page.locator(f"details[data-table={name}]") for name in ("tiles", "roi"))
+
+    tiles.locator("summary").click()
+    tiles.get_by_label("use edge tiles").check()
+    decided(user, 23 * 17)
+    most = tiles.get_by_label("max tiles")
+    most.fill("0")
+    most.press("Tab")
+    tiles.locator(".problem", has_text="max_tiles must be at least 1, not 0").wait_for()
+    most.fill("")
+    most.press("Tab")
+    context = tiles.get_by_label("context um")
+    context.fill("180, 270:64")
+    context.press("Tab")
+    regions.locator("summary").click()
+    regions.get_by_label("artifacts").fill("pen, 7")
+    regions.get_by_label("artifacts").press("Tab")
+    user.tab("Run")
+    user.page.locator("pre", has_text="artifacts").wait_for()
+
+    text = tomllib.loads(user.page.locator("pre").inner_text())
+    assert text["tiles"]["edge_tiles"] is True
+    assert text["roi"][0]["artifacts"] == ["pen", "7"]
+    assert text["tiles"]["context"] == [{"size_um": 180.0}, {"size_um": 270.0, "size_px": 64}]
 
 
 def test_the_extraction_runs_and_its_report_opens(

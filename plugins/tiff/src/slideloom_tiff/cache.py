@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,10 @@ class _Entry:
     leases: int = 0
     pixels: Rgb | None = None
     error: str = "the thread that should have decoded this tile ended"
+
+
+class _User:
+    """A thread that uses a cache; held by the thread alone, so it ends with it."""
 
 
 _New = tuple[int, _Entry, Rgb]  # index, entry, and the memory to decode it into
@@ -46,16 +51,24 @@ class TileCache:
 
     Args:
         tiles: decodes them.
-        bytes_per_thread: memory for pixels; the limit is this times the number of threads that have used the cache.
+        bytes_per_thread: memory for pixels; the limit is this times the number of living threads that have used the
+            cache since it was last cleared.
     """
 
     def __init__(self, tiles: JpegTiles, *, bytes_per_thread: int) -> None:
         self._tiles = tiles
         self._limit = bytes_per_thread
         self._lock = threading.Lock()
-        self._threads: set[int] = set()
+        self._local = threading.local()
+        self._users: weakref.WeakSet[_User] = weakref.WeakSet()
         self._entries: OrderedDict[_Key, _Entry] = OrderedDict()
         self._held = 0  # bytes
+
+    @property
+    def held_bytes(self) -> int:
+        """Memory of the tiles, in bytes."""
+        with self._lock:
+            return self._held
 
     def room(self, level: int) -> int:
         """Number of tiles of a level that fit in one thread's share of the memory."""
@@ -141,17 +154,31 @@ class TileCache:
             for _, entry, _ in rest:  # only if something other than a damaged tile ended the loop
                 entry.done.release()
 
+    def clear(self) -> None:
+        """Give back the memory of all tiles but those that are leased, and forget who has used the cache."""
+        with self._lock:
+            self._entries.clear()
+            self._held = 0
+            self._users.clear()
+
+    def _user(self) -> _User:
+        """This thread, until it ends."""
+        user: _User | None = getattr(self._local, "user", None)
+        if user is None:
+            user = self._local.user = _User()
+        return user
+
     def _memory(self, level: int) -> Rgb:
         """Memory for one more tile: that of the least recently used tile if nobody leases it, else new memory.
 
         The caller holds the lock. The operating system gives new memory of this size page by page, which takes as
         long as decoding.
         """
-        self._threads.add(threading.get_ident())
+        self._users.add(self._user())
         size = self._tiles.bytes_of(level)
         self._held += size
         memory = None
-        while self._held > self._limit * len(self._threads) and self._entries:
+        while self._held > self._limit * len(self._users) and self._entries:
             (old_level, _), entry = self._entries.popitem(last=False)
             self._held -= self._tiles.bytes_of(old_level)
             if old_level == level and not entry.leases:

@@ -171,6 +171,10 @@ class TiffSlide(Slide):
         except (TiffError, OSError) as error:
             raise SlideError(f"{self.info.path.name}: its ICC profile cannot be read ({error})") from error
 
+    def give_back_memory(self) -> None:
+        """See `Slide.give_back_memory`: of decoded tiles."""
+        self._tiles.clear()
+
     def close(self) -> None:
         """Release the file."""
         self._file.close()

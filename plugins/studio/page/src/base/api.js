@@ -11,12 +11,13 @@ export class ApiError extends Error {
 
 const GONE = "slideloom studio does not answer; is it still running in the terminal?";
 
-async function request(path, { method = "GET", body, signal } = {}) {
+async function request(path, { method = "GET", body, signal, keepalive = false } = {}) {
   let response;
   try {
     response = await fetch(`api/${path}`, {
       method,
       signal,
+      keepalive,
       headers: body === undefined ? {} : { "Content-Type": "application/json" },
       body: body === undefined ? undefined : JSON.stringify(body),
     });
@@ -39,22 +40,28 @@ async function json(path, options) {
   return text ? JSON.parse(text) : {};
 }
 
+const blob = async (path) => (await request(path)).blob();
+
 const slide = (id) => `slides/${encodeURIComponent(id)}`;
 
 export const api = {
   session: () => json("session"),
   slides: () => json("slides"),
   slide: (id, signal) => json(slide(id), { signal }),
-  review: (id, review) => json(`${slide(id)}/review`, { method: "PUT", body: review }),
-  thumbnail: (id, max = 200) => `api/${slide(id)}/thumbnail?max=${max}`,
-  picture: (id, name) => `api/${slide(id)}/pictures/${encodeURIComponent(name)}`,
+  // Sent also while the page is being closed.
+  review: (id, review) => json(`${slide(id)}/review`, { method: "PUT", body: review, keepalive: true }),
+  thumbnailAddress: (id, max) => `api/${slide(id)}/thumbnail?max=${max}`,
+  thumbnail: (id, max) => blob(`${slide(id)}/thumbnail?max=${max}`),
+  picture: (id, name) => blob(`${slide(id)}/pictures/${encodeURIComponent(name)}`),
   pyramid: (id, signal) => json(`${slide(id)}/pyramid`, { signal }),
   pyramidTile: (id, [z, x, y], normalized) =>
-    `api/${slide(id)}/pyramid/${z}/${x}/${y}${normalized === null ? "" : `?normalized=${normalized}`}`,
+    `${slide(id)}/pyramid/${z}/${x}/${y}${normalized === null ? "" : `?${new URLSearchParams(normalized)}`}`,
+  pyramidPicture: (path) => blob(path),
   regions: (id, signal) => json(`${slide(id)}/regions`, { signal }),
   saveRegions: (id, file) => json(`${slide(id)}/regions`, { method: "PUT", body: file }),
   saveCsv: (id) => json(`${slide(id)}/regions/csv`, { method: "POST" }),
   steps: () => json("steps"),
+  sizeForms: () => json("size"),
   pipeline: () => json("pipeline"),
   setPipeline: (pipeline) => json("pipeline", { method: "PUT", body: pipeline }),
   pipelineText: (form, id) => json(`pipeline/text?as=${form}&slide=${encodeURIComponent(id)}`),
@@ -65,14 +72,15 @@ export const api = {
     new Uint8Array(
       await (await request(`${slide(id)}/decisions/codes?revision=${revision}`, { signal })).arrayBuffer(),
     ),
-  tile: (id, column, row) => json(`${slide(id)}/tiles/${column}/${row}`),
+  tile: (id, column, row, revision) => json(`${slide(id)}/tiles/${column}/${row}?revision=${revision}`),
   tilePicture: (id, column, row, form, revision) =>
-    `api/${slide(id)}/tiles/${column}/${row}/picture?form=${form}&revision=${revision}`,
-  masks: (id, signal) => json(`${slide(id)}/masks`, { signal }),
+    blob(`${slide(id)}/tiles/${column}/${row}/picture?form=${form}&revision=${revision}`),
+  target: (id, use, box) => json(`${slide(id)}/target`, { method: "POST", body: { use, box } }),
+  masks: (id, revision) => json(`${slide(id)}/masks?revision=${revision}`),
   mask: async (id, index, revision) =>
-    createImageBitmap(await (await request(`${slide(id)}/masks/${index}?revision=${revision}`)).blob()),
-  proposals: (id, index) => json(`${slide(id)}/proposals/${index}`),
-  points: (id, signal) => json(`${slide(id)}/points`, { signal }),
+    createImageBitmap(await blob(`${slide(id)}/masks/${index}?revision=${revision}`)),
+  proposals: (id, index, revision) => json(`${slide(id)}/proposals/${index}?revision=${revision}`),
+  points: (id, revision) => json(`${slide(id)}/points?revision=${revision}`),
   run: () => json("run"),
   startRun: (what) => json("run", { method: "POST", body: what }),
   cancelRun: () => json("run", { method: "DELETE" }),

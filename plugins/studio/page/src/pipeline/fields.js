@@ -20,14 +20,31 @@ function stepOf({ kind, minimum, maximum }) {
   return Number(([5, 2, 1].find((digit) => digit * power <= rough * (1 + 1e-9)) * power).toPrecision(1));
 }
 
+/** A table, such as the values of a fit, or a list from its JSON; of other text the server says what is wrong. */
+function fromJson(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
+/** A value as a text field shows it. */
+function words(value) {
+  if (Array.isArray(value) && !value.some((part) => String(part).includes(","))) return value.join(", ");
+  return typeof value === "object" && value !== null ? JSON.stringify(value) : String(value ?? "");
+}
+
 /** The option's value from what was typed: null stands for "as by default". */
-function parsed(kind, text) {
+function parsed({ kind, items }, text) {
   if (text.trim() === "") return null;
+  if (kind === "list" && text.trim().startsWith("[")) return fromJson(text);
   if (kind === "list")
     return text
       .split(",")
-      .map((part) => parsed("float", part))
+      .map((part) => (items === "text" ? part.trim() || null : parsed({ kind: "float" }, part)))
       .filter((part) => part !== null);
+  if (kind === "path" && text.trim().startsWith("{")) return fromJson(text);
   if (kind === "text" && Number.isFinite(Number(text))) return Number(text); // such as microns, or "10x"
   if (kind !== "int" && kind !== "float") return text;
   const number = Number(text);
@@ -44,7 +61,7 @@ function numberField(option, value, onChange) {
   });
   const range = rangeOf(option, value);
   if (!range) {
-    number.addEventListener("change", () => onChange(parsed(option.kind, number.value)));
+    number.addEventListener("change", () => onChange(parsed(option, number.value)));
     return [number, number];
   }
   const slider = el("input", {
@@ -60,7 +77,7 @@ function numberField(option, value, onChange) {
     onChange(Number(slider.value));
   });
   number.addEventListener("change", () => {
-    const typed = parsed(option.kind, number.value);
+    const typed = parsed(option, number.value);
     slider.value = typed ?? option.default ?? range.minimum;
     onChange(typed);
   });
@@ -104,7 +121,6 @@ function control(option, value, onChange) {
   }
   if (option.kind === "choice") return choiceField(option, value, onChange);
   if (option.kind === "float" || option.kind === "int") return numberField(option, value, onChange);
-  const words = (given) => (Array.isArray(given) ? given.join(", ") : String(given ?? ""));
   const text = el("input", {
     type: "text",
     value: words(value),
@@ -113,7 +129,7 @@ function control(option, value, onChange) {
     autocomplete: "off",
     spellcheck: "false",
   });
-  text.addEventListener("change", () => onChange(parsed(option.kind, text.value)));
+  text.addEventListener("change", () => onChange(parsed(option, text.value)));
   if (option.choices?.length) return [el("div", {}, text, suggestions(text, option.choices)), text];
   return [text, text];
 }

@@ -5,11 +5,11 @@ import ImageSource from "ol/source/Image.js";
 
 import { api } from "../base/api.js";
 import { button, el, fill } from "../base/dom.js";
-import { failed } from "../base/notes.js";
+import { failed, note } from "../base/notes.js";
 import { DEPTH } from "../viewer/viewer.js";
 
 export class Masks {
-  #layers = new Map(); // key of a mask -> layer
+  #layers = new Map(); // key of a mask -> its layer, or {again} while it is asked for
   #looks = new Map(); // key of a mask -> {shown, opacity}, kept from slide to slide
 
   constructor({ viewer, events }, decisions, propose) {
@@ -23,7 +23,7 @@ export class Masks {
   }
 
   clear() {
-    for (const layer of this.#layers.values()) if (layer) this.viewer.map.removeLayer(layer);
+    for (const layer of this.#layers.values()) if (layer instanceof ImageLayer) this.viewer.map.removeLayer(layer);
     this.#layers = new Map();
     this.revision = null;
     this.section.hidden = true;
@@ -33,9 +33,9 @@ export class Masks {
     const { id } = this.decisions;
     let masks;
     try {
-      masks = await api.masks(id);
+      masks = await api.masks(id, revision);
     } catch (error) {
-      if (error.status !== 409) failed(error); // 409: decided again meanwhile, and asked again then
+      this.#refused(error);
       return;
     }
     if (id !== this.decisions.id || revision !== this.decisions.answer.revision) return;
@@ -62,17 +62,41 @@ export class Masks {
     const key = this.#key(mask);
     const look = this.#look(mask);
     const layers = this.#layers;
-    if (look.shown && !layers.has(key)) {
-      layers.set(key, null); // asked for
-      const layer = await this.#layer(mask);
-      if (layers !== this.#layers) return; // of a mask that is shown no more
-      if (layer) {
-        layers.set(key, layer);
-        this.viewer.map.addLayer(layer);
-      } else layers.delete(key);
+    const known = layers.get(key);
+    if (known instanceof ImageLayer) {
+      known.setVisible(look.shown);
+      known.setOpacity(look.opacity);
+      return;
     }
-    layers.get(key)?.setVisible(look.shown);
-    layers.get(key)?.setOpacity(look.opacity);
+    if (!look.shown) return;
+    if (known) {
+      known.again = true;
+      return;
+    }
+    const asked = { again: false };
+    layers.set(key, asked);
+    const layer = await this.#layer(mask);
+    if (layers !== this.#layers) return; // of a mask that is shown no more
+    layers.delete(key);
+    if (layer) {
+      layers.set(key, layer);
+      this.viewer.map.addLayer(layer);
+    }
+    if (layer || asked.again) this.#show(mask);
+  }
+
+  async #propose(mask) {
+    try {
+      await this.propose(mask, this.revision);
+    } catch (error) {
+      if (error.status === 409) note("The masks have changed meanwhile: propose again.", { error: true });
+      this.#refused(error);
+    }
+  }
+
+  #refused(error) {
+    if (error.status === 409) this.decisions.outdated(error);
+    else failed(error);
   }
 
   /** The layer of a mask, or null where the server refused it. */
@@ -81,7 +105,7 @@ export class Masks {
     try {
       image = await api.mask(this.decisions.id, mask.index, this.revision);
     } catch (error) {
-      if (error.status !== 409) failed(error); // 409: decided again meanwhile, and loaded again then
+      this.#refused(error);
       return null;
     }
     const { width, height } = this.viewer.slide;
@@ -134,7 +158,7 @@ export class Masks {
           : el("span", { class: "count" }, `${(100 * mask.share).toFixed(1)} %`),
       ),
       opacity,
-      this.propose ? button("Propose as regions", () => this.propose(mask), { class: "plain link" }) : null,
+      this.propose ? button("Propose as regions", () => this.#propose(mask), { class: "plain link" }) : null,
     );
   }
 }

@@ -1,7 +1,10 @@
 // The panel of steps: QC, filters and the normalizer, with forms made out of what is installed.
 
-import { el, fill, iconButton } from "../base/dom.js";
+import { api } from "../base/api.js";
+import { button, el, fill, iconButton } from "../base/dom.js";
 import { ICONS } from "../base/icons.js";
+import { failed, note } from "../base/notes.js";
+import { tidy } from "../viewer/coordinates.js";
 import { optionField } from "./fields.js";
 import { placeOf } from "./state.js";
 
@@ -11,8 +14,8 @@ const LISTS = [
 ];
 
 export class StepsPanel {
-  constructor(panel, { events, pipeline, decisions }, extra) {
-    Object.assign(this, { pipeline, decisions });
+  constructor(panel, { events, viewer, pipeline, decisions }, extra) {
+    Object.assign(this, { viewer, pipeline, decisions });
     this.qc = el("div");
     this.others = el("div");
     this.lists = el("div", {}, this.qc, extra, this.others);
@@ -127,6 +130,34 @@ export class StepsPanel {
   }
 
   field(option, use, path) {
+    const field = this.plainField(option, use, path);
+    if (option.from_view) {
+      const take = button("From the present view", () => this.takeView(option, use, take), { class: "plain link" });
+      field.append(take);
+    }
+    return field;
+  }
+
+  /** Makes what is in view the target of a normalizer: the values of its fit, which a pipeline file holds like any. */
+  async takeView(option, use, take) {
+    const { slide } = this.viewer;
+    if (!slide) return;
+    take.disabled = true;
+    try {
+      const { target, width, height, downsample } = await api.target(slide.id, use.use, this.viewer.box);
+      if (this.pipeline.draft.normalizer !== use) return; // removed meanwhile
+      this.edit(() => {
+        use.options = { ...use.options, [option.name]: target };
+      });
+      note(`The target is now ${slide.name}: ${width} × ${height} px in view, at 1 : ${tidy(downsample)}.`);
+    } catch (error) {
+      failed(error);
+    } finally {
+      take.disabled = false;
+    }
+  }
+
+  plainField(option, use, path) {
     return optionField(option, use.options?.[option.name], `${path}.${option.name}`, (value) =>
       this.pipeline.change(() => {
         use.options ??= {};
@@ -141,6 +172,7 @@ export class StepsPanel {
     const { problems, draft, offers } = this.pipeline;
     const told = problems.map((problem) => ({ ...problem, place: placeOf(problem, draft, offers) }));
     for (const field of document.querySelectorAll("[data-path]")) {
+      if (told.some(({ place }) => place === field.dataset.path)) field.closest("details")?.setAttribute("open", "");
       field.complain(
         told
           .filter(({ place }) => place === field.dataset.path)

@@ -33,21 +33,23 @@ export function placeOf({ where, text }, draft, offers) {
 }
 
 export class PipelineState {
-  #busy = false;
-  #waiting = false;
+  #busy = null; // the request that is under way
+  #unsent = false; // whether the draft holds what the server was not sent
 
   constructor(events) {
     this.events = events;
     this.now = null;
     this.draft = null;
     this.offers = [];
+    this.sizes = { tiles: [], roi: [] }; // the options of tiles and of regions
     this.problems = [];
     this.later = debounced(() => this.#put(), DELAY);
   }
 
   async load() {
-    const [offers, pipeline] = await Promise.all([api.steps(), api.pipeline()]);
+    const [offers, sizes, pipeline] = await Promise.all([api.steps(), api.sizeForms(), api.pipeline()]);
     this.offers = offers;
+    this.sizes = sizes;
     this.#accept(pipeline);
     this.draft = structuredClone(this.now);
     this.events.tell("pipeline", { loaded: true });
@@ -61,6 +63,7 @@ export class PipelineState {
   /** Changes the draft by `edit`. `reshaped`: forms must be made anew, since steps came, went or moved. */
   change(edit, { reshaped = false } = {}) {
     edit(this.draft);
+    this.#unsent = true;
     if (reshaped) this.events.tell("draft", this);
     this.later();
   }
@@ -70,25 +73,37 @@ export class PipelineState {
     this.problems = [];
   }
 
+  /** Sends what is not sent yet; gives whether the server's pipeline is the one on screen. */
+  async settled() {
+    this.later.cancel();
+    await this.#put();
+    return !this.#unsent && !this.problems.length;
+  }
+
   async #put() {
-    if (this.#busy) {
-      this.#waiting = true;
-      return;
-    }
-    this.#busy = true;
+    while (this.#busy) await this.#busy;
+    if (!this.#unsent) return;
+    this.#busy = this.#send().finally(() => {
+      this.#busy = null;
+    });
+    await this.#busy;
+  }
+
+  async #send() {
+    const { revision, ...pipeline } = this.draft;
+    this.#unsent = false;
     try {
-      const { revision, ...pipeline } = this.draft;
       this.#accept(await api.setPipeline(pipeline));
-      this.events.tell("pipeline", { loaded: false });
     } catch (error) {
       if (error.status === 422) this.problems = error.body.problems ?? [{ where: "", text: error.message }];
-      else failed(error);
+      else {
+        this.#unsent = true;
+        failed(error);
+      }
+      this.events.tell("problems", this);
+      return;
     }
-    this.#busy = false;
+    this.events.tell("pipeline", { loaded: false });
     this.events.tell("problems", this);
-    if (this.#waiting) {
-      this.#waiting = false;
-      this.later();
-    }
   }
 }

@@ -2,6 +2,7 @@
 
 import { button, el } from "../base/dom.js";
 import { bind } from "../base/keys.js";
+import { note } from "../base/notes.js";
 import { pyramidLayer } from "../viewer/pyramid.js";
 import { DEPTH } from "../viewer/viewer.js";
 
@@ -10,7 +11,7 @@ const BY_KEY = 0.02;
 export class Swipe {
   #layer = null;
   #share = 0.5;
-  #wanted = null; // slide and revision of the layer
+  #wanted = null; // slide and revisions of the layer
 
   constructor({ viewer, stage, events, pipeline, decisions }) {
     Object.assign(this, { viewer, stage, pipeline, decisions });
@@ -89,20 +90,29 @@ export class Swipe {
     const shown = can && this.on;
     this.toggle.setAttribute("aria-pressed", String(shown));
     this.handle.hidden = !shown;
-    this.#show(shown && this.decisions.isReady ? this.decisions.answer.pipeline_revision : null);
+    const { isReady, answer } = this.decisions;
+    this.#show(shown && isReady && answer.is_whole ? answer : null);
   }
 
-  /** Shows what that revision of the pipeline makes of the slide; null: nothing. */
-  #show(revision) {
+  /** Shows what the normalizer makes of the slide by these decisions; null: nothing. */
+  #show(answer) {
     const { viewer } = this;
-    const wanted = revision === null ? null : `${viewer.slide.id} ${revision}`;
+    const wanted = answer && `${viewer.slide.id} ${answer.pipeline_revision} ${answer.revision}`;
     if (wanted === this.#wanted) return;
     this.#wanted = wanted;
     if (this.#layer) viewer.map.removeLayer(this.#layer);
     this.#layer = null;
-    if (revision === null) return;
+    if (!answer) return;
+    let told = false;
     this.#layer = pyramidLayer(viewer.slide.id, viewer.pyramid, viewer.projection, {
-      normalized: revision,
+      // Both: the pipeline stays while regions change what it makes of the slide.
+      normalized: { normalized: answer.pipeline_revision, revision: answer.revision },
+      onError: (error) => {
+        if (wanted !== this.#wanted) return;
+        if (error.status === 409) this.decisions.outdated(error);
+        else if (!told) note(`A part is not shown normalized: ${error.message}`, { error: true });
+        told = true;
+      },
       zIndex: DEPTH.normalized,
       className: "normalized-layer",
     });

@@ -9,7 +9,7 @@ import Style from "ol/style/Style.js";
 
 import { api } from "../base/api.js";
 import { button, el, fill } from "../base/dom.js";
-import { failed, note } from "../base/notes.js";
+import { note } from "../base/notes.js";
 import { DEPTH } from "../viewer/viewer.js";
 import { isShape, labelOf, newFeature, polygonsOf } from "./geojson.js";
 import { geometryForMap } from "./layer.js";
@@ -34,18 +34,15 @@ export class Proposals {
     });
   }
 
-  async ask(mask) {
+  /** Proposes the outlines of a mask of that revision of the decisions; rejects where the server refuses. */
+  async ask(mask, revision) {
     const { id } = this.viewer.slide;
-    try {
-      const { features } = await api.proposals(id, mask.index);
-      if (id !== this.viewer.slide.id) return;
-      const shapes = features.filter(isShape);
-      if (!shapes.length) note(`${mask.title} covers nothing that could be a region.`);
-      this.#become([...this.#open, ...shapes.map((shape) => ({ shape, feature: new Feature(geometryForMap(shape)) }))]);
-      this.panels.show("Regions");
-    } catch (error) {
-      failed(error);
-    }
+    const { features } = await api.proposals(id, mask.index, revision);
+    if (id !== this.viewer.slide.id) return;
+    const shapes = features.filter(isShape);
+    if (!shapes.length) note(`${mask.title} covers nothing that could be a region.`);
+    this.#become([...this.#open, ...shapes.map((shape) => ({ shape, feature: new Feature(geometryForMap(shape)) }))]);
+    this.panels.show("Regions");
   }
 
   style(feature) {

@@ -108,7 +108,7 @@ export class Saving {
   async save() {
     this.later.cancel();
     clearTimeout(this.#again);
-    if (this.#busy) await this.#busy;
+    while (this.#busy) await this.#busy; // of several who wait, the first saves for all
     if (!this.#dirty || !this.canWrite) return !this.#dirty;
     this.#busy = this.#put().finally(() => {
       this.#busy = null;
@@ -151,7 +151,13 @@ export class Saving {
   /** What the server mended or left out is shown as it is in the file. */
   async #takeMended(id, saved) {
     const { entries } = this.regions;
-    const file = await api.regions(id);
+    let file;
+    try {
+      file = await api.regions(id);
+    } catch (error) {
+      failed(error);
+      return;
+    }
     if (this.id !== id || this.regions.entries !== entries) return;
     this.regions.load(file.geojson, { undoable: true });
     this.#revision = file.revision;

@@ -6,13 +6,15 @@ import { failed, note } from "../base/notes.js";
 
 const FORMS = { toml: "TOML", command: "Command", python: "Python" };
 const POLL = 400;
+const AGAIN = 5000; // where the server did not answer
 
 export class RunPanel {
   #form = "toml";
-  #watching = false;
+  #watching = 0; // counts who follows a run; only the last one does
+  #asked = 0; // counts requests for a text; an answer to anything but the last is dropped
 
-  constructor(panel, { session, events, viewer, regions, list }) {
-    Object.assign(this, { session, viewer, saving: regions.saving, list });
+  constructor(panel, { session, events, viewer, regions, pipeline }) {
+    Object.assign(this, { session, viewer, saving: regions.saving, pipeline });
     this.text = el("pre", { tabindex: "0", "aria-label": "The pipeline as text" });
     this.forms = Object.entries(FORMS).map(([form, words]) =>
       button(words, () => this.show(form), { "data-form": form }),
@@ -55,19 +57,33 @@ export class RunPanel {
     if (canRun) this.watch();
   }
 
+  /** Shows the pipeline in a form; gives whether that is what is shown now. */
   async show(form) {
     this.#form = form;
     for (const element of this.forms) element.setAttribute("aria-pressed", String(element.dataset.form === form));
-    if (!this.viewer.slide) return;
+    if (!this.viewer.slide) return false;
+    this.#asked += 1;
+    const asked = this.#asked;
     try {
       const { text } = await api.pipelineText(form, this.viewer.slide.id);
-      if (this.#form === form) this.text.textContent = text;
+      if (asked === this.#asked) this.text.textContent = text;
+      return asked === this.#asked;
     } catch (error) {
-      failed(error);
+      if (asked === this.#asked) failed(error);
+      return false;
     }
   }
 
+  /** Whether the server has the pipeline on screen; if it has not, the person is told why. */
+  async isSettled() {
+    if (await this.pipeline.settled()) return true;
+    if (this.pipeline.problems.length)
+      note("The pipeline on screen has mistakes; correct what is marked in Steps or Tiles first.", { error: true });
+    return false;
+  }
+
   async copy() {
+    if (!(await this.isSettled()) || !(await this.show(this.#form))) return;
     try {
       await navigator.clipboard.writeText(this.text.textContent);
       note("Copied.");
@@ -84,7 +100,9 @@ export class RunPanel {
         note("The regions are not saved, so a run would not see them.", { error: true });
         return;
       }
-      await api.startRun({ slides, id: this.viewer.slide?.id, redo: this.redo.checked });
+      if (!(await this.isSettled())) return;
+      const { revision } = this.pipeline.now;
+      await api.startRun({ slides, id: this.viewer.slide?.id, redo: this.redo.checked, revision });
       this.watch();
     } catch (error) {
       failed(error);
@@ -92,18 +110,20 @@ export class RunPanel {
   }
 
   async watch() {
-    if (this.#watching) return;
-    this.#watching = true;
-    try {
-      for (let run = await api.run(); ; run = await api.run()) {
-        this.draw(run);
-        if (run.state !== "working") break;
-        await new Promise((resolve) => setTimeout(resolve, POLL));
+    this.#watching += 1;
+    const watching = this.#watching;
+    let run = { state: "none" };
+    do {
+      let delay = POLL;
+      try {
+        run = await api.run();
+        if (watching === this.#watching) this.draw(run);
+      } catch (error) {
+        failed(error);
+        delay = AGAIN;
       }
-    } catch (error) {
-      failed(error);
-    }
-    this.#watching = false;
+      if (run.state === "working") await new Promise((resolve) => setTimeout(resolve, delay));
+    } while (run.state === "working" && watching === this.#watching);
   }
 
   draw(run) {

@@ -4,6 +4,7 @@ import { api } from "../base/api.js";
 import { el, fill, labelled } from "../base/dom.js";
 import { debounced } from "../base/events.js";
 import { failed } from "../base/notes.js";
+import { showPicture } from "../base/pictures.js";
 import { lengthText, tidy } from "../viewer/coordinates.js";
 import { STATUS } from "./list.js";
 
@@ -25,12 +26,28 @@ function rows(facts) {
 }
 
 export class SlidePanel {
+  #remarks = Promise.resolve();
+
   constructor(panel, list) {
     this.panel = panel;
     this.list = list;
+    this.flush = () => {};
+    addEventListener("pagehide", () => this.flush());
+  }
+
+  /** Remarks are sent one after another: of two at once, the server might take the earlier one last. */
+  #remark(id, remark) {
+    this.#remarks = this.#remarks.then(async () => {
+      try {
+        this.list.update(await api.review(id, remark));
+      } catch (error) {
+        failed(error);
+      }
+    });
   }
 
   show(facts) {
+    this.flush();
     this.facts = facts;
     const row = this.list.rows.find(({ id }) => id === facts.id);
     fill(
@@ -57,14 +74,9 @@ export class SlidePanel {
     status.value = row.status === "regions" ? "untouched" : row.status;
     const note = el("textarea", { rows: 2, value: row.note ?? "" });
     const id = row.id;
-    const save = async () => {
-      try {
-        this.list.update(await api.review(id, { status: status.value, note: note.value }));
-      } catch (error) {
-        failed(error);
-      }
-    };
+    const save = () => this.#remark(id, { status: status.value, note: note.value });
     const later = debounced(save, 600);
+    this.flush = later.flush;
     status.addEventListener("change", save);
     note.addEventListener("input", later);
     note.addEventListener("blur", () => later.flush());
@@ -88,14 +100,11 @@ export class SlidePanel {
           fill(
             place,
             event.target.checked
-              ? pictures.map((name) =>
-                  el(
-                    "figure",
-                    {},
-                    el("img", { src: api.picture(id, name), alt: `${name} of the slide` }),
-                    el("figcaption", {}, name),
-                  ),
-                )
+              ? pictures.map((name) => {
+                  const img = el("img", { alt: `${name} of the slide` });
+                  showPicture(img, api.picture(id, name)).catch(failed);
+                  return el("figure", {}, img, el("figcaption", {}, name));
+                })
               : [],
           ),
       },

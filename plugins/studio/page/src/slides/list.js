@@ -4,6 +4,11 @@ import { api } from "../base/api.js";
 import { el, fill, iconButton } from "../base/dom.js";
 import { ICONS } from "../base/icons.js";
 import { bind } from "../base/keys.js";
+import { failed } from "../base/notes.js";
+import { showPicture } from "../base/pictures.js";
+
+const THUMBNAIL_PX = 120;
+export const UNREADABLE = 410; // the status of a slide whose file is gone or cannot be read
 
 export const STATUS = { untouched: "Untouched", regions: "Has regions", reviewed: "Reviewed", excluded: "Excluded" };
 
@@ -52,7 +57,8 @@ export class SlideList {
   /** Thumbnails are not asked for before this. */
   showThumbnails() {
     this.hasThumbnails = true;
-    for (const item of this.list.children) item.querySelector("img").src = api.thumbnail(item.dataset.id, 120);
+    for (const item of this.list.children)
+      item.querySelector("img").src = api.thumbnailAddress(item.dataset.id, THUMBNAIL_PX);
   }
 
   /** Replaces the row of one slide, such as after a review. */
@@ -106,6 +112,21 @@ export class SlideList {
     this.mark(this.current);
   }
 
+  /** A thumbnail, which the browser loads by itself where it is in view; refused, it is asked for again to learn why. */
+  thumbnail(id) {
+    const img = el("img", {
+      src: this.hasThumbnails ? api.thumbnailAddress(id, THUMBNAIL_PX) : null,
+      alt: "",
+      loading: "lazy",
+    });
+    const again = () =>
+      showPicture(img, api.thumbnail(id, THUMBNAIL_PX)).catch((error) =>
+        error.status === UNREADABLE ? this.update({ id, error: error.message }) : failed(error),
+      );
+    img.addEventListener("error", again, { once: true });
+    return img;
+  }
+
   item(row, old) {
     const item =
       old ??
@@ -115,7 +136,7 @@ export class SlideList {
         el(
           "button",
           { type: "button", class: "slide", on: { click: () => this.open(row.id) } },
-          el("img", { src: this.hasThumbnails ? api.thumbnail(row.id, 120) : null, alt: "", loading: "lazy" }),
+          this.thumbnail(row.id),
           el("span", { class: "words" }),
         ),
       );

@@ -8,12 +8,23 @@ const LATER = 400;
 
 export const NO_TILE = 255;
 export const KEPT = 0;
-const NONE = { state: "none", revision: 0, steps: [], counts: [], grid: null, planned: 0, kept: 0, error: null };
+const NONE = {
+  state: "none",
+  revision: 0,
+  steps: [],
+  counts: [],
+  grid: null,
+  planned: 0,
+  kept: 0,
+  error: null,
+  is_whole: false,
+};
 
 export class Decisions {
   #watching = null;
   #needed = new Set(); // by what decisions are wanted: "tiles", "normalized"
   #drawn = null; // the revision of `codes`
+  #doubted = null; // the revision of which something was refused
 
   constructor({ events, viewer, session }) {
     Object.assign(this, { events, viewer, session });
@@ -50,7 +61,22 @@ export class Decisions {
   need(who, needed) {
     if (needed) this.#needed.add(who);
     else this.#needed.delete(who);
-    if (needed && this.id && !["ready", "working"].includes(this.answer.state)) this.#watch(this.#computes);
+    if (!needed || !this.id) return;
+    // What a run left in its folder does not make pixels; the studio has to decide on the slide for that.
+    if (who === "normalized" && this.answer.is_stored) this.#watch(true);
+    else if (!["ready", "working"].includes(this.answer.state)) this.#watch(this.#computes);
+  }
+
+  /**
+   * A request was refused because decisions had changed, by `error`: follows them anew, so that everybody asks again.
+   *
+   * Where that changes nothing, the person is told.
+   */
+  outdated(error) {
+    if (this.#watching || !this.id) return; // they come anyway
+    if (this.#doubted === this.answer.revision) failed(error);
+    else this.#watch(false);
+    this.#doubted = this.answer.revision;
   }
 
   get #computes() {
@@ -89,6 +115,8 @@ export class Decisions {
     const { id } = this;
     try {
       let answer = start ? await api.decide(id) : await api.decisions(id, signal);
+      // The server keeps the decisions of a few slides only.
+      if (answer.state === "none" && this.wanted && this.#computes) answer = await api.decide(id);
       for (let delay = SOON; !signal.aborted; delay = Math.min(2 * delay, LATER)) {
         if (!(await this.#take(id, answer, signal))) return;
         await new Promise((resolve) => setTimeout(resolve, delay));
@@ -96,6 +124,8 @@ export class Decisions {
       }
     } catch (error) {
       if (!signal.aborted) this.#become({ ...this.answer, state: "failed", error: error.message }, this.codes);
+    } finally {
+      if (this.#watching === watching) this.#watching = null;
     }
   }
 
@@ -111,7 +141,7 @@ export class Decisions {
         this.#become(answer, codes);
       } catch (error) {
         if (error.status !== 409) throw error;
-        return true; // decided again meanwhile
+        return !signal.aborted; // decided again meanwhile
       }
     } else if (answer.counts.length) {
       this.#become(answer, answer.grid ? this.codes : null);

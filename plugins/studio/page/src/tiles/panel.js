@@ -1,6 +1,6 @@
 // The panel of tiles: whether they show, their size, and how many are kept or left out, by reason.
 
-import { el, fill, labelled } from "../base/dom.js";
+import { button, el, fill, labelled } from "../base/dom.js";
 
 const NUMBER = new Intl.NumberFormat("en");
 
@@ -23,6 +23,13 @@ export class TilePanel {
     this.total = el("p", { class: "total", role: "status" });
     this.legend = el("ul", { class: "legend", role: "list" });
     this.problem = el("p", { class: "problem", role: "alert" });
+    this.partial = el(
+      "p",
+      { class: "warning", role: "status", hidden: true },
+      el("span"),
+      " ",
+      button("Decide now", () => decisions.start(), { class: "plain link" }),
+    );
     this.warning = el("p", { class: "warning" });
     this.size = el("section", {}, el("h3", {}, "Size"));
     fill(
@@ -34,7 +41,16 @@ export class TilePanel {
         el("span", { class: "spring" }),
         el("label", { class: "check switch" }, this.shown, "Show on the slide"),
       ),
-      el("section", {}, this.problem, this.total, this.legend, this.warning, labelled("Opacity", this.opacity)),
+      el(
+        "section",
+        {},
+        this.problem,
+        this.total,
+        this.partial,
+        this.legend,
+        this.warning,
+        labelled("Opacity", this.opacity),
+      ),
       pointer.detail,
       this.size,
     );
@@ -63,7 +79,18 @@ export class TilePanel {
       this.total.textContent = `${NUMBER.format(answer.kept)} of ${NUMBER.format(answer.planned)} tiles kept (${share} %)`;
     } else if (answer.state === "working") this.total.textContent = "Deciding…";
     else this.total.textContent = shown ? "" : "Switch on to see which tiles would be kept.";
+    this.partial.hidden = !this.isPartial(answer, decided);
+    this.partial.firstChild.textContent = !decided
+      ? "Nothing is decided: it was cancelled."
+      : answer.is_whole
+        ? "These decisions are from before the last change."
+        : "Cancelled before all steps had decided: the last ones are left out.";
     this.drawLegend(answer.counts);
+  }
+
+  /** Whether the tiles on screen are not those of the steps on screen, because somebody stopped the work. */
+  isPartial({ state, is_cancelled: isCancelled, is_current: isCurrent }, decided) {
+    return decided ? state === "ready" && !isCurrent : state === "none" && Boolean(isCancelled);
   }
 
   /** Only numbers change while a slider moves; then rows, and with them the keyboard's focus, stay. */

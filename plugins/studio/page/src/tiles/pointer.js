@@ -3,13 +3,18 @@
 import { api } from "../base/api.js";
 import { button, el, fill } from "../base/dom.js";
 import { failed } from "../base/notes.js";
+import { showPicture } from "../base/pictures.js";
 import { tidy, toSlide } from "../viewer/coordinates.js";
 
 const FORMS = { original: "As read", normalized: "Normalized", masks: "Masks" };
 
 export class TilePointer {
-  constructor({ viewer, stage, events, panels, pipeline }, decisions, layer) {
-    Object.assign(this, { viewer, events, decisions, layer, panels, pipeline });
+  #asked = 0; // counts what is asked for; an answer to anything but the last is dropped
+  #revision = null; // of the decisions that the open tile is shown by
+  #grid = null; // where its tile lies
+
+  constructor({ viewer, stage, events, panels }, decisions, layer) {
+    Object.assign(this, { viewer, events, decisions, layer, panels });
     this.tip = el("div", { class: "tip", hidden: true });
     this.detail = el("section", { class: "tile-detail", "aria-label": "Tile" });
     stage.append(this.tip);
@@ -43,46 +48,53 @@ export class TilePointer {
   }
 
   close() {
+    this.#asked += 1;
     this.layer.marked = null;
     this.layer.layer.changed();
     fill(this.detail);
   }
 
   #refresh() {
-    if (this.layer.marked && this.decisions.isReady) this.open(this.layer.marked);
+    const { answer, isReady } = this.decisions;
+    if (!this.layer.marked || !isReady || answer.revision === this.#revision) return;
+    if (JSON.stringify(answer.grid) === this.#grid) this.open(this.layer.marked);
+    else this.close(); // the same column and row are another place now
+  }
+
+  /** `error` came instead of a tile or its pixels. */
+  #refused(error) {
+    if (error.status === 409) this.decisions.outdated(error);
+    else failed(error);
   }
 
   async open({ column, row }) {
     this.layer.marked = { column, row };
     this.layer.layer.changed();
-    const { id } = this.decisions;
+    this.#asked += 1;
+    const asked = this.#asked;
+    const {
+      id,
+      answer: { revision, grid },
+    } = this.decisions;
+    this.#revision = revision;
+    this.#grid = JSON.stringify(grid);
     try {
-      const tile = await api.tile(id, column, row);
-      if (this.layer.marked?.column === column && this.layer.marked?.row === row && id === this.decisions.id)
-        this.#draw({ ...tile, column, row });
+      const tile = await api.tile(id, column, row, revision);
+      if (asked === this.#asked) this.#draw(id, { ...tile, column, row }, revision);
     } catch (error) {
-      failed(error);
+      if (asked === this.#asked) this.#refused(error);
     }
   }
 
-  #draw(tile) {
-    const { id, answer } = this.decisions;
-    const forms = [
-      "original",
-      ...(this.pipeline.now?.normalizer ? ["normalized"] : []),
-      ...(this.pipeline.now?.qc.length ? ["masks"] : []),
-    ];
-    const picture = (form) =>
-      el(
-        "figure",
-        {},
-        el("img", {
-          src: api.tilePicture(id, tile.column, tile.row, form, answer.revision),
-          alt: `${FORMS[form]}: pixels of the tile`,
-          on: { error: (event) => event.target.parentElement.remove() },
-        }),
-        el("figcaption", {}, FORMS[form]),
+  #draw(id, tile, revision) {
+    const asked = this.#asked;
+    const picture = (form) => {
+      const img = el("img", { alt: `${FORMS[form]}: pixels of the tile` });
+      showPicture(img, api.tilePicture(id, tile.column, tile.row, form, revision)).catch(
+        (error) => asked === this.#asked && this.#refused(error),
       );
+      return el("figure", {}, img, el("figcaption", {}, FORMS[form]));
+    };
     fill(
       this.detail,
       el(
@@ -98,7 +110,7 @@ export class TilePointer {
         tile.kept ? "Kept" : tile.title,
         tile.label ? el("span", { class: "quiet" }, ` · ${tile.label}`) : null,
       ),
-      el("div", { class: "tile-pictures" }, forms.map(picture)),
+      el("div", { class: "tile-pictures" }, tile.forms.map(picture)),
       tile.scores.length ? this.#scores(tile.scores) : null,
       el(
         "p",

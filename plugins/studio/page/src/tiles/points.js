@@ -12,6 +12,7 @@ export function pointsLayer({ viewer, events }, decisions) {
   const canvas = document.createElement("canvas");
   canvas.className = "tile-grid";
   let points = NOTHING;
+  let shown = null; // slide and revision of the points
 
   function render({ size, pixelRatio, viewState: { center, resolution } }) {
     Object.assign(canvas, { width: Math.round(size[0] * pixelRatio), height: Math.round(size[1] * pixelRatio) });
@@ -36,17 +37,22 @@ export function pointsLayer({ viewer, events }, decisions) {
   events.on("tiles-shown", (shown) => layer.setVisible(shown));
   events.on("slide", () => {
     points = NOTHING;
+    shown = null;
     viewer.map.addLayer(layer);
   });
   events.on("decisions", async ({ answer, id }) => {
-    if (answer.state !== "ready" || answer.grid) return;
+    const wanted = `${id} ${answer.revision}`;
+    if (answer.state !== "ready" || wanted === shown) return;
+    shown = wanted;
     try {
-      const found = await api.points(id);
-      if (id !== decisions.id) return;
+      const found = answer.grid ? NOTHING : await api.points(id, answer.revision);
+      if (wanted !== shown) return; // asked again meanwhile
       points = found;
       layer.changed();
     } catch (error) {
-      failed(error);
+      if (wanted !== shown) return;
+      if (error.status === 409) decisions.outdated(error);
+      else failed(error);
     }
   });
 }

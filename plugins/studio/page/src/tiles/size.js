@@ -1,29 +1,7 @@
-// The size of tiles and how regions choose them: the words of the pipeline that are not steps.
+// The size of tiles and how regions choose them: the options of the pipeline that are not of steps.
 
 import { el, fill } from "../base/dom.js";
 import { optionField } from "../pipeline/fields.js";
-
-const TILES = [
-  { name: "tile_px", kind: "int", title: "Tile width", unit: "px", help: "Pixels of a stored tile." },
-  {
-    name: "tile_um",
-    kind: "text",
-    title: "Tile width on the slide",
-    unit: "µm",
-    help: "Microns, or a magnification such as 10x.",
-  },
-  { name: "stride_div", kind: "int", title: "Stride divisor", help: "1: tiles touch; 2: they overlap by half." },
-];
-const ROI = [
-  {
-    name: "method",
-    kind: "choice",
-    title: "Regions",
-    choices: ["auto", "inside", "outside", "ignore"],
-    default: "auto",
-    help: "Which side of the regions tiles are taken from; auto: inside where a slide has regions.",
-  },
-];
 
 export function sizeForm(place, { events, pipeline }) {
   const field = (table, option) =>
@@ -34,12 +12,27 @@ export function sizeForm(place, { events, pipeline }) {
         else draft[table][option.name] = value;
       }),
     );
-  events.on("draft", () =>
-    fill(
-      place,
-      el("h3", {}, "Size and regions"),
-      TILES.map((option) => field("tiles", option)),
-      ROI.map((option) => field("roi", option)),
-    ),
-  );
+
+  function fields(table, title) {
+    const options = pipeline.sizes[table];
+    const more = options.filter(({ advanced }) => advanced);
+    return [
+      el("h3", {}, title),
+      options.filter(({ advanced }) => !advanced).map((option) => field(table, option)),
+      el(
+        "details",
+        { "data-table": table },
+        el("summary", {}, "More options"),
+        more.map((option) => field(table, option)),
+      ),
+    ];
+  }
+
+  events.on("draft", () => {
+    const open = new Set([...place.querySelectorAll("details[open]")].map(({ dataset }) => dataset.table));
+    // A pipeline without a folder of regions has no rules for them.
+    const hasRegions = Object.keys(pipeline.draft.roi ?? {}).length > 0;
+    fill(place, fields("tiles", "Size"), hasRegions ? fields("roi", "Regions") : null);
+    for (const details of place.querySelectorAll("details")) details.open = open.has(details.dataset.table);
+  });
 }

@@ -2,6 +2,8 @@
 
 import { api } from "../base/api.js";
 import { el, setAll } from "../base/dom.js";
+import { failed } from "../base/notes.js";
+import { showPicture } from "../base/pictures.js";
 
 const LARGEST = 168; // screen pixels
 
@@ -19,7 +21,7 @@ export function overview(stage, viewer, events) {
     picture.removeAttribute("src");
     // Asked for after the pixels in view, which it would delay.
     viewer.map.once("rendercomplete", () => {
-      if (viewer.slide.id === id) picture.src = api.thumbnail(id, LARGEST * 2);
+      if (viewer.slide.id === id) showPicture(picture, api.thumbnail(id, LARGEST * 2)).catch(failed);
     });
   });
 

@@ -5,6 +5,7 @@ import TileImage from "ol/source/TileImage.js";
 import TileGrid from "ol/tilegrid/TileGrid.js";
 
 import { api } from "../base/api.js";
+import { showPicture } from "../base/pictures.js";
 
 /** The grid of the pyramid's tiles. The server pads edge tiles to full size, so every tile covers a whole cell. */
 function gridOf({ tile, width, height, zooms }) {
@@ -17,8 +18,19 @@ function gridOf({ tile, width, height, zooms }) {
   });
 }
 
+async function load(img, path, onError) {
+  try {
+    await showPicture(img, api.pyramidPicture(path));
+  } catch (error) {
+    img.dispatchEvent(new Event("error")); // by which the map learns that the tile is not there
+    onError(error);
+  }
+}
+
 /**
- * A layer of the slide's tiles, as read (`normalized` null) or normalized by that revision of the pipeline.
+ * A layer of the slide's tiles, as read (`normalized` null) or normalized by the decisions that `normalized` names.
+ *
+ * `onError` is told why a tile does not come.
  *
  * The layer's extent cuts off the white of padded tiles. Tiles do not fade in: a fade redraws the map for a quarter
  * of a second per tile.
@@ -28,11 +40,11 @@ export function pyramidLayer(id, pyramid, projection, { normalized = null, onErr
     projection,
     tileGrid: gridOf(pyramid),
     tileUrlFunction: (coordinate) => api.pyramidTile(id, coordinate, normalized),
+    tileLoadFunction: (tile, path) => load(tile.getImage(), path, onError),
     // On fine screens the finer of two levels: one pixel of the picture for one of the screen.
     zDirection: window.devicePixelRatio > 1 ? -1 : 0,
     transition: 0,
     wrapX: false,
   });
-  if (onError) source.on("tileloaderror", onError);
   return new TileLayer({ source, extent: [0, -pyramid.height, pyramid.width, 0], preload: 1, ...options });
 }

@@ -80,8 +80,8 @@ export class Viewer {
     this.projection = new Projection({ code: `slide-${facts.id}`, units: "pixels", extent });
     this.map.getLayers().clear();
     let told = false;
-    const onError = () => {
-      if (!told) note(`A part of ${facts.name} could not be read; the terminal says more.`, { error: true });
+    const onError = ({ message }) => {
+      if (!told) note(`A part of ${facts.name} is not shown: ${message}`, { error: true });
       told = true;
     };
     this.base = pyramidLayer(facts.id, pyramid, this.projection, {
@@ -111,6 +111,12 @@ export class Viewer {
   get content() {
     const { bounds, width, height } = this.slide;
     return extentOf(...(bounds ?? [0, 0, width, height]));
+  }
+
+  /** What is on screen, as x, y, width and height in level-0 pixels; it may reach beyond the slide. */
+  get box() {
+    const [left, bottom, right, top] = this.view.calculateExtent(this.map.getSize());
+    return [left, -top, right - left, top - bottom];
   }
 
   /** Brings an extent into view, beside the tools at the left. */
