@@ -48,6 +48,14 @@ def test_a_disk_that_fails_once_is_told_and_the_next_run_is_whole(case: str) -> 
     assert tally.faults == []
 
 
+@pytest.mark.slow
+def test_readers_that_take_different_levels_may_show_different_tiles() -> None:
+    """Level 1 has 8 bits for two samples of three: openslide leaves it out, vips reads it."""
+    tally = crew.run_one(CAMPAIGNS["slides"], "big.tif/1.5610/openslide")
+
+    assert tally.counts == {Kind.RIGHT: 1}
+
+
 def test_the_same_name_gives_the_same_damage() -> None:
     text = "slide,x,y\na,1.5,2\nb,3,4\n"
     content = bytes(range(256)) * 8
