@@ -17,7 +17,7 @@ from stress.reading import CZI_FORMS, DICOM_FORMS, READERS, write_czi, write_dic
 from stress.verdicts import Campaign, Kind, Verdict
 
 # Cases of each campaign; a seed whose cases are all well today, so that tomorrow's fault shows.
-FEW = {"slides": 16, "texts": 60, "kills": 2, "shards": 2, **{f"reader-{name}": 12 for name in READERS}}
+FEW = {"slides": 16, "texts": 60, "kills": 2, "shards": 3, **{f"reader-{name}": 12 for name in READERS}}
 
 
 @pytest.mark.slow
@@ -46,6 +46,14 @@ def test_a_disk_that_fails_once_is_told_and_the_next_run_is_whole(case: str) -> 
     tally = crew.run_one(CAMPAIGNS["disks"], case)
 
     assert tally.faults == []
+
+
+@pytest.mark.slow
+def test_readers_that_take_different_levels_may_show_different_tiles() -> None:
+    """Level 1 has 8 bits for two samples of three: openslide leaves it out, vips reads it."""
+    tally = crew.run_one(CAMPAIGNS["slides"], "big.tif/1.5610/openslide")
+
+    assert tally.counts == {Kind.RIGHT: 1}
 
 
 def test_the_same_name_gives_the_same_damage() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from attrs import evolve
 from slideloom import Size, TiffError, TiffTag, is_cut_tiff, read_tiff_directories, tiff_fault
 
 # Of each field type its struct format; 5 is a pair.
@@ -116,6 +117,28 @@ def test_numbers_that_are_not_whole_are_refused_by_tag(written: Callable[..., Pa
 
     with pytest.raises(TiffError, match=rf"tag 256 of the directory at \d+ does not hold whole numbers .*type {kind}"):
         directory.size()
+
+
+@pytest.mark.parametrize("kind", [1, 2, 6, 7])
+def test_places_of_tiles_are_not_single_bytes(written: Callable[..., Path], kind: int) -> None:
+    (image,) = read_tiff_directories(written([[*IMAGE, (324, 4, (8, 9))]]), TiffTag)
+    raw = image.values[324][1]
+
+    assert image.numbers(324).tolist() == [8, 9]
+    with pytest.raises(TiffError, match=rf"tag 324 .* does not hold whole numbers .*type {kind}"):
+        evolve(image, values={324: (kind, raw)}).numbers(324)
+
+
+@pytest.mark.parametrize("tag", [258, 259, 262, 277, 284, 339, 530])
+def test_what_explains_samples_is_no_default_where_its_type_is_unknown(written: Callable[..., Path], tag: int) -> None:
+    path = written([[*IMAGE, (tag, 3, (2,))]])
+    content = bytearray(path.read_bytes())
+    at = content.index(struct.pack("<HHI", tag, 3, 1))
+    content[at + 2 : at + 4] = (65000).to_bytes(2, "little")
+    path.write_bytes(content)
+
+    with pytest.raises(TiffError, match=f"tag {tag} .* has field type 65000"):
+        read_tiff_directories(path, TiffTag)
 
 
 def test_of_a_tag_that_stands_twice_the_first_counts_as_for_other_readers(written: Callable[..., Path]) -> None:

@@ -47,6 +47,7 @@ _HOMES = {
     "slideloom.slides.info": (
         "Level", "Resolution", "SlideInfo", "levels_from_sizes", "same_proportions", "slide_name",
     ),
+    "slideloom.slides.jpeg_2000": ("Jpeg2000",),
     "slideloom.slides.kept_images": ("KeptImages",),
     "slideloom.slides.names": ("NamedSlide", "own_name"),
     "slideloom.slides.ome_xml": ("is_ome_xml", "ome_xml"),
@@ -280,6 +281,7 @@ if TYPE_CHECKING:
         same_proportions as same_proportions,
         slide_name as slide_name,
     )
+    from slideloom.slides.jpeg_2000 import Jpeg2000 as Jpeg2000
     from slideloom.slides.kept_images import KeptImages as KeptImages
     from slideloom.slides.names import NamedSlide as NamedSlide, own_name as own_name
     from slideloom.slides.ome_xml import is_ome_xml as is_ome_xml, ome_xml as ome_xml

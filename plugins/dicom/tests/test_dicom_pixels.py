@@ -197,6 +197,23 @@ def test_jpeg_ls_without_its_end_is_not_given_to_the_decoder(write: Write) -> No
         slide.read(Point(0, 0), 0, Size(8, 8))
 
 
+def test_jpeg_2000_with_bytes_too_many_is_unreadable(write: Write) -> None:
+    """OpenJPEG makes other pixels of it, and says nothing."""
+
+    def with_more_bytes(frame: NDArray[Any]) -> bytes:
+        whole = bytes(imagecodecs.jpeg2k_encode(frame, level=0, codecformat="j2k", reversible=True))
+        middle = len(whole) // 2
+        return (whole[:middle] + b"\x01\x02\x03\x04" + whole[middle:])[: len(whole)]
+
+    path = write(picture(), syntax="jpeg-2000", encode=with_more_bytes)
+
+    with (
+        open_slide(path, slides=Slides(reader="dicom")) as slide,
+        pytest.raises(SlideError, match=r"frame 1 is damaged.*JPEG 2000"),
+    ):
+        slide.read(Point(0, 0), 0, Size(8, 8))
+
+
 def grey_16(most: int = 65535) -> NDArray[np.uint16]:
     return np.random.default_rng(3).integers(0, most + 1, (200, 300)).astype(np.uint16)
 

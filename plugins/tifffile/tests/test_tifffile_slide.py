@@ -539,15 +539,26 @@ def test_a_level_without_bytes_where_level_0_has_some_is_left_out(tmp_path: Path
         assert [level.size.width for level in slide.info.levels] == [300]
 
 
-def test_three_samples_of_no_stated_meaning_are_not_shown_as_grey(tmp_path: Path) -> None:
+@pytest.mark.parametrize("part", [0, 2], ids=["of another number", "of a type that nobody knows"])
+@pytest.mark.parametrize(
+    ("tag", "words"),
+    [
+        ("PhotometricInterpretation", "does not say what its 3 samples per pixel are"),
+        ("BitsPerSample", "does not say how many bits its 3 samples per pixel have"),
+    ],
+)
+def test_three_samples_without_a_tag_that_explains_them_are_not_guessed_at(
+    tmp_path: Path, tag: str, words: str, part: int
+) -> None:
+    """By default the first would be shown as grey, and all would have 1 bit."""
     path = write(tmp_path / "a.tif", (picture(), {"photometric": "rgb"}))
     with tifffile.TiffFile(path) as tiff:
-        at = tiff.pages[0].tags["PhotometricInterpretation"].offset  # type: ignore[union-attr]
+        at = tiff.pages[0].tags[tag].offset  # type: ignore[union-attr]
     content = bytearray(path.read_bytes())
-    content[at : at + 2] = (65000).to_bytes(2, "little")
+    content[at + part : at + part + 2] = (65000).to_bytes(2, "little")
     path.write_bytes(content)
 
-    with pytest.raises(SlideError, match="does not say what its 3 samples per pixel are"):
+    with pytest.raises(SlideError, match=words):
         open_slide(path, slides=Slides(reader="tifffile"), mpp=1.0)
-    with pytest.raises(SlideError, match="does not say what its 3 samples per pixel are"):
+    with pytest.raises(SlideError, match=words):
         open_slide(path, mpp=1.0)

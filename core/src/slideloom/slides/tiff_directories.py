@@ -79,6 +79,12 @@ _LISTS = {
     TiffTag.TILE_OFFSETS, TiffTag.TILE_BYTES, TiffTag.STRIP_OFFSETS, TiffTag.STRIP_BYTES, TiffTag.SUB_IFDS,
     TiffTag.ICC_PROFILE,
 }  # fmt: skip
+_PLACES = (TiffTag.TILE_OFFSETS, TiffTag.TILE_BYTES, TiffTag.STRIP_OFFSETS, TiffTag.STRIP_BYTES)
+# They have defaults, by which samples that are stored in another way would be shown as noise.
+_EXPLAINING = frozenset({
+    TiffTag.BITS, TiffTag.COMPRESSION, TiffTag.PHOTOMETRIC, TiffTag.SAMPLES, TiffTag.PLANAR, TiffTag.SAMPLE_FORMAT,
+    TiffTag.SUBSAMPLING,
+})  # fmt: skip
 _SIDES = (TiffTag.WIDTH, TiffTag.HEIGHT, TiffTag.TILE_WIDTH, TiffTag.TILE_HEIGHT)
 
 
@@ -143,7 +149,7 @@ class TiffDirectory:
         if tag not in self.values:
             return np.empty(0, np.int64)
         kind, raw = self.values[tag]
-        if kind not in _WHOLE:
+        if kind not in _WHOLE or (tag in _PLACES and _BYTES[kind] == 1):  # bytes are too small to be places
             raise TiffError(f"tag {tag} of the directory at {self.at} does not hold whole numbers (field type {kind})")
         return np.frombuffer(raw, np.dtype(self.order + _WHOLE[kind]))
 
@@ -314,6 +320,8 @@ class _Walk:
                 continue
             if tag in _KNOWN:
                 present.add(tag)
+            if tag in _EXPLAINING and kind not in _BYTES:
+                raise TiffError(f"tag {tag} of the directory at {at} has field type {kind}, which nobody knows")
             if tag in self._tags and kind in _BYTES:  # TIFF requires unknown types to be skipped
                 values[tag] = kind, self._value(f"tag {tag} of the directory at {at}", tag, kind, count, inline)
         return TiffDirectory(at=at, next_at=next_at, present=frozenset(present), values=values, order=self._order)

@@ -107,6 +107,8 @@ def sample_obstacle(image: TiffDirectory) -> str | None:
         return f"its samples are {kind}, not intensities from 0 on; write it as 8-bit RGB"
     if not bits <= _BITS or len(bits) > 1:
         return f"its samples have {_listed(bits)} bits, and 1, 2, 4, 8 and 16 are read; write it as 8-bit RGB"
+    if count > 1 and not image.numbers(TiffTag.BITS).size:  # by the standard 1 bit, which no picture in colours has
+        return f"it does not say how many bits its {count} samples per pixel have (BitsPerSample); write it as RGB"
     if colours is None:
         unsaid = f"it does not say what its {count} samples per pixel are (it has no PhotometricInterpretation)"
         return f"{unsaid}; write it as RGB" if count > 1 else None

@@ -16,7 +16,7 @@ import numpy as np
 import simplejpeg
 from attrs import frozen
 from numpy.typing import NDArray
-from slideloom import Rgb, opencv_in_one_thread
+from slideloom import Jpeg2000, Rgb, opencv_in_one_thread
 
 Samples = NDArray[np.uint8] | NDArray[np.uint16]  # (rows, columns) or (rows, columns, 3)
 
@@ -130,6 +130,8 @@ def _stored(content: bytes, pixels: PixelFormat) -> Samples:
     # The decoder refuses memory that the image does not fill: a damaged size cannot ask for gigabytes.
     out = _typed(np.empty(shape, np.uint16 if pixels.is_wide else np.uint8), pixels)
     if pixels.syntax in (*_JPEG_2000, *_HTJ2K):  # both by OpenJPEG, which reports an end that comes too early
+        if pixels.syntax in _JPEG_2000:
+            Jpeg2000(content)
         _check_transform(content, pixels)
         return _filled(imagecodecs.jpeg2k_decode, content, out, numthreads=1)
     if pixels.syntax in _JPEG_LS:

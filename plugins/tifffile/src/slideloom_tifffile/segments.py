@@ -13,9 +13,9 @@ import imagecodecs
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
-from slideloom import Size, SlideError, TiffDirectory, TiffTag, codec_name, deflate_check
+from slideloom import Jpeg2000, Size, SlideError, TiffDirectory, TiffError, TiffTag, codec_name, deflate_check
 
-from slideloom_tifffile.codestreams import Jpeg2000, jpeg_fault, png_fault
+from slideloom_tifffile.codestreams import jpeg_fault, png_fault
 from slideloom_tifffile.colours import JPEG, JPEG_2000
 from slideloom_tifffile.grid import Grid
 from slideloom_tifffile.refusals import NotRead
@@ -111,6 +111,7 @@ class Segments:
 
     Raises:
         NotRead: its compression is not one of those that are decoded here.
+        TiffError: a tag that tells how samples are stored is damaged.
     """
 
     def __init__(self, file: TiffFile, image: TiffDirectory, grid: Grid) -> None:
@@ -123,6 +124,9 @@ class Segments:
             )
         if self._compression == JPEG and self.page.bitspersample != 8:
             raise NotRead(f"its JPEG has {self.page.bitspersample} bits, and 8 are read; convert it")
+        said = (image.number(TiffTag.BITS, 1), image.number(TiffTag.SAMPLES, 1))
+        if (self.page.bitspersample, self.page.samplesperpixel) != said:  # of a damaged tag it takes the default
+            raise TiffError(f"its BitsPerSample or SamplesPerPixel, {said[0]} and {said[1]}, are damaged")
         self._check = deflate_check(image)
         tables = image.raw(TiffTag.JPEG_TABLES)
         self._tables = tables if len(tables) > 4 else b""
