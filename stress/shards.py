@@ -66,7 +66,7 @@ def cases(_folder: Path, seed: int) -> list[str]:
     if sys.platform == "win32":
         return []
     rng = random.Random(seed)
-    kinds = ("claims/working", "claims/blind", "claims/strangers", "shards/working", "shards/blind")
+    kinds = ("claims/working", "shards/blind", "claims/strangers", "claims/blind", "shards/working")
     return [f"{kind}/{rng.randrange(10**6)}" for _ in range(500) for kind in kinds]
 
 

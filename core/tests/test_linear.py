@@ -145,7 +145,7 @@ def test_what_does_not_fit_together_is_refused_and_never_read(numbers: list[int]
     )
 
     try:
-        _kernels.linear([(tiles, grid, window, end, along, axis.across, out)])
+        _kernels.linear([(tiles, grid, window, end, along, axis.across, out, False)])
     except ValueError:
         return
     assert fits
@@ -159,7 +159,7 @@ def test_the_compiled_loop_refuses_other_types() -> None:
     out = np.empty((10, 10, 3), np.uint8)
 
     def task(tiles: Any) -> Any:  # wrong types on purpose
-        return tiles, (1, 12, 12), (0, 0, 12, 12), (12, 12), axis.along, axis.across, out
+        return tiles, (1, 12, 12), (0, 0, 12, 12), (12, 12), axis.along, axis.across, out, False
 
     good = task([noise(12, 12)])
     _kernels.linear([good])
@@ -178,6 +178,37 @@ def test_the_compiled_loop_refuses_other_types() -> None:
     out.flags.writeable = False
     with pytest.raises(TypeError, match="read-write"):
         _kernels.linear([good])
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 3), (13, 22), (26, 31)])
+def test_a_result_half_as_large_holds_the_mean_of_four_rounded_half_up(height: int, width: int) -> None:
+    mosaic = cut(noise(90, 120), side=32, left=3, top=4, window=Size(70, 60))
+    x, y = taps(0.3, 1.05, 2 * width, 70), taps(0.25, 1.1, 2 * height, 60)
+    out = np.full((height + 1, width, 3), 77, np.uint8)
+
+    linear_each([(mosaic, x, y, out[:height])])
+
+    fine = linear_in_numpy(mosaic.image(), x=x, y=y).astype(np.float64)
+    means = (fine[::2, ::2] + fine[::2, 1::2] + fine[1::2, ::2] + fine[1::2, 1::2]) / 4
+    assert np.array_equal(out[:height], np.floor(means + 0.5))
+    assert (out[height] == 77).all()
+
+
+@needs_compiled
+def test_a_result_that_cannot_be_halved_is_refused() -> None:
+    from slideloom.pixels import _kernels
+
+    image = noise(12, 12)
+    head = [image], (1, 12, 12), (0, 0, 12, 12), (12, 12)
+    even, odd = taps(0.5, 1.1, 10, 12), taps(0.5, 1.1, 9, 12)
+    for x, y in ((even, odd), (odd, even), (odd, odd), (even, even)):
+        height, width = (len(axis.first) // 2 for axis in (y, x))
+        for out in (np.empty((height + 1, width, 3), np.uint8), np.empty((height, width, 3), np.uint8)):
+            if x is y is even and len(out) == height:
+                _kernels.linear([(*head, x.along, y.across, out, True)])
+            else:
+                with pytest.raises(ValueError, match="fit together"):
+                    _kernels.linear([(*head, x.along, y.across, out, True)])
 
 
 def test_many_windows_at_once_give_what_each_gives_alone() -> None:

@@ -12,14 +12,18 @@ import pytest
 from attrs import frozen
 from slideloom import (
     Box,
+    Level,
     Pipeline,
     PluginError,
     QcClass,
+    QcFinding,
     QcResult,
     Scene,
     Settings,
+    Size,
     Slide,
     SlideError,
+    SlideInfo,
     SlidePlan,
     SlideQc,
     SlideRecord,
@@ -34,6 +38,7 @@ from slideloom import (
 )
 from slideloom.drawing.pictures import CLASS_COLOURS, LEGEND
 from slideloom.extraction.account import slide_report
+from slideloom.extraction.extras import areas_of
 from slideloom.extraction.overview import plan_picture, slide_html
 from slideloom.pipeline.pipeline import QcUse
 from slideloom.pipeline.tiling import Tiling
@@ -275,3 +280,15 @@ def test_a_report_tells_classes_and_one_without_them_is_as_it_was() -> None:
         "model": {"background": "background", "fold": "artifact", "out-of-focus": "blur"}
     }
     assert "qc_classes" not in without.as_table()
+
+
+def test_what_a_step_tells_but_keeps_is_outlined_and_tissue_is_not() -> None:
+    labels = np.zeros((20, 30), np.uint8)
+    labels[2:6, 3:13], labels[10:14, 3:8], labels[:, 20:] = 1, 2, 3
+    classes = qc_classes(["tissue", "fold:keep:0.2", "pen:artifact:0.1", "glass:background:0.6"])
+    slide = SlideInfo(Path("a.svs"), "a", "none", (Level(Size(300, 200), 1.0, 1.0),), mpp=None)
+
+    regions = areas_of(QcFinding("model", QcResult.of_labels(labels, classes), 0.6), slide)
+
+    assert {(one.label, one.shape.area) for one in regions.items} == {("fold", 4000.0), ("pen", 2000.0)}
+    assert classes[1].kind is None

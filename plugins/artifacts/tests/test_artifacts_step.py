@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import attrs
 import cv2
 import numpy as np
 import pytest
+import torch
 from attrs import frozen
 from numpy.typing import NDArray
 from slideloom import QcResult, Rgb, Size
 from slideloom_artifacts import Artifacts, artifacts
-from slideloom_artifacts.artifacts import _CORE, _MARGIN, WEIGHTS, Grid, _block
-from slideloom_artifacts.network import MULTIPLE, STRIDE
+from slideloom_artifacts.artifacts import _CORE, _MARGIN, BARE, WEIGHTS, Grid, _block, _network, bare_glass
+from slideloom_artifacts.network import MULTIPLE, STRIDE, as_input
 from slideloom_testing import AnalyticSlide, PixelsSlide, SlideQcContract, info_of, scene_of
 from slideloom_testing.tissue import DemoSlide
 from slideloom_testing.tissue.truth import Part
@@ -107,7 +109,7 @@ def test_every_class_has_the_threshold_of_its_option() -> None:
         "fold": ("artifact", 0.1),
         "bubble": ("artifact", 0.2),
         "pen": ("artifact", 0.3),
-        "dust": (None, None),
+        "dust": (None, 0.4),
         "out-of-focus": ("blur", 0.6),
     }
 
@@ -117,6 +119,8 @@ def test_folds_and_bubbles_are_told_but_drop_nothing_unless_asked_to() -> None:
 
     assert [name for name, kind in kinds.items() if kind is None] == ["tissue", "fold", "bubble"]
     assert all(one.kind is not None for one in Artifacts(keep=()).qc_classes() if one.name != "tissue")
+    outlined = [one.name for one in Artifacts().qc_classes() if one.is_outlined]
+    assert outlined == ["fold", "bubble", "pen", "dust", "out-of-focus"]
 
 
 def test_a_class_to_keep_that_there_is_not_is_refused() -> None:
@@ -163,7 +167,7 @@ def test_beyond_the_slide_a_block_is_its_mirror_image() -> None:
     slide = AnalyticSlide(Size(1000, 800), mpp=4.0, downsamples=(1,))
     block = _block(slide, Grid.of(slide.info, 4.0), 0, 0)
 
-    assert block.shape == (800 + 2 * _MARGIN, 960 + 2 * _MARGIN, 3)
+    assert block.shape == (800 + 2 * _MARGIN, 512 + 2 * _MARGIN, 3)  # half of 1000, up to a multiple of 32
     assert np.array_equal(block[_MARGIN:, _MARGIN - 1 :: -1], block[_MARGIN:, _MARGIN : 2 * _MARGIN])
 
 
@@ -174,3 +178,83 @@ def test_batches_do_not_change_the_answer(section: Rgb, batch: int) -> None:
     assert other is not None
 
     assert (one == other).mean() > 0.9999
+
+
+@pytest.mark.parametrize(("side", "share"), [(3323, 832), (4441, 896), (960, 960), (961, 512), (70, 96)])
+def test_blocks_share_a_slide_evenly(side: int, share: int) -> None:
+    """In as few blocks as there must be: 4 of 831, 5 of 889, 1, 2 of 481, and 1, up to multiples of 32."""
+    assert Grid(Size(side, side), 1.0, 1.0).core == Size(share, share)
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_the_answer_is_the_same_for_any_number_of_threads(
+    section: Rgb, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(artifacts, "_CORE", 320)
+    before = torch.get_num_threads()
+    scene = attrs.evolve(scene_of(mpp=4.0), threads=threads)
+
+    found = Artifacts(device="cpu").build().assess(PixelsSlide(section, mpp=4.0), scene).labels
+    alone = assessed(section).labels
+    assert found is not None
+    assert alone is not None
+
+    assert np.array_equal(found, alone)
+    assert torch.get_num_threads() == before
+
+
+def test_channels_are_joined_as_torch_joins_them() -> None:
+    """The quick form, without gradients, and torch's own, with them, give the same scores to the last bit."""
+    net = _network("cpu")._net
+    inputs = as_input(torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 64, 96, 3), np.uint8)))
+    with torch.no_grad():
+        quick = net(inputs)
+
+    assert torch.equal(quick, net(inputs).detach())
+
+
+def glass(seed: int) -> Rgb:
+    """Even glass of some light and tint, with noise and a slope that together stay within four levels."""
+    random = np.random.default_rng(seed)
+    colour = random.integers(184, 252) + random.integers(-6, 1, 3)
+    slope = np.linspace(0, random.uniform(0, 2), 384)[None, :, None]
+    rgb: Rgb = np.clip(colour + slope + random.integers(-1, 2, (384, 384, 3)), 0, 255).astype(np.uint8)
+    return rgb
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_glass_of_which_the_network_is_not_asked_is_what_it_takes_for_background(seed: int) -> None:
+    block = glass(seed)
+
+    assert bare_glass(block)
+    assert (_network("cpu")(block[None]) == BARE).all()
+
+
+@pytest.mark.parametrize("case", ["pale tissue", "a speck", "grey", "tinted"])
+def test_glass_with_anything_on_it_is_shown_to_the_network(case: str) -> None:
+    block = np.full((384, 384, 3), 240, np.uint8)
+    if case == "pale tissue":
+        block[100:200, 100:200] = (236, 230, 236)
+    elif case == "a speck":
+        block[100, 100] = 230
+    elif case == "grey":
+        block[:] = 170
+    else:
+        block[..., 1] = 220
+
+    assert not bare_glass(block)
+
+
+def test_bare_blocks_among_others_are_background_and_the_others_as_ever(
+    section: Rgb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(artifacts, "_CORE", 320)
+    wide = np.pad(section, ((0, 0), (0, 1200), (0, 0)), constant_values=243)
+    asked = assessed(wide).labels
+    monkeypatch.setattr(artifacts, "bare_glass", lambda block: False)
+    all_asked = assessed(wide, batch=2).labels
+    assert asked is not None
+    assert all_asked is not None
+
+    assert np.array_equal(asked[:, 600:], np.full((300, 450), BARE))
+    assert (asked == all_asked).mean() > 0.9999

@@ -10,13 +10,20 @@ from slideloom_cli.main import main
 
 _RUN = """
 import gc
-from slideloom_cli.collecting import begin_collecting, put_off_collecting
-put_off_collecting()
-assert not gc.isenabled()
-kept = [[] for _ in range(1000)]
+from slideloom_cli.collecting import begin_collecting, collecting_put_off
+with collecting_put_off():
+    assert not gc.isenabled()
+    kept = [[] for _ in range(1000)]
+    begin_collecting()
+    assert gc.isenabled()
+    assert gc.get_freeze_count() >= 1000
+    frozen = gc.get_freeze_count()
+kept += [[] for _ in range(1000)]
 begin_collecting()
+assert gc.get_freeze_count() <= frozen
+with collecting_put_off():
+    pass
 assert gc.isenabled()
-assert gc.get_freeze_count() >= 1000
 """
 
 
@@ -29,4 +36,5 @@ def test_a_caller_of_the_command_keeps_its_collector_as_it_is() -> None:
 
     assert main(["plugins"]) == 0
 
-    assert (gc.isenabled(), gc.get_freeze_count()) == (enabled, frozen)
+    assert gc.isenabled() == enabled
+    assert gc.get_freeze_count() <= frozen  # of those that were left out before, some may be gone

@@ -155,7 +155,7 @@ def test_in_a_browser_slides_are_sorted_by_number_and_found_by_any_word(tmp_path
 
 
 def test_an_estimate_stands_under_the_figures_and_not_in_what_is_folded(tmp_path: Path) -> None:
-    told = "A run is estimated to make: 2,400 tiles; 51 MB; 3 min."
+    told = "A run is estimated to make 2400 tiles, 51 MB, in 3 min (from 60 tiles of 3 of 40 slides, with 95% spans)."
     page = page_of(evolve(cohort(report("a")), notes=(told,)), tmp_path)
 
     assert page.index('<section class="figures">') < page.index(told) < page.index("<details>")

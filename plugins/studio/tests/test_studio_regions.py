@@ -7,6 +7,7 @@ import io
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -390,9 +391,21 @@ def test_a_full_disk_is_told_and_the_old_file_is_whole(page: Any, draw: Any, tmp
 
     assert answer.status == 507
     assert "space" in answer.json()["error"] or "large" in answer.json()["error"]
+    # The regions are read back from a temporary file before they are saved, and its disk is the first to be full.
+    assert tempfile.gettempdir() in answer.json()["error"]
     assert [path.name for path in (tmp_path / "rois").iterdir()] == ["demo.geojson"]
     assert (tmp_path / "rois/demo.geojson").read_bytes() == before
     assert page.save(many).status == 200
+
+
+def test_a_full_disk_is_told_with_the_folder_that_lies_on_it(page: Any, draw: Any, tmp_path: Path) -> None:
+    page.save([draw(*SQUARE)])
+
+    with full_disk(after_bytes=16):
+        answer = page.post("api/slides/s1/regions/csv")
+
+    assert answer.status == 507
+    assert str(tmp_path / "rois" / "csv") in answer.json()["error"]
 
 
 def test_a_full_disk_loses_no_original(open_studio: Any, demo_slide: DemoFiles, draw: Any, tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def pictures_of(prepared: PreparedSlide, folder: OutputFolder) -> dict[Path, Con
             path = folder.mask(info.name, finding.label)
             files.update(mask_files(finding.result, path, slide=info))
             if finding.result.classes:
-                files[path.with_suffix(".geojson")] = regions_geojson(_areas(finding, info))
+                files[path.with_suffix(".geojson")] = regions_geojson(areas_of(finding, info))
     if run.report and record.qc:
         discarded = QcResult(union_mask([finding.result for finding in record.qc], info.size), "artifact")
         files.update(mask_files(discarded, folder.discard(info.name), slide=info, encode=npz_bytes))
@@ -49,14 +49,14 @@ def pictures_of(prepared: PreparedSlide, folder: OutputFolder) -> dict[Path, Con
     return files
 
 
-def _areas(finding: QcFinding, info: SlideInfo) -> Regions:
-    """What each class discards but glass, as regions labelled with its name, for viewers such as QuPath."""
+def areas_of(finding: QcFinding, info: SlideInfo) -> Regions:
+    """Areas of classes that are outlined, as regions labelled with their names, for viewers such as QuPath."""
     extent = finding.result.extent or info.box
     return Regions(
         tuple(
             Region(f"{finding.label}:{one.name}:{number}", shape, one.name)
             for one in finding.result.classes
-            if one.kind not in (None, "background")
+            if one.is_outlined
             for number, shape in enumerate(mask_polygons(finding.result.mask_of(one), extent=extent))
         )
     )

@@ -101,19 +101,38 @@ ALSO_WIDE static void between_rows(const int16_t *restrict above, const int16_t 
     }
 }
 
+/* The mean of 2 x 2 pixels of two rows, rounded half up, at every pixel of a row but the last. */
+ALSO_WIDE static void mean_of_four(const uint8_t *restrict above, const uint8_t *restrict below, Py_ssize_t count,
+                                    uint8_t *restrict out)
+{
+    for (Py_ssize_t i = 0; i < count; i++)
+        out[i] = (uint8_t)((above[i] + above[i + CHANNELS] + below[i] + below[i + CHANNELS] + 2) >> 2);
+}
+
+/* Every second pixel of a row. Four bytes at a time, of which the next pixel overwrites the last. */
+static void every_second(const uint8_t *restrict row, Py_ssize_t pixels, uint8_t *restrict out)
+{
+    for (Py_ssize_t i = 0; i < pixels - 1; i++)
+        memcpy(out + i * CHANNELS, row + 2 * i * CHANNELS, CHANNELS + 1);
+    memcpy(out + (pixels - 1) * CHANNELS, row + 2 * (pixels - 1) * CHANNELS, CHANNELS);
+}
+
 /* What `linear` was given, checked. */
 typedef struct {
     Mosaic mosaic;
     Py_buffer runs, weight, over, rows, row_weight, out;
     int needs_more; /* the last pixel of a row is asked for its neighbour */
+    int halves;     /* the result is the mean of 2 x 2 interpolated pixels */
 } Linear;
 
-static void interpolate(const Linear *task, uint8_t *scratch, int16_t *lines, Py_ssize_t samples)
+/* `lines` holds two rows between columns, `fine` three rows of the result before it is halved. */
+static void interpolate(const Linear *task, uint8_t *scratch, int16_t *lines, uint8_t *fine, Py_ssize_t samples)
 {
     const int32_t *rows = task->rows.buf;
     const int16_t *row_weight = task->row_weight.buf;
     const Py_ssize_t count = task->rows.len / (Py_ssize_t)(2 * sizeof(int32_t));
     const Py_ssize_t runs = task->runs.len / (Py_ssize_t)sizeof(Run);
+    const Py_ssize_t half = samples / 2;
     int32_t held[2] = {-1, -1}; /* the window's rows that `lines` hold: those of even and of odd number */
 
     for (Py_ssize_t i = 0; i < count; i++) {
@@ -127,10 +146,15 @@ static void interpolate(const Linear *task, uint8_t *scratch, int16_t *lines, Py
                 held[row & 1] = row;
             }
         }
-        uint8_t *out = (uint8_t *)task->out.buf + i * samples;
-        if (i + 1 < count)
-            FETCH_AHEAD(out + samples, samples, 1);
-        between_rows(line[0], line[1], row_weight[2 * i], row_weight[2 * i + 1], samples, out);
+        uint8_t *out = (uint8_t *)task->out.buf + (task->halves ? i / 2 * half : i * samples);
+        uint8_t *row = task->halves ? fine + (i & 1) * samples : out;
+        if (i + 1 < count && !(task->halves && (i & 1) == 0))
+            FETCH_AHEAD(out + (task->halves ? half : samples), task->halves ? half : samples, 1);
+        between_rows(line[0], line[1], row_weight[2 * i], row_weight[2 * i + 1], samples, row);
+        if (task->halves && (i & 1) == 1) {
+            mean_of_four(fine, fine + samples, samples - CHANNELS, fine + 2 * samples);
+            every_second(fine + 2 * samples, half / CHANNELS, out);
+        }
     }
 }
 
@@ -151,8 +175,10 @@ static int is_wrong(Linear *task, Py_ssize_t samples, Py_ssize_t tiles)
     const int32_t *rows = task->rows.buf;
     const Py_ssize_t count = task->rows.len / (Py_ssize_t)(2 * sizeof(int32_t));
     int32_t expected = 0;
-    int wrong = is_outside(mosaic, tiles) || samples < 1 || count < 1 || task->out.len != count * samples || task->over.len != task->weight.len ||
-                task->row_weight.len != count * (Py_ssize_t)(2 * sizeof(int16_t));
+    const Py_ssize_t most = task->halves ? 4 : 1; /* interpolated pixels for one of the result */
+    int wrong = is_outside(mosaic, tiles) || samples < 1 || count < 1 || task->out.len * most != count * samples ||
+                task->over.len != task->weight.len ||
+                (task->halves && (samples % (2 * CHANNELS) != 0 || count % 2 != 0)) || task->row_weight.len != count * (Py_ssize_t)(2 * sizeof(int16_t));
 
     for (Py_ssize_t r = 0; !wrong && r < task->runs.len / (Py_ssize_t)sizeof(Run); r++) {
         const Py_ssize_t end = runs[r].end + (Py_ssize_t)runs[r].offset; /* of the first of both samples */
@@ -245,10 +271,10 @@ static int take(PyObject *arguments, Work *work)
         PyErr_SetString(PyExc_TypeError, "linear: a task is a tuple");
         return 0;
     }
-    if (!PyArg_ParseTuple(arguments, "O!(nnn)(nnnn)(nn)(y*y*y*)(y*y*)w*", &PyList_Type, &list, &mosaic->columns,
+    if (!PyArg_ParseTuple(arguments, "O!(nnn)(nnnn)(nn)(y*y*y*)(y*y*)w*p", &PyList_Type, &list, &mosaic->columns,
                           &mosaic->tile_height, &mosaic->tile_width, &mosaic->left, &mosaic->top, &mosaic->width,
                           &mosaic->height, &mosaic->right, &mosaic->bottom, &task->runs, &task->weight, &task->over,
-                          &task->rows, &task->row_weight, &task->out))
+                          &task->rows, &task->row_weight, &task->out, &task->halves))
         return 0;
     const Py_ssize_t count = PyList_Size(list);
     work->samples = task->weight.len / (Py_ssize_t)sizeof(int16_t);
@@ -277,17 +303,19 @@ static int interpolate_each(const Work *works, Py_ssize_t count)
     }
     int16_t *lines = PyMem_Malloc((size_t)(2 * samples) * sizeof(int16_t));
     uint8_t *scratch = PyMem_Malloc((size_t)(width + 1) * CHANNELS);
-    const int done = lines != NULL && scratch != NULL;
+    uint8_t *fine = PyMem_Malloc((size_t)(3 * samples));
+    const int done = lines != NULL && scratch != NULL && fine != NULL;
     if (done) {
         Py_BEGIN_ALLOW_THREADS
         for (Py_ssize_t i = 0; i < count; i++)
-            interpolate(&works[i].task, scratch, lines, works[i].samples);
+            interpolate(&works[i].task, scratch, lines, fine, works[i].samples);
         Py_END_ALLOW_THREADS
     } else {
         PyErr_NoMemory();
     }
     PyMem_Free(lines);
     PyMem_Free(scratch);
+    PyMem_Free(fine);
     return done;
 }
 

@@ -6,7 +6,9 @@ _Numbers = tuple[int, ...]
 _Along = tuple[NDArray[np.int32], NDArray[np.int16], NDArray[np.int16]]
 _Across = tuple[NDArray[np.int32], NDArray[np.int16]]
 
-def linear(tasks: list[tuple[_Tiles, _Numbers, _Numbers, _Numbers, _Along, _Across, NDArray[np.uint8]]], /) -> None: ...
+def linear(
+    tasks: list[tuple[_Tiles, _Numbers, _Numbers, _Numbers, _Along, _Across, NDArray[np.uint8], bool]], /
+) -> None: ...
 def area(
     tiles: _Tiles,
     grid: tuple[int, int, int],

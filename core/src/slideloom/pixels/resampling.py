@@ -17,7 +17,6 @@ from slideloom.pixels.mosaic import Mosaic
 
 # A box edge this close to a whole pixel counts as on it: 1/256 pixel changes no 8-bit value by more than 1.
 _ON_GRID = 1 / 256
-_LINEAR = (None, (1, 1))  # what `_way` returns for one linear sample per pixel
 _NEAR_WHOLE = 1.03  # a ratio of at most this times a whole number is close enough to that number
 
 
@@ -63,6 +62,10 @@ class NativeResampler:
     def into(self, source: Rgb | Mosaic, *, box: Box, out: Rgb) -> None:
         """Resample an image, or the window of a mosaic, into `out`, (h, w, 3) uint8, and to its size."""
         mosaic = source if isinstance(source, Mosaic) else Mosaic.of(source)
+        task = _task(mosaic, box, out)
+        if task is not None:
+            linear_each([task])
+            return
         height, width = out.shape[:2]
         aligned, lattice = _way(box, width, height, mosaic.window)
         if aligned is not None:
@@ -86,9 +89,9 @@ class NativeResampler:
         """`into` for many sources, boxes and results, most of them in one call of the compiled loop."""
         together = []
         for source, box, result in zip(sources, boxes, out, strict=True):
-            height, width = result.shape[:2]
-            if COMPILED and isinstance(source, Mosaic) and _way(box, width, height, source.window) == _LINEAR:
-                together.append((source, *_taps(box, width, height, source.window), result))
+            task = _task(source, box, result) if isinstance(source, Mosaic) else None
+            if task is not None:
+                together.append(task)
             else:
                 self.into(source, box=box, out=result)
         if together:
@@ -171,6 +174,27 @@ class NativeResampler:
 
     def _memory(self, use: str, height: int, width: int) -> Rgb:
         return self._scratch.take(use, height, width, 3, dtype=np.uint8)
+
+
+def _task(mosaic: Mosaic, box: Box, out: Rgb) -> tuple[Mosaic, Taps, Taps, Rgb] | None:
+    """What `linear_each` needs to do all of it in the compiled loop; None if that cannot.
+
+    It can where a pixel is one linear sample, or the mean of 2 x 2 of them.
+    """
+    height, width = out.shape[:2]
+    aligned, lattice = _way(box, width, height, mosaic.window)
+    if not COMPILED:
+        return None
+    if aligned is not None:
+        _, _, across, down = aligned
+        near = 1 < max(across / (2 * width), down / (2 * height)) <= _NEAR_WHOLE
+        if not near or (across // width, down // height) != (2, 2):
+            return None
+        mosaic, box, lattice = mosaic.part(*aligned), Box(0, 0, across, down), (2, 2)
+    if lattice not in ((1, 1), (2, 2)):
+        return None
+    fine_x, fine_y = lattice
+    return mosaic, *_taps(box, fine_x * width, fine_y * height, mosaic.window), out
 
 
 @lru_cache(maxsize=1024)  # most tiles of a slide start at one of a few sub-pixel offsets

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -56,7 +57,7 @@ class _Round:
         self._sharing = sharing
         self._numbers = list(tasks)
         self._begun: list[tuple[int, SlideTask]] = []  # position and task, in the order in which the executor has them
-        self._others: list[tuple[int, SlideReport]] = []  # reports of slides at which other runs failed
+        self._others: deque[tuple[int, SlideReport]] = deque()  # reports of slides at which other runs failed
 
     def run(self, executor: Executor, watch: DiskWatch) -> Iterator[tuple[int, SlideReport]]:
         """The number and report of each task that was begun, or that needs not be."""
@@ -81,7 +82,12 @@ class _Round:
                 if report is not None:
                     watch.look(report)
                     yield self._done(position), report
-        for position, report in self._others:
+                yield from self._of_others()
+        yield from self._of_others()
+
+    def _of_others(self) -> Iterator[tuple[int, SlideReport]]:
+        while self._others:  # to which another thread may append
+            position, report = self._others.popleft()
             yield self._done(position), report
 
     def _begin(self, position: int, task: SlideTask) -> SlideTask | None:

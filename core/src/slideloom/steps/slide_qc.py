@@ -38,13 +38,19 @@ class QcClass:
         name: part of reasons and metrics, "qc:STEP:NAME": a letter or digit, then up to 39 letters, digits, - and _.
         kind: as that of a `QcResult`; None for what is not discarded, such as tissue.
         threshold: a tile is dropped if more than this share of it is of the class, 0-1; None: the class has no
-            threshold of its own, and only what all classes mask together counts.
+            threshold of its own, and only what all classes mask together counts. A class without a kind drops nothing;
+            with a threshold it is one that could, and is outlined in GeoJSON.
     """
 
     value: int
     name: str
     kind: QcKind | None = None
     threshold: float | None = None
+
+    @property
+    def is_outlined(self) -> bool:
+        """True if its areas are for viewers to see: what is discarded but glass, and what is told but kept."""
+        return self.threshold is not None if self.kind is None else self.kind != "background"
 
     @property
     def fault(self) -> str:

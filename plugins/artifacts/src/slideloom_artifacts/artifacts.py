@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from functools import cache
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache, partial
 from importlib.resources import as_file, files
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +25,10 @@ from slideloom_artifacts.settings import CLASSES, Artifacts
 WEIGHTS = "artifacts.safetensors"
 _CORE, _MARGIN = 960, 64  # at most so many pixels of a block whose answer counts along a side, and seen around it
 _ENLARGED = 1.02
+# The class of glass with nothing on it: at least this light, with no more than this many levels of noise and unevenness
+# in each channel, and of tint between them. The network, too, takes such blocks for background, whole.
+BARE = next(one.value for one in CLASSES if one.name == "background")
+BARE_LIGHT, BARE_LEVELS, BARE_TINT = 180, 4, 16
 
 
 @frozen
@@ -38,8 +46,8 @@ class Grid:
 
     @property
     def core(self) -> Size:
-        """The part of a block whose answer counts; of a small slide no more than it needs."""
-        width, height = (min(_CORE, side + -side % MULTIPLE) for side in (self.size.width, self.size.height))
+        """The part of a block whose answer counts; as few blocks as are needed share the slide evenly."""
+        width, height = (_share(side) for side in (self.size.width, self.size.height))
         return Size(width, height)
 
     @classmethod
@@ -62,6 +70,12 @@ class Grid:
         return Box(left, top, size.width, size.height).scaled(x=self.scale_x, y=self.scale_y)
 
 
+def _share(side: int) -> int:
+    """A side of the slide divided by the number of blocks along it, up to the next multiple that the network takes."""
+    share = -(-side // -(-side // _CORE))
+    return share + -share % MULTIPLE
+
+
 class ArtifactsQc(SlideQc):
     """See `Artifacts`."""
 
@@ -75,12 +89,17 @@ class ArtifactsQc(SlideQc):
         """The class of each square of two by two of the network's pixels; one byte of memory for each."""
         settings, info = self._settings, slide.info
         grid = Grid.of(info, settings.mpp)
-        labels, core = np.empty((grid.size.height // STRIDE, grid.size.width // STRIDE), np.uint8), grid.core
-        for places, blocks in _batches(slide, grid, settings.batch):
-            scene.tell(places[0][1] / grid.size.height)
-            for (left, top), found in zip(places, self._network(blocks), strict=True):
-                part = labels[top // STRIDE :, left // STRIDE :][: core.height // STRIDE, : core.width // STRIDE]
-                part[:] = found[: part.shape[0], : part.shape[1]]
+        labels = np.empty((grid.size.height // STRIDE, grid.size.width // STRIDE), np.uint8)
+        told = _Told(slide, grid, self._network, labels)
+        with self._network.workers(scene.threads) as pool:
+            at_work: deque[Future[None]] = deque()
+            for places in _batches(grid, settings.batch):
+                scene.tell(places[0][1] / grid.size.height)
+                at_work.append(pool.submit(told.tell, places))
+                while len(at_work) > scene.threads:
+                    at_work.popleft().result()
+            for work in at_work:
+                work.result()
         notes = []
         if info.mpp is not None and info.mpp.mean > settings.mpp * _ENLARGED:
             notes.append(
@@ -103,13 +122,47 @@ class ArtifactsQc(SlideQc):
         )
 
 
-def _batches(slide: Slide, grid: Grid, count: int) -> Iterator[tuple[list[tuple[int, int]], NDArray[np.uint8]]]:
-    """Up to `count` blocks (B, H, W, 3), with the left and top of the part of each that counts."""
+class _Told:
+    """Puts the answers for blocks into the label map; several threads may do so at once.
+
+    Args:
+        slide, grid, network: what is looked at, and by what.
+        labels: the label map, written to.
+    """
+
+    def __init__(self, slide: Slide, grid: Grid, network: _Network, labels: NDArray[np.uint8]) -> None:
+        self._slide, self._grid, self._network, self._labels = slide, grid, network, labels
+        self._turn: AbstractContextManager[Any] = nullcontext() if slide.thread_safe else threading.Lock()
+
+    def tell(self, places: Sequence[tuple[int, int]]) -> None:
+        """Read blocks, given by left and top of the part of each that counts, and tell their classes."""
+        core = self._grid.core
+        with self._turn:
+            blocks = [_block(self._slide, self._grid, left, top) for left, top in places]
+        is_bare = [bare_glass(block) for block in blocks]
+        seen = [block for block, bare in zip(blocks, is_bare, strict=True) if not bare]
+        found = iter(self._network(np.stack(seen)) if seen else ())
+        for (left, top), bare in zip(places, is_bare, strict=True):
+            part = self._labels[top // STRIDE :, left // STRIDE :][: core.height // STRIDE, : core.width // STRIDE]
+            part[:] = BARE if bare else next(found)[: part.shape[0], : part.shape[1]]
+
+
+def bare_glass(block: Rgb) -> bool:
+    """True for glass with nothing on it, of which the network says that it is background, so it need not be asked.
+
+    The values of each channel are bright, and within the few levels of noise and of uneven light.
+    """
+    darkest, brightest = block.min(axis=(0, 1)), block.max(axis=(0, 1))
+    is_even = (brightest.astype(np.int16) - darkest <= BARE_LEVELS).all()
+    return bool(is_even and darkest.min() >= BARE_LIGHT and int(darkest.max()) - int(darkest.min()) <= BARE_TINT)
+
+
+def _batches(grid: Grid, count: int) -> Iterator[list[tuple[int, int]]]:
+    """Left and top of the parts that count of up to `count` blocks."""
     rows = range(0, grid.size.height, grid.core.height)
     places = [(left, top) for top in rows for left in range(0, grid.size.width, grid.core.width)]
     for start in range(0, len(places), count):
-        here = places[start : start + count]
-        yield here, np.stack([_block(slide, grid, left, top) for left, top in here])
+        yield places[start : start + count]
 
 
 def _block(slide: Slide, grid: Grid, left: int, top: int) -> Rgb:
@@ -128,7 +181,10 @@ def _block(slide: Slide, grid: Grid, left: int, top: int) -> Rgb:
 
 
 class _Network:
-    """The network on a device, for the part of each block that counts. Several threads may call it; they take turns."""
+    """The network on a device, for the part of each block that counts.
+
+    Several threads may call it; on anything but a CPU they take turns.
+    """
 
     def __init__(self, device: str) -> None:
         self._device = torch.device(device)
@@ -141,14 +197,33 @@ class _Network:
         net.eval().fuse()
         # A sixth faster on a CPU than channels first. torch's stubs do not know this call.
         self._net: nn.Module = net.to(self._device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._lock = threading.Lock()
+        self._is_cpu = self._device.type == "cpu"
+        self._turn: AbstractContextManager[Any] = nullcontext() if self._is_cpu else threading.Lock()
+
+    @contextmanager
+    def workers(self, count: int) -> Iterator[Executor]:
+        """Threads for blocks; after an error, pending work is cancelled.
+
+        On a CPU, each computes by itself: the threads that PyTorch shares a block among wait for each other, awake. On
+        another device there is one, which reads a block while the device is at work on none.
+        """
+        before = torch.get_num_threads()
+        alone = partial(torch.set_num_threads, 1) if self._is_cpu else None
+        with ThreadPoolExecutor(count if self._is_cpu else 1, "slideloom-artifacts", alone) as pool:
+            try:
+                yield pool
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+            finally:
+                if self._is_cpu:
+                    torch.set_num_threads(before)  # what threads that start later begin with
 
     def __call__(self, blocks: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """(B, H, W, 3) uint8 to (B, core / 2, core / 2) numbers of classes."""
         counts = slice(_MARGIN // STRIDE, -_MARGIN // STRIDE)
-        with self._lock, torch.inference_mode():
-            inputs = as_input(torch.from_numpy(blocks).to(self._device)).contiguous(memory_format=torch.channels_last)
-            scores = self._net(inputs)[..., counts, counts]
+        with self._turn, torch.inference_mode():
+            scores = self._net(as_input(torch.from_numpy(blocks).to(self._device)))[..., counts, counts]
             found: NDArray[np.uint8] = scores.argmax(dim=1).to(torch.uint8).cpu().numpy()
         return found
 

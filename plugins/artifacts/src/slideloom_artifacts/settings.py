@@ -39,6 +39,7 @@ class Artifacts(Settings[SlideQc]):
     step: ClassVar[str] = "slideloom_artifacts.artifacts:ArtifactsQc"
     install: ClassVar[str] = "slideloom-artifacts[torch]"
     needs: ClassVar[tuple[str, ...]] = ("torch", "safetensors")
+    revision: ClassVar[int] = 2  # blocks of equal size
 
     mpp: float = option(
         4.0, help="resolution of the network's input; classes are told at half of it", unit="um/px", validator=positive
@@ -55,7 +56,7 @@ class Artifacts(Settings[SlideQc]):
     out_of_focus: float = option(0.5, help="the same for strong defocus", validator=in_range(0, 1), live=True)
     keep: tuple[str, ...] = option(
         ("fold", "bubble"),
-        help="classes that are told but drop no tile; by default those with many false alarms",
+        help="classes that are told and outlined but drop no tile; by default those with many false alarms",
         converter=_names,
         validator=_known,
         live=True,
@@ -66,8 +67,12 @@ class Artifacts(Settings[SlideQc]):
     def qc_classes(self) -> tuple[QcClass, ...]:
         """The classes of the network with the thresholds of these options."""
         return tuple(
-            evolve(one, kind=None)
-            if one.kind is None or one.name in self.keep
-            else evolve(one, threshold=getattr(self, one.name.replace("-", "_")))
+            one
+            if one.kind is None
+            else evolve(
+                one,
+                kind=None if one.name in self.keep else one.kind,
+                threshold=getattr(self, one.name.replace("-", "_")),
+            )
             for one in CLASSES
         )

@@ -7,15 +7,24 @@ it several times while it grows, and once more at the end: a fifth of the proces
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 _is_put_off = False
 
 
-def put_off_collecting() -> None:
-    """Look for no garbage until `begin_collecting`. Only for a process that runs one command and ends."""
+@contextmanager
+def collecting_put_off() -> Iterator[None]:
+    """Within it, garbage is not looked for until `begin_collecting`. For a process that runs one command and ends."""
     global _is_put_off  # noqa: PLW0603 - a process has one collector
-    _is_put_off = True
+    was_enabled, _is_put_off = gc.isenabled(), True
     gc.disable()
+    try:
+        yield
+    finally:
+        _is_put_off = False
+        if was_enabled:
+            gc.enable()
 
 
 def begin_collecting() -> None:

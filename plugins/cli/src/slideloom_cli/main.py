@@ -17,7 +17,7 @@ from slideloom.base.errors import SlideloomError
 from slideloom.base.naming import naming
 from slideloom.base.system_errors import in_words
 
-from slideloom_cli.collecting import begin_collecting, put_off_collecting
+from slideloom_cli.collecting import begin_collecting, collecting_put_off
 from slideloom_cli.logs import configure_logging
 from slideloom_cli.output import end_output_with_process, standard_output_for_json
 from slideloom_cli.parsing import Parser
@@ -76,12 +76,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def entry() -> None:
     """The console script."""
-    put_off_collecting()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(
             errors="backslashreplace"
         )  # a file name may not be valid text, and a terminal may lack letters
-    code = main()
+    with collecting_put_off():
+        code = main()
     end_output_with_process()
     sys.exit(code)
 

@@ -130,7 +130,10 @@ def cohort_of(run: sl.RunReport) -> Cohort:
     label = next((slide.label for slide in run.slides if slide.label), "")
     about = {"pipeline": run.pipeline, "versions": run.versions, "started": run.started}
     kind: Kind = "plan-only" if run.plan_only else "dry-run" if run.dry_run else "run"
-    notes = () if run.estimate is None else (f"A run is estimated to make: {'; '.join(run.estimate.words())}.",)
+    notes: tuple[str, ...] = ()
+    if run.estimate is not None:
+        of, *totals = run.estimate.words()
+        notes = (f"A run is estimated to make {', '.join(totals[:-1])}, in {totals[-1]} ({of}).",)
     return _cohort(Path(run.out), label, run.slides, about, kind=kind, notes=notes)
 
 

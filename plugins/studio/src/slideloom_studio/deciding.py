@@ -253,7 +253,7 @@ class Deciding:
         if found is not None:
             self._forget(entry.id)
         plain = evolve(pipeline, qc=(), filters=(), normalizer=None)
-        return self._show(entry, WSI.of_pipeline(entry.path, plain), file, revision)
+        return self._show(entry, WSI.of_pipeline(entry.slide, plain), file, revision)
 
     def _show(
         self, entry: Entry, wsi: WSI, file: FileState | None, revision: int, *, is_whole: bool = False

@@ -209,7 +209,7 @@ def _work(pipeline: Pipeline, entries: Sequence[Entry], out: Path, *, redo: bool
         groups.setdefault((entry.roi, entry.out or out), []).append(entry)
     run = evolve(pipeline.run, report=True, redo=redo or pipeline.run.redo, out=None)
     return [
-        Work(evolve(pipeline_for(pipeline, roi), run=run), [entry.path for entry in members], folder)
+        Work(evolve(pipeline_for(pipeline, roi), run=run), [entry.slide for entry in members], folder)
         for (roi, folder), members in groups.items()
     ]
 

@@ -11,13 +11,14 @@ from pathlib import Path
 from attrs import evolve
 from slideloom.base.addresses import Address, SlidePlace, is_address, place_of
 from slideloom.base.errors import ConfigError, PluginError
+from slideloom.base.naming import option_given
 from slideloom.pipeline.file import load_pipeline
 from slideloom.pipeline.flags import given_flags
 from slideloom.pipeline.pipeline import Pipeline, RoiUse
 from slideloom.plugins.discovery import registry
 from slideloom.plugins.shorthand import step_settings, step_table
 from slideloom.running.find_slides import require_slides, slides_of
-from slideloom.slides.names import NamedSlide
+from slideloom.slides.names import NamedSlide, with_shared_names
 from slideloom_cli.options import pipeline_of
 from slideloom_cohort.project import Project
 from slideloom_cohort.slides import source_slides
@@ -125,17 +126,17 @@ def _of_project(root: Path, chosen: argparse.Namespace) -> Opening:
     if chosen.roi or chosen.out:
         raise ConfigError(f"{root}: is a project, which knows its folders of regions and outputs; name none")
     project = Project(root)
-    found: list[tuple[SlidePlace, Path, Path]] = []
+    found: list[tuple[NamedSlide, Path, Path]] = []
     folders = []
     for source in project.sources.values():
         roi = source.roi or project.root / _ROI / ("" if source.name == "main" else source.name)
         folders.append(roi)
-        found += [(slide.place, roi, source.out) for slide in source_slides(source)]
-    require_slides([path for path, _, _ in found])
+        found += [(slide, roi, source.out) for slide in source_slides(source)]
+    require_slides([slide.place for slide, _, _ in found])
     return Opening(
         title=project.name,
         entries=_entries(found),
-        pipeline=_flag_pipeline(chosen, [_folder_step(folders[0])], include=[str(path) for path, _, _ in found]),
+        pipeline=_flag_pipeline(chosen, [_folder_step(folders[0])], include=[str(slide) for slide, _, _ in found]),
         out=project.root,
         patients=project.annotations.patients() if project.annotations is not None else {},
         roi=folders[0] if len(folders) == 1 else None,
@@ -156,10 +157,10 @@ def _of_results(root: Path, chosen: argparse.Namespace) -> Opening:
     if not results.reports:
         raise ConfigError(f"{root}: tells of no slide; run the pipeline again")
     folder = folder_in(pipeline)
-    places = [place_of(report.path) for report in results.reports.values()]
+    named = [NamedSlide(place_of(report.path), report.slide) for report in results.reports.values()]
     return Opening(
         title=root.name,
-        entries=_entries([(place, folder, whole) for place in places]),
+        entries=_entries([(slide, folder, whole) for slide in with_shared_names(named, named)]),
         pipeline=pipeline,
         out=whole,
         roi=folder,
@@ -210,39 +211,43 @@ def _folder_step(folder: Path) -> str:
     return f"{registry().default('roi-folder')}:folder={json.dumps(str(folder))}"
 
 
-def _there(found: Sequence[NamedSlide]) -> list[SlidePlace]:
-    """Where the slides are, of which there is one at least.
+def _there(found: Sequence[NamedSlide]) -> Sequence[NamedSlide]:
+    """The slides, of which there is one at least.
 
     Raises:
         SlideError: there is none.
         ConfigError: a file is named that is not there.
     """
-    slides = [slide.place for slide in found]
-    require_slides(slides)
-    missing = [str(path) for path in slides if isinstance(path, Path) and not path.exists()]
+    require_slides([slide.place for slide in found])
+    missing = [str(slide) for slide in found if isinstance(slide.place, Path) and not slide.place.exists()]
     if missing:
         raise ConfigError(f"{', '.join(missing[:6])}: no such file; correct its name")
-    return slides
+    return found
 
 
 def _whole(entry: str) -> str:
     return entry if is_address(entry) else str(Path(entry).expanduser().absolute())
 
 
-def _entries(found: Sequence[tuple[SlidePlace, Path | None, Path]]) -> tuple[Entry, ...]:
+def _entries(found: Sequence[tuple[NamedSlide, Path | None, Path]]) -> tuple[Entry, ...]:
     """The slides with IDs.
 
     Raises:
         ConfigError: two slides have the same name, so that their regions would have the same file.
     """
     entries = [
-        Entry(f"s{number}", path.absolute() if isinstance(path, Path) else path, roi, out)
-        for number, (path, roi, out) in enumerate(found, 1)
+        Entry(f"s{number}", evolve(slide, place=_absolute(slide.place)), roi, out)
+        for number, (slide, roi, out) in enumerate(found, 1)
     ]
     names = Counter(entry.name for entry in entries)
     twice = [str(entry.path) for entry in entries if names[entry.name] > 1]
     if twice:
         raise ConfigError(
-            f"slides with the same name would share their regions: {', '.join(twice[:6])}; open them apart"
+            f"slides with the same name would share their regions: {', '.join(twice[:6])}; open them apart, or the "
+            f"folder above them with {option_given('slides', 'recursive', True)}"
         )
     return tuple(entries)
+
+
+def _absolute(place: SlidePlace) -> SlidePlace:
+    return place.absolute() if isinstance(place, Path) else place

@@ -13,6 +13,7 @@ import shapely.geometry
 from attrs import evolve, field, frozen
 from slideloom.base.errors import RoiError
 from slideloom.base.parsing import parse_json
+from slideloom.base.storing import path_of_name, storing_in
 from slideloom.drawing.geojson import regions_geojson
 from slideloom.plugins.shorthand import folder_of_regions
 from slideloom.slides.info import SlideInfo
@@ -138,12 +139,15 @@ def regions_in(content: bytes, info: SlideInfo) -> Regions:
 
     Raises:
         RoiError: it cannot be read.
+        OutputError: the disk of temporary files has no room for it.
     """
     with tempfile.TemporaryDirectory(prefix="slideloom-studio-") as folder:
-        path = Path(folder, f"{info.name}.geojson")
-        path.write_bytes(content)
+        path = path_of_name(Path(folder), info.name, ending=".geojson")
+        with storing_in(Path(folder)):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
         try:
-            found: Regions | None = folder_of_regions(path.parent).build().regions(info)
+            found: Regions | None = folder_of_regions(Path(folder)).build().regions(info)
         except RoiError as error:
             raise RoiError(str(error).replace(f"{path}: ", "")) from error
     if found is None:

@@ -17,7 +17,7 @@ from slideloom.base.csv_tables import csv_text
 from slideloom.base.errors import RoiError, SlideloomError
 from slideloom.base.files import FileState
 from slideloom.base.geometry import Size
-from slideloom.base.storing import path_inside, storing_in, write_whole
+from slideloom.base.storing import path_of_name, storing_in, write_whole
 from slideloom.plugins.shorthand import folder_of_regions
 from slideloom.slides.info import Level, SlideInfo
 from slideloom.slides.regions import Regions
@@ -83,7 +83,7 @@ class RegionFiles:
             RoiError: its file cannot be read, or there are several.
         """
         folder = _folder(entry)
-        target = path_inside(folder, f"{info.name}.geojson")
+        target = path_of_name(folder, info.name, ending=".geojson")
         found = _found(folder, info)
         self._learn(found)
         if found is None or not found.source:
@@ -154,7 +154,7 @@ class RegionFiles:
         found = _found(folder, info)
         if found is None or not found.items:
             raise Refused(409, f"{info.name} has no saved regions; draw some first")
-        path = path_inside(folder, CSV_FOLDER, f"{info.name}.csv")
+        path = path_of_name(folder / CSV_FOLDER, info.name, ending=".csv")
         with storing_in(path.parent):
             write_whole(path, _csv(found))
         return path
@@ -166,10 +166,13 @@ class RegionFiles:
         known = self._counts.get(entry.id)
         if known is not None and known[0] is not None and FileState.of(known[0].path) == known[0]:
             return known[1], None
-        if not self._may_have(entry.roi, entry.name):
+        if not any(self._may_have(entry.roi, name) for name in entry.slide.names):
             return 0, None
         # Its size is not known: nothing lies outside.
-        info = SlideInfo(path=entry.path, name=entry.name, reader="", levels=(Level(_LARGEST, 1.0, 1.0),))
+        levels = (Level(_LARGEST, 1.0, 1.0),)
+        info = SlideInfo(
+            path=entry.path, name=entry.name, shares_name=entry.slide.shares_name, reader="", levels=levels
+        )
         try:
             found = _found(entry.roi, info)
         except SlideloomError as error:
@@ -180,8 +183,12 @@ class RegionFiles:
         self._counts[entry.id] = (state, items)
         return items, None
 
-    def _may_have(self, folder: Path, slide: str) -> bool:
-        """False where no file of the folder begins with the slide's name, as for most slides of a large cohort."""
+    def _may_have(self, root: Path, slide: str) -> bool:
+        """False where no file of its folder begins with the slide's name, as for most slides of a large cohort."""
+        *folders, own = slide.split("/")
+        folder = root.joinpath(*folders)
+        if not folder.is_dir():
+            return False
         state = FileState.of(folder)
         with self._lock:
             known, names = self._listed.get(folder, (None, []))
@@ -189,7 +196,7 @@ class RegionFiles:
             names = sorted(_plain(path.name) for path in folder.iterdir())
             with self._lock:
                 self._listed[folder] = state, names
-        wanted = _plain(slide)
+        wanted = _plain(own)
         place = bisect_left(names, wanted)
         return place < len(names) and names[place].startswith(wanted)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import signal
 import sys
 import threading
 import time
@@ -17,11 +18,11 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from attrs import frozen
-from slideloom.base.addresses import SlidePlace
 from slideloom.base.errors import ConfigError, SlideloomError
 from slideloom.base.system_errors import in_words
 from slideloom.pipeline.pipeline import Pipeline
 from slideloom.running.run import run_pipeline
+from slideloom.slides.names import NamedSlide
 from slideloom.steps.reports import SlideReport
 
 STOPPED, FAILED = 130, 1
@@ -33,7 +34,7 @@ class Work:
     """Slides that are cut with one pipeline into one folder."""
 
     pipeline: Pipeline
-    slides: Sequence[SlidePlace]
+    slides: Sequence[NamedSlide]
     out: Path
 
 
@@ -90,6 +91,8 @@ def main() -> int:
     """Do the work that standard input holds."""
     stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what steps print is no message
+    # Whoever starts the studio in the background of a shell script hands down that Ctrl-C is ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.stdout = sys.stderr
     tell = _Teller(stream)
     try:

@@ -14,7 +14,7 @@ from slideloom.base.files import FileState
 from slideloom.base.machine import usable_cores
 from slideloom.pipeline.pipeline import Slides
 from slideloom.planning.opening import open_slide, open_without_mpp
-from slideloom.slides.info import slide_name
+from slideloom.slides.names import NamedSlide
 from slideloom.slides.slide import Slide
 from slideloom.slides.watched_slide import WatchedSlide
 from slideloom.viewing.view_pyramid import ViewPyramid
@@ -25,26 +25,35 @@ MOST_OPEN = 4
 """Slides that are open at once. Each keeps up to 130 MB of coarse pictures."""
 
 
+def _named(given: SlidePlace | NamedSlide) -> NamedSlide:
+    return NamedSlide.of(given)
+
+
 @frozen
 class Entry:
     """A slide of the session.
 
     Attributes:
         id: how requests name it; it says nothing about the file.
-        path: of the file.
+        slide: where it is, and what it is called; with folders, if it was found below the folder that was named.
         roi: the folder of its regions, or None.
         out: the output folder of runs, or None.
     """
 
     id: str
-    path: SlidePlace
+    slide: NamedSlide = field(converter=_named)
     roi: Path | None = None
     out: Path | None = None
 
     @property
     def name(self) -> str:
         """The slide's name."""
-        return slide_name(self.path)
+        return self.slide.name
+
+    @property
+    def path(self) -> SlidePlace:
+        """Its file, or its address."""
+        return self.slide.place
 
 
 @define(eq=False)
@@ -195,7 +204,7 @@ class Shelf:
 
     def _open(self, entry: Entry) -> Slide:
         try:
-            slide = _opened(entry.path, self._rules)
+            slide = _opened(entry.slide, self._rules)
         except SlideError as error:
             self.errors[entry.id] = str(error)
             raise
@@ -204,7 +213,7 @@ class Shelf:
         return slide if slide.thread_safe else WatchedSlide(slide, turn=threading.RLock())
 
 
-def _opened(path: SlidePlace, rules: Slides) -> Slide:
+def _opened(path: NamedSlide, rules: Slides) -> Slide:
     """The slide, also where nothing tells its microns per pixel: it can be looked at all the same."""
     try:
         return open_slide(path, slides=rules)

@@ -23,6 +23,9 @@ Point = tuple[float, float]
 class User:
     """Somebody who looks at the page and uses mouse and keyboard. Points are level-0 pixels of the slide.
 
+    What `wait_for_function` waits for must be a function: a bare expression is evaluated anew each time, which the
+    page's policy allows only the first time.
+
     Attributes:
         page: the browser's.
         errors: what the browser complained of, filled as it happens.

@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -215,6 +216,18 @@ def test_what_other_programs_wrote_stays(user: Any, studio: Any, tmp_path: Path)
     assert second == point
 
 
+def test_a_file_that_is_emptied_is_told_to_mean_the_whole_slide(user: Any, studio: Any, tmp_path: Path) -> None:
+    user.open(studio.server.url)
+    user.draw_polygon(BOX)
+    user.regions(1)
+    user.saved()
+
+    user.page.keyboard.press("Delete")
+    user.page.locator(".note", has_text="With the method auto a run takes tiles from all of this slide").wait_for()
+
+    assert saved_features(tmp_path / "rois") == []
+
+
 def test_a_full_disk_is_told_and_the_drawing_is_kept(user: Any, studio: Any, tmp_path: Path) -> None:
     user.open(studio.server.url)
     user.draw_polygon(BOX)
@@ -224,7 +237,8 @@ def test_a_full_disk_is_told_and_the_drawing_is_kept(user: Any, studio: Any, tmp
     with full_disk(after_bytes=64):
         user.page.keyboard.press("r")
         user.drag([(1300, 200), (1800, 900)])
-        user.page.locator(".panel .saving", has_text=re.compile(r"Not saved: .+")).wait_for()
+        told = re.compile(rf"Not saved: .*{re.escape(tempfile.gettempdir())}")
+        user.page.locator(".panel .saving", has_text=told).wait_for()
         user.regions(2)
         assert len(saved_shapes(tmp_path / "rois")) == 1
     user.page.get_by_role("button", name="Save now").click()

@@ -86,7 +86,7 @@ def test_results_show_what_was_kept_and_why_not_and_remarks_choose_slides(
     assert user.page.locator("#slides .badge", has_text=words).count() == 2
     user.click((50, 50))
     user.page.locator(".tile-detail .verdict", has_text="Slide QC: otsu").wait_for()
-    user.page.wait_for_function("document.querySelector('.tile-pictures img')?.naturalWidth === 64")
+    user.page.wait_for_function("() => document.querySelector('.tile-pictures img')?.naturalWidth === 64")
     assert user.page.locator(".tile-pictures img").count() == 1  # a run stores no masks of a tile
 
     user.tab("Slide")

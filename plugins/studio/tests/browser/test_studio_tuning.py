@@ -121,7 +121,7 @@ def test_a_tile_that_is_clicked_shows_its_pixels_and_why(user: Any, studio: Any)
     assert detail.locator(".verdict").inner_text() == user.page.locator(".tip").inner_text() != "Kept"
     assert "25, 25" in detail.inner_text()
     user.page.wait_for_function(
-        "[...document.querySelectorAll('.tile-pictures img')].map((i) => i.naturalWidth).join() === '50,50'"
+        "() => [...document.querySelectorAll('.tile-pictures img')].map((i) => i.naturalWidth).join() === '50,50'"
     )
 
 

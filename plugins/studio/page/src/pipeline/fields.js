@@ -145,10 +145,11 @@ export function optionField(option, value, path, onChange) {
   const problem = el("span", { class: "problem", id: `${input.id}-problem`, role: "alert" });
   const help = option.help ? el("small", { class: "help", id: `${input.id}-help` }, option.help) : null;
   input.setAttribute("aria-describedby", [help?.id, problem.id].filter(Boolean).join(" "));
+  const name = option.name.replaceAll("_", " ");
   const label = el(
     "label",
     { for: input.id },
-    option.title ?? option.name.replaceAll("_", " "),
+    option.unit && name.endsWith(` ${option.unit}`) ? name.slice(0, -option.unit.length - 1) : name,
     option.unit ? el("span", { class: "unit" }, ` ${option.unit.replace(/\bum\b/, "µm")}`) : null,
   );
   const parts = option.kind === "bool" ? [el("div", { class: "check" }, shown, label)] : [label, shown];

@@ -11,6 +11,10 @@ const AGAIN = 5000; // after a failure, until the disk has room or the server is
 
 const LOOK_ONLY = "The studio was opened to look only; open slides with --roi DIR and without --read-only to draw.";
 
+const EMPTY =
+  "The file holds no region now. With the method auto a run takes tiles from all of this slide, as without a file; " +
+  "with inside or outside it takes none.";
+
 export class Saving {
   #revision = null;
   #dirty = false;
@@ -135,7 +139,8 @@ export class Saving {
     if (this.id !== id) return;
     this.#revision = revision;
     this.reason = "";
-    for (const words of [...dropped, ...mended, ...notes]) note(words);
+    const isEmpty = entries.length === 0;
+    for (const words of [...dropped, ...mended, ...(isEmpty ? [EMPTY] : notes)]) note(words);
     if (moved) note(`The earlier file is now ${moved}.`);
     this.#dirty = this.regions.entries !== entries;
     if (this.#dirty) {
