@@ -432,6 +432,20 @@ def test_a_level_with_too_few_places_of_tiles_is_refused(tmp_path: Path) -> None
         OpenSlideReader().build().open(path)
 
 
+def test_a_smaller_level_in_colours_that_come_out_wrong_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    picture = np.full((200, 300, 3), 90, np.uint8)
+    with tifffile.TiffWriter(path) as tiff:
+        tiff.write(picture, photometric="rgb", compression="lzw", tile=(64, 64))
+        tiff.write(picture[::2, ::2], photometric="rgb", compression="lzw", tile=(64, 64), subfiletype=1)
+    with tifffile.TiffFile(path, mode="r+b") as file:
+        file.pages[1].tags["PhotometricInterpretation"].overwrite(0)  # type: ignore[union-attr]
+
+    assert not OpenSlideReader().build().recognises(path)
+    with pytest.raises(SlideError, match=r"a\.tif: OpenSlide shows 3 samples of PhotometricInterpretation 0"):
+        OpenSlideReader().build().open(path)
+
+
 def test_a_jpeg_tile_that_ends_in_zeros_is_unreadable_and_the_others_are_as_before(tmp_path: Path) -> None:
     path = write_svs(tmp_path / "a.svs", [textured(300, 200)], compression="jpeg")
     with opened(path) as slide:

@@ -124,3 +124,16 @@ def test_compressed_tiles_that_are_said_to_be_plain_are_unreadable(tmp_path: Pat
         pytest.raises(SlideError, match=r"a\.tif.*tile 0: it has \d+ of 12288 bytes.*copy it again"),
     ):
         slide.read(Point(0, 0), 0, Size(64, 64))
+
+
+@pytest.mark.parametrize("level", [0, 1])
+def test_a_level_with_too_few_places_of_tiles_is_refused(tmp_path: Path, level: int) -> None:
+    path = write(tmp_path / "a.tif", **JPEG)
+    with tifffile.TiffFile(path, mode="r+b") as file:
+        page: Any = file.pages[0] if level == 0 else file.pages[0].pages[0]  # type: ignore[union-attr, index]
+        page.tags["ImageLength"].overwrite((260, 129)[level])
+        if level:
+            file.pages[0].tags["ImageLength"].overwrite(256)  # type: ignore[union-attr]
+
+    with pytest.raises(SlideError, match=r"a\.tif: the image .* lacks places of tiles.*copy it again"):
+        VipsReader().build().open(path)

@@ -27,13 +27,13 @@ from slideloom import (
 
 _VENDORS = ("generic-tiff", "aperio")
 _SIZES = (TiffTag.WIDTH, TiffTag.HEIGHT)
-_READ = PICTURE_TAGS | {TiffTag.ORIENTATION}
+_TILES = (TiffTag.TILE_WIDTH, TiffTag.TILE_HEIGHT)
+_READ = PICTURE_TAGS | {TiffTag.ORIENTATION, *_TILES}
 # Photometric interpretations that come out right: white or black is zero, RGB, palette, YCbCr. Of CMYK, for which the
 # file may hold a profile, OpenSlide makes RGB without it.
 _COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 6: 3}
 _RGB = 2
 _SIMPLE = ("Gray", "YCbCr", "RGB")  # colours of JPEG that simplejpeg decodes
-_TILES = (TiffTag.TILE_WIDTH, TiffTag.TILE_HEIGHT)
 _LEAST, _MOST = 16, 8192  # pixels along a tile's side; OpenSlide decodes whole tiles, at 4 bytes a pixel
 
 
@@ -115,7 +115,20 @@ def is_one_picture(path: Path) -> bool:
 
 
 def _refusal(images: Sequence[TiffDirectory]) -> str | None:
-    return obstacle_in(images) or (_samples(images[0]) if images else None)
+    return obstacle_in(images) or next((said for image in _levels(images) if (said := _samples(image))), None)
+
+
+def _levels(images: Sequence[TiffDirectory]) -> list[TiffDirectory]:
+    """The first image, and those that OpenSlide may take for smaller versions of it."""
+    whole = images[0].size() if images else None
+    smaller = [image for image in images[1:] if image.tile_size() is not None and not is_aside(image)]
+    sizes = [image.size() for image in smaller]
+    alike = [
+        image
+        for image, size in zip(smaller, sizes, strict=True)
+        if whole is not None and size is not None and same_proportions(whole, size)
+    ]
+    return [*images[:1], *alike]
 
 
 def _samples(image: TiffDirectory) -> str | None:

@@ -7,8 +7,11 @@ from pathlib import Path
 import simplejpeg
 from slideloom import (
     TILE_TAGS,
+    SlideError,
     StoredTiles,
+    TiffDirectory,
     TiffError,
+    check_tile_places,
     jpeg_check,
     read_tiff_directories,
     read_tiff_sub_images,
@@ -21,15 +24,34 @@ _SIMPLE = ("Gray", "YCbCr", "RGB")  # colours that simplejpeg decodes
 def checks_of(path: Path, options: tuple[tuple[str, int], ...]) -> StoredTiles | None:
     """Checks of the image that `options` select; None where there is nothing to be told beyond what libvips tells."""
     try:
-        images = read_tiff_directories(path, TILE_TAGS)
-        chosen = dict(options)
-        if "subifd" in chosen:
-            image = read_tiff_sub_images(path, images[0], TILE_TAGS)[chosen["subifd"]]
-        else:
-            image = images[chosen.get("page", 0)]
+        image = _chosen(path, options)
         return stored_tiles(path, image, jpeg_check(image, jpeg_fault))
     except (TiffError, OSError, IndexError):  # no TIFF, or libvips says what is wrong
         return None
+
+
+def check_places(path: Path, options: tuple[tuple[str, int], ...]) -> None:
+    """Refuse a tiled image that does not say of each of its tiles where it is: libvips makes up what is not there.
+
+    Raises:
+        SlideError: the image that `options` select is such a one.
+    """
+    try:
+        image = _chosen(path, options)
+    except (TiffError, OSError, IndexError):  # libvips says what is wrong
+        return
+    try:
+        check_tile_places(image)
+    except TiffError as error:
+        raise SlideError(f"{path.name}: {error}; the file is damaged: copy it again from its source") from error
+
+
+def _chosen(path: Path, options: tuple[tuple[str, int], ...]) -> TiffDirectory:
+    images = read_tiff_directories(path, TILE_TAGS)
+    chosen = dict(options)
+    if "subifd" in chosen:
+        return read_tiff_sub_images(path, images[0], TILE_TAGS)[chosen["subifd"]]
+    return images[chosen.get("page", 0)]
 
 
 def jpeg_fault(content: bytes) -> str | None:

@@ -34,6 +34,7 @@ from slideloom import (
     tiff_obstacle,
 )
 
+from slideloom_vips.checks import check_places
 from slideloom_vips.images import Level, as_rgb, check_cost, check_range, has, is_readable, opened
 from slideloom_vips.levels import Stored, levels_among
 from slideloom_vips.settings import VipsReader
@@ -174,6 +175,8 @@ class VipsSlide(Slide):
         first = opened(path)
         stored = levels_among(_images_in(path, first))
         for level in stored:
+            if level.is_tiled:
+                check_places(path, level.options)
             check_cost(opened(path, level.options), path)
         base = opened(path, stored[0].options)
         for image in (base, first):
