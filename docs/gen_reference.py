@@ -212,18 +212,30 @@ def _widen(parser: argparse.ArgumentParser) -> None:
 
 
 def python_page() -> str:
-    """The public names."""
-    lines = [
-        "# Python",
-        "",
-        (
-            "Public names: `import slideloom as sl`, then `sl.WSI`. They are imported when used. Plugins use these "
-            "names only."
-        ),
-    ]
-    for name in slideloom.__all__:
-        if name != "__version__":
-            lines += ["", f"## {name}", "", *_member(name, getattr(slideloom, name))]
+    """The names that people use in scripts, notebooks and programs."""
+    names = [name for name in slideloom.__all__ if name != "__version__"]
+    return _names_page(
+        "Python",
+        "What scripts, notebooks and programs use: `import slideloom as sl`, then `sl.WSI`. Names are imported when "
+        "they are used. More, for those who write plugins, is on [Python for plugins](python-for-plugins.md).",
+        names,
+    )
+
+
+def plugins_python_page() -> str:
+    """The other public names."""
+    return _names_page(
+        "Python for plugins",
+        "What plugins use besides the names on [Python](python.md): contracts of steps, their options, helpers for "
+        "files, TIFF and DICOM. `from slideloom import Reader`; a plugin needs no module below `slideloom`.",
+        sorted(set(slideloom._HOME_OF) - set(slideloom.__all__)),
+    )
+
+
+def _names_page(title: str, about: str, names: Sequence[str]) -> str:
+    lines = [f"# {title}", "", about]
+    for name in names:
+        lines += ["", f"## {name}", "", *_member(name, getattr(slideloom, name))]
     return _joined(lines)
 
 
@@ -277,6 +289,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "reference/settings.md": settings_page,
     "reference/reports.md": reports_page,
     "reference/python.md": python_page,
+    "reference/python-for-plugins.md": plugins_python_page,
     "reference/steps.md": steps_page,
     "reference/hooks.md": hooks_page,
     "reference/testing.md": testing_page,

@@ -256,7 +256,7 @@ OF_FOUND_FILES = ("slideloom.slides.", "slideloom.steps.")
 
 
 def _public() -> Iterator[str]:
-    for name in (name for name in sl.__all__ if not sl._HOME_OF.get(name, "").startswith(OF_FOUND_FILES)):
+    for name in (name for name, home in sl._HOME_OF.items() if not home.startswith(OF_FOUND_FILES)):
         thing = getattr(sl, name)
         if inspect.isclass(thing):
             own = [item for item in dir(thing) if not item.startswith("_") and callable(getattr(thing, item, None))]

@@ -171,7 +171,7 @@ def test_a_plugin_uses_public_names_of_the_core_and_no_other_plugin(plugin: Path
     for path in sources(plugin):
         for line, module, name in imports(path):
             top = module.split(".")[0]
-            is_public = module == "slideloom" and name in {"", *slideloom.__all__}
+            is_public = module == "slideloom" and name in {"", *slideloom._HOME_OF}
             is_testing = module == "slideloom_testing" or module.startswith("slideloom_testing.")
             is_inside = top == "slideloom" and plugin.name in insiders
             is_allowed = is_public or is_testing or is_inside or top in {own, *fronts}

@@ -28,7 +28,7 @@ import slideloom
 for module in pkgutil.walk_packages(slideloom.__path__, "slideloom."):
     if module.name != "slideloom.__main__":
         importlib.import_module(module.name)
-for name in slideloom.__all__:
+for name in slideloom._HOME_OF:
     if name not in {sorted(ELSEWHERE)!r}:
         getattr(slideloom, name)
 """
@@ -38,6 +38,15 @@ def test_every_module_imports_without_pandas_rich_and_any_image_library() -> Non
     done = subprocess.run([sys.executable, "-c", IMPORT_ALL], capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stderr
+
+
+def test_names_for_users_are_listed_and_those_for_plugins_are_there_as_well() -> None:
+    plugin_names = {"Reader", "SlideQc", "Settings", "option", "hookimpl", "read_tiff_directories"}
+
+    assert dir(sl) == sorted(sl.__all__)
+    assert {"WSI", "Project", "run_pipeline", "SlideError"} <= set(sl.__all__) <= {"__version__", *sl._HOME_OF}
+    assert plugin_names.isdisjoint(sl.__all__)
+    assert all(hasattr(sl, name) for name in plugin_names)
 
 
 def test_the_core_asks_for_five_libraries() -> None:

@@ -58,13 +58,7 @@ _HOMES = {
     "slideloom.slides.slide": ("Slide",),
     "slideloom.slides.slide_files": ("missing_part",),
     "slideloom.slides.stored_tiles": (
-        "TILE_TAGS",
-        "StoredTiles",
-        "TileCheck",
-        "check_tile_places",
-        "deflate_check",
-        "jpeg_check",
-        "lacks_tiles",
+        "TILE_TAGS", "StoredTiles", "TileCheck", "check_tile_places", "deflate_check", "jpeg_check", "lacks_tiles",
         "stored_tiles",
     ),
     "slideloom.slides.tiff_descriptions": ("TiffDescription", "described", "imagej_resolution", "tiff_resolution"),
@@ -131,7 +125,22 @@ _HOMES = {
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
-__all__ = ["__version__", *sorted(_HOME_OF)]  # noqa: PLE0604 - computed from the table above
+# What people use in scripts, notebooks and programs. The other names are as public, and for authors of plugins.
+_FOR_USERS = (
+    "Address", "Bag", "Bags", "Box", "Cancelled", "ConfigError", "ContactSheet", "Context", "Dataset", "DatasetSummary",
+    "Level", "LiveStep", "Mask", "MaskClass", "MaskLayer", "MissingResolution", "NamedSlide", "OptionError",
+    "OutputError", "PackedMask", "Params", "Pipeline", "PluginError", "Point", "Project", "QcClass", "QcFinding",
+    "QcResult", "QcUse", "Region", "Regions", "Resolution", "Rgb", "RgbBatch", "RoiError", "RoiUse", "RunOptions",
+    "RunReport", "Selection", "Size", "Slide", "SlideError", "SlideInfo", "SlidePlace", "SlidePlan", "SlideRecord",
+    "SlideReport", "SlideloomError", "Slides", "StainNormalizer",
+    "StudioPage", "TileBatch", "TileDetail", "TileGeometry", "TileMap", "TileMasks", "TileView", "Tiles", "Tiling",
+    "UnsupportedSlide", "WSI", "apply_regions", "assess_slide", "blur_burden", "contact_sheet", "find_slides",
+    "load_mask", "load_params", "load_pipeline", "load_regions", "mask_polygons", "masked_share", "named_slides",
+    "open_slide", "pipeline_differences", "pipeline_from_table", "plan_grid", "plan_slide", "regions_mask",
+    "run_pipeline", "save_mask", "save_params", "script_for_workers", "select_tiles", "studio", "tensorflow_loader",
+    "tile_geometry", "torch_loader", "union_mask", "write_regions_geojson", "write_tiles_geojson",
+)  # fmt: skip
+__all__ = ["__version__", *_FOR_USERS]  # noqa: PLE0604 - each is in the table above
 
 if TYPE_CHECKING:
     from slideloom_cli.preview import contact_sheet as contact_sheet
