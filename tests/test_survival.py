@@ -60,6 +60,41 @@ def reports(out: Path) -> dict[str, dict[str, Any]]:
     return {slide["slide"]: slide for slide in json.loads((out / "extraction_report.json").read_text())["slides"]}
 
 
+# A filter that, on slide s1 in the process told to wait, waits until a file is there.
+WAIT = """
+import threading
+from pathlib import Path
+from typing import ClassVar
+import attrs, numpy as np
+from slideloom import Settings, TileFilter, Verdict, hookimpl, option
+
+@attrs.frozen
+class Wait(Settings[TileFilter]):
+    "Waits once."
+    name: ClassVar[str] = "wait"
+    here: str = option(help="a file made when it waits")
+    until: str = option(help="it waits for this file")
+    def build(self):
+        return WaitFilter(self)
+
+class WaitFilter(TileFilter):
+    thread_safe = False
+    def __init__(self, settings):
+        self.settings = settings
+    def check(self, batch):
+        here, until = Path(self.settings.here), Path(self.settings.until)
+        if batch.slide == "s1" and not here.exists():
+            here.touch()
+            while not until.exists():
+                threading.Event().wait(0.02)
+        return Verdict(keep=np.ones(len(batch), bool), score=np.zeros(len(batch), np.float32))
+
+@hookimpl
+def slideloom_tile_filters():
+    return [Wait]
+"""
+
+
 @pytest.fixture(scope="module")
 def six(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six small slides that differ."""
@@ -155,15 +190,18 @@ def test_runs_in_one_folder_that_are_killed_at_random_give_each_slide_once(
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_run_that_is_interrupted_leaves_nothing_half_made(
-    six: Path, tmp_path: Path, jobs: int, start_process: StartProcess
+    six: Path, tmp_path: Path, jobs: int, install_plugin: Callable[..., None], start_process: StartProcess
 ) -> None:
-    out = tmp_path / "out"
+    install_plugin("wait_plugin", WAIT)
+    out, here, until = tmp_path / "out", tmp_path / "here", tmp_path / "until"
     stopped = start_process(
-        command(six, out, "--jobs", jobs), stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    wait_until(lambda: bool(list(out.glob(f"slideloom/{LABEL}/slides/*.json"))), by=stopped)
+        command(six, out, "--jobs", jobs, "--filter", f"wait:here={here},until={until}"),
+        stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    wait_until(lambda: here.exists() and bool(list(out.glob(f"slideloom/{LABEL}/slides/*.json"))), by=stopped)
 
     os.killpg(stopped.pid, signal.SIGINT)  # as a terminal does for Ctrl-C
+    until.touch()
     _, told = stopped.communicate()
 
     assert stopped.returncode == 130
@@ -188,16 +226,18 @@ def test_finished_slides_are_not_made_again(six: Path, tmp_path: Path) -> None:
 
 
 def test_a_run_with_other_settings_waits_for_its_turn_and_a_dead_one_does_not_count(
-    six: Path, tmp_path: Path, start_process: StartProcess
+    six: Path, tmp_path: Path, install_plugin: Callable[..., None], start_process: StartProcess
 ) -> None:
-    out = tmp_path / "out"
-    first = start_process(command(six, out, "--jobs", 1), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    wait_until((out / f"slideloom/{LABEL}/pipeline.json").exists, by=first)
+    install_plugin("wait_plugin", WAIT)
+    out, here, until = tmp_path / "out", tmp_path / "here", tmp_path / "until"
+    words = ("--jobs", 1, "--filter", f"wait:here={here},until={until}")
+    first = start_process(command(six, out, *words), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_until(here.exists, by=first)
 
-    second = run(six, out, "--jobs", 1, "--stride-div", 2)
+    second = run(six, out, *words, "--stride-div", 2)
     first.send_signal(signal.SIGKILL)
     first.wait()
-    third = run(six, out, "--jobs", 1)
+    third = run(six, out, *words)
 
     assert second.returncode == 1
     assert f"another run works in this folder (process {first.pid} on " in second.stderr
@@ -206,39 +246,6 @@ def test_a_run_with_other_settings_waits_for_its_turn_and_a_dead_one_does_not_co
     assert not list((out / "slideloom/at_work").iterdir())
 
 
-# A filter that, on slide s1 in the process told to wait, waits until a file is there.
-WAIT = """
-import threading
-from pathlib import Path
-from typing import ClassVar
-import attrs, numpy as np
-from slideloom import Settings, TileFilter, Verdict, hookimpl, option
-
-@attrs.frozen
-class Wait(Settings[TileFilter]):
-    "Waits once."
-    name: ClassVar[str] = "wait"
-    here: str = option(help="a file made when it waits")
-    until: str = option(help="it waits for this file")
-    def build(self):
-        return WaitFilter(self)
-
-class WaitFilter(TileFilter):
-    thread_safe = False
-    def __init__(self, settings):
-        self.settings = settings
-    def check(self, batch):
-        here, until = Path(self.settings.here), Path(self.settings.until)
-        if batch.slide == "s1" and not here.exists():
-            here.touch()
-            while not until.exists():
-                threading.Event().wait(0.02)
-        return Verdict(keep=np.ones(len(batch), bool), score=np.zeros(len(batch), np.float32))
-
-@hookimpl
-def slideloom_tile_filters():
-    return [Wait]
-"""
 BLIND = """
 import fcntl, sys
 fcntl.flock = lambda *_: None
