@@ -150,7 +150,9 @@ export function optionField(option, value, path, onChange) {
     "label",
     { for: input.id },
     option.unit && name.endsWith(` ${option.unit}`) ? name.slice(0, -option.unit.length - 1) : name,
-    option.unit ? el("span", { class: "unit" }, ` ${option.unit.replace(/\bum\b/, "µm")}`) : null,
+    option.unit
+      ? el("span", { class: "unit" }, ` ${option.unit.replace(/\bum(2?)\b/, (_, squared) => (squared ? "µm²" : "µm"))}`)
+      : null,
   );
   const parts = option.kind === "bool" ? [el("div", { class: "check" }, shown, label)] : [label, shown];
   const field = el("div", { class: "field", "data-path": path }, parts, help, problem);
