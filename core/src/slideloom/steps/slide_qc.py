@@ -138,14 +138,19 @@ class QcResult:
             slide, and None if there is nothing.
     """
 
-    stored: Mask | PackedMask = field(alias="mask", eq=False, repr=_in_words)
+    stored: Mask | PackedMask = field(alias="mask", eq=False)
     kind: QcKind
     extent: Box | None = None
     metrics: Mapping[str, float] = field(factory=dict, hash=False)
     notes: tuple[str, ...] = ()
-    labels: Labels | None = field(default=None, eq=False, repr=False)
+    labels: Labels | None = field(default=None, eq=False)
     classes: tuple[QcClass, ...] = ()
-    measured: Any = field(default=None, eq=False, repr=False)  # Any: the step's own
+    measured: Any = field(default=None, eq=False)  # Any: the step's own
+
+    def __repr__(self) -> str:
+        told = {name: getattr(self, name) for name in ("kind", "extent", "metrics", "notes", "classes")}
+        rest = ", ".join(f"{name}={value!r}" for name, value in told.items())
+        return f"QcResult(mask={_in_words(self.stored)}, {rest})"
 
     @property
     def mask(self) -> Mask:
