@@ -557,8 +557,9 @@ def test_three_samples_without_a_tag_that_explains_them_are_not_guessed_at(
     content = bytearray(path.read_bytes())
     content[at + part : at + part + 2] = (65000).to_bytes(2, "little")
     path.write_bytes(content)
+    told = words if part == 0 else "field type 65000, which nobody knows"
 
-    with pytest.raises(SlideError, match=words):
+    with pytest.raises(SlideError, match=told):
         open_slide(path, slides=Slides(reader="tifffile"), mpp=1.0)
-    with pytest.raises(SlideError, match=words):
+    with pytest.raises(SlideError, match=told):
         open_slide(path, mpp=1.0)
