@@ -78,8 +78,9 @@ def demo(session: nox.Session) -> None:
 @nox.session(python=False)
 def tests(session: nox.Session) -> None:
     """All tests, with coverage; `nox -s tests -- plugins/qc -k otsu` runs a part."""
-    session.log('All tests take about ten minutes on two cores. `nox -s tests -- -m "not slow"` takes half as long:')
-    session.log("it leaves out runs that are killed and resumed, whole cohorts, and outside packages.")
+    session.log("All tests take about twenty-five minutes on two cores.")
+    session.log('`nox -s tests -- -m "not slow"` takes half as long: it leaves out runs that are killed and resumed,')
+    session.log("whole cohorts, and outside packages.")
     chosen = [word for word in session.posargs if (ROOT / word.partition("::")[0]).exists()]
     arguments = [*([] if chosen else IN_PARALLEL), *session.posargs]
     if not session.posargs:
@@ -93,7 +94,8 @@ def tests(session: nox.Session) -> None:
 def core_alone(session: nox.Session) -> None:
     """The core imports, runs and passes its tests with its five libraries and the testing package."""
     session.install("./core", "./plugins/testing", *TEST_TOOLS)
-    arguments = session.posargs or ["core/tests", "-q", *IN_PARALLEL]
+    # Runs that share a folder and worker processes take long and need no library: the session `tests` has them.
+    arguments = session.posargs or ["core/tests", "-q", "-m", "not slow", *IN_PARALLEL]
     session.run("pytest", *arguments, "-p", "no:cacheprovider", env={"SLIDELOOM_CORE_ALONE": "1"})
 
 

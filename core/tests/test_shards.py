@@ -18,6 +18,7 @@ from slideloom.running.shards import Shard, shards_at_work
 from slideloom.slides.names import NamedSlide
 from slideloom.steps.reports import RunReport, SlideReport
 
+pytestmark = pytest.mark.slow
 WriteSlide = Callable[..., Path]
 
 

@@ -19,6 +19,7 @@ from slideloom.running.run import run_pipeline
 from slideloom.running.sharing import Sharing
 from slideloom.steps.reports import RunReport
 
+pytestmark = pytest.mark.slow
 WriteSlide = Callable[..., Path]
 LABEL = "60px_75um"
 

@@ -21,6 +21,7 @@ from slideloom.running.executors import ProcessExecutor
 from slideloom.running.run import run_pipeline
 from slideloom.running.worker_process import report_progress, worker_number
 
+pytestmark = pytest.mark.slow
 WriteSlide = Callable[..., Path]
 
 
