@@ -302,8 +302,9 @@ WIDE = picture().astype(np.uint16) * 257
 @pytest.mark.parametrize(
     ("kind", "order"),
     [
-        *((kind, order) for kind in ("none", "Zstandard with predictor", "LZMA", "JPEG 2000") for order in "<>"),
-        *((kind, "<") for kind in ("JPEG XL", "PNG", "LERC")),
+        *((kind, order) for kind in ("none", "Zstandard with predictor", "LZMA") for order in "<>"),
+        # These have a byte order of their own, and imagecodecs 2026.10 writes them in no other.
+        *((kind, "<") for kind in ("JPEG 2000", "JPEG XL", "PNG", "LERC")),
     ],
 )
 def test_of_16_bits_the_upper_8_are_shown_and_info_says_so(tmp_path: Path, kind: str, order: Any) -> None:
