@@ -58,8 +58,8 @@ _HOMES = {
     "slideloom.slides.slide": ("Slide",),
     "slideloom.slides.slide_files": ("missing_part",),
     "slideloom.slides.stored_tiles": (
-        "TILE_TAGS", "StoredTiles", "TileCheck", "check_tile_places", "deflate_check", "jpeg_check", "lacks_tiles",
-        "stored_tiles",
+        "TILE_TAGS", "StoredTiles", "TileCheck", "check_tile_places", "deflate_check", "jpeg_check", "jpeg_fault",
+        "lacks_tiles", "stored_tiles",
     ),
     "slideloom.slides.tiff_descriptions": ("TiffDescription", "described", "imagej_resolution", "tiff_resolution"),
     "slideloom.slides.tiff_directories": (
@@ -311,6 +311,7 @@ if TYPE_CHECKING:
         check_tile_places as check_tile_places,
         deflate_check as deflate_check,
         jpeg_check as jpeg_check,
+        jpeg_fault as jpeg_fault,
         lacks_tiles as lacks_tiles,
         stored_tiles as stored_tiles,
     )

@@ -11,6 +11,7 @@ import threading
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from attrs import frozen
@@ -29,6 +30,7 @@ TileCheck = Callable[[bytes, int], str | None]
 _DEFLATE = (8, 32946)  # numbers of the compression
 _PLAIN, _JPEG = 1, 7  # compression
 _YCBCR = 6  # photometric interpretation
+_SIMPLE = ("Gray", "YCbCr", "RGB")  # colours of JPEG that simplejpeg decodes
 _SEPARATE = 2  # planar configuration: each channel has tiles of its own
 _SHARES = (1, 2, 4)
 _UNKNOWN, _GOOD, _BAD = 0, 1, 2
@@ -169,18 +171,33 @@ def stored_tiles(path: Path, image: TiffDirectory, check: TileCheck | None = Non
     return StoredTiles(path, image, chosen) if chosen is not None else None
 
 
-def jpeg_check(image: TiffDirectory, fault: Callable[[bytes], str | None]) -> TileCheck | None:
+def jpeg_check(image: TiffDirectory, simplejpeg: Any) -> TileCheck | None:  # Any: a module
     """The check of tiles that are JPEG; None if those of the image are not.
 
     Args:
         image: its directory, read with `TILE_TAGS`.
-        fault: says what is wrong with a JPEG that has its tables; None if nothing.
+        simplejpeg: the library, which the core does not import.
     """
     if image.number(TiffTag.COMPRESSION) != _JPEG:
         return None
     tables = image.raw(TiffTag.JPEG_TABLES)
     head = tables[:-2] if len(tables) > 4 else b"\xff\xd8"  # without the end marker; SOI alone where there are none
-    return lambda content, _needed: fault(head + content[2:])
+    return lambda content, _needed: jpeg_fault(head + content[2:], simplejpeg)
+
+
+def jpeg_fault(content: bytes, simplejpeg: Any) -> str | None:  # Any: a module
+    """What is wrong with a JPEG that has its tables; None if it is whole, or of a kind that simplejpeg does not decode.
+
+    Others show what libjpeg makes up for damaged data, of which libjpeg only warns.
+    """
+    try:
+        _, _, colours, _ = simplejpeg.decode_jpeg_header(content)
+        if colours in _SIMPLE:
+            # All of it is decoded, but for one pixel in 64: as much as it takes to find every warning.
+            simplejpeg.decode_jpeg(content, "GRAY", min_height=1, min_width=1, min_factor=8)
+    except ValueError as error:
+        return f"its JPEG is damaged ({error})"
+    return None
 
 
 def check_tile_places(image: TiffDirectory) -> None:

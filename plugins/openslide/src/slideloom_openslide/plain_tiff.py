@@ -33,7 +33,6 @@ _READ = PICTURE_TAGS | {TiffTag.ORIENTATION, *_TILES}
 # file may hold a profile, OpenSlide makes RGB without it.
 _COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 6: 3}
 _RGB = 2
-_SIMPLE = ("Gray", "YCbCr", "RGB")  # colours of JPEG that simplejpeg decodes
 _LEAST, _MOST = 16, 8192  # pixels along a tile's side; OpenSlide decodes whole tiles, at 4 bytes a pixel
 
 
@@ -187,21 +186,6 @@ def checks_of(path: Path, sizes: Sequence[Size], properties: Mapping[str, str]) 
         return [None] * len(sizes)
     try:
         images = {image.size(): image for image in read_tiff_directories(path, TILE_TAGS)}
-        return [stored_tiles(path, images[size], jpeg_check(images[size], jpeg_fault)) for size in sizes]
+        return [stored_tiles(path, images[size], jpeg_check(images[size], simplejpeg)) for size in sizes]
     except (TiffError, OSError, KeyError):  # OpenSlide knows better
         return [None] * len(sizes)
-
-
-def jpeg_fault(content: bytes) -> str | None:
-    """What is wrong with a JPEG; None if it is whole, or of a kind that only OpenSlide decodes.
-
-    OpenSlide shows what libjpeg makes up for damaged data, of which libjpeg only warns.
-    """
-    try:
-        _, _, colours, _ = simplejpeg.decode_jpeg_header(content)
-        if colours in _SIMPLE:
-            # All of it is decoded, but for one pixel in 64: as much as it takes to find every warning.
-            simplejpeg.decode_jpeg(content, "GRAY", min_height=1, min_width=1, min_factor=8)
-    except ValueError as error:
-        return f"its JPEG is damaged ({error})"
-    return None

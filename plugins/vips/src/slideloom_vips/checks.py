@@ -18,14 +18,12 @@ from slideloom import (
     stored_tiles,
 )
 
-_SIMPLE = ("Gray", "YCbCr", "RGB")  # colours that simplejpeg decodes
-
 
 def checks_of(path: Path, options: tuple[tuple[str, int], ...]) -> StoredTiles | None:
     """Checks of the image that `options` select; None where there is nothing to be told beyond what libvips tells."""
     try:
         image = _chosen(path, options)
-        return stored_tiles(path, image, jpeg_check(image, jpeg_fault))
+        return stored_tiles(path, image, jpeg_check(image, simplejpeg))
     except (TiffError, OSError, IndexError):  # no TIFF, or libvips says what is wrong
         return None
 
@@ -52,15 +50,3 @@ def _chosen(path: Path, options: tuple[tuple[str, int], ...]) -> TiffDirectory:
     if "subifd" in chosen:
         return read_tiff_sub_images(path, images[0], TILE_TAGS)[chosen["subifd"]]
     return images[chosen.get("page", 0)]
-
-
-def jpeg_fault(content: bytes) -> str | None:
-    """What is wrong with a JPEG; None if it is whole, or of a kind that only libvips decodes."""
-    try:
-        _, _, colours, _ = simplejpeg.decode_jpeg_header(content)
-        if colours in _SIMPLE:
-            # All of it is decoded, but for one pixel in 64: as much as it takes to find every warning.
-            simplejpeg.decode_jpeg(content, "GRAY", min_height=1, min_width=1, min_factor=8)
-    except ValueError as error:
-        return f"its JPEG is damaged ({error})"
-    return None

@@ -11,9 +11,10 @@ from typing import Any, Literal
 
 import numpy as np
 import pyvips
-from slideloom import Point, Rgb, Size, SlideError, option_given
+import simplejpeg
+from slideloom import Point, Rgb, Size, SlideError, jpeg_fault, option_given
 
-from slideloom_vips.checks import checks_of, jpeg_fault
+from slideloom_vips.checks import checks_of
 from slideloom_vips.decoding import Undecodable, one_line, reads
 from slideloom_vips.levels import Stored
 
@@ -249,7 +250,7 @@ class Level:
 
     def _checked_whole(self) -> Any:
         self._check(0, 0, self._stored.size.width, self._stored.size.height)
-        if _is_jpeg(self._path) and (fault := jpeg_fault(self._path.read_bytes())) is not None:
+        if _is_jpeg(self._path) and (fault := jpeg_fault(self._path.read_bytes(), simplejpeg)) is not None:
             raise Undecodable(fault)
         image = self._made()
         _, is_good = reads.fetched(image, 0, 0, 1, 1)  # decodes all
