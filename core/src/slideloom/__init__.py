@@ -40,8 +40,9 @@ _HOMES = {
     "slideloom.settings.digest": ("file_digest",),
     "slideloom.settings.options": ("Settings", "option"),
     "slideloom.settings.ranges": ("at_least", "in_range", "positive"),
+    "slideloom.slides.czi_files": ("czi_fault",),
     "slideloom.slides.dicom_files": ("DicomFile", "dicom_obstacle", "not_a_dicom_slide", "read_dicom", "series_in"),
-    "slideloom.slides.dicom_frames": ("frames_fault",),
+    "slideloom.slides.dicom_frames": ("frames_fault", "native_fault"),
     "slideloom.slides.grid_slide": ("GridSlide", "TileGrid", "in_eight_bits"),
     "slideloom.slides.icc": ("profile_name",),
     "slideloom.slides.info": (
@@ -61,6 +62,7 @@ _HOMES = {
         "TILE_TAGS", "StoredTiles", "TileCheck", "check_tile_places", "deflate_check", "jpeg_check", "jpeg_fault",
         "lacks_tiles", "stored_tiles",
     ),
+    "slideloom.slides.strip_lengths": ("first_strip_fault",),
     "slideloom.slides.tiff_descriptions": ("TiffDescription", "described", "imagej_resolution", "tiff_resolution"),
     "slideloom.slides.tiff_directories": (
         "TiffDirectory", "TiffError", "TiffTag", "read_tiff_directories", "read_tiff_sub_images",
@@ -272,6 +274,7 @@ if TYPE_CHECKING:
     from slideloom.settings.digest import file_digest as file_digest
     from slideloom.settings.options import Settings as Settings, option as option
     from slideloom.settings.ranges import at_least as at_least, in_range as in_range, positive as positive
+    from slideloom.slides.czi_files import czi_fault as czi_fault
     from slideloom.slides.dicom_files import (
         DicomFile as DicomFile,
         dicom_obstacle as dicom_obstacle,
@@ -279,7 +282,7 @@ if TYPE_CHECKING:
         read_dicom as read_dicom,
         series_in as series_in,
     )
-    from slideloom.slides.dicom_frames import frames_fault as frames_fault
+    from slideloom.slides.dicom_frames import frames_fault as frames_fault, native_fault as native_fault
     from slideloom.slides.grid_slide import GridSlide as GridSlide, TileGrid as TileGrid, in_eight_bits as in_eight_bits
     from slideloom.slides.icc import profile_name as profile_name
     from slideloom.slides.info import (
@@ -315,6 +318,7 @@ if TYPE_CHECKING:
         lacks_tiles as lacks_tiles,
         stored_tiles as stored_tiles,
     )
+    from slideloom.slides.strip_lengths import first_strip_fault as first_strip_fault
     from slideloom.slides.tiff_descriptions import (
         TiffDescription as TiffDescription,
         described as described,

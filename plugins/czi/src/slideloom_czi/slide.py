@@ -21,6 +21,7 @@ from slideloom import (
     SlideError,
     SlideInfo,
     TileGrid,
+    czi_fault,
     in_eight_bits,
     levels_from_sizes,
     option_given,
@@ -64,6 +65,12 @@ class CziFiles(Reader):
             raise SlideError(f"{path}: no such file; check the path")
         if not self.recognises(path):
             raise SlideError(f"{path.name}: is no CZI file, or is damaged; let another reader open it")
+        try:
+            fault = czi_fault(path)
+        except OSError as error:
+            raise SlideError(f"{path.name}: cannot be read ({error.strerror or error}); check its disk") from error
+        if fault is not None:
+            raise SlideError(f"{path.name}: {fault}")
         try:
             handle = czi.CziReader(str(path), cache_options=czi.CacheOptions(czi.CacheType.Standard, _STORED))
         except Exception as error:  # libCZI's errors have no class of their own

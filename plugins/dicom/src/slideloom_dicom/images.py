@@ -7,7 +7,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from attrs import field, frozen
-from slideloom import Size, SlideError, TileGrid, option_given, read_dicom, same_proportions, series_in
+from slideloom import (
+    Size,
+    SlideError,
+    TileGrid,
+    native_fault,
+    option_given,
+    read_dicom,
+    same_proportions,
+    series_in,
+)
 
 from slideloom_dicom.instances import Instance, read_instance
 from slideloom_dicom.metadata import is_fluorescence, path_name
@@ -61,6 +70,10 @@ def levels_of(path: Path, *, optical_path: str | None, plane: int | None) -> lis
         SlideError: a file is damaged, parts of an image are missing, or there is more than one picture to choose from.
     """
     instances = [read_instance(file) for file in _level_files(path)]
+    for instance in instances:
+        fault = native_fault(instance.path)
+        if fault is not None:
+            raise SlideError(f"{instance.path.name}: {fault}")
     pyramids = {instance.pyramid for instance in instances}
     if len(pyramids) > 1:
         raise SlideError(

@@ -175,8 +175,7 @@ class VipsSlide(Slide):
         first = opened(path)
         stored = levels_among(_images_in(path, first))
         for level in stored:
-            if level.is_tiled:
-                check_places(path, level.options)
+            check_places(path, level.options)
             check_cost(opened(path, level.options), path)
         base = opened(path, stored[0].options)
         for image in (base, first):
