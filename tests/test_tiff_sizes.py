@@ -29,7 +29,7 @@ def write(path: Path, *, compression: str | None, levels: int = 1, description: 
         for level in range(levels):
             about = {"subfiletype": 1} if level else {"description": description or None}
             shown = np.ascontiguousarray(picture()[:: 1 << level, :: 1 << level])
-            file.write(shown, photometric="rgb", compression=compression, metadata=None, **about, **layout)  # type: ignore[arg-type]
+            file.write(shown, photometric="rgb", compression=compression, metadata=None, **about, **layout)
     return path
 
 
