@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -17,8 +17,10 @@ from slideloom.base.naming import option_name
 from slideloom.base.storing import path_inside, storing_in
 from slideloom.plugins.blaming import blaming
 from slideloom.plugins.discovery import Registry
+from slideloom.plugins.hookspecs import RemoteFiles
 from slideloom.settings.options import Settings
 from slideloom.slides.dicom_files import read_dicom
+from slideloom.slides.formats_apart import install_for, is_zarr_address
 from slideloom.slides.info import slide_name
 from slideloom.slides.remote_file import RemoteFile
 from slideloom.slides.slide import Slide
@@ -42,7 +44,19 @@ def open_remote(
         PluginError: no installed plugin reads addresses.
         SlideError: it cannot be read.
     """
-    file = found.remote_files(address).open(address)
+    files = found.remote_files(address)
+    is_named_folder = address.is_folder or not address.suffix or is_zarr_address(address)
+    if is_named_folder and (slide := _in_folder(files, address, readers)) is not None:
+        return slide
+    if is_zarr_address(address):
+        raise SlideError(_no_zarr(address, {plugin.dist for plugin in found.plugins}))
+    try:
+        file = files.open(address)
+    except SlideError:
+        slide = None if is_named_folder else _in_folder(files, address, readers)
+        if slide is None:
+            raise
+        return slide
     try:
         slide = _where_it_is(file, readers)
         if slide is None:
@@ -54,6 +68,43 @@ def open_remote(
     slide.identity = file.identity
     slide.info = attrs.evolve(slide.info, path=address, name=slide_name(address))
     return slide
+
+
+def _in_folder(files: RemoteFiles, address: Address, readers: Sequence[Settings[Reader]]) -> Slide | None:
+    """The slide that a folder is, read where it is; None if no reader takes it for one."""
+    if files.open_folder is None:
+        return None
+    folder = files.open_folder(address.without_slash())
+    slide = None
+    try:
+        for settings in readers:
+            with blaming(settings, "reader", folder.name):
+                reader = settings.build()
+                if reader.recognises_remote_folder(folder):
+                    slide = reader.open_remote_folder(folder)
+                    break
+    except OSError as error:
+        raise SlideError(_unreachable(folder.name, folder.address, error)) from error
+    finally:
+        if slide is None:
+            folder.close()
+    if slide is not None:
+        slide.info = attrs.evolve(slide.info, path=address, name=slide_name(address))
+    return slide
+
+
+def _no_zarr(address: Address, installed: Collection[str]) -> str:
+    """What to say of an address that is named as an OME-Zarr, and at which no reader finds one."""
+    install = install_for("OME-Zarr", installed)
+    remedy = install or "correct the address; the folder of an image has a file zarr.json or .zattrs"
+    return f"{address.name}: no reader finds an OME-Zarr slide at {address}: {remedy}"
+
+
+def _unreachable(name: str, address: Address, error: OSError) -> str:
+    return (
+        f"{name}: cannot be read from {address} ({error.strerror or error}); look whether the network and the server "
+        "are there, and run again"
+    )
 
 
 def _where_it_is(file: RemoteFile, readers: Sequence[Settings[Reader]]) -> Slide | None:
@@ -73,10 +124,7 @@ def _where_it_is(file: RemoteFile, readers: Sequence[Settings[Reader]]) -> Slide
                 with blaming(settings, "reader", file.name):
                     return reader.open_remote(file)
     except OSError as error:
-        raise SlideError(
-            f"{file.name}: cannot be read from {file.address} ({error.strerror or error}); look whether the network "
-            "and the server are there, and run again"
-        ) from error
+        raise SlideError(_unreachable(file.name, file.address, error)) from error
     return None
 
 

@@ -19,7 +19,7 @@ from slideloom.pipeline.pipeline import Pipeline, Slides
 from slideloom.plugins.blaming import blaming
 from slideloom.plugins.discovery import registry
 from slideloom.slides.dicom_files import read_dicom, stands_for_series
-from slideloom.slides.formats_apart import is_zarr
+from slideloom.slides.formats_apart import is_zarr, is_zarr_address
 from slideloom.slides.info import slide_name
 from slideloom.slides.names import NamedSlide, name_below, own_name, with_shared_names
 from slideloom.slides.slide_files import files_of, fingerprint
@@ -153,7 +153,9 @@ def _tell_copies(alike: Sequence[NamedSlide]) -> None:
 
 
 def _at(address: Address, *, recursive: bool) -> list[Address]:
-    """The slides at an address: itself, unless it is a folder or a pattern."""
+    """The slides at an address: itself, unless it is a folder or a pattern. A folder of Zarr arrays is one slide."""
+    if address.is_folder and not address.is_pattern and is_zarr_address(address):
+        return [address.without_slash()]
     if not (address.is_folder or address.is_pattern):
         if not address.name:
             raise ConfigError(f"slides: {address} names no file; end the address of a folder with a slash")
@@ -161,7 +163,14 @@ def _at(address: Address, *, recursive: bool) -> list[Address]:
     listed = registry().remote_files(address).list(_all_below(address) if recursive else address)
     if recursive and address.is_folder:
         listed = _without_outputs(address, listed)
-    wanted = [item for item in listed if address.is_pattern or item.suffix.lower() in SLIDE_EXTENSIONS]
+    wanted = [
+        item
+        for item in listed
+        if address.is_pattern
+        or item.suffix.lower() in SLIDE_EXTENSIONS
+        or is_zarr_address(item)
+        or item == address.without_slash()  # it is a slide itself
+    ]
     if not wanted:
         there = f"{len(listed)} files are there, none with a known extension"
         raise ConfigError(f"slides: {address} holds no slide ({there})")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
+from slideloom.base.addresses import Address
 from slideloom.slides.dicom_files import read_dicom
 
 # Formats, and the distribution that brings a reader; both as in the table of public names, which says where names are.
@@ -34,7 +35,12 @@ def reader_to_install(path: Path, installed: Collection[str]) -> str | None:
         installed: names of the distributions that are.
     """
     kind = _format_of(path)
-    if kind is None or _READ_BY[kind] in installed:
+    return None if kind is None else install_for(kind, installed)
+
+
+def install_for(kind: str, installed: Collection[str]) -> str | None:
+    """How to get the reader of a format, by its name here; None if it is installed."""
+    if _READ_BY[kind] in installed:
         return None
     return f"a reader for it may be this one, for {kind}: pip install {_READ_BY[kind]}"
 
@@ -45,6 +51,12 @@ def is_zarr(path: Path) -> bool:
     if path.is_dir():
         return name.endswith(".zarr") or any((path / each).is_file() for each in ("zarr.json", ".zgroup", ".zarray"))
     return name.endswith((".zarr.zip", ".ozx"))
+
+
+def is_zarr_address(address: Address) -> bool:
+    """True for the address of a folder of Zarr arrays, or of one within it, by their names."""
+    parts = address.url.partition("?")[0].lower().split("/")
+    return any(part.endswith(".zarr") for part in parts[2:])
 
 
 def _format_of(path: Path) -> str | None:
