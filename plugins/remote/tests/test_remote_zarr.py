@@ -347,7 +347,7 @@ def test_one_bad_chunk_costs_its_tiles_and_no_others(web: Any, tmp_path: Path) -
 
     code, (slide,) = run(tmp_path / "out", url)
 
-    assert (code, slide["status"]) == (1, "done")
+    assert (code, slide["status"]) == (0, "done")
     assert (slide["planned"], slide["unreadable"]) == (12, 1)
     assert "cannot be read from http://127.0.0.1" in " ".join(slide["warnings"])
 
@@ -362,7 +362,7 @@ def test_a_server_that_dies_ends_the_slide_and_not_only_its_tiles(web: Any, tmp_
             list(slide.read_each([sl.Point(x, y) for y in (0, 64, 128) for x in (0, 64, 128)], 0, sl.Size(64, 64)))
         web.fault = None
         with pytest.raises(sl.LostSlide):
-            slide.read(sl.Point(0, 0), 0, sl.Size(64, 64))
+            slide.read(sl.Point(256, 192), 0, sl.Size(40, 8))
 
 
 def test_a_slide_that_is_removed_while_it_is_read_is_not_white(web: Any, tmp_path: Path) -> None:
