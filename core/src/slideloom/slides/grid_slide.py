@@ -105,6 +105,11 @@ class GridSlide(Slide):
             raise found
         return np.array(found.image())
 
+    def read_many(self, origins: Sequence[Point], level: int, size: Size) -> list[Rgb | SlideError]:
+        """See `Slide.read_many`. A slide of which no more can be read is an error of all of them."""
+        found = self.read_each(origins, level, size)
+        return [item if isinstance(item, SlideError) else np.array(item.image()) for item in found]
+
     def read_each(self, origins: Sequence[Point], level: int, size: Size) -> Iterator[Mosaic | SlideError]:
         """See `Slide.read_each`. Pixels stay in the decoded tiles."""
         for group, tile_at in self._groups(origins, level, size):
