@@ -128,8 +128,10 @@ def test_the_size_in_the_description_of_an_svs_must_be_that_of_its_directory(tmp
     assert "" not in refusals(path)
 
 
-def test_a_part_that_was_cut_out_of_an_svs_may_keep_its_description(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.svs", compression="jpeg", description=APERIO.format(words="46000x32914"), **TILES)
+@pytest.mark.parametrize("words", ["46000x32914", "290x215"], ids=["a part", "padded"])
+def test_a_part_of_an_svs_or_one_that_was_padded_may_keep_its_description(tmp_path: Path, words: str) -> None:
+    path = write(tmp_path / "a.svs", compression="jpeg", description=APERIO.format(words=words), **TILES)
+    set_tag(set_tag(path, "ImageWidth", 320), "ImageLength", 256)
 
     assert tiff_obstacle(path) is None
 

@@ -117,17 +117,17 @@ def _is_reduced(image: TiffDirectory) -> bool:
 def _aperio_fault(base: TiffDirectory) -> str | None:
     """What is wrong if the size is not that of Aperio's description, though both take the same tiles.
 
-    A size that takes other tiles is of a picture that somebody cut out and stored with the description of the whole.
+    A size that takes other tiles is of a picture that somebody cut out and stored with the description of the whole,
+    and one of whole tiles may be padded by its writer.
     """
     size, tile = base.size(), base.tile_size()
     found = _APERIO_SIZE.match(base.text(TiffTag.DESCRIPTION).replace("\r", ""))
     if found is None or size is None or tile is None:
         return None
     width, height = (int(number) for number in found.groups() if number is not None)
-    is_same_grid = all(
-        -(-one // side) == -(-other // side)
-        for one, other, side in ((width, size.width, tile.width), (height, size.height, tile.height))
-    )
-    if (width, height) == (size.width, size.height) or not is_same_grid:
+    sides = ((width, size.width, tile.width), (height, size.height, tile.height))
+    is_same_grid = all(-(-said // side) == -(-stored // side) for said, stored, side in sides)
+    is_padded = all(stored in (said, -(-said // side) * side) for said, stored, side in sides)
+    if is_padded or not is_same_grid:
         return None
     return f"its directory says {size.width} x {size.height} pixels, and its description {width} x {height}"
