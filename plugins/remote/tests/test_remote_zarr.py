@@ -8,6 +8,7 @@ import shutil
 import threading
 from pathlib import Path
 from typing import Any, Literal
+from urllib.request import Request, urlopen
 
 import fsspec
 import numpy as np
@@ -379,6 +380,64 @@ def test_a_shard_that_is_replaced_while_it_is_read_ends_the_slide(web: Any, tmp_
     with opened(url) as slide:
         slide.read(sl.Point(0, 0), 0, sl.Size(64, 64))
         web.etags["folder/a.ome.zarr/0/c/0/0/0"] = "second"
+
+        with pytest.raises(sl.LostSlide, match="was replaced while it was read"):
+            slide.read(sl.Point(64, 64), 0, sl.Size(64, 64))
+
+
+@pytest.mark.parametrize("fill", [0, 255])
+def test_a_chunk_that_a_bucket_does_not_have_follows_the_rule_for_missing_ones(
+    bucket: Any, tmp_path: Path, fill: int
+) -> None:
+    path = write(tmp_path / "a.ome.zarr", fill=fill)
+    (path / "0" / "c" / "1" / "0" / "0").unlink()
+    store(bucket, path, "slides/x/a.ome.zarr")
+    expected = picture()
+    expected[:SIDE, :SIDE, 1] = 255
+
+    with sl.open_slide("s3://slides/x/a.ome.zarr") as slide:
+        if fill == 255:
+            assert np.array_equal(whole(slide), expected)
+        else:
+            with pytest.raises(sl.SlideError, match=r"chunk \(0, 0\) of level 0 is not there"):
+                whole(slide)
+
+
+def test_a_bucket_that_refuses_a_chunk_ends_the_slide(bucket: Any, server: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.ome.zarr", fill=255)
+    store(bucket, path, "slides/x/a.ome.zarr")
+
+    with sl.open_slide("s3://slides/x/a.ome.zarr") as slide:
+        before = _requests_without_rights(server, "0")
+        try:
+            with pytest.raises(sl.LostSlide, match=r"a\.ome\.zarr: cannot be read from s3://slides/x/a\.ome.* denied"):
+                whole(slide)
+        finally:
+            _requests_without_rights(server, before)
+
+
+def _requests_without_rights(server: str, count: str) -> str:
+    """Let moto answer so many more requests without looking at rights; returns the number before."""
+    with urlopen(Request(f"{server}/moto-api/reset-auth", data=count.encode(), method="POST"), timeout=60) as answer:
+        return str(json.loads(answer.read())["PREVIOUS_INITIAL_NO_AUTH_ACTION_COUNT"])
+
+
+def test_a_slide_that_is_removed_from_a_bucket_while_it_is_read_is_not_white(bucket: Any, tmp_path: Path) -> None:
+    store(bucket, write(tmp_path / "a.ome.zarr", fill=255), "slides/x/a.ome.zarr")
+    with sl.open_slide("s3://slides/x/a.ome.zarr") as slide:
+        bucket.rm("slides/x/a.ome.zarr", recursive=True)
+
+        with pytest.raises(sl.LostSlide, match="was removed or replaced at s3://slides/x"):
+            whole(slide)
+
+
+def test_a_shard_that_is_replaced_in_a_bucket_while_it_is_read_ends_the_slide(bucket: Any, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.ome.zarr", shards=(3, 256, 320), compressors=None)
+    store(bucket, path, "slides/x/a.ome.zarr")
+    with sl.open_slide("s3://slides/x/a.ome.zarr") as slide:
+        slide.read(sl.Point(0, 0), 0, sl.Size(64, 64))
+        name = "slides/x/a.ome.zarr/0/c/0/0/0"
+        bucket.pipe(name, bytes(len(bucket.cat(name))))
 
         with pytest.raises(sl.LostSlide, match="was replaced while it was read"):
             slide.read(sl.Point(64, 64), 0, sl.Size(64, 64))
