@@ -418,7 +418,8 @@ def test_a_bucket_that_refuses_a_chunk_ends_the_slide(bucket: Any, server: str, 
 
 def _requests_without_rights(server: str, count: str) -> str:
     """Let moto answer so many more requests without looking at rights; returns the number before."""
-    with urlopen(Request(f"{server}/moto-api/reset-auth", data=count.encode(), method="POST"), timeout=60) as answer:
+    plain = {"Content-Type": "text/plain"}
+    with urlopen(Request(f"{server}/moto-api/reset-auth", data=count.encode(), headers=plain), timeout=60) as answer:
         return str(json.loads(answer.read())["PREVIOUS_INITIAL_NO_AUTH_ACTION_COUNT"])
 
 
