@@ -11,7 +11,7 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
-from slideloom import Rgb, SlideError, Slides, open_slide, tiff_obstacle
+from slideloom import MissingResolution, Rgb, SlideError, Slides, open_slide, tiff_obstacle
 from slideloom.slides.strip_lengths import lzma_bytes, lzw_bytes, packbits_bytes
 
 TILES: dict[str, Any] = {"tile": (64, 64)}
@@ -134,6 +134,15 @@ def test_a_part_of_an_svs_or_one_that_was_padded_may_keep_its_description(tmp_pa
     set_tag(set_tag(path, "ImageWidth", 320), "ImageLength", 256)
 
     assert tiff_obstacle(path) is None
+
+
+@pytest.mark.parametrize("reader", ["tiff", "openslide", "vips", "tifffile"])
+def test_a_resolution_tag_of_zero_is_shown_as_it_was_found(tmp_path: Path, reader: str) -> None:
+    compression = "jpeg" if reader == "tiff" else "zlib"
+    path = write(tmp_path / "a.tif", compression=compression, resolution=(0, 0), resolutionunit="CENTIMETER", **TILES)
+
+    with pytest.raises(MissingResolution, match=r"it says XResolution = 0, YResolution = 0"):
+        open_slide(path, slides=Slides(reader=reader))
 
 
 @pytest.mark.parametrize("values", [1, 4, 256])

@@ -64,7 +64,9 @@ _HOMES = {
         "lacks_tiles", "stored_tiles",
     ),
     "slideloom.slides.strip_lengths": ("first_strip_fault",),
-    "slideloom.slides.tiff_descriptions": ("TiffDescription", "described", "imagej_resolution", "tiff_resolution"),
+    "slideloom.slides.tiff_descriptions": (
+        "TiffDescription", "described", "imagej_resolution", "odd_tiff_resolution", "tiff_resolution",
+    ),
     "slideloom.slides.tiff_directories": (
         "TiffDirectory", "TiffError", "TiffTag", "read_tiff_directories", "read_tiff_sub_images",
         "tiff_fault", "tiff_icc_profile",
@@ -326,6 +328,7 @@ if TYPE_CHECKING:
         TiffDescription as TiffDescription,
         described as described,
         imagej_resolution as imagej_resolution,
+        odd_tiff_resolution as odd_tiff_resolution,
         tiff_resolution as tiff_resolution,
     )
     from slideloom.slides.tiff_directories import (
