@@ -469,6 +469,14 @@ def test_what_is_no_slide_is_refused_by_its_address(web: Any) -> None:
         sl.open_slide(web.url("a.zarr"))
 
 
+def test_a_file_is_read_though_all_names_below_it_are_refused(web: Any, slide: Path) -> None:
+    url = web.put("folder/a", slide.read_bytes())
+    web.fault = lambda asked: asked.name.startswith("folder/a/") and asked.answer(403, b"")
+
+    with sl.open_slide(url) as opened_slide:
+        assert opened_slide.info.reader == "tiff"
+
+
 def test_names_that_lead_out_of_the_folder_are_not_followed(web: Any, tmp_path: Path) -> None:
     path = write(tmp_path / "a.ome.zarr")
     text = (path / "zarr.json").read_text()

@@ -23,6 +23,7 @@ from slideloom.slides.dicom_files import read_dicom
 from slideloom.slides.formats_apart import install_for, is_zarr_address
 from slideloom.slides.info import slide_name
 from slideloom.slides.remote_file import RemoteFile
+from slideloom.slides.remote_folder import RemoteFolder
 from slideloom.slides.slide import Slide
 from slideloom.steps.reader import Reader
 
@@ -71,7 +72,10 @@ def open_remote(
 
 
 def _in_folder(files: RemoteFiles, address: Address, readers: Sequence[Settings[Reader]]) -> Slide | None:
-    """The slide that a folder is, read where it is; None if no reader takes it for one."""
+    """The slide that a folder is, read where it is; None if no reader takes it for one.
+
+    An address that is not said to be a folder may be a file, whose server refuses all names below it: that is no error.
+    """
     if files.open_folder is None:
         return None
     folder = files.open_folder(address.without_slash())
@@ -80,7 +84,7 @@ def _in_folder(files: RemoteFiles, address: Address, readers: Sequence[Settings[
         for settings in readers:
             with blaming(settings, "reader", folder.name):
                 reader = settings.build()
-                if reader.recognises_remote_folder(folder):
+                if _is_recognised(reader, folder, is_sure=address.is_folder or is_zarr_address(address)):
                     slide = reader.open_remote_folder(folder)
                     break
     except OSError as error:
@@ -91,6 +95,15 @@ def _in_folder(files: RemoteFiles, address: Address, readers: Sequence[Settings[
     if slide is not None:
         slide.info = attrs.evolve(slide.info, path=address, name=slide_name(address))
     return slide
+
+
+def _is_recognised(reader: Reader, folder: RemoteFolder, *, is_sure: bool) -> bool:
+    try:
+        return reader.recognises_remote_folder(folder)
+    except (OSError, SlideError):
+        if is_sure:
+            raise
+        return False
 
 
 def _no_zarr(address: Address, installed: Collection[str]) -> str:
