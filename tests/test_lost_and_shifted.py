@@ -100,6 +100,10 @@ def elsewhere(content: bytearray) -> None:
     struct.pack_into("<i", content, axis_of(content, 1, b"X") + 4, 300)
 
 
+def in_a_billion_channels(content: bytearray) -> None:
+    struct.pack_into("<i", content, axis_of(content, 1, b"C") + 4, 1_000_000_000)
+
+
 def twice(content: bytearray) -> None:
     one, other = entry_of(content, 1), entry_of(content, 2)
     content[other : other + (other - one)] = content[one:other]
@@ -111,6 +115,7 @@ def twice(content: bytearray) -> None:
         (fewer, "its directory lists 3 tiles and 1 more are stored"),
         (twice, "its directory lists 3 tiles and 1 more are stored"),
         (elsewhere, "its directory and the tile at byte .* differ on where that lies"),
+        (in_a_billion_channels, "its directory and the tile at byte .* differ on where that lies"),
     ],
 )
 def test_a_tile_that_the_directory_of_a_czi_has_lost_is_no_background(
@@ -135,3 +140,17 @@ def test_what_is_no_czi_has_no_fault_of_one(tmp_path: Path) -> None:
         assert czi_fault(path) is None
     assert czi_fault(tmp_path) is None
     assert czi_fault(tmp_path / "none.czi") is None
+
+
+def test_a_czi_of_a_billion_channels_is_refused_at_once(tmp_path: Path) -> None:
+    path = write_czi(tmp_path / "a.czi")
+    content = bytearray(path.read_bytes())
+    in_a_billion_channels(content)
+    at = axis_of(content, 1, b"C") + 4  # also in the tile's own copy of its entry
+    (tile,) = struct.unpack_from("<q", content, entry_of(content, 1) + 6)
+    struct.pack_into("<i", content, tile + 48 + at - entry_of(content, 1), 1_000_000_000)
+    path.write_bytes(content)
+    assert czi_fault(path) is None
+
+    with pytest.raises(SlideError, match=r"a\.czi: says that it has 100000000\d channels; it is damaged"):
+        open_slide(path, slides=Slides(reader="czi"))

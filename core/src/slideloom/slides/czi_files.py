@@ -25,7 +25,8 @@ _AXIS = struct.Struct("<4siifi")  # of an entry: name, first, count, physical pl
 _COPY_AT = _HEAD.size + 16  # within a subblock
 _MOST_AXES = 40
 _MOST_BYTES = 1 << 28  # of a directory: a million tiles
-_Extent = tuple[tuple[int, int], ...]  # first pixel and count along x and y
+_AXES = (b"X", b"Y", b"C", b"Z", b"T", b"S")  # of places; S is the scene
+_Extent = tuple[tuple[int, int] | None, ...]  # first place and count along each of these
 
 
 def czi_fault(path: Path) -> str | None:
@@ -108,7 +109,7 @@ def _entry(content: bytes, at: int) -> tuple[int, int, _Extent, int]:
             content, at + _ENTRY.size + number * _AXIS.size
         )
         extents[name.rstrip(b"\0")] = first, count
-    extent = tuple(extents[axis] for axis in (b"X", b"Y") if axis in extents)
+    extent = tuple(extents.get(axis) for axis in _AXES)
     return where, part, extent, _ENTRY.size + axes * _AXIS.size
 
 
