@@ -10,6 +10,7 @@ import asyncio
 import threading
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterable
+from typing import Literal
 
 from slideloom import RemoteFolder
 from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, Store, SuffixByteRequest
@@ -80,6 +81,17 @@ class RemoteChunks(Store):
     async def exists(self, key: str) -> bool:
         """True if there is such a file."""
         return await asyncio.wrap_future(self._folder.ask(key)) is not None
+
+    @property
+    def supports_partial_writes(self) -> Literal[False]:
+        """Never; zarr before 3.1 asks."""
+        return False
+
+    async def set_partial_values(
+        self, key_start_values: Iterable[tuple[str, int, bytes | bytearray | memoryview]]
+    ) -> None:
+        """Nothing is written here; zarr before 3.1 wants this."""
+        raise NotImplementedError("slides are not written to")
 
     async def set(self, key: str, value: Buffer) -> None:
         """Nothing is written here."""
