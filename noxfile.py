@@ -1,6 +1,6 @@
 """Sessions: demo, tests, core_alone, lint, types, docs, and more that `nox --list` tells.
 
-Tests, lint, types and docs share one environment, because installing it takes longer than most of them.
+Tests, coverage, lint, types and docs share one environment, because installing it takes longer than most of them.
 """
 
 from __future__ import annotations
@@ -77,17 +77,22 @@ def demo(session: nox.Session) -> None:
 
 @nox.session(python=False)
 def tests(session: nox.Session) -> None:
-    """All tests, with coverage; `nox -s tests -- plugins/qc -k otsu` runs a part."""
+    """All tests; `nox -s tests -- plugins/qc -k otsu` runs a part."""
     session.log("All tests take about twenty-five minutes on two cores.")
     session.log('`nox -s tests -- -m "not slow"` takes half as long: it leaves out runs that are killed and resumed,')
     session.log("whole cohorts, and outside packages.")
     chosen = [word for word in session.posargs if (ROOT / word.partition("::")[0]).exists()]
     arguments = [*([] if chosen else IN_PARALLEL), *session.posargs]
-    if not session.posargs:
-        arguments += ["--cov", "--cov-report", f"json:{COVERAGE}"]
     _run_shared(session, "pytest", *arguments, env=QUIET_LIBRARIES)
-    if not session.posargs:
-        session.log("Covered: " + _coverage_by_distribution())
+
+
+@nox.session(python=False)
+def coverage(session: nox.Session) -> None:
+    """All tests, and the share of each distribution's lines and branches that they run in their own process."""
+    # Not a part of `tests`: on Python 3.11, tracing takes a quarter more of the processor than the tests alone.
+    arguments = [*IN_PARALLEL, *session.posargs, "--cov", "--cov-report", f"json:{COVERAGE}"]
+    _run_shared(session, "pytest", *arguments, env=QUIET_LIBRARIES)
+    session.log("Covered: " + _coverage_by_distribution())
 
 
 @nox.session
