@@ -291,12 +291,19 @@ def _shared(session: nox.Session) -> Path:
         return _programs(folder)
     if not folder.exists():
         venv.create(folder, with_pip=True, symlinks=os.name != "nt")
-    pip = [str(_programs(folder) / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    python = str(_programs(folder) / "python")
+    # Compiled afterwards, by every processor; pip would take one, and compile the tests of the libraries too.
+    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
     session.run(*pip, *BUILD_TOOLS, external=True)
     # One environment to build in is enough for all the distributions of the clone.
     apart = [word for dist in APART for word in ("-e", f"./{dist}")]
     here = ["--no-build-isolation", "-r", "requirements.txt", *apart, "-c", "constraints.txt"]
     session.run(*pip, *here, *needs, external=True)
+    # From here on, where no other folder of the path is called tests. It ends with 1 where a library brings code of
+    # another Python, which nobody imports.
+    within = str(folder.relative_to(ROOT))
+    compiling = [python, "-m", "compileall", "-qq", "-j", "0", "-x", r"[/\\]tests?[/\\]", within]
+    session.run(*compiling, external=True, success_codes=[0, 1])
     stamp.write_text(wanted)
     return _programs(folder)
 
