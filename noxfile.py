@@ -64,6 +64,8 @@ LOADERS = [
 ]
 # Two processes, whole files each, so that fixtures are made once per file; files with slow tests first (conftest.py).
 IN_PARALLEL = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
+# Tests start hundreds of processes, each of which would else compile what it imports of our own.
+KEEPS_COMPILED = {"PYTHONDONTWRITEBYTECODE": ""}
 QUIET_LIBRARIES = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
 COVERAGE = ".nox/coverage.json"
 
@@ -83,7 +85,7 @@ def tests(session: nox.Session) -> None:
     session.log("whole cohorts, and outside packages.")
     chosen = [word for word in session.posargs if (ROOT / word.partition("::")[0]).exists()]
     arguments = [*([] if chosen else IN_PARALLEL), *session.posargs]
-    _run_shared(session, "pytest", *arguments, env=QUIET_LIBRARIES)
+    _run_shared(session, "pytest", *arguments, env=QUIET_LIBRARIES | KEEPS_COMPILED)
 
 
 @nox.session(python=False)
@@ -91,7 +93,7 @@ def coverage(session: nox.Session) -> None:
     """All tests, and the share of each distribution's lines and branches that they run in their own process."""
     # Not a part of `tests`: on Python 3.11, tracing takes a quarter more of the processor than the tests alone.
     arguments = [*IN_PARALLEL, *session.posargs, "--cov", "--cov-report", f"json:{COVERAGE}"]
-    _run_shared(session, "pytest", *arguments, env=QUIET_LIBRARIES)
+    _run_shared(session, "pytest", *arguments, env=QUIET_LIBRARIES | KEEPS_COMPILED)
     session.log("Covered: " + _coverage_by_distribution())
 
 
@@ -101,7 +103,7 @@ def core_alone(session: nox.Session) -> None:
     session.install("./core", "./plugins/testing", *TEST_TOOLS)
     # Runs that share a folder and worker processes take long and need no library: the session `tests` has them.
     arguments = session.posargs or ["core/tests", "-q", "-m", "not slow", *IN_PARALLEL]
-    session.run("pytest", *arguments, "-p", "no:cacheprovider", env={"SLIDELOOM_CORE_ALONE": "1"})
+    session.run("pytest", *arguments, "-p", "no:cacheprovider", env={"SLIDELOOM_CORE_ALONE": "1", **KEEPS_COMPILED})
 
 
 @nox.session(python=False)
