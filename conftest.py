@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -24,6 +25,11 @@ ROOT = Path(__file__).parent
 settings.register_profile("slideloom", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("slideloom")
 
+
+# A shell tells what it starts in the background to ignore Ctrl-C. Where it starts the tests so, the processes that they
+# interrupt would ignore it too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Other files that take 15 s of the processor or more, as those with slow tests do.
 LONG = [
