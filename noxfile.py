@@ -80,9 +80,9 @@ def demo(session: nox.Session) -> None:
 @nox.session(python=False)
 def tests(session: nox.Session) -> None:
     """All tests; `nox -s tests -- plugins/qc -k otsu` runs a part."""
-    session.log("All tests take about twenty-five minutes on two cores.")
-    session.log('`nox -s tests -- -m "not slow"` takes half as long: it leaves out runs that are killed and resumed,')
-    session.log("whole cohorts, and outside packages.")
+    session.log("All tests take about twenty minutes on two cores.")
+    session.log('`nox -s tests -- -m "not slow"` is shorter: it leaves out runs that are killed and resumed, cohorts,')
+    session.log("campaigns, training, and outside packages.")
     chosen = [word for word in session.posargs if (ROOT / word.partition("::")[0]).exists()]
     arguments = [*([] if chosen else IN_PARALLEL), *session.posargs]
     _run_shared(session, "pytest", *arguments, env=QUIET_LIBRARIES | KEEPS_COMPILED)
