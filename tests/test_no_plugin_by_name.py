@@ -89,8 +89,10 @@ def standing_on(dist: str) -> set[str]:
     return {f"slideloom-{name}" for name, asked in needs.items() if dist in {Requirement(text).name for text in asked}}
 
 
+# Those without which there is no command, no reader, or no slide to try.
+_NEEDED_BY_ALL = ("cli", "formats", "testing")
 PLUGINS = sorted(
-    path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml") if path.parent.name not in ("cli", "testing")
+    path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml") if path.parent.name not in _NEEDED_BY_ALL
 )
 # What a run takes of each light plugin; the reader is whichever there is.
 STEPS = {

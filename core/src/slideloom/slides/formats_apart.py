@@ -10,7 +10,6 @@ from slideloom.slides.dicom_files import read_dicom
 # Formats, and the distribution that brings a reader; both as in the table of public names, which says where names are.
 _READ_BY = {"DICOM": "slideloom-dicom", "OME-Zarr": "slideloom-zarr", "CZI": "slideloom-czi"}
 _CZI = b"ZISRAWFILE"  # the first bytes
-MOST_CODECS = "tifffile"  # the reader that decodes the compressions of TIFF which others leave out
 _ISYNTAX = b"<DataObject"  # in the XML that an iSyntax file begins with, behind its declaration
 _START = 512
 
