@@ -47,7 +47,7 @@ _STEPS = (
 )  # fmt: skip
 
 # The modules of `slideloom_formats` for readers.
-_FORMATS = ("slideloom_formats.tiff", "slideloom_formats.ome_xml", "slideloom_formats.jpeg_2000")
+_FORMATS = ("tiff", "dicom", "ome_xml", "jpeg_2000", "files_beside", "grid_slide")
 
 
 def hooks_page() -> str:
@@ -232,7 +232,7 @@ def plugins_python_page() -> str:
     return _names_page(
         "Python for plugins",
         "What plugins use besides the names on [Python](python.md): contracts of steps, their options, helpers for "
-        "files and DICOM. `from slideloom import Reader`; a plugin needs no module below `slideloom`. What files hold "
+        "files. `from slideloom import Reader`; a plugin needs no module below `slideloom`. What files hold "
         "is on [Python for readers](python-for-readers.md).",
         sorted(set(slideloom._HOME_OF) - set(slideloom.__all__)),
     )
@@ -241,7 +241,7 @@ def plugins_python_page() -> str:
 def readers_python_page() -> str:
     """What `slideloom_formats` offers to readers."""
     lines = ["# Python for readers", "", *_docstring(slideloom_formats)]
-    for module in map(import_module, _FORMATS):
+    for module in (import_module(f"{slideloom_formats.__name__}.{name}") for name in _FORMATS):
         names = getattr(module, "__all__", None) or _defined_in(module)
         lines += ["", f"## {module.__name__}", "", *_docstring(module)]
         for name in names:

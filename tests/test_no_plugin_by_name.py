@@ -21,13 +21,11 @@ from slideloom_testing.fixtures import DemoFiles
 
 ROOT = Path(__file__).parents[1]
 CORE = ROOT / "core" / "src" / "slideloom"
-# The doors to other distributions: the table of public names, `python -m slideloom`, and the table of formats whose
-# reader may have to be installed.
-DOORS = {"__init__.py", "__main__.py", "slides/formats_apart.py"}
+# The doors to other distributions: the table of public names, and `python -m slideloom`.
+DOORS = {"__init__.py", "__main__.py"}
 # Names of files, which the core shares with readers of them that are not ours, and of an option.
 KNOWN_WORDS = {
     "extraction/extras.py": {".geojson"},  # a viewer's file
-    "running/find_slides.py": {".dicom"},
     "settings/field_names.py": {"artifacts"},  # regions to cut out
     "running/run_files.py": {".tfrecords"},  # where others look for the list of blurred slides
 }

@@ -40,9 +40,6 @@ _HOMES = {
     "slideloom.settings.digest": ("file_digest",),
     "slideloom.settings.options": ("Settings", "option"),
     "slideloom.settings.ranges": ("at_least", "in_range", "positive"),
-    "slideloom.slides.dicom_files": ("DicomFile", "dicom_obstacle", "not_a_dicom_slide", "read_dicom", "series_in"),
-    "slideloom.slides.dicom_frames": ("frames_fault",),
-    "slideloom.slides.grid_slide": ("GridSlide", "TileGrid", "in_eight_bits"),
     "slideloom.slides.icc": ("profile_name",),
     "slideloom.slides.info": (
         "Level", "Resolution", "SlideInfo", "levels_from_sizes", "same_proportions", "slide_name",
@@ -54,7 +51,6 @@ _HOMES = {
     "slideloom.slides.remote_file": ("RemoteFile",),
     "slideloom.slides.resolution": ("finite_number", "is_plausible", "odd_mpp"),
     "slideloom.slides.slide": ("Slide",),
-    "slideloom.slides.slide_files": ("missing_part",),
     "slideloom.slides.tiles": ("TileBatch", "TileGeometry", "Tiles"),
     "slideloom.drawing.geojson": ("colour_of", "write_regions_geojson", "write_tiles_geojson"),
     "slideloom.drawing.mask_outlines": ("mask_polygons",),
@@ -257,15 +253,6 @@ if TYPE_CHECKING:
     from slideloom.settings.digest import file_digest as file_digest
     from slideloom.settings.options import Settings as Settings, option as option
     from slideloom.settings.ranges import at_least as at_least, in_range as in_range, positive as positive
-    from slideloom.slides.dicom_files import (
-        DicomFile as DicomFile,
-        dicom_obstacle as dicom_obstacle,
-        not_a_dicom_slide as not_a_dicom_slide,
-        read_dicom as read_dicom,
-        series_in as series_in,
-    )
-    from slideloom.slides.dicom_frames import frames_fault as frames_fault
-    from slideloom.slides.grid_slide import GridSlide as GridSlide, TileGrid as TileGrid, in_eight_bits as in_eight_bits
     from slideloom.slides.icc import profile_name as profile_name
     from slideloom.slides.info import (
         Level as Level,
@@ -286,7 +273,6 @@ if TYPE_CHECKING:
         odd_mpp as odd_mpp,
     )
     from slideloom.slides.slide import Slide as Slide
-    from slideloom.slides.slide_files import missing_part as missing_part
     from slideloom.slides.tiles import TileBatch as TileBatch, TileGeometry as TileGeometry, Tiles as Tiles
     from slideloom.steps.companions import MASK as MASK, Companion as Companion
     from slideloom.steps.encoding import ImageEncoder as ImageEncoder, ImageOptions as ImageOptions

@@ -5,12 +5,44 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
-from slideloom_formats.known import Tiff
+from slideloom_formats.known import Czi, Dicom, ISyntax, Mirax, OmeZarr, Picture, Tiff, Vms, Vsi
 from slideloom_testing.contracts import FormatContract
+
+
+class TestMirax(FormatContract):
+    format = Mirax()
+
+
+class TestVms(FormatContract):
+    format = Vms()
+
+
+class TestVsi(FormatContract):
+    format = Vsi()
+
+
+class TestISyntax(FormatContract):
+    format = ISyntax()
+
+
+class TestOmeZarr(FormatContract):
+    format = OmeZarr()
+
+
+class TestDicom(FormatContract):
+    format = Dicom()
+
+
+class TestCzi(FormatContract):
+    format = Czi()
 
 
 class TestTiff(FormatContract):
     format = Tiff()
+
+
+class TestPicture(FormatContract):
+    format = Picture()
 
 
 def tiff_of(path: Path, *, compression: int) -> Path:

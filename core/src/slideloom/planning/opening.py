@@ -17,15 +17,12 @@ from slideloom.plugins.blaming import blaming
 from slideloom.plugins.discovery import Registry, dashed, registry
 from slideloom.plugins.shorthand import folder_of_regions, named_step
 from slideloom.settings.options import Settings
-from slideloom.slides.dicom_files import dicom_obstacle
-from slideloom.slides.formats_apart import reader_to_install, unread_format
 from slideloom.slides.icc import in_srgb
 from slideloom.slides.info import SlideInfo
 from slideloom.slides.names import NamedSlide
 from slideloom.slides.regions import Regions
 from slideloom.slides.resolution import find_resolution, read_mpp_file
 from slideloom.slides.slide import Slide
-from slideloom.slides.slide_files import missing_part
 from slideloom.steps.reader import Reader
 
 log = logging.getLogger(__name__)
@@ -138,7 +135,7 @@ def _opened(path: Path, rules: Slides, found: Registry) -> Slide:
             return _open(settings, path)
     _read_ends(path)  # a reader takes what it cannot read for another format
     broken = "; ".join([*failed, *(f"{plugin.dist}: {plugin.error}" for plugin in found.plugins if plugin.error)])
-    remedy = reader_to_install(path, {plugin.dist for plugin in found.plugins})
+    remedy = found.formats.to_install(path, {plugin.dist for plugin in found.plugins})
     said = "; ".join(part for part in (_unsupported(path, tried, found), remedy) if part)
     raise UnsupportedSlide(f"{path.name}: {said}" + (f"; not loaded: {broken}" if broken else ""))
 
@@ -149,10 +146,7 @@ def _unsupported(path: Path, tried: Sequence[tuple[str, Reader]], found: Registr
     readers = f"tried {', '.join(names) or 'none: no reader is installed'}"
     told = (_refusal(name, reader, path) for name, reader in tried)
     obstacle = (
-        missing_part(path)
-        or unread_format(path)
-        or dicom_obstacle(path)
-        or found.formats.refusal(path, readers_say_more=False)
+        found.formats.refusal(path, readers_say_more=False)
         or next((text for text in told if text), None)
         or found.formats.refusal(path, readers_say_more=True)
     )

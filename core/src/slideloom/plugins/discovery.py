@@ -299,7 +299,7 @@ def _register(manager: pluggy.PluginManager, module: ModuleType, *, name: str, d
             libraries=listed(manager, module, "slideloom_libraries", hookspecs.Library),
             reporters=listed(manager, module, "slideloom_reporters", hookspecs.Reporter),
             remote_files=listed(manager, module, "slideloom_remote_files", hookspecs.RemoteFiles),
-            formats=listed(manager, module, "slideloom_formats", Format),
+            formats=listed(manager, module, "slideloom_slide_formats", Format),
             defaults=defaults_of(manager, module, steps),
             synonyms=synonyms_of(manager, module, steps),
         )

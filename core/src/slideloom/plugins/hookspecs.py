@@ -240,7 +240,7 @@ def slideloom_remote_files() -> Sequence[RemoteFiles]:  # type: ignore[empty-bod
 
 
 @hookspec
-def slideloom_formats() -> Sequence[Format]:  # type: ignore[empty-body]
+def slideloom_slide_formats() -> Sequence[Format]:  # type: ignore[empty-body]
     """What is known of formats of slides. Called once per process, when plugins are first asked for.
 
     An error or a wrong value blocks only this plugin. Formats are asked in this order, those of plugins in the order of

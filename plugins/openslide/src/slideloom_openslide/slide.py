@@ -20,13 +20,12 @@ from slideloom import (
     Slide,
     SlideError,
     SlideInfo,
-    dicom_obstacle,
-    frames_fault,
     levels_from_sizes,
-    missing_part,
     opencv_in_one_thread,
     slide_name,
 )
+from slideloom_formats.dicom import dicom_obstacle, frames_fault
+from slideloom_formats.files_beside import missing_part
 from slideloom_formats.tiff import StoredTiles, tiff_fault
 
 from slideloom_openslide import metadata

@@ -21,11 +21,11 @@ from slideloom import (
     SlideError,
     SlideInfo,
     levels_from_sizes,
-    missing_part,
     odd_mpp,
     opencv_in_one_thread,
     slide_name,
 )
+from slideloom_formats.files_beside import missing_part
 from slideloom_formats.tiff import (
     TiffDirectory,
     TiffError,

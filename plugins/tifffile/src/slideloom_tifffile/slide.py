@@ -19,11 +19,11 @@ from slideloom import (
     SlideError,
     SlideInfo,
     levels_from_sizes,
-    missing_part,
     opencv_in_one_thread,
     option_given,
     slide_name,
 )
+from slideloom_formats.files_beside import missing_part
 from slideloom_formats.ome_xml import ome_xml
 from slideloom_formats.tiff import (
     TiffError,

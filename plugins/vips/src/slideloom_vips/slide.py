@@ -19,10 +19,10 @@ from slideloom import (
     SlideError,
     SlideInfo,
     levels_from_sizes,
-    missing_part,
     opencv_in_one_thread,
     slide_name,
 )
+from slideloom_formats.files_beside import missing_part
 from slideloom_formats.tiff import (
     PICTURE_TAGS,
     TiffError,

@@ -87,7 +87,7 @@ def write_demo_slide(path: Path, *, size: Size = DEMO_SIZE, mpp: float = 0.5, se
         The truth about it; `save_truth` and `write_demo_rois` store it.
 
     Raises:
-        ConfigError: pyvips is not installed.
+        ConfigError: pyvips or slideloom-formats is not installed; slideloom-vips brings both.
         OutputError: the file cannot be written.
         ValueError: the slide would be too small for tissue.
     """
