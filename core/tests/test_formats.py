@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from slideloom import Format, PluginError
+from slideloom import Format, PluginError, find_slides
+from slideloom.planning.slide_files import fingerprint
+from slideloom.plugins.discovery import registry
 from slideloom.plugins.formats import Formats
 
 
@@ -117,3 +119,45 @@ def test_a_format_that_fails_is_named(tmp_path: Path) -> None:
 def test_what_the_system_says_of_a_file_is_raised_as_it_is(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         Formats([Leaf()]).parts(tmp_path / "gone.leaf")
+
+
+LEAF_PLUGIN = """
+from slideloom import Format, hookimpl
+
+class Leaf(Format):
+    name = "Leaf"
+    extensions = (".leaf",)
+    parts_look_like_slides = True
+
+    def parts(self, path):
+        return [path.with_name(name) for name in path.read_text().split()] if path.suffix == ".leaf" else []
+
+@hookimpl
+def slideloom_slide_formats():
+    return [OFFERED]
+"""
+
+
+def test_a_plugin_brings_a_format_whose_files_are_found_and_looked_at_for_changes(
+    tmp_path: Path, install_plugin: Callable[..., None]
+) -> None:
+    install_plugin("leaf_plugin", LEAF_PLUGIN.replace("OFFERED", "Leaf()"))
+    folder = tmp_path / "slides"
+    (folder / "below").mkdir(parents=True)
+    (folder / "a.leaf").write_text("a.part")
+    for name in ("a.part", "b.part", "notes.txt", "below/c.leaf"):
+        (folder / name).touch()
+    before = fingerprint(folder / "a.leaf")
+
+    assert find_slides([str(folder)]) == [folder / "a.leaf"]
+    assert find_slides([str(folder)], recursive=True) == [folder / "a.leaf", folder / "below" / "c.leaf"]
+    assert find_slides([str(folder / "*.part"), str(folder / "a.leaf")]) == [folder / "b.part", folder / "a.leaf"]
+    (folder / "a.part").write_text("changed")
+    assert fingerprint(folder / "a.leaf") != before
+
+
+def test_what_is_no_format_blocks_its_plugin(install_plugin: Callable[..., None]) -> None:
+    install_plugin("leaf_plugin", LEAF_PLUGIN.replace("OFFERED", "Leaf"))
+
+    (plugin,) = [plugin for plugin in registry().plugins if plugin.dist == "leaf_plugin"]
+    assert "which is not a slideloom.Format" in plugin.error

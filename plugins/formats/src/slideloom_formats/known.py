@@ -33,7 +33,7 @@ class InSeveralFiles(Format):
 
 
 class Mirax(InSeveralFiles):
-    """MIRAX of 3DHistech: a small picture of the slide, and a folder of its name beside it."""
+    """3DHistech: a small picture of the slide, and a folder of its name beside it that holds the pixels."""
 
     name: ClassVar[str] = "MIRAX"
     extensions: ClassVar[tuple[str, ...]] = (".mrxs",)
@@ -46,7 +46,7 @@ class Mirax(InSeveralFiles):
 
 
 class Vms(InSeveralFiles):
-    """VMS and VMU of Hamamatsu: a list of files, which for VMS are JPEGs."""
+    """Hamamatsu, with VMU: a list of files that hold the pixels, which for VMS are JPEGs."""
 
     name: ClassVar[str] = "VMS"
     extensions: ClassVar[tuple[str, ...]] = (".vms", ".vmu")
@@ -54,14 +54,14 @@ class Vms(InSeveralFiles):
 
 
 class Vsi(InSeveralFiles):
-    """VSI of Olympus: small pictures, beside a folder of files that no reader takes."""
+    """Olympus: small pictures, beside a folder of files that no reader takes."""
 
     name: ClassVar[str] = "VSI"
     extensions: ClassVar[tuple[str, ...]] = (".vsi",)
 
 
 class ISyntax(Format):
-    """iSyntax of Philips, which no reader takes."""
+    """Philips, which no reader takes."""
 
     name: ClassVar[str] = "iSyntax"
     extensions: ClassVar[tuple[str, ...]] = (".isyntax",)
@@ -74,7 +74,7 @@ class ISyntax(Format):
 
 
 class OmeZarr(Format):
-    """OME-Zarr: a folder of arrays, or a ZIP file of one."""
+    """A folder of arrays, or a ZIP file of one."""
 
     name: ClassVar[str] = "OME-Zarr"
     extensions: ClassVar[tuple[str, ...]] = (".zarr.zip", ".ozx")
@@ -92,7 +92,7 @@ class OmeZarr(Format):
 
 
 class Dicom(Format):
-    """DICOM: a slide is a series of files in a folder, of any name."""
+    """A slide is a series of files in a folder, of any name."""
 
     name: ClassVar[str] = "DICOM"
     extensions: ClassVar[tuple[str, ...]] = (".dcm",)
@@ -128,7 +128,7 @@ class Dicom(Format):
 
 
 class Czi(Format):
-    """CZI of Zeiss."""
+    """Zeiss."""
 
     name: ClassVar[str] = "CZI"
     extensions: ClassVar[tuple[str, ...]] = (".czi",)
@@ -142,7 +142,7 @@ class Czi(Format):
 
 
 class Tiff(Format):
-    """TIFF and BigTIFF, and what scanners write in that form: SVS, NDPI, SCN, BIF, QPTIFF and others."""
+    """Also BigTIFF, and what scanners write in that form: SVS, NDPI, SCN, BIF, QPTIFF and others."""
 
     name: ClassVar[str] = "TIFF"
     extensions: ClassVar[tuple[str, ...]] = (
@@ -169,7 +169,7 @@ class Tiff(Format):
 
 
 class Picture(Format):
-    """JPEG and PNG, of a slide or of a tile."""
+    """Pictures of a slide, or of a tile."""
 
     name: ClassVar[str] = "JPEG and PNG"
     extensions: ClassVar[tuple[str, ...]] = (".jpg", ".jpeg", ".png")
