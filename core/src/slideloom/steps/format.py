@@ -36,6 +36,10 @@ class Format(ABC):
     parts_look_like_slides: ClassVar[bool] = False
     readers_say_more: ClassVar[bool] = False
 
+    def has_ending(self, path: Path) -> bool:
+        """True if the name of a file ends with one of `extensions`."""
+        return path.name.lower().endswith(self.extensions)
+
     def recognises(self, path: Path) -> bool:
         """True if a file or folder is of this format, by its content. Called where `reader` or `is_series` is set."""
         return False
@@ -51,7 +55,7 @@ class Format(ABC):
             is_named: True if somebody named it. Else it was found in a folder, and only files with names of this
                 format may be looked into, because folders hold many.
         """
-        return [path] if path.name.lower().endswith(self.extensions) and not path.is_dir() else None
+        return [path] if self.has_ending(path) and not path.is_dir() else None
 
     def parts(self, path: Path) -> Sequence[Path]:
         """The other files of the slide that a file stands for, in order; none if it is whole, or of another format.

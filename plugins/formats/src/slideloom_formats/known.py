@@ -17,7 +17,7 @@ class InSeveralFiles(Format):
 
     def parts(self, path: Path) -> Sequence[Path]:
         """See `Format.parts`."""
-        if not path.name.lower().endswith(self.extensions):
+        if not self.has_ending(path):
             return ()
         from slideloom_formats.files_beside import files_beside
 
@@ -25,7 +25,7 @@ class InSeveralFiles(Format):
 
     def refusal(self, path: Path) -> str | None:
         """See `Format.refusal`."""
-        if not path.name.lower().endswith(self.extensions):
+        if not self.has_ending(path):
             return None
         from slideloom_formats.files_beside import missing_part
 
@@ -39,8 +39,8 @@ class Mirax(InSeveralFiles):
     extensions: ClassVar[tuple[str, ...]] = (".mrxs",)
 
     def slides_of(self, path: Path, *, is_named: bool) -> Sequence[Path] | None:
-        """See `Format.slides_of`. The folder is part of its slide."""
-        if path.is_dir() and (path.parent / f"{path.name}.mrxs").exists():
+        """See `Format.slides_of`. The folder is part of its slide, unless somebody named it."""
+        if not is_named and path.is_dir() and (path.parent / f"{path.name}.mrxs").exists():
             return []
         return super().slides_of(path, is_named=is_named)
 
