@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pylibCZIrw import czi
-from slideloom import Rgb, SlideError, Slides, UnsupportedSlide, czi_fault, native_fault, open_slide
+from slideloom import Rgb, SlideError, Slides, UnsupportedSlide, open_slide
+from slideloom_formats.czi_files import czi_fault
+from slideloom_formats.dicom import native_fault
 from slideloom_testing.dicom import write_dicom
 
 _PIXELS = struct.pack("<HH", 0x7FE0, 0x0010) + b"OW\0\0"

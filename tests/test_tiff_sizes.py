@@ -11,8 +11,9 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
-from slideloom import MissingResolution, Rgb, SlideError, Slides, open_slide, tiff_obstacle
-from slideloom.slides.strip_lengths import lzma_bytes, lzw_bytes, packbits_bytes
+from slideloom import MissingResolution, Rgb, SlideError, Slides, open_slide
+from slideloom_formats.tiff import tiff_obstacle
+from slideloom_formats.tiff.strip_lengths import lzma_bytes, lzw_bytes, packbits_bytes
 
 TILES: dict[str, Any] = {"tile": (64, 64)}
 STRIPS: dict[str, Any] = {"rowsperstrip": 32}

@@ -16,15 +16,14 @@ from slideloom.base.lent_folders import check_room, lent_folder
 from slideloom.base.naming import option_name
 from slideloom.base.storing import path_inside, storing_in
 from slideloom.plugins.blaming import blaming
-from slideloom.plugins.discovery import Registry
+from slideloom.plugins.discovery import Registry, registry
 from slideloom.plugins.hookspecs import RemoteFiles
 from slideloom.settings.options import Settings
-from slideloom.slides.dicom_files import read_dicom
-from slideloom.slides.formats_apart import install_for, is_zarr_address
 from slideloom.slides.info import slide_name
 from slideloom.slides.remote_file import RemoteFile
 from slideloom.slides.remote_folder import RemoteFolder
 from slideloom.slides.slide import Slide
+from slideloom.steps.format import Format
 from slideloom.steps.reader import Reader
 
 log = logging.getLogger(__name__)
@@ -46,15 +45,16 @@ def open_remote(
         SlideError: it cannot be read.
     """
     files = found.remote_files(address)
-    is_named_folder = address.is_folder or not address.suffix or is_zarr_address(address)
-    if is_named_folder and (slide := _in_folder(files, address, readers)) is not None:
+    kind = found.formats.folder_of(address)
+    is_named_folder = address.is_folder or not address.suffix or kind is not None
+    if is_named_folder and (slide := _in_folder(files, address, readers, is_sure=kind is not None)) is not None:
         return slide
-    if is_zarr_address(address):
-        raise SlideError(_no_zarr(address, {plugin.dist for plugin in found.plugins}))
+    if kind is not None:
+        raise SlideError(_no_slide(address, kind, {plugin.dist for plugin in found.plugins}))
     try:
         file = files.open(address)
     except SlideError:
-        slide = None if is_named_folder else _in_folder(files, address, readers)
+        slide = None if is_named_folder else _in_folder(files, address, readers, is_sure=False)
         if slide is None:
             raise
         return slide
@@ -71,7 +71,9 @@ def open_remote(
     return slide
 
 
-def _in_folder(files: RemoteFiles, address: Address, readers: Sequence[Settings[Reader]]) -> Slide | None:
+def _in_folder(
+    files: RemoteFiles, address: Address, readers: Sequence[Settings[Reader]], *, is_sure: bool
+) -> Slide | None:
     """The slide that a folder is, read where it is; None if no reader takes it for one.
 
     An address that is not said to be a folder may be a file, whose server refuses all names below it: that is no error.
@@ -84,7 +86,7 @@ def _in_folder(files: RemoteFiles, address: Address, readers: Sequence[Settings[
         for settings in readers:
             with blaming(settings, "reader", folder.name):
                 reader = settings.build()
-                if _is_recognised(reader, folder, is_sure=address.is_folder or is_zarr_address(address)):
+                if _is_recognised(reader, folder, is_sure=is_sure or address.is_folder):
                     slide = reader.open_remote_folder(folder)
                     break
     except OSError as error:
@@ -106,11 +108,12 @@ def _is_recognised(reader: Reader, folder: RemoteFolder, *, is_sure: bool) -> bo
         return False
 
 
-def _no_zarr(address: Address, installed: Collection[str]) -> str:
-    """What to say of an address that is named as an OME-Zarr, and at which no reader finds one."""
-    install = install_for("OME-Zarr", installed)
-    remedy = install or "correct the address; the folder of an image has a file zarr.json or .zattrs"
-    return f"{address.name}: no reader finds an OME-Zarr slide at {address}: {remedy}"
+def _no_slide(address: Address, kind: Format, installed: Collection[str]) -> str:
+    """What to say of an address that is named as a folder of some format, and at which no reader finds a slide."""
+    remedy = "correct the address; it must be that of the folder of an image"
+    if kind.reader and kind.reader not in installed:
+        remedy = f"a reader for it may be this one, for {kind.name}: pip install {kind.reader}"
+    return f"{address.name}: no reader finds an {kind.name} slide at {address}: {remedy}"
 
 
 def _unreachable(name: str, address: Address, error: OSError) -> str:
@@ -170,9 +173,10 @@ def copied_into(folder: Path, file: RemoteFile, *, remedy: str) -> Path:
             file.copy_to(path)
     except OutputError as error:
         raise SlideError(f"{file.name}: cannot be copied from {file.address}: {error}") from error
-    if read_dicom(path) is not None:
+    series = registry().formats.series(path)
+    if series is not None:
         raise SlideError(
-            f"{file.name}: a DICOM slide is a series of files, and only one of them is at this address; copy their "
-            "folder to a disk, and name that"
+            f"{file.name}: a {series.name} slide is a series of files, and only one of them is at this address; copy "
+            "their folder to a disk, and name that"
         )
     return path

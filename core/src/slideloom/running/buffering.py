@@ -19,9 +19,8 @@ from slideloom.base.storing import storing_in
 from slideloom.extraction.job import SlideTask
 from slideloom.pipeline.pipeline import RunOptions
 from slideloom.planning.opening_remote import copied_into
+from slideloom.planning.slide_files import files_of
 from slideloom.plugins.discovery import registry
-from slideloom.slides.formats_apart import is_zarr_address
-from slideloom.slides.slide_files import files_of
 
 log = logging.getLogger(__name__)
 
@@ -143,7 +142,7 @@ class _Copier:
         """The files of a slide, and their bytes; a slide that is not local has bytes, and no files."""
         try:
             if isinstance(task.path, Address):
-                if is_zarr_address(task.path):  # a folder is read where it is
+                if registry().formats.folder_of(task.path) is not None:  # a folder is read where it is
                     return [], 0
                 with registry().remote_files(task.path).open(task.path) as remote:
                     return [], remote.size

@@ -15,7 +15,6 @@ import zarr
 from attrs import frozen
 from numpy.typing import NDArray
 from slideloom import (
-    GridSlide,
     LostSlide,
     NativeResampler,
     RemoteFolder,
@@ -24,14 +23,13 @@ from slideloom import (
     SlideError,
     SlideInfo,
     SlidePlace,
-    TileGrid,
-    in_eight_bits,
     levels_from_sizes,
     local_path,
     option_given,
     same_proportions,
     slide_name,
 )
+from slideloom_formats.grid_slide import GridSlide, TileGrid, in_eight_bits
 from zarr.storage import LocalStore, ZipStore
 
 from slideloom_zarr import metadata

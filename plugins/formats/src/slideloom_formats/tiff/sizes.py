@@ -12,8 +12,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from slideloom.base.geometry import Size
-from slideloom.slides.tiff_directories import TiffDirectory, TiffTag
+from slideloom import Size
+
+from slideloom_formats.tiff.directories import TiffDirectory, TiffTag
 
 SIZE_TAGS = frozenset({
     TiffTag.WIDTH, TiffTag.HEIGHT, TiffTag.TILE_WIDTH, TiffTag.TILE_HEIGHT, TiffTag.TILE_BYTES, TiffTag.STRIP_ROWS,

@@ -12,8 +12,9 @@ import lzma
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from slideloom.base.geometry import Size
-from slideloom.slides.tiff_directories import TiffDirectory, TiffTag
+from slideloom import Size
+
+from slideloom_formats.tiff.directories import TiffDirectory, TiffTag
 
 _SEPARATE = 2  # planar configuration: each sample has strips of its own
 # Decoding in Python takes a second for so many bytes; writers make strips of 8 KiB to 64 KiB.

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from attrs import frozen
 
-from slideloom.slides.dicom_files import BITS, FRAME_COLUMNS, FRAME_ROWS, FRAMES, SAMPLES, Elements, series_in
+from slideloom_formats.dicom.files import BITS, FRAME_COLUMNS, FRAME_ROWS, FRAMES, SAMPLES, Elements, series_in
 
 _PIXELS, _ITEM = 0x7FE00010, b"\xfe\xff\x00\xe0"
 _UNKNOWN_LENGTH = 0xFFFFFFFF

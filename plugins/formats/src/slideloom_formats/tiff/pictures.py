@@ -14,13 +14,13 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
+from slideloom import Size, finite_number, same_proportions
 
-from slideloom.base.geometry import Size
-from slideloom.slides.info import same_proportions
-from slideloom.slides.ome_xml import ome_xml
-from slideloom.slides.resolution import finite_number
-from slideloom.slides.tiff_directories import TiffDirectory, TiffError, TiffTag, read_tiff_directories
-from slideloom.slides.tiff_sizes import SIZE_TAGS, size_fault
+from slideloom_formats.ome_xml import ome_xml
+from slideloom_formats.tiff.directories import TiffDirectory, TiffError, TiffTag, read_tiff_directories
+from slideloom_formats.tiff.sizes import SIZE_TAGS, size_fault
+
+PICTURE_TAGS = SIZE_TAGS | {TiffTag.EXTRA_SAMPLES, TiffTag.SAMPLE_FORMAT}
 
 PICTURE_TAGS = SIZE_TAGS | {TiffTag.EXTRA_SAMPLES, TiffTag.SAMPLE_FORMAT}
 _REDUCED, _MASK, _MACRO = 1, 4, 8  # bits of the subfile type; 8 is Aperio's mark of macro images
