@@ -227,9 +227,8 @@ class _Network:
 
     def __call__(self, blocks: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """(B, H, W, 3) uint8 to (B, core / 2, core / 2) numbers of classes."""
-        counts = slice(_MARGIN // STRIDE, -_MARGIN // STRIDE)
         with self._turn, torch.inference_mode():
-            scores = self._net(as_input(torch.from_numpy(blocks).to(self._device)))[..., counts, counts]
+            scores = self._net(as_input(torch.from_numpy(blocks).to(self._device)), margin=_MARGIN)
             found: NDArray[np.uint8] = scores.argmax(dim=1).to(torch.uint8).cpu().numpy()
         return found
 
