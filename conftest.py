@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -25,10 +26,53 @@ settings.register_profile("slideloom", deadline=None, suppress_health_check=[Hea
 settings.load_profile("slideloom")
 
 
+# A shell tells what it starts in the background to ignore Ctrl-C. Where it starts the tests so, the processes that they
+# interrupt would ignore it too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Other files that take 15 s of the processor or more, as those with slow tests do.
+LONG = [
+    "core/tests/test_isolation.py",
+    "core/tests/test_main_script.py",
+    "core/tests/test_publishing.py",
+    "core/tests/test_resuming.py",
+    "core/tests/test_run.py",
+    "plugins/cli/tests/test_cli.py",
+    "plugins/cyclegan/tests/test_cyclegan_normalizer.py",
+    "plugins/deepfocus/tests/test_deepfocus_step.py",
+    "plugins/deepfocus/tests/test_deepfocus_weights.py",
+    "plugins/loaders/tests/test_loaders_torch.py",
+    "plugins/segmentation/tests/test_segmentation_demo.py",
+    "plugins/segmentation/tests/test_segmentation_steps.py",
+    "plugins/stain/tests/test_stain_tensors.py",
+    "plugins/studio/tests/browser/test_studio_drawing.py",
+    "plugins/testing/tests/test_testing_demo.py",
+    "tests/test_end_to_end.py",
+]
+# Files below these folders share models that take long to train, so one process runs them all.
+TOGETHER = ("plugins/segmentation/",)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that hold slow tests first: where processes share the files, none is left with a long one at the end."""
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    """Long files first: where processes share the files, none is left with a long one at the end."""
+    long = {ROOT / name for name in LONG} | {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in long)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `--dist loadfile`, the files of some folders go to one process together."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFileOrFolder(LoadFileScheduling):  # type: ignore[misc, unused-ignore]  # where xdist is not installed
+        def _split_scope(self, nodeid: str) -> str:
+            file: str = super()._split_scope(nodeid)
+            return next((folder for folder in TOGETHER if file.startswith(folder)), file)
+
+    return ByFileOrFolder(config, log)
 
 
 @pytest.fixture(scope="session")

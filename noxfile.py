@@ -1,6 +1,6 @@
 """Sessions: demo, tests, core_alone, lint, types, docs, and more that `nox --list` tells.
 
-Tests, lint, types and docs share one environment, because installing it takes longer than most of them.
+Tests, coverage, lint, types and docs share one environment, because installing it takes longer than most of them.
 """
 
 from __future__ import annotations
@@ -64,6 +64,8 @@ LOADERS = [
 ]
 # Two processes, whole files each, so that fixtures are made once per file; files with slow tests first (conftest.py).
 IN_PARALLEL = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
+# Tests start hundreds of processes, each of which would else compile what it imports of our own.
+KEEPS_COMPILED = {"PYTHONDONTWRITEBYTECODE": ""}
 QUIET_LIBRARIES = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
 COVERAGE = ".nox/coverage.json"
 
@@ -77,17 +79,22 @@ def demo(session: nox.Session) -> None:
 
 @nox.session(python=False)
 def tests(session: nox.Session) -> None:
-    """All tests, with coverage; `nox -s tests -- plugins/qc -k otsu` runs a part."""
-    session.log("All tests take about twenty-five minutes on two cores.")
-    session.log('`nox -s tests -- -m "not slow"` takes half as long: it leaves out runs that are killed and resumed,')
-    session.log("whole cohorts, and outside packages.")
+    """All tests; `nox -s tests -- plugins/qc -k otsu` runs a part."""
+    session.log("All tests take about twenty minutes on two cores.")
+    session.log('`nox -s tests -- -m "not slow"` is shorter: it leaves out runs that are killed and resumed, cohorts,')
+    session.log("campaigns, training, and outside packages.")
     chosen = [word for word in session.posargs if (ROOT / word.partition("::")[0]).exists()]
     arguments = [*([] if chosen else IN_PARALLEL), *session.posargs]
-    if not session.posargs:
-        arguments += ["--cov", "--cov-report", f"json:{COVERAGE}"]
-    _run_shared(session, "pytest", *arguments, env=QUIET_LIBRARIES)
-    if not session.posargs:
-        session.log("Covered: " + _coverage_by_distribution())
+    _run_shared(session, "pytest", *arguments, env=QUIET_LIBRARIES | KEEPS_COMPILED)
+
+
+@nox.session(python=False)
+def coverage(session: nox.Session) -> None:
+    """All tests, and the share of each distribution's lines and branches that they run in their own process."""
+    # Not a part of `tests`: on Python 3.11, tracing takes a quarter more of the processor than the tests alone.
+    arguments = [*IN_PARALLEL, *session.posargs, "--cov", "--cov-report", f"json:{COVERAGE}"]
+    _run_shared(session, "pytest", *arguments, env=QUIET_LIBRARIES | KEEPS_COMPILED)
+    session.log("Covered: " + _coverage_by_distribution())
 
 
 @nox.session
@@ -96,7 +103,7 @@ def core_alone(session: nox.Session) -> None:
     session.install("./core", "./plugins/testing", *TEST_TOOLS)
     # Runs that share a folder and worker processes take long and need no library: the session `tests` has them.
     arguments = session.posargs or ["core/tests", "-q", "-m", "not slow", *IN_PARALLEL]
-    session.run("pytest", *arguments, "-p", "no:cacheprovider", env={"SLIDELOOM_CORE_ALONE": "1"})
+    session.run("pytest", *arguments, "-p", "no:cacheprovider", env={"SLIDELOOM_CORE_ALONE": "1", **KEEPS_COMPILED})
 
 
 @nox.session(python=False)
@@ -286,12 +293,19 @@ def _shared(session: nox.Session) -> Path:
         return _programs(folder)
     if not folder.exists():
         venv.create(folder, with_pip=True, symlinks=os.name != "nt")
-    pip = [str(_programs(folder) / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    python = str(_programs(folder) / "python")
+    # Compiled afterwards, by every processor; pip would take one, and compile the tests of the libraries too.
+    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
     session.run(*pip, *BUILD_TOOLS, external=True)
     # One environment to build in is enough for all the distributions of the clone.
     apart = [word for dist in APART for word in ("-e", f"./{dist}")]
     here = ["--no-build-isolation", "-r", "requirements.txt", *apart, "-c", "constraints.txt"]
     session.run(*pip, *here, *needs, external=True)
+    # From here on, where no other folder of the path is called tests. It ends with 1 where a library brings code of
+    # another Python, which nobody imports.
+    within = str(folder.relative_to(ROOT))
+    compiling = [python, "-m", "compileall", "-qq", "-j", "0", "-x", r"[/\\]tests?[/\\]", within]
+    session.run(*compiling, external=True, success_codes=[0, 1])
     stamp.write_text(wanted)
     return _programs(folder)
 

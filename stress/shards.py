@@ -48,14 +48,14 @@ signs.BEAT_S, signs.SILENCE_S = 0.1, 0.5
 _PATCHES = {"working": "", "blind": _BLIND, "strangers": _STRANGERS}
 
 
-def prepare(folder: Path) -> None:
-    """Forty small slides of two kinds, and Python modules that make locks and signs of life see nothing."""
-    slides = folder / "slides"
-    slides.mkdir()
+def prepare(folder: Path, slides: int = _SLIDES) -> None:
+    """So many small slides of two kinds, and Python modules that make locks and signs of life see nothing."""
+    home = folder / "slides"
+    home.mkdir()
     for number in range(2):
-        write_demo_slide(slides / f"s{number:02}.svs", size=Size(900 + 300 * number, 700), mpp=1.0, seed=number)
-    for number in range(2, _SLIDES):
-        shutil.copy(slides / f"s{number % 2:02}.svs", slides / f"s{number:02}.svs")
+        write_demo_slide(home / f"s{number:02}.svs", size=Size(900 + 300 * number, 700), mpp=1.0, seed=number)
+    for number in range(2, slides):
+        shutil.copy(home / f"s{number % 2:02}.svs", home / f"s{number:02}.svs")
     for name, patch in _PATCHES.items():
         (folder / name).mkdir()
         (folder / name / "sitecustomize.py").write_text(patch, encoding="utf-8")
@@ -89,7 +89,7 @@ def judge(folder: Path, case: str) -> Verdict:
         run = partial(_until_done, folder, out, environment, how=how, seed=int(seed), seconds=seconds)
         with ThreadPoolExecutor(_RUNS) as threads:
             ended = [*threads.map(run, range(1, _RUNS + 1))]
-        wrong = "; ".join(filter(None, (words for words, _ in ended))) or _wrong(out, place, good)
+        wrong = "; ".join(filter(None, (words for words, _ in ended))) or _wrong(folder, out, place, good)
     if wrong:
         return Verdict(Kind.WRONG, wrong[:500])
     return Verdict(Kind.RIGHT, f"killed {sum(kills for _, kills in ended)} times")
@@ -133,11 +133,11 @@ def _records(out: Path) -> list[Path]:
     return [path for path in out.glob("tfrecords/*/*.tfrecords") if not path.name.startswith(".")]
 
 
-def _wrong(out: Path, logs: Path, good: dict[str, bytes]) -> str:
+def _wrong(folder: Path, out: Path, logs: Path, good: dict[str, bytes]) -> str:
     """What is wrong with what the runs left, or ""."""
     told = slides_of(out)
     names = [slide["slide"] for slide in told]
-    if names != [f"s{number:02}" for number in range(_SLIDES)]:
+    if names != sorted(path.stem for path in (folder / "slides").iterdir()):
         return f"the report tells of {len(names)} slides, of {len(set(names))} different ones"
     if account := "".join(map(account_of, told)):
         return account

@@ -36,6 +36,16 @@ def project(demo_slide: DemoFiles, tmp_path: Path) -> sl.Project:
     return sl.Project.create(tmp_path / "project", slides=demo_slide.path)
 
 
+@pytest.fixture
+def project_of_two(demo_slide: DemoFiles, tmp_path: Path) -> sl.Project:
+    """A project of the same slide under two names."""
+    slides = tmp_path / "slides"
+    slides.mkdir()
+    for name in ("one", "two"):
+        (slides / f"{name}.svs").symlink_to(demo_slide.path)
+    return sl.Project.create(tmp_path / "project", slides=slides)
+
+
 def rejected_by(report: sl.RunReport) -> dict[str, int]:
     (slide,) = report.slides
     return dict(slide.rejected)
@@ -93,15 +103,8 @@ class TestExtractionOfADataset:
         assert redone.digest == by_project.digest
         assert rejected_by(redone) == rejected_by(by_project)
 
-    def test_only_the_dataset_s_slides_are_cut_with_the_tiling_it_has(
-        self, demo_slide: DemoFiles, tmp_path: Path
-    ) -> None:
-        slides = tmp_path / "slides"
-        slides.mkdir()
-        for name in ("one", "two"):
-            (slides / f"{name}.svs").symlink_to(demo_slide.path)
-        project = sl.Project.create(tmp_path / "project", slides=slides)
-        whole = project.dataset_of(Tiling(size_px=100, magnification="10x", stride_div=2.0))
+    def test_only_the_dataset_s_slides_are_cut_with_the_tiling_it_has(self, project_of_two: sl.Project) -> None:
+        whole = project_of_two.dataset_of(Tiling(size_px=100, magnification="10x", stride_div=2.0))
 
         report = whole.filter(slides=["two"]).extract_tiles(report=False)
 
@@ -158,15 +161,9 @@ class TestSlideQcAsObjects:
         assert rejected_by(by_object)["qc:otsu-qc"] == rejected_by(by_settings)["qc:otsu"] > 0
 
     def test_an_object_of_a_third_party_reaches_worker_processes(
-        self, lab: ModuleType, demo_slide: DemoFiles, tmp_path: Path
+        self, lab: ModuleType, project_of_two: sl.Project
     ) -> None:
-        slides = tmp_path / "slides"
-        slides.mkdir()
-        for name in ("one", "two"):
-            (slides / f"{name}.svs").symlink_to(demo_slide.path)
-        project = sl.Project.create(tmp_path / "project", slides=slides)
-
-        report = project.extract_tiles(100, 100, qc=[lab.LeftHalf(0.5), "otsu"], jobs=2, report=False)
+        report = project_of_two.extract_tiles(100, 100, qc=[lab.LeftHalf(0.5), "otsu"], jobs=2, report=False)
 
         # 2000 x 1500 pixels in tiles of 100: half of 20 columns in 15 rows.
         assert [slide.rejected["qc:left-half"] for slide in report.slides] == [150, 150]
@@ -226,13 +223,9 @@ class TestSlideQcAsObjects:
 
 class TestNormalizers:
     def test_a_fitted_normalizer_makes_the_tiles_that_its_fit_file_makes(
-        self, demo_slide: DemoFiles, tmp_path: Path
+        self, project_of_two: sl.Project, tmp_path: Path
     ) -> None:
-        slides = tmp_path / "slides"
-        slides.mkdir()
-        for name in ("one", "two"):
-            (slides / f"{name}.svs").symlink_to(demo_slide.path)
-        project = sl.Project.create(tmp_path / "project", slides=slides)
+        project = project_of_two
         fitted = sl.StainNormalizer("reinhard_fast", unfit="reject").fit("v2")
         fitted.save(tmp_path / "fit.json")
         options = {"report": False, "shuffle": False, "redo": True}

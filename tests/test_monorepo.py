@@ -310,6 +310,18 @@ def test_a_test_that_fails_leaves_no_process() -> None:
     assert not found, "start processes by the fixture start_process, which kills them"
 
 
+def test_files_that_are_tested_first_or_together_exist(pytestconfig: pytest.Config) -> None:
+    (conftest,) = (
+        plugin
+        for plugin in pytestconfig.pluginmanager.get_plugins()
+        if getattr(plugin, "__file__", None) == str(ROOT / "conftest.py")
+    )
+
+    missing = [name for name in (*conftest.LONG, *conftest.TOGETHER) if not (ROOT / name).exists()]
+
+    assert missing == []
+
+
 def test_each_library_has_its_reason_and_licence_in_the_docs() -> None:
     page = (ROOT / "docs/explanation/dependencies.md").read_text(encoding="utf-8")
     rows = re.findall(r"(?m)^\| ([\w-]+) \| ([^|]+) \| ([^|]+) \| ([^|]+) \|$", page)

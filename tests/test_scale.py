@@ -8,7 +8,7 @@ import pytest
 
 from bench.scale import as_text, simulate
 
-SLIDES = 150
+SLIDES = 60
 
 
 @pytest.mark.slow

@@ -13,12 +13,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import slideloom as sl
+from attrs import frozen
 from slideloom_testing import write_demo_slide
 from slideloom_testing.fixtures import DemoFiles
 from slideloom_tfrecord import read_records
@@ -60,7 +62,7 @@ def reports(out: Path) -> dict[str, dict[str, Any]]:
     return {slide["slide"]: slide for slide in json.loads((out / "extraction_report.json").read_text())["slides"]}
 
 
-# A filter that, on slide s1 in the process told to wait, waits until a file is there.
+# A filter that, on one slide in the process told to wait, waits until a file is there.
 WAIT = """
 import threading
 from pathlib import Path
@@ -74,6 +76,7 @@ class Wait(Settings[TileFilter]):
     name: ClassVar[str] = "wait"
     here: str = option(help="a file made when it waits")
     until: str = option(help="it waits for this file")
+    slide: str = option(help="on which it waits")
     def build(self):
         return WaitFilter(self)
 
@@ -83,7 +86,7 @@ class WaitFilter(TileFilter):
         self.settings = settings
     def check(self, batch):
         here, until = Path(self.settings.here), Path(self.settings.until)
-        if batch.slide == "s1" and not here.exists():
+        if batch.slide == self.settings.slide and not here.exists():
             here.touch()
             while not until.exists():
                 threading.Event().wait(0.02)
@@ -93,6 +96,30 @@ class WaitFilter(TileFilter):
 def slideloom_tile_filters():
     return [Wait]
 """
+
+
+@frozen
+class Waiting:
+    """A filter that waits on a slide, once in all runs that are given it.
+
+    Attributes:
+        here: a file that is there from when it waits.
+        until: it goes on when this file is there.
+    """
+
+    here: Path
+    until: Path
+
+    def on(self, slide: str) -> tuple[str, str]:
+        """The words of a command that is to wait on a slide."""
+        return "--filter", f"wait:here={self.here},until={self.until},slide={slide}"
+
+
+@pytest.fixture
+def waiting(install_plugin: Callable[..., None], tmp_path: Path) -> Waiting:
+    """Installs the filter, and names its files."""
+    install_plugin("wait_plugin", WAIT)
+    return Waiting(tmp_path / "here", tmp_path / "until")
 
 
 @pytest.fixture(scope="module")
@@ -190,18 +217,17 @@ def test_runs_in_one_folder_that_are_killed_at_random_give_each_slide_once(
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_run_that_is_interrupted_leaves_nothing_half_made(
-    six: Path, tmp_path: Path, jobs: int, install_plugin: Callable[..., None], start_process: StartProcess
+    six: Path, tmp_path: Path, jobs: int, waiting: Waiting, start_process: StartProcess
 ) -> None:
-    install_plugin("wait_plugin", WAIT)
-    out, here, until = tmp_path / "out", tmp_path / "here", tmp_path / "until"
+    out = tmp_path / "out"
     stopped = start_process(
-        command(six, out, "--jobs", jobs, "--filter", f"wait:here={here},until={until}"),
+        command(six, out, "--jobs", jobs, *waiting.on("s1")),
         stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
-    wait_until(lambda: here.exists() and bool(list(out.glob(f"slideloom/{LABEL}/slides/*.json"))), by=stopped)
+    wait_until(lambda: waiting.here.exists() and bool(list(out.glob(f"slideloom/{LABEL}/slides/*.json"))), by=stopped)
 
     os.killpg(stopped.pid, signal.SIGINT)  # as a terminal does for Ctrl-C
-    until.touch()
+    waiting.until.touch()
     _, told = stopped.communicate()
 
     assert stopped.returncode == 130
@@ -226,13 +252,12 @@ def test_finished_slides_are_not_made_again(six: Path, tmp_path: Path) -> None:
 
 
 def test_a_run_with_other_settings_waits_for_its_turn_and_a_dead_one_does_not_count(
-    six: Path, tmp_path: Path, install_plugin: Callable[..., None], start_process: StartProcess
+    six: Path, tmp_path: Path, waiting: Waiting, start_process: StartProcess
 ) -> None:
-    install_plugin("wait_plugin", WAIT)
-    out, here, until = tmp_path / "out", tmp_path / "here", tmp_path / "until"
-    words = ("--jobs", 1, "--filter", f"wait:here={here},until={until}")
+    out = tmp_path / "out"
+    words = ("--jobs", 1, *waiting.on("s1"))
     first = start_process(command(six, out, *words), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    wait_until(here.exists, by=first)
+    wait_until(waiting.here.exists, by=first)
 
     second = run(six, out, *words, "--stride-div", 2)
     first.send_signal(signal.SIGKILL)
@@ -255,25 +280,24 @@ sys.exit(main(sys.argv[1:]))
 
 
 def test_a_run_that_others_take_for_dead_leaves_what_they_made_where_locks_see_nothing(
-    six: Path, tmp_path: Path, install_plugin: Callable[..., None], start_process: StartProcess
+    six: Path, tmp_path: Path, waiting: Waiting, start_process: StartProcess
 ) -> None:
-    install_plugin("wait_plugin", WAIT)
-    slides, out, here, until = tmp_path / "slides", tmp_path / "out", tmp_path / "here", tmp_path / "until"
+    slides, out = tmp_path / "slides", tmp_path / "out"
     slides.mkdir()
     for name in ("s0", "s1"):
         shutil.copy(six / f"{name}.svs", slides)
     sinks = [word for sink in ("webdataset", "hdf5:images=true") for word in ("--sink", sink)]
-    words = [*command(slides, out, *sinks, "--filter", f"wait:here={here},until={until}", "--jobs", 1)[3:]]
+    words = [*command(slides, out, *sinks, *waiting.on("s1"), "--jobs", 1)[3:]]
     blind = [sys.executable, "-c", BLIND, *words]
 
     slow = start_process(blind, stderr=subprocess.PIPE, text=True)
-    wait_until(here.exists, by=slow)
+    wait_until(waiting.here.exists, by=slow)
     for sign in (out / "slideloom/at_work").iterdir():  # as a run does that has not seen it change for too long
         sign.unlink()
     quick = subprocess.run(blind, capture_output=True, text=True, check=False)
     made = {name: content for name, content in content_of(out).items() if "/." not in name}
     kept = {path: path.stat().st_mtime_ns for path in out.rglob("s?.*") if not is_left_over(path)}
-    until.touch()
+    waiting.until.touch()
     _, told = slow.communicate()
 
     assert quick.returncode == 0, quick.stderr
@@ -380,15 +404,19 @@ BAD = {"truncated": "", "empty": "the file is empty", "text": "no reader recogni
 
 
 def test_a_cohort_of_twelve_is_run_killed_and_resumed(
-    twelve: Path, tmp_path: Path, start_process: StartProcess
+    twelve: Path, tmp_path: Path, waiting: Waiting, start_process: StartProcess
 ) -> None:
     out = tmp_path / "out"
-    killed = start_process(command(twelve, out, "--jobs", 2), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    wait_until(lambda: len(list(out.glob(f"slideloom/{LABEL}/slides/*.json"))) >= 3, by=killed)
+    # One worker waits in the middle of a slide, so that the other cannot finish the run before it is killed.
+    words = ("--jobs", 2, *waiting.on("good-0"))
+    killed = start_process(command(twelve, out, *words), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    finished = partial(out.glob, f"slideloom/{LABEL}/slides/*.json")
+    wait_until(lambda: waiting.here.exists() and len(list(finished())) >= 3, by=killed)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
+    assert "good-0" not in {path.stem for path in finished()}
 
-    done = run(twelve, out, "--jobs", 2)
+    done = run(twelve, out, *words)
     found = reports(out)
 
     assert done.returncode == 1
@@ -429,5 +457,6 @@ def test_a_cohort_with_real_slides_runs_by_a_project(real_data: Path, demo_slide
 def wait_until(happened: Callable[[], bool], *, by: subprocess.Popen[Any]) -> None:
     """Wait as long as it takes, but not for a process that has ended."""
     while not happened():
-        assert by.poll() is None, f"the process ended with code {by.returncode} before it happened"
+        # What it did last may have come between the two questions.
+        assert by.poll() is None or happened(), f"the process ended with code {by.returncode} before it happened"
         threading.Event().wait(0.02)

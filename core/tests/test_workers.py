@@ -274,5 +274,6 @@ def is_alive(pid: int) -> bool:
 def wait_until(happened: Callable[[], bool], *, by: subprocess.Popen[bytes] | None = None) -> None:
     """Wait as long as it takes, but not for a process that has ended."""
     while not happened():
-        assert by is None or by.poll() is None, "the process ended before it happened"
+        # What it did last may have come between the two questions.
+        assert by is None or by.poll() is None or happened(), "the process ended before it happened"
         threading.Event().wait(0.05)

@@ -108,17 +108,6 @@ def test_a_page_with_remarks_is_kept_and_an_untouched_one_replaced(tmp_path: Pat
     assert "seen" in path.read_text(encoding="utf-8")
 
 
-@pytest.mark.slow
-def test_the_page_of_500_slides_stays_below_40_mb(made: Any, tmp_path: Path) -> None:
-    (subject,) = cohorts_in(made.out)
-    many = tuple(evolve(subject.slides[0], slide=f"s{number}") for number in range(500))
-    source = evolve(subject, slides=many, files={slide.slide: made.slide for slide in many})
-    write_report(source, tmp_path / "r.pdf", html=tmp_path / "r.html", samples=0)
-
-    assert (tmp_path / "r.html").stat().st_size < 40_000_000
-    assert (tmp_path / "r.html").read_text(encoding="utf-8").count("<svg") == 500
-
-
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium: apt-get install chromium-headless-shell")
 def test_in_a_browser_slides_are_sorted_by_number_and_found_by_any_word(tmp_path: Path) -> None:
     sync_api = pytest.importorskip("playwright.sync_api", reason="needs pip install playwright")

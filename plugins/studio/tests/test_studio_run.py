@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +98,22 @@ def test_a_cancelled_run_leaves_finished_slides_and_goes_on_later(
     again = ended(page)
     assert (again["state"], again["done"]) == ("done", 2)
     assert "slide-0: skipped" in again["lines"][0]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there, nobody is told to ignore Ctrl-C")
+def test_a_run_is_cancelled_before_it_has_begun_in_a_studio_that_was_told_to_ignore_ctrl_c(
+    open_studio: Any, demo_slide: DemoFiles, tmp_path: Path
+) -> None:
+    page = open_studio(demo_slide.path, *SIZE)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as the shell does for what it starts in the background
+    try:
+        page.post("api/run", {"slides": "all"})
+        page.send("DELETE", "api/run")
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+    assert ended(page)["state"] == "cancelled"
+    assert stored(tmp_path / "out") == {}
 
 
 def test_one_run_at_a_time(open_studio: Any, demo_slide: DemoFiles) -> None:

@@ -41,6 +41,7 @@ class _Progress:
     slide: str | None = None
     lines: list[str] = field(factory=list)
     error: str | None = None
+    listens: bool = False
     is_cancelled: bool = False
 
     def add(self, line: str) -> None:
@@ -91,9 +92,11 @@ class Extraction:
     def cancel(self) -> None:
         """End the run as Ctrl-C does: finished slides stay."""
         with self._lock:
-            if self._progress.state == "working" and self._process is not None:
-                self._progress.is_cancelled = True
-                _interrupt(self._process)
+            now = self._progress
+            if now.state == "working" and self._process is not None:
+                now.is_cancelled = True
+                if now.listens:  # else it is interrupted as soon as it does
+                    _interrupt(self._process)
 
     def wait(self) -> None:
         """Wait until no run is at work."""
@@ -171,7 +174,11 @@ class Extraction:
     def _note(self, message: Mapping[str, Any]) -> None:
         with self._lock:
             now = self._progress
-            if "tiles" in message:
+            if "listens" in message:
+                now.listens = True
+                if now.is_cancelled and self._process is not None:
+                    _interrupt(self._process)
+            elif "tiles" in message:
                 now.slide, now.tiles_done, now.tiles = message["slide"], message["tiles_done"], message["tiles"]
             elif "report" in message:
                 report = message["report"]

@@ -96,6 +96,7 @@ def main() -> int:
     sys.stdout = sys.stderr
     tell = _Teller(stream)
     try:
+        tell.say(listens=True)  # to signals, which before may have been ignored
         for work in _given():
             report = run_pipeline(work.pipeline, work.slides, work.out, progress=tell.tiles, on_slide=tell.slide)
             for problem in report.problems:

@@ -34,6 +34,11 @@ _CHANNELS: tuple[_Channel, _Channel, _Channel] = (
     (121.7, -28.0, 30.0, ((19.0, 1.2, 73.0, 2.2), (27.0, 2.3, 11.0, 0.6), (24.0, 5.1, 142.0, 4.0))),
     (133.1, 24.0, 34.0, ((21.0, 1.1, 128.0, 4.9), (25.0, 1.7, 38.0, 3.2), (24.0, 3.7, 83.0, 0.9))),
 )
+# The same as columns: (3, 1, 1) numbers of channels, (3, waves, 1) of waves; 2 pi / wavelength along either axis.
+_MEAN, _RISE_X, _RISE_Y = (np.array([row[i] for row in _CHANNELS])[:, None, None] for i in range(3))
+_AMPLITUDE, _LENGTH, _DEGREES, _PHASE = np.array([row[3] for row in _CHANNELS]).transpose(2, 0, 1)[..., None]
+_WAVES_X = 2 * np.pi / _LENGTH * np.cos(np.deg2rad(_DEGREES))
+_WAVES_Y = 2 * np.pi / _LENGTH * np.sin(np.deg2rad(_DEGREES))
 
 
 def _mpp_of(mpp: float | tuple[float, float] | None, source: str) -> Resolution | None:
@@ -134,7 +139,7 @@ class AnalyticSlide(Slide):
         scanned = whole if self.info.bounds is None else self.info.bounds.intersection(whole)
         with self._alone():
             average = self._average(x, y, scanned or Box(0, 0, 0, 0))
-        rounded: Rgb = np.floor(average + 0.5).astype(np.uint8)
+        rounded: Rgb = (average + 0.5).astype(np.uint8, order="C")
         return rounded
 
     @contextmanager
@@ -153,24 +158,23 @@ class AnalyticSlide(Slide):
         """Averages between the edges `x` (W + 1,) and `y` (H + 1,), where `scanned` has pixels; (H, W, 3)."""
         x_from, x_to = (np.clip(edge, scanned.x, scanned.right) for edge in (x[:-1], x[1:]))
         y_from, y_to = (np.clip(edge, scanned.y, scanned.bottom) for edge in (y[:-1], y[1:]))
-        covered = ((y_to - y_from) / np.diff(y))[:, None] * ((x_to - x_from) / np.diff(x))[None, :]
         centre_x, centre_y = (x_from + x_to) / 2, (y_from + y_to) / 2
-        result = np.empty((len(centre_y), len(centre_x), 3))
-        for c, (mean, rise_x, rise_y, waves) in enumerate(_CHANNELS):
-            ramp_x = rise_x * (centre_x / self.info.size.width - 0.5)
-            ramp_y = rise_y * (centre_y / self.info.size.height - 0.5)
-            value = mean + ramp_y[:, None] + ramp_x[None, :]
-            for amplitude, length, degrees, phase in waves:
-                turn = np.deg2rad(degrees)
-                k = 2 * np.pi / (length * self.wavelength_px)
-                # The mean of sin over an interval is sin at its centre times sinc of the half width (numpy's has a pi).
-                kx, ky = k * np.cos(turn), k * np.sin(turn)
-                fade_x = amplitude * np.sinc(kx * (x_to - x_from) / (2 * np.pi))
-                fade_y = np.sinc(ky * (y_to - y_from) / (2 * np.pi))
-                along, across = kx * centre_x + phase, ky * centre_y
-                value += np.outer(np.cos(across) * fade_y, np.sin(along) * fade_x)
-                value += np.outer(np.sin(across) * fade_y, np.cos(along) * fade_x)
-            result[..., c] = covered * value + (1 - covered) * self.info.background[c]
+        share_x, share_y = (x_to - x_from) / np.diff(x), (y_to - y_from) / np.diff(y)
+        # Each term is a function of y times one of x, so that their sum is one product of matrices.
+        ramp_x = _RISE_X * (centre_x / self.info.size.width - 0.5)
+        ramp_y = _MEAN + _RISE_Y * (centre_y / self.info.size.height - 0.5)
+        # The mean of sin over an interval is sin at its centre times sinc of the half width (numpy's has a pi).
+        kx, ky = _WAVES_X / self.wavelength_px, _WAVES_Y / self.wavelength_px
+        fade_x = _AMPLITUDE * np.sinc(kx * (x_to - x_from) / (2 * np.pi))
+        fade_y = np.sinc(ky * (y_to - y_from) / (2 * np.pi))
+        along, across = kx * centre_x + _PHASE, ky * centre_y
+        of_x = [np.ones_like(ramp_x), ramp_x, np.sin(along) * fade_x, np.cos(along) * fade_x]
+        of_y = [ramp_y, np.ones_like(ramp_y), np.cos(across) * fade_y, np.sin(across) * fade_y]
+        planes = np.concatenate(of_y, axis=1).transpose(0, 2, 1) @ np.concatenate(of_x, axis=1)
+        result: NDArray[np.float64] = planes.transpose(1, 2, 0)
+        if not (share_x == 1).all() or not (share_y == 1).all():
+            covered = (share_y[:, None] * share_x[None, :])[..., None]
+            result = covered * result + (1 - covered) * np.array(self.info.background)
         return result
 
 
