@@ -12,7 +12,8 @@ from typing import Any
 import cv2
 import numpy as np
 import simplejpeg
-from slideloom import Box, read_tiff_directories
+from slideloom import Box
+from slideloom_formats.tiff import read_tiff_directories
 from slideloom_tiff.jpegs import ByteRanges
 from slideloom_tiff.levels import TAGS, slide_levels
 

@@ -83,7 +83,7 @@ def write_mosaic(path: Path, *, columns: int, rows: int, keep: Collection[int] =
 
 def keep_levels(path: Path, downsamples: Collection[int]) -> None:
     """Relink the chain of directories of a BigTIFF so that only the levels 2**i in `downsamples` are reached."""
-    from slideloom import read_tiff_directories
+    from slideloom_formats.tiff import read_tiff_directories
 
     kept = [directory for number, directory in enumerate(read_tiff_directories(path)) if 2**number in downsamples]
     with path.open("r+b") as file:

@@ -18,6 +18,7 @@ from typing import Any
 
 import attrs
 import slideloom
+import slideloom_formats
 import slideloom_testing
 from slideloom import steps
 from slideloom.pipeline.pipeline import QcUse, RoiUse, RunOptions, Slides
@@ -42,7 +43,11 @@ _ITEM = re.compile(r"([\w*][\w*, .]*?):\s+(.*)")
 # The modules of contracts, in the order that a slide meets them.
 _STEPS = (
     "reader", "roi_source", "scene", "slide_qc", "tile_filter", "normalizer", "sink", "placement", "store", "executor",
+    "format",
 )  # fmt: skip
+
+# The modules of `slideloom_formats` for readers.
+_FORMATS = ("tiff", "dicom", "ome_xml", "jpeg_2000", "files_beside", "grid_slide")
 
 
 def hooks_page() -> str:
@@ -227,9 +232,30 @@ def plugins_python_page() -> str:
     return _names_page(
         "Python for plugins",
         "What plugins use besides the names on [Python](python.md): contracts of steps, their options, helpers for "
-        "files, TIFF and DICOM. `from slideloom import Reader`; a plugin needs no module below `slideloom`.",
+        "files. `from slideloom import Reader`; a plugin needs no module below `slideloom`. What files hold "
+        "is on [Python for readers](python-for-readers.md).",
         sorted(set(slideloom._HOME_OF) - set(slideloom.__all__)),
     )
+
+
+def readers_python_page() -> str:
+    """What `slideloom_formats` offers to readers."""
+    lines = ["# Python for readers", "", *_docstring(slideloom_formats)]
+    for module in (import_module(f"{slideloom_formats.__name__}.{name}") for name in _FORMATS):
+        names = getattr(module, "__all__", None) or _defined_in(module)
+        lines += ["", f"## {module.__name__}", "", *_docstring(module)]
+        for name in names:
+            lines += ["", f"### {name}", "", *_member(name, getattr(module, name), depth=4)]
+    return _joined(lines)
+
+
+def _defined_in(module: ModuleType) -> list[str]:
+    """Its public classes and functions."""
+    return [
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_") and getattr(value, "__module__", None) == module.__name__
+    ]
 
 
 def _names_page(title: str, about: str, names: Sequence[str]) -> str:
@@ -239,13 +265,20 @@ def _names_page(title: str, about: str, names: Sequence[str]) -> str:
     return _joined(lines)
 
 
-def _member(name: str, value: Any) -> Iterator[str]:
+def _member(name: str, value: Any, *, depth: int = 3) -> Iterator[str]:
     if inspect.isclass(value):
         if not inspect.isabstract(value) and not issubclass(value, Exception):
             yield from [*_signature(name, value), ""]
         yield from _docstring(value)
         for method, function in _own_methods(value):
-            yield from ["", f"### {name}.{method}", "", *_signature(method, function), "", *_docstring(function)]
+            yield from [
+                "",
+                f"{'#' * depth} {name}.{method}",
+                "",
+                *_signature(method, function),
+                "",
+                *_docstring(function),
+            ]
     elif inspect.isfunction(value):
         yield from [*_signature(name, value), "", *_docstring(value)]
     else:
@@ -290,6 +323,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "reference/reports.md": reports_page,
     "reference/python.md": python_page,
     "reference/python-for-plugins.md": plugins_python_page,
+    "reference/python-for-readers.md": readers_python_page,
     "reference/steps.md": steps_page,
     "reference/hooks.md": hooks_page,
     "reference/testing.md": testing_page,

@@ -23,6 +23,7 @@ compatible = run_path(str(ROOT / "packaging/versions.py"))["compatible"]
 PLUGINS = sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))
 DISTS = [ROOT / "core", *PLUGINS]
 LIGHT = {
+    "formats",
     "openslide", "tiff", "tifffile", "vips", "filters", "roi", "qc", "stain", "tfrecord", "images", "webdataset",
     "hdf5", "report", "cells", "cli", "cohort", "loaders", "testing",
     "dicom", "remote", "zarr",
@@ -38,6 +39,8 @@ FRONTS = {"testing": set(), "cli": {"testing"}, "cohort": {"cli"}, "loaders": {"
 ON_TOP = {"slideflow": {"cohort", "loaders", "deepfocus", "tfrecord"}}
 # What other plugins may depend on; they reach it by names of `slideloom`, not by importing it.
 SHARED = {"slideloom-core", "slideloom-torch", *(f"slideloom-{name}" for name in FRONTS)}
+# What files hold. Who depends on it imports it: readers, and what tells of files or writes one.
+FORMATS = "slideloom-formats"
 # Modules may be longer than the 300 lines that house style aims at, but not by much.
 MOST_LINES = 400
 
@@ -103,7 +106,7 @@ def test_a_plugin_names_what_it_imports_and_no_more_of_the_core(plugin: Path) ->
     own = {project["name"], *(f"slideloom-{name}" for name in ON_TOP.get(plugin.name, ()))}
     for need in [*needs, *extras]:
         assert need.specifier, f"{need}: give a lower bound"
-        assert not need.name.startswith("slideloom-") or need.name in SHARED | own
+        assert not need.name.startswith("slideloom-") or need.name in SHARED | own | {FORMATS}
 
 
 def test_coverage_is_measured_of_every_package() -> None:
@@ -167,6 +170,10 @@ def test_a_plugin_uses_public_names_of_the_core_and_no_other_plugin(plugin: Path
     own = f"slideloom_{plugin.name}"
     insiders = {**FRONTS, **ON_TOP}
     fronts = {f"slideloom_{name}" for name in insiders.get(plugin.name, ())}
+    project = table(plugin)["project"]
+    asked = [project["dependencies"], *project.get("optional-dependencies", {}).values()]
+    if FORMATS in {Requirement(text).name for texts in asked for text in texts}:
+        fronts.add(FORMATS.replace("-", "_"))
     wrong = []
     for path in sources(plugin):
         for line, module, name in imports(path):

@@ -21,13 +21,11 @@ from slideloom_testing.fixtures import DemoFiles
 
 ROOT = Path(__file__).parents[1]
 CORE = ROOT / "core" / "src" / "slideloom"
-# The doors to other distributions: the table of public names, `python -m slideloom`, and the table of formats whose
-# reader may have to be installed.
-DOORS = {"__init__.py", "__main__.py", "slides/formats_apart.py"}
+# The doors to other distributions: the table of public names, and `python -m slideloom`.
+DOORS = {"__init__.py", "__main__.py"}
 # Names of files, which the core shares with readers of them that are not ours, and of an option.
 KNOWN_WORDS = {
     "extraction/extras.py": {".geojson"},  # a viewer's file
-    "running/find_slides.py": {".dicom"},
     "settings/field_names.py": {"artifacts"},  # regions to cut out
     "running/run_files.py": {".tfrecords"},  # where others look for the list of blurred slides
 }
@@ -89,8 +87,10 @@ def standing_on(dist: str) -> set[str]:
     return {f"slideloom-{name}" for name, asked in needs.items() if dist in {Requirement(text).name for text in asked}}
 
 
+# Those without which there is no command, no reader, or no slide to try.
+_NEEDED_BY_ALL = ("cli", "formats", "testing")
 PLUGINS = sorted(
-    path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml") if path.parent.name not in ("cli", "testing")
+    path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml") if path.parent.name not in _NEEDED_BY_ALL
 )
 # What a run takes of each light plugin; the reader is whichever there is.
 STEPS = {

@@ -41,7 +41,7 @@ def test_every_module_imports_without_pandas_rich_and_any_image_library() -> Non
 
 
 def test_names_for_users_are_listed_and_those_for_plugins_are_there_as_well() -> None:
-    plugin_names = {"Reader", "SlideQc", "Settings", "option", "hookimpl", "read_tiff_directories"}
+    plugin_names = {"Reader", "SlideQc", "Settings", "option", "hookimpl", "Format"}
 
     assert dir(sl) == sorted(sl.__all__)
     assert {"WSI", "Project", "run_pipeline", "SlideError"} <= set(sl.__all__) <= {"__version__", *sl._HOME_OF}

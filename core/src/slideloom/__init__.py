@@ -40,38 +40,18 @@ _HOMES = {
     "slideloom.settings.digest": ("file_digest",),
     "slideloom.settings.options": ("Settings", "option"),
     "slideloom.settings.ranges": ("at_least", "in_range", "positive"),
-    "slideloom.slides.dicom_files": ("DicomFile", "dicom_obstacle", "not_a_dicom_slide", "read_dicom", "series_in"),
-    "slideloom.slides.dicom_frames": ("frames_fault",),
-    "slideloom.slides.grid_slide": ("GridSlide", "TileGrid", "in_eight_bits"),
     "slideloom.slides.icc": ("profile_name",),
     "slideloom.slides.info": (
         "Level", "Resolution", "SlideInfo", "levels_from_sizes", "same_proportions", "slide_name",
     ),
-    "slideloom.slides.jpeg_2000": ("Jpeg2000",),
     "slideloom.slides.kept_images": ("KeptImages",),
     "slideloom.slides.names": ("NamedSlide", "own_name"),
-    "slideloom.slides.ome_xml": ("is_ome_xml", "ome_xml"),
     "slideloom.slides.outlines": ("Outlines",),
     "slideloom.slides.regions": ("Region", "Regions"),
     "slideloom.slides.remote_file": ("RemoteFile",),
     "slideloom.slides.resolution": ("finite_number", "is_plausible", "odd_mpp"),
     "slideloom.slides.slide": ("Slide",),
-    "slideloom.slides.slide_files": ("missing_part",),
-    "slideloom.slides.stored_tiles": (
-        "TILE_TAGS", "StoredTiles", "TileCheck", "check_tile_places", "deflate_check", "jpeg_check", "jpeg_fault",
-        "lacks_tiles", "stored_tiles",
-    ),
-    "slideloom.slides.tiff_descriptions": ("TiffDescription", "described", "imagej_resolution", "tiff_resolution"),
-    "slideloom.slides.tiff_directories": (
-        "TiffDirectory", "TiffError", "TiffTag", "read_tiff_directories", "read_tiff_sub_images",
-        "tiff_fault", "tiff_icc_profile",
-    ),
-    "slideloom.slides.tiff_pictures": (
-        "PICTURE_TAGS", "is_aside", "is_scene", "obstacle_in", "sample_obstacle", "tiff_obstacle",
-    ),
-    "slideloom.slides.tiff_storage": ("check_orientation", "codec_name"),
     "slideloom.slides.tiles": ("TileBatch", "TileGeometry", "Tiles"),
-    "slideloom.slides.truncation": ("is_cut_tiff",),
     "slideloom.drawing.geojson": ("colour_of", "write_regions_geojson", "write_tiles_geojson"),
     "slideloom.drawing.mask_outlines": ("mask_polygons",),
     "slideloom.drawing.pictures": ("LEGEND", "reason_colours", "stretched", "tint"),
@@ -79,6 +59,7 @@ _HOMES = {
     "slideloom.steps.companions": ("MASK", "Companion"),
     "slideloom.steps.encoding": ("ImageEncoder", "ImageOptions"),
     "slideloom.steps.executor": ("Executor",),
+    "slideloom.steps.format": ("Format",),
     "slideloom.steps.normalizer": ("Normalized", "Normalizer"),
     "slideloom.steps.placement": ("Placed", "Placement"),
     "slideloom.steps.reader": ("Reader",),
@@ -281,15 +262,6 @@ if TYPE_CHECKING:
     from slideloom.settings.digest import file_digest as file_digest
     from slideloom.settings.options import Settings as Settings, option as option
     from slideloom.settings.ranges import at_least as at_least, in_range as in_range, positive as positive
-    from slideloom.slides.dicom_files import (
-        DicomFile as DicomFile,
-        dicom_obstacle as dicom_obstacle,
-        not_a_dicom_slide as not_a_dicom_slide,
-        read_dicom as read_dicom,
-        series_in as series_in,
-    )
-    from slideloom.slides.dicom_frames import frames_fault as frames_fault
-    from slideloom.slides.grid_slide import GridSlide as GridSlide, TileGrid as TileGrid, in_eight_bits as in_eight_bits
     from slideloom.slides.icc import profile_name as profile_name
     from slideloom.slides.info import (
         Level as Level,
@@ -299,10 +271,8 @@ if TYPE_CHECKING:
         same_proportions as same_proportions,
         slide_name as slide_name,
     )
-    from slideloom.slides.jpeg_2000 import Jpeg2000 as Jpeg2000
     from slideloom.slides.kept_images import KeptImages as KeptImages
     from slideloom.slides.names import NamedSlide as NamedSlide, own_name as own_name
-    from slideloom.slides.ome_xml import is_ome_xml as is_ome_xml, ome_xml as ome_xml
     from slideloom.slides.outlines import Outlines as Outlines
     from slideloom.slides.regions import Region as Region, Regions as Regions
     from slideloom.slides.remote_file import RemoteFile as RemoteFile
@@ -312,47 +282,11 @@ if TYPE_CHECKING:
         odd_mpp as odd_mpp,
     )
     from slideloom.slides.slide import Slide as Slide
-    from slideloom.slides.slide_files import missing_part as missing_part
-    from slideloom.slides.stored_tiles import (
-        TILE_TAGS as TILE_TAGS,
-        StoredTiles as StoredTiles,
-        TileCheck as TileCheck,
-        check_tile_places as check_tile_places,
-        deflate_check as deflate_check,
-        jpeg_check as jpeg_check,
-        jpeg_fault as jpeg_fault,
-        lacks_tiles as lacks_tiles,
-        stored_tiles as stored_tiles,
-    )
-    from slideloom.slides.tiff_descriptions import (
-        TiffDescription as TiffDescription,
-        described as described,
-        imagej_resolution as imagej_resolution,
-        tiff_resolution as tiff_resolution,
-    )
-    from slideloom.slides.tiff_directories import (
-        TiffDirectory as TiffDirectory,
-        TiffError as TiffError,
-        TiffTag as TiffTag,
-        read_tiff_directories as read_tiff_directories,
-        read_tiff_sub_images as read_tiff_sub_images,
-        tiff_fault as tiff_fault,
-        tiff_icc_profile as tiff_icc_profile,
-    )
-    from slideloom.slides.tiff_pictures import (
-        PICTURE_TAGS as PICTURE_TAGS,
-        is_aside as is_aside,
-        is_scene as is_scene,
-        obstacle_in as obstacle_in,
-        sample_obstacle as sample_obstacle,
-        tiff_obstacle as tiff_obstacle,
-    )
-    from slideloom.slides.tiff_storage import check_orientation as check_orientation, codec_name as codec_name
     from slideloom.slides.tiles import TileBatch as TileBatch, TileGeometry as TileGeometry, Tiles as Tiles
-    from slideloom.slides.truncation import is_cut_tiff as is_cut_tiff
     from slideloom.steps.companions import MASK as MASK, Companion as Companion
     from slideloom.steps.encoding import ImageEncoder as ImageEncoder, ImageOptions as ImageOptions
     from slideloom.steps.executor import Executor as Executor
+    from slideloom.steps.format import Format as Format
     from slideloom.steps.normalizer import Normalized as Normalized, Normalizer as Normalizer
     from slideloom.steps.placement import Placed as Placed, Placement as Placement
     from slideloom.steps.reader import Reader as Reader

@@ -13,6 +13,7 @@ import pytest
 import pyvips
 import slideloom as sl
 from slideloom.base.lent_folders import check_room
+from slideloom_formats.tiff import TiffTag, read_tiff_directories
 from slideloom_remote.opening import file_system, open_remote_file, transport_of
 from slideloom_remote.remote_file import FetchedFile
 
@@ -315,8 +316,8 @@ def test_a_slide_that_changes_during_a_run_fails_and_leaves_nothing(web: Any, sl
 def test_one_bad_range_costs_its_tiles_and_no_others(web: Any, slide: Path, tmp_path: Path) -> None:
     content = slide.read_bytes()
     address = sl.Address(web.put("a.tif", content))
-    (image, *_) = sl.read_tiff_directories(slide, [sl.TiffTag.TILE_OFFSETS])
-    bad = int(image.numbers(sl.TiffTag.TILE_OFFSETS)[9])
+    (image, *_) = read_tiff_directories(slide, [TiffTag.TILE_OFFSETS])
+    bad = int(image.numbers(TiffTag.TILE_OFFSETS)[9])
     web.fault = lambda asked: bool(asked.start <= bad < asked.end and asked.answer(500, b""))
 
     report = run(tmp_path / "out", address).slides[0]

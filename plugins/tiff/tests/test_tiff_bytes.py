@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from slideloom import Box, Point, Rgb, Size, SlideError, read_tiff_directories
+from slideloom import Box, Point, Rgb, Size, SlideError
+from slideloom_formats.tiff import read_tiff_directories
 from slideloom_tiff.cache import TileCache
 from slideloom_tiff.jpegs import ByteRanges, JpegTiles
 from slideloom_tiff.levels import TAGS, slide_levels

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from slideloom import Point, Rgb, Size, Slide, SlideError, read_tiff_directories
+from slideloom import Point, Rgb, Size, Slide, SlideError
+from slideloom_formats.tiff import read_tiff_directories
 from slideloom_tiff.settings import TiffReader
 
 FILES = 250  # of each kind

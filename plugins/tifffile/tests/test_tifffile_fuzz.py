@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
-from slideloom import Point, Rgb, Size, Slide, SlideError, read_tiff_directories
+from slideloom import Point, Rgb, Size, Slide, SlideError
+from slideloom_formats.tiff import read_tiff_directories
 from slideloom_tifffile import TifffileReader
 
 FILES = 150  # of each kind

@@ -17,17 +17,12 @@ from slideloom.plugins.blaming import blaming
 from slideloom.plugins.discovery import Registry, dashed, registry
 from slideloom.plugins.shorthand import folder_of_regions, named_step
 from slideloom.settings.options import Settings
-from slideloom.slides.dicom_files import dicom_obstacle
-from slideloom.slides.formats_apart import MOST_CODECS, reader_to_install, unread_format
 from slideloom.slides.icc import in_srgb
 from slideloom.slides.info import SlideInfo
 from slideloom.slides.names import NamedSlide
 from slideloom.slides.regions import Regions
 from slideloom.slides.resolution import find_resolution, read_mpp_file
 from slideloom.slides.slide import Slide
-from slideloom.slides.slide_files import missing_part
-from slideloom.slides.tiff_pictures import tiff_obstacle
-from slideloom.slides.tiff_storage import tiff_codec
 from slideloom.steps.reader import Reader
 
 log = logging.getLogger(__name__)
@@ -140,33 +135,27 @@ def _opened(path: Path, rules: Slides, found: Registry) -> Slide:
             return _open(settings, path)
     _read_ends(path)  # a reader takes what it cannot read for another format
     broken = "; ".join([*failed, *(f"{plugin.dist}: {plugin.error}" for plugin in found.plugins if plugin.error)])
-    remedy = reader_to_install(path, {plugin.dist for plugin in found.plugins})
-    said = "; ".join(part for part in (_unsupported(path, tried), remedy) if part)
+    remedy = found.formats.to_install(path, {plugin.dist for plugin in found.plugins})
+    said = "; ".join(part for part in (_unsupported(path, tried, found), remedy) if part)
     raise UnsupportedSlide(f"{path.name}: {said}" + (f"; not loaded: {broken}" if broken else ""))
 
 
-def _unsupported(path: Path, tried: Sequence[tuple[str, Reader]]) -> str:
+def _unsupported(path: Path, tried: Sequence[tuple[str, Reader]], found: Registry) -> str:
     """Why no reader takes a file, as far as its content or a reader tells, and what to do."""
     names = [name for name, _ in tried]
     readers = f"tried {', '.join(names) or 'none: no reader is installed'}"
     told = (_refusal(name, reader, path) for name, reader in tried)
     obstacle = (
-        missing_part(path)
-        or unread_format(path)
-        or dicom_obstacle(path)
+        found.formats.refusal(path, readers_say_more=False)
         or next((text for text in told if text), None)
-        or tiff_obstacle(path)
+        or found.formats.refusal(path, readers_say_more=True)
     )
     if obstacle is not None:
         return f"{obstacle} (no reader takes it as it is; {readers})"
-    codec = tiff_codec(path)
-    install = (
-        f"pip install slideloom-{MOST_CODECS}, which reads most compressions, or " if MOST_CODECS not in names else ""
-    )
-    remedy = f"; it is a TIFF in {codec}: {install}convert it to JPEG (QuPath, bfconvert)"
+    advice = found.formats.advice(path, names)
     return (
         f"no reader recognises it as a slide ({readers})"
-        + (remedy if codec else "")
+        + (f"; {advice}" if advice else "")
         + "; is it complete, and an image? `slideloom doctor` shows what is installed"
     )
 

@@ -16,9 +16,8 @@ from slideloom.base.lent_folders import check_room, lent_folder
 from slideloom.base.naming import option_name
 from slideloom.base.storing import path_inside, storing_in
 from slideloom.plugins.blaming import blaming
-from slideloom.plugins.discovery import Registry
+from slideloom.plugins.discovery import Registry, registry
 from slideloom.settings.options import Settings
-from slideloom.slides.dicom_files import read_dicom
 from slideloom.slides.info import slide_name
 from slideloom.slides.remote_file import RemoteFile
 from slideloom.slides.slide import Slide
@@ -109,9 +108,10 @@ def copied_into(folder: Path, file: RemoteFile, *, remedy: str) -> Path:
             file.copy_to(path)
     except OutputError as error:
         raise SlideError(f"{file.name}: cannot be copied from {file.address}: {error}") from error
-    if read_dicom(path) is not None:
+    series = registry().formats.series(path)
+    if series is not None:
         raise SlideError(
-            f"{file.name}: a DICOM slide is a series of files, and only one of them is at this address; copy their "
-            "folder to a disk, and name that"
+            f"{file.name}: a {series.name} slide is a series of files, and only one of them is at this address; copy "
+            "their folder to a disk, and name that"
         )
     return path

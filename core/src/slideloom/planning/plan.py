@@ -17,6 +17,7 @@ from slideloom.pipeline.pipeline import Pipeline, RoiUse
 from slideloom.pipeline.tile_masks import REGIONS
 from slideloom.planning.companions import companions_of
 from slideloom.planning.grid import tile_geometry
+from slideloom.planning.slide_files import fingerprint
 from slideloom.plugins.blaming import blaming
 from slideloom.plugins.discovery import registry
 from slideloom.settings.digest import digest_of
@@ -24,7 +25,6 @@ from slideloom.slides.icc import NO_PROFILE
 from slideloom.slides.info import LEVEL_TOLERANCE
 from slideloom.slides.regions import Region, Regions
 from slideloom.slides.slide import Slide
-from slideloom.slides.slide_files import fingerprint
 from slideloom.slides.tiles import TileGeometry, Tiles
 from slideloom.steps.placement import Placed
 from slideloom.steps.scene import Scene

@@ -17,8 +17,10 @@ from slideloom.base.addresses import Address
 from slideloom.base.errors import PluginError, SlideloomError
 from slideloom.base.system_errors import in_words
 from slideloom.plugins import builtin, hookspecs
+from slideloom.plugins.formats import Formats
 from slideloom.plugins.offers import called_hook, classes_of, defaults_of, listed, synonyms_of
 from slideloom.settings.options import Settings, did_you_mean
+from slideloom.steps.format import Format
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +43,7 @@ class Plugin:
         libraries: the libraries it depends on.
         reporters: writers of reports.
         remote_files: what opens addresses.
+        formats: what it knows of files.
         error: why it cannot be used, or "".
     """
 
@@ -56,6 +59,7 @@ class Plugin:
     libraries: Sequence[hookspecs.Library] = ()
     reporters: Sequence[hookspecs.Reporter] = ()
     remote_files: Sequence[hookspecs.RemoteFiles] = ()
+    formats: Sequence[Format] = ()
     error: str = ""
 
 
@@ -64,6 +68,7 @@ class Registry:
 
     def __init__(self, plugins: Sequence[Plugin], manager: pluggy.PluginManager) -> None:
         self.plugins = tuple(plugins)
+        self.formats = Formats([each for plugin in self.plugins for each in plugin.formats])
         self._manager = manager
 
     def names(self, kind: str) -> list[str]:
@@ -294,6 +299,7 @@ def _register(manager: pluggy.PluginManager, module: ModuleType, *, name: str, d
             libraries=listed(manager, module, "slideloom_libraries", hookspecs.Library),
             reporters=listed(manager, module, "slideloom_reporters", hookspecs.Reporter),
             remote_files=listed(manager, module, "slideloom_remote_files", hookspecs.RemoteFiles),
+            formats=listed(manager, module, "slideloom_slide_formats", Format),
             defaults=defaults_of(manager, module, steps),
             synonyms=synonyms_of(manager, module, steps),
         )

@@ -14,6 +14,7 @@ from slideloom.settings.options import Settings
 from slideloom.slides.names import NamedSlide
 from slideloom.slides.remote_file import RemoteFile
 from slideloom.steps.executor import Executor
+from slideloom.steps.format import Format
 from slideloom.steps.normalizer import Normalizer
 from slideloom.steps.placement import Placement
 from slideloom.steps.reader import Reader
@@ -235,6 +236,15 @@ def slideloom_remote_files() -> Sequence[RemoteFiles]:  # type: ignore[empty-bod
 
     An error or a wrong value blocks only this plugin. If two plugins offer one, addresses are refused until only one is
     installed: which of them reads a slide must not depend on their order.
+    """
+
+
+@hookspec
+def slideloom_slide_formats() -> Sequence[Format]:  # type: ignore[empty-body]
+    """What is known of formats of slides. Called once per process, when plugins are first asked for.
+
+    An error or a wrong value blocks only this plugin. Formats are asked in this order, those of plugins in the order of
+    their names, and the first that knows a file counts.
     """
 
 

@@ -19,8 +19,8 @@ from slideloom.base.storing import storing_in
 from slideloom.extraction.job import SlideTask
 from slideloom.pipeline.pipeline import RunOptions
 from slideloom.planning.opening_remote import copied_into
+from slideloom.planning.slide_files import files_of
 from slideloom.plugins.discovery import registry
-from slideloom.slides.slide_files import files_of
 
 log = logging.getLogger(__name__)
 

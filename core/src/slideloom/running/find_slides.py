@@ -16,26 +16,17 @@ from slideloom.base.addresses import Address, SlidePlace, is_address, place_of, 
 from slideloom.base.errors import ConfigError, PluginError, SlideError
 from slideloom.base.naming import option_given, option_name
 from slideloom.pipeline.pipeline import Pipeline, Slides
+from slideloom.planning.slide_files import fingerprint
 from slideloom.plugins.blaming import blaming
 from slideloom.plugins.discovery import registry
-from slideloom.slides.dicom_files import read_dicom, stands_for_series
-from slideloom.slides.formats_apart import is_zarr
 from slideloom.slides.info import slide_name
 from slideloom.slides.names import NamedSlide, name_below, own_name, with_shared_names
-from slideloom.slides.slide_files import files_of, fingerprint
 
 log = logging.getLogger(__name__)
 
-# Only these are looked for in folders; a file that is named directly is always tried.
-_EXTENSIONS = "svs tif tiff btf tf2 tf8 qptiff ndpi vms vmu scn mrxs svslide bif dcm czi vsi isyntax ozx jpg jpeg png"
-SLIDE_EXTENSIONS = frozenset(f".{extension}" for extension in _EXTENSIONS.split())
-
-_DICOM_EXTENSIONS = frozenset(("", ".dcm", ".dicom", ".ima"))
-_SCANNERS = SLIDE_EXTENSIONS - {".jpg", ".jpeg", ".png"}  # pictures in a subfolder are as likely tiles
 _DEEPEST = 4  # folders below folders: those of a patient, a study and a series, and one more
 _REPORT = "extraction_report.json"  # of a run, in its output folder
 _TOLD = 6  # kinds or folders, in a warning
-_LISTS = (".vms", ".vmu")  # of the files that a slide is made of
 
 
 def find_slides(
@@ -62,8 +53,8 @@ def named_slides(
     between the one that is given and its own, as in "lab1/case7/slide". A slide that two entries lead to keeps the name
     by the first.
 
-    The files of one DICOM series are one slide, and stand for it whichever of them is named. Files that a VMS slide is
-    made of are none. An address of a folder, or with a pattern, stands for what its store lists.
+    The installed formats tell which files are one slide (`Format.slides_of`), whichever of them is named. An address of
+    a folder, or with a pattern, stands for what its store lists.
 
     Args:
         include: files, folders, patterns and addresses.
@@ -75,6 +66,7 @@ def named_slides(
         ConfigError: an entry matches nothing, or cannot be listed.
         PluginError: an address is to be listed, and no installed plugin reads addresses.
     """
+    formats = registry().formats
     found: dict[SlidePlace, str] = {}
     for given in include:
         if isinstance(place := place_of(given), Address):
@@ -91,9 +83,10 @@ def named_slides(
             matches = [path]
         if not matches:
             raise ConfigError(f"slides: '{entry}' matches no file{' in ' + str(base) if base else ''}")
-        _add(found, [stands_for_series(match) or match for match in matches], below=below)
+        named = [slide for match in matches for slide in formats.slides_of(match, is_named=True) or [match]]
+        _add(found, named, below=below)
     local = [path for path in found if isinstance(path, Path)]
-    parts: set[SlidePlace] = {part for path in local if path.suffix.lower() in _LISTS for part in files_of(path)[1:]}
+    parts: set[SlidePlace] = {part for path in local for part in formats.parts_like_slides(path)}
     slides = [NamedSlide(path, name) for path, name in found.items() if path not in parts]
     if not any("/" in slide.name for slide in slides):
         return without(slides, exclude, base=base)
@@ -161,7 +154,8 @@ def _at(address: Address, *, recursive: bool) -> list[Address]:
     listed = registry().remote_files(address).list(_all_below(address) if recursive else address)
     if recursive and address.is_folder:
         listed = _without_outputs(address, listed)
-    wanted = [item for item in listed if address.is_pattern or item.suffix.lower() in SLIDE_EXTENSIONS]
+    formats = registry().formats
+    wanted = [item for item in listed if address.is_pattern or formats.has_slide_name(item.name)]
     if not wanted:
         there = f"{len(listed)} files are there, none with a known extension"
         raise ConfigError(f"slides: {address} holds no slide ({there})")
@@ -186,9 +180,9 @@ def _without_outputs(folder: Address, listed: Sequence[Address]) -> list[Address
 
 
 def _in_folder(folder: Path) -> list[Path]:
-    """The slides in a folder: files of known extensions, folders that a reader opens, and DICOM files.
+    """The slides in a folder: files and folders that a format knows or a reader opens, and series in folders below.
 
-    The files of a DICOM slide often lie in a folder of their own, so that of a study, or of a patient, holds folders.
+    The files of a series often lie in a folder of their own, so that of a study, or of a patient, holds folders.
     """
     # Hidden files are not slides: macOS makes a `._a.svs` beside each `a.svs` that it copies.
     items = sorted(item for item in folder.iterdir() if not item.name.startswith("."))
@@ -213,30 +207,30 @@ def _below(folder: Path) -> list[Path]:
             _tell_once(f"{place}: is the output folder of a run, so nothing in it is taken for a slide")
             folders.clear()
             continue
-        inner = [place / name for name in sorted(folders) if not name.startswith(".")]
-        slides = [item for item in inner if _is_slide_folder(item)]
-        folders[:] = [item.name for item in inner if item not in slides and not _is_mirax_data(item)]
+        inner = {name: _as_one(place / name) for name in sorted(folders) if not name.startswith(".")}
+        folders[:] = [name for name, taken in inner.items() if taken is None]
+        slides = [slide for taken in inner.values() for slide in taken or ()]
         for item in (place / name for name in sorted(files) if not name.startswith(".")):
-            taken = _slides_of(item)
-            slides += taken
-            others += [] if taken else [item]
+            found_there = _slides_of(item)
+            slides += found_there
+            others += [] if found_there else [item]
         found += slides
     _tell_others(folder, others)
     return list(dict.fromkeys(found))
 
 
-def _slides_of(item: Path) -> list[Path]:
+def _slides_of(item: Path) -> Sequence[Path]:
     """The slides that an item of a folder stands for."""
-    if item.is_dir():
-        if _is_slide_folder(item):
-            return [item]
-        return [] if _is_mirax_data(item) else _dicom_below(item)
-    if is_zarr(item):
-        return [item]
-    if _may_be_dicom(item) and read_dicom(item) is not None:
-        slide = stands_for_series(item)
-        return [] if slide is None else [slide]
-    return [item] if item.suffix.lower() in SLIDE_EXTENSIONS else []
+    found = _as_one(item)
+    if found is not None:
+        return found
+    return _series_below(item) if item.is_dir() else ()
+
+
+def _as_one(item: Path) -> Sequence[Path] | None:
+    """The slides that a file stands for, or a folder that is not looked into; None if no format or reader knows it."""
+    found = registry().formats.slides_of(item, is_named=False)
+    return [item] if found is None and item.is_dir() and _is_opened_as_folder(item) else found
 
 
 def _tell_others(folder: Path, others: Sequence[Path]) -> None:
@@ -246,7 +240,7 @@ def _tell_others(folder: Path, others: Sequence[Path]) -> None:
         listed = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(_TOLD))
         more = "" if len(kinds) <= _TOLD else " and others"
         _tell_once(f"{folder}: {kinds.total()} files are left out: {listed}{more}")
-    holding = [item for item in others if item.is_dir() and not _is_mirax_data(item) and _holds_slides(item)]
+    holding = [item for item in others if item.is_dir() and _holds_slides(item)]
     if holding:
         names = ", ".join(item.name for item in holding[:_TOLD]) + ("" if len(holding) <= _TOLD else ", ...")
         _tell_once(
@@ -262,18 +256,27 @@ def _tell_once(words: str) -> None:
 
 
 def _holds_slides(folder: Path) -> bool:
+    """True if slides lie in a folder, as far as names tell; one that is part of a slide holds none."""
+    formats = registry().formats
+    if formats.slides_of(folder, is_named=False) is not None:
+        return False
     try:
-        return any((item.is_file() and item.suffix.lower() in _SCANNERS) or is_zarr(item) for item in folder.iterdir())
+        return any(
+            bool(formats.slides_of(item, is_named=False))
+            if item.is_dir()
+            else item.is_file() and formats.has_slide_name(item.name, pictures=False)
+            for item in folder.iterdir()
+        )
     except OSError:  # somebody else's
         return False
 
 
-def _is_mirax_data(folder: Path) -> bool:
-    return folder.with_name(f"{folder.name}.mrxs").exists()
+def _series_below(folder: Path) -> list[Path]:
+    """The slides in a folder, and in those that it holds, whose files lie in folders of their own.
 
-
-def _dicom_below(folder: Path) -> list[Path]:
-    """The DICOM slides in a folder and in those that it holds, but for output folders, which hold millions of files."""
+    Output folders, which hold millions of files, are not looked into.
+    """
+    formats = registry().formats
     found: dict[Path, None] = {}
     for home, folders, files in os.walk(folder):
         place = Path(home)
@@ -282,20 +285,11 @@ def _dicom_below(folder: Path) -> list[Path]:
             continue
         if len(place.relative_to(folder).parts) == _DEEPEST:
             folders.clear()
-        folders[:] = sorted(
-            name
-            for name in folders
-            if not name.startswith(".") and f"{name}.mrxs" not in files and not is_zarr(place / name)
-        )
+        inner = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = [name for name in inner if formats.slides_of(place / name, is_named=False) is None]
         candidates = (place / name for name in sorted(files) if not name.startswith("."))
-        slides = (stands_for_series(path) for path in candidates if _may_be_dicom(path))
-        found.update(dict.fromkeys(slide for slide in slides if slide is not None))
+        found.update(dict.fromkeys(slide for path in candidates for slide in formats.series_of(path)))
     return list(found)
-
-
-def _may_be_dicom(path: Path) -> bool:
-    """True if DICOM files have such names: an extension of theirs, none, or a UID."""
-    return path.suffix.lower() in _DICOM_EXTENSIONS or path.suffix[1:].isdecimal()
 
 
 def _resolved(entry: str, base: Path | None) -> Path:
@@ -311,9 +305,12 @@ def _matches(path: SlidePlace, pattern: str, base: Path | None) -> bool:
 
 
 def _is_slide_folder(path: Path) -> bool:
-    """True for a folder that a reader opens as one slide, or would, if it were installed."""
-    if is_zarr(path):
-        return True
+    """True for a folder that is one slide, as a format or a reader knows."""
+    return registry().formats.slides_of(path, is_named=True) == [path] or _is_opened_as_folder(path)
+
+
+def _is_opened_as_folder(path: Path) -> bool:
+    """True for a folder that a reader opens as one slide."""
     for cls in registry().all("reader"):
         if cls.opens_folders:
             settings = cls()

@@ -52,6 +52,7 @@ def _plugin_table(plugin: Plugin) -> dict[str, Any]:
         "error": plugin.error,
         "steps": steps,
         "commands": [command.name for command in plugin.commands],
+        "formats": [each.name for each in plugin.formats],
     }
 
 
@@ -78,6 +79,9 @@ def _print_plugin(out: Console, plugin: Plugin, *, verbose: bool) -> None:
             out.print(f"  {kind:<11}{cls.name:<20}{escape(help_text(cls))}", soft_wrap=True)
             if verbose:
                 _print_options(out, cls)
+    for each in plugin.formats:
+        about = (type(each).__doc__ or "").strip().partition("\n")[0]
+        out.print(f"  {'format':<11}{each.name:<20}{escape(about)}", soft_wrap=True)
     for command in plugin.commands:
         out.print(f"  {'command':<11}{command.name:<20}{escape(command.help)}", soft_wrap=True)
 

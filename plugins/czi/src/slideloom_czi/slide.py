@@ -12,7 +12,6 @@ from attrs import frozen
 from numpy.typing import NDArray
 from pylibCZIrw import czi
 from slideloom import (
-    GridSlide,
     NativeResampler,
     Reader,
     Rgb,
@@ -20,12 +19,11 @@ from slideloom import (
     Slide,
     SlideError,
     SlideInfo,
-    TileGrid,
-    in_eight_bits,
     levels_from_sizes,
     option_given,
     slide_name,
 )
+from slideloom_formats.grid_slide import GridSlide, TileGrid, in_eight_bits
 
 from slideloom_czi import metadata
 from slideloom_czi.settings import CziReader

@@ -16,7 +16,8 @@ import numpy as np
 import simplejpeg
 from attrs import frozen
 from numpy.typing import NDArray
-from slideloom import Jpeg2000, Rgb, opencv_in_one_thread
+from slideloom import Rgb, opencv_in_one_thread
+from slideloom_formats.jpeg_2000 import Jpeg2000
 
 Samples = NDArray[np.uint8] | NDArray[np.uint16]  # (rows, columns) or (rows, columns, 3)
 

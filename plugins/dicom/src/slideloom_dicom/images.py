@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from attrs import field, frozen
-from slideloom import Size, SlideError, TileGrid, option_given, read_dicom, same_proportions, series_in
+from slideloom import Size, SlideError, option_given, same_proportions
+from slideloom_formats.dicom import read_dicom, series_in
+from slideloom_formats.grid_slide import TileGrid
 
 from slideloom_dicom.instances import Instance, read_instance
 from slideloom_dicom.metadata import is_fluorescence, path_name

@@ -10,20 +10,18 @@ import cv2
 import numpy as np
 from pydicom import Dataset
 from slideloom import (
-    GridSlide,
     NativeResampler,
     Reader,
     Rgb,
     Slide,
     SlideError,
     SlideInfo,
-    in_eight_bits,
     levels_from_sizes,
-    not_a_dicom_slide,
     option_given,
-    read_dicom,
     slide_name,
 )
+from slideloom_formats.dicom import not_a_dicom_slide, read_dicom
+from slideloom_formats.grid_slide import GridSlide, in_eight_bits
 
 from slideloom_dicom import metadata
 from slideloom_dicom.decoding import Samples, decoded

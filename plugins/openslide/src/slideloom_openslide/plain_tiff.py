@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import simplejpeg
-from slideloom import (
+from slideloom import Size, SlideError, same_proportions
+from slideloom_formats.tiff import (
     PICTURE_TAGS,
     TILE_TAGS,
-    Size,
-    SlideError,
     StoredTiles,
     TiffDirectory,
     TiffError,
@@ -21,7 +20,6 @@ from slideloom import (
     jpeg_check,
     obstacle_in,
     read_tiff_directories,
-    same_proportions,
     stored_tiles,
 )
 

@@ -20,15 +20,13 @@ from slideloom import (
     Slide,
     SlideError,
     SlideInfo,
-    StoredTiles,
-    dicom_obstacle,
-    frames_fault,
     levels_from_sizes,
-    missing_part,
     opencv_in_one_thread,
     slide_name,
-    tiff_fault,
 )
+from slideloom_formats.dicom import dicom_obstacle, frames_fault
+from slideloom_formats.files_beside import missing_part
+from slideloom_formats.tiff import StoredTiles, tiff_fault
 
 from slideloom_openslide import metadata
 from slideloom_openslide.interpolation import MARGIN_PX, NO_SHIFT, without_interpolation

@@ -72,8 +72,9 @@ def analytic_path(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def demo_slide(tmp_path_factory: pytest.TempPathFactory) -> DemoFiles:
-    """A small demo slide with its truth, made once per test session; skips if pyvips is missing."""
-    pytest.importorskip("pyvips", reason="the demo slide is written with pyvips: pip install slideloom-vips")
+    """A small demo slide with its truth, made once per test session; skips if what writes it is missing."""
+    for library in ("pyvips", "slideloom_formats"):
+        pytest.importorskip(library, reason=f"the demo slide is written with {library}: pip install slideloom-vips")
     folder = tmp_path_factory.mktemp("demo-slide")
     path = folder / "demo.svs"
     truth = write_demo_slide(path, size=SMALL_DEMO, mpp=1.0, seed=0)

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from attrs import evolve, field, frozen
 from numpy.typing import NDArray
-from slideloom import Size, TiffDirectory, TiffTag, is_aside, lacks_tiles, same_proportions
+from slideloom import Size, same_proportions
+from slideloom_formats.tiff import TiffDirectory, TiffTag, is_aside, lacks_tiles
 
 _JPEG = 7
 _RGB, _YCBCR = 2, 6

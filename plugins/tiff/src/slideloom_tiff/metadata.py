@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from slideloom import Resolution, TiffDirectory, TiffTag, finite_number, is_plausible
+from slideloom import Resolution, finite_number, is_plausible
+from slideloom_formats.tiff import TiffDirectory, TiffTag
 
 _PERSONAL = ("barcode", "patient", "accession")
 

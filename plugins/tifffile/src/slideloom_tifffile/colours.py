@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from attrs import field, frozen
 from numpy.typing import NDArray
-from slideloom import Rgb, TiffDirectory, TiffTag
+from slideloom import Rgb
+from slideloom_formats.tiff import TiffDirectory, TiffTag
 
 from slideloom_tifffile.refusals import NotRead
 

@@ -6,20 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from attrs import frozen
-from slideloom import (
+from slideloom import Size, same_proportions
+from slideloom_formats.ome_xml import ome_xml
+from slideloom_formats.tiff import (
     PICTURE_TAGS,
     TILE_TAGS,
-    Size,
     TiffDirectory,
     TiffError,
     TiffTag,
     is_aside,
     lacks_tiles,
     obstacle_in,
-    ome_xml,
     read_tiff_directories,
     read_tiff_sub_images,
-    same_proportions,
     sample_obstacle,
 )
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from attrs import field, frozen
 from numpy.typing import NDArray
-from slideloom import Size, TiffDirectory, TiffError, TiffTag
+from slideloom import Size
+from slideloom_formats.tiff import TiffDirectory, TiffError, TiffTag
 
 _SEPARATE = 2  # planar configuration: each sample has tiles of its own
 

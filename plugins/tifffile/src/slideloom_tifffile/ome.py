@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from itertools import islice
 from xml.etree.ElementTree import Element
 
-from slideloom import Size, TiffDirectory, TiffTag, is_scene, option_given
+from slideloom import Size, option_given
+from slideloom_formats.tiff import TiffDirectory, TiffTag, is_scene
 
 from slideloom_tifffile.refusals import NotRead
 

@@ -13,7 +13,9 @@ import imagecodecs
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
-from slideloom import Jpeg2000, Size, SlideError, TiffDirectory, TiffError, TiffTag, codec_name, deflate_check
+from slideloom import Size, SlideError
+from slideloom_formats.jpeg_2000 import Jpeg2000
+from slideloom_formats.tiff import TiffDirectory, TiffError, TiffTag, codec_name, deflate_check
 
 from slideloom_tifffile.codestreams import jpeg_fault, png_fault
 from slideloom_tifffile.colours import JPEG, JPEG_2000

@@ -18,17 +18,19 @@ from slideloom import (
     Slide,
     SlideError,
     SlideInfo,
+    levels_from_sizes,
+    opencv_in_one_thread,
+    option_given,
+    slide_name,
+)
+from slideloom_formats.files_beside import missing_part
+from slideloom_formats.ome_xml import ome_xml
+from slideloom_formats.tiff import (
     TiffError,
     TiffTag,
     check_orientation,
     described,
     imagej_resolution,
-    levels_from_sizes,
-    missing_part,
-    ome_xml,
-    opencv_in_one_thread,
-    option_given,
-    slide_name,
     tiff_fault,
     tiff_icc_profile,
     tiff_resolution,

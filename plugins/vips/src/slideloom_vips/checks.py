@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import simplejpeg
-from slideloom import (
+from slideloom import SlideError
+from slideloom_formats.tiff import (
     TILE_TAGS,
-    SlideError,
     StoredTiles,
     TiffDirectory,
     TiffError,

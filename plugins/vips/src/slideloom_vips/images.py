@@ -12,7 +12,8 @@ from typing import Any, Literal
 import numpy as np
 import pyvips
 import simplejpeg
-from slideloom import Point, Rgb, Size, SlideError, jpeg_fault, option_given
+from slideloom import Point, Rgb, Size, SlideError, option_given
+from slideloom_formats.tiff import jpeg_fault
 
 from slideloom_vips.checks import checks_of
 from slideloom_vips.decoding import Undecodable, one_line, reads

@@ -8,7 +8,6 @@ from typing import Any
 import cv2
 import numpy as np
 from slideloom import (
-    PICTURE_TAGS,
     Box,
     NativeResampler,
     Point,
@@ -19,17 +18,20 @@ from slideloom import (
     Slide,
     SlideError,
     SlideInfo,
+    levels_from_sizes,
+    opencv_in_one_thread,
+    slide_name,
+)
+from slideloom_formats.files_beside import missing_part
+from slideloom_formats.tiff import (
+    PICTURE_TAGS,
     TiffError,
     TiffTag,
     check_orientation,
     described,
     imagej_resolution,
     is_aside,
-    levels_from_sizes,
-    missing_part,
-    opencv_in_one_thread,
     read_tiff_directories,
-    slide_name,
     tiff_fault,
     tiff_obstacle,
 )

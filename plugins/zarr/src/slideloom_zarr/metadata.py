@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attrs import frozen
-from slideloom import Resolution, is_plausible, odd_mpp, ome_xml
+from slideloom import Resolution, is_plausible, odd_mpp
+from slideloom_formats.ome_xml import ome_xml
 
 _MICRONS = {
     "angstrom": 1e-4, "nanometer": 1e-3, "micrometer": 1.0, "micron": 1.0, "um": 1.0, "µm": 1.0, "μm": 1.0, "nm": 1e-3,

@@ -14,19 +14,17 @@ import zarr
 from attrs import frozen
 from numpy.typing import NDArray
 from slideloom import (
-    GridSlide,
     NativeResampler,
     Rgb,
     Size,
     SlideError,
     SlideInfo,
-    TileGrid,
-    in_eight_bits,
     levels_from_sizes,
     option_given,
     same_proportions,
     slide_name,
 )
+from slideloom_formats.grid_slide import GridSlide, TileGrid, in_eight_bits
 from zarr.storage import LocalStore, ZipStore
 
 from slideloom_zarr import metadata

@@ -19,8 +19,7 @@ from slideloom.planning.opening import open_without_mpp
 from slideloom.plugins.discovery import registry
 from slideloom.slides.resolution import finite_number
 from slideloom.slides.slide import Slide
-from slideloom.slides.tiff_directories import TiffDirectory, TiffError, TiffTag, read_tiff_directories
-from slideloom.slides.tiff_storage import codec_name
+from slideloom_formats.tiff import TiffDirectory, TiffError, TiffTag, codec_name, read_tiff_directories
 
 from slideloom_cli.info import slide_facts
 

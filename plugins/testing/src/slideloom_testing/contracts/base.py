@@ -123,12 +123,12 @@ class SettingsContract:
     def test_the_entry_module_imports_nothing_heavy(self) -> None:
         """Listing plugins must take milliseconds; heavy imports belong in `build`."""
         module = type(self.settings).__module__
-        entry = self.entry_module or _entry_module_of(module.split(".")[0])
+        entry = self.entry_module or entry_module_of(module.split(".")[0])
         modules = (entry,) if entry else (module,)
         assert heavy_imports(modules) == [], f"{' and '.join(modules)} must import these in build() only"
 
 
-def _entry_module_of(package: str) -> str | None:
+def entry_module_of(package: str) -> str | None:
     """The module that an installed package registers with slideloom, if any."""
     registered = entry_points(group=ENTRY_POINT_GROUP)
     return next((entry.module for entry in registered if entry.module.split(".")[0] == package), None)

@@ -17,7 +17,6 @@ from slideloom.slides.regions import Region
 
 from slideloom_testing.tissue.anatomy import Layout, Shapes, plan
 from slideloom_testing.tissue.nuclei import KINDS
-from slideloom_testing.tissue.pyramid import keep_levels
 from slideloom_testing.tissue.render import Renderer
 from slideloom_testing.tissue.truth import DemoTruth, polygons
 
@@ -88,12 +87,14 @@ def write_demo_slide(path: Path, *, size: Size = DEMO_SIZE, mpp: float = 0.5, se
         The truth about it; `save_truth` and `write_demo_rois` store it.
 
     Raises:
-        ConfigError: pyvips is not installed.
+        ConfigError: pyvips or slideloom-formats is not installed; slideloom-vips brings both.
         OutputError: the file cannot be written.
         ValueError: the slide would be too small for tissue.
     """
     try:
         import pyvips
+
+        from slideloom_testing.tissue.pyramid import keep_levels
     except ImportError as error:
         raise ConfigError("writing a demo slide needs pyvips: pip install slideloom-vips") from error
     slide = DemoSlide(size, mpp=mpp, seed=seed)

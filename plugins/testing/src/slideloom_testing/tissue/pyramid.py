@@ -6,7 +6,7 @@ import struct
 from collections.abc import Collection
 from pathlib import Path
 
-from slideloom.slides.tiff_directories import TiffError, read_tiff_directories
+from slideloom_formats.tiff import TiffError, read_tiff_directories
 
 _FIRST_LINK = 8  # where a BigTIFF stores the offset of its first directory
 

@@ -14,12 +14,10 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
+from slideloom import Size, finite_number, same_proportions
 
-from slideloom.base.geometry import Size
-from slideloom.slides.info import same_proportions
-from slideloom.slides.ome_xml import ome_xml
-from slideloom.slides.resolution import finite_number
-from slideloom.slides.tiff_directories import TiffDirectory, TiffError, TiffTag, read_tiff_directories
+from slideloom_formats.ome_xml import ome_xml
+from slideloom_formats.tiff.directories import TiffDirectory, TiffError, TiffTag, read_tiff_directories
 
 PICTURE_TAGS = frozenset({
     TiffTag.SUBFILE_TYPE, TiffTag.WIDTH, TiffTag.HEIGHT, TiffTag.BITS, TiffTag.PHOTOMETRIC, TiffTag.DESCRIPTION,

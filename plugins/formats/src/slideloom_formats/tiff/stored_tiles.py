@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
+from slideloom import Size
 
-from slideloom.base.geometry import Size
-from slideloom.slides.tiff_directories import TiffDirectory, TiffError, TiffTag
+from slideloom_formats.tiff.directories import TiffDirectory, TiffError, TiffTag
 
 TILE_TAGS = frozenset({
     TiffTag.WIDTH, TiffTag.HEIGHT, TiffTag.BITS, TiffTag.COMPRESSION, TiffTag.SAMPLES, TiffTag.PLANAR,

@@ -6,7 +6,7 @@ import struct
 from pathlib import Path
 
 import pytest
-from slideloom import is_cut_tiff
+from slideloom_formats.tiff import is_cut_tiff
 
 
 def tiff(*, order: str, is_big: bool, directories: int = 2, last: int = 0) -> bytes:

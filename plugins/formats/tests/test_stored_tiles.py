@@ -8,15 +8,17 @@ import zlib
 from pathlib import Path
 
 import pytest
-from slideloom.slides.stored_tiles import (
+from slideloom_formats.tiff import (
     StoredTiles,
+    TiffDirectory,
+    TiffError,
+    TiffTag,
     check_tile_places,
     deflate_check,
-    deflate_fault,
     lacks_tiles,
     stored_tiles,
 )
-from slideloom.slides.tiff_directories import TiffDirectory, TiffError, TiffTag
+from slideloom_formats.tiff.stored_tiles import deflate_fault
 
 PIXELS = zlib.compress(bytes(16))
 

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 from attrs import evolve
-from slideloom import Size, TiffError, TiffTag, is_cut_tiff, read_tiff_directories, tiff_fault
+from slideloom import Size
+from slideloom_formats.tiff import TiffError, TiffTag, is_cut_tiff, read_tiff_directories, tiff_fault
 
 # Of each field type its struct format; 5 is a pair.
 FORMATS = {1: "B", 2: "s", 3: "H", 4: "I", 5: "I", 6: "b", 7: "s", 8: "h", 9: "i", 10: "i", 11: "f", 12: "d"} | {

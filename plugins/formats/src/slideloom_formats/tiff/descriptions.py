@@ -6,12 +6,10 @@ import re
 from xml.etree.ElementTree import Element
 
 from attrs import frozen
+from slideloom import Resolution, Size, finite_number, is_plausible, odd_mpp
 
-from slideloom.base.geometry import Size
-from slideloom.slides.info import Resolution
-from slideloom.slides.ome_xml import is_ome_xml, ome_xml
-from slideloom.slides.resolution import finite_number, is_plausible, odd_mpp
-from slideloom.slides.tiff_directories import TiffDirectory, TiffTag
+from slideloom_formats.ome_xml import is_ome_xml, ome_xml
+from slideloom_formats.tiff.directories import TiffDirectory, TiffTag
 
 # OME schema 2016-06, UnitsLength; the micro sign exists twice in Unicode.
 _MICRONS = {

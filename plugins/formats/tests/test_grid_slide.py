@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from slideloom import GridSlide, Point, Rgb, Size, SlideError, SlideInfo, TileGrid, levels_from_sizes
+from slideloom import Point, Rgb, Size, SlideError, SlideInfo, levels_from_sizes
+from slideloom_formats.grid_slide import GridSlide, TileGrid
 
 SIZE, TILE = Size(250, 130), Size(64, 48)
 EMPTY, DAMAGED = (1, 1), (3, 0)

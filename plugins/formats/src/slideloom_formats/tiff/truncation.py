@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from slideloom.slides.tiff_directories import CutTiff, TiffError, read_tiff_directories
+from slideloom_formats.tiff.directories import CutTiff, TiffError, read_tiff_directories
 
 
 def is_cut_tiff(path: Path) -> bool:

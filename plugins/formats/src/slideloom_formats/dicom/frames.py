@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
-from slideloom.slides.dicom_files import Elements, series_in
+from slideloom_formats.dicom.files import Elements, series_in
 
 _PIXELS, _ITEM = 0x7FE00010, b"\xfe\xff\x00\xe0"
 _UNKNOWN_LENGTH = 0xFFFFFFFF

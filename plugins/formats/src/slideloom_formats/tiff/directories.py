@@ -19,9 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from attrs import field, frozen
 from numpy.typing import NDArray
-
-from slideloom.base.geometry import Size
-from slideloom.slides.remote_file import RemoteFile
+from slideloom import RemoteFile, Size
 
 _MOST_DIRECTORIES = 10_000  # a slide has dozens
 _MOST_TAGS = 4096  # per directory, which has dozens

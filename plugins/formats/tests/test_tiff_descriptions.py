@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from slideloom import Resolution, Size, described, imagej_resolution
+from slideloom import Resolution, Size
+from slideloom_formats.tiff import described, imagej_resolution
 
 SIZE = Size(2220, 2967)
 APERIO = (

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from slideloom.base.errors import SlideError
-from slideloom.slides.remote_file import RemoteFile
-from slideloom.slides.tiff_directories import TiffError, TiffTag, read_tiff_directories
+from slideloom import RemoteFile, SlideError
+
+from slideloom_formats.tiff.directories import TiffError, TiffTag, read_tiff_directories
 
 _CODECS = {
     1: "no compression", 5: "LZW", 6: "old JPEG", 7: "JPEG", 8: "deflate", 32773: "PackBits", 32946: "deflate",

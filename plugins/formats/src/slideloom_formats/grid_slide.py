@@ -10,14 +10,18 @@ from typing import Any
 import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
-
-from slideloom.base.errors import SlideError
-from slideloom.base.geometry import Box, Point, Rgb, Size
-from slideloom.base.opencv_threads import opencv_in_one_thread
-from slideloom.pixels.mosaic import Mosaic
-from slideloom.pixels.resampling import NativeResampler
-from slideloom.slides.kept_images import KeptImages
-from slideloom.slides.slide import Slide
+from slideloom import (
+    Box,
+    KeptImages,
+    Mosaic,
+    NativeResampler,
+    Point,
+    Rgb,
+    Size,
+    Slide,
+    SlideError,
+    opencv_in_one_thread,
+)
 
 _WHITE = (255, 255, 255)
 _LOCKS = 64  # so that threads rarely wait for each other's tiles

@@ -7,15 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from slideloom import SlideError, open_slide
-from slideloom.slides.formats_apart import reader_to_install, unread_format
+from slideloom.plugins.discovery import registry
+from slideloom_formats.formats_apart import unread_format
 from slideloom_testing.dicom import write_dicom
 
 
 def test_the_reader_of_a_known_format_is_named_with_its_command_unless_it_is_installed(tmp_path: Path) -> None:
     path = write_dicom(tmp_path / "a.dcm", np.zeros((64, 64, 3), np.uint8))
 
-    assert "pip install slideloom-dicom" in str(reader_to_install(path, {"slideloom-core"}))
-    assert reader_to_install(path, {"slideloom-core", "slideloom-dicom"}) is None
+    formats = registry().formats
+    told = "a reader for it may be this one, for DICOM: pip install slideloom-dicom"
+    assert formats.to_install(path, {"slideloom-core"}) == told
+    assert formats.to_install(path, {"slideloom-core", "slideloom-dicom"}) is None
 
 
 @pytest.mark.parametrize("name", ["a.isyntax", "renamed.tif"])
@@ -34,4 +37,4 @@ def test_of_other_files_nothing_is_said(tmp_path: Path) -> None:
     path.write_text("no slide")
 
     assert unread_format(path) is None
-    assert reader_to_install(path, set()) is None
+    assert registry().formats.to_install(path, set()) is None

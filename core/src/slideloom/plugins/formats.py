@@ -1,0 +1,96 @@
+"""What the installed formats know of a file, asked one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from slideloom.base.errors import PluginError, SlideloomError
+from slideloom.base.system_errors import in_words
+from slideloom.steps.format import Format
+
+KnownT = TypeVar("KnownT")
+
+
+class Formats:
+    """The installed formats, in the order of their plugins.
+
+    What the system says of a file is raised as it is; any other error of a format is a `PluginError` that names it.
+    """
+
+    def __init__(self, formats: Sequence[Format]) -> None:
+        self._formats = tuple(formats)
+        self._endings = tuple(ending for each in formats for ending in each.extensions)
+        self._of_slides = tuple(ending for each in formats if not each.is_picture for ending in each.extensions)
+
+    def has_slide_name(self, name: str, *, pictures: bool = True) -> bool:
+        """True if slides have such names; of any name if no format is installed that tells.
+
+        Args:
+            name: of a file.
+            pictures: False to leave out what is as likely a tile.
+        """
+        return not self._endings or name.lower().endswith(self._endings if pictures else self._of_slides)
+
+    def slides_of(self, path: Path, *, is_named: bool) -> Sequence[Path] | None:
+        """See `Format.slides_of`. If no format is installed that tells, a file is a slide."""
+        found = _first(self._formats, path, lambda each: each.slides_of(path, is_named=is_named))
+        return [path] if found is None and not self._endings and not path.is_dir() else found
+
+    def series_of(self, path: Path) -> Sequence[Path]:
+        """The slides that a file in a folder stands for as part of a series; none if it is in no series."""
+        asked = [each for each in self._formats if each.is_series]
+        found = _first(asked, path, lambda each: each.slides_of(path, is_named=False)) or ()
+        return [slide for slide in found if self.series(slide) is not None]
+
+    def series(self, path: Path) -> Format | None:
+        """The format of which a file is one of a series; None if it is in no series."""
+        asked = [each for each in self._formats if each.is_series]
+        return _first(asked, path, lambda each: each if each.recognises(path) else None)
+
+    def parts(self, path: Path) -> Sequence[Path]:
+        """See `Format.parts`."""
+        return _first(self._formats, path, lambda each: each.parts(path) or None) or ()
+
+    def parts_like_slides(self, path: Path) -> Sequence[Path]:
+        """Of `parts`, those that would be taken for slides of their own."""
+        asked = [each for each in self._formats if each.parts_look_like_slides]
+        return _first(asked, path, lambda each: each.parts(path) or None) or ()
+
+    def refusal(self, path: Path, *, readers_say_more: bool) -> str | None:
+        """Why no reader takes a file, by the formats that leave the first word to readers, or by the others."""
+        asked = [each for each in self._formats if each.readers_say_more == readers_say_more]
+        return _first(asked, path, lambda each: each.refusal(path))
+
+    def advice(self, path: Path, readers: Collection[str]) -> str | None:
+        """What a file is that no reader takes, and what would read it."""
+        return _first(self._formats, path, lambda each: each.advice(path, readers))
+
+    def to_install(self, path: Path, installed: Collection[str]) -> str | None:
+        """How to get the reader of a file's format; None if it is installed, or the format is unknown.
+
+        Args:
+            path: of the file or folder.
+            installed: names of the distributions that are.
+        """
+        asked = [each for each in self._formats if each.reader]
+        kind = _first(asked, path, lambda each: each if each.recognises(path) else None)
+        if kind is None or kind.reader in installed:
+            return None
+        return f"a reader for it may be this one, for {kind.name}: pip install {kind.reader}"
+
+
+def _first(formats: Sequence[Format], path: Path, ask: Callable[[Format], KnownT | None]) -> KnownT | None:
+    """The first answer that is not None."""
+    for each in formats:
+        try:
+            answer = ask(each)
+        except (SlideloomError, OSError):
+            raise
+        except Exception as error:
+            where = f"format '{each.name}' of {type(each).__module__}"
+            raise PluginError(f"{where} failed on {path.name}: {in_words(error)}") from error
+        if answer is not None:
+            return answer
+    return None
