@@ -13,11 +13,11 @@ enum { CHANNELS = 3, WHITE = 255, CACHE_LINE = 64 };
 
 /* Decoded tiles have left the near cache by the time they are used, and processors do not fetch ahead across pages. */
 #ifdef __GNUC__
-#define PREFETCH(address, for_writing) __builtin_prefetch(address, for_writing)
+#define PREFETCH(address) __builtin_prefetch(address)
 #else
-#define PREFETCH(address, for_writing) ((void)(address))
+#define PREFETCH(address) ((void)(address))
 #endif
-enum { ROWS_AHEAD = 6 };
+enum { ROWS_AHEAD = 3 };
 
 /* A second form for processors with AVX2, chosen when the module is loaded, where the compiler and the loader can. */
 #if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__GLIBC__)
@@ -26,9 +26,9 @@ enum { ROWS_AHEAD = 6 };
 #define ALSO_WIDE
 #endif
 
-#define FETCH_AHEAD(start, bytes, for_writing)                     \
+#define FETCH_AHEAD(start, bytes)                                  \
     for (Py_ssize_t byte = 0; byte < (bytes); byte += CACHE_LINE) \
-    PREFETCH((start) + byte, for_writing)
+    PREFETCH((start) + byte)
 
 typedef struct {
     int32_t start;  /* first output sample of the run */
@@ -56,7 +56,7 @@ static const uint8_t *source_row(const Mosaic *mosaic, Py_ssize_t row, int needs
 
     if (first == last && tiles[first] != NULL && end <= mosaic->right && y < mosaic->bottom && !needs_more) {
         const uint8_t *source = tiles[first] + (in_tile + mosaic->left - first * width) * CHANNELS;
-        FETCH_AHEAD(source + ahead * CHANNELS, mosaic->width * CHANNELS, 0);
+        FETCH_AHEAD(source + ahead * CHANNELS, mosaic->width * CHANNELS);
         return source;
     }
     for (Py_ssize_t column = first; column <= last; column++) {
@@ -67,7 +67,7 @@ static const uint8_t *source_row(const Mosaic *mosaic, Py_ssize_t row, int needs
         there = there < 0 ? 0 : there > to - from ? to - from : there;
         if (there > 0) {
             const uint8_t *source = tiles[column] + (in_tile + from - column * width) * CHANNELS;
-            FETCH_AHEAD(source + ahead * CHANNELS, there * CHANNELS, 0);
+            FETCH_AHEAD(source + ahead * CHANNELS, there * CHANNELS);
             memcpy(target, source, (size_t)(there * CHANNELS));
         }
         memset(target + there * CHANNELS, WHITE, (size_t)((to - from - there) * CHANNELS));
@@ -110,7 +110,7 @@ __attribute__((target("avx2"))) static void along_pairs(const uint8_t *restrict 
         /* Unpacking works within halves; with quarters in this order, samples stay in theirs. */
         const __m256i first = _mm256_permute4x64_epi64(LOAD(here), 0xD8);
         const __m256i second = _mm256_permute4x64_epi64(LOAD(here + CHANNELS), 0xD8);
-        const __m256i pairs[2] = {_mm256_unpacklo_epi8(first, second), _mm256_unpackhi_epi8(first, second)};
+        const __m256i pairs[] = {_mm256_unpacklo_epi8(first, second), _mm256_unpackhi_epi8(first, second)};
         for (int half = 0; half < 2; half++) {
             const Py_ssize_t at = i + half * AT_ONCE / 2;
             const __m256i most = _mm256_maddubs_epi16(pairs[half], LOAD(coarse + 2 * at));
@@ -161,6 +161,52 @@ static void every_second(const uint8_t *restrict row, Py_ssize_t pixels, uint8_t
     memcpy(out + (pixels - 1) * CHANNELS, row + 2 * (pixels - 1) * CHANNELS, CHANNELS);
 }
 
+/* Both, where bytes can be added in pairs: four pixels of the result at once, each a sum of two pairs. Returns how many:
+ * what is stored is two bytes too long, so the last ones are left to the loops above. */
+#if defined(__GNUC__) && defined(__x86_64__)
+__attribute__((target("avx2"))) static Py_ssize_t halve_pairs(const uint8_t *restrict above,
+                                                              const uint8_t *restrict below, Py_ssize_t pixels,
+                                                              uint8_t *restrict out)
+{
+    enum { HALF = 2, NEEDED = 16 }; /* pixels of the result in half a vector, which takes so many bytes to load */
+    const __m128i beside = _mm_setr_epi8(0, 3, 1, 4, 2, 5, 6, 9, 7, 10, 8, 11, -1, -1, -1, -1);
+    const __m256i order = _mm256_broadcastsi128_si256(beside), ones = _mm256_set1_epi8(1);
+    const __m256i rounding = _mm256_set1_epi16(2);
+    Py_ssize_t i = 0;
+    for (; 2 * CHANNELS * (i + HALF) + NEEDED <= 2 * CHANNELS * pixels && i + 2 * HALF < pixels; i += 2 * HALF) {
+        __m256i sum = rounding;
+        const uint8_t *rows[] = {above, below};
+        for (int which = 0; which < 2; which++) {
+            const uint8_t *here = rows[which] + 2 * CHANNELS * i;
+            const __m128i left = _mm_loadu_si128((const __m128i *)here);
+            const __m128i right = _mm_loadu_si128((const __m128i *)(here + 2 * CHANNELS * HALF));
+            const __m256i both = _mm256_inserti128_si256(_mm256_castsi128_si256(left), right, 1);
+            sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(_mm256_shuffle_epi8(both, order), ones));
+        }
+        const __m256i mean = _mm256_srli_epi16(sum, 2);
+        const __m256i bytes = _mm256_packus_epi16(mean, mean);
+        _mm_storel_epi64((__m128i *)(out + CHANNELS * i), _mm256_castsi256_si128(bytes));
+        _mm_storel_epi64((__m128i *)(out + CHANNELS * (i + HALF)), _mm256_extracti128_si256(bytes, 1));
+    }
+    return i;
+}
+#else
+#define halve_pairs(above, below, pixels, out) 0
+#endif
+
+/* Two rows in one of half as many pixels; `fine` holds both and has room for a third. */
+static void halve(uint8_t *fine, Py_ssize_t samples, uint8_t *out)
+{
+    const Py_ssize_t pixels = samples / (2 * CHANNELS);
+    const Py_ssize_t done = HAS_PAIRS ? halve_pairs(fine, fine + samples, pixels, out) : 0;
+    const uint8_t *rest = fine + 2 * CHANNELS * done;
+    uint8_t *means = fine + 2 * samples;
+    if (done == pixels)
+        return;
+    mean_of_four(rest, rest + samples, samples - 2 * CHANNELS * done - CHANNELS, means);
+    every_second(means, pixels - done, out + CHANNELS * done);
+}
+
 /* What `linear` was given, checked. */
 typedef struct {
     Mosaic mosaic;
@@ -192,13 +238,9 @@ static void interpolate(const Linear *task, uint8_t *scratch, int16_t *lines, ui
         }
         uint8_t *out = (uint8_t *)task->out.buf + (task->halves ? i / 2 * half : i * samples);
         uint8_t *row = task->halves ? fine + (i & 1) * samples : out;
-        if (i + 1 < count && !(task->halves && (i & 1) == 0))
-            FETCH_AHEAD(out + (task->halves ? half : samples), task->halves ? half : samples, 1);
         between_rows(line[0], line[1], row_weight[2 * i], row_weight[2 * i + 1], samples, row);
-        if (task->halves && (i & 1) == 1) {
-            mean_of_four(fine, fine + samples, samples - CHANNELS, fine + 2 * samples);
-            every_second(fine + 2 * samples, half / CHANNELS, out);
-        }
+        if (task->halves && (i & 1) == 1)
+            halve(fine, samples, out);
     }
 }
 
@@ -550,7 +592,7 @@ ALSO_WIDE static int64_t gray_pixels(const uint8_t *restrict rgb, Py_ssize_t cou
             lowest[done] = LOWEST(below, pixel[2]);
         }
         if (count >= 4 * AT_MOST)
-            FETCH_AHEAD(rgb + 2 * CHANNELS * AT_MOST, CHANNELS * AT_MOST, 0);
+            FETCH_AHEAD(rgb + 2 * CHANNELS * AT_MOST, CHANNELS * AT_MOST);
         uint16_t found = 0; /* as narrow as what is compared */
         for (Py_ssize_t i = 0; i < now; i++) {
             const uint16_t limit = (uint16_t)((uint32_t)(highest[i] << 8) * factor >> 16);
