@@ -7,8 +7,6 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from slideloom.base.amounts import bytes_in_words
 from slideloom.base.naming import option_given
 from slideloom.base.storing import names_in
@@ -47,6 +45,27 @@ def lack_of_space(folder: OutputFolder, estimate: Estimate, reports: Sequence[Sl
     )
 
 
+class _Spread:
+    """Mean and standard deviation of numbers that come one by one (B. P. Welford, Technometrics 4, 1962, 419).
+
+    A run adds a number for each slide, so what one costs must not grow with their number.
+    """
+
+    def __init__(self) -> None:
+        self.count, self.mean, self._squares = 0, 0.0, 0.0
+
+    def add(self, number: float) -> None:
+        self.count += 1
+        before = number - self.mean
+        self.mean += before / self.count
+        self._squares += before * (number - self.mean)
+
+    @property
+    def deviation(self) -> float:
+        """Of a sample, with N - 1 in the denominator; from two numbers on."""
+        return math.sqrt(self._squares / (self.count - 1))
+
+
 class DiskWatch:
     """Stops a run before its disk is full, once the slides that are done show that the others will not fit.
 
@@ -65,7 +84,7 @@ class DiskWatch:
         earlier = set(names_in(folder.state / "slides", ".json")) if is_on else set()
         # A slide that has a report takes no more room than it does already, or it failed.
         self._new = {name for name in (slide.name for slide in slides) if name not in earlier}
-        self._sizes: list[int] = []
+        self._sizes = _Spread()
 
     def room_for(self, tasks: Iterable[SlideTask]) -> Iterator[SlideTask]:
         """The tasks, as long as there is room."""
@@ -79,13 +98,13 @@ class DiskWatch:
         """Judge by one more slide that has ended."""
         if report.status == "failed" or not report.sizes:
             return
-        self._sizes.append(sum(size.bytes for size in report.sizes.values()))
-        if not self._is_on or self.problem or len(self._sizes) < _FEWEST:
+        self._sizes.add(sum(size.bytes for size in report.sizes.values()))
+        if not self._is_on or self.problem or not self._new or self._sizes.count < _FEWEST:
             return
         free, left = free_bytes(self._folder.root), len(self._new)
-        mean, spread = float(np.mean(self._sizes)), float(np.std(self._sizes, ddof=1))
+        mean, spread = self._sizes.mean, self._sizes.deviation
         # The slides so far may be large by chance: two standard errors of the sum of the others are taken off.
-        least = left * mean - 2 * spread * math.sqrt(left**2 / len(self._sizes) + left)
+        least = left * mean - 2 * spread * math.sqrt(left**2 / self._sizes.count + left)
         if least > free:
             self.problem = (
                 f"{self._folder.root}: stopped before its disk is full: the {left} slides that were not begun take "
