@@ -26,6 +26,7 @@ SECTIONS: dict[str, Callable[[sections.Bench], dict[str, Any]]] = {
     "near": partial(sections.pyramid, pyramid="near"),
     "far": partial(sections.pyramid, pyramid="far"),
     "steps": sections.steps,
+    "qc": sections.slide_qc,
     "threads": sections.threads,
     "sizes": sections.sizes,
     "start": sections.start_up,

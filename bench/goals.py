@@ -55,6 +55,7 @@ GOALS = (
     *_both("far", "plain extraction to the floor", ("to_floor", "slideloom"), 1.45),
     *_both("steps", "Macenko to plain extraction", ("to_plain", "macenko"), 1.45),
     *_both("steps", "Otsu and Gaussian to plain extraction", ("to_plain", "otsu + gaussian"), 1.0),
+    *_both("qc", "tissue, gaussian-v2 and pen to the dearest of them", ("to_dearest", "together"), 1.3),
     Goal("threads", "two threads to one, cpu", ("two_threads", "cpu"), 1.08),
     Goal("start", "import slideloom, s", ("import_s",), 0.15),
     Goal("start", "first tile on the disk, s", ("first_tile_s",), 0.5),

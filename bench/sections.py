@@ -7,11 +7,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import attrs
+from slideloom import open_slide, plan_slide
+from slideloom.planning.prepared import PreparedSlide
 
 from bench import contestants
 from bench.measure import in_child, in_turn, ratio, with_bytecode
@@ -107,6 +110,28 @@ def steps(bench: Bench) -> dict[str, Any]:
         "to_plain": {label: ratio(times, label, "plain") for label in times},
         "memory": {"otsu + gaussian": peak(work.slide, qc=["otsu", "gaussian"])},
     }
+
+
+def slide_qc(bench: Bench) -> dict[str, Any]:
+    """Slide QC alone: three steps that share what they compute, each alone and together; nothing is extracted."""
+    path = bench.mosaic(bench.side, pyramid="near")
+    steps = ("tissue", "gaussian-v2", "pen")
+    runs = {name: partial(_decided, path, [name]) for name in steps} | {"together": partial(_decided, path, steps)}
+    times = in_turn(runs, rounds=bench.rounds)
+    dearest = max(steps, key=lambda name: statistics.median(times[name].cpu))
+    return {
+        "times": {label: value.as_table() for label, value in times.items()},
+        "dearest": dearest,
+        "to_dearest": {label: ratio(times, label, dearest) for label in times},
+    }
+
+
+def _decided(path: Path, qc: Sequence[str]) -> int:
+    """Number of tiles that are left after slide QC."""
+    with open_slide(path) as slide:
+        prepared = PreparedSlide(plan_slide(slide, pipeline_of(qc=qc)))
+        prepared.decide()
+        return len(prepared.record.ledger.candidates())
 
 
 def threads(bench: Bench) -> dict[str, Any]:
@@ -227,4 +252,4 @@ def loader(bench: Bench) -> dict[str, Any]:
     }
 
 
-__all__ = ["CORES", "Bench", "loader", "pyramid", "sizes", "start_up", "steps", "threads"]
+__all__ = ["CORES", "Bench", "loader", "pyramid", "sizes", "slide_qc", "start_up", "steps", "threads"]

@@ -33,7 +33,7 @@ def _section(name: str, found: Mapping[str, Any]) -> list[str]:
 
 def _contestants(found: Mapping[str, Any]) -> list[str]:
     header = ["what", "wall s", "cpu s", "tiles"]
-    bases = [key for key in ("to_floor", "to_slideloom", "to_plain", "speed") if key in found]
+    bases = [key for key in ("to_floor", "to_slideloom", "to_plain", "to_dearest", "speed") if key in found]
     for base in bases:
         header += [f"wall {base.replace('_', ' ')}", f"cpu {base.replace('_', ' ')}"]
     rows = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -101,3 +102,57 @@ def test_masks_asked_for_later_are_made_with_their_outlines_without_cutting_tile
     assert report.status == "skipped"
     made = {path.name for path in (tmp_path / "out" / "slideloom" / "100px_100um" / "masks").iterdir()}
     assert made == {f"demo-saved-mask-truth.{suffix}" for suffix in ("npy", "json", "geojson")}
+
+
+@pytest.fixture
+def told(demo_slide: DemoFiles, truth: Path, tmp_path: Path) -> Path:
+    """A folder with the same result whose folds are told but kept, named `told`."""
+    classes = sl.qc_classes(["tissue", "background:background", "fold:keep:0.2", "pen:artifact:0.1"])
+    with sl.open_slide(demo_slide.path) as slide:
+        result = sl.QcResult.of_labels(np.load(truth / "demo-truth.npy"), classes)
+        sl.save_mask(result, truth / "demo-told.npy", slide=slide.info)
+    return truth
+
+
+def test_a_report_outlines_and_counts_what_is_told_but_kept(demo_slide: DemoFiles, told: Path, tmp_path: Path) -> None:
+    report = run(demo_slide.path, told, "told", tmp_path / "out", "--report", "--overview")
+
+    with sl.open_slide(demo_slide.path) as slide:
+        size = slide.info.size
+    labels = np.load(told / "demo-told.npy")
+    masks = tmp_path / "out" / "slideloom" / "100px_100um" / "masks"
+    features = json.loads((masks / "demo.told.geojson").read_text())["features"]
+    area = sum(shape(one["geometry"]).area for one in features)
+    assert {one["properties"]["classification"]["name"] for one in features} == {"saved-mask-told:fold"}
+    assert area == pytest.approx((labels == 2).mean() * size.area, rel=0.05)
+    count = report.qc_told["saved-mask-told"]["fold"]
+    assert 0 < count < report.written
+    (page,) = (tmp_path / "out").rglob("*.html")
+    text = page.read_text()
+    (look,) = sl.told_looks(report.qc_told).values()
+    colour = "rgb({},{},{})".format(*look.colour)
+    assert f'of kept, with QC saved-mask-told, fold</td><td class="n">{count}<' in text
+    assert text.count(f'stroke="{colour}"') >= 2  # the outline and its line in the legend
+
+
+def test_a_dry_run_outlines_what_is_told_as_a_run_does(demo_slide: DemoFiles, told: Path, tmp_path: Path) -> None:
+    words = ["--tile-px", "100", "--tile-um", "100", "--qc", f"saved-mask:folder={told},of=told", "--report"]
+    assert main(["extract", str(demo_slide.path), *words, "--out", str(tmp_path / "wet")]) == 0
+    assert main(["extract", str(demo_slide.path), *words, "--out", str(tmp_path / "dry"), "--dry-run"]) == 0
+
+    def outlines(out: str) -> list[str]:
+        (page,) = (tmp_path / out).rglob("*.html")
+        return re.findall(r'<path d="([^"]*)" stroke="rgb\(255,236,0\)" stroke-width="\d+" ', page.read_text())
+
+    assert outlines("wet") == outlines("dry") != []
+
+
+def test_outlines_for_a_report_asked_for_later_are_made_without_cutting_tiles(
+    demo_slide: DemoFiles, told: Path, tmp_path: Path
+) -> None:
+    run(demo_slide.path, told, "told", tmp_path / "out")
+    report = run(demo_slide.path, told, "told", tmp_path / "out", "--report")
+
+    assert report.status == "skipped"
+    made = {path.name for path in (tmp_path / "out" / "slideloom" / "100px_100um" / "masks").iterdir()}
+    assert made == {"demo.discard.npz", "demo.discard.json", "demo.told.geojson"}

@@ -53,6 +53,17 @@ def test_each_image_of_a_batch_has_its_own_count() -> None:
     assert count(batch[:0]).tolist() == []
 
 
+@pytest.mark.parametrize("pixels", [1, 31, 32, 33, 64, 65, 255, 256, 257, 288, 289, 1100])
+def test_every_pixel_counts_once_wherever_it_lies_in_a_row_of_any_length(pixels: int) -> None:
+    count = gray_counter(least_of(0.05))
+    if count is None:
+        pytest.skip("not compiled here")
+    row = np.full((pixels, 1, pixels, 3), (200, 100, 30), np.uint8)
+    row[range(pixels), 0, range(pixels)] = 140
+
+    assert count(row).tolist() == [1] * pixels
+
+
 def test_a_table_far_from_a_line_is_not_followed() -> None:
     bent = np.minimum(HIGHEST, 60).astype(np.uint8)
     above = np.full(256, 255, np.uint8)

@@ -180,7 +180,9 @@ def test_the_compiled_loop_refuses_other_types() -> None:
         _kernels.linear([good])
 
 
-@pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 3), (13, 22), (26, 31)])
+@pytest.mark.parametrize(
+    ("height", "width"), [(1, 1), (2, 3), *((3, width) for width in range(4, 14)), (13, 22), (26, 31)]
+)
 def test_a_result_half_as_large_holds_the_mean_of_four_rounded_half_up(height: int, width: int) -> None:
     mosaic = cut(noise(90, 120), side=32, left=3, top=4, window=Size(70, 60))
     x, y = taps(0.3, 1.05, 2 * width, 70), taps(0.25, 1.1, 2 * height, 60)

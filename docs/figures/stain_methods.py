@@ -1,8 +1,9 @@
 """Draws docs/images/stain-methods.png: a source, a target, and the source after each stain method.
 
-    python docs/figures/stain_methods.py SOURCE TARGET [OUT]
+    python docs/figures/stain_methods.py SLIDE [TARGET] [--out OUT]
 
-SOURCE and TARGET are images; the repository's picture shows the two H&E fields that torchstain ships as sample data.
+SLIDE and TARGET are slides or images; of a slide, the middle of it is shown at 1 um per pixel. The repository's picture
+shows OpenSlide's CMU-1-Small-Region, which is CC0. Without TARGET, tissue of our generator is the target.
 """
 
 from __future__ import annotations
@@ -18,18 +19,32 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from PIL import Image
-from slideloom import StainNormalizer
+from slideloom import Box, Size, StainNormalizer, open_slide
+from slideloom_testing.tissue import DemoSlide
 
 SIDE = 400
 OUT = Path(__file__).resolve().parent.parent / "images" / "stain-methods.png"
 
 
 def read_rgb(path: Path) -> np.ndarray:
-    """The top left 400 x 400 pixels of an image file, or as much as there is."""
-    found = cv2.imread(str(path))
-    if found is None:
-        raise SystemExit(f"{path}: not an image")
-    return np.ascontiguousarray(found[:SIDE, :SIDE, ::-1])
+    """The top left 400 x 400 pixels of an image file or, at 1 um per pixel, the middle of a slide."""
+    found = cv2.imread(str(path)) if path.suffix in (".png", ".jpg", ".jpeg") else None
+    if found is not None:
+        return np.ascontiguousarray(found[:SIDE, :SIDE, ::-1])
+    with open_slide(path) as slide:
+        size, side = slide.info.size, SIDE / slide.info.mpp.x
+        return slide.read_at(Box((size.width - side) / 2, (size.height - side) / 2, side, side), Size(SIDE, SIDE))
+
+
+def generated() -> np.ndarray:
+    """400 x 400 pixels of generated tissue at 1 um per pixel, those with least glass."""
+    drawn = DemoSlide(Size(3600, 2400), mpp=1.0, seed=5)
+    tissue = drawn.truth.mask("tissue", downsample=8).astype(np.float32)
+    for part in ("pen", "fold", "blur"):
+        tissue[drawn.truth.mask(part, downsample=8)] = 0
+    share = cv2.boxFilter(tissue, -1, (SIDE // 8, SIDE // 8), anchor=(0, 0), borderType=cv2.BORDER_CONSTANT)
+    top, left = np.unravel_index(share.argmax(), share.shape)
+    return drawn.block(int(left) * 8, int(top) * 8, Size(SIDE, SIDE))
 
 
 def panels(source: np.ndarray, target: np.ndarray) -> list[tuple[str, np.ndarray]]:
@@ -67,11 +82,12 @@ def draw(shown: list[tuple[str, np.ndarray]], out: Path) -> None:
 def main() -> None:
     """Draw the picture."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
-    parser.add_argument("source", type=Path)
-    parser.add_argument("target", type=Path)
-    parser.add_argument("out", type=Path, nargs="?", default=OUT)
+    parser.add_argument("slide", type=Path)
+    parser.add_argument("target", type=Path, nargs="?")
+    parser.add_argument("--out", type=Path, default=OUT)
     chosen = parser.parse_args()
-    draw(panels(read_rgb(chosen.source), read_rgb(chosen.target)), chosen.out)
+    target = read_rgb(chosen.target) if chosen.target else generated()
+    draw(panels(read_rgb(chosen.slide), target), chosen.out)
 
 
 if __name__ == "__main__":

@@ -56,6 +56,7 @@ _HOMES = {
     "slideloom.drawing.geojson": ("colour_of", "write_regions_geojson", "write_tiles_geojson"),
     "slideloom.drawing.mask_outlines": ("mask_polygons",),
     "slideloom.drawing.pictures": ("LEGEND", "reason_colours", "stretched", "tint"),
+    "slideloom.drawing.told": ("DASHES", "EDGE", "LineLook", "told_looks"),
     "slideloom.steps.companions": ("MASK", "Companion"),
     "slideloom.steps.encoding": ("ImageEncoder", "ImageOptions"),
     "slideloom.steps.executor": ("Executor",),
@@ -84,6 +85,7 @@ _HOMES = {
     "slideloom.planning.opening": ("load_regions", "open_slide"),
     "slideloom.planning.plan": ("SlidePlan", "plan_slide"),
     "slideloom.planning.record": ("QcFinding", "SlideRecord"),
+    "slideloom.planning.told": ("told_areas",),
     "slideloom.planning.selection": ("Selection", "regions_mask", "select_tiles"),
     "slideloom.extraction.output_folder": ("OutputFolder",),
     "slideloom.running.find_slides": ("find_slides", "named_slides"),
@@ -207,6 +209,12 @@ if TYPE_CHECKING:
         stretched as stretched,
         tint as tint,
     )
+    from slideloom.drawing.told import (
+        DASHES as DASHES,
+        EDGE as EDGE,
+        LineLook as LineLook,
+        told_looks as told_looks,
+    )
     from slideloom.extraction.output_folder import OutputFolder as OutputFolder
     from slideloom.pipeline.file import load_pipeline as load_pipeline, pipeline_from_table as pipeline_from_table
     from slideloom.pipeline.pipeline import (
@@ -239,6 +247,7 @@ if TYPE_CHECKING:
         regions_mask as regions_mask,
         select_tiles as select_tiles,
     )
+    from slideloom.planning.told import told_areas as told_areas
     from slideloom.plugins.discovery import registry as registry
     from slideloom.plugins.hookspecs import (
         OPENCV as OPENCV,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from slideloom import QcResult, Rgb, Size
 from slideloom_artifacts import Artifacts, artifacts
 from slideloom_artifacts.artifacts import _CORE, _MARGIN, BARE, WEIGHTS, Grid, _block, _network, bare_glass
-from slideloom_artifacts.network import MULTIPLE, STRIDE, as_input
+from slideloom_artifacts.network import MULTIPLE, STRIDE, ArtifactNet, as_input
 from slideloom_testing import AnalyticSlide, PixelsSlide, SlideQcContract, info_of, scene_of
 from slideloom_testing.tissue import DemoSlide
 from slideloom_testing.tissue.truth import Part
@@ -258,3 +258,17 @@ def test_bare_blocks_among_others_are_background_and_the_others_as_ever(
 
     assert np.array_equal(asked[:, 600:], np.full((300, 450), BARE))
     assert (asked == all_asked).mean() > 0.9999
+
+
+@pytest.mark.parametrize("form", [torch.channels_last, torch.contiguous_format])
+def test_a_margin_is_left_out_without_changing_the_scores_of_the_rest(form: torch.memory_format) -> None:
+    torch.manual_seed(0)
+    net = ArtifactNet(7).eval().to(memory_format=form)  # type: ignore[call-overload]  # torch's stubs lack it
+    pictures = torch.randn(2, 3, 192, 256).contiguous(memory_format=form)
+
+    with torch.inference_mode():
+        whole, inside = net(pictures), net(pictures, margin=_MARGIN)
+
+    cut = _MARGIN // STRIDE
+    assert inside.shape == (2, 7, 32, 64)
+    torch.testing.assert_close(inside, whole[..., cut:-cut, cut:-cut], rtol=0, atol=1e-5)

@@ -2,8 +2,9 @@
 
 usage: python compare.py --data fields.npz --folds artifacts-folds.zip --out compare.json [--pictures 60]
 
-Both look at the same pixels: the fields of the fold's origins as they are, and pictures made of them. Where the three
-steps overlap, ink counts before glass and glass before blur.
+Both look at the same pixels: the fields of the fold's origins as they are, and pictures made of them. The networks are
+run by the step `artifacts`, as users run it. Where the three steps overlap, ink counts before glass and glass before
+blur.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import tempfile
 import zipfile
 from pathlib import Path
 
@@ -19,13 +19,14 @@ import cv2
 import numpy as np
 import torch
 from fields import BACKGROUND, BLUR, CLASSES, PEN, TISSUE, Field, packed
-from safetensors.torch import load_file
+from safetensors.torch import load
 from slideloom import Size, stretched
-from slideloom_artifacts.network import ArtifactNet
+from slideloom_artifacts import Artifacts
+from slideloom_artifacts.artifacts import ArtifactsQc, _Network
 from slideloom_qc import GaussianV2, Pen, Tissue
 from slideloom_testing import PixelsSlide, scene_of
 from synthesis import made
-from train import FOLDS, cells, confusion, field_as_input, figures, predicted, tasks_for
+from train import FOLDS, cells, confusion, field_as_input, figures, tasks_for
 
 log = logging.getLogger("compare")
 STEPS = (("gaussian-v2", GaussianV2(), BLUR), ("tissue", Tissue(), BACKGROUND), ("pen", Pen(), PEN))
@@ -43,15 +44,18 @@ def by_steps(rgb: np.ndarray, mpp: float, shape: tuple[int, int]) -> np.ndarray:
     return found
 
 
-def loaded(folds: Path, number: int) -> ArtifactNet:
-    """The network of a fold."""
-    net = ArtifactNet(len(CLASSES))
-    with zipfile.ZipFile(folds) as archive, tempfile.NamedTemporaryFile(suffix=".safetensors") as file:
-        file.write(archive.read(f"weights/fold-{number}.safetensors"))
-        file.flush()
-        state = {name: value.float() for name, value in load_file(file.name).items()}
-    net.load_state_dict(state, strict=False)
-    return net.eval()
+def step_of(folds: Path, number: int) -> ArtifactsQc:
+    """The step `artifacts` with the weights of a fold."""
+    step = ArtifactsQc(Artifacts(device="cpu"))
+    with zipfile.ZipFile(folds) as archive:
+        step._network = _Network("cpu", load(archive.read(f"weights/fold-{number}.safetensors")))
+    return step
+
+
+def by_network(step: ArtifactsQc, rgb: np.ndarray, mpp: float, shape: tuple[int, int]) -> np.ndarray:
+    """(h, w) numbers of classes as the step gives them, on the same grid."""
+    found = step.assess(PixelsSlide(rgb, mpp=mpp), scene_of(tile_px=64, footprint=Size(64, 64), mpp=mpp)).labels
+    return cv2.resize(found, shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
 
 
 def main() -> None:
@@ -71,14 +75,15 @@ def main() -> None:
     }
     by_field: dict[str, dict[str, list]] = {}
     for number, origins in enumerate(FOLDS):
-        net = loaded(chosen.folds, number)
+        net = step_of(chosen.folds, number)
         own = [field for field in every if field.origin in (*origins, *(["birl"] if number == len(FOLDS) - 1 else []))]
         for field in own:
-            picture, truth = field_as_input(field)
-            net_found = predicted(net, torch.from_numpy(picture)[None], "cpu")[0]
-            steps_found = by_steps(field.rgb, field.mpp, _shape(field))
-            steps_found = _padded(steps_found, truth.shape)
-            tables = {"net": confusion(truth, net_found), "steps": confusion(truth, steps_found)}
+            rows, columns = shape = _shape(field)
+            truth = field_as_input(field)[1][:rows, :columns]
+            tables = {
+                "net": confusion(truth, by_network(net, field.rgb, field.mpp, shape)),
+                "steps": confusion(truth, by_steps(field.rgb, field.mpp, shape)),
+            }
             by_field[field.name] = {who: one.tolist() for who, one in tables.items()}
             for who, one in tables.items():
                 sums["fields", who] += one
@@ -86,7 +91,7 @@ def main() -> None:
         for which, other, seed in tasks_for(usable, chosen.pictures, chosen.seed + number):
             rgb, labels = made(usable[which], usable[other], seed)
             truth = cells(labels)
-            sums["made", "net"] += confusion(truth, predicted(net, torch.from_numpy(rgb)[None], "cpu")[0])
+            sums["made", "net"] += confusion(truth, by_network(net, rgb, 4.0, truth.shape))
             sums["made", "steps"] += confusion(truth, by_steps(rgb, 4.0, truth.shape))
         log.info("%s done", ", ".join(origins))
     report = {
@@ -99,11 +104,6 @@ def _shape(field: Field) -> tuple[int, int]:
     """Rows and columns of cells of a field, without padding."""
     shrink = min(1.0, field.mpp / 4)
     return tuple(max(1, round(length * shrink)) // 2 for length in field.labels.shape)  # type: ignore[return-value]
-
-
-def _padded(found: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    bottom, right = shape[0] - found.shape[0], shape[1] - found.shape[1]
-    return cv2.copyMakeBorder(found, 0, bottom, 0, right, cv2.BORDER_REPLICATE)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ import pymupdf
 import pytest
 from PIL import Image
 from reportlab.pdfgen.canvas import Canvas
-from slideloom import LEGEND, Size, SlideReport
+from shapely.geometry import Polygon, box
+from slideloom import LEGEND, Size, SlideReport, told_looks
 from slideloom_report.evidence import Evidence
 from slideloom_report.pictures import SlidePicture, contact_sheet, jpeg
 
@@ -23,11 +24,14 @@ def grid(columns: int, rows: int, side: int) -> np.ndarray:
     return np.stack([x, y, np.full_like(x, side), np.full_like(x, side)], axis=1)
 
 
+LOOKS = told_looks({"artifacts": ["fold", "bubble"]})
+
+
 def picture_of(boxes: np.ndarray, **values: object) -> tuple[SlidePicture, np.ndarray, np.ndarray]:
     """The flowable of a slide of 2,000 x 1,000 pixels, its JPEG alone, and the page at 6 dots per point."""
     report = SlideReport(slide="a", path="", status="done", size=(2000, 1000))
     found = Evidence(report, boxes={"kept": boxes}, **values)
-    made = SlidePicture(found, {}, room=Size(300, 300), most_bytes=400_000)
+    made = SlidePicture(found, {}, LOOKS, room=Size(300, 300), most_bytes=400_000)
     file = io.BytesIO()
     canvas = Canvas(file, pagesize=(made.drawWidth, made.drawHeight))
     made.drawOn(canvas, 0, 0)
@@ -96,3 +100,24 @@ def test_cells_are_small_marks_in_the_middle_of_their_tiles() -> None:
         assert np.abs(around.mean(axis=0) - (270, 100)).max() <= 1
         assert 64 <= len(around) <= 100
     assert not is_marked[:, 1000:].any()
+
+
+def test_what_is_told_but_kept_is_outlined_on_a_dark_edge_and_its_inside_is_free() -> None:
+    _, _, page = picture_of(grid(1, 1, 100), told={"qc:artifacts:fold": [box(500, 200, 1500, 800)]})
+
+    # 100 pixels are 90 dots; the line of 0.7 points is 4 dots wide, its edge 9.
+    assert np.abs(page[450, 449:451].astype(int) - LOOKS["qc:artifacts:fold"].colour).max() <= 2
+    assert page[450, 446].max() < 40
+    assert np.abs(page[450, 470:1300].astype(int) - BLANK).max() <= 2
+
+
+def test_outlines_of_very_many_areas_are_those_of_the_larger_ones() -> None:
+    angle = np.linspace(0, 2 * np.pi, 400)
+    star = np.stack([np.cos(angle), np.sin(angle)], axis=1) * (4 + np.arange(400) % 2)[:, None]
+    specks = [Polygon(star + np.array([x, y])) for x in range(10, 2000, 20) for y in range(10, 1000, 20)]
+    made, _, _ = picture_of(grid(1, 1, 100), told={"qc:artifacts:fold": [*specks, box(0, 0, 900, 900)]})
+
+    (rings,) = made.told().values()
+
+    assert sum(map(len, rings)) <= 8000
+    assert [[0, 0], [900, 900]] in [[min(ring), max(ring)] for ring in rings]

@@ -6,7 +6,6 @@ import os
 import secrets
 import socket
 import sys
-import uuid
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -44,6 +43,8 @@ def this_boot() -> str:
     try:
         name += f"/{Path('/proc/sys/kernel/random/boot_id').read_text()}/{Path('/proc/self/ns/pid').stat().st_ino}"
     except OSError:
+        import uuid  # takes long to import
+
         name += f"/{uuid.getnode()}"
     return sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,6 +34,8 @@ def parse_toml(text: str) -> dict[str, Any]:
     Raises:
         ValueError: it is not TOML, or nested too deeply.
     """
+    import tomllib  # a command whose options are words reads none
+
     try:
         table = tomllib.loads(text)
     except RecursionError:

@@ -10,19 +10,21 @@ import numpy as np
 
 from slideloom.base.geometry import Size
 from slideloom.drawing.pictures import LEGEND, Colour, Picture
+from slideloom.drawing.told import DASHES, EDGE, LineLook
 from slideloom.slides.regions import Regions
 
 _SMALLEST = 11  # pixels of a letter's height
 _SHARE = 100  # of the picture's longer side, a letter takes one
+_LINE_SIDES = 3  # length of a piece of a line, in letters' heights
 _INK, _PAPER = (20, 20, 20), (255, 255, 255)
 
 
-def with_legend(picture: Picture, entries: Sequence[tuple[Colour, str]], *, title: str) -> Picture:
-    """The picture with a strip below it: a title, and each entry as a square of its colour with its words.
+def with_legend(picture: Picture, entries: Sequence[tuple[Colour | LineLook, str]], *, title: str) -> Picture:
+    """The picture with a strip below it: a title, and each entry as a square of its colour or its line, with words.
 
     Args:
         picture: of any size.
-        entries: colour and words, in their order.
+        entries: colour or look of a line, and words, in their order.
         title: one line; what is too long for the picture is cut.
     """
     if find_spec("PIL") is None:
@@ -33,14 +35,19 @@ def with_legend(picture: Picture, entries: Sequence[tuple[Colour, str]], *, titl
     font = _font(picture)
     side = round(font.size)
     line, gap = round(1.7 * side), round(0.6 * side)
-    places, rows = _places([font.getlength(words) for _, words in entries], side=side, gap=gap, width=width)
+    marks = [(_LINE_SIDES if isinstance(look, LineLook) else 1) * side for look, _ in entries]
+    lengths = [mark + font.getlength(words) for mark, (_, words) in zip(marks, entries, strict=True)]
+    places, rows = _places(lengths, gap=gap, width=width)
     strip = Image.new("RGB", (width, (rows + 1) * line + 2 * gap), _PAPER)
     draw = ImageDraw.Draw(strip)
     draw.text((gap, gap), title, font=font, fill=_INK)
-    for (colour, words), (x, row) in zip(entries, places, strict=True):
+    for (look, words), mark, (x, row) in zip(entries, marks, places, strict=True):
         top = gap + (row + 1) * line
-        draw.rectangle((x, top, x + side, top + side), fill=colour)
-        draw.text((x + side + gap, top), words, font=font, fill=_INK)
+        if isinstance(look, LineLook):
+            _draw_line(draw, look, box=(x, top, x + mark, top + side))
+        else:
+            draw.rectangle((x, top, x + side, top + side), fill=look)
+        draw.text((x + mark + gap, top), words, font=font, fill=_INK)
     return Picture(np.concatenate([picture.rgb, np.asarray(strip)]))
 
 
@@ -68,11 +75,26 @@ def _font(picture: Picture) -> Any:  # of Pillow, which may not be installed
     return ImageFont.load_default(max(_SMALLEST, max(picture.shape[:2]) / _SHARE))
 
 
-def _places(lengths: Sequence[float], *, side: int, gap: int, width: int) -> tuple[list[tuple[int, int]], int]:
-    """Left edge and row of each entry, and the number of rows."""
+def _draw_line(draw: Any, look: LineLook, *, box: tuple[int, int, int, int]) -> None:
+    """A piece of an outline across a box, on its edge."""
+    left, top, right, bottom = box
+    thick = max(3, (bottom - top) // 4)
+    middle = (top + bottom - thick) // 2
+    draw.rectangle((left, middle - thick // 2 - 1, right, middle + thick + thick // 2), fill=EDGE)
+    drawn, left_out = (thick * length for length in DASHES[look.pattern])
+    start = float(left)
+    while start < right:
+        draw.rectangle(
+            (round(start), middle, min(right, round(start + drawn) - 1), middle + thick - 1), fill=look.colour
+        )
+        start += drawn + left_out
+
+
+def _places(lengths: Sequence[float], *, gap: int, width: int) -> tuple[list[tuple[int, int]], int]:
+    """Left edge and row of each entry, whose mark and words have a length, and the number of rows."""
     places, x, row = [], gap, 0
     for length in lengths:
-        needed = round(side + gap + length)
+        needed = round(gap + length)
         if x > gap and x + needed > width:
             x, row = gap, row + 1
         places.append((x, row))

@@ -247,7 +247,14 @@ def _counted(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def draw_polygon(
-    rgb: Rgb, shape: BaseGeometry, *, scale_x: float, scale_y: float, colour: Colour, width: int = 2
+    rgb: Rgb,
+    shape: BaseGeometry,
+    *,
+    scale_x: float,
+    scale_y: float,
+    colour: Colour,
+    width: int = 2,
+    dash: tuple[float, float] = (1, 0),
 ) -> None:
     """Outline a shape and its holes on an image, in place.
 
@@ -257,6 +264,7 @@ def draw_polygon(
         scale_x: image pixels per unit of `shape`, along x; `scale_y` along y.
         colour: of the lines.
         width: of the lines in pixels.
+        dash: pixels along a line that are drawn, and then left out, in turn.
     """
     height, columns = rgb.shape[:2]
     on_image = shapely.clip_by_rect(
@@ -266,6 +274,9 @@ def draw_polygon(
     for line in lines:
         points = shapely.get_coordinates(line) * [scale_x, scale_y]
         x, y = _points_along(points)
+        if dash[1]:
+            shown = np.arange(len(x)) % sum(dash) < dash[0]
+            x, y = x[shown], y[shown]
         for dx in range(width):
             for dy in range(width):
                 column, row = x + dx - width // 2, y + dy - width // 2

@@ -55,6 +55,7 @@ def slide_report(
         metrics=dict(record.metrics),
         qc_kinds=record.qc_kinds,
         qc_classes=record.qc_classes,
+        qc_told=record.qc_told,
         blur_burden=record.burden,
         warnings=tuple(record.warnings),
         versions=step_versions(plan.pipeline.steps, reader=info.reader),

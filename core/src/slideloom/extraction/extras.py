@@ -20,6 +20,7 @@ from slideloom.planning.mask_files import Content, mask_files, npz_bytes
 from slideloom.planning.masks import union_mask
 from slideloom.planning.prepared import PreparedSlide
 from slideloom.planning.record import QcFinding
+from slideloom.planning.told import told_regions
 from slideloom.slides.info import SlideInfo
 from slideloom.slides.regions import Region, Regions
 from slideloom.steps.reports import SlideReport
@@ -44,6 +45,8 @@ def pictures_of(prepared: PreparedSlide, folder: OutputFolder) -> dict[Path, Con
     if run.report and record.qc:
         discarded = QcResult(union_mask([finding.result for finding in record.qc], info.size), "artifact")
         files.update(mask_files(discarded, folder.discard(info.name), slide=info, encode=npz_bytes))
+    if run.report and record.qc_told:
+        files[folder.told(info.name)] = regions_geojson(told_regions(record, info))
     if run.overview:
         files[folder.overview(info.name)] = told_picture(plan, record).png()
     return files
@@ -104,6 +107,8 @@ def _asked_for(prepared: PreparedSlide, folder: OutputFolder, report: SlideRepor
         masks.append(folder.discard(slide))
     asked = [file for mask in masks for file in (mask, mask.with_suffix(".json"))]
     asked += [mask.with_suffix(".geojson") for mask in areas]
+    if run.report and report.qc_told:
+        asked.append(folder.told(slide))
     return [*asked, folder.overview(slide)] if run.overview else asked
 
 

@@ -7,6 +7,7 @@ OUT/slideloom/LABEL/publishing/NAME.json  sizes of a slide's outputs, while they
 OUT/slideloom/LABEL/tiles/NAME.csv     one row per planned tile
 OUT/slideloom/LABEL/masks/NAME-STEP.*  QC masks, if requested
 OUT/slideloom/LABEL/masks/NAME.discard.npz  all QC masks together, small, if a report is requested
+OUT/slideloom/LABEL/masks/NAME.told.geojson  what QC tells but keeps, small, if a report is requested
 OUT/slideloom/LABEL/overviews/NAME.png kept and rejected tiles over the thumbnail, if requested
 OUT/dry-run/LABEL/NAME.png             the same picture of a dry run, which makes nothing else
 OUT/slideloom/LABEL/shards.json        which slide belongs to which of the runs that share the folder
@@ -95,6 +96,10 @@ class OutputFolder:
     def discard(self, slide: str) -> Path:
         """A small mask of what all slide QC steps together discard, for pictures of the slide."""
         return path_of_name(self.state / "masks", slide, ending=".discard.npz")
+
+    def told(self, slide: str) -> Path:
+        """The areas of classes that slide QC tells but keeps, for pictures of the slide."""
+        return path_of_name(self.state / "masks", slide, ending=".told.geojson")
 
     def overview(self, slide: str) -> Path:
         """The picture of kept and rejected tiles."""

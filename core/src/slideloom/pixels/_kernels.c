@@ -5,16 +5,19 @@
 #include <Python.h>
 #include <stdint.h>
 #include <string.h>
+#if defined(__GNUC__) && defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 enum { CHANNELS = 3, WHITE = 255, CACHE_LINE = 64 };
 
 /* Decoded tiles have left the near cache by the time they are used, and processors do not fetch ahead across pages. */
 #ifdef __GNUC__
-#define PREFETCH(address, for_writing) __builtin_prefetch(address, for_writing)
+#define PREFETCH(address) __builtin_prefetch(address)
 #else
-#define PREFETCH(address, for_writing) ((void)(address))
+#define PREFETCH(address) ((void)(address))
 #endif
-enum { ROWS_AHEAD = 6 };
+enum { ROWS_AHEAD = 3 };
 
 /* A second form for processors with AVX2, chosen when the module is loaded, where the compiler and the loader can. */
 #if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__GLIBC__)
@@ -23,9 +26,9 @@ enum { ROWS_AHEAD = 6 };
 #define ALSO_WIDE
 #endif
 
-#define FETCH_AHEAD(start, bytes, for_writing)                     \
+#define FETCH_AHEAD(start, bytes)                                  \
     for (Py_ssize_t byte = 0; byte < (bytes); byte += CACHE_LINE) \
-    PREFETCH((start) + byte, for_writing)
+    PREFETCH((start) + byte)
 
 typedef struct {
     int32_t start;  /* first output sample of the run */
@@ -53,7 +56,7 @@ static const uint8_t *source_row(const Mosaic *mosaic, Py_ssize_t row, int needs
 
     if (first == last && tiles[first] != NULL && end <= mosaic->right && y < mosaic->bottom && !needs_more) {
         const uint8_t *source = tiles[first] + (in_tile + mosaic->left - first * width) * CHANNELS;
-        FETCH_AHEAD(source + ahead * CHANNELS, mosaic->width * CHANNELS, 0);
+        FETCH_AHEAD(source + ahead * CHANNELS, mosaic->width * CHANNELS);
         return source;
     }
     for (Py_ssize_t column = first; column <= last; column++) {
@@ -64,7 +67,7 @@ static const uint8_t *source_row(const Mosaic *mosaic, Py_ssize_t row, int needs
         there = there < 0 ? 0 : there > to - from ? to - from : there;
         if (there > 0) {
             const uint8_t *source = tiles[column] + (in_tile + from - column * width) * CHANNELS;
-            FETCH_AHEAD(source + ahead * CHANNELS, there * CHANNELS, 0);
+            FETCH_AHEAD(source + ahead * CHANNELS, there * CHANNELS);
             memcpy(target, source, (size_t)(there * CHANNELS));
         }
         memset(target + there * CHANNELS, WHITE, (size_t)((to - from - there) * CHANNELS));
@@ -74,21 +77,62 @@ static const uint8_t *source_row(const Mosaic *mosaic, Py_ssize_t row, int needs
 }
 
 /* 128 times the samples between those of a row: first + (second - first) * weight, rounded down.
- * `weight` is unsigned in 1/65536; as the multiplication is of signed numbers, `over` adds what it takes for negative. */
-ALSO_WIDE static void along_row(const uint8_t *restrict source, const Run *restrict runs, Py_ssize_t count,
-                                 const int16_t *restrict weight, const int16_t *restrict over, int16_t *restrict out)
+ * `weight` is unsigned in 1/65536; as the multiplication is of signed numbers, negative ones lack a whole step. */
+ALSO_WIDE static void along_run(const uint8_t *restrict source, const Run *run, const int16_t *restrict weight,
+                                 int16_t *restrict out)
 {
-    for (Py_ssize_t r = 0; r < count; r++) {
-        /* Indices as wide as addresses: with narrower ones, which might wrap around, compilers do not vectorize. */
-        const Py_ssize_t start = runs[r].start, end = runs[r].end;
-        const uint8_t *here = source + runs[r].offset;
-        for (Py_ssize_t i = start; i < end; i++) {
-            const int16_t first = here[i];
-            const int16_t step = (int16_t)((here[i + CHANNELS] - first) * 128);
-            const int16_t part = (int16_t)(((int32_t)step * weight[i]) >> 16);
-            out[i] = (int16_t)(first * 128 + part + (step & over[i]));
+    /* Indices as wide as addresses: with narrower ones, which might wrap around, compilers do not vectorize. */
+    const Py_ssize_t start = run->start, end = run->end;
+    const uint8_t *here = source + run->offset;
+    for (Py_ssize_t i = start; i < end; i++) {
+        const int16_t first = here[i];
+        const int16_t step = (int16_t)((here[i + CHANNELS] - first) * 128);
+        const int16_t part = (int16_t)(((int32_t)step * weight[i]) >> 16);
+        out[i] = (int16_t)(first * 128 + part + (step & (weight[i] >> 15)));
+    }
+}
+
+/* The same where bytes can be multiplied in pairs. A weight of n/2048 is split into two pairs of bytes for both pixels:
+ * 127 - n / 16 and n / 16, and 16 - n % 16 and n % 16, whose sum of products counts one sixteenth. */
+enum { AT_ONCE = 32 }; /* samples */
+#if defined(__GNUC__) && defined(__x86_64__)
+#define HAS_PAIRS __builtin_cpu_supports("avx2")
+#define LOAD(address) _mm256_loadu_si256((const __m256i *)(address))
+
+__attribute__((target("avx2"))) static void along_pairs(const uint8_t *restrict source, const Run *run,
+                                                        const int8_t *restrict coarse, const int8_t *restrict fine,
+                                                        int16_t *restrict out)
+{
+    const Py_ssize_t last = run->end - AT_ONCE;
+    for (Py_ssize_t next = run->start; next < run->end; next += AT_ONCE) {
+        const Py_ssize_t i = next < last ? next : last; /* at the end, some samples are computed again */
+        const uint8_t *here = source + run->offset + i;
+        /* Unpacking works within halves; with quarters in this order, samples stay in theirs. */
+        const __m256i first = _mm256_permute4x64_epi64(LOAD(here), 0xD8);
+        const __m256i second = _mm256_permute4x64_epi64(LOAD(here + CHANNELS), 0xD8);
+        const __m256i pairs[] = {_mm256_unpacklo_epi8(first, second), _mm256_unpackhi_epi8(first, second)};
+        for (int half = 0; half < 2; half++) {
+            const Py_ssize_t at = i + half * AT_ONCE / 2;
+            const __m256i most = _mm256_maddubs_epi16(pairs[half], LOAD(coarse + 2 * at));
+            const __m256i rest = _mm256_maddubs_epi16(pairs[half], LOAD(fine + 2 * at));
+            _mm256_storeu_si256((__m256i *)(out + at), _mm256_add_epi16(most, _mm256_srli_epi16(rest, 4)));
         }
     }
+}
+#else
+#define HAS_PAIRS 0
+#define along_pairs(source, run, coarse, fine, out) ((void)(coarse), (void)(fine))
+#endif
+
+static void along_row(const uint8_t *source, const Run *runs, Py_ssize_t count, const int16_t *weight,
+                      const int8_t *pairs, Py_ssize_t samples, int16_t *out)
+{
+    const int has_pairs = HAS_PAIRS;
+    for (Py_ssize_t r = 0; r < count; r++)
+        if (has_pairs && runs[r].end - runs[r].start >= AT_ONCE)
+            along_pairs(source, &runs[r], pairs, pairs + 2 * samples, out);
+        else
+            along_run(source, &runs[r], weight, out);
 }
 
 ALSO_WIDE static void between_rows(const int16_t *restrict above, const int16_t *restrict below, int16_t weight_above,
@@ -117,10 +161,56 @@ static void every_second(const uint8_t *restrict row, Py_ssize_t pixels, uint8_t
     memcpy(out + (pixels - 1) * CHANNELS, row + 2 * (pixels - 1) * CHANNELS, CHANNELS);
 }
 
+/* Both, where bytes can be added in pairs: four pixels of the result at once, each a sum of two pairs. Returns how many:
+ * what is stored is two bytes too long, so the last ones are left to the loops above. */
+#if defined(__GNUC__) && defined(__x86_64__)
+__attribute__((target("avx2"))) static Py_ssize_t halve_pairs(const uint8_t *restrict above,
+                                                              const uint8_t *restrict below, Py_ssize_t pixels,
+                                                              uint8_t *restrict out)
+{
+    enum { HALF = 2, NEEDED = 16 }; /* pixels of the result in half a vector, which takes so many bytes to load */
+    const __m128i beside = _mm_setr_epi8(0, 3, 1, 4, 2, 5, 6, 9, 7, 10, 8, 11, -1, -1, -1, -1);
+    const __m256i order = _mm256_broadcastsi128_si256(beside), ones = _mm256_set1_epi8(1);
+    const __m256i rounding = _mm256_set1_epi16(2);
+    Py_ssize_t i = 0;
+    for (; 2 * CHANNELS * (i + HALF) + NEEDED <= 2 * CHANNELS * pixels && i + 2 * HALF < pixels; i += 2 * HALF) {
+        __m256i sum = rounding;
+        const uint8_t *rows[] = {above, below};
+        for (int which = 0; which < 2; which++) {
+            const uint8_t *here = rows[which] + 2 * CHANNELS * i;
+            const __m128i left = _mm_loadu_si128((const __m128i *)here);
+            const __m128i right = _mm_loadu_si128((const __m128i *)(here + 2 * CHANNELS * HALF));
+            const __m256i both = _mm256_inserti128_si256(_mm256_castsi128_si256(left), right, 1);
+            sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(_mm256_shuffle_epi8(both, order), ones));
+        }
+        const __m256i mean = _mm256_srli_epi16(sum, 2);
+        const __m256i bytes = _mm256_packus_epi16(mean, mean);
+        _mm_storel_epi64((__m128i *)(out + CHANNELS * i), _mm256_castsi256_si128(bytes));
+        _mm_storel_epi64((__m128i *)(out + CHANNELS * (i + HALF)), _mm256_extracti128_si256(bytes, 1));
+    }
+    return i;
+}
+#else
+#define halve_pairs(above, below, pixels, out) 0
+#endif
+
+/* Two rows in one of half as many pixels; `fine` holds both and has room for a third. */
+static void halve(uint8_t *fine, Py_ssize_t samples, uint8_t *out)
+{
+    const Py_ssize_t pixels = samples / (2 * CHANNELS);
+    const Py_ssize_t done = HAS_PAIRS ? halve_pairs(fine, fine + samples, pixels, out) : 0;
+    const uint8_t *rest = fine + 2 * CHANNELS * done;
+    uint8_t *means = fine + 2 * samples;
+    if (done == pixels)
+        return;
+    mean_of_four(rest, rest + samples, samples - 2 * CHANNELS * done - CHANNELS, means);
+    every_second(means, pixels - done, out + CHANNELS * done);
+}
+
 /* What `linear` was given, checked. */
 typedef struct {
     Mosaic mosaic;
-    Py_buffer runs, weight, over, rows, row_weight, out;
+    Py_buffer runs, weight, pairs, rows, row_weight, out;
     int needs_more; /* the last pixel of a row is asked for its neighbour */
     int halves;     /* the result is the mean of 2 x 2 interpolated pixels */
 } Linear;
@@ -142,19 +232,15 @@ static void interpolate(const Linear *task, uint8_t *scratch, int16_t *lines, ui
             line[which] = lines + (row & 1) * samples;
             if (held[row & 1] != row) {
                 const uint8_t *source = source_row(&task->mosaic, row, task->needs_more, scratch);
-                along_row(source, task->runs.buf, runs, task->weight.buf, task->over.buf, line[which]);
+                along_row(source, task->runs.buf, runs, task->weight.buf, task->pairs.buf, samples, line[which]);
                 held[row & 1] = row;
             }
         }
         uint8_t *out = (uint8_t *)task->out.buf + (task->halves ? i / 2 * half : i * samples);
         uint8_t *row = task->halves ? fine + (i & 1) * samples : out;
-        if (i + 1 < count && !(task->halves && (i & 1) == 0))
-            FETCH_AHEAD(out + (task->halves ? half : samples), task->halves ? half : samples, 1);
         between_rows(line[0], line[1], row_weight[2 * i], row_weight[2 * i + 1], samples, row);
-        if (task->halves && (i & 1) == 1) {
-            mean_of_four(fine, fine + samples, samples - CHANNELS, fine + 2 * samples);
-            every_second(fine + 2 * samples, half / CHANNELS, out);
-        }
+        if (task->halves && (i & 1) == 1)
+            halve(fine, samples, out);
     }
 }
 
@@ -177,8 +263,9 @@ static int is_wrong(Linear *task, Py_ssize_t samples, Py_ssize_t tiles)
     int32_t expected = 0;
     const Py_ssize_t most = task->halves ? 4 : 1; /* interpolated pixels for one of the result */
     int wrong = is_outside(mosaic, tiles) || samples < 1 || count < 1 || task->out.len * most != count * samples ||
-                task->over.len != task->weight.len ||
-                (task->halves && (samples % (2 * CHANNELS) != 0 || count % 2 != 0)) || task->row_weight.len != count * (Py_ssize_t)(2 * sizeof(int16_t));
+                task->weight.len != samples * (Py_ssize_t)sizeof(int16_t) || task->pairs.len != 4 * samples ||
+                (task->halves && (samples % (2 * CHANNELS) != 0 || count % 2 != 0)) ||
+                task->row_weight.len != count * (Py_ssize_t)(2 * sizeof(int16_t));
 
     for (Py_ssize_t r = 0; !wrong && r < task->runs.len / (Py_ssize_t)sizeof(Run); r++) {
         const Py_ssize_t end = runs[r].end + (Py_ssize_t)runs[r].offset; /* of the first of both samples */
@@ -252,7 +339,7 @@ typedef struct {
 static void give_back(Work *work)
 {
     Linear *task = &work->task;
-    Py_buffer *taken[] = {&task->runs, &task->weight, &task->over, &task->rows, &task->row_weight, &task->out};
+    Py_buffer *taken[] = {&task->runs, &task->weight, &task->pairs, &task->rows, &task->row_weight, &task->out};
     while (work->got > 0)
         PyBuffer_Release(&work->tiles[--work->got]);
     PyMem_Free(work->tiles);
@@ -273,7 +360,7 @@ static int take(PyObject *arguments, Work *work)
     }
     if (!PyArg_ParseTuple(arguments, "O!(nnn)(nnnn)(nn)(y*y*y*)(y*y*)w*p", &PyList_Type, &list, &mosaic->columns,
                           &mosaic->tile_height, &mosaic->tile_width, &mosaic->left, &mosaic->top, &mosaic->width,
-                          &mosaic->height, &mosaic->right, &mosaic->bottom, &task->runs, &task->weight, &task->over,
+                          &mosaic->height, &mosaic->right, &mosaic->bottom, &task->runs, &task->weight, &task->pairs,
                           &task->rows, &task->row_weight, &task->out, &task->halves))
         return 0;
     const Py_ssize_t count = PyList_Size(list);
@@ -466,41 +553,53 @@ static PyObject *area(PyObject *module, PyObject *arguments)
     return result;
 }
 
-/* Pixels whose lowest channel, times 256, plus `bias` is above `factor` / 256 of the highest. Compilers turn the first
- * loop into shuffles where the processor has them; without them it is slower than OpenCV, and the module has no such
- * function. */
-#if defined(__GNUC__) && (defined(__x86_64__) || defined(__i386__))
-#define SHUFFLES __attribute__((target("ssse3")))
-#define HAS_SHUFFLES __builtin_cpu_supports("ssse3")
-#elif defined(__aarch64__)
-#define SHUFFLES
-#define HAS_SHUFFLES 1
-#endif
+/* The highest and lowest channel of `TOGETHER` pixels in a row, in any order, and of one pixel. The bytes of a channel
+ * are at different places in three consecutive pieces of so many bytes, so these are masked and laid upon each other,
+ * which any processor can do for many bytes at once. Reads the first two bytes of the next pixel, too. */
+enum { TOGETHER = 32 };
+#define EVERY_THIRD(a, b, c) \
+    {a, b, c, a, b, c, a, b, c, a, b, c, a, b, c, a, b, c, a, b, c, a, b, c, a, b, c, a, b, c, a, b}
+static const uint8_t FIRST[TOGETHER] = EVERY_THIRD(255, 0, 0), SECOND[TOGETHER] = EVERY_THIRD(0, 255, 0),
+                     THIRD[TOGETHER] = EVERY_THIRD(0, 0, 255);
+#define LAID_UPON(from) \
+    (uint8_t)(((from)[i] & FIRST[i]) | ((from)[i + TOGETHER] & SECOND[i]) | ((from)[i + 2 * TOGETHER] & THIRD[i]))
+#define HIGHEST(a, b) ((a) > (b) ? (a) : (b))
+#define LOWEST(a, b) ((a) < (b) ? (a) : (b))
 
-#ifdef SHUFFLES
-enum { AT_ONCE = 240 };
-
-SHUFFLES static int64_t gray_pixels(const uint8_t *restrict rgb, Py_ssize_t count, uint16_t factor, uint16_t bias)
+/* Pixels whose lowest channel, times 256, plus `bias` is above `factor` / 256 of the highest. */
+ALSO_WIDE static int64_t gray_pixels(const uint8_t *restrict rgb, Py_ssize_t count, uint16_t factor, uint16_t bias)
 {
-    uint8_t highest[AT_ONCE], lowest[AT_ONCE];
+    enum { AT_MOST = 8 * TOGETHER };
+    uint8_t highest[AT_MOST], lowest[AT_MOST];
     int64_t total = 0;
     while (count > 0) {
-        const Py_ssize_t now = count < AT_ONCE ? count : AT_ONCE;
-        for (Py_ssize_t i = 0; i < now; i++) {
-            const uint8_t red = rgb[3 * i], green = rgb[3 * i + 1], blue = rgb[3 * i + 2];
-            const uint8_t high = red > green ? red : green, low = red < green ? red : green;
-            highest[i] = high > blue ? high : blue;
-            lowest[i] = low < blue ? low : blue;
+        const Py_ssize_t now = count < AT_MOST ? count : AT_MOST;
+        Py_ssize_t done = 0;
+        for (; done + TOGETHER <= now && done + TOGETHER < count; done += TOGETHER) {
+            const uint8_t *restrict here = rgb + CHANNELS * done;
+            uint8_t *restrict high = highest + done, *restrict low = lowest + done;
+            for (int i = 0; i < TOGETHER; i++) {
+                const uint8_t red = LAID_UPON(here), green = LAID_UPON(here + 1), blue = LAID_UPON(here + 2);
+                const uint8_t above = HIGHEST(red, green), below = LOWEST(red, green);
+                high[i] = HIGHEST(above, blue);
+                low[i] = LOWEST(below, blue);
+            }
         }
-        if (count >= 4 * AT_ONCE)
-            FETCH_AHEAD(rgb + 2 * 3 * AT_ONCE, 3 * AT_ONCE, 0);
-        int found = 0;
+        for (; done < now; done++) {
+            const uint8_t *pixel = rgb + CHANNELS * done;
+            const uint8_t above = HIGHEST(pixel[0], pixel[1]), below = LOWEST(pixel[0], pixel[1]);
+            highest[done] = HIGHEST(above, pixel[2]);
+            lowest[done] = LOWEST(below, pixel[2]);
+        }
+        if (count >= 4 * AT_MOST)
+            FETCH_AHEAD(rgb + 2 * CHANNELS * AT_MOST, CHANNELS * AT_MOST);
+        uint16_t found = 0; /* as narrow as what is compared */
         for (Py_ssize_t i = 0; i < now; i++) {
-            const uint16_t limit = (uint16_t)(((uint32_t)highest[i] << 8) * factor >> 16);
-            found += (uint16_t)((lowest[i] << 8) + bias) > limit;
+            const uint16_t limit = (uint16_t)((uint32_t)(highest[i] << 8) * factor >> 16);
+            found = (uint16_t)(found + ((uint16_t)((lowest[i] << 8) + bias) > limit));
         }
         total += found;
-        rgb += 3 * now;
+        rgb += CHANNELS * now;
         count -= now;
     }
     return total;
@@ -531,14 +630,11 @@ static PyObject *count_gray(PyObject *module, PyObject *arguments)
         return NULL;
     Py_RETURN_NONE;
 }
-#endif
 
 static PyMethodDef methods[] = {
     {"linear", linear, METH_O, "linear(tasks): each (tiles, grid, window, end, along, across, out); see slideloom.linear"},
     {"area", area, METH_VARARGS, "area(tiles, grid, window, end, columns, rows, out): see slideloom.area"},
-#ifdef SHUFFLES
     {"count_gray", count_gray, METH_VARARGS, "count_gray(rgb, factor, bias, counts): see slideloom.gray"},
-#endif
     {NULL, NULL, 0, NULL},
 };
 
@@ -554,9 +650,5 @@ static struct PyModuleDef definition = {
 
 PyMODINIT_FUNC PyInit__kernels(void)
 {
-#ifdef SHUFFLES
-    if (!HAS_SHUFFLES)
-        methods[2] = (PyMethodDef){NULL, NULL, 0, NULL};
-#endif
     return PyModuleDef_Init(&definition);
 }

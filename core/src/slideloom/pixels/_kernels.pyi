@@ -3,7 +3,7 @@ from numpy.typing import NDArray
 
 _Tiles = list[NDArray[np.uint8] | None] | list[NDArray[np.uint8]]
 _Numbers = tuple[int, ...]
-_Along = tuple[NDArray[np.int32], NDArray[np.int16], NDArray[np.int16]]
+_Along = tuple[NDArray[np.int32], NDArray[np.int16], NDArray[np.int8]]
 _Across = tuple[NDArray[np.int32], NDArray[np.int16]]
 
 def linear(

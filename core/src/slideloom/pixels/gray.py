@@ -14,7 +14,7 @@ _CountGray = Callable[[RgbBatch, int, int, IntArray], None]
 count_gray: _CountGray | None
 try:
     from slideloom.pixels._kernels import count_gray
-except ImportError:  # no compiler at installation, or a processor for which the loop would be slow
+except ImportError:  # no compiler at installation
     count_gray = None
 
 _MOST_BIAS = 255

@@ -52,14 +52,20 @@ class Taps:
         return found
 
     @cached_property
-    def along(self) -> tuple[NDArray[np.int32], NDArray[np.int16], NDArray[np.int16]]:
-        """Columns for the compiled loop: runs of samples that are consecutive in the source, and weights in 1/65536."""
+    def along(self) -> tuple[NDArray[np.int32], NDArray[np.int16], NDArray[np.int8]]:
+        """Columns for the compiled loop: runs of samples that are consecutive in the source, and two forms of weights.
+
+        The first is in 1/65536. The second, (2, samples, 2), splits n/2048 into n // 16 and n % 16, with the weights of
+        both pixels for each.
+        """
         breaks = np.flatnonzero(np.diff(self.first) != 1) + 1
         starts = np.concatenate([[0], breaks])
         ends = np.concatenate([breaks, [len(self.first)]])
         runs = np.stack([starts, ends, self.first[starts] - starts], axis=1).astype(np.int32) * np.int32(_CHANNELS)
-        wide = np.repeat(self.weight * (65536 // _ONE), _CHANNELS).astype(np.uint16).view(np.int16)
-        return runs, wide, np.where(wide < 0, -1, 0).astype(np.int16)
+        weight = np.repeat(self.weight, _CHANNELS)
+        coarse, fine = weight >> 4, weight & 15
+        pairs = np.stack([np.stack([127 - coarse, coarse], axis=1), np.stack([16 - fine, fine], axis=1)])
+        return runs, (weight * (65536 // _ONE)).astype(np.uint16).view(np.int16), pairs.astype(np.int8)
 
     @cached_property
     def across(self) -> tuple[NDArray[np.int32], NDArray[np.int16]]:

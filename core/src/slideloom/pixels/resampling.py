@@ -181,20 +181,29 @@ def _task(mosaic: Mosaic, box: Box, out: Rgb) -> tuple[Mosaic, Taps, Taps, Rgb] 
 
     It can where a pixel is one linear sample, or the mean of 2 x 2 of them.
     """
-    height, width = out.shape[:2]
-    aligned, lattice = _way(box, width, height, mosaic.window)
-    if not COMPILED:
+    found = _compiled_way(box, out.shape[1], out.shape[0], mosaic.window) if COMPILED else None
+    if found is None:
         return None
+    part, x, y = found
+    return mosaic if part is None else mosaic.part(*part), x, y, out
+
+
+@lru_cache(maxsize=1024)
+def _compiled_way(
+    box: Box, width: int, height: int, window: Size
+) -> tuple[tuple[int, int, int, int] | None, Taps, Taps] | None:
+    """The part of the window, None for all of it, and the taps for the compiled loop; None if it cannot do all."""
+    aligned, lattice = _way(box, width, height, window)
     if aligned is not None:
         _, _, across, down = aligned
         near = 1 < max(across / (2 * width), down / (2 * height)) <= _NEAR_WHOLE
         if not near or (across // width, down // height) != (2, 2):
             return None
-        mosaic, box, lattice = mosaic.part(*aligned), Box(0, 0, across, down), (2, 2)
+        return aligned, *_taps(Box(0, 0, across, down), 2 * width, 2 * height, Size(across, down))
     if lattice not in ((1, 1), (2, 2)):
         return None
     fine_x, fine_y = lattice
-    return mosaic, *_taps(box, fine_x * width, fine_y * height, mosaic.window), out
+    return None, *_taps(box, fine_x * width, fine_y * height, window)
 
 
 @lru_cache(maxsize=1024)  # most tiles of a slide start at one of a few sub-pixel offsets

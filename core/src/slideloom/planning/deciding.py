@@ -231,6 +231,9 @@ def _reject_by_class(
         record.metrics[f"{finding.label}:{one.name}.masked"] = float(masked_px / result.stored.size)
         if one.threshold is not None:
             ledger.reject(share > one.threshold, reason)
+    for one in result.classes:
+        if one.kind is None and one.threshold is not None:  # it is told
+            record.told[f"qc:{finding.label}:{one.name}"] = shares(plan, result, one) > one.threshold
     if discarding:
         most = by_class.argmax(axis=0)
         for number, one in enumerate(discarding):

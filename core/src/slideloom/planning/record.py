@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Self
 
+import numpy as np
 from attrs import define, evolve, field, frozen
 
+from slideloom.base.geometry import Mask
 from slideloom.planning.ledger import Ledger
 from slideloom.planning.plan import SlidePlan
 from slideloom.steps.slide_qc import QcKind, QcResult
@@ -44,6 +46,8 @@ class SlideRecord:
         burden: blur burden, or None if it was not measured.
         warnings: sentences for the report.
         metrics: numbers for the report.
+        told: (N,) bool by reason, such as "qc:artifacts:fold", for each class that is told but kept: True for tiles of
+            which more than the class's threshold is of it.
         seconds: wall time by stage.
     """
 
@@ -52,6 +56,7 @@ class SlideRecord:
     burden: float | None = None
     warnings: list[str] = field(factory=list)
     metrics: dict[str, float] = field(factory=dict)
+    told: dict[str, Mask] = field(factory=dict)
     seconds: dict[str, float] = field(factory=dict)
 
     @classmethod
@@ -67,6 +72,7 @@ class SlideRecord:
             qc=list(self.qc),
             warnings=list(self.warnings),
             metrics=dict(self.metrics),
+            told=dict(self.told),
             seconds=dict(self.seconds),
         )
 
@@ -83,6 +89,21 @@ class SlideRecord:
             for finding in self.qc
             if finding.result.classes
         }
+
+    @property
+    def qc_told(self) -> dict[str, dict[str, int]]:
+        """The classes that QC steps tell but keep, with how many kept tiles have each, by the label of the step.
+
+        A tile counts if more than the class's threshold is of it.
+        """
+        kept = np.isin(self.ledger.codes, [self.ledger.words.index(word) for word in ("candidate", "written")])
+        counts: dict[str, dict[str, int]] = {}
+        for finding in self.qc:
+            for one in finding.result.classes:
+                if one.is_told:
+                    with_it = self.told[f"qc:{finding.label}:{one.name}"]
+                    counts.setdefault(finding.label, {})[one.name] = int(np.count_nonzero(kept & with_it))
+        return counts
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:

@@ -247,13 +247,13 @@ def load_registry(points: Sequence[EntryPoint]) -> Registry:
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
     plugins = [_register(manager, builtin, name=_CORE, dist="slideloom-core", version=_core_version())]
-    named = [(*_name_and_version(point.dist), point) for point in points]
+    named = [(*name_and_version(point.dist), point) for point in points]
     for dist, version, point in sorted(named, key=lambda found: (found[0], found[2].name)):
         plugins.append(_load(manager, point, dist=dist or "unknown", version=version))
     return Registry(plugins, manager)
 
 
-def _name_and_version(dist: Distribution | None) -> tuple[str, str]:
+def name_and_version(dist: Distribution | None) -> tuple[str, str]:
     """Of a distribution, or "" twice. Its README follows in the same file, and need not be parsed to know them."""
     if dist is None:
         return "", ""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slideloom.base.errors import SlideError
 from slideloom.plugins.builtin import InProcess, Processes
 from slideloom.running.main_script import end_copy
-from slideloom.running.workers import Crew, Lost
 from slideloom.steps.executor import Executor
+
+if TYPE_CHECKING:
+    from slideloom.running.workers import Crew
 
 
 def in_process(_settings: InProcess) -> InProcessExecutor:
@@ -62,6 +64,8 @@ class ProcessExecutor(Executor):
 
     def run(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[tuple[int, Any]]:
         """See `Executor.run`."""
+        from slideloom.running.workers import Lost  # not needed in one process
+
         end_copy()
         lost: list[tuple[int, Any]] = []
         with self._crew(function, self._jobs) as crew:
@@ -76,6 +80,8 @@ class ProcessExecutor(Executor):
                     yield index, _given_up() if isinstance(result, Lost) else result
 
     def _crew(self, function: Callable[[Any], Any], jobs: int) -> Crew:
+        from slideloom.running.workers import Crew
+
         return Crew(function, jobs, timeout_s=self._timeout_s, on_message=self.on_message)
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distribution
 from typing import Any
 
 from slideloom import __version__
-from slideloom.plugins.discovery import registry
+from slideloom.plugins.discovery import name_and_version, registry
 from slideloom.plugins.versions import step_versions
 from slideloom.settings.options import Settings
 
@@ -28,5 +28,5 @@ def _library_versions() -> dict[str, str]:
     # Looked up one by one, because listing every installed distribution takes longer than a small slide.
     for name in ("slideloom", *names):
         with suppress(PackageNotFoundError):
-            found[name] = version(name)
+            found[name] = name_and_version(distribution(name))[1]
     return found

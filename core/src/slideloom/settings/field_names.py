@@ -6,7 +6,6 @@ mistake was made is suggested.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cache, wraps
 from inspect import signature
@@ -110,6 +109,8 @@ def near(word: str, known: Collection[str]) -> str:
     """The text ` (did you mean 'x'?)` for a known word that means or is written nearly the same, or one elsewhere."""
     same = meant(word, known)
     if same is None:
+        import difflib  # only mistakes need it
+
         spelt = {name.replace("_", "-"): name for name in known}
         written = difflib.get_close_matches(word.replace("_", "-"), spelt, n=1, cutoff=_ALIKE)
         same = spelt[written[0]] if written else None

@@ -210,17 +210,15 @@ class Slide(ABC):
 
     def _read_now(self, box: Box, size: Size, level: int) -> Rgb:
         stored = self.info.levels[level]
-        here = box.scaled(x=1 / stored.downsample_x, y=1 / stored.downsample_y)
-        if here.width * here.height > MAX_READ_PX and size.area > 1:
+        (origin,), (within,), reach = _placed([box], x=1 / stored.downsample_x, y=1 / stored.downsample_y)
+        if within.width * within.height > MAX_READ_PX and size.area > 1:
             return self._read_in_parts(box, size, level)
-        origin = _first_pixel(here)
-        reach = _reach([here], [origin])
         if not self._is_overview(box) or 3 * reach.area > KEPT_BYTES // 2:
             return self.read_boxes([box], size, level=level)[0]
         # Images of several sizes are made from the same pixels of one level.
         source = self._kept.part(level, origin, reach, lambda: self._copied(origin, level, reach))
         rgb = np.empty((size.height, size.width, 3), np.uint8)
-        self.resample_into(source, box=here.moved(x=-origin.x, y=-origin.y), out=rgb)
+        self.resample_into(source, box=within, out=rgb)
         return rgb
 
     def _copied(self, origin: Point, level: int, size: Size) -> Rgb:
@@ -292,11 +290,8 @@ class Slide(ABC):
         if not boxes:
             return []
         stored = self.info.levels[level]
-        here = [box.scaled(x=1 / stored.downsample_x, y=1 / stored.downsample_y) for box in boxes]
-        origins = [_first_pixel(box) for box in here]
-        within = [box.moved(x=-origin.x, y=-origin.y) for box, origin in zip(here, origins, strict=True)]
+        origins, within, reach = _placed(boxes, x=1 / stored.downsample_x, y=1 / stored.downsample_y)
         self._refuse_if_closed()
-        reach = _reach(here, origins)
         if self.exact_parts and (held := self._kept.windows(level, origins, reach)):
             return self._resampled(held, within, images)
         with self._naming_reader():
@@ -374,17 +369,21 @@ class Slide(ABC):
         self.info = evolve(self.info, mpp=mpp)
 
 
-# Edges within 1e-6 of a whole pixel count as on it, so that rounding errors do not cost a column.
-def _first_pixel(box: Box) -> Point:
-    return Point(floor(box.x + 1e-6), floor(box.y + 1e-6))
+def _placed(boxes: Sequence[Box], *, x: float, y: float) -> tuple[list[Point], list[Box], Size]:
+    """Boxes times `x` and `y`: their first pixels, the boxes from there, and the size in pixels that contains each.
 
-
-def _reach(boxes: Sequence[Box], origins: Sequence[Point]) -> Size:
-    """The size in pixels that contains every box from its origin."""
-    return Size(
-        max(ceil(box.right - 1e-6) - origin.x for box, origin in zip(boxes, origins, strict=True)),
-        max(ceil(box.bottom - 1e-6) - origin.y for box, origin in zip(boxes, origins, strict=True)),
-    )
+    Edges within 1e-6 of a whole pixel count as on it, so that rounding errors do not cost a column.
+    """
+    origins, within = [], []
+    across = down = 0
+    for box in boxes:
+        left, top, width, height = box.x * x, box.y * y, box.width * x, box.height * y
+        first_x, first_y = floor(left + 1e-6), floor(top + 1e-6)
+        origins.append(Point(first_x, first_y))
+        within.append(Box(left - first_x, top - first_y, width, height))
+        across = max(across, ceil(left + width - 1e-6) - first_x)
+        down = max(down, ceil(top + height - 1e-6) - first_y)
+    return origins, within, Size(across, down)
 
 
 def _completed(close: Callable[[Any], None]) -> Callable[[Any], None]:

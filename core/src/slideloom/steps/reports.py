@@ -116,6 +116,8 @@ class SlideReport:
         qc_kinds: what each QC step detects, "background", "blur" or "artifact", by step name.
         qc_classes: the classes that a QC step discards, with the kind of each, by step name; only of steps with
             classes, and left out of JSON if there are none.
+        qc_told: the classes that a QC step tells but keeps, by step name, each with the number of kept tiles of which
+            more than its threshold is of it; only of steps with such classes, and left out of JSON if there are none.
         blur_burden: share of tissue area that is out of focus, 0-1, or None if not measured.
         warnings: sentences.
         outputs: files and folders made, relative to the output folder; for a failed slide, those of an earlier run.
@@ -157,6 +159,7 @@ class SlideReport:
     metrics: Mapping[str, float] = field(factory=dict)
     qc_kinds: Mapping[str, str] = field(factory=dict)
     qc_classes: Mapping[str, Mapping[str, str]] = field(factory=dict)
+    qc_told: Mapping[str, Mapping[str, int]] = field(factory=dict)
     blur_burden: float | None = None
     warnings: tuple[str, ...] = field(default=(), converter=_all_redacted)
     outputs: tuple[str, ...] = ()
@@ -188,8 +191,9 @@ class SlideReport:
     def as_table(self) -> dict[str, Any]:
         """Plain values for JSON."""
         table = attrs.asdict(self, filter=lambda attribute, _: attribute.name not in ("statuses", "sample"))
-        if not self.qc_classes:
-            del table["qc_classes"]
+        for name in ("qc_classes", "qc_told"):
+            if not table[name]:
+                del table[name]
         return table
 
     @classmethod

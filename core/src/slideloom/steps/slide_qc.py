@@ -39,7 +39,7 @@ class QcClass:
         kind: as that of a `QcResult`; None for what is not discarded, such as tissue.
         threshold: a tile is dropped if more than this share of it is of the class, 0-1; None: the class has no
             threshold of its own, and only what all classes mask together counts. A class without a kind drops nothing;
-            with a threshold it is one that could, and is outlined in GeoJSON.
+            with a threshold it is one that could, and is outlined in pictures, reports and GeoJSON.
     """
 
     value: int
@@ -48,9 +48,14 @@ class QcClass:
     threshold: float | None = None
 
     @property
+    def is_told(self) -> bool:
+        """True if it is told but kept: it drops nothing, and has a threshold above which it could."""
+        return self.kind is None and self.threshold is not None
+
+    @property
     def is_outlined(self) -> bool:
         """True if its areas are for viewers to see: what is discarded but glass, and what is told but kept."""
-        return self.threshold is not None if self.kind is None else self.kind != "background"
+        return self.is_told or self.kind in ("blur", "artifact")
 
     @property
     def fault(self) -> str:

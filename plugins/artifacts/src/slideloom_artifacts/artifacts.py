@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache, partial
@@ -17,7 +17,7 @@ from attrs import frozen
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 from slideloom import Box, MissingResolution, QcResult, Rgb, Scene, Size, Slide, SlideInfo, SlideQc, torch_device
-from torch import nn
+from torch import Tensor, nn
 
 from slideloom_artifacts.network import MULTIPLE, STRIDE, ArtifactNet, as_input
 from slideloom_artifacts.settings import CLASSES, Artifacts
@@ -184,13 +184,19 @@ class _Network:
     """The network on a device, for the part of each block that counts.
 
     Several threads may call it; on anything but a CPU they take turns.
+
+    Args:
+        device: of PyTorch.
+        weights: by name; by default those that come with this package.
     """
 
-    def __init__(self, device: str) -> None:
+    def __init__(self, device: str, weights: Mapping[str, Tensor] | None = None) -> None:
         self._device = torch.device(device)
         net = ArtifactNet(len(CLASSES))
-        with as_file(files("slideloom_artifacts") / WEIGHTS) as path:
-            state = {name: value.float() for name, value in load_file(path).items()}
+        if weights is None:
+            with as_file(files("slideloom_artifacts") / WEIGHTS) as path:
+                weights = load_file(path)
+        state = {name: value.float() for name, value in weights.items()}
         # Counters of training batches, which no answer depends on, are not stored.
         counters = {name: value for name, value in net.state_dict().items() if name.endswith("num_batches_tracked")}
         net.load_state_dict({**counters, **state})
@@ -221,9 +227,8 @@ class _Network:
 
     def __call__(self, blocks: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """(B, H, W, 3) uint8 to (B, core / 2, core / 2) numbers of classes."""
-        counts = slice(_MARGIN // STRIDE, -_MARGIN // STRIDE)
         with self._turn, torch.inference_mode():
-            scores = self._net(as_input(torch.from_numpy(blocks).to(self._device)))[..., counts, counts]
+            scores = self._net(as_input(torch.from_numpy(blocks).to(self._device)), margin=_MARGIN)
             found: NDArray[np.uint8] = scores.argmax(dim=1).to(torch.uint8).cpu().numpy()
         return found
 

@@ -12,6 +12,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 STRIDE = 2  # input pixels per label, along each axis
 MULTIPLE = 32  # sides of the input are multiples of this
 WIDTHS = (24, 32, 64, 96, 128)
+# On the way up from a stride of 32, 16, 8 and 4: pixels of that stride around the part that counts on which its answer
+# depends. Each step looks one pixel of half the stride further, and its interpolation another one.
+AROUND = (2, 2, 2, 1)
 
 
 class ArtifactNet(nn.Module):
@@ -41,18 +44,34 @@ class ArtifactNet(nn.Module):
             if isinstance(convolution, nn.Conv2d) and isinstance(normalization, nn.BatchNorm2d):
                 module[0], module[1] = fuse_conv_bn_eval(convolution, normalization), nn.Identity()
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """(B, classes, H / 2, W / 2) scores from (B, 3, H, W), -1 to 1; H and W are multiples of 32."""
+    def forward(self, pictures: Tensor, margin: int = 0) -> Tensor:
+        """(B, classes, H / 2, W / 2) scores from (B, 3, H, W), -1 to 1; H and W are multiples of 32.
+
+        Args:
+            pictures: of tissue.
+            margin: pixels along each side that are looked at, but whose scores are left out; 0, or a multiple of 64.
+                The last steps leave out as much of them as they can, which changes no score.
+        """
         found = [self.stem(pictures)]
         for step in self.down:
             found += [step(found[-1])]
         deep = found.pop()
-        for step in self.up:
-            fine = found.pop()
+        seen, stride = margin // MULTIPLE, MULTIPLE  # pixels of `deep` around the part that counts
+        for step, around in zip(self.up, AROUND, strict=True):
+            fine, stride = found.pop(), stride // 2
+            if margin:
+                deep, fine = _inner(deep, seen - around), _inner(fine, margin // stride - 2 * around)
+                deep = deep.contiguous(memory_format=_form_of(deep))  # interpolation is slow on a part
+                seen = 2 * around
             wide = functional.interpolate(deep, size=fine.shape[-2:], mode="bilinear", align_corners=False)
             deep = step(_joined(wide, fine))
-        scores: Tensor = self.head(deep)
+        scores: Tensor = self.head(_inner(deep, seen))
         return scores
+
+
+def _inner(pixels: Tensor, cut: int) -> Tensor:
+    """Without so many pixels along each side."""
+    return pixels[..., cut:-cut, cut:-cut] if cut else pixels
 
 
 def _joined(wide: Tensor, fine: Tensor) -> Tensor:
@@ -68,7 +87,7 @@ def _joined(wide: Tensor, fine: Tensor) -> Tensor:
 
 def _form_of(tensor: Tensor) -> torch.memory_format:
     last = torch.channels_last
-    return last if tensor.is_contiguous(memory_format=last) else torch.contiguous_format
+    return last if tensor.stride(1) == 1 else torch.contiguous_format  # also of a part of a larger tensor
 
 
 def as_input(rgb: Tensor) -> Tensor:

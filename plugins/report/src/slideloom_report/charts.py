@@ -10,7 +10,7 @@ import numpy as np
 from reportlab.graphics.charts.barcharts import VerticalBarChart
 from reportlab.graphics.shapes import Drawing, Line, Rect, String
 from reportlab.lib.colors import Color
-from slideloom import SlideReport
+from slideloom import DASHES, EDGE, LineLook, SlideReport
 
 from slideloom_report import style
 from slideloom_report.cohort import Cohort
@@ -47,6 +47,15 @@ def mark(kind: str, ink: Color) -> Drawing:
     return Drawing(8, 7, shapes[kind])
 
 
+def line_mark(look: LineLook) -> Drawing:
+    """How the outline of what is told but kept is drawn in the image."""
+    dash = [1.0 * length for length in DASHES[look.pattern]]
+    edge = Line(0, 3.5, 11, 3.5, strokeColor=style.colour(EDGE), strokeWidth=4)
+    inner = Line(0, 3.5, 11, 3.5, strokeColor=style.colour(look.colour), strokeWidth=2)
+    inner.strokeDashArray = dash if dash[1] else None
+    return Drawing(11, 7, edge, inner)
+
+
 def scale_bar(width_um: float, width: float) -> Drawing:
     """A scale bar with a round length, for an image `width` points and `width_um` microns wide."""
     length = nice_step(width_um, 4)  # at least a quarter of the width
@@ -80,6 +89,10 @@ def outcome_table(
         what = "" if legend is None else legend.get(reason, mark("dot", ink))
         shown = bar(count / total, ink, width=length)
         rows.append([what, name, shown, style.number(count), style.percent(count / total)])
+    for reason, count in cohort.told(slides).items():
+        what = "" if legend is None else line_mark(cohort.told_looks[reason])
+        name = style.paragraph(style.told_name(reason), most=40)
+        rows.append([what, name, "", style.number(count), style.percent(count / total)])
     rows += [[drawn, style.paragraph(meaning)] for meaning, drawn in (legend or {}).items() if meaning != "kept"]
     look = [
         ("ALIGN", (3, 0), (-1, -1), "RIGHT"), ("TEXTCOLOR", (4, 0), (4, -1), style.SOFT),

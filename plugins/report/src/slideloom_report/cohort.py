@@ -96,6 +96,15 @@ class Cohort:
         classes = {step: found for slide in self.slides for step, found in slide.qc_classes.items()}
         return sl.reason_colours(kinds, classes)
 
+    @property
+    def told_looks(self) -> Mapping[str, sl.LineLook]:
+        """How areas of classes are outlined that slide QC tells but keeps, by reason."""
+        told: dict[str, dict[str, int]] = {}
+        for slide in self.slides:
+            for step, classes in slide.qc_told.items():
+                told.setdefault(step, {}).update(classes)
+        return sl.told_looks(told)
+
     def kept(self, slide: sl.SlideReport) -> int:
         """Tiles of a slide that were written or, in a dry run, would go on."""
         return slide.kept
@@ -109,6 +118,16 @@ class Cohort:
             counts.pop(trial, None)
         kept = sum(self.kept(slide) for slide in slides)
         return {"kept": kept, **{reason: count for reason, count in counts.most_common() if count}}
+
+    def told(self, slides: Sequence[sl.SlideReport]) -> dict[str, int]:
+        """Number of kept tiles with each class that slide QC tells but keeps, by reason."""
+        counts: dict[str, int] = {}
+        for slide in slides:
+            for step, classes in slide.qc_told.items():
+                for name, count in classes.items():
+                    reason = f"qc:{step}:{name}"
+                    counts[reason] = counts.get(reason, 0) + count
+        return counts
 
     @property
     def has_folders(self) -> bool:

@@ -11,6 +11,9 @@ import numpy as np
 import slideloom as sl
 from attrs import define, evolve, field
 from numpy.typing import NDArray
+from shapely.errors import ShapelyError
+from shapely.geometry import shape
+from shapely.geometry.base import BaseGeometry
 
 from slideloom_report.cohort import Cohort
 from slideloom_report.samples import Boxes, Sample, samples_of, spread
@@ -30,6 +33,7 @@ class Evidence:
         boxes: tiles by outcome, "kept" first.
         is_grid: False for tiles around cells, which overlap and are best drawn as points.
         regions: outlines.
+        told: areas of the classes that slide QC tells but keeps, by reason.
         samples: of kept tiles.
         notes: what is missing and why.
     """
@@ -40,6 +44,7 @@ class Evidence:
     boxes: dict[str, Boxes] = field(factory=dict)
     is_grid: bool = True
     regions: tuple[sl.Region, ...] = ()
+    told: dict[str, Sequence[BaseGeometry]] = field(factory=dict)
     samples: list[Sample] = field(factory=list)
     notes: list[str] = field(factory=list)
 
@@ -109,6 +114,7 @@ def _from_slide(found: Evidence, cohort: Cohort, slide: sl.Slide, *, max_px: int
         found.boxes = _boxes_of_tables(found, cohort)
         found.regions = _regions(found, cohort.pipeline, slide.info)
         discard = _saved_mask(found, cohort, slide.info)
+        found.told = _saved_told(found, cohort)
     if discard is not None:
         size = sl.Size(picture.shape[1], picture.shape[0])
         found.mask = sl.stretched(discard.mask, extent=slide.info.box, whole=slide.info.size, size=size)
@@ -148,6 +154,7 @@ def _plan_again(found: Evidence, pipeline: sl.Pipeline, slide: sl.Slide) -> sl.Q
     words = ["kept" if word in ("candidate", "written") else word for word in decided]
     found.boxes = _grouped(words, np.stack([plan.tiles.loc_x, plan.tiles.loc_y], axis=1), found.report)
     found.regions = plan.regions
+    found.told = dict(sl.told_areas(record, slide.info))
     if not record.qc:
         return None
     return sl.QcResult(sl.union_mask([finding.result for finding in record.qc], slide.info.size), kind="artifact")
@@ -218,3 +225,21 @@ def _saved_mask(found: Evidence, cohort: Cohort, info: sl.SlideInfo) -> sl.QcRes
     except sl.SlideError as error:
         found.notes.append(f"QC masks are not drawn: {error}")
         return None
+
+
+def _saved_told(found: Evidence, cohort: Cohort) -> dict[str, Sequence[BaseGeometry]]:
+    """The areas that the run stored for this report; a class may have none, and still has a line in the legend."""
+    report = found.report
+    areas: dict[str, list[BaseGeometry]] = {reason: [] for reason in cohort.told([report])}
+    if not areas or not report.tile_table:
+        return dict(areas)
+    path = sl.OutputFolder(cohort.home(report), cohort.label).told(report.slide)
+    try:
+        for feature in sl.parse_json(path.read_text(encoding="utf-8"))["features"]:
+            areas[f"qc:{feature['properties']['classification']['name']}"].append(shape(feature["geometry"]))
+    except FileNotFoundError:  # the run was not asked for a report
+        return {}
+    except (OSError, ValueError, LookupError, TypeError, ShapelyError) as error:
+        found.notes.append(f"Classes that are told but kept are not drawn: {path}: {error}")
+        return {}
+    return dict(areas)

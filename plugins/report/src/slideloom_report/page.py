@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import define, field
 from PIL import Image
-from slideloom import LEGEND, Size, SlideReport
+from slideloom import DASHES, EDGE, LEGEND, LineLook, Size, SlideReport
 
 from slideloom_report import style
 from slideloom_report.cohort import BLUR_LIMIT, Cohort
@@ -18,11 +18,12 @@ from slideloom_report.cover import TITLES, figures, settings, when, why_failed
 from slideloom_report.evidence import Evidence
 from slideloom_report.files import HTML, sealed
 from slideloom_report.page_look import SCRIPT, STYLE
-from slideloom_report.pictures import SlidePicture, contact_sheet, jpeg
+from slideloom_report.pictures import TOLD_EDGE, TOLD_LINE, Ring, SlidePicture, contact_sheet, jpeg
 from slideloom_report.samples import Boxes
 from slideloom_report.style import DASH, clean, number, percent, reason_name
 
 _ROOM = Size(560, 560)  # of a slide's picture, in CSS pixels
+_PX_PER_POINT = 2.2  # of outlines, which a screen draws less sharply than paper
 _SAMPLES_IN_A_ROW = 8
 _THUMB_PX = 72
 
@@ -86,7 +87,22 @@ def _outcomes(cohort: Cohort, slides: Sequence[SlideReport]) -> str:
         f'<td class="n">{number(count)}</td><td class="n">{percent(count / total)}</td></tr>'
         for reason, count in counts.items()
     )
-    return f'<table class="outcomes"><caption>Tiles</caption>{"".join(rows)}</table>'
+    told = (
+        f"<tr><td>{_line(cohort.told_looks[reason])}{escape(style.told_name(reason))}</td>"
+        f'<td class="n">{number(count)}</td><td class="n">{percent(count / total)}</td></tr>'
+        for reason, count in cohort.told(slides).items()
+    )
+    return f'<table class="outcomes"><caption>Tiles</caption>{"".join(rows)}{"".join(told)}</table>'
+
+
+def _line(look: LineLook) -> str:
+    """How the outline of what is told but kept is drawn in the image."""
+    dash = " ".join(f"{3 * length:g}" for length in DASHES[look.pattern])
+    return (
+        f'<svg class="line" viewBox="0 0 22 8" width="22" height="8"><path d="M0 4h22" stroke="{_css(EDGE)}" '
+        f'stroke-width="7"/><path d="M0 4h22" stroke="{_css(look.colour)}" stroke-width="3" '
+        f'stroke-dasharray="{dash}"/></svg>'
+    )
 
 
 def _swatch(cohort: Cohort, reason: str) -> str:
@@ -184,18 +200,32 @@ def _picture(cohort: Cohort, found: Evidence, most_bytes: int) -> str:
     """The slide with its tiles and regions as lines over it, which stay sharp."""
     if found.picture is None and not any(len(boxes) for boxes in found.boxes.values()):
         return '<p class="none">no picture</p>'
-    drawn = SlidePicture(found, cohort.qc_colours, room=_ROOM, most_bytes=most_bytes)
+    drawn = SlidePicture(found, cohort.qc_colours, cohort.told_looks, room=_ROOM, most_bytes=most_bytes)
     whole = drawn.whole
     line = 1.2 / drawn.scale
     shapes = [_tiles(boxes, _css(drawn.colour(name)), alpha, line) for name, (boxes, alpha) in drawn.marks.items()]
-    rings = ("M" + "L".join(f"{x} {y}" for x, y in ring) + "z" for ring in drawn.outlines())
-    shapes.append(f'<path d="{"".join(rings)}" stroke="{_css(LEGEND["region"])}"/>')
+    told = drawn.told()
+    edge, inner = TOLD_EDGE * _PX_PER_POINT / drawn.scale, TOLD_LINE * _PX_PER_POINT / drawn.scale
+    shapes += [f'<path d="{_d(rings)}" stroke="{_css(EDGE)}" stroke-width="{edge:.0f}"/>' for rings in told.values()]
+    for reason, rings in told.items():
+        look = drawn.told_looks[reason]
+        dash = " ".join(f"{inner * length:.0f}" for length in DASHES[look.pattern])
+        shapes.append(
+            f'<path d="{_d(rings)}" stroke="{_css(look.colour)}" stroke-width="{inner:.0f}" stroke-dasharray="{dash}"/>'
+        )
+    shapes.append(f'<path d="{_d(drawn.outlines())}" stroke="{_css(LEGEND["region"])}"/>')
     return (
         f'<svg viewBox="0 0 {whole.width} {whole.height}" width="{round(whole.width * drawn.scale)}" '
         f'height="{round(whole.height * drawn.scale)}" role="img" aria-label="{escape(found.report.slide)}">'
         f'<image href="{_data(drawn.content)}" width="{whole.width}" height="{whole.height}" '
-        f'preserveAspectRatio="none"/><g fill="none" stroke-width="{line:.0f}">{"".join(shapes)}</g></svg>'
+        'preserveAspectRatio="none"/><g fill="none" stroke-linejoin="round" '
+        f'stroke-width="{line:.0f}">{"".join(shapes)}</g></svg>'
     )
+
+
+def _d(rings: Sequence[Ring]) -> str:
+    """Rings as the data of a path."""
+    return "".join("M" + "L".join(f"{x} {y}" for x, y in ring) + "z" for ring in rings)
 
 
 def _tiles(boxes: Boxes, colour: str, alpha: float, line: float) -> str:

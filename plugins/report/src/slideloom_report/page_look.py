@@ -30,6 +30,7 @@ th[aria-sort=ascending] button::after { content: " \\2191"; }
 th[aria-sort=descending] button::after { content: " \\2193"; }
 input { font: inherit; padding: .15rem .4rem; }
 i { display: inline-block; width: .75em; height: .75em; margin-right: .45em; }
+.line { display: inline-block; width: auto; margin-right: .45em; vertical-align: middle; }
 .slide { border-top: 1px solid var(--line); }
 .slide > p { margin: 0 0 .6rem; color: var(--soft); overflow-wrap: anywhere; }
 .slide > div { display: flex; flex-wrap: wrap; gap: 1.5rem; }

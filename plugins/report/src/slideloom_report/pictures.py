@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,8 @@ import shapely
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from reportlab.platypus import Image as PlacedImage
-from slideloom import LEGEND, Rgb, Size
+from shapely.geometry.base import BaseGeometry
+from slideloom import DASHES, EDGE, LEGEND, LineLook, Rgb, Size
 
 from slideloom_report.evidence import Evidence
 from slideloom_report.samples import Boxes
@@ -23,10 +24,15 @@ _SAMPLE_PX, SAMPLE_GAP = 128, 0.125  # gaps as a share of a tile, so that they c
 _POINT = 1.5  # side of the mark for a cell, in points
 _DOT, _LARGEST_DOT = 0.3, 5.0  # side of the mark for a dropped tile, as a share of the tile and in points
 _SMALLEST_OUTLINED = 3.2  # points; outlines of smaller tiles would run into each other
-_TILE_LINE, _REGION_LINE = 0.7, 1.1  # points
+_TILE_LINE, _REGION_LINE, TOLD_LINE, TOLD_EDGE = 0.7, 1.1, 0.7, 1.5  # points; with their edge, of what is told but kept
+_MOST_POINTS = 8000  # of all outlines of what is told but kept
+_ROUGH = 0.5  # points, by which outlines are simplified: less than the width of a line
+_ROUND = 1  # as PDF numbers the joins of lines
 _VEIL = 0.45  # opacity of filled tiles
 _BYTES_PER_TILE = 8  # drawn as lines
 _BLANK, _BLANK_PX = (245, 247, 249), 1024  # if there is no image
+
+Ring = list[list[int]]  # points (x, y) in pixels of level 0, the first again at the end
 
 
 def jpeg(image: Image.Image, most_bytes: int) -> bytes:
@@ -60,14 +66,21 @@ class SlidePicture(PlacedImage):  # type: ignore[misc]  # reportlab has no types
     Args:
         found: has an image, or at least tiles.
         qc_colours: of the reasons of slide QC.
+        told_looks: of the classes that slide QC tells but keeps, by reason.
         room: largest size of the drawing, in points.
         most_bytes: largest size of the image.
     """
 
     def __init__(
-        self, found: Evidence, qc_colours: Mapping[str, tuple[int, int, int]], *, room: Size, most_bytes: int
+        self,
+        found: Evidence,
+        qc_colours: Mapping[str, tuple[int, int, int]],
+        told_looks: Mapping[str, LineLook],
+        *,
+        room: Size,
+        most_bytes: int,
     ) -> None:
-        self.found, self.qc_colours, self.whole = found, qc_colours, _extent(found)
+        self.found, self.qc_colours, self.told_looks, self.whole = found, qc_colours, told_looks, _extent(found)
         whole = self.whole
         self.scale = min(room.width / whole.width, room.height / whole.height)  # points per pixel of level 0
         if found.picture is not None:
@@ -98,20 +111,44 @@ class SlidePicture(PlacedImage):  # type: ignore[misc]  # reportlab has no types
             for box in boxes.tolist():
                 path.rect(*box)
             self._draw(path, self.colour(name), _TILE_LINE, alpha=alpha)
-        path = canvas.beginPath()
-        for first, *others in self.outlines():
+        told = self.told()
+        canvas.setLineJoin(_ROUND)  # sharp corners would have spikes
+        for rings in told.values():
+            self._draw(self._path(rings), EDGE, TOLD_EDGE)
+        for reason, rings in told.items():
+            look = self.told_looks[reason]
+            dash = [TOLD_LINE / scale * length for length in DASHES[look.pattern]]
+            canvas.setDash(dash if dash[1] else [])
+            self._draw(self._path(rings), look.colour, TOLD_LINE)
+        canvas.setDash([])
+        self._draw(self._path(self.outlines()), LEGEND["region"], _REGION_LINE)
+        canvas.restoreState()
+
+    def outlines(self) -> list[Ring]:
+        """The rings of the regions."""
+        shapes = [region.shape for region in self.found.regions]
+        return _rings(shapes, _ROUGH / self.scale)
+
+    def told(self) -> dict[str, list[Ring]]:
+        """The rings of what slide QC tells but keeps, by reason; where they are many, those of the larger areas."""
+        # An area less than a line wide is its edge alone, which tells nothing.
+        least = (TOLD_EDGE / self.scale) ** 2
+        while True:
+            rings = {
+                reason: _rings([area for area in areas if area.area >= least], _ROUGH / self.scale)
+                for reason, areas in self.found.told.items()
+            }
+            if sum(len(ring) for found in rings.values() for ring in found) <= _MOST_POINTS:
+                return rings
+            least *= 1.5
+
+    def _path(self, rings: Sequence[Ring]) -> Any:
+        path = self.canv.beginPath()
+        for first, *others in rings:
             path.moveTo(*first)
             for point in others:
                 path.lineTo(*point)
-        self._draw(path, LEGEND["region"], _REGION_LINE)
-        canvas.restoreState()
-
-    def outlines(self) -> Iterator[list[list[int]]]:
-        """The rings of the regions, each as points (x, y) in pixels of level 0."""
-        for region in self.found.regions:
-            shape = region.shape.simplify(0.5 / self.scale)  # half a point is less than the line width
-            for ring in shapely.get_rings(shapely.get_parts(shape)):
-                yield shapely.get_coordinates(ring).round().astype(int).tolist()
+        return path
 
     def _draw(self, path: Any, rgb: tuple[int, int, int], line: float, *, alpha: float = 0) -> None:
         """Fill it, or draw it as a line if `alpha` is 0."""
@@ -142,6 +179,13 @@ class SlidePicture(PlacedImage):  # type: ignore[misc]  # reportlab has no types
         for left, top, right, bottom in corners.tolist():
             draw.rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), fill=round(255 * alpha))
         image.paste(rgb, mask=veil)
+
+
+def _rings(shapes: Sequence[BaseGeometry], tolerance: float) -> list[Ring]:
+    """The rings of shapes, simplified by at most a tolerance in pixels of level 0."""
+    simpler = [shape.simplify(tolerance) for shape in shapes]
+    rings = [ring for shape in simpler for ring in shapely.get_rings(shapely.get_parts(shape))]
+    return [shapely.get_coordinates(ring).round().astype(int).tolist() for ring in rings]
 
 
 def _shrunk(boxes: Boxes, side: float) -> Boxes:

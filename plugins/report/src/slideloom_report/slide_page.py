@@ -56,7 +56,7 @@ def _picture(cohort: Cohort, found: Evidence, most_bytes: int) -> list[Flowable]
     if found.picture is None and not any(len(boxes) for boxes in found.boxes.values()):
         panel = [("BACKGROUND", (0, 0), (-1, -1), style.PANEL), ("LEFTPADDING", (0, 0), (-1, -1), 8)]
         return [style.grid([[paragraph("no picture", style.QUIET)]], [_PICTURE.width], panel, rowHeights=[70])]
-    picture = SlidePicture(found, cohort.qc_colours, room=_PICTURE, most_bytes=most_bytes)
+    picture = SlidePicture(found, cohort.qc_colours, cohort.told_looks, room=_PICTURE, most_bytes=most_bytes)
     if found.report.mpp is None:
         return [picture]
     return [picture, Spacer(0, 4), scale_bar(found.report.mpp[0] * picture.whole.width, picture.drawWidth)]

@@ -78,6 +78,11 @@ def reason_name(reason: str) -> str:
     return f"{names.get(kind, kind)} {step}".strip()
 
 
+def told_name(reason: str) -> str:
+    """Kept tiles with a class that QC tells, in readable form: "of kept, with QC artifacts, fold"."""
+    return f"of kept, with {reason_name(reason)}"
+
+
 def number(value: float) -> str:
     """A count with thousands separators: 12,345."""
     return f"{value:,.0f}"

@@ -164,11 +164,20 @@ class TFRecordWriter(Writer):
         # Records that are adjacent in both orders, such as those of a row of tiles, are copied in one piece.
         breaks = np.flatnonzero(starts[1:] != ends[:-1])
         first, last = starts[np.append(0, breaks + 1)], ends[np.append(breaks, len(ends) - 1)]
-        with self._records.partial.open("rb") as source, self._ordered.open("wb", buffering=_BUFFER) as target:
+        # Through memory of our own: the files' own buffers would copy each record twice more.
+        memory, used = memoryview(bytearray(_BUFFER)), 0
+        with self._records.partial.open("rb", buffering=0) as source, self._ordered.open("wb") as target:
             for start, end in zip(first.tolist(), last.tolist(), strict=True):
-                source.seek(start)
-                for size in (min(_BUFFER, end - at) for at in range(start, end, _BUFFER)):
-                    target.write(source.read(size))
+                at = source.seek(start)
+                while at < end:
+                    if used == len(memory):
+                        target.write(memory)
+                        used = 0
+                    got = source.readinto(memory[used : used + end - at])
+                    if not got:  # the file became shorter, as the check of its size says
+                        break
+                    at, used = at + got, used + got
+            target.write(memory[:used])
         check_size(self._ordered, int(sizes.sum()))
         self._ordered.replace(self._records.partial)
 

@@ -111,8 +111,10 @@ class TileCache:
         mine: list[_New] = []
         try:
             with self._lock:
+                self._users.add(self._user())
+                size, limit = self._tiles.bytes_of(level), self._limit * len(self._users)
                 for index in indices:
-                    entry = self._entry(level, index, mine)
+                    entry = self._entry(level, index, mine, size=size, limit=limit)
                     if entry is not None:
                         entry.leases += 1  # now, so that the next tile does not get its memory
                         entries[index] = entry
@@ -122,8 +124,11 @@ class TileCache:
             raise
         return entries, mine
 
-    def _entry(self, level: int, index: int, mine: list[_New]) -> _Entry | None:
-        """The tile's entry, or None if it was never written. Adds a new entry to `mine`. The caller holds the lock."""
+    def _entry(self, level: int, index: int, mine: list[_New], *, size: int, limit: int) -> _Entry | None:
+        """The tile's entry, or None if it was never written. Adds a new entry to `mine`. The caller holds the lock.
+
+        `size` is that of a tile and `limit` that of all, in bytes.
+        """
         key = (level, index)
         entry = self._entries.get(key)
         if entry is not None:
@@ -131,7 +136,7 @@ class TileCache:
             return entry
         if index < 0 or not self._tiles.was_written(level, index):
             return None
-        memory = self._memory(level)
+        memory = self._memory(level, size=size, limit=limit)
         entry = self._entries[key] = _Entry()
         entry.done.acquire()
         mine.append((index, entry, memory))
@@ -168,19 +173,17 @@ class TileCache:
             user = self._local.user = _User()
         return user
 
-    def _memory(self, level: int) -> Rgb:
+    def _memory(self, level: int, *, size: int, limit: int) -> Rgb:
         """Memory for one more tile: that of the least recently used tile if nobody leases it, else new memory.
 
         The caller holds the lock. The operating system gives new memory of this size page by page, which takes as
         long as decoding.
         """
-        self._users.add(self._user())
-        size = self._tiles.bytes_of(level)
         self._held += size
         memory = None
-        while self._held > self._limit * len(self._users) and self._entries:
+        while self._held > limit and self._entries:
             (old_level, _), entry = self._entries.popitem(last=False)
-            self._held -= self._tiles.bytes_of(old_level)
+            self._held -= size if old_level == level else self._tiles.bytes_of(old_level)
             if old_level == level and not entry.leases:
                 memory = entry.pixels
         return self._tiles.empty(level) if memory is None else memory
