@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from attrs import frozen
+from attrs import evolve, frozen
 from numpy.typing import NDArray
 from slideloom import Rgb
 
@@ -151,14 +151,10 @@ _BGR_24, _PLAIN, _ZSTD = 3, 0, 5
 
 
 def by_subblocks(path: Path) -> Shown | None:
-    """A CZI of 8-bit colour, put together from the subblocks that its directory names."""
+    """A CZI of 8-bit colour, put together from its subblocks, or, where its segments are damaged, by its directory."""
     try:
         content = path.read_bytes()
-        (at,) = struct.unpack_from("<q", content, _DIRECTORY_AT)
-        if content[at : at + 16].rstrip(b"\0") != b"ZISRAWDIRECTORY":
-            return None
-        (count,) = struct.unpack_from("<i", content, at + _SEGMENT)
-        entries = list(_czi_entries(content, at + _SEGMENT + 128, count))
+        entries = _czi_stored(content) or _czi_listed(content)
         canvas = _Canvas.of(
             max(entry.x + entry.width for entry in entries), max(entry.y + entry.height for entry in entries)
         )
@@ -182,6 +178,27 @@ class _Entry:
     at: int
     compression: int
     bytes: int
+
+
+def _czi_stored(content: bytes) -> list[_Entry]:
+    """The entries that the subblocks themselves hold; none if the segments do not lead to the end of the file."""
+    found, at = [], 0
+    while at < len(content):
+        name, room = struct.unpack_from("<16sq", content, at)
+        if not name.startswith(b"ZISRAW") or room <= 0:
+            return []
+        if name.rstrip(b"\0") == b"ZISRAWSUBBLOCK":
+            found += [evolve(entry, at=at) for entry in _czi_entries(content, at + _SEGMENT + _HEAD, 1)]
+        at += _SEGMENT + room
+    return found if at == len(content) else []
+
+
+def _czi_listed(content: bytes) -> list[_Entry]:
+    (at,) = struct.unpack_from("<q", content, _DIRECTORY_AT)
+    if content[at : at + 16].rstrip(b"\0") != b"ZISRAWDIRECTORY":
+        raise ValueError("no directory")
+    (count,) = struct.unpack_from("<i", content, at + _SEGMENT)
+    return list(_czi_entries(content, at + _SEGMENT + 128, count))
 
 
 def _czi_entries(content: bytes, at: int, count: int) -> Iterator[_Entry]:

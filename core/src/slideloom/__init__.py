@@ -17,8 +17,8 @@ _HOMES = {
     "slideloom.base.csv_tables": ("Table", "csv_text", "guarded", "number_in", "open_table", "unguarded"),
     "slideloom.base.drafts": ("Draft", "check_size"),
     "slideloom.base.errors": (
-        "Cancelled", "ConfigError", "MissingResolution", "OptionError", "OutputError", "PluginError", "RoiError",
-        "SlideError", "SlideloomError", "UnsupportedSlide",
+        "Cancelled", "ConfigError", "LostSlide", "MissingResolution", "OptionError", "OutputError", "PluginError",
+        "RoiError", "SlideError", "SlideloomError", "UnsupportedSlide",
     ),
     "slideloom.base.files": ("FileState",),
     "slideloom.base.geometry": ("Box", "Mask", "Point", "Rgb", "RgbBatch", "Size"),
@@ -49,6 +49,7 @@ _HOMES = {
     "slideloom.slides.outlines": ("Outlines",),
     "slideloom.slides.regions": ("Region", "Regions"),
     "slideloom.slides.remote_file": ("RemoteFile",),
+    "slideloom.slides.remote_folder": ("RemoteFolder", "RemoteState"),
     "slideloom.slides.resolution": ("finite_number", "is_plausible", "odd_mpp"),
     "slideloom.slides.slide": ("Slide",),
     "slideloom.slides.tiles": ("TileBatch", "TileGeometry", "Tiles"),
@@ -158,6 +159,7 @@ if TYPE_CHECKING:
     from slideloom.base.errors import (
         Cancelled as Cancelled,
         ConfigError as ConfigError,
+        LostSlide as LostSlide,
         MissingResolution as MissingResolution,
         OptionError as OptionError,
         OutputError as OutputError,
@@ -276,6 +278,7 @@ if TYPE_CHECKING:
     from slideloom.slides.outlines import Outlines as Outlines
     from slideloom.slides.regions import Region as Region, Regions as Regions
     from slideloom.slides.remote_file import RemoteFile as RemoteFile
+    from slideloom.slides.remote_folder import RemoteFolder as RemoteFolder, RemoteState as RemoteState
     from slideloom.slides.resolution import (
         finite_number as finite_number,
         is_plausible as is_plausible,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from slideloom import Point, Rgb, Size, SlideError, SlideInfo, levels_from_sizes
+from slideloom import LostSlide, Point, Rgb, Size, SlideError, SlideInfo, levels_from_sizes
 from slideloom_formats.grid_slide import GridSlide, TileGrid
 
 SIZE, TILE = Size(250, 130), Size(64, 48)
@@ -23,8 +23,10 @@ def picture() -> Rgb:
 class Tiles(GridSlide):
     """The picture in tiles, padded with grey; one tile is background, and one damaged."""
 
-    def __init__(self, background: tuple[int, int, int] = (255, 255, 255), cache_bytes: int = 1 << 20) -> None:
-        super().__init__([TileGrid(SIZE, TILE)], cache_bytes=cache_bytes)
+    def __init__(
+        self, background: tuple[int, int, int] = (255, 255, 255), cache_bytes: int = 1 << 20, at_once: int = 1
+    ) -> None:
+        super().__init__([TileGrid(SIZE, TILE)], cache_bytes=cache_bytes, at_once=at_once)
         self.info = SlideInfo(
             path=Path("a.x"), name="a", reader="tiles", levels=levels_from_sizes([SIZE]), background=background
         )
@@ -61,18 +63,21 @@ WINDOWS = [
 ]
 
 
+@pytest.mark.parametrize("at_once", [1, 5])
 @pytest.mark.parametrize("background", [(255, 255, 255), (10, 20, 30)])
 @pytest.mark.parametrize("window", WINDOWS)
 def test_a_window_holds_the_picture_and_elsewhere_the_background(
-    background: tuple[int, int, int], window: tuple[int, int, int, int]
+    background: tuple[int, int, int], window: tuple[int, int, int, int], at_once: int
 ) -> None:
     origin, size = Point(*window[:2]), Size(*window[2:])
 
-    assert np.array_equal(Tiles(background).read(origin, 0, size), expected(background, origin, size))
+    with Tiles(background, at_once=at_once) as slide:
+        assert np.array_equal(slide.read(origin, 0, size), expected(background, origin, size))
 
 
-def test_a_damaged_tile_costs_the_windows_that_need_it_and_is_decoded_once() -> None:
-    slide = Tiles()
+@pytest.mark.parametrize("at_once", [1, 5])
+def test_a_damaged_tile_costs_the_windows_that_need_it_and_is_decoded_once(at_once: int) -> None:
+    slide = Tiles(at_once=at_once)
 
     found = slide.read_many([Point(0, 0), Point(180, 0), Point(200, 10), Point(180, 60)], 0, Size(40, 40))
 
@@ -96,3 +101,29 @@ def test_no_more_tiles_are_kept_than_memory_was_given_for() -> None:
     slide.read(Point(0, 48), 0, Size(250, 82))
 
     assert slide._tiles.held_bytes == 4 * 3 * TILE.area
+
+
+def test_tiles_that_take_long_to_come_are_decoded_at_the_same_time() -> None:
+    together = threading.Barrier(4)
+
+    class Slow(Tiles):
+        def decode(self, level: int, column: int, row: int) -> Rgb | None:
+            together.wait()  # none is decoded before all four are asked for
+            return super().decode(level, column, row)
+
+    with Slow(at_once=4, cache_bytes=0) as slide:
+        found = list(slide.read_each([Point(0, 96), Point(64, 96), Point(128, 96), Point(192, 96)], 0, Size(20, 20)))
+
+    assert sorted(slide.asked) == [(0, 2), (1, 2), (2, 2), (3, 2)]
+    shown = [item.image() for item in found if not isinstance(item, SlideError)]
+    assert all(np.array_equal(shown[n], picture()[96:116, 64 * n : 64 * n + 20]) for n in range(4))
+
+
+@pytest.mark.parametrize("at_once", [1, 5])
+def test_a_slide_that_is_lost_ends_a_read_and_is_no_damaged_tile(at_once: int) -> None:
+    class Lost(Tiles):
+        def decode(self, level: int, column: int, row: int) -> Rgb | None:
+            raise LostSlide("a.x: was replaced while it was read")
+
+    with Lost(at_once=at_once) as slide, pytest.raises(LostSlide, match="was replaced"):
+        slide.read_many([Point(0, 96), Point(64, 96)], 0, Size(20, 20))

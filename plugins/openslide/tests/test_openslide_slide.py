@@ -428,7 +428,7 @@ def test_a_level_with_too_few_places_of_tiles_is_refused(tmp_path: Path) -> None
     with tifffile.TiffFile(path, mode="r+b") as file:
         file.pages[1].tags["ImageLength"].overwrite(130)  # type: ignore[union-attr]
 
-    with pytest.raises(SlideError, match=r"a\.tif: the image .* lacks places of tiles.*copy it again"):
+    with pytest.raises(SlideError, match=r"a\.tif: the image .* has \d+.*copy it again"):
         OpenSlideReader().build().open(path)
 
 

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import fsspec
 import numpy as np
 import pytest
 import pyvips
 
+KEY, SECRET = "AKIA-somebody", "secret-of-somebody"
 # What a request is answered with: None for the right answer, else whatever the function did.
 Fault = Callable[["Asked"], bool]
 
@@ -65,6 +67,13 @@ class WebServer:
         return self.url(name)
 
 
+def _limits(first: str, last: str, size: int) -> tuple[int, int]:
+    """The bytes of a range: from first to last, or as many as `last` says at the end."""
+    if not first:
+        return max(0, size - int(last)), size
+    return int(first), min(int(last) + 1, size) if last else size
+
+
 def _handler(server: WebServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -75,9 +84,9 @@ def _handler(server: WebServer) -> type[BaseHTTPRequestHandler]:
         def do_GET(self) -> None:
             name = self.path.partition("?")[0].lstrip("/")
             content = server.files.get(name)
-            found = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
             size = len(content or b"")
-            start, end = (int(found[1]), min(int(found[2]) + 1, size)) if found else (0, size)
+            found = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", ""))
+            start, end = _limits(found[1], found[2], size) if found else (0, size)
             with server.lock:
                 asked = Asked(self, name, start, end, len(server.asked) + 1)
                 server.asked.append(asked)
@@ -131,3 +140,33 @@ def slide(tmp_path: Path) -> Path:
         xres=2000, yres=2000, resunit="cm",
     )  # fmt: skip
     return path
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[str]:
+    from moto.server import ThreadedMotoServer
+
+    moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    moto.start()
+    host, port = moto.get_host_and_port()
+    yield f"http://{host}:{port}"
+    moto.stop()
+
+
+@pytest.fixture
+def bucket(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The file system of an empty bucket `slides`, with credentials from where users keep them."""
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET,
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": server,
+    }.items():
+        monkeypatch.setenv(name, value)
+    kind = fsspec.get_filesystem_class("s3")
+    kind.clear_instance_cache()
+    files = fsspec.filesystem("s3")
+    files.call_s3("create_bucket", Bucket="slides")
+    yield files
+    files.rm("s3://slides", recursive=True)
+    kind.clear_instance_cache()

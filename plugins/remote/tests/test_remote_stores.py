@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,38 +12,6 @@ import slideloom as sl
 from slideloom.base.parsing import parse_json
 from slideloom_cli.main import main
 from slideloom_remote.opening import open_remote_file
-
-KEY, SECRET = "AKIA-somebody", "secret-of-somebody"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    from moto.server import ThreadedMotoServer
-
-    moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    moto.start()
-    host, port = moto.get_host_and_port()
-    yield f"http://{host}:{port}"
-    moto.stop()
-
-
-@pytest.fixture
-def bucket(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """The file system of an empty bucket `slides`, with credentials from where users keep them."""
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": KEY,
-        "AWS_SECRET_ACCESS_KEY": SECRET,
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": server,
-    }.items():
-        monkeypatch.setenv(name, value)
-    kind = fsspec.get_filesystem_class("s3")
-    kind.clear_instance_cache()
-    files = fsspec.filesystem("s3")
-    files.call_s3("create_bucket", Bucket="slides")
-    yield files
-    files.rm("s3://slides", recursive=True)
-    kind.clear_instance_cache()
 
 
 def _pixels(place: Path | str) -> Any:
@@ -148,7 +115,7 @@ def test_a_run_of_a_bucket_is_resumed_and_tells_no_credentials(
     everything = said + "".join(path.read_bytes().decode("latin-1") for path in files)
     assert '"skipped"' in everything
     assert "s3://slides/x/a.tif" in everything
-    assert [word for word in (KEY, SECRET) if word in everything] == []
+    assert [word for word in ("AKIA-somebody", "secret-of-somebody") if word in everything] == []
 
 
 def test_any_file_system_of_fsspec_is_read(slide: Path) -> None:

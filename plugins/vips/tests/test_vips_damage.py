@@ -135,5 +135,5 @@ def test_a_level_with_too_few_places_of_tiles_is_refused(tmp_path: Path, level: 
         if level:
             file.pages[0].tags["ImageLength"].overwrite(256)  # type: ignore[union-attr]
 
-    with pytest.raises(SlideError, match=r"a\.tif: the image .* lacks places of tiles.*copy it again"):
+    with pytest.raises(SlideError, match=r"a\.tif: the image .* has \d+.*copy it again"):
         VipsReader().build().open(path)

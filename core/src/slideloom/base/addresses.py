@@ -56,6 +56,11 @@ class Address:
         """True if it ends in a slash."""
         return self._path.endswith("/")
 
+    def without_slash(self) -> Address:
+        """The same place, without a slash at its end."""
+        place, mark, query = self.url.partition("?") if self.scheme in _WEB else (self.url, "", "")
+        return Address(place.rstrip("/") + mark + query) if self.is_folder else self
+
     @property
     def is_pattern(self) -> bool:
         """True if it holds `*` or, of a store that is not a web server, `[`. `?` begins a query."""

@@ -36,6 +36,10 @@ class SlideError(SlideloomError):
     """A slide cannot be opened or read."""
 
 
+class LostSlide(SlideError):
+    """No more of an open slide can be read: it has changed, is gone, or its server refuses; it is no damaged tile."""
+
+
 class UnsupportedSlide(SlideError):
     """No installed reader recognises the file."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -17,10 +17,13 @@ from slideloom.base.naming import option_name
 from slideloom.base.storing import path_inside, storing_in
 from slideloom.plugins.blaming import blaming
 from slideloom.plugins.discovery import Registry, registry
+from slideloom.plugins.hookspecs import RemoteFiles
 from slideloom.settings.options import Settings
 from slideloom.slides.info import slide_name
 from slideloom.slides.remote_file import RemoteFile
+from slideloom.slides.remote_folder import RemoteFolder
 from slideloom.slides.slide import Slide
+from slideloom.steps.format import Format
 from slideloom.steps.reader import Reader
 
 log = logging.getLogger(__name__)
@@ -41,7 +44,20 @@ def open_remote(
         PluginError: no installed plugin reads addresses.
         SlideError: it cannot be read.
     """
-    file = found.remote_files(address).open(address)
+    files = found.remote_files(address)
+    kind = found.formats.folder_of(address)
+    is_named_folder = address.is_folder or not address.suffix or kind is not None
+    if is_named_folder and (slide := _in_folder(files, address, readers, is_sure=kind is not None)) is not None:
+        return slide
+    if kind is not None:
+        raise SlideError(_no_slide(address, kind, {plugin.dist for plugin in found.plugins}))
+    try:
+        file = files.open(address)
+    except SlideError:
+        slide = None if is_named_folder else _in_folder(files, address, readers, is_sure=False)
+        if slide is None:
+            raise
+        return slide
     try:
         slide = _where_it_is(file, readers)
         if slide is None:
@@ -53,6 +69,58 @@ def open_remote(
     slide.identity = file.identity
     slide.info = attrs.evolve(slide.info, path=address, name=slide_name(address))
     return slide
+
+
+def _in_folder(
+    files: RemoteFiles, address: Address, readers: Sequence[Settings[Reader]], *, is_sure: bool
+) -> Slide | None:
+    """The slide that a folder is, read where it is; None if no reader takes it for one.
+
+    An address that is not said to be a folder may be a file, whose server refuses all names below it: that is no error.
+    """
+    if files.open_folder is None:
+        return None
+    folder = files.open_folder(address.without_slash())
+    slide = None
+    try:
+        for settings in readers:
+            with blaming(settings, "reader", folder.name):
+                reader = settings.build()
+                if _is_recognised(reader, folder, is_sure=is_sure or address.is_folder):
+                    slide = reader.open_remote_folder(folder)
+                    break
+    except OSError as error:
+        raise SlideError(_unreachable(folder.name, folder.address, error)) from error
+    finally:
+        if slide is None:
+            folder.close()
+    if slide is not None:
+        slide.info = attrs.evolve(slide.info, path=address, name=slide_name(address))
+    return slide
+
+
+def _is_recognised(reader: Reader, folder: RemoteFolder, *, is_sure: bool) -> bool:
+    try:
+        return reader.recognises_remote_folder(folder)
+    except (OSError, SlideError):
+        if is_sure:
+            raise
+        return False
+
+
+def _no_slide(address: Address, kind: Format, installed: Collection[str]) -> str:
+    """What to say of an address that is named as a folder of some format, and at which no reader finds a slide."""
+    remedy = "correct the address; it must be that of the folder of an image"
+    if kind.reader and kind.reader not in installed:
+        remedy = f"a reader for it may be this one, for {kind.name}: pip install {kind.reader}"
+    return f"{address.name}: no reader finds an {kind.name} slide at {address}: {remedy}"
+
+
+def _unreachable(name: str, address: Address, error: OSError) -> str:
+    return (
+        f"{name}: cannot be read from {address} ({error.strerror or error}); look whether the network and the server "
+        "are there, and run again"
+    )
 
 
 def _where_it_is(file: RemoteFile, readers: Sequence[Settings[Reader]]) -> Slide | None:
@@ -72,10 +140,7 @@ def _where_it_is(file: RemoteFile, readers: Sequence[Settings[Reader]]) -> Slide
                 with blaming(settings, "reader", file.name):
                     return reader.open_remote(file)
     except OSError as error:
-        raise SlideError(
-            f"{file.name}: cannot be read from {file.address} ({error.strerror or error}); look whether the network "
-            "and the server are there, and run again"
-        ) from error
+        raise SlideError(_unreachable(file.name, file.address, error)) from error
     return None
 
 

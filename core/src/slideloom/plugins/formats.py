@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from slideloom.base.addresses import Address
 from slideloom.base.errors import PluginError, SlideloomError
 from slideloom.base.system_errors import in_words
 from slideloom.steps.format import Format
@@ -62,6 +63,12 @@ class Formats:
         """Why no reader takes a file, by the formats that leave the first word to readers, or by the others."""
         asked = [each for each in self._formats if each.readers_say_more == readers_say_more]
         return _first(asked, path, lambda each: each.refusal(path))
+
+    def folder_of(self, address: Address) -> Format | None:
+        """The format of the slide that a folder at an address is, or is part of, by their names; None for any other."""
+        parts = address.url.partition("?")[0].lower().split("/")[2:]
+        named = ((each, each.folder_extensions) for each in self._formats if each.folder_extensions)
+        return next((each for each, endings in named if any(part.endswith(endings) for part in parts)), None)
 
     def advice(self, path: Path, readers: Collection[str]) -> str | None:
         """What a file is that no reader takes, and what would read it."""

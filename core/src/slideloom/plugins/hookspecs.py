@@ -13,6 +13,7 @@ from slideloom.base.addresses import Address, SlidePlace
 from slideloom.settings.options import Settings
 from slideloom.slides.names import NamedSlide
 from slideloom.slides.remote_file import RemoteFile
+from slideloom.slides.remote_folder import RemoteFolder
 from slideloom.steps.executor import Executor
 from slideloom.steps.format import Format
 from slideloom.steps.normalizer import Normalizer
@@ -106,12 +107,16 @@ class RemoteFiles:
         name: such as "fsspec".
         open: called with an address; the open file. It raises `SlideError` if the file cannot be read.
         list: called with an address that ends in a slash, or holds a pattern such as `*.svs`; the addresses of the
-            files there, sorted. It raises `ConfigError` if the store cannot list, or there is no such folder.
+            files there, sorted, and of folders that are Zarr slides, without what is in these. It raises `ConfigError`
+            if the store cannot list, or there is no such folder.
+        open_folder: called with the address of a slide that is a folder; the folder. It raises `SlideError` if the
+            address cannot be used, and asks for no file yet. None if this opens files only.
     """
 
     name: str
     open: Callable[[Address], RemoteFile]
     list: Callable[[Address], Sequence[Address]]
+    open_folder: Callable[[Address], RemoteFolder] | None = None
 
 
 DEFAULTS: Mapping[str, str] = {"sink": "sink", "filter": "filter", "roi-folder": "roi", "store": "store"}

@@ -142,6 +142,8 @@ class _Copier:
         """The files of a slide, and their bytes; a slide that is not local has bytes, and no files."""
         try:
             if isinstance(task.path, Address):
+                if registry().formats.folder_of(task.path) is not None:  # a folder is read where it is
+                    return [], 0
                 with registry().remote_files(task.path).open(task.path) as remote:
                     return [], remote.size
             files = files_of(task.path)

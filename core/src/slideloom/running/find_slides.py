@@ -146,7 +146,9 @@ def _tell_copies(alike: Sequence[NamedSlide]) -> None:
 
 
 def _at(address: Address, *, recursive: bool) -> list[Address]:
-    """The slides at an address: itself, unless it is a folder or a pattern."""
+    """The slides at an address: itself, unless it is a folder or a pattern. A folder named as a slide is one."""
+    if address.is_folder and not address.is_pattern and registry().formats.folder_of(address) is not None:
+        return [address.without_slash()]
     if not (address.is_folder or address.is_pattern):
         if not address.name:
             raise ConfigError(f"slides: {address} names no file; end the address of a folder with a slash")
@@ -155,7 +157,14 @@ def _at(address: Address, *, recursive: bool) -> list[Address]:
     if recursive and address.is_folder:
         listed = _without_outputs(address, listed)
     formats = registry().formats
-    wanted = [item for item in listed if address.is_pattern or formats.has_slide_name(item.name)]
+    wanted = [
+        item
+        for item in listed
+        if address.is_pattern
+        or formats.has_slide_name(item.name)
+        or formats.folder_of(item) is not None
+        or item == address.without_slash()  # it is a slide itself
+    ]
     if not wanted:
         there = f"{len(listed)} files are there, none with a known extension"
         raise ConfigError(f"slides: {address} holds no slide ({there})")

@@ -18,6 +18,8 @@ class Format(ABC):
     Attributes:
         name: for messages, such as "TIFF".
         extensions: endings of its files, in lower case and with their dots. Files so named are looked for in folders.
+        folder_extensions: endings of folders that are slides, in lower case and with their dots. At an address, nothing
+            else tells a folder from a file.
         reader: the distribution that brings a reader of it, for the advice to install that; "" for no advice.
         is_series: True if a slide is a series of files, each of which stands for it, usually in a folder of their own.
             These are looked for in folders below a given one, too, and one file alone is not copied from an address.
@@ -30,6 +32,7 @@ class Format(ABC):
 
     name: ClassVar[str]
     extensions: ClassVar[tuple[str, ...]] = ()
+    folder_extensions: ClassVar[tuple[str, ...]] = ()
     reader: ClassVar[str] = ""
     is_series: ClassVar[bool] = False
     is_picture: ClassVar[bool] = False

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from slideloom.base.errors import SlideError
 from slideloom.slides.remote_file import RemoteFile
+from slideloom.slides.remote_folder import RemoteFolder
 from slideloom.slides.slide import Slide
 
 
@@ -46,3 +47,14 @@ class Reader(ABC):
     def open_remote(self, file: RemoteFile) -> Slide:
         """As `open`, of a file that `recognises_remote`. The slide closes the file when it is closed."""
         raise SlideError(f"{file.name}: this reader takes local files only")
+
+    def recognises_remote_folder(self, folder: RemoteFolder) -> bool:
+        """True if this reader can read the folder where it is, file by file. By default it cannot.
+
+        Otherwise as `recognises`, but what the system says of the network may be raised.
+        """
+        return False
+
+    def open_remote_folder(self, folder: RemoteFolder) -> Slide:
+        """As `open`, of a folder that `recognises_remote_folder`. The slide sets `identity`, and closes the folder."""
+        raise SlideError(f"{folder.name}: this reader takes local folders only")

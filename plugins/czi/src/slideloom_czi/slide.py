@@ -23,6 +23,7 @@ from slideloom import (
     option_given,
     slide_name,
 )
+from slideloom_formats.czi_files import czi_fault
 from slideloom_formats.grid_slide import GridSlide, TileGrid, in_eight_bits
 
 from slideloom_czi import metadata
@@ -35,6 +36,7 @@ _TILE = Size(512, 512)  # read at once
 _STORED = 32 << 20  # bytes of stored tiles that libCZI keeps decoded; scanners' take 5 to 16 MB
 _COLOURS = {"Bgr24": 8, "Bgr48": 16}  # bits of a sample
 _GREYS = {"Gray8": 8, "Gray16": 16}
+_MOST_CHANNELS = 1000
 _MOST_PX = 1 << 40  # of a slide; a damaged directory says more
 
 
@@ -62,6 +64,12 @@ class CziFiles(Reader):
             raise SlideError(f"{path}: no such file; check the path")
         if not self.recognises(path):
             raise SlideError(f"{path.name}: is no CZI file, or is damaged; let another reader open it")
+        try:
+            fault = czi_fault(path)
+        except OSError as error:
+            raise SlideError(f"{path.name}: cannot be read ({error.strerror or error}); check its disk") from error
+        if fault is not None:
+            raise SlideError(f"{path.name}: {fault}")
         try:
             handle = czi.CziReader(str(path), cache_options=czi.CacheOptions(czi.CacheType.Standard, _STORED))
         except Exception as error:  # libCZI's errors have no class of their own
@@ -205,6 +213,9 @@ def _scene(
 
 def _channel(name: str, handle: czi.CziReader, described: metadata.Described, wanted: int | None) -> tuple[int, str]:
     """Number and pixel type of the channel to show: the only one, if it is in colours, or the wanted one."""
+    count = _count(handle.total_bounding_box.get("C"))
+    if count > _MOST_CHANNELS:  # each of which would be asked for
+        raise SlideError(f"{name}: says that it has {count} channels; {_DAMAGED}")
     types = dict(handle.pixel_types)
     names = metadata.channel_names(described)
     held = ", ".join(f"{number} ({names[number] if number < len(names) else kind})" for number, kind in types.items())

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from attrs import field, frozen
 from slideloom import Size, SlideError, option_given, same_proportions
-from slideloom_formats.dicom import read_dicom, series_in
+from slideloom_formats.dicom import native_fault, read_dicom, series_in
 from slideloom_formats.grid_slide import TileGrid
 
 from slideloom_dicom.instances import Instance, read_instance
@@ -63,6 +63,10 @@ def levels_of(path: Path, *, optical_path: str | None, plane: int | None) -> lis
         SlideError: a file is damaged, parts of an image are missing, or there is more than one picture to choose from.
     """
     instances = [read_instance(file) for file in _level_files(path)]
+    for instance in instances:
+        fault = native_fault(instance.path)
+        if fault is not None:
+            raise SlideError(f"{instance.path.name}: {fault}")
     pyramids = {instance.pyramid for instance in instances}
     if len(pyramids) > 1:
         raise SlideError(

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import threading
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +16,7 @@ from numpy.typing import NDArray
 from slideloom import (
     Box,
     KeptImages,
+    LostSlide,
     Mosaic,
     NativeResampler,
     Point,
@@ -60,15 +64,27 @@ class GridSlide(Slide):
         grids: of each level of `info`.
         cache_bytes: memory for decoded tiles.
         resampler: at native speed; by default the core's own.
+        at_once: tiles that one read decodes at the same time, for a slide whose tiles take long to come; with 1, each
+            in the thread that reads.
     """
 
     exact_parts = True
 
     def __init__(
-        self, grids: Sequence[TileGrid], *, cache_bytes: int, resampler: NativeResampler | None = None
+        self,
+        grids: Sequence[TileGrid],
+        *,
+        cache_bytes: int,
+        resampler: NativeResampler | None = None,
+        at_once: int = 1,
     ) -> None:
         self._grids = tuple(grids)
         self._resampler = resampler
+        self._at_once = at_once
+        self._pool: ThreadPoolExecutor | None = None
+        if at_once > 1:
+            self._pool = ThreadPoolExecutor(at_once, thread_name_prefix="slideloom-tiles")
+            self.when_closed(partial(self._pool.shutdown, wait=False, cancel_futures=True))
         # A tile that takes more than half of the memory would never be kept.
         largest = max((3 * grid.tile.area for grid in grids), default=0)
         self._tiles = KeptImages(max(cache_bytes, 2 * largest))
@@ -84,19 +100,80 @@ class GridSlide(Slide):
 
         Raises:
             SlideError: it is damaged. It is not asked for again.
+            LostSlide: no more of the slide can be read.
         """
 
     def read(self, origin: Point, level: int, size: Size) -> Rgb:
         """See `Slide.read`."""
-        return np.array(self._window(origin, level, size).image())
+        (found,) = self.read_each([origin], level, size)
+        if isinstance(found, SlideError):
+            raise found
+        return np.array(found.image())
+
+    def read_many(self, origins: Sequence[Point], level: int, size: Size) -> list[Rgb | SlideError]:
+        """See `Slide.read_many`. A slide of which no more can be read is an error of all of them."""
+        found = self.read_each(origins, level, size)
+        return [item if isinstance(item, SlideError) else np.array(item.image()) for item in found]
 
     def read_each(self, origins: Sequence[Point], level: int, size: Size) -> Iterator[Mosaic | SlideError]:
         """See `Slide.read_each`. Pixels stay in the decoded tiles."""
-        for origin in origins:
+        for group, tile_at in self._groups(origins, level, size):
+            for origin in group:
+                try:
+                    yield self._window(origin, level, size, tile_at)
+                except LostSlide:
+                    raise
+                except SlideError as error:
+                    yield error
+
+    def _groups(
+        self, origins: Sequence[Point], level: int, size: Size
+    ) -> Iterator[tuple[Sequence[Point], Callable[[int, int], Rgb | None]]]:
+        """Windows in groups that need enough tiles to decode several at once, and what gives each tile of a group."""
+        if self._pool is None:
+            yield origins, lambda column, row: self._tile(level, column, row)
+            return
+        group: list[Point] = []
+        places: dict[tuple[int, int], None] = {}
+        for number, origin in enumerate(origins, 1):
+            group.append(origin)
+            places.update(dict.fromkeys(self._places(origin, level, size)))
+            if len(places) < self._at_once and number < len(origins):
+                continue
+            found = self._decoded(level, list(places))
+            yield group, partial(_given, found)
+            group, places = [], {}
+
+    def _decoded(self, level: int, places: Sequence[tuple[int, int]]) -> dict[tuple[int, int], Rgb | SlideError | None]:
+        """Tiles, or what is wrong with each, several of them decoded at once."""
+
+        def one(place: tuple[int, int]) -> Rgb | SlideError | None:
             try:
-                yield self._window(origin, level, size)
+                return self._tile(level, *place)
+            except LostSlide:
+                raise
             except SlideError as error:
-                yield error
+                return error
+
+        if self._pool is None or len(places) < 2:
+            return {place: one(place) for place in places}
+        # Each with the context of the run, which says how messages name options.
+        tasks = [self._pool.submit(copy_context().run, one, place) for place in places]
+        try:
+            return {place: task.result() for place, task in zip(places, tasks, strict=True)}
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    def _places(self, origin: Point, level: int, size: Size) -> list[tuple[int, int]]:
+        """Column and row of the tiles that a window needs."""
+        grid = self._grids[level]
+        if origin.x >= grid.size.width or origin.y >= grid.size.height:
+            return []
+        width, height = grid.tile.width, grid.tile.height
+        columns = range(max(0, origin.x // width), min(grid.columns, (origin.x + size.width - 1) // width + 1))
+        rows = range(max(0, origin.y // height), min(grid.rows, (origin.y + size.height - 1) // height + 1))
+        return [(column, row) for row in rows for column in columns]
 
     def resample(self, rgb: Rgb, *, box: Box, size: Size) -> Rgb:
         """See `Slide.resample`."""
@@ -113,7 +190,7 @@ class GridSlide(Slide):
         with opencv_in_one_thread():
             self._resampler.into(source, box=box, out=out)
 
-    def _window(self, origin: Point, level: int, size: Size) -> Mosaic:
+    def _window(self, origin: Point, level: int, size: Size, tile_at: Callable[[int, int], Rgb | None]) -> Mosaic:
         grid = self._grids[level]
         width, height = grid.tile.width, grid.tile.height
         left, top = origin.x // width, origin.y // height
@@ -122,9 +199,7 @@ class GridSlide(Slide):
         # A window that begins in the padding of the last tiles needs no tile.
         is_outside = origin.x >= grid.size.width or origin.y >= grid.size.height
         tiles = [
-            self._tile(level, column, row)
-            if not is_outside and 0 <= row < grid.rows and 0 <= column < grid.columns
-            else None
+            tile_at(column, row) if not is_outside and 0 <= row < grid.rows and 0 <= column < grid.columns else None
             for row in rows
             for column in columns
         ]
@@ -165,12 +240,21 @@ class GridSlide(Slide):
                 raise SlideError(self._errors[key])
             try:
                 tile = self.decode(level, column, row)
+            except LostSlide:
+                raise
             except SlideError as error:
                 self._errors[key] = str(error)
                 raise
             if tile is not None:
                 self._tiles.keep(key, tile)
             return tile
+
+
+def _given(found: Mapping[tuple[int, int], Rgb | SlideError | None], column: int, row: int) -> Rgb | None:
+    tile = found[column, row]
+    if isinstance(tile, SlideError):
+        raise SlideError(str(tile))
+    return tile
 
 
 def in_eight_bits(samples: NDArray[Any], *, low: int, high: int) -> NDArray[np.uint8]:  # Any: whole numbers

@@ -78,6 +78,7 @@ class OmeZarr(Format):
 
     name: ClassVar[str] = "OME-Zarr"
     extensions: ClassVar[tuple[str, ...]] = (".zarr.zip", ".ozx")
+    folder_extensions: ClassVar[tuple[str, ...]] = (".zarr",)
     reader: ClassVar[str] = "slideloom-zarr"
 
     def recognises(self, path: Path) -> bool:

@@ -26,7 +26,15 @@ def odd_resolution(properties: Mapping[str, str]) -> str:
         return odd_mpp({"aperio.MPP": properties.get("aperio.MPP")})
     own = {name: properties.get(name) for name in ("openslide.mpp-x", "openslide.mpp-y")}
     # Of an Aperio slide, OpenSlide leaves out what it cannot read.
-    return odd_mpp(own if any(own.values()) else {"aperio.MPP": properties.get("aperio.MPP")})
+    found = odd_mpp(own if any(own.values()) else {"aperio.MPP": properties.get("aperio.MPP")})
+    return found or _odd_tags(properties)
+
+
+def _odd_tags(properties: Mapping[str, str]) -> str:
+    """The TIFF resolution tags that hold no number of pixels above 0."""
+    found = {name: properties.get(f"tiff.{name}") for name in ("XResolution", "YResolution")}
+    numbers = {name: finite_number(text) for name, text in found.items() if text is not None}
+    return ", ".join(f"{name} = {found[name]}" for name, number in numbers.items() if number is None or number <= 0)
 
 
 def tiff_resolution(properties: Mapping[str, str]) -> Resolution | None:

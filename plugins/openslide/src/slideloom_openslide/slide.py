@@ -24,6 +24,7 @@ from slideloom import (
     opencv_in_one_thread,
     slide_name,
 )
+from slideloom_formats.czi_files import czi_fault
 from slideloom_formats.dicom import dicom_obstacle, frames_fault
 from slideloom_formats.files_beside import missing_part
 from slideloom_formats.tiff import StoredTiles, tiff_fault
@@ -70,7 +71,7 @@ class OpenSlideFiles(Reader):
         decode, whose first image is not the largest, or which is not one RGB picture; for OME-TIFF, which it takes for
         a plain TIFF without its pyramid; and for DICOM and CZI that it cannot open, or only by ending the process.
         """
-        if missing_part(path) or dicom_obstacle(path) or frames_fault(path):
+        if missing_part(path) or dicom_obstacle(path) or _structure_fault(path):
             return False
         if unusual_tiles(path) is not None:
             return True  # so that `open` can say so
@@ -92,17 +93,25 @@ class OpenSlideFiles(Reader):
 
     def refusal(self, path: Path) -> str | None:
         """See `Reader.refusal`."""
-        return frames_fault(path)
+        return _structure_fault(path)
 
     def open(self, path: Path) -> Slide:
         """See `Reader.open`."""
-        obstacle = missing_part(path) or dicom_obstacle(path) or frames_fault(path)
+        obstacle = missing_part(path) or dicom_obstacle(path) or _structure_fault(path)
         if obstacle is not None:
             raise SlideError(f"{path.name}: {obstacle}")
         unusual = unusual_tiles(path)
         if unusual is not None:
             raise SlideError(unusual)
         return OpenSlideSlide(path, cache_bytes=self._settings.cache_mb << 20)
+
+
+def _structure_fault(path: Path) -> str | None:
+    """What OpenSlide does not see, or ends the process for, in the structure of a DICOM or CZI file."""
+    try:
+        return frames_fault(path) or czi_fault(path)
+    except OSError:  # opening it says so
+        return None
 
 
 def _has_unknown_compression(path: Path) -> bool:

@@ -10,9 +10,14 @@ from slideloom import Address, ConfigError
 from slideloom_remote.faults import of_library
 from slideloom_remote.opening import file_system
 
+_ZARR = ".zarr"
+_GROUPS = ("zarr.json", ".zgroup")  # files that make a folder one of Zarr
+
 
 def listed(address: Address) -> Sequence[Address]:
     """The addresses of the files in a folder, or of those that match a pattern, sorted.
+
+    Folders that are Zarr slides, by their names, stand for what is in them; so does the folder itself, if it is one.
 
     Raises:
         ConfigError: they cannot be listed, or there are none.
@@ -25,18 +30,29 @@ def listed(address: Address) -> Sequence[Address]:
     files.invalidate_cache()
     try:
         if address.is_pattern:
-            found = files.glob(path, detail=True)
-            entries = list(found.values())
+            entries = list(files.glob(path, detail=True).values())
         else:
             entries = files.ls(path.rstrip("/"), detail=True)
     except Exception as error:  # anything that a library of the network raises
         reason = of_library(error).strerror
         raise ConfigError(f"slides: {address} cannot be listed ({reason})") from None
-    names = sorted(str(entry["name"]) for entry in entries if entry.get("type") == "file")
+    if not address.is_pattern and any(str(entry["name"]).rsplit("/", 1)[-1] in _GROUPS for entry in entries):
+        return [address.without_slash()]
+    found = (_slide_of(str(entry["name"]), is_file=entry.get("type") == "file") for entry in entries)
+    names = sorted({name for name in found if name is not None})
     shown = [name for name in names if not name.rsplit("/", 1)[-1].startswith(".")]
     if not shown:
         raise ConfigError(f"slides: {address} matches no file")
     return [_address_of(name, address, path) for name in shown]
+
+
+def _slide_of(name: str, *, is_file: bool) -> str | None:
+    """A file, or the Zarr folder that it is in or that an entry is; None for any other folder."""
+    parts = name.rstrip("/").split("/")
+    for count, part in enumerate(parts, 1):
+        if part.lower().endswith(_ZARR) and (count < len(parts) or not is_file):
+            return "/".join(parts[:count])
+    return name if is_file else None
 
 
 def _address_of(name: str, address: Address, path: str) -> Address:

@@ -9,7 +9,9 @@ import fsspec
 from fsspec.implementations.http import HTTPFileSystem
 from slideloom import Address, PluginError, SlideError, pip_install
 
+from slideloom_remote.objects import Objects, S3Objects, StoreObjects, WebObjects
 from slideloom_remote.remote_file import FetchedFile
+from slideloom_remote.remote_folder import FetchedFolder
 from slideloom_remote.transports import S3Transport, StoreTransport, Transport, WebTransport
 
 TIMEOUT_S = 60.0
@@ -30,6 +32,17 @@ def open_remote_file(address: Address, *, timeout_s: float = TIMEOUT_S) -> Fetch
     """
     files, path = file_system(address)
     return FetchedFile(address, transport_of(files, path, timeout_s=timeout_s))
+
+
+def open_remote_folder(address: Address, *, timeout_s: float = TIMEOUT_S) -> FetchedFolder:
+    """The folder at an address, of which nothing is asked yet.
+
+    Raises:
+        PluginError: the package of its file system is not installed.
+        SlideError: the address cannot be used.
+    """
+    files, path = file_system(address)
+    return FetchedFolder(address, objects_of(files, path, timeout_s=timeout_s))
 
 
 def file_system(address: Address) -> tuple[Any, str]:
@@ -59,3 +72,11 @@ def transport_of(files: Any, path: str, *, timeout_s: float) -> Transport:
     if hasattr(files, "_call_s3"):
         return S3Transport(files, path, timeout_s=timeout_s)
     return StoreTransport(files, path, timeout_s=timeout_s)
+
+
+def objects_of(files: Any, path: str, *, timeout_s: float) -> Objects:
+    """How to ask a file system for the files of a folder."""
+    if isinstance(files, HTTPFileSystem):
+        return WebObjects(files, path, timeout_s=timeout_s)
+    kind = S3Objects if hasattr(files, "_call_s3") else StoreObjects
+    return kind(files, path, timeout_s=timeout_s)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from slideloom import Address, Library, RemoteFile, RemoteFiles, hookimpl
+from slideloom import Address, Library, RemoteFile, RemoteFiles, RemoteFolder, hookimpl
 
 
 @hookimpl
 def slideloom_remote_files() -> Sequence[RemoteFiles]:
     """Every address that fsspec knows."""
-    return [RemoteFiles("fsspec", _open, _list)]
+    return [RemoteFiles("fsspec", _open, _list, _open_folder)]
 
 
 @hookimpl
@@ -35,3 +35,9 @@ def _list(address: Address) -> Sequence[Address]:
     from slideloom_remote.listing import listed
 
     return listed(address)
+
+
+def _open_folder(address: Address) -> RemoteFolder:
+    from slideloom_remote.opening import open_remote_folder
+
+    return open_remote_folder(address)

@@ -17,8 +17,9 @@ from typing import TypeVar
 from fsspec.asyn import get_loop, sync
 from slideloom import Address, RemoteFile, SlideError
 
-from slideloom_remote.faults import Changed, Final, Passing, of_library
+from slideloom_remote.faults import Changed, Final, Passing
 from slideloom_remote.transports import PROBE, Found, Transport
+from slideloom_remote.trying import AT_ONCE, FIRST_WAIT_S, GIVE_UP, tried
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -26,12 +27,7 @@ T = TypeVar("T")
 BLOCK = 1 << 16
 KEPT_BLOCKS = 256
 """Blocks kept of each open file: 16 MiB."""
-AT_ONCE = 16
-"""Requests at one time for each open file."""
-TRIES = 5
-_FIRST_WAIT_S = 0.2  # doubled after each try
 _PART = 8 << 20  # bytes of a copy asked for at once
-_GIVE_UP = 8  # pieces in a row that could not be read
 
 
 class FetchedFile(RemoteFile):
@@ -52,7 +48,7 @@ class FetchedFile(RemoteFile):
 
     gap = 1 << 15  # of tiles under a mask, with 20 ms a request, 64 KiB cost 6% more bytes and saved no time
 
-    def __init__(self, address: Address, transport: Transport, *, first_wait_s: float = _FIRST_WAIT_S) -> None:
+    def __init__(self, address: Address, transport: Transport, *, first_wait_s: float = FIRST_WAIT_S) -> None:
         self.address = address
         self.requests = 0
         self.bytes_read = 0
@@ -133,7 +129,7 @@ class FetchedFile(RemoteFile):
             if isinstance(content, Changed):
                 self._refuse(f"changed while it was read ({content.strerror}); its tiles are given up, run again")
             self._failed = self._failed + 1 if isinstance(content, OSError) else 0
-            if isinstance(content, OSError) and (isinstance(content, Final) or self._failed >= _GIVE_UP):
+            if isinstance(content, OSError) and (isinstance(content, Final) or self._failed >= GIVE_UP):
                 self._refuse(f"can no longer be read from {self.address} ({content.strerror}); run again when it can")
         return found
 
@@ -166,15 +162,7 @@ class FetchedFile(RemoteFile):
 
     async def _tried(self, ask: Callable[[], Awaitable[T]]) -> T:
         """What a request gives, tried again after a pause that doubles, while it may go better."""
-        for attempt in range(TRIES):
-            try:
-                return await ask()
-            except Exception as error:  # anything that a library of the network raises
-                told = of_library(error)
-                if isinstance(told, Final) or attempt == TRIES - 1:
-                    raise told from None
-                await asyncio.sleep(self._wait_s * 2**attempt)
-        raise AssertionError("the last try returns or raises")
+        return await tried(ask, first_wait_s=self._wait_s)
 
     def copy_to(self, path: Path) -> None:
         """See `RemoteFile.copy_to`."""

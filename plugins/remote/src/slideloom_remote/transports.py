@@ -79,10 +79,10 @@ class WebTransport(Transport):
     async def look(self) -> Found:
         """See `Transport.look`."""
         async with await self._answer({"Range": f"bytes=0-{PROBE - 1}"}) as answer:
-            version = _version(answer.headers)
+            version = version_in(answer.headers)
             if answer.status == _PARTIAL:
                 head = await answer.read()
-                begin, end, size = _content_range(answer.headers)
+                begin, end, size = content_range(answer.headers)
                 if begin != 0 or len(head) != end + 1 or (size > end + 1 and len(head) != PROBE):
                     raise Passing(errno.EIO, f"the server sent {len(head)} bytes instead of {min(size, PROBE)}")
                 self._found = Found(size, version, head=head)
@@ -108,7 +108,7 @@ class WebTransport(Transport):
                 raise of_status(answer.status)
             self._check_version(answer.headers)
             content: bytes = await answer.read()
-            if _content_range(answer.headers) != (start, end - 1, found.size):
+            if content_range(answer.headers) != (start, end - 1, found.size):
                 raise Changed(errno.EIO, f"the server answers with {answer.headers.get('Content-Range')!r:.60}")
         return content
 
@@ -127,11 +127,7 @@ class WebTransport(Transport):
             raise Passing(errno.EIO, f"{got} bytes came instead of {found.size}")
 
     async def _answer(self, headers: Mapping[str, str]) -> Any:
-        options = {"timeout": self._timeout, **self._files.kwargs}
-        # A packed answer would have other bytes than were asked for.
-        options["headers"] = {**options.get("headers", {}), "Accept-Encoding": "identity", **headers}
-        session = await self._files.set_session()
-        return session.get(self._files.encode_url(self._url), **options)
+        return await web_answer(self._files, self._url, headers, self._timeout)
 
     def _known(self) -> Found:
         if self._found is None:
@@ -139,16 +135,31 @@ class WebTransport(Transport):
         return self._found
 
     def _check_version(self, headers: Mapping[str, str]) -> None:
-        version = _version(headers)
+        version = version_in(headers)
         if version != self._known().version:
             raise Changed(errno.EIO, "it was replaced while it was read")
 
 
-def _version(headers: Mapping[str, str]) -> str:
+async def web_answer(files: Any, url: str, headers: Mapping[str, str], timeout: aiohttp.ClientTimeout) -> Any:
+    """The answer to a request, with the headers and credentials of fsspec's own file system; a context manager."""
+    options = {"timeout": timeout, **files.kwargs}
+    # A packed answer would have other bytes than were asked for.
+    options["headers"] = {**options.get("headers", {}), "Accept-Encoding": "identity", **headers}
+    session = await files.set_session()
+    return session.get(files.encode_url(url), **options)
+
+
+def version_in(headers: Mapping[str, str]) -> str:
+    """What a web server says of the version: an ETag, or the time of the last change; "" if neither."""
     return headers.get("ETag", "") or headers.get("Last-Modified", "")
 
 
-def _content_range(headers: Mapping[str, str]) -> tuple[int, int, int]:
+def content_range(headers: Mapping[str, str]) -> tuple[int, int, int]:
+    """First and last of the bytes that an answer holds, and the size of the file.
+
+    Raises:
+        Final: it does not say so.
+    """
     found = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", ""))
     if found is None:
         raise Final(errno.EIO, f"the server does not say which bytes it sends; {_remedy()}")
@@ -184,7 +195,7 @@ class StoreTransport(Transport):
             raise Final(errno.EISDIR, "it is a folder; end its address with a slash")
         if about.get("size") is None:
             raise Final(errno.EIO, "its length is not known; copy it to a disk")
-        return Found(int(about["size"]), _version_of(about))
+        return Found(int(about["size"]), version_of(about))
 
     async def fetch(self, start: int, end: int) -> bytes:
         """See `Transport.fetch`."""
@@ -205,7 +216,7 @@ class StoreTransport(Transport):
                 return await asyncio.to_thread(getattr(self._files, name), *arguments, **options)
 
 
-def _version_of(about: Mapping[str, Any]) -> str:
+def version_of(about: Mapping[str, Any]) -> str:
     """What changes with a file's content, under the names that file systems give it."""
     for key in ("ETag", "etag", "generation", "md5Hash", "content_settings", "LastModified", "mtime", "updated"):
         if about.get(key):
@@ -233,7 +244,7 @@ class S3Transport(StoreTransport):
                     **options,
                 )
             except OSError as error:
-                if _is_mismatch(error):
+                if is_mismatch(error):
                     raise Changed(errno.EIO, "it was replaced while it was read") from None
                 raise
             async with answer["Body"] as body:
@@ -244,7 +255,8 @@ class S3Transport(StoreTransport):
         """Nothing: each answer was of the right version."""
 
 
-def _is_mismatch(error: BaseException | None) -> bool:
+def is_mismatch(error: BaseException | None) -> bool:
+    """True if S3 says that a file has another version, or fewer bytes, than were asked for."""
     while error is not None:
         code = getattr(error, "response", {}).get("Error", {}).get("Code", "")
         if code in ("PreconditionFailed", "412", "InvalidRange"):

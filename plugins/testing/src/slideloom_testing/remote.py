@@ -1,13 +1,15 @@
-"""A file that is not local, without a network: bytes in memory."""
+"""A file, or a folder of files, that is not local, without a network: bytes in memory."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from hashlib import sha256
 from pathlib import Path
 
 from slideloom.base.addresses import Address
 from slideloom.slides.remote_file import RemoteFile
+from slideloom.slides.remote_folder import RemoteFolder, RemoteState
 
 
 class BytesAt(RemoteFile):
@@ -36,4 +38,35 @@ class BytesAt(RemoteFile):
 
     def close(self) -> None:
         """See `RemoteFile.close`."""
+        self.is_closed = True
+
+
+class FilesAt(RemoteFolder):
+    """Files by name as a folder at an address, for tests of readers that read folders where they are."""
+
+    def __init__(self, address: Address, files: Mapping[str, bytes]) -> None:
+        self.address = address
+        self.is_closed = False
+        self._files = dict(files)
+
+    @classmethod
+    def of(cls, address: Address, folder: Path) -> FilesAt:
+        """The files of a local folder."""
+        files = (file for file in folder.rglob("*") if file.is_file())
+        return cls(address, {file.relative_to(folder).as_posix(): file.read_bytes() for file in files})
+
+    def ask(self, name: str, start: int | None = None, end: int | None = None) -> Future[bytes | None]:
+        """See `RemoteFolder.ask`."""
+        answer: Future[bytes | None] = Future()
+        content = self._files.get(name)
+        answer.set_result(None if content is None else content[start:end])
+        return answer
+
+    def states(self, names: Sequence[str]) -> list[RemoteState | None]:
+        """See `RemoteFolder.states`."""
+        found = [self._files.get(name) for name in names]
+        return [None if each is None else RemoteState(len(each), sha256(each).hexdigest()) for each in found]
+
+    def close(self) -> None:
+        """See `RemoteFolder.close`."""
         self.is_closed = True

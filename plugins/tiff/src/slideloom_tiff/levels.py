@@ -139,8 +139,8 @@ def _level(image: TiffDirectory) -> TiledLevel | None:
         return None
     columns, rows = -(-size.width // tile.width), -(-size.height // tile.height)
     count = columns * rows
-    offsets, lengths = (image.numbers(tag, most=count) for tag in (TiffTag.TILE_OFFSETS, TiffTag.TILE_BYTES))
-    if len(offsets) < count or len(lengths) < count:
+    offsets, lengths = (image.numbers(tag) for tag in (TiffTag.TILE_OFFSETS, TiffTag.TILE_BYTES))
+    if len(offsets) != count or len(lengths) != count:
         return None
     tables = image.raw(TiffTag.JPEG_TABLES)
     head = tables[:-2] if len(tables) > 4 else b"\xff\xd8"  # without the end marker; only SOI if there are no tables

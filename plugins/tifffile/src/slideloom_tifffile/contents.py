@@ -14,6 +14,7 @@ from slideloom_formats.tiff import (
     TiffDirectory,
     TiffError,
     TiffTag,
+    first_strip_fault,
     is_aside,
     lacks_tiles,
     obstacle_in,
@@ -106,6 +107,9 @@ def picture_in(path: Path, settings: TifffileReader) -> Picture:
         raise NotRead("its channels differ in size or storage; write it again as RGB")
     if not base.grid.written():
         raise NotRead("its picture has no bytes: its tiles or strips are all empty; copy the file again")
+    sheared = first_strip_fault(path, planes[0])
+    if sheared is not None:
+        raise NotRead(f"{sheared}; the file is damaged: copy it again from its source")
     if base.grid.segment_bytes * max(1, (planes[0].number(TiffTag.BITS, 8) or 8) // 8) > _MOST_SEGMENT:
         what = "tile" if base.grid.is_tiled else "strip"
         raise NotRead(

@@ -55,9 +55,10 @@ class Grid:
         samples = image.number(TiffTag.SAMPLES, 1) or 1
         parts = samples if image.number(TiffTag.PLANAR, 1) == _SEPARATE else 1
         count = parts * columns * rows
-        offsets, lengths = (image.numbers(tag, most=count) for tag in places)
+        offsets, lengths = (image.numbers(tag) for tag in places)
         if len(offsets) != count or len(lengths) != count:
-            raise TiffError(f"the image of the directory at {image.at} lacks places of tiles or strips")
+            found = f"has {len(offsets)} places of tiles or strips, and its size takes {count}"
+            raise TiffError(f"the image of the directory at {image.at} {found}")
         return cls(size, segment, columns, rows, parts, samples // parts, is_tiled, offsets, lengths)
 
     @property

@@ -12,6 +12,7 @@ from slideloom_formats.tiff import (
     TiffDirectory,
     TiffError,
     check_tile_places,
+    first_strip_fault,
     jpeg_check,
     read_tiff_directories,
     read_tiff_sub_images,
@@ -29,19 +30,23 @@ def checks_of(path: Path, options: tuple[tuple[str, int], ...]) -> StoredTiles |
 
 
 def check_places(path: Path, options: tuple[tuple[str, int], ...]) -> None:
-    """Refuse a tiled image that does not say of each of its tiles where it is: libvips makes up what is not there.
+    """Refuse an image whose tiles or strips are not those of its size: libvips makes up what is not there.
 
     Raises:
         SlideError: the image that `options` select is such a one.
     """
     try:
         image = _chosen(path, options)
-    except (TiffError, OSError, IndexError):  # libvips says what is wrong
+    except (TiffError, OSError, IndexError):  # no TIFF, or libvips says what is wrong
         return
     try:
-        check_tile_places(image)
+        if image.tile_size() is not None:
+            check_tile_places(image)
+        fault = first_strip_fault(path, image)
     except TiffError as error:
-        raise SlideError(f"{path.name}: {error}; the file is damaged: copy it again from its source") from error
+        fault = str(error)
+    if fault is not None:
+        raise SlideError(f"{path.name}: {fault}; the file is damaged: copy it again from its source")
 
 
 def _chosen(path: Path, options: tuple[tuple[str, int], ...]) -> TiffDirectory:

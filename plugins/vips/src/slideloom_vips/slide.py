@@ -31,6 +31,7 @@ from slideloom_formats.tiff import (
     described,
     imagej_resolution,
     is_aside,
+    odd_tiff_resolution,
     read_tiff_directories,
     tiff_fault,
     tiff_obstacle,
@@ -177,8 +178,7 @@ class VipsSlide(Slide):
         first = opened(path)
         stored = levels_among(_images_in(path, first))
         for level in stored:
-            if level.is_tiled:
-                check_places(path, level.options)
+            check_places(path, level.options)
             check_cost(opened(path, level.options), path)
         base = opened(path, stored[0].options)
         for image in (base, first):
@@ -201,7 +201,7 @@ class VipsSlide(Slide):
             levels=levels_from_sizes([level.size for level in stored]),
             mpp=about.mpp or _imagej_resolution(path, text),
             tiff_mpp=_tiff_resolution(base),
-            odd_mpp=about.odd_mpp,
+            odd_mpp=about.odd_mpp or _odd_resolution(path),
             objective_power=about.objective_power,
             vendor=about.vendor or loader,
             background=_WHITE,
@@ -287,6 +287,15 @@ def _imagej_resolution(path: Path, text: str) -> Resolution | None:
     except (TiffError, OSError, IndexError):  # what opening it tells
         return None
     return imagej_resolution(text, first.rational(TiffTag.X_RESOLUTION), first.rational(TiffTag.Y_RESOLUTION))
+
+
+def _odd_resolution(path: Path) -> str:
+    """What the resolution tags of a TIFF hold, if that is none; libvips then says 1 pixel per millimetre."""
+    try:
+        images = read_tiff_directories(path, (TiffTag.X_RESOLUTION, TiffTag.Y_RESOLUTION))
+    except (TiffError, OSError):  # no TIFF
+        return ""
+    return odd_tiff_resolution(images[0]) if images else ""
 
 
 def _tiff_resolution(image: Any) -> Resolution | None:

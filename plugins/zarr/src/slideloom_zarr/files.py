@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from slideloom import Reader, Slide, SlideError
+from slideloom import Reader, RemoteFolder, Slide, SlideError
 
 from slideloom_zarr.settings import OmeZarrReader
 from slideloom_zarr.store import Store
@@ -33,6 +33,14 @@ class ZarrFiles(Reader):
             return False
         return any(key in attributes for key in _SLIDE_KEYS)
 
+    def recognises_remote_folder(self, folder: RemoteFolder) -> bool:
+        """As `recognises`; what the network does is raised."""
+        try:
+            attributes = Store(folder).attributes("")
+        except ValueError:
+            return False
+        return any(key in attributes for key in _SLIDE_KEYS)
+
     def open(self, path: Path) -> Slide:
         """See `Reader.open`."""
         from slideloom_zarr.slide import ZarrSlide  # imports zarr
@@ -47,3 +55,14 @@ class ZarrFiles(Reader):
                 f"{path.name}: cannot be read as OME-Zarr ({error}); let another reader open it"
             ) from error
         return ZarrSlide(path, store, attributes, self._settings)
+
+    def open_remote_folder(self, folder: RemoteFolder) -> Slide:
+        """See `Reader.open_remote_folder`."""
+        from slideloom_zarr.slide import ZarrSlide
+
+        store = Store(folder)
+        try:
+            attributes = store.attributes("")
+        except ValueError as error:
+            raise SlideError(f"{folder.name}: cannot be read as OME-Zarr ({error}); copy it again") from error
+        return ZarrSlide(folder.address, store, attributes, self._settings)

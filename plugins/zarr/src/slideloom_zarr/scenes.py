@@ -36,20 +36,20 @@ def chosen_scene(store: Store, attributes: Attributes, wanted: int | None) -> Sc
     Raises:
         SlideError: there are several, or none that can be understood.
     """
-    path = store.path
+    name = store.name
     if "plate" in attributes:
-        raise SlideError(f"{path.name}: is a plate of many images; name the folder of one, such as {path.name}/A/1/0")
+        raise SlideError(f"{name}: is a plate of many images; name the folder of one, such as {name}/A/1/0")
     groups = [""] if "multiscales" in attributes else _groups(store)
     names = _names(store, groups)
     if wanted is not None:
         if wanted >= len(groups):
-            raise SlideError(f"{path.name}: has no scene {wanted}; it has {_listed(groups, names)}")
+            raise SlideError(f"{name}: has no scene {wanted}; it has {_listed(groups, names)}")
         number = wanted
     else:
         slides = [number for number, name in enumerate(names) if not is_aside(name)]
         if len(slides) != 1:
             raise SlideError(
-                f"{path.name}: holds {len(groups)} images: {_listed(groups, names)}; choose one, as with "
+                f"{name}: holds {len(groups)} images: {_listed(groups, names)}; choose one, as with "
                 f"{option_given('slides', 'reader', 'ome-zarr:scene=0')}"
             )
         number = slides[0]
@@ -57,7 +57,7 @@ def chosen_scene(store: Store, attributes: Attributes, wanted: int | None) -> Sc
         own = attributes if not groups[number] else store.attributes(groups[number])
         return Scene(groups[number], names[number], multiscale(own))
     except (OSError, ValueError) as error:
-        raise SlideError(f"{path.name}: image {groups[number] or path.name}: {error}; copy it again") from error
+        raise SlideError(f"{name}: image {groups[number] or name}: {error}; copy it again") from error
 
 
 def _groups(store: Store) -> list[str]:
@@ -72,7 +72,7 @@ def _groups(store: Store) -> list[str]:
     while any(store.has(f"{len(found)}/{name}") for name in ("zarr.json", ".zattrs")):
         found.append(str(len(found)))
     if not found:
-        raise SlideError(f"{store.path.name}: holds no image, as its {_LAYOUT} says; copy it again from its source")
+        raise SlideError(f"{store.name}: holds no image, as its {_LAYOUT} says; copy it again from its source")
     return found
 
 

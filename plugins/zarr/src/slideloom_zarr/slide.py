@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import random
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
+from hashlib import sha256
 from typing import Any
 
 import cv2
@@ -14,12 +15,16 @@ import zarr
 from attrs import frozen
 from numpy.typing import NDArray
 from slideloom import (
+    LostSlide,
     NativeResampler,
+    RemoteFolder,
     Rgb,
     Size,
     SlideError,
     SlideInfo,
+    SlidePlace,
     levels_from_sizes,
+    local_path,
     option_given,
     same_proportions,
     slide_name,
@@ -28,6 +33,7 @@ from slideloom_formats.grid_slide import GridSlide, TileGrid, in_eight_bits
 from zarr.storage import LocalStore, ZipStore
 
 from slideloom_zarr import metadata
+from slideloom_zarr.chunks import RemoteChunks
 from slideloom_zarr.metadata import Multiscale
 from slideloom_zarr.scenes import chosen_scene
 from slideloom_zarr.settings import OmeZarrReader
@@ -40,6 +46,8 @@ _MOST_TILE_PX = 1 << 26
 _SAMPLED = 64  # chunks of the smallest level that are looked at for their brightest sample
 _DARK = 0.5  # of the range: a picture whose brightest sample is below this would come out nearly black
 _RGB = 3
+_AT_ONCE = 16  # chunks of a remote slide that are asked for in parallel
+_IDENTIFYING = 64  # files of a remote slide by which it is known again
 
 
 @frozen
@@ -68,33 +76,34 @@ class ZarrSlide(GridSlide):
     """An open slide.
 
     Args:
-        path: of the folder or ZIP file.
+        place: of the folder or ZIP file, or its address.
         store: its files.
         attributes: what its first group says.
         settings: what to show.
     """
 
-    def __init__(self, path: Path, store: Store, attributes: Attributes, settings: OmeZarrReader) -> None:
+    def __init__(self, place: SlidePlace, store: Store, attributes: Attributes, settings: OmeZarrReader) -> None:
         scene = chosen_scene(store, attributes, settings.scene)
-        self._store, self._scene, self._name = store, scene, path.name
-        self._chunks: ZipStore | LocalStore = (
-            ZipStore(path, mode="r") if store.is_zip else LocalStore(path, read_only=True)
-        )
+        self._store, self._scene, self._name = store, scene, place.name
+        self._chunks = _chunks_of(place, store)
         arrays = [self._array(name) for name, _ in scene.image.levels]
-        self._view = _view_of(path.name, scene.image, arrays[0], settings)
+        self._view = _view_of(place.name, scene.image, arrays[0], settings)
         self._arrays = _levels(arrays, scene.image)
         super().__init__(
-            [self._grid(array) for array in self._arrays], cache_bytes=settings.cache_mb << 20, resampler=_resample
+            [self._grid(array) for array in self._arrays],
+            cache_bytes=settings.cache_mb << 20,
+            resampler=_resample,
+            at_once=1 if store.remote is None else _AT_ONCE,
         )
         is_wide = self._arrays[0].dtype == np.uint16
         self._low, self._high = settings.low, settings.high or (65535 if is_wide else 255)
         if self._high <= self._low:
-            raise SlideError(f"{path.name}: low={self._low} must be below high={self._high}")
+            raise SlideError(f"{place.name}: low={self._low} must be below high={self._high}")
         self._missing = settings.missing
         sizes = [grid.size for grid in self._grids]
         self.info = SlideInfo(
-            path=path,
-            name=slide_name(path),
+            path=place,
+            name=slide_name(place),
             reader="ome-zarr",
             levels=levels_from_sizes(sizes),
             mpp=metadata.resolution(scene.image),
@@ -109,6 +118,8 @@ class ZarrSlide(GridSlide):
         )
         if is_wide and settings.high is None:
             self._refuse_dark()
+        if store.remote is not None:
+            self.identity = self._identity(store.remote)
 
     def decode(self, level: int, column: int, row: int) -> Rgb:
         """See `GridSlide.decode`."""
@@ -121,8 +132,10 @@ class ZarrSlide(GridSlide):
         return rgb
 
     def close(self) -> None:
-        """Release the ZIP file."""
+        """Release the ZIP file or the remote folder."""
         self._chunks.close()
+        if self._store.remote is not None:
+            self._store.remote.close()
 
     def _samples(self, level: int, column: int, row: int) -> NDArray[Any]:  # Any: 8 or 16 bits
         """A tile, cut at the sides of the level: (h, w, channels)."""
@@ -132,19 +145,79 @@ class ZarrSlide(GridSlide):
         y = slice(row * height, min(grid.size.height, (row + 1) * height))
         selection = self._view.selection(y, x)
         where = f"{self._name}: chunk ({column}, {row}) of level {level}"
+        if self._store.remote is None:
+            self._refuse_absent(array, selection, where)
+        try:
+            values = np.asarray(array[selection])
+        except SlideError:  # no more of a remote folder can be read
+            raise
+        except Exception as error:  # each codec raises errors of its own
+            if isinstance(error, OSError) and error.errno is not None:
+                raise SlideError(f"{where} cannot be read {self._trouble(error)}") from error
+            raise SlideError(f"{where} cannot be decoded ({error or type(error).__name__}); {_DAMAGED}") from error
+        if self._store.remote is not None:  # only now it is known which of them are there
+            self._refuse_absent(array, selection, where)
+        return self._view.as_picture(values)
+
+    def _refuse_absent(self, array: zarr.Array[Any], selection: Sequence[slice | int], where: str) -> None:
+        """Raise `SlideError` for a chunk that is not there, unless it has the fill value."""
         absent = self._absent(array, selection)
         if absent and not self._is_fill(array):
             raise SlideError(
                 f"{where} is not there ({absent[0]}): copy the slide again, or, if it was written without its empty "
                 f"chunks, say so: {option_given('slides', 'reader', 'ome-zarr:missing=fill')}"
             )
+        if absent and self._store.remote is not None:
+            self._check_still_there(self._store.remote)
+
+    def _check_still_there(self, folder: RemoteFolder) -> None:
+        """Raise `LostSlide` if the slide was removed or replaced: then chunks are missing that are not empty."""
+        name, content = next(iter(self._store.small_files().items()))
         try:
-            values = np.asarray(array[selection])
-        except Exception as error:  # each codec raises errors of its own
-            if isinstance(error, OSError) and error.errno is not None:
-                raise SlideError(f"{where} cannot be read ({error.strerror}); check the disk that it is on") from error
-            raise SlideError(f"{where} cannot be decoded ({error or type(error).__name__}); {_DAMAGED}") from error
-        return self._view.as_picture(values)
+            now = folder.read(name)
+        except OSError as error:
+            raise SlideError(f"{self._name}: {name} cannot be read again {self._trouble(error)}") from error
+        if now != content:
+            raise LostSlide(f"{self._name}: was removed or replaced at {folder.address} while it was read; run again")
+
+    def _trouble(self, error: OSError) -> str:
+        if self._store.remote is None:
+            return f"({error.strerror}); check the disk that it is on"
+        address = self._store.remote.address
+        return f"from {address} ({error.strerror}); look whether the network and the server are there, and run again"
+
+    def _identity(self, folder: RemoteFolder) -> list[object]:
+        """What tells whether the slide has changed: its descriptions, and size and version of some of its chunks."""
+        described: list[object] = [
+            [name, len(content), sha256(content).hexdigest(), ""]
+            for name, content in sorted({**self._store.small_files(), **self._described()}.items())
+        ]
+        names = [name for array in self._arrays for name in self._some_chunks(array)]
+        try:
+            states = folder.states(names)
+        except OSError as error:
+            raise SlideError(f"{self._name}: its chunks cannot be read {self._trouble(error)}") from error
+        found = zip(names, states, strict=True)
+        return described + [
+            [name, "absent", "", ""] if state is None else [name, state.size, state.version, ""]
+            for name, state in found
+        ]
+
+    def _described(self) -> Mapping[str, bytes]:
+        return self._chunks.described if isinstance(self._chunks, RemoteChunks) else {}
+
+    def _some_chunks(self, array: zarr.Array[Any]) -> list[str]:
+        """Names of some files of an array, drawn by their number, so that the same ones are asked for each time."""
+        stored = array.shards or array.chunks
+        counts = [-(-length // side) for length, side in zip(array.shape, stored, strict=True)]
+        count = math.prod(counts)
+        drawn = random.Random(count).sample(range(count), min(count, _IDENTIFYING // len(self._arrays)))
+        places = (np.unravel_index(number, counts) for number in sorted(drawn))
+        return [self._file_of(array, [int(index) for index in place]) for place in places]
+
+    @staticmethod
+    def _file_of(array: zarr.Array[Any], place: Sequence[int]) -> str:
+        return f"{array.path}/{array.metadata.encode_chunk_key(tuple(place))}"
 
     def _is_fill(self, array: zarr.Array[Any]) -> bool:
         """True if chunks that are not there have the fill value: it is white, or the user says so."""
@@ -157,14 +230,20 @@ class ZarrSlide(GridSlide):
         spans = [index if isinstance(index, slice) else slice(index, index + 1) for index in selection]
         ranges = [range(span.start // side, -(-span.stop // side)) for span, side in zip(spans, stored, strict=True)]
         places = np.stack(np.meshgrid(*ranges, indexing="ij"), axis=-1).reshape(-1, len(ranges))
-        names = [f"{array.path}/{array.metadata.encode_chunk_key(tuple(place))}" for place in places.tolist()]
+        names = [self._file_of(array, place) for place in places.tolist()]
+        if isinstance(self._chunks, RemoteChunks):
+            return [name for name in names if name in self._chunks.absent]
         return [name for name in names if not self._store.has(name)]
 
     def _array(self, name: str) -> zarr.Array[Any]:
         group = self._scene.group
         try:
             found = zarr.open_array(self._chunks, path=f"{group}/{name}" if group else name, mode="r")
+        except SlideError:
+            raise
         except Exception as error:  # zarr raises whatever a damaged description leads to
+            if isinstance(error, OSError) and error.errno is not None:
+                raise SlideError(f"{self._name}: array {name} cannot be read {self._trouble(error)}") from error
             raise SlideError(
                 f"{self._name}: array {name} cannot be opened ({error or type(error).__name__}); {_DAMAGED}"
             ) from error
@@ -202,6 +281,13 @@ class ZarrSlide(GridSlide):
                 f"shown nearly black; name the value to show as white: "
                 f"{option_given('slides', 'reader', f'ome-zarr:high={max(brightest, 1)}')}"
             )
+
+
+def _chunks_of(place: SlidePlace, store: Store) -> ZipStore | LocalStore | RemoteChunks:
+    if store.remote is not None:
+        return RemoteChunks(store.remote)
+    path = local_path(place)
+    return ZipStore(path, mode="r") if store.is_zip else LocalStore(path, read_only=True)
 
 
 def _view_of(name: str, image: Multiscale, array: zarr.Array[Any], settings: OmeZarrReader) -> _View:

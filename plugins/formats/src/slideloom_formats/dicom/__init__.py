@@ -8,12 +8,13 @@ from slideloom_formats.dicom.files import (
     series_in,
     stands_for_series,
 )
-from slideloom_formats.dicom.frames import frames_fault
+from slideloom_formats.dicom.frames import frames_fault, native_fault
 
 __all__ = [
     "DicomFile",
     "dicom_obstacle",
     "frames_fault",
+    "native_fault",
     "not_a_dicom_slide",
     "read_dicom",
     "series_in",

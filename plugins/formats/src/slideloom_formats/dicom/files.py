@@ -32,8 +32,10 @@ _SYNTAXES = {
 _SOP_CLASS, _SYNTAX, _IMAGE_TYPE, _SERIES = 0x00020002, 0x00020010, 0x00080008, 0x0020000E
 _INSTANCE, _CONCATENATION = 0x00080018, 0x00209161
 _BITS, _COLUMNS, _ROWS, _PATHS = 0x00280100, 0x00480006, 0x00480007, 0x00480302
+SAMPLES, FRAMES, FRAME_ROWS, FRAME_COLUMNS, BITS = 0x00280002, 0x00280008, 0x00280010, 0x00280011, _BITS
 _WANTED = {
     _SOP_CLASS, _SYNTAX, _IMAGE_TYPE, _SERIES, _INSTANCE, _CONCATENATION, _BITS, _COLUMNS, _ROWS, _PATHS,
+    SAMPLES, FRAMES, FRAME_ROWS, FRAME_COLUMNS,
 }  # fmt: skip
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _UNKNOWN_LENGTH = 0xFFFFFFFF
@@ -238,6 +240,19 @@ class Elements:
             self._skip(*self._head(), depth=0)
             self._next_tag()
         return self._head()[1] if self._next == wanted else None
+
+    def skip_all(self) -> None:
+        """Skip elements up to the end of the file, from the next one on.
+
+        Raises:
+            ValueError, struct.error: there is something else than elements, in the order of their tags.
+        """
+        last = 0
+        while (tag := self._next_tag()) is not None:
+            if tag <= last:
+                raise ValueError("no element where one must be")
+            last = tag
+            self._skip(*self._head(), depth=0)
 
     def _next_tag(self) -> int | None:
         self._next = self._tag()

@@ -1,6 +1,12 @@
 """TIFF, BigTIFF and OME-TIFF: the images of a file, what they show, how they are stored, and damage of their tiles."""
 
-from slideloom_formats.tiff.descriptions import TiffDescription, described, imagej_resolution, tiff_resolution
+from slideloom_formats.tiff.descriptions import (
+    TiffDescription,
+    described,
+    imagej_resolution,
+    odd_tiff_resolution,
+    tiff_resolution,
+)
 from slideloom_formats.tiff.directories import (
     TiffDirectory,
     TiffError,
@@ -30,6 +36,7 @@ from slideloom_formats.tiff.stored_tiles import (
     lacks_tiles,
     stored_tiles,
 )
+from slideloom_formats.tiff.strip_lengths import first_strip_fault
 from slideloom_formats.tiff.truncation import is_cut_tiff
 
 __all__ = [
@@ -46,6 +53,7 @@ __all__ = [
     "codec_name",
     "deflate_check",
     "described",
+    "first_strip_fault",
     "imagej_resolution",
     "is_aside",
     "is_cut_tiff",
@@ -54,6 +62,7 @@ __all__ = [
     "jpeg_fault",
     "lacks_tiles",
     "obstacle_in",
+    "odd_tiff_resolution",
     "read_tiff_directories",
     "read_tiff_sub_images",
     "sample_obstacle",

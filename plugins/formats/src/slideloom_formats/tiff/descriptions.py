@@ -110,6 +110,17 @@ def tiff_resolution(image: TiffDirectory) -> Resolution | None:
     return Resolution(unit / x, unit / y, "TIFF resolution")
 
 
+def odd_tiff_resolution(image: TiffDirectory) -> str:
+    """What the resolution tags hold if that is no number of pixels above 0, as "XResolution = 0"; "" otherwise."""
+    tags = {"XResolution": TiffTag.X_RESOLUTION, "YResolution": TiffTag.Y_RESOLUTION}
+    found = {name: image.rational(tag) for name, tag in tags.items() if tag in image}
+    return ", ".join(
+        f"{name} = {'nothing' if value is None else f'{value:g}'}"
+        for name, value in found.items()
+        if value is None or value <= 0
+    )
+
+
 def _length(pixels: Element, axis: str) -> float | None:
     value = finite_number(pixels.get(f"PhysicalSize{axis}"))
     scale = _MICRONS.get(pixels.get(f"PhysicalSize{axis}Unit", "µm"))

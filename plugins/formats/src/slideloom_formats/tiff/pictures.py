@@ -18,11 +18,11 @@ from slideloom import Size, finite_number, same_proportions
 
 from slideloom_formats.ome_xml import ome_xml
 from slideloom_formats.tiff.directories import TiffDirectory, TiffError, TiffTag, read_tiff_directories
+from slideloom_formats.tiff.sizes import SIZE_TAGS, size_fault
 
-PICTURE_TAGS = frozenset({
-    TiffTag.SUBFILE_TYPE, TiffTag.WIDTH, TiffTag.HEIGHT, TiffTag.BITS, TiffTag.PHOTOMETRIC, TiffTag.DESCRIPTION,
-    TiffTag.SAMPLES, TiffTag.EXTRA_SAMPLES, TiffTag.SAMPLE_FORMAT, TiffTag.TILE_BYTES, TiffTag.STRIP_BYTES,
-})  # fmt: skip
+PICTURE_TAGS = SIZE_TAGS | {TiffTag.EXTRA_SAMPLES, TiffTag.SAMPLE_FORMAT}
+
+PICTURE_TAGS = SIZE_TAGS | {TiffTag.EXTRA_SAMPLES, TiffTag.SAMPLE_FORMAT}
 _REDUCED, _MASK, _MACRO = 1, 4, 8  # bits of the subfile type; 8 is Aperio's mark of macro images
 _RGB, _BLACK_IS_ZERO = 2, 1
 # Samples of a pixel by photometric interpretation: white or black is zero, RGB, palette, CMYK, YCbCr.
@@ -55,13 +55,15 @@ def obstacle_in(images: Sequence[TiffDirectory]) -> str | None:
     Raises:
         TiffError: a number in them is impossible.
     """
-    sized = [(image, size) for image in images if not is_aside(image) and (size := image.size()) is not None]
+    pictures = [image for image in images if not is_aside(image)]
+    sized = [(image, size) for image in pictures if (size := image.size()) is not None]
     if not sized:
         return None
     base, size = max(sized, key=lambda item: item[1].area)  # the first of equals
     others = [item for item in sized if item[0] is not base]
     return (
         _empty(base, size)
+        or size_fault(pictures, base)
         or sample_obstacle(base)
         or _described(base, images[0])
         or _others(base, size, others, images[0])

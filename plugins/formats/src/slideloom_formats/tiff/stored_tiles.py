@@ -73,9 +73,10 @@ class _Layout:
         samples = image.number(TiffTag.SAMPLES, 1) or 1
         planes = samples if image.number(TiffTag.PLANAR, 1) == _SEPARATE else 1
         count = columns * rows * planes
-        offsets, lengths = (image.numbers(tag, most=count) for tag in places)
+        offsets, lengths = (image.numbers(tag) for tag in places)
         if len(offsets) != count or len(lengths) != count:
-            raise TiffError(f"the image of the directory at {image.at} lacks places of tiles")
+            found = f"has {len(offsets)} places of tiles, and its size takes {count}"
+            raise TiffError(f"the image of the directory at {image.at} {found}")
         return cls(size, tile, columns, rows, planes, is_tiled, offsets, lengths)
 
     def written(self) -> NDArray[np.bool_]:

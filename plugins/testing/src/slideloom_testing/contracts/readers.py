@@ -17,7 +17,7 @@ from slideloom.slides.slide import Slide
 from slideloom.steps.reader import Reader
 
 from slideloom_testing.contracts.base import SettingsContract
-from slideloom_testing.remote import BytesAt
+from slideloom_testing.remote import BytesAt, FilesAt
 
 _PLACES = 8  # along each axis; enough to hit the missing half of a truncated file
 
@@ -119,12 +119,31 @@ class ReaderContract(SettingsContract):
         if not reader.recognises_remote(remote):
             pytest.skip("the reader takes local files only")
         with self.opened() as near, reader.open_remote(remote) as far:
-            assert far.info == attrs.evolve(near.info, path=remote.address)
-            for level, stored in enumerate(near.info.levels):
-                size = Size(min(500, stored.size.width), min(400, stored.size.height))
-                here = Point((stored.size.width - size.width) // 2, (stored.size.height - size.height) // 2)
-                assert np.array_equal(near.read(here, level, size), far.read(here, level, size))
+            self._compare(near, far, remote.address)
         assert remote.is_closed, "the slide closes its file"
+
+    def test_a_folder_that_is_not_local_has_the_same_facts_and_pixels(self) -> None:
+        """If `recognises_remote_folder` says that the reader takes folders where they are."""
+        reader = self.built()
+        others = FilesAt(Address("test://host/notes"), {"notes.txt": b"This is not a slide."})
+        assert reader.recognises_remote_folder(others) is False
+        if not self.slide_path.is_dir():
+            pytest.skip("the slide is a file")
+        remote = FilesAt.of(Address(f"test://host/{self.slide_path.name}"), self.slide_path)
+        if not reader.recognises_remote_folder(remote):
+            pytest.skip("the reader takes local folders only")
+        with self.opened() as near, reader.open_remote_folder(remote) as far:
+            assert far.identity, "what tells whether the slide has changed"
+            self._compare(near, far, remote.address)
+        assert remote.is_closed, "the slide closes its folder"
+
+    @staticmethod
+    def _compare(near: Slide, far: Slide, address: Address) -> None:
+        assert far.info == attrs.evolve(near.info, path=address)
+        for level, stored in enumerate(near.info.levels):
+            size = Size(min(500, stored.size.width), min(400, stored.size.height))
+            here = Point((stored.size.width - size.width) // 2, (stored.size.height - size.height) // 2)
+            assert np.array_equal(near.read(here, level, size), far.read(here, level, size))
 
     def test_pixels_have_the_size_asked_for(self) -> None:
         """(height, width, 3) uint8, at every level."""
