@@ -168,7 +168,7 @@ class Ending(Format):
 
 
 def test_no_format_may_end_the_process(tmp_path: Path) -> None:
-    with pytest.raises(PluginError, match="format 'ending' of .* failed on a: SystemExit"):
+    with pytest.raises(PluginError, match=r"format 'ending' of .* failed on a: SystemExit"):
         Formats([Ending()]).slides_of(tmp_path / "a", is_named=True)
 
 
