@@ -119,7 +119,7 @@ APERIO = "Aperio Image Library v12\r\n{words} (64x64) JPEG/RGB Q=70|AppMag = 20|
 
 @pytest.mark.parametrize("words", ["300x220", "320x240 [0,10 300x220]", "320x240 [0,10,300x220]"])
 def test_the_size_in_the_description_of_an_svs_must_be_that_of_its_directory(tmp_path: Path, words: str) -> None:
-    path = write(tmp_path / "a.svs", compression="jpeg", description=APERIO.format(words=words), **TILES)
+    path = write(tmp_path / "a.svs", compression="jpeg", levels=2, description=APERIO.format(words=words), **TILES)
     assert tiff_obstacle(path) is None
     assert "" in refusals(path)
 
@@ -129,9 +129,20 @@ def test_the_size_in_the_description_of_an_svs_must_be_that_of_its_directory(tmp
     assert "" not in refusals(path)
 
 
-@pytest.mark.parametrize("words", ["46000x32914", "290x215"], ids=["a part", "padded"])
-def test_a_part_of_an_svs_or_one_that_was_padded_may_keep_its_description(tmp_path: Path, words: str) -> None:
-    path = write(tmp_path / "a.svs", compression="jpeg", description=APERIO.format(words=words), **TILES)
+@pytest.mark.parametrize("words", ["46000x32914", "290x215", "299x219", "310x230", "220x300"])
+@pytest.mark.parametrize("levels", [1, 3])
+def test_a_part_of_an_svs_or_one_of_another_size_may_keep_its_description(
+    tmp_path: Path, words: str, levels: int
+) -> None:
+    description = APERIO.format(words=words)
+    path = write(tmp_path / "a.svs", compression="jpeg", levels=levels, description=description, **TILES)
+
+    assert tiff_obstacle(path) is None
+    assert "" in refusals(path)
+
+
+def test_an_svs_that_its_writer_padded_to_whole_tiles_keeps_its_description(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.svs", compression="jpeg", description=APERIO.format(words="300x220"), **TILES)
     set_tag(set_tag(path, "ImageWidth", 320), "ImageLength", 256)
 
     assert tiff_obstacle(path) is None

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from slideloom import Format, PluginError, find_slides
@@ -116,6 +116,62 @@ def test_a_format_that_fails_is_named(tmp_path: Path) -> None:
         Formats([Leaf(), Broken()]).refusal(tmp_path / "a.svs", readers_say_more=False)
 
 
+class Given(Format):
+    """Answers whatever it was given."""
+
+    name: ClassVar[str] = "given"
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+    def slides_of(self, path: Path, *, is_named: bool) -> Any:
+        return self.answer
+
+    def parts(self, path: Path) -> Any:
+        return self.answer
+
+    def refusal(self, path: Path) -> Any:
+        return self.answer
+
+    def advice(self, path: Path, readers: Collection[str]) -> Any:
+        return self.answer
+
+
+@pytest.mark.parametrize("answer", ["a.svs", Path("a.svs"), ["a.svs"], True, 5])
+def test_a_format_whose_answer_is_no_list_of_paths_is_named(tmp_path: Path, answer: Any) -> None:
+    formats = Formats([Given(answer)])
+
+    said = r"format 'given' of .*test_formats failed on a\.svs: .*and a list of Path is wanted"
+    with pytest.raises(PluginError, match=said):
+        formats.slides_of(tmp_path / "a.svs", is_named=True)
+    with pytest.raises(PluginError, match=said):
+        formats.parts(tmp_path / "a.svs")
+
+
+@pytest.mark.parametrize("answer", [5, ["no"], True])
+def test_a_format_whose_reason_is_no_text_is_named(tmp_path: Path, answer: Any) -> None:
+    formats = Formats([Given(answer)])
+
+    with pytest.raises(PluginError, match="and a text is wanted"):
+        formats.refusal(tmp_path / "a.svs", readers_say_more=False)
+    with pytest.raises(PluginError, match="and a text is wanted"):
+        formats.advice(tmp_path / "a.svs", [])
+
+
+class Ending(Format):
+    """Ends the process."""
+
+    name: ClassVar[str] = "ending"
+
+    def slides_of(self, path: Path, *, is_named: bool) -> Sequence[Path] | None:
+        raise SystemExit(0)
+
+
+def test_no_format_may_end_the_process(tmp_path: Path) -> None:
+    with pytest.raises(PluginError, match=r"format 'ending' of .* failed on a: SystemExit"):
+        Formats([Ending()]).slides_of(tmp_path / "a", is_named=True)
+
+
 def test_what_the_system_says_of_a_file_is_raised_as_it_is(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         Formats([Leaf()]).parts(tmp_path / "gone.leaf")
@@ -161,3 +217,15 @@ def test_what_is_no_format_blocks_its_plugin(install_plugin: Callable[..., None]
 
     (plugin,) = [plugin for plugin in registry().plugins if plugin.dist == "leaf_plugin"]
     assert "which is not a slideloom.Format" in plugin.error
+
+
+@pytest.mark.parametrize("endings", ['".leaf"', '[".leaf"]', '(".LEAF",)', '("leaf",)', '("",)', "None"])
+def test_endings_by_which_no_file_would_be_found_block_their_plugin(
+    install_plugin: Callable[..., None], endings: str
+) -> None:
+    plugin_text = LEAF_PLUGIN.replace("OFFERED", "Leaf()").replace('(".leaf",)', endings)
+    install_plugin("leaf_plugin", plugin_text)
+
+    (plugin,) = [plugin for plugin in registry().plugins if plugin.dist == "leaf_plugin"]
+    assert "format 'Leaf': extensions is" in plugin.error
+    assert 'such as (".svs",)' in plugin.error

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
-from slideloom import find_slides, named_slides, slide_name
+from slideloom import SlideError, Slides, find_slides, named_slides, open_slide, slide_name
 from slideloom_testing.dicom import Instance, write_dicom
 
 FULL, HALF, LABEL = (np.full((side, side, 3), 200, np.uint8) for side in (80, 40, 20))
@@ -129,3 +130,13 @@ def test_recursive_finds_slides_of_subfolders_but_not_those_that_a_run_made(tmp_
     found = find_slides([str(tmp_path)], ["c.*"], recursive=True)
 
     assert [str(path.relative_to(tmp_path)) for path in map(Path, found)] == ["b.svs", "m.mrxs", "site/a.svs"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+@pytest.mark.parametrize("reader", [None, "openslide"])
+def test_a_pipe_with_the_name_of_a_slide_is_refused_and_not_waited_for(tmp_path: Path, reader: str | None) -> None:
+    path = tmp_path / "a.svs"
+    os.mkfifo(path)
+
+    with pytest.raises(SlideError, match=r"a\.svs: is a pipe, a socket or a device, and no file; leave it out"):
+        open_slide(path, slides=Slides(reader=reader), mpp=0.5)

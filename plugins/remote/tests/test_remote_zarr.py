@@ -469,6 +469,14 @@ def test_what_is_no_slide_is_refused_by_its_address(web: Any) -> None:
         sl.open_slide(web.url("a.zarr"))
 
 
+def test_a_server_that_fails_at_the_first_request_is_to_blame_and_no_reader(web: Any, tmp_path: Path) -> None:
+    url = put(web, write(tmp_path / "a.ome.zarr"))
+    web.fault = lambda asked: asked.answer(500, b"")
+
+    with pytest.raises(sl.SlideError, match=r"a\.ome\.zarr: cannot be read from http.*500 Internal.*run again"):
+        sl.open_slide(url)
+
+
 def test_a_file_is_read_though_all_names_below_it_are_refused(web: Any, slide: Path) -> None:
     url = web.put("folder/a", slide.read_bytes())
     web.fault = lambda asked: asked.name.startswith("folder/a/") and asked.answer(403, b"")

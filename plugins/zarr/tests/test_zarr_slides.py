@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numcodecs
 import numpy as np
 import pytest
 import zarr
@@ -25,6 +26,7 @@ from slideloom import (
 )
 from slideloom_testing.contracts import ReaderContract
 from slideloom_zarr import OmeZarrReader
+from zarr.codecs import BloscCodec, BloscShuffle
 
 Array = NDArray[Any]
 CHUNK = 64
@@ -299,6 +301,31 @@ def test_a_damaged_chunk_costs_its_tiles_and_the_run_counts_them(tmp_path: Path,
 
     assert (report.slide, report.reader) == ("a", "ome-zarr")
     assert (report.planned, report.written, report.unreadable) == (12, 11, 1)
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+@pytest.mark.parametrize("lost", ["half", "byte"])
+@pytest.mark.parametrize("shuffle", ["shuffle", "noshuffle"])
+def test_a_chunk_of_blosc_that_is_cut_short_is_never_shown(
+    tmp_path: Path, version: str, lost: str, shuffle: str
+) -> None:
+    settings: dict[str, Any] = {"cname": "lz4", "clevel": 5}
+    codec: Any = (
+        numcodecs.Blosc(shuffle=int(shuffle == "shuffle"), **settings)
+        if version == "0.4"
+        else BloscCodec(shuffle=BloscShuffle(shuffle), **settings)
+    )
+    path = write(tmp_path / "a.zarr", version=version, chunk_channels=3, compressors=codec)
+    assert np.array_equal(pixels(path), picture())
+    chunk = path / ("0/0/1/1" if version == "0.4" else "0/c/0/1/1")
+    content = chunk.read_bytes()
+    chunk.write_bytes(content[: len(content) // 2 if lost == "half" else -1])
+
+    with (
+        open_slide(path, mpp=0.5) as slide,
+        pytest.raises(SlideError, match=r"chunk \(1, 1\) of level 0 .* of its \d+"),
+    ):
+        slide.read(Point(64, 64), 0, Size(64, 64))
 
 
 def test_a_folder_of_chunks_is_one_slide_and_nothing_in_it_is_another(tmp_path: Path) -> None:

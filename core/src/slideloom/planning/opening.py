@@ -113,6 +113,8 @@ def _candidates(rules: Slides, found: Registry) -> list[Settings[Reader]]:
 def _opened(path: Path, rules: Slides, found: Registry) -> Slide:
     if not path.exists():
         raise SlideError(f"{path}: no such file")
+    if not (path.is_file() or path.is_dir()):  # reading from a pipe would wait for ever
+        raise SlideError(f"{path}: is a pipe, a socket or a device, and no file; leave it out of the slides")
     _read_ends(path)
     candidates = _candidates(rules, found)
     if rules.reader is not None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable, Collection, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import attrs
@@ -84,19 +84,26 @@ def _in_folder(
     slide = None
     try:
         for settings in readers:
-            with blaming(settings, "reader", folder.name):
+            with blaming(settings, "reader", folder.name), _network_to_blame(folder):
                 reader = settings.build()
                 if _is_recognised(reader, folder, is_sure=is_sure or address.is_folder):
                     slide = reader.open_remote_folder(folder)
                     break
-    except OSError as error:
-        raise SlideError(_unreachable(folder.name, folder.address, error)) from error
     finally:
         if slide is None:
             folder.close()
     if slide is not None:
         slide.info = attrs.evolve(slide.info, path=address, name=slide_name(address))
     return slide
+
+
+@contextmanager
+def _network_to_blame(folder: RemoteFolder) -> Iterator[None]:
+    """Within it, what the network does is no fault of the reader."""
+    try:
+        yield
+    except OSError as error:
+        raise SlideError(_unreachable(folder.name, folder.address, error)) from error
 
 
 def _is_recognised(reader: Reader, folder: RemoteFolder, *, is_sure: bool) -> bool:

@@ -17,7 +17,7 @@ from slideloom.base.addresses import Address
 from slideloom.base.errors import PluginError, SlideloomError
 from slideloom.base.system_errors import in_words
 from slideloom.plugins import builtin, hookspecs
-from slideloom.plugins.formats import Formats
+from slideloom.plugins.formats import Formats, checked_formats
 from slideloom.plugins.offers import called_hook, classes_of, defaults_of, listed, synonyms_of
 from slideloom.settings.options import Settings, did_you_mean
 from slideloom.steps.format import Format
@@ -299,7 +299,7 @@ def _register(manager: pluggy.PluginManager, module: ModuleType, *, name: str, d
             libraries=listed(manager, module, "slideloom_libraries", hookspecs.Library),
             reporters=listed(manager, module, "slideloom_reporters", hookspecs.Reporter),
             remote_files=listed(manager, module, "slideloom_remote_files", hookspecs.RemoteFiles),
-            formats=listed(manager, module, "slideloom_slide_formats", Format),
+            formats=tuple(checked_formats(listed(manager, module, "slideloom_slide_formats", Format))),
             defaults=defaults_of(manager, module, steps),
             synonyms=synonyms_of(manager, module, steps),
         )

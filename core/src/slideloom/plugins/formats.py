@@ -36,13 +36,13 @@ class Formats:
 
     def slides_of(self, path: Path, *, is_named: bool) -> Sequence[Path] | None:
         """See `Format.slides_of`. If no format is installed that tells, a file is a slide."""
-        found = _first(self._formats, path, lambda each: each.slides_of(path, is_named=is_named))
+        found = _first(self._formats, path, lambda each: _paths(each.slides_of(path, is_named=is_named)))
         return [path] if found is None and not self._endings and not path.is_dir() else found
 
     def series_of(self, path: Path) -> Sequence[Path]:
         """The slides that a file in a folder stands for as part of a series; none if it is in no series."""
         asked = [each for each in self._formats if each.is_series]
-        found = _first(asked, path, lambda each: each.slides_of(path, is_named=False)) or ()
+        found = _first(asked, path, lambda each: _paths(each.slides_of(path, is_named=False))) or ()
         return [slide for slide in found if self.series(slide) is not None]
 
     def series(self, path: Path) -> Format | None:
@@ -52,17 +52,17 @@ class Formats:
 
     def parts(self, path: Path) -> Sequence[Path]:
         """See `Format.parts`."""
-        return _first(self._formats, path, lambda each: each.parts(path) or None) or ()
+        return _first(self._formats, path, lambda each: _paths(each.parts(path)) or None) or ()
 
     def parts_like_slides(self, path: Path) -> Sequence[Path]:
         """Of `parts`, those that would be taken for slides of their own."""
         asked = [each for each in self._formats if each.parts_look_like_slides]
-        return _first(asked, path, lambda each: each.parts(path) or None) or ()
+        return _first(asked, path, lambda each: _paths(each.parts(path)) or None) or ()
 
     def refusal(self, path: Path, *, readers_say_more: bool) -> str | None:
         """Why no reader takes a file, by the formats that leave the first word to readers, or by the others."""
         asked = [each for each in self._formats if each.readers_say_more == readers_say_more]
-        return _first(asked, path, lambda each: each.refusal(path))
+        return _first(asked, path, lambda each: _text(each.refusal(path)))
 
     def folder_of(self, address: Address) -> Format | None:
         """The format of the slide that a folder at an address is, or is part of, by their names; None for any other."""
@@ -72,7 +72,7 @@ class Formats:
 
     def advice(self, path: Path, readers: Collection[str]) -> str | None:
         """What a file is that no reader takes, and what would read it."""
-        return _first(self._formats, path, lambda each: each.advice(path, readers))
+        return _first(self._formats, path, lambda each: _text(each.advice(path, readers)))
 
     def to_install(self, path: Path, installed: Collection[str]) -> str | None:
         """How to get the reader of a file's format; None if it is installed, or the format is unknown.
@@ -93,11 +93,45 @@ def _first(formats: Sequence[Format], path: Path, ask: Callable[[Format], KnownT
     for each in formats:
         try:
             answer = ask(each)
-        except (SlideloomError, OSError):
+        except (SlideloomError, OSError, KeyboardInterrupt):
             raise
-        except Exception as error:
+        except BaseException as error:  # also SystemExit: no format may end the process
             where = f"format '{each.name}' of {type(each).__module__}"
             raise PluginError(f"{where} failed on {path.name}: {in_words(error)}") from error
         if answer is not None:
             return answer
     return None
+
+
+def _paths(answer: Sequence[Path] | None) -> Sequence[Path] | None:
+    """What a format says that it found, checked to be what its contract says."""
+    if answer is None or (isinstance(answer, (list, tuple)) and all(isinstance(item, Path) for item in answer)):
+        return answer
+    raise TypeError(f"it returned {answer!r:.80}, and a list of Path is wanted")
+
+
+def _text(answer: str | None) -> str | None:
+    if answer is None or isinstance(answer, str):
+        return answer
+    raise TypeError(f"it returned {answer!r:.80}, and a text is wanted")
+
+
+def checked_formats(formats: Sequence[Format]) -> Sequence[Format]:
+    """The formats of a plugin, whose endings are such that files can be found by them.
+
+    Raises:
+        PluginError: one is not.
+    """
+    for each in formats:
+        for name in ("extensions", "folder_extensions"):
+            endings = getattr(each, name)
+            if not isinstance(endings, tuple) or not all(map(_is_ending, endings)):
+                raise PluginError(
+                    f"format '{each.name}': {name} is {endings!r}, and a tuple of endings in lower case is wanted, "
+                    'each with its dot, such as (".svs",)'
+                )
+    return formats
+
+
+def _is_ending(text: object) -> bool:
+    return isinstance(text, str) and text.startswith(".") and len(text) > 1 and text == text.lower()

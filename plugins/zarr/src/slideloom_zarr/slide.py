@@ -38,6 +38,7 @@ from slideloom_zarr.metadata import Multiscale
 from slideloom_zarr.scenes import chosen_scene
 from slideloom_zarr.settings import OmeZarrReader
 from slideloom_zarr.store import Attributes, Store
+from slideloom_zarr.whole_chunks import WholeChunks
 
 _resample = NativeResampler(cv2)
 _DAMAGED = "it is damaged: copy it again from its source"
@@ -86,6 +87,7 @@ class ZarrSlide(GridSlide):
         scene = chosen_scene(store, attributes, settings.scene)
         self._store, self._scene, self._name = store, scene, place.name
         self._chunks = _chunks_of(place, store)
+        self._whole = WholeChunks(self._chunks)
         arrays = [self._array(name) for name, _ in scene.image.levels]
         self._view = _view_of(place.name, scene.image, arrays[0], settings)
         self._arrays = _levels(arrays, scene.image)
@@ -238,7 +240,7 @@ class ZarrSlide(GridSlide):
     def _array(self, name: str) -> zarr.Array[Any]:
         group = self._scene.group
         try:
-            found = zarr.open_array(self._chunks, path=f"{group}/{name}" if group else name, mode="r")
+            found = zarr.open_array(self._whole, path=f"{group}/{name}" if group else name, mode="r")
         except SlideError:
             raise
         except Exception as error:  # zarr raises whatever a damaged description leads to
@@ -256,6 +258,7 @@ class ZarrSlide(GridSlide):
             raise SlideError(
                 f"{self._name}: chunks of shape {found.chunks} are too large to read; write it in smaller ones"
             )
+        self._whole.know(found)
         return found
 
     def _grid(self, array: zarr.Array[Any]) -> TileGrid:

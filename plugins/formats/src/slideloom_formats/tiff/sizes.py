@@ -43,7 +43,7 @@ def size_fault(pictures: Sequence[TiffDirectory], base: TiffDirectory) -> str | 
         next((fault for image in pictures if (fault := _count_fault(image))), None)
         or next((fault for image in pictures if (fault := _strip_fault(image))), None)
         or _order_fault(pictures, base)
-        or _aperio_fault(base)
+        or _aperio_fault(pictures, base)
     )
     return None if found is None else f"{found}; {_REMEDY}"
 
@@ -115,20 +115,28 @@ def _is_reduced(image: TiffDirectory) -> bool:
     return bool((image.number(TiffTag.SUBFILE_TYPE) or 0) & _REDUCED)
 
 
-def _aperio_fault(base: TiffDirectory) -> str | None:
-    """What is wrong if the size is not that of Aperio's description, though both take the same tiles.
+def _aperio_fault(pictures: Sequence[TiffDirectory], base: TiffDirectory) -> str | None:
+    """What is wrong if the size is not that of Aperio's description, but the smaller images have its proportions.
 
-    A size that takes other tiles is of a picture that somebody cut out and stored with the description of the whole,
-    and one of whole tiles may be padded by its writer.
+    A picture that somebody cut, resized or turned often keeps the description of the whole. Its smaller images are made
+    of what was cut. Every SVS of a scanner has a thumbnail.
     """
-    size, tile = base.size(), base.tile_size()
+    size = base.size()
     found = _APERIO_SIZE.match(base.text(TiffTag.DESCRIPTION).replace("\r", ""))
-    if found is None or size is None or tile is None:
+    if found is None or size is None or base.tile_size() is None:
         return None
-    width, height = (int(number) for number in found.groups() if number is not None)
-    sides = ((width, size.width, tile.width), (height, size.height, tile.height))
-    is_same_grid = all(-(-said // side) == -(-stored // side) for said, stored, side in sides)
-    is_padded = all(stored in (said, -(-said // side) * side) for said, stored, side in sides)
-    if is_padded or not is_same_grid:
+    said = Size(*(int(number) for number in found.groups() if number is not None))
+    smaller = [other for image in pictures if image is not base and (other := image.size()) is not None]
+    if said == size or not said.area or not any(_is_made_of(said, other, not_of=size) for other in smaller):
         return None
-    return f"its directory says {size.width} x {size.height} pixels, and its description {width} x {height}"
+    return f"its directory says {size.width} x {size.height} pixels, and its description {said.width} x {said.height}"
+
+
+def _is_made_of(whole: Size, small: Size, *, not_of: Size) -> bool:
+    """True if an image has the proportions of one that it may be made of, to the pixel, and not those of another."""
+    tolerance = 1 + small.width / small.height  # both sides are rounded
+    return _pixels_off(whole, small) <= tolerance < _pixels_off(not_of, small)
+
+
+def _pixels_off(whole: Size, small: Size) -> float:
+    return abs(small.width - whole.width * small.height / whole.height)
