@@ -142,6 +142,7 @@ def test_a_broken_line_shows_its_edge_where_it_is_broken() -> None:
 
 
 def test_a_legend_shows_a_line_on_its_edge_and_a_square_without() -> None:
+    pytest.importorskip("PIL", reason="words need Pillow")
     picture = Picture(np.full((400, 800, 3), 200, np.uint8))
     look = TOLD_LOOKS[1]
 
