@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from slideloom.base.errors import PluginError
@@ -79,6 +80,21 @@ def test_a_broken_plugin_is_listed_with_its_error_and_blocks_nobody_else(
     assert registry().find("filter", "mine").name == "mine"
     with pytest.raises(PluginError, match=r"no filter is named 'other'.*not loaded: broken_plugin"):
         registry().find("filter", "other")
+
+
+@pytest.mark.parametrize("content", [None, b"", b"Name: good_plugin\n", b"\xff\xfe\x00", b"Version\n\nName: x"])
+def test_a_plugin_whose_metadata_are_damaged_is_found(
+    install_plugin: Install, tmp_path: Path, content: bytes | None
+) -> None:
+    install_plugin("good_plugin", GOOD)
+    metadata = tmp_path / "site" / "good_plugin-1.0.dist-info" / "METADATA"
+    metadata.unlink()
+    if content is not None:
+        metadata.write_bytes(content)
+
+    owner = registry().owner(registry().find("filter", "mine"))
+
+    assert (owner.dist, owner.version) == ("good_plugin" if content == b"Name: good_plugin\n" else "unknown", "")
 
 
 def test_a_newer_plugin_interface_is_refused_with_the_reason(install_plugin: Install) -> None:

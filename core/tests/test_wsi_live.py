@@ -12,6 +12,7 @@ import pytest
 from attrs import evolve, field, frozen
 from numpy.typing import NDArray
 from slideloom import (
+    LEGEND,
     WSI,
     Box,
     Cancelled,
@@ -31,6 +32,7 @@ from slideloom import (
     Verdict,
     option,
 )
+from slideloom.drawing.told import TOLD_LOOKS
 
 
 @frozen
@@ -336,6 +338,22 @@ def test_layers_are_small_and_name_their_classes(wsi: WSI) -> None:
     assert (steps.values.shape, steps.extent) == ((4, 10), Box(0, 0, 2200, 1800))
     assert steps.values.tolist() == [[0] * 5 + [1] * 5] * 4
     assert [(one.value, one.name, one.kind) for one in steps.classes] == [(1, "steps", "artifact")]
+
+
+def test_layers_show_what_is_told_but_kept_in_the_colours_of_its_outlines(wsi: WSI) -> None:
+    class Told(SlideQc):
+        def assess(self, slide: Slide, scene: Scene) -> QcResult:
+            told = [QcClass(1, "fold", threshold=0.2), QcClass(2, "bubble", threshold=0.2)]
+            return QcResult.of_labels(np.zeros((30, 40), np.uint8), [QcClass(0, "tissue"), *told])
+
+    wsi.qc(Told())
+    (layer,) = wsi.layers()
+
+    assert [(one.name, one.is_told, one.colour) for one in layer.classes] == [
+        ("tissue", False, LEGEND["kept"]),
+        ("fold", True, TOLD_LOOKS[0].colour),
+        ("bubble", True, TOLD_LOOKS[1].colour),
+    ]
 
 
 def test_a_tile_is_shown_with_its_scores_masks_and_normalized_pixels(wsi: WSI) -> None:

@@ -114,6 +114,21 @@ def test_a_requirement_that_is_not_met_is_told(need: str, said: str, pretend: Ca
     assert "".join(found).startswith(expected)
 
 
+@pytest.mark.parametrize("content", [None, b"", b"\xff\xfe\x00"])
+def test_requirements_are_checked_beside_a_distribution_with_damaged_metadata(
+    pretend: Callable[[str, str], None], tmp_path: Path, content: bytes | None
+) -> None:
+    pretend("slideloom-odd", "damaged")
+    damaged = tmp_path / "damaged-1.0.dist-info"
+    damaged.mkdir()
+    if content is not None:
+        (damaged / "METADATA").write_bytes(content)
+
+    (found,) = [words for words in unmet_requirements() if words.startswith("slideloom-odd")]
+
+    assert found.startswith("slideloom-odd 0.1 needs damaged, which is not installed")
+
+
 def test_an_unmet_requirement_ends_the_command_with_1(
     pretend: Callable[[str, str], None], capfd: pytest.CaptureFixture[str]
 ) -> None:

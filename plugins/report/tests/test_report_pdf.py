@@ -75,6 +75,8 @@ def crowded() -> Cohort:
         report("no tiles", planned=0, written=0, rejected={}),
         report("all left out", written=0, rejected={f"filter:{'a long name ' * 6}{i}": i + 1 for i in range(40)}),
         report("twelve", rejected={f"filter:{'W' * 60}{i}": 1 for i in range(11)}),
+        report("all told", qc_told={step: {f"{'W' * 37}{i}": i for i in range(254)} for step in ("model", "model-2")}),
+        report("ten told", rejected={}, qc_told={"model": {f"{'W' * 39}{i}": i for i in range(9)}}),
         report("no QC", rejected={}, written=12_345_678, planned=12_345_678),
         *(report(f"failed {i} {'y' * 200}", status="failed", error=f"reason {i} " + "z " * 900) for i in range(6)),
         started="2025-03-12T14:05:00+00:00",

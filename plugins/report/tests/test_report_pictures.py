@@ -7,6 +7,7 @@ import io
 import numpy as np
 import pymupdf
 import pytest
+import shapely
 from PIL import Image
 from reportlab.pdfgen.canvas import Canvas
 from shapely.geometry import Polygon, box
@@ -121,3 +122,28 @@ def test_outlines_of_very_many_areas_are_those_of_the_larger_ones() -> None:
 
     assert sum(map(len, rings)) <= 8000
     assert [[0, 0], [900, 900]] in [[min(ring), max(ring)] for ring in rings]
+
+
+def test_a_large_area_is_outlined_although_its_holes_are_many() -> None:
+    y, x = np.mgrid[:60, :60].reshape(2, -1)
+    holes = shapely.get_exterior_ring(shapely.box(20 + 15 * x, 20 + 15 * y, 30 + 15 * x, 30 + 15 * y))
+    sieve = Polygon(box(0, 0, 1000, 950).exterior, [*holes, box(940, 100, 990, 800).exterior])
+
+    made, _, _ = picture_of(grid(1, 1, 100), told={"qc:artifacts:fold": [sieve]})
+
+    (rings,) = made.told().values()
+    assert [len(ring) for ring in rings] == [5, 5]
+    assert np.ptp(rings[0], axis=0).tolist() == [1000, 950]
+    assert np.ptp(rings[1], axis=0).tolist() == [50, 700]
+
+
+def test_an_area_with_a_long_edge_is_outlined_roughly() -> None:
+    angle = np.linspace(0, 2 * np.pi, 20_001)[:-1]
+    radius = 400 + 60 * (np.arange(20_000) % 2)
+    star = Polygon(np.stack([1000 + radius * np.cos(angle), 500 + radius * np.sin(angle)], axis=1))
+
+    made, _, _ = picture_of(grid(1, 1, 100), told={"qc:artifacts:fold": [star]})
+
+    ((ring,),) = made.told().values()
+    assert 4 <= len(ring) <= 8000
+    assert np.ptp(ring, axis=0) == pytest.approx([900, 900], abs=100)

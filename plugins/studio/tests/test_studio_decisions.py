@@ -265,7 +265,9 @@ def test_classes_of_a_step_are_masks_of_their_own_and_proposals_with_their_names
             labels = np.zeros((15, 20), np.uint8)
             labels[:, 10:] = 1
             labels[:5, 15:] = 2
-            return QcResult.of_labels(labels, qc_classes(["tissue", "pen:artifact:0.5", "fold:artifact:0.5"]))
+            labels[5:, :5] = 3
+            words = ["tissue", "pen:artifact:0.5", "fold:artifact:0.5", "bubble:keep:0.5"]
+            return QcResult.of_labels(labels, qc_classes(words))
 
     import attrs
     from slideloom import QcUse
@@ -279,9 +281,17 @@ def test_classes_of_a_step_are_masks_of_their_own_and_proposals_with_their_names
     masks = page.get("api/slides/s1/masks").json()
     proposals = page.get("api/slides/s1/proposals/0").json()["features"]
 
-    assert [(mask["step"], mask["class"]) for mask in masks] == [("halves", "pen"), ("halves", "fold")]
+    assert [(mask["step"], mask["class"], mask["title"], mask["share"]) for mask in masks] == [
+        ("halves", "pen", "Slide QC: halves, pen", pytest.approx(125 / 300)),
+        ("halves", "fold", "Slide QC: halves, fold", pytest.approx(25 / 300)),
+        ("halves", "bubble", "Slide QC: halves, bubble (kept)", pytest.approx(50 / 300)),
+    ]
     counts = {entry["reason"]: entry["count"] for entry in table["counts"]}
     assert counts == {"kept": 150, "qc:halves:pen": 125, "qc:halves:fold": 25}
+    pen_colour = list(bytes.fromhex(masks[0]["colour"].removeprefix("#")))
+    place = f"api/slides/s1/tiles/{table['grid']['columns'] * 3 // 5}/10/picture"
+    plain, tinted = (picture(page.get(f"{place}{form}"))[..., :3].astype(float) for form in ("", "?form=masks"))
+    assert np.abs(plain * 0.55 + np.array(pen_colour) * 0.45 - tinted).max() <= 1
     (pen,) = proposals
     assert pen["properties"]["classification"]["name"] == "pen"
     assert shape(pen["geometry"]).area == 1000 * 1500 - 500 * 500

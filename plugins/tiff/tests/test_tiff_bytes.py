@@ -170,6 +170,31 @@ class TestLeases:
 
         assert len(places) == 324
 
+    @pytest.mark.parametrize("when", ["fetch", "decode", "empty"])
+    def test_tiles_are_read_again_after_an_interrupt(
+        self, cache: TileCache, monkeypatch: pytest.MonkeyPatch, when: str
+    ) -> None:
+        with cache.lease(0, [0]):
+            held = cache.held_bytes
+        calls = iter(range(10))
+        usual = getattr(JpegTiles, when)
+
+        def interrupted(self: JpegTiles, *given: Any) -> Any:
+            if next(calls) == (0 if when == "fetch" else 1):
+                raise KeyboardInterrupt
+            return usual(self, *given)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(JpegTiles, when, interrupted)
+            with pytest.raises(KeyboardInterrupt), cache.lease(0, [0, 1, 2, 3]):
+                pass
+
+        assert cache.held_bytes == held * (2 if when == "decode" else 1)
+        with cache.lease(0, [0, 1, 2, 3]) as leased:
+            assert not leased.errors
+            assert sorted(leased.pixels) == [0, 1, 2, 3]
+        assert cache.held_bytes == 4 * held
+
     def test_threads_that_have_ended_have_no_share_of_the_memory(self, cache: TileCache) -> None:
         def reads(start: int) -> None:
             with cache.lease(0, range(start, start + 40)):

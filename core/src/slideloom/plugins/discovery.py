@@ -254,14 +254,21 @@ def load_registry(points: Sequence[EntryPoint]) -> Registry:
 
 
 def name_and_version(dist: Distribution | None) -> tuple[str, str]:
-    """Of a distribution, or "" twice. Its README follows in the same file, and need not be parsed to know them."""
+    """Of a distribution, "" for what its metadata do not say, as after a removal that was interrupted.
+
+    Its README follows in the same file, and need not be parsed to know them.
+    """
     if dist is None:
         return "", ""
-    head, _, _ = (dist.read_text("METADATA") or "").partition("\n\n")
-    fields = dict(line.split(": ", 1) for line in head.splitlines() if line.startswith(("Name: ", "Version: ")))
-    if len(fields) < 2:  # another kind of distribution
-        return dist.name, dist.version
-    return fields["Name"].strip(), fields["Version"].strip()
+    try:
+        head, _, _ = (dist.read_text("METADATA") or "").partition("\n\n")
+        fields = dict(line.split(": ", 1) for line in head.splitlines() if line.startswith(("Name: ", "Version: ")))
+        if len(fields) < 2:  # another kind of distribution
+            about = dist.metadata
+            fields = {name: about[name] for name in ("Name", "Version") if name in about}
+    except (UnicodeDecodeError, OSError):
+        return "", ""
+    return fields.get("Name", "").strip(), fields.get("Version", "").strip()
 
 
 def _core_version() -> str:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from slideloom.base.geometry import Box, Rgb, Size
 from slideloom.drawing.pictures import Picture, outlined, reason_colours
+from slideloom.drawing.told import told_looks
 from slideloom.extraction.engine import blocks_of
 from slideloom.extraction.overview import plan_picture, slide_html
 from slideloom.planning.ledger import Ledger
@@ -162,7 +163,8 @@ class SlideLooks:
             max_px: largest width and height of an array.
         """
         record, whole = self._state.record, self.info.box
-        colours = reason_colours(record.qc_kinds, record.qc_classes)
+        told = {reason: look.colour for reason, look in told_looks(record.qc_told).items()}
+        colours = {**reason_colours(record.qc_kinds, record.qc_classes), **told}
         return [MaskLayer.of(finding, whole=whole, colours=colours, max_px=max_px) for finding in record.qc]
 
     def tile(self, index: int) -> TileDetail:

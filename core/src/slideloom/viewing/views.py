@@ -115,13 +115,15 @@ class MaskClass:
         value: in the layer.
         name: of the class, or the step's label where a step has no classes.
         kind: as that of a `QcResult`; None for what is not discarded.
-        colour: red, green and blue, 0-255.
+        colour: red, green and blue, 0-255; of what is told but kept, that of its outline in overviews.
+        is_told: True for what is told but kept; see `QcClass.threshold`.
     """
 
     value: int
     name: str
     kind: QcKind | None
     colour: Colour
+    is_told: bool = False
 
 
 @frozen
@@ -149,7 +151,7 @@ class MaskLayer:
         Args:
             finding: of the step.
             whole: level 0 of the slide.
-            colours: by reason, as `reason_colours` makes them.
+            colours: by reason, of classes that are discarded or told.
             max_px: largest width and height.
         """
         result, label = finding.result, finding.label
@@ -161,7 +163,9 @@ class MaskLayer:
             known: tuple[MaskClass, ...] = (MaskClass(1, label, result.kind, LEGEND[result.kind]),)
         else:
             known = tuple(
-                MaskClass(one.value, one.name, one.kind, colours.get(f"qc:{label}:{one.name}", LEGEND["kept"]))
+                MaskClass(
+                    one.value, one.name, one.kind, colours.get(f"qc:{label}:{one.name}", LEGEND["kept"]), one.is_told
+                )
                 for one in result.classes
             )
         return cls(label, result.kind, extent, sampled(full, extent=extent, box=extent, size=size), known)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -89,14 +90,14 @@ class Cohort:
         """Slides with more than 5% of their tissue out of focus."""
         return tuple(slide for slide in self.slides if (slide.blur_burden or 0.0) > BLUR_LIMIT)
 
-    @property
+    @cached_property  # asked for on the page of every slide
     def qc_colours(self) -> Mapping[str, tuple[int, int, int]]:
         """Colours of the reasons of slide QC: those of steps by what they detect, each class of a step its own."""
         kinds = {step: kind for slide in self.slides for step, kind in slide.qc_kinds.items()}
         classes = {step: found for slide in self.slides for step, found in slide.qc_classes.items()}
         return sl.reason_colours(kinds, classes)
 
-    @property
+    @cached_property
     def told_looks(self) -> Mapping[str, sl.LineLook]:
         """How areas of classes are outlined that slide QC tells but keeps, by reason."""
         told: dict[str, dict[str, int]] = {}

@@ -11,6 +11,7 @@ import shapely
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from reportlab.platypus import Image as PlacedImage
+from shapely.geometry import Polygon
 from shapely.geometry.base import BaseGeometry
 from slideloom import DASHES, EDGE, LEGEND, LineLook, Rgb, Size
 
@@ -26,6 +27,7 @@ _DOT, _LARGEST_DOT = 0.3, 5.0  # side of the mark for a dropped tile, as a share
 _SMALLEST_OUTLINED = 3.2  # points; outlines of smaller tiles would run into each other
 _TILE_LINE, _REGION_LINE, TOLD_LINE, TOLD_EDGE = 0.7, 1.1, 0.7, 1.5  # points; with their edge, of what is told but kept
 _MOST_POINTS = 8000  # of all outlines of what is told but kept
+_FEWEST_POINTS = 4  # of a ring, with the first once more at its end
 _ROUGH = 0.5  # points, by which outlines are simplified: less than the width of a line
 _ROUND = 1  # as PDF numbers the joins of lines
 _VEIL = 0.45  # opacity of filled tiles
@@ -130,16 +132,17 @@ class SlidePicture(PlacedImage):  # type: ignore[misc]  # reportlab has no types
         return _rings(shapes, _ROUGH / self.scale)
 
     def told(self) -> dict[str, list[Ring]]:
-        """The rings of what slide QC tells but keeps, by reason; where they are many, those of the larger areas."""
-        # An area less than a line wide is its edge alone, which tells nothing.
-        least = (TOLD_EDGE / self.scale) ** 2
+        """The rings of what slide QC tells but keeps, by reason; where they are many, the larger ones, more roughly."""
+        # An area or a hole less than a line wide is its edge alone, which tells nothing.
+        least, tolerance = (TOLD_EDGE / self.scale) ** 2, _ROUGH / self.scale
         while True:
-            rings = {
-                reason: _rings([area for area in areas if area.area >= least], _ROUGH / self.scale)
-                for reason, areas in self.found.told.items()
-            }
-            if sum(len(ring) for found in rings.values() for ring in found) <= _MOST_POINTS:
-                return rings
+            larger = {reason: _larger(areas, least) for reason, areas in self.found.told.items()}
+            count = sum(1 + len(area.interiors) for areas in larger.values() for area in areas)
+            if count * _FEWEST_POINTS <= _MOST_POINTS:  # else to simplify them would take minutes, and help nothing
+                rings = {reason: _rings(areas, tolerance) for reason, areas in larger.items()}
+                if sum(len(ring) for found in rings.values() for ring in found) <= _MOST_POINTS:
+                    return rings
+                tolerance *= 1.2
             least *= 1.5
 
     def _path(self, rings: Sequence[Ring]) -> Any:
@@ -179,6 +182,17 @@ class SlidePicture(PlacedImage):  # type: ignore[misc]  # reportlab has no types
         for left, top, right, bottom in corners.tolist():
             draw.rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), fill=round(255 * alpha))
         image.paste(rgb, mask=veil)
+
+
+def _larger(shapes: Sequence[BaseGeometry], least: float) -> list[Polygon]:
+    """The polygons of at least an area in pixels of level 0, without their holes that are smaller."""
+    parts = shapely.get_parts(list(shapes))
+    found = []
+    for part in parts[shapely.area(parts) >= least].tolist():
+        holes = np.asarray(part.interiors, dtype=object)
+        is_large = shapely.area(shapely.polygons(holes)) >= least
+        found.append(part if is_large.all() else Polygon(part.exterior, holes[is_large].tolist()))
+    return found
 
 
 def _rings(shapes: Sequence[BaseGeometry], tolerance: float) -> list[Ring]:

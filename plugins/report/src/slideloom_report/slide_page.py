@@ -34,7 +34,7 @@ def slide_page(cohort: Cohort, found: Evidence, *, key: str, most_bytes: int) ->
         most_bytes: largest size of its images.
     """
     report = found.report
-    is_short = len(cohort.outcomes([report])) <= _MOST_REASONS
+    is_short = len(cohort.outcomes([report])) + len(cohort.told([report])) <= _MOST_REASONS
     width = _FACTS if is_short else WIDTH
     note = f"{number(report.planned)} planned" if cohort.kind != "stored" else ""
     facts = [style.ruled("Slide", "", _FACTS), style.grid(_facts(cohort, report), [62, _FACTS - 62])]

@@ -34,10 +34,11 @@ _MOST_PROPOSALS = 2000
 
 @frozen
 class _Layer:
-    """What a slide QC step, or one of its classes, discards."""
+    """What a slide QC step, or one of its classes, discards, or tells but keeps."""
 
     step: str
     name: str | None
+    is_told: bool
     colour: Colour
     mask: Mask
     extent: Box
@@ -160,7 +161,7 @@ class Judging:
                     "index": index,
                     "step": layer.step,
                     "class": layer.name,
-                    "title": title_of(reason),
+                    "title": f"{title_of(reason)} (kept)" if layer.is_told else title_of(reason),
                     "colour": hex_of(layer.colour),
                     "downsample": max(layer.extent.width / width, layer.extent.height / height),
                     "width": size.width,
@@ -285,12 +286,12 @@ def _stored_tile(stored: StoredTiles, index: int) -> dict[str, Any]:
 
 
 def _layers(found: Decided) -> Iterator[_Layer]:
-    """What each step, or each of its classes, discards."""
+    """What each step, or each of its classes, discards, or tells but keeps."""
     for layer in found.wsi.layers(max_px=_MASK_PX):
         for one in layer.classes:
-            if one.kind is not None:
+            if one.kind is not None or one.is_told:
                 name = one.name if one.name != layer.label else None
-                yield _Layer(layer.label, name, one.colour, layer.values == one.value, layer.extent)
+                yield _Layer(layer.label, name, one.is_told, one.colour, layer.values == one.value, layer.extent)
 
 
 def _size(layer: _Layer, whole: Size) -> Size:
@@ -317,7 +318,11 @@ def _scores(detail: TileDetail, steps: tuple[LiveStep, ...]) -> Iterator[dict[st
 
 def _tinted(detail: TileDetail, found: Decided) -> Rgb:
     """The tile with what slide QC discards in the colour of the step."""
-    colours = {layer.label: layer.classes[0].colour for layer in found.wsi.layers(max_px=1) if layer.classes}
+    colours = {
+        layer.label: next((one.colour for one in layer.classes if one.kind is not None), layer.classes[0].colour)
+        for layer in found.wsi.layers(max_px=1)
+        if layer.classes
+    }
     rgb: Rgb = np.array(detail.rgb)
     for label, mask in detail.masks.items():
         tint(rgb, mask, colour=colours[label], strength=_TINT)

@@ -89,9 +89,13 @@ class TileCache:
                 self._decode(level, mine)
             yield self._found(entries)
         finally:
-            with self._lock:
-                for entry in entries.values():
-                    entry.leases -= 1
+            self._end(entries)
+
+    def _end(self, entries: dict[int, _Entry]) -> None:
+        """End a lease."""
+        with self._lock:
+            for entry in entries.values():
+                entry.leases -= 1
 
     def _found(self, entries: dict[int, _Entry]) -> LeasedTiles:
         tiles = LeasedTiles({}, {})
@@ -121,6 +125,8 @@ class TileCache:
         except BaseException:  # such as MemoryError: other threads must not wait for tiles that nobody will decode
             for _, entry, _ in mine:
                 entry.done.release()
+            self._forget(level, mine)
+            self._end(entries)
             raise
         return entries, mine
 
@@ -145,6 +151,7 @@ class TileCache:
     def _decode(self, level: int, mine: Sequence[_New]) -> None:
         """Decode the tiles of new entries; a damaged tile gets an error instead of pixels."""
         rest = iter(mine)
+        is_done = False
         try:
             fetched = self._tiles.fetch(level, [index for index, _, _ in mine])
             for index, entry, memory in rest:
@@ -155,9 +162,21 @@ class TileCache:
                     entry.error = str(error)
                 finally:
                     entry.done.release()
+            is_done = True
         finally:
-            for _, entry, _ in rest:  # only if something other than a damaged tile ended the loop
-                entry.done.release()
+            if not is_done:  # something other than a damaged tile ended the loop, such as the user's interrupt
+                for _, entry, _ in rest:
+                    entry.done.release()
+                self._forget(level, mine)
+
+    def _forget(self, level: int, mine: Sequence[_New]) -> None:
+        """Take out new entries that were not decoded, so that who asks for these tiles later gets them."""
+        with self._lock:
+            for index, entry, _ in mine:
+                key = (level, index)
+                if entry.pixels is None and self._entries.get(key) is entry:
+                    del self._entries[key]
+                    self._held -= self._tiles.bytes_of(level)
 
     def clear(self) -> None:
         """Give back the memory of all tiles but those that are leased, and forget who has used the cache."""
@@ -179,11 +198,13 @@ class TileCache:
         The caller holds the lock. The operating system gives new memory of this size page by page, which takes as
         long as decoding.
         """
-        self._held += size
         memory = None
-        while self._held > limit and self._entries:
+        while self._held + size > limit and self._entries:
             (old_level, _), entry = self._entries.popitem(last=False)
             self._held -= size if old_level == level else self._tiles.bytes_of(old_level)
             if old_level == level and not entry.leases:
                 memory = entry.pixels
-        return self._tiles.empty(level) if memory is None else memory
+        if memory is None:
+            memory = self._tiles.empty(level)
+        self._held += size  # last, as there may be no memory
+        return memory

@@ -13,6 +13,7 @@ from typing import Any
 
 from packaging.requirements import Requirement
 from slideloom.base.installing import pip_install
+from slideloom.plugins.discovery import name_and_version
 from slideloom.plugins.hookspecs import Library
 
 from slideloom_cli.doctor.findings import Finding
@@ -61,7 +62,7 @@ def unmet_requirements() -> Iterator[str]:
     pip checks them when it installs, and not when another library is changed afterwards.
     """
     for dist in metadata.distributions():
-        name = dist.name
+        name, own_version = name_and_version(dist)  # of others, too: metadata of some are damaged
         if name != "slideloom" and not name.startswith("slideloom-"):
             continue
         for need in map(Requirement, dist.requires or ()):
@@ -69,9 +70,9 @@ def unmet_requirements() -> Iterator[str]:
                 continue
             version = _version_of(need.name)
             if version is None:
-                yield f"{name} {dist.version} needs {need}, which is not installed: {pip_install(str(need))}"
+                yield f"{name} {own_version} needs {need}, which is not installed: {pip_install(str(need))}"
             elif not need.specifier.contains(version, prereleases=True):
-                yield f"{name} {dist.version} needs {need}; {version} is installed: {pip_install(str(need))}"
+                yield f"{name} {own_version} needs {need}; {version} is installed: {pip_install(str(need))}"
 
 
 def _known_faults(faults: Mapping[str, str]) -> Iterator[str]:
@@ -84,7 +85,7 @@ def _known_faults(faults: Mapping[str, str]) -> Iterator[str]:
 
 def _version_of(dist: str) -> str | None:
     try:
-        return metadata.version(dist)
+        return name_and_version(metadata.distribution(dist))[1] or None
     except metadata.PackageNotFoundError:
         return None
 
