@@ -131,7 +131,9 @@ def test_a_report_outlines_and_counts_what_is_told_but_kept(demo_slide: DemoFile
     text = page.read_text()
     (look,) = sl.told_looks(report.qc_told).values()
     colour = "rgb({},{},{})".format(*look.colour)
-    assert f'of kept, with QC saved-mask-told, fold</td><td class="n">{count}<' in text
+    share = f"{100 * count / report.written:.1f}%"
+    row = f'of kept, with QC saved-mask-told, fold</td><td class="n">{count}</td><td class="n">{share}</td>'
+    assert row in text
     assert text.count(f'stroke="{colour}"') >= 2  # the outline and its line in the legend
 
 

@@ -90,6 +90,20 @@ def test_a_link_to_a_slide_that_is_found_is_not_a_second_one(
     assert names_found(Path()) == ["lab2/a"]
 
 
+@pytest.mark.parametrize("entries", [["lab"], ["lab/*.svs"], ["lab/a.svs", "lab/b.svs"], ["lab", "same"]])
+def test_a_link_beside_its_slide_is_not_a_second_one(
+    entries: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    touched(tmp_path, "lab/b.svs", "lab/c.txt")
+    (tmp_path / "lab" / "a.svs").symlink_to("b.svs")
+    (tmp_path / "same").symlink_to("lab")
+
+    found = named_slides(entries, base=tmp_path)
+
+    assert [slide.place for slide in found] == [tmp_path / "lab" / "b.svs"]
+    assert f"is the same file as {tmp_path / 'lab' / 'b.svs'}, so it is left out" in caplog.text
+
+
 def test_copies_of_a_slide_in_several_folders_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     touched(tmp_path, "lab1/a.svs", "lab2/a.svs", "lab3/a.svs")
     for lab, content in (("lab1", b"12"), ("lab2", b"34"), ("lab3", b"12")):

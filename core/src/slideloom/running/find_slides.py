@@ -88,15 +88,16 @@ def named_slides(
     local = [path for path in found if isinstance(path, Path)]
     parts: set[SlidePlace] = {part for path in local for part in formats.parts_like_slides(path)}
     slides = [NamedSlide(path, name) for path, name in found.items() if path not in parts]
-    if not any("/" in slide.name for slide in slides):
-        return without(slides, exclude, base=base)
-    # Also of slides that are left out: what is meant for one of them must not be taken for another's.
-    wanted = without(with_shared_names(slides, among=list(_once_each(slides).values())), exclude, base=base)
+    if any("/" in slide.name for slide in slides):
+        # Also of slides that are left out: what is meant for one of them must not be taken for another's.
+        slides = with_shared_names(slides, among=list(_once_each(slides).values()))
+    wanted = without(slides, exclude, base=base)
     once = _once_each(wanted)
-    for slide in wanted:
-        if (other := once[_real(slide)]) is not slide:
+    for slide, real in zip(wanted, _real_places(wanted), strict=True):
+        if (other := once[real]) is not slide:
             _tell_once(f"{slide.place}: is the same file as {other.place}, so it is left out")
-    left = [slide for slide in wanted if once[_real(slide)] is slide]
+    taken = set(once.values())
+    left = [slide for slide in wanted if slide in taken]
     _tell_copies([slide for slide in left if slide.shares_name])
     return left
 
@@ -113,9 +114,10 @@ def _add(found: dict[SlidePlace, str], places: Sequence[SlidePlace], *, below: S
 
 def _once_each(slides: Sequence[NamedSlide]) -> dict[SlidePlace, NamedSlide]:
     """The slides by where they really are: a link to another of them would be the same slide by another name."""
+    places = zip(slides, _real_places(slides), strict=True)
     found: dict[SlidePlace, NamedSlide] = {}
-    for slide in sorted(slides, key=_is_link):  # a slide comes before links to it
-        found.setdefault(_real(slide), slide)
+    for slide, real in sorted(places, key=lambda pair: _is_link(pair[0])):  # a slide comes before links to it
+        found.setdefault(real, slide)
     return found
 
 
@@ -123,9 +125,16 @@ def _is_link(slide: NamedSlide) -> bool:
     return isinstance(slide.place, Path) and slide.place.is_symlink()
 
 
-def _real(slide: NamedSlide) -> SlidePlace:
-    """Where a slide is, with all links followed."""
-    return slide.place.resolve() if isinstance(slide.place, Path) else slide.place
+def _real_places(slides: Sequence[NamedSlide]) -> list[SlidePlace]:
+    """Where slides are, with all links followed; each folder is looked at once, as cohorts have few."""
+    real_folder = lru_cache(maxsize=None)(Path.resolve)
+    places: list[SlidePlace] = []
+    for slide in slides:
+        place = slide.place
+        if isinstance(place, Path):
+            place = place.resolve() if place.is_symlink() else real_folder(place.parent) / place.name
+        places.append(place)
+    return places
 
 
 def _tell_copies(alike: Sequence[NamedSlide]) -> None:

@@ -92,7 +92,7 @@ def outcome_table(
     for reason, count in cohort.told(slides).items():
         what = "" if legend is None else line_mark(cohort.told_looks[reason])
         name = style.paragraph(style.told_name(reason), most=40)
-        rows.append([what, name, "", style.number(count), style.percent(count / total)])
+        rows.append([what, name, "", style.number(count), style.percent(count / max(1, counts["kept"]))])
     rows += [[drawn, style.paragraph(meaning)] for meaning, drawn in (legend or {}).items() if meaning != "kept"]
     look = [
         ("ALIGN", (3, 0), (-1, -1), "RIGHT"), ("TEXTCOLOR", (4, 0), (4, -1), style.SOFT),

@@ -89,7 +89,7 @@ def _outcomes(cohort: Cohort, slides: Sequence[SlideReport]) -> str:
     )
     told = (
         f"<tr><td>{_line(cohort.told_looks[reason])}{escape(style.told_name(reason))}</td>"
-        f'<td class="n">{number(count)}</td><td class="n">{percent(count / total)}</td></tr>'
+        f'<td class="n">{number(count)}</td><td class="n">{percent(count / max(1, counts["kept"]))}</td></tr>'
         for reason, count in cohort.told(slides).items()
     )
     return f'<table class="outcomes"><caption>Tiles</caption>{"".join(rows)}{"".join(told)}</table>'
