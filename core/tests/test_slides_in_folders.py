@@ -94,7 +94,7 @@ def test_a_link_to_a_slide_that_is_found_is_not_a_second_one(
 def test_a_link_beside_its_slide_is_not_a_second_one(
     entries: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    touched(tmp_path, "lab/b.svs", "lab/c.txt")
+    touched(tmp_path, "lab/b.svs")
     (tmp_path / "lab" / "a.svs").symlink_to("b.svs")
     (tmp_path / "same").symlink_to("lab")
 
