@@ -151,9 +151,10 @@ class ZarrSlide(GridSlide):
             self._refuse_absent(array, selection, where)
         try:
             values = np.asarray(array[selection])
-        except SlideError:  # no more of a remote folder can be read
-            raise
-        except Exception as error:  # each codec raises errors of its own
+        except Exception as raised:  # each codec raises errors of its own
+            error = _alone(raised)
+            if isinstance(error, SlideError):  # no more of a remote folder can be read
+                raise error from error.__cause__
             if isinstance(error, OSError) and error.errno is not None:
                 raise SlideError(f"{where} cannot be read {self._trouble(error)}") from error
             raise SlideError(f"{where} cannot be decoded ({error or type(error).__name__}); {_DAMAGED}") from error
@@ -340,3 +341,10 @@ def _levels(arrays: Sequence[zarr.Array[Any]], image: Multiscale) -> list[zarr.A
         if is_smaller and has_all and proportions:
             found.append(array)
     return found
+
+
+def _alone(error: Exception) -> Exception:
+    """An error without the groups that newer releases of zarr wrap it in, as several of their tasks may fail."""
+    while isinstance(error, ExceptionGroup):
+        error = next((each for each in error.exceptions if isinstance(each, SlideError)), error.exceptions[0])
+    return error
