@@ -14,6 +14,7 @@ from slideloom_formats.tiff import (
     TiffDirectory,
     TiffError,
     TiffTag,
+    TileLayout,
     first_strip_fault,
     is_aside,
     lacks_tiles,
@@ -23,7 +24,6 @@ from slideloom_formats.tiff import (
     sample_obstacle,
 )
 
-from slideloom_tifffile.grid import Grid
 from slideloom_tifffile.ome import planes_of
 from slideloom_tifffile.refusals import NotRead
 from slideloom_tifffile.settings import TifffileReader
@@ -46,10 +46,10 @@ class StoredLevel:
     """
 
     planes: tuple[TiffDirectory, ...]
-    grids: tuple[Grid, ...]
+    grids: tuple[TileLayout, ...]
 
     @property
-    def grid(self) -> Grid:
+    def grid(self) -> TileLayout:
         """The segments, which all planes have in common."""
         return self.grids[0]
 
@@ -103,17 +103,17 @@ def picture_in(path: Path, settings: TifffileReader) -> Picture:
         if obstacle is not None:
             raise NotRead(obstacle)
     base = _level(planes)
-    if base is None or (len(planes) > 1 and base.grid.samples * base.grid.parts > 1):
+    if base is None or (len(planes) > 1 and base.grid.samples * base.grid.planes > 1):
         raise NotRead("its channels differ in size or storage; write it again as RGB")
-    if not base.grid.written():
+    if not base.grid.written().any():
         raise NotRead("its picture has no bytes: its tiles or strips are all empty; copy the file again")
     sheared = first_strip_fault(path, planes[0])
     if sheared is not None:
         raise NotRead(f"{sheared}; the file is damaged: copy it again from its source")
-    if base.grid.segment_bytes * max(1, (planes[0].number(TiffTag.BITS, 8) or 8) // 8) > _MOST_SEGMENT:
+    if base.grid.tile_bytes * max(1, (planes[0].number(TiffTag.BITS, 8) or 8) // 8) > _MOST_SEGMENT:
         what = "tile" if base.grid.is_tiled else "strip"
         raise NotRead(
-            f"one {what} of it has {base.grid.segment.width} x {base.grid.segment.height} pixels, which is too much to "
+            f"one {what} of it has {base.grid.tile.width} x {base.grid.tile.height} pixels, which is too much to "
             "decode at once; write it again in tiles of 256 pixels"
         )
     return Picture(levels=(base, *_smaller(path, base, images, settings)), first=images[0])
@@ -137,8 +137,8 @@ def _planes(images: Sequence[TiffDirectory], settings: TifffileReader) -> tuple[
 
 def _level(planes: Sequence[TiffDirectory]) -> StoredLevel | None:
     """The planes as one level; None if they differ."""
-    grids = tuple(Grid.of(plane) for plane in planes)
-    layouts = {(grid.size, grid.segment, grid.parts, grid.samples, grid.is_tiled) for grid in grids}
+    grids = tuple(TileLayout.of(plane) for plane in planes)
+    layouts = {(grid.size, grid.tile, grid.planes, grid.samples, grid.is_tiled) for grid in grids}
     kinds = {_kind(plane) for plane in planes}
     return StoredLevel(tuple(planes), grids) if len(layouts) == len(kinds) == 1 else None
 
@@ -156,7 +156,7 @@ def _smaller(
         if any(_kind(plane) != _kind(base.planes[0]) for plane in planes):
             continue
         level = _level(planes)
-        if level is None or level.grid.is_tiled != base.grid.is_tiled or not level.grid.written():
+        if level is None or level.grid.is_tiled != base.grid.is_tiled or not level.grid.written().any():
             continue
         last = found[-1].size
         is_smaller = level.size.width < last.width and level.size.height < last.height

@@ -15,11 +15,10 @@ import tifffile
 from numpy.typing import NDArray
 from slideloom import Size, SlideError
 from slideloom_formats.jpeg_2000 import Jpeg2000
-from slideloom_formats.tiff import TiffDirectory, TiffError, TiffTag, codec_name, deflate_check
+from slideloom_formats.tiff import TiffDirectory, TiffError, TiffTag, TileLayout, codec_name, deflate_check
 
 from slideloom_tifffile.codestreams import jpeg_fault, png_fault
 from slideloom_tifffile.colours import JPEG, JPEG_2000
-from slideloom_tifffile.grid import Grid
 from slideloom_tifffile.refusals import NotRead
 
 # It logs what it finds odd in directories and goes on; what matters here is an error of its own.
@@ -116,7 +115,7 @@ class Segments:
         TiffError: a tag that tells how samples are stored is damaged.
     """
 
-    def __init__(self, file: TiffFile, image: TiffDirectory, grid: Grid) -> None:
+    def __init__(self, file: TiffFile, image: TiffDirectory, grid: TileLayout) -> None:
         self._file, self._grid = file, grid
         self._compression = image.number(TiffTag.COMPRESSION, 1) or 1
         self.page = file.page(image)
@@ -150,7 +149,7 @@ class Segments:
             ValueError: a segment is damaged; the message says how, without the file's name.
             OSError: the system cannot read it.
         """
-        parts = [self._decoded(number + part * self._grid.count) for part in range(self._grid.parts)]
+        parts = [self._decoded(number + part * self._grid.count) for part in range(self._grid.planes)]
         is_ycc = any(ycc for _, ycc in parts)
         return (parts[0][0] if len(parts) == 1 else np.concatenate([part for part, _ in parts], axis=-1)), is_ycc
 
@@ -188,7 +187,7 @@ class Segments:
 
     def _sizes(self, number: int) -> list[Size]:
         """The sizes that an image codec may give: a whole segment, or what of it is on the image."""
-        whole, shown = self._grid.segment, self._grid.shown(number)
+        whole, shown = self._grid.tile, self._grid.shown(number)
         if not self._grid.is_tiled:
             whole = shown
         return list(dict.fromkeys([whole, shown, Size(whole.width, shown.height)]))

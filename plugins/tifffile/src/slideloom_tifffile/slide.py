@@ -171,7 +171,7 @@ class Pixels:
 
 def _some_written(level: StoredLevel) -> list[int]:
     """Some of the segments that have bytes, from the first to the last."""
-    written = level.grid.written()
+    written = np.flatnonzero(level.grid.written())
     return [written[i] for i in np.linspace(0, len(written) - 1, min(_TRIES, len(written))).astype(np.intp).tolist()]
 
 
@@ -232,7 +232,7 @@ class TifffileSlide(Slide):
         right, bottom = min(grid.size.width, origin.x + size.width), min(grid.size.height, origin.y + size.height)
         if right <= left or bottom <= top:
             return rgb
-        width, height = grid.segment.width, grid.segment.height
+        width, height = grid.tile.width, grid.tile.height
         for row in range(top // height, (bottom - 1) // height + 1):
             for column in range(left // width, (right - 1) // width + 1):
                 found = self._pixels.rgb(level, row * grid.columns + column)

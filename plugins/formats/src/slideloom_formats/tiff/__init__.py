@@ -16,6 +16,7 @@ from slideloom_formats.tiff.directories import (
     tiff_fault,
     tiff_icc_profile,
 )
+from slideloom_formats.tiff.layout import TileLayout
 from slideloom_formats.tiff.pictures import (
     PICTURE_TAGS,
     is_aside,
@@ -48,6 +49,7 @@ __all__ = [
     "TiffError",
     "TiffTag",
     "TileCheck",
+    "TileLayout",
     "check_orientation",
     "check_tile_places",
     "codec_name",

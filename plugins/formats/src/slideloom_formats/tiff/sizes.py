@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from slideloom import Size
 
 from slideloom_formats.tiff.directories import TiffDirectory, TiffTag
+from slideloom_formats.tiff.layout import first_strip_bytes, planes_of, strip_rows
 
 SIZE_TAGS = frozenset({
     TiffTag.WIDTH, TiffTag.HEIGHT, TiffTag.TILE_WIDTH, TiffTag.TILE_HEIGHT, TiffTag.TILE_BYTES, TiffTag.STRIP_ROWS,
@@ -22,7 +23,6 @@ SIZE_TAGS = frozenset({
     TiffTag.SUBFILE_TYPE, TiffTag.DESCRIPTION,
 })  # fmt: skip
 _REDUCED = 1  # a bit of the subfile type
-_SEPARATE = 2  # planar configuration: each sample has tiles of its own
 _PLAIN, _YCBCR = 1, 6  # compression; photometric interpretation
 _PADDING = 1  # byte behind a strip, so that the next one begins at an even place
 _APERIO_SIZE = re.compile(r"Aperio[^\n]*\n(?:\d+x\d+ \[\d+,\d+[ ,](\d+)x(\d+)\]|(\d+)x(\d+)) \(")
@@ -57,9 +57,8 @@ def _count_fault(image: TiffDirectory) -> str | None:
     word = "strips" if tile is None else "tiles"
     if size is None:
         return f"the image of the directory at {image.at} has {found} {word}, and no size"
-    samples = image.number(TiffTag.SAMPLES, 1) or 1
-    planes = samples if image.number(TiffTag.PLANAR, 1) == _SEPARATE else 1
-    across, rows = (1, _strip_rows(image, size)) if tile is None else (-(-size.width // tile.width), tile.height)
+    planes, _ = planes_of(image)
+    across, rows = (1, strip_rows(image, size)) if tile is None else (-(-size.width // tile.width), tile.height)
     needed = across * -(-size.height // rows) * planes
     if found == needed:
         return None
@@ -67,11 +66,6 @@ def _count_fault(image: TiffDirectory) -> str | None:
         f"the image of the directory at {image.at} says that it is {size.width} x {size.height} pixels, which take "
         f"{needed} {word}, and it has {found}"
     )
-
-
-def _strip_rows(image: TiffDirectory, size: Size) -> int:
-    rows = image.number(TiffTag.STRIP_ROWS, size.height) or size.height
-    return min(max(1, rows), size.height)
 
 
 def _strip_fault(image: TiffDirectory) -> str | None:
@@ -84,14 +78,12 @@ def _strip_fault(image: TiffDirectory) -> str | None:
     is_plain = image.number(TiffTag.COMPRESSION, _PLAIN) == _PLAIN and image.number(TiffTag.PHOTOMETRIC) != _YCBCR
     if size is None or image.tile_size() is not None or not len(lengths) or not is_plain:
         return None
-    samples = image.number(TiffTag.SAMPLES, 1) or 1
-    planes = samples if image.number(TiffTag.PLANAR, 1) == _SEPARATE else 1
-    bits = samples // planes * (image.number(TiffTag.BITS, 1) or 1)
-    rows = _strip_rows(image, size)
-    needed, found = rows * -(-size.width * bits // 8), int(lengths[0])
+    needed, found = first_strip_bytes(image, size), int(lengths[0])
     if found <= needed + _PADDING:
         return None
-    return f"its first strip of {size.width} x {rows} pixels takes {needed} bytes, and it has {found}"
+    return (
+        f"its first strip of {size.width} x {strip_rows(image, size)} pixels takes {needed} bytes, and it has {found}"
+    )
 
 
 def _order_fault(pictures: Sequence[TiffDirectory], base: TiffDirectory) -> str | None:

@@ -14,11 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from attrs import frozen
-from numpy.typing import NDArray
-from slideloom import Size
 
 from slideloom_formats.tiff.directories import TiffDirectory, TiffError, TiffTag
+from slideloom_formats.tiff.layout import TileLayout
 
 TILE_TAGS = frozenset({
     TiffTag.WIDTH, TiffTag.HEIGHT, TiffTag.BITS, TiffTag.COMPRESSION, TiffTag.SAMPLES, TiffTag.PLANAR,
@@ -31,58 +29,8 @@ _DEFLATE = (8, 32946)  # numbers of the compression
 _PLAIN, _JPEG = 1, 7  # compression
 _YCBCR = 6  # photometric interpretation
 _SIMPLE = ("Gray", "YCbCr", "RGB")  # colours of JPEG that simplejpeg decodes
-_SEPARATE = 2  # planar configuration: each channel has tiles of its own
 _SHARES = (1, 2, 4)
 _UNKNOWN, _GOOD, _BAD = 0, 1, 2
-
-
-@frozen
-class _Layout:
-    """Where the tiles, or strips, of an image are.
-
-    Attributes:
-        size: of the image in pixels.
-        tile: of a tile or strip in pixels.
-        columns, rows: number of tiles.
-        planes: 1, or the number of channels if each has tiles of its own.
-        is_tiled: False for strips.
-        offsets, lengths: (planes * rows * columns,) byte ranges.
-    """
-
-    size: Size
-    tile: Size
-    columns: int
-    rows: int
-    planes: int
-    is_tiled: bool
-    offsets: NDArray[np.int64]
-    lengths: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, image: TiffDirectory) -> _Layout:
-        size, tile = image.size(), image.tile_size()
-        if size is None:
-            raise TiffError(f"the image of the directory at {image.at} has no size")
-        places = (TiffTag.TILE_OFFSETS, TiffTag.TILE_BYTES)
-        is_tiled = tile is not None
-        if tile is None:
-            rows_each = image.number(TiffTag.STRIP_ROWS, size.height) or size.height
-            tile = Size(size.width, min(max(1, rows_each), size.height))
-            places = (TiffTag.STRIP_OFFSETS, TiffTag.STRIP_BYTES)
-        columns, rows = -(-size.width // tile.width), -(-size.height // tile.height)
-        samples = image.number(TiffTag.SAMPLES, 1) or 1
-        planes = samples if image.number(TiffTag.PLANAR, 1) == _SEPARATE else 1
-        count = columns * rows * planes
-        offsets, lengths = (image.numbers(tag) for tag in places)
-        if len(offsets) != count or len(lengths) != count:
-            found = f"has {len(offsets)} places of tiles, and its size takes {count}"
-            raise TiffError(f"the image of the directory at {image.at} {found}")
-        return cls(size, tile, columns, rows, planes, is_tiled, offsets, lengths)
-
-    def written(self) -> NDArray[np.bool_]:
-        """(rows, columns): True where there are bytes."""
-        found: NDArray[np.bool_] = (self.lengths != 0).reshape(self.planes, self.rows, self.columns).any(axis=0)
-        return found
 
 
 class StoredTiles:
@@ -99,16 +47,11 @@ class StoredTiles:
     """
 
     def __init__(self, path: Path, image: TiffDirectory, check: TileCheck | None = None) -> None:
-        found = _Layout.of(image)
-        self._path, self._check, self._layout = path, check, found
-        self._size, self._tile, self._is_tiled = found.size, found.tile, found.is_tiled
-        self._columns, self._rows, self._planes = found.columns, found.rows, found.planes
-        self._offsets, self._lengths = found.offsets, found.lengths
-        samples = image.number(TiffTag.SAMPLES, 1) or 1
-        self._bits = samples // self._planes * (image.number(TiffTag.BITS, 1) or 1)
-        is_subsampled = image.number(TiffTag.PHOTOMETRIC) == _YCBCR and self._planes == 1
+        self._path, self._check, self._layout = path, check, TileLayout.of(image)
+        self._bits = self._layout.samples * (image.number(TiffTag.BITS, 1) or 1)
+        is_subsampled = image.number(TiffTag.PHOTOMETRIC) == _YCBCR and self._layout.planes == 1
         self._block = _subsampling(image) if is_subsampled and check is None else None
-        self._state = np.zeros(len(found.lengths), np.uint8)
+        self._state = np.zeros(len(self._layout.lengths), np.uint8)
         self._faults: dict[int, str] = {}
         self._lock = threading.Lock()
 
@@ -118,20 +61,22 @@ class StoredTiles:
         Raises:
             OSError: they cannot be read.
         """
-        columns = range(x // self._tile.width, min(self._columns, -(-(x + width) // self._tile.width)))
-        rows = range(y // self._tile.height, min(self._rows, -(-(y + height) // self._tile.height)))
-        plane = self._columns * self._rows
-        numbers = [p * plane + r * self._columns + c for p in range(self._planes) for r in rows for c in columns]
+        layout, tile = self._layout, self._layout.tile
+        columns = range(x // tile.width, min(layout.columns, -(-(x + width) // tile.width)))
+        rows = range(y // tile.height, min(layout.rows, -(-(y + height) // tile.height)))
+        planes = range(layout.planes)
+        numbers = [p * layout.count + r * layout.columns + c for p in planes for r in rows for c in columns]
         unknown = [number for number in numbers if self._state[number] == _UNKNOWN]
         if unknown:
             self._look_at(unknown)
         return next((self._faults[number] for number in numbers if self._state[number] == _BAD), None)
 
     def _look_at(self, numbers: list[int]) -> None:
+        layout = self._layout
         with self._path.open("rb") as file:
             end = file.seek(0, os.SEEK_END)
             for number in numbers:
-                offset, length = int(self._offsets[number]), int(self._lengths[number])
+                offset, length = int(layout.offsets[number]), int(layout.lengths[number])
                 found = None
                 if not 0 <= offset <= offset + length <= end:
                     found = f"it claims {length} bytes from {offset} on, but the file ends at {end}"
@@ -142,17 +87,17 @@ class StoredTiles:
                     found = self._check(file.read(length), self._needed(number))
                 with self._lock:
                     if found is not None:
-                        self._faults[number] = f"{'tile' if self._is_tiled else 'strip'} {number}: {found}"
+                        self._faults[number] = f"{'tile' if layout.is_tiled else 'strip'} {number}: {found}"
                     self._state[number] = _GOOD if found is None else _BAD
 
     def _needed(self, number: int) -> int:
         """Bytes that a tile decodes to; the last strip has what rows are left."""
-        first = number % (self._columns * self._rows) // self._columns * self._tile.height
-        rows = self._tile.height if self._is_tiled else min(self._tile.height, self._size.height - first)
+        layout, tile = self._layout, self._layout.tile
+        rows = tile.height if layout.is_tiled else layout.shown(number).height
         if self._block is not None:  # so many values of luma, and one of each chroma
             across, down = self._block
-            return -(-rows // down) * -(-self._tile.width // across) * (across * down + 2)
-        return rows * -(-self._tile.width * self._bits // 8)
+            return -(-rows // down) * -(-tile.width // across) * (across * down + 2)
+        return rows * -(-tile.width * self._bits // 8)
 
 
 def stored_tiles(path: Path, image: TiffDirectory, check: TileCheck | None = None) -> StoredTiles | None:
@@ -203,7 +148,7 @@ def jpeg_fault(content: bytes, simplejpeg: Any) -> str | None:  # Any: a module
 
 def check_tile_places(image: TiffDirectory) -> None:
     """Raises TiffError for an image, read with `TILE_TAGS`, that does not say of each of its tiles where it is."""
-    _Layout.of(image)
+    TileLayout.of(image)
 
 
 def lacks_tiles(level: TiffDirectory, base: TiffDirectory) -> bool:
@@ -218,7 +163,7 @@ def lacks_tiles(level: TiffDirectory, base: TiffDirectory) -> bool:
     Raises:
         TiffError: a number in a directory is impossible.
     """
-    small, large = _Layout.of(level), _Layout.of(base)
+    small, large = TileLayout.of(level), TileLayout.of(base)
     written = small.written()
     if written.all():
         return False

@@ -12,11 +12,9 @@ import lzma
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from slideloom import Size
-
 from slideloom_formats.tiff.directories import TiffDirectory, TiffTag
+from slideloom_formats.tiff.layout import first_strip_bytes, strip_rows
 
-_SEPARATE = 2  # planar configuration: each sample has strips of its own
 # Decoding in Python takes a second for so many bytes; writers make strips of 8 KiB to 64 KiB.
 _MOST_BYTES = 1 << 19
 _CLEAR, _END, _WIDEST = 256, 257, 12  # of LZW: two codes, and bits of the longest code
@@ -42,7 +40,7 @@ def first_strip_fault(path: Path, image: TiffDirectory) -> str | None:
     with path.open("rb") as file:
         file.seek(int(offsets[0]))
         content = file.read(int(lengths[0]))
-    rows, needed = _rows(image, size), _needed(image, size)
+    rows, needed = strip_rows(image, size), first_strip_bytes(image, size)
     try:
         found = count(content, needed)
     except (lzma.LZMAError, IndexError):  # who decodes it says so
@@ -50,18 +48,6 @@ def first_strip_fault(path: Path, image: TiffDirectory) -> str | None:
     if found <= needed:
         return None
     return f"its first strip of {size.width} x {rows} pixels takes {needed} bytes, and decodes to more"
-
-
-def _rows(image: TiffDirectory, size: Size) -> int:
-    rows = image.number(TiffTag.STRIP_ROWS, size.height) or size.height
-    return min(max(1, rows), size.height)
-
-
-def _needed(image: TiffDirectory, size: Size) -> int:
-    samples = image.number(TiffTag.SAMPLES, 1) or 1
-    planes = samples if image.number(TiffTag.PLANAR, 1) == _SEPARATE else 1
-    bits = samples // planes * (image.number(TiffTag.BITS, 1) or 1)
-    return _rows(image, size) * -(-size.width * bits // 8)
 
 
 def packbits_bytes(content: bytes, most: int) -> int:
