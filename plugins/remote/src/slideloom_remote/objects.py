@@ -15,11 +15,10 @@ from typing import Any
 from urllib.parse import quote
 
 import aiohttp
-from fsspec.asyn import AsyncFileSystem
 from slideloom import RemoteState
 
 from slideloom_remote.faults import Changed, Final, NoRanges, Passing, of_status
-from slideloom_remote.transports import content_range, is_mismatch, version_in, version_of, web_answer
+from slideloom_remote.transports import StoreCalls, content_range, is_mismatch, version_in, version_of, web_answer
 
 _GONE = (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
 _REMEDY = "copy the folder of the slide to a disk"
@@ -140,8 +139,7 @@ class StoreObjects(Objects):
         super().__init__()
         self._files = files
         self._path = path.rstrip("/")
-        self._timeout_s = timeout_s
-        self._one_by_one = asyncio.Lock()  # other file systems need not be thread-safe
+        self._call = StoreCalls(files, timeout_s=timeout_s)
 
     async def whole(self, name: str) -> bytes | None:
         """See `Objects.whole`."""
@@ -181,13 +179,6 @@ class StoreObjects(Objects):
     def _place(self, name: str) -> str:
         return f"{self._path}/{checked_name(name)}"
 
-    async def _call(self, name: str, *arguments: Any, **options: Any) -> Any:
-        async with asyncio.timeout(self._timeout_s):
-            if isinstance(self._files, AsyncFileSystem) and self._files.async_impl:
-                return await getattr(self._files, f"_{name}")(*arguments, **options)
-            async with self._one_by_one:
-                return await asyncio.to_thread(getattr(self._files, name), *arguments, **options)
-
 
 class S3Objects(StoreObjects):
     """Files in a bucket of S3, whose answers tell size and version."""
@@ -214,7 +205,7 @@ class S3Objects(StoreObjects):
 
     async def _got(self, name: str, **options: str) -> tuple[bytes, Mapping[str, Any]] | None:
         bucket, key, _ = self._files.split_path(self._place(name))
-        async with asyncio.timeout(self._timeout_s):
+        async with asyncio.timeout(self._call.timeout_s):
             try:
                 about = await self._files._call_s3("get_object", self._files.req_kw, Bucket=bucket, Key=key, **options)
             except FileNotFoundError:

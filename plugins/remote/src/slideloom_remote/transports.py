@@ -167,6 +167,28 @@ def content_range(headers: Mapping[str, str]) -> tuple[int, int, int]:
     return first, last, size
 
 
+class StoreCalls:
+    """Calls functions of a file system of fsspec by their names, in its event loop or a thread.
+
+    Args:
+        files: the file system.
+        timeout_s: how long to wait for one answer.
+    """
+
+    def __init__(self, files: Any, *, timeout_s: float) -> None:
+        self.timeout_s = timeout_s
+        self._files = files
+        self._one_by_one = asyncio.Lock()  # file systems without an event loop need not be thread-safe
+
+    async def __call__(self, name: str, *arguments: Any, **options: Any) -> Any:
+        """What the function of this name returns."""
+        async with asyncio.timeout(self.timeout_s):
+            if isinstance(self._files, AsyncFileSystem) and self._files.async_impl:
+                return await getattr(self._files, f"_{name}")(*arguments, **options)
+            async with self._one_by_one:
+                return await asyncio.to_thread(getattr(self._files, name), *arguments, **options)
+
+
 class StoreTransport(Transport):
     """Any file system of fsspec. Whether the file has changed is asked after each group of fetches.
 
@@ -179,9 +201,8 @@ class StoreTransport(Transport):
     def __init__(self, files: Any, path: str, *, timeout_s: float) -> None:
         self._files = files
         self._path = path
-        self._timeout_s = timeout_s
+        self._call = StoreCalls(files, timeout_s=timeout_s)
         self._found = Found(0, "")
-        self._one_by_one = asyncio.Lock()  # other file systems need not be thread-safe
 
     async def look(self) -> Found:
         """See `Transport.look`."""
@@ -208,13 +229,6 @@ class StoreTransport(Transport):
         if (now.size, now.version) != (self._found.size, self._found.version):
             raise Changed(errno.EIO, "it was replaced while it was read")
 
-    async def _call(self, name: str, *arguments: Any, **options: Any) -> Any:
-        async with asyncio.timeout(self._timeout_s):
-            if isinstance(self._files, AsyncFileSystem) and self._files.async_impl:
-                return await getattr(self._files, f"_{name}")(*arguments, **options)
-            async with self._one_by_one:
-                return await asyncio.to_thread(getattr(self._files, name), *arguments, **options)
-
 
 def version_of(about: Mapping[str, Any]) -> str:
     """What changes with a file's content, under the names that file systems give it."""
@@ -233,7 +247,7 @@ class S3Transport(StoreTransport):
         options = {"VersionId": version} if version else {}
         if self._found.version:
             options["IfMatch"] = self._found.version
-        async with asyncio.timeout(self._timeout_s):
+        async with asyncio.timeout(self._call.timeout_s):
             try:
                 answer = await self._files._call_s3(
                     "get_object",
