@@ -17,6 +17,7 @@ from slideloom.base.naming import option_name
 from slideloom.base.storing import path_inside, storing_in
 from slideloom.plugins.blaming import blaming
 from slideloom.plugins.discovery import Registry, registry
+from slideloom.plugins.formats import reader_to_install
 from slideloom.plugins.hookspecs import RemoteFiles
 from slideloom.settings.options import Settings
 from slideloom.slides.info import slide_name
@@ -117,9 +118,7 @@ def _is_recognised(reader: Reader, folder: RemoteFolder, *, is_sure: bool) -> bo
 
 def _no_slide(address: Address, kind: Format, installed: Collection[str]) -> str:
     """What to say of an address that is named as a folder of some format, and at which no reader finds a slide."""
-    remedy = "correct the address; it must be that of the folder of an image"
-    if kind.reader and kind.reader not in installed:
-        remedy = f"a reader for it may be this one, for {kind.name}: pip install {kind.reader}"
+    remedy = reader_to_install(kind, installed) or "correct the address; it must be that of the folder of an image"
     return f"{address.name}: no reader finds an {kind.name} slide at {address}: {remedy}"
 
 

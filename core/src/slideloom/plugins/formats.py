@@ -83,9 +83,14 @@ class Formats:
         """
         asked = [each for each in self._formats if each.reader]
         kind = _first(asked, path, lambda each: each if each.recognises(path) else None)
-        if kind is None or kind.reader in installed:
-            return None
-        return f"a reader for it may be this one, for {kind.name}: pip install {kind.reader}"
+        return None if kind is None else reader_to_install(kind, installed)
+
+
+def reader_to_install(kind: Format, installed: Collection[str]) -> str | None:
+    """How to get the reader of a format; None if it is among the installed distributions, or there is none."""
+    if not kind.reader or kind.reader in installed:
+        return None
+    return f"a reader for it may be this one, for {kind.name}: pip install {kind.reader}"
 
 
 def _first(formats: Sequence[Format], path: Path, ask: Callable[[Format], KnownT | None]) -> KnownT | None:
