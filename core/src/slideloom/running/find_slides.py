@@ -90,14 +90,14 @@ def named_slides(
     slides = [NamedSlide(path, name) for path, name in found.items() if path not in parts]
     if any("/" in slide.name for slide in slides):
         # Also of slides that are left out: what is meant for one of them must not be taken for another's.
-        slides = with_shared_names(slides, among=list(_once_each(slides).values()))
+        slides = with_shared_names(slides, among=list(dict.fromkeys(_same_slides(slides).values())))
     wanted = without(slides, exclude, base=base)
-    once = _once_each(wanted)
-    for slide, real in zip(wanted, _real_places(wanted), strict=True):
-        if (other := once[real]) is not slide:
-            _tell_once(f"{slide.place}: is the same file as {other.place}, so it is left out")
-    taken = set(once.values())
-    left = [slide for slide in wanted if slide in taken]
+    left: list[NamedSlide] = []
+    for slide, same in _same_slides(wanted).items():
+        if same is slide:
+            left.append(slide)
+        else:
+            _tell_once(f"{slide.place}: is the same file as {same.place}, so it is left out")
     _tell_copies([slide for slide in left if slide.shares_name])
     return left
 
@@ -112,29 +112,20 @@ def _add(found: dict[SlidePlace, str], places: Sequence[SlidePlace], *, below: S
         found.setdefault(place, slide_name(place) if below is None else name_below(place, below))
 
 
-def _once_each(slides: Sequence[NamedSlide]) -> dict[SlidePlace, NamedSlide]:
-    """The slides by where they really are: a link to another of them would be the same slide by another name."""
-    places = zip(slides, _real_places(slides), strict=True)
-    found: dict[SlidePlace, NamedSlide] = {}
-    for slide, real in sorted(places, key=lambda pair: _is_link(pair[0])):  # a slide comes before links to it
-        found.setdefault(real, slide)
-    return found
-
-
-def _is_link(slide: NamedSlide) -> bool:
-    return isinstance(slide.place, Path) and slide.place.is_symlink()
-
-
-def _real_places(slides: Sequence[NamedSlide]) -> list[SlidePlace]:
-    """Where slides are, with all links followed; each folder is looked at once, as cohorts have few."""
-    real_folder = lru_cache(maxsize=None)(Path.resolve)
-    places: list[SlidePlace] = []
+def _same_slides(slides: Sequence[NamedSlide]) -> dict[NamedSlide, NamedSlide]:
+    """For each slide, the one of them that is really there: a link would be the same slide by another name."""
+    real_folder = lru_cache(maxsize=None)(Path.resolve)  # each is looked at once, as cohorts have few
+    files: dict[SlidePlace, NamedSlide] = {}
+    real: dict[NamedSlide, SlidePlace] = {}
     for slide in slides:
-        place = slide.place
+        place, is_link = slide.place, False
         if isinstance(place, Path):
-            place = place.resolve() if place.is_symlink() else real_folder(place.parent) / place.name
-        places.append(place)
-    return places
+            is_link = place.is_symlink()
+            place = place.resolve() if is_link else real_folder(place.parent) / place.name
+        real[slide] = place
+        if not is_link:
+            files.setdefault(place, slide)
+    return {slide: files.setdefault(place, slide) for slide, place in real.items()}
 
 
 def _tell_copies(alike: Sequence[NamedSlide]) -> None:
