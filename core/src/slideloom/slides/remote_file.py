@@ -6,13 +6,13 @@ import io
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, BinaryIO, Self, cast
+from typing import Any, BinaryIO, cast
 
 from slideloom.base.addresses import Address
+from slideloom.base.closing import Closing
 
 
-class RemoteFile(ABC):
+class RemoteFile(Closing, ABC):
     """An open file at an address. Thread-safe.
 
     All bytes that it gives are of one version of the file: if the file changes meanwhile, reading it is an error.
@@ -77,14 +77,6 @@ class RemoteFile(ABC):
     def stream(self) -> BinaryIO:
         """The file as Python's own files are, for reading."""
         return cast("BinaryIO", _Stream(self))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class _Stream(io.RawIOBase):

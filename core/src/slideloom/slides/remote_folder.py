@@ -5,12 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import Future
-from types import TracebackType
-from typing import Self
 
 from attrs import frozen
 
 from slideloom.base.addresses import Address
+from slideloom.base.closing import Closing
 
 
 @frozen
@@ -26,7 +25,7 @@ class RemoteState:
     version: str
 
 
-class RemoteFolder(ABC):
+class RemoteFolder(Closing, ABC):
     """The files below an address. Thread-safe.
 
     That a file is not there is no error. That it cannot be had always is one: whoever reads a folder must be able to
@@ -72,11 +71,3 @@ class RemoteFolder(ABC):
     @abstractmethod
     def close(self) -> None:
         """Release it. Called once or more often."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -8,13 +8,13 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property, wraps
 from math import ceil, floor
-from types import TracebackType
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from attrs import evolve
 from numpy.typing import NDArray
 
+from slideloom.base.closing import Closing
 from slideloom.base.errors import PluginError, SlideError, SlideloomError
 from slideloom.base.geometry import Box, Point, Rgb, Size
 from slideloom.base.system_errors import in_words
@@ -33,7 +33,7 @@ KEPT_BYTES, KEPT_IMAGE_BYTES = 40_000_000, 30_000_000
 ScalarT = TypeVar("ScalarT", bound=np.generic)
 
 
-class Slide(ABC):
+class Slide(Closing, ABC):
     """An open slide. Made by `Reader.open`; a subclass sets `info` and implements `read`.
 
     `read` may be called from several threads at once. If `thread_safe` is False, the core holds a lock instead.
@@ -132,14 +132,6 @@ class Slide(ABC):
         if self.is_closed:
             raise SlideError(f"{self.info.path.name}: the slide was closed; open it again before reading")
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def read_at(self, box: Box, size: Size, *, level: int | None = None) -> Rgb:
         """The slide within a level-0 box, resampled to `size` with sub-pixel accuracy.
 
@@ -180,7 +172,7 @@ class Slide(ABC):
         self._refuse_if_closed()
         return read_only(self._kept.made(("shared", key), make))
 
-    def give_back_memory(self) -> None:  # noqa: B027 - most readers have nothing to give back
+    def give_back_memory(self) -> None:
         """Give back memory that only makes the next reads faster, such as that of decoded tiles.
 
         Called between one use of the slide and another, such as after each slide QC. For readers with a cache.

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import attrs
 
 from slideloom.base.addresses import SlidePlace, local_path, place_of
+from slideloom.base.closing import Closing
 from slideloom.base.errors import ConfigError, MissingResolution, SlideloomError
 from slideloom.base.machine import usable_cores
 from slideloom.base.naming import naming
@@ -45,7 +45,7 @@ NO_ARGUMENT = {
 """Options that `WSI` does not take, besides those of `run`, and why."""
 
 
-class WSI(SlideChanges):
+class WSI(SlideChanges, Closing):
     """A slide divided into tiles, for interactive work and for scripts.
 
     Steps come and go, and thresholds move; what was measured once is used again. `pipeline` is what is on screen, and
@@ -163,14 +163,6 @@ class WSI(SlideChanges):
                 slide.close()
             raise
         self._opened: Slide = slide
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Release the file, once a change in progress has ended, unless it was open before."""
