@@ -104,6 +104,18 @@ def test_areas_are_those_of_the_class_and_a_class_that_is_nowhere_has_none() -> 
     assert not areas["qc:model:bubble"]
 
 
+def test_areas_are_worked_out_once_and_again_for_another_result() -> None:
+    plan, record = decided("0222000000")
+    first = told_areas(record, plan.slide.info)
+
+    again = told_areas(record, plan.slide.info)
+    assert again["qc:model:fold"] is first["qc:model:fold"]
+    _, other = decided("0000002220")
+    record.qc = other.qc
+    (area,) = told_areas(record, plan.slide.info)["qc:model:fold"]
+    assert area.bounds == (600, 0, 900, 600)
+
+
 def test_a_picture_outlines_what_is_told_and_leaves_its_inside_as_it_is() -> None:
     plan, record = decided("0112200000")
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Self
 
 import numpy as np
 from attrs import define, evolve, field, frozen
+from shapely.geometry.base import BaseGeometry
 
 from slideloom.base.geometry import Mask
 from slideloom.planning.ledger import Ledger
@@ -48,6 +49,7 @@ class SlideRecord:
         metrics: numbers for the report.
         told: (N,) bool by reason, such as "qc:artifacts:fold", for each class that is told but kept: True for tiles of
             which more than the class's threshold is of it.
+        outlines: areas of these classes by reason, each with the result that they are of, once they were asked for.
         seconds: wall time by stage.
     """
 
@@ -57,6 +59,7 @@ class SlideRecord:
     warnings: list[str] = field(factory=list)
     metrics: dict[str, float] = field(factory=dict)
     told: dict[str, Mask] = field(factory=dict)
+    outlines: dict[str, tuple[QcResult, Sequence[BaseGeometry]]] = field(factory=dict, init=False, repr=False, eq=False)
     seconds: dict[str, float] = field(factory=dict)
 
     @classmethod

@@ -33,10 +33,15 @@ def told_areas(record: SlideRecord, info: SlideInfo) -> dict[str, Sequence[BaseG
     """
     areas: dict[str, Sequence[BaseGeometry]] = {}
     for finding in record.qc:
-        for one in finding.result.classes:
+        result = finding.result
+        for one in result.classes:
             if one.is_told:
-                part = QcResult(finding.result.mask_of(one), "artifact", finding.result.extent)
-                areas[f"qc:{finding.label}:{one.name}"] = _outlines(union_mask([part], info.size), info)
+                reason = f"qc:{finding.label}:{one.name}"
+                found = record.outlines.get(reason)
+                if found is None or found[0] is not result:  # pictures of several sizes and files ask again
+                    part = QcResult(result.mask_of(one), "artifact", result.extent)
+                    found = record.outlines[reason] = result, _outlines(union_mask([part], info.size), info)
+                areas[reason] = found[1]
     return areas
 
 
