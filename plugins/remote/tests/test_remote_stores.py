@@ -91,6 +91,22 @@ def test_an_object_that_is_replaced_while_it_is_read_ends_the_slide(bucket: Any)
         file.read_pieces([(100, 200)])
 
 
+@pytest.mark.parametrize(("size", "requests"), [(0, 0), (1000, 0), (1 << 16, 0), ((1 << 16) + 1, 1), (200_000, 1)])
+def test_the_head_of_an_object_comes_with_its_size_and_is_not_asked_for_again(
+    bucket: Any, tmp_path: Path, size: int, requests: int
+) -> None:
+    content = np.random.default_rng(1).bytes(size)
+    bucket.pipe("slides/a.bin", content)
+
+    with open_remote_file(sl.Address("s3://slides/a.bin")) as file:
+        assert file.size == size
+        assert file.read(0, min(size, 100)) == content[:100]
+        file.copy_to(tmp_path / "a.bin")
+        assert file.requests == requests
+
+    assert (tmp_path / "a.bin").read_bytes() == content
+
+
 def test_a_missing_object_and_a_folder_are_refused_by_name(bucket: Any) -> None:
     bucket.pipe("slides/x/a.svs", b"1")
 

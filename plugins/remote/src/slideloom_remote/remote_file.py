@@ -170,9 +170,11 @@ class FetchedFile(RemoteFile):
             if not self.has_ranges:
                 sync(get_loop(), self._streamed, out)
                 return
+            head = self._blocks.get(0, b"")  # which came when it was opened
+            _write_all(out, head)
             os.truncate(out.fileno(), self.size)
             at_once = AT_ONCE // 4  # parts of a copy are large
-            starts = range(0, self.size, _PART)
+            starts = range(len(head), self.size, _PART)
             for first in range(0, len(starts), at_once):
                 pieces = [(start, min(start + _PART, self.size)) for start in starts[first : first + at_once]]
                 for (start, _), content in zip(pieces, self._fetched(pieces), strict=True):

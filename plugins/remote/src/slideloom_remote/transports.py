@@ -241,12 +241,27 @@ def version_of(about: Mapping[str, Any]) -> str:
 class S3Transport(StoreTransport):
     """S3, which compares the version itself with each request (If-Match)."""
 
+    async def look(self) -> Found:
+        """See `Transport.look`. The head comes along, unless there is none, or no such file."""
+        try:
+            head, about = await self._got(0, PROBE)
+        except (FileNotFoundError, Changed):
+            return await super().look()
+        begin, end, size = content_range({"Content-Range": about.get("ContentRange", "")})
+        if begin != 0 or len(head) != end + 1 or (size > end + 1 and len(head) != PROBE):
+            raise Passing(errno.EIO, f"{len(head)} bytes came instead of {min(size, PROBE)}")
+        self._found = Found(size, str(about.get("ETag", "")), head=head)
+        return self._found
+
     async def fetch(self, start: int, end: int) -> bytes:
         """See `Transport.fetch`."""
+        options = {"IfMatch": self._found.version} if self._found.version else {}
+        return (await self._got(start, end, **options))[0]
+
+    async def _got(self, start: int, end: int, **options: str) -> tuple[bytes, Mapping[str, Any]]:
         bucket, key, version = self._files.split_path(self._path)
-        options = {"VersionId": version} if version else {}
-        if self._found.version:
-            options["IfMatch"] = self._found.version
+        if version:
+            options["VersionId"] = version
         async with asyncio.timeout(self._call.timeout_s):
             try:
                 answer = await self._files._call_s3(
@@ -263,7 +278,7 @@ class S3Transport(StoreTransport):
                 raise
             async with answer["Body"] as body:
                 content: bytes = await body.read()
-        return content
+        return content, answer
 
     async def verify(self) -> None:
         """Nothing: each answer was of the right version."""
