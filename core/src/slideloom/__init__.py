@@ -18,7 +18,7 @@ _HOMES = {
     "slideloom.base.drafts": ("Draft", "check_size"),
     "slideloom.base.errors": (
         "Cancelled", "ConfigError", "LostSlide", "MissingResolution", "OptionError", "OutputError", "PluginError",
-        "RoiError", "SlideError", "SlideloomError", "UnsupportedSlide",
+        "RoiError", "SlideError", "SlideloomError", "Unlisted", "UnsupportedSlide",
     ),
     "slideloom.base.files": ("FileState",),
     "slideloom.base.geometry": ("Box", "Mask", "Point", "Rgb", "RgbBatch", "Size"),
@@ -50,6 +50,8 @@ _HOMES = {
     "slideloom.slides.regions": ("Region", "Regions"),
     "slideloom.slides.remote_file": ("RemoteFile",),
     "slideloom.slides.remote_folder": ("RemoteFolder", "RemoteState"),
+    "slideloom.slides.remote_path": ("RemotePath",),
+    "slideloom.slides.remote_tree": ("RemoteEntry", "RemoteTree", "in_parallel"),
     "slideloom.slides.resolution": ("finite_number", "is_plausible", "odd_mpp"),
     "slideloom.slides.slide": ("Slide",),
     "slideloom.slides.tiles": ("TileBatch", "TileGeometry", "Tiles"),
@@ -167,6 +169,7 @@ if TYPE_CHECKING:
         RoiError as RoiError,
         SlideError as SlideError,
         SlideloomError as SlideloomError,
+        Unlisted as Unlisted,
         UnsupportedSlide as UnsupportedSlide,
     )
     from slideloom.base.files import FileState as FileState
@@ -279,6 +282,12 @@ if TYPE_CHECKING:
     from slideloom.slides.regions import Region as Region, Regions as Regions
     from slideloom.slides.remote_file import RemoteFile as RemoteFile
     from slideloom.slides.remote_folder import RemoteFolder as RemoteFolder, RemoteState as RemoteState
+    from slideloom.slides.remote_path import RemotePath as RemotePath
+    from slideloom.slides.remote_tree import (
+        RemoteEntry as RemoteEntry,
+        RemoteTree as RemoteTree,
+        in_parallel as in_parallel,
+    )
     from slideloom.slides.resolution import (
         finite_number as finite_number,
         is_plausible as is_plausible,

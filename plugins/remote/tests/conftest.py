@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 import attrs
 import fsspec
@@ -52,6 +53,7 @@ class WebServer:
     etags: dict[str, str] = attrs.field(factory=dict)
     has_ranges: bool = True
     has_versions: bool = True
+    has_pages: bool = False
     password: str = ""
     fault: Fault | None = None
     asked: list[Asked] = attrs.field(factory=list)
@@ -61,6 +63,15 @@ class WebServer:
 
     def url(self, name: str) -> str:
         return f"{self.root}/{name}"
+
+    def page(self, folder: str) -> bytes | None:
+        """What lies in a folder, as a web server's index page; None if there is no such folder."""
+        inside = {name.removeprefix(folder).partition("/")[:2] for name in self.files if name.startswith(folder)}
+        if not inside:
+            return None
+        links = "".join(f'<a href="{quote(own + slash)}">{own}</a>\n' for own, slash in sorted(inside))
+        title = f"<title>Index of /{folder}</title>"
+        return f'<html>{title}<a href="../">../</a><a href="?C=M;O=A">Modified</a>{links}</html>'.encode()
 
     def put(self, name: str, content: bytes, *, etag: str = "first") -> str:
         self.files[name], self.etags[name] = content, etag
@@ -82,7 +93,7 @@ def _handler(server: WebServer) -> type[BaseHTTPRequestHandler]:
             """Nothing."""
 
         def do_GET(self) -> None:
-            name = self.path.partition("?")[0].lstrip("/")
+            name = unquote(self.path.partition("?")[0].lstrip("/"))
             content = server.files.get(name)
             size = len(content or b"")
             found = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", ""))
@@ -94,6 +105,8 @@ def _handler(server: WebServer) -> type[BaseHTTPRequestHandler]:
                 asked.answer(401, b"")
             elif server.fault is not None and server.fault(asked):
                 pass
+            elif server.has_pages and (not name or name.endswith("/")) and (page := server.page(name)) is not None:
+                asked.answer(200, page, Content_Type="text/html; charset=utf-8")
             elif content is None:
                 asked.answer(404, b"")
             else:

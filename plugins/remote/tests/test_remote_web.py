@@ -356,9 +356,9 @@ def test_a_file_without_a_version_is_known_by_its_ends(web: Any) -> None:
     assert first == same != other
 
 
-def test_a_web_server_is_not_listed(web: Any) -> None:
-    for name in ("folder/", "folder/*.svs"):
-        with pytest.raises(sl.ConfigError, match="does not list its folders; name each slide"):
+def test_a_web_server_without_pages_of_its_folders_is_not_listed(web: Any) -> None:
+    for name, said in (("folder/", r"no page of the folder \(404\)"), ("folder/*.svs", "does not list its folders")):
+        with pytest.raises(sl.ConfigError, match=f"{said}.*name each slide"):
             sl.find_slides([web.url(name)])
 
 

@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 import slideloom as sl
 import zarr
+from slideloom.planning.remote_copies import copy_folder, parts_of_folder
+from slideloom.plugins.discovery import registry
 from slideloom_cli.main import main
 from slideloom_remote.objects import WebObjects
 from slideloom_remote.opening import file_system
@@ -189,7 +191,7 @@ def test_folders_that_are_slides_are_found_in_a_bucket(bucket: Any, tmp_path: Pa
     def found(place: str, **options: Any) -> list[str]:
         return [str(item) for item in sl.find_slides([place], **options)]
 
-    assert found("s3://slides/x/") == ["s3://slides/x/b.zarr"]
+    assert found("s3://slides/x/") == ["s3://slides/x/b.zarr", "s3://slides/x/plain"]
     assert found("s3://slides/x/b.zarr/") == ["s3://slides/x/b.zarr"]
     assert found("s3://slides/x/plain/") == ["s3://slides/x/plain"]
     assert found("s3://slides/x/*.zarr") == ["s3://slides/x/b.zarr"]
@@ -516,12 +518,69 @@ def test_credentials_reach_no_report_and_no_log(
     assert [word for word in secrets if word in everything] == []
 
 
-def test_a_buffer_leaves_the_folder_where_it_is(web: Any, tmp_path: Path) -> None:
+def test_a_buffer_holds_the_folder_and_makes_the_same_bytes(bucket: Any, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.ome.zarr", fill=255)
+    gone = next(file for file in (path / "0" / "c").rglob("*") if file.is_file())
+    gone.unlink()  # a chunk that is white
+    store(bucket, path, "slides/a.ome.zarr")
+    buffer = ("--buffer", str(tmp_path / "buffer"), "--log", str(tmp_path / "log.jsonl"))
+
+    _, (near,) = run(tmp_path / "near", str(path))
+    code, (far,) = run(tmp_path / "far", "s3://slides/a.ome.zarr", *buffer)
+    _, (again,) = run(tmp_path / "far", "s3://slides/a.ome.zarr")
+
+    assert (code, far["status"], again["status"]) == (0, "done", "skipped")
+    (name,) = (item for item in near["outputs"] if item.endswith(".tfrecords"))
+    assert (tmp_path / "far" / name).read_bytes() == (tmp_path / "near" / name).read_bytes()
+    assert "is read from where it is" not in (tmp_path / "log.jsonl").read_text()
+    assert list((tmp_path / "buffer").iterdir()) == []
+
+
+def test_a_folder_on_a_server_that_lists_none_is_read_where_it_is(web: Any, tmp_path: Path) -> None:
     url = put(web, write(tmp_path / "a.ome.zarr"))
 
     code, (slide,) = run(tmp_path / "out", url, "--buffer", str(tmp_path / "buffer"))
 
     assert (code, slide["status"]) == (0, "done")
+
+
+def copied(web: Any, path: Path, folder: Path) -> Path:
+    """The copy of a Zarr on a web server that lists its folders."""
+    web.has_pages = True
+    address = sl.Address(put(web, path, "a.ome.zarr"))
+    folder.mkdir()
+    return copy_folder(parts_of_folder(address, registry()), folder, remedy="none is needed")
+
+
+def test_a_copied_folder_has_all_files_of_the_original(web: Any, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.ome.zarr")
+
+    copy = copied(web, path, tmp_path / "copy")
+
+    files = {file.relative_to(path): file.read_bytes() for file in path.rglob("*") if file.is_file()}
+    assert {file.relative_to(copy): file.read_bytes() for file in copy.rglob("*") if file.is_file()} == files
+
+
+@pytest.mark.parametrize(("status", "said"), [(403, "403 Forbidden"), (404, "404 Not Found")])
+def test_a_chunk_that_is_listed_and_cannot_be_had_is_no_missing_one(
+    web: Any, tmp_path: Path, status: int, said: str
+) -> None:
+    web.fault = lambda asked: asked.name == "a.ome.zarr/0/c/0/0/0" and asked.answer(status, b"no")
+
+    with pytest.raises(sl.SlideError, match=rf"a\.ome\.zarr: .*0/c/0/0/0|{said}"):
+        copied(web, write(tmp_path / "a.ome.zarr"), tmp_path / "copy")
+
+
+def test_a_folder_that_changes_while_it_is_copied_is_refused(web: Any, tmp_path: Path) -> None:
+    def growing(asked: Any) -> bool:
+        if asked.name == "a.ome.zarr/1/c/2/0/0":
+            web.put("a.ome.zarr/0/c/9", b"came later")
+        return False
+
+    web.fault = growing
+
+    with pytest.raises(sl.SlideError, match=r"0/c/9 came or went while the slide was copied"):
+        copied(web, write(tmp_path / "a.ome.zarr"), tmp_path / "copy")
 
 
 def test_a_zip_file_of_chunks_is_copied_and_read(web: Any, tmp_path: Path) -> None:

@@ -40,6 +40,10 @@ class LostSlide(SlideError):
     """No more of an open slide can be read: it has changed, is gone, or its server refuses; it is no damaged tile."""
 
 
+class Unlisted(SlideError):
+    """Which files lie in a folder at an address is unknown, because its store does not list them."""
+
+
 class UnsupportedSlide(SlideError):
     """No installed reader recognises the file."""
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import attrs
 
 from slideloom.base.addresses import Address
-from slideloom.base.errors import OutputError, PluginError, SlideError
-from slideloom.base.lent_folders import check_room, lent_folder
+from slideloom.base.errors import PluginError, SlideError
+from slideloom.base.lent_folders import lent_folder
 from slideloom.base.naming import option_name
-from slideloom.base.storing import path_inside, storing_in
+from slideloom.planning.remote_copies import copy_parts, parts_at
 from slideloom.plugins.blaming import blaming
-from slideloom.plugins.discovery import Registry, registry
+from slideloom.plugins.discovery import Registry
 from slideloom.plugins.formats import reader_to_install
 from slideloom.plugins.hookspecs import RemoteFiles
 from slideloom.settings.options import Settings
@@ -62,12 +62,13 @@ def open_remote(
     try:
         slide = _where_it_is(file, readers)
         if slide is None:
-            slide = _copied(file, locally)
+            slide = _copied(file, found, locally)
             file.close()
+        else:
+            slide.identity = file.identity
     except BaseException:
         file.close()
         raise
-    slide.identity = file.identity
     slide.info = attrs.evolve(slide.info, path=address, name=slide_name(address))
     return slide
 
@@ -150,39 +151,14 @@ def _where_it_is(file: RemoteFile, readers: Sequence[Settings[Reader]]) -> Slide
     return None
 
 
-def _copied(file: RemoteFile, locally: Callable[[Path], Slide]) -> Slide:
-    """The slide, read from a copy in the folder of temporary files."""
+def _copied(file: RemoteFile, found: Registry, locally: Callable[[Path], Slide]) -> Slide:
+    """The slide, read from a copy of all its files in the folder of temporary files."""
     with ExitStack() as stack:
         home = stack.enter_context(lent_folder(Path(tempfile.gettempdir())))
         larger = f"name a folder on a larger disk with {option_name('run', 'buffer')}"
-        slide = locally(copied_into(home, file, remedy=larger))
+        path, identity = copy_parts(parts_at(file.address, found), home, found, first=file, remedy=larger)
+        slide = locally(path)
+        slide.identity = identity
         slide.when_closed(stack.pop_all().close)
         return slide
     raise AssertionError("an exit stack hides no error")
-
-
-def copied_into(folder: Path, file: RemoteFile, *, remedy: str) -> Path:
-    """Copy a slide into a local folder, which must exist; returns the copy.
-
-    Args:
-        folder: where the copy goes.
-        file: the slide.
-        remedy: what to do if the folder has no room, for the message.
-
-    Raises:
-        SlideError: it cannot be copied, or is one file of several.
-    """
-    check_room(folder, file.size, name=file.name, remedy=remedy)
-    try:
-        path = path_inside(folder, file.name)
-        with storing_in(folder):
-            file.copy_to(path)
-    except OutputError as error:
-        raise SlideError(f"{file.name}: cannot be copied from {file.address}: {error}") from error
-    series = registry().formats.series(path)
-    if series is not None:
-        raise SlideError(
-            f"{file.name}: a {series.name} slide is a series of files, and only one of them is at this address; copy "
-            "their folder to a disk, and name that"
-        )
-    return path

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from slideloom.base.addresses import Address
 from slideloom.base.errors import PluginError, SlideloomError
 from slideloom.base.system_errors import in_words
+from slideloom.slides.remote_path import RemotePath
 from slideloom.steps.format import Format
 
 KnownT = TypeVar("KnownT")
+PathT = TypeVar("PathT", Path, RemotePath)
 
 
 class Formats:
@@ -23,6 +26,7 @@ class Formats:
     def __init__(self, formats: Sequence[Format]) -> None:
         self._formats = tuple(formats)
         self._endings = tuple(ending for each in formats for ending in each.extensions)
+        self._plain = tuple(ending for each in formats if not each.is_series for ending in each.extensions)
         self._of_slides = tuple(ending for each in formats if not each.is_picture for ending in each.extensions)
 
     def has_slide_name(self, name: str, *, pictures: bool = True) -> bool:
@@ -34,30 +38,48 @@ class Formats:
         """
         return not self._endings or name.lower().endswith(self._endings if pictures else self._of_slides)
 
-    def slides_of(self, path: Path, *, is_named: bool) -> Sequence[Path] | None:
-        """See `Format.slides_of`. If no format is installed that tells, a file is a slide."""
-        found = _first(self._formats, path, lambda each: _paths(each.slides_of(path, is_named=is_named)))
+    def is_plain(self, name: str) -> bool:
+        """True if a file of such a name is one slide, whatever is in it and beside it."""
+        return not self._endings or name.lower().endswith(self._plain)
+
+    def slides_of(self, path: PathT, *, is_named: bool) -> Sequence[PathT] | None:
+        """See `Format.slides_of`. If no format is installed that tells, a file is a slide.
+
+        At an address, formats that take none go by names.
+        """
+        ask = partial(_slides_of, path, is_named=is_named)
+        found = _first(self._formats, path, ask)
         return [path] if found is None and not self._endings and not path.is_dir() else found
 
-    def series_of(self, path: Path) -> Sequence[Path]:
+    def series_of(self, path: PathT) -> Sequence[PathT]:
         """The slides that a file in a folder stands for as part of a series; none if it is in no series."""
-        asked = [each for each in self._formats if each.is_series]
-        found = _first(asked, path, lambda each: _paths(each.slides_of(path, is_named=False))) or ()
+        asked = [each for each in _taking(self._formats, path) if each.is_series]
+        found = _first(asked, path, partial(_slides_of, path, is_named=False)) or ()
         return [slide for slide in found if self.series(slide) is not None]
 
-    def series(self, path: Path) -> Format | None:
+    def series(self, path: PathT) -> Format | None:
         """The format of which a file is one of a series; None if it is in no series."""
-        asked = [each for each in self._formats if each.is_series]
-        return _first(asked, path, lambda each: each if each.recognises(path) else None)
+        asked = [each for each in _taking(self._formats, path) if each.is_series]
+        return _first(asked, path, lambda each: each if each.recognises(_as_path(path)) else None)
 
-    def parts(self, path: Path) -> Sequence[Path]:
-        """See `Format.parts`."""
-        return _first(self._formats, path, lambda each: _paths(each.parts(path)) or None) or ()
+    def parts(self, path: PathT) -> Sequence[PathT]:
+        """See `Format.parts`. A file at an address whose name says that it is no series is not looked into."""
+        is_plain = isinstance(path, RemotePath) and self.is_plain(path.name)
+        return _parts([each for each in _taking(self._formats, path) if not (is_plain and each.is_series)], path)
 
-    def parts_like_slides(self, path: Path) -> Sequence[Path]:
+    def parts_of_copy(self, path: Path, origin: RemotePath) -> Sequence[Path | RemotePath]:
+        """Parts that are known only when the slide's first file was copied: there, or where it came from.
+
+        That is of formats that take no addresses, and of a series whose files are called otherwise.
+        """
+        series = self.series(path) if self.is_plain(path.name) else None
+        if series is not None and series.takes_addresses:
+            return _parts([series], origin)
+        return _parts([each for each in self._formats if not each.takes_addresses], path)
+
+    def parts_like_slides(self, path: PathT) -> Sequence[PathT]:
         """Of `parts`, those that would be taken for slides of their own."""
-        asked = [each for each in self._formats if each.parts_look_like_slides]
-        return _first(asked, path, lambda each: _paths(each.parts(path)) or None) or ()
+        return _parts([each for each in _taking(self._formats, path) if each.parts_look_like_slides], path)
 
     def refusal(self, path: Path, *, readers_say_more: bool) -> str | None:
         """Why no reader takes a file, by the formats that leave the first word to readers, or by the others."""
@@ -93,7 +115,27 @@ def reader_to_install(kind: Format, installed: Collection[str]) -> str | None:
     return f"a reader for it may be this one, for {kind.name}: pip install {kind.reader}"
 
 
-def _first(formats: Sequence[Format], path: Path, ask: Callable[[Format], KnownT | None]) -> KnownT | None:
+def _as_path(path: Path | RemotePath) -> Path:
+    """A path as formats declare that they take it; those that take no others are never given one at an address."""
+    return cast("Path", path)
+
+
+def _taking(formats: Sequence[Format], path: Path | RemotePath) -> list[Format]:
+    """The formats that can be asked about a file."""
+    return [each for each in formats if each.takes_addresses or isinstance(path, Path)]
+
+
+def _slides_of(path: PathT, each: Format, *, is_named: bool) -> Sequence[PathT] | None:
+    if isinstance(path, Path) or each.takes_addresses:
+        return _paths(each.slides_of(_as_path(path), is_named=is_named), like=path)
+    return [path] if path.name.lower().endswith(each.extensions) and not path.is_dir() else None
+
+
+def _parts(formats: Sequence[Format], path: PathT) -> Sequence[PathT]:
+    return _first(formats, path, lambda each: _paths(each.parts(_as_path(path)), like=path) or None) or ()
+
+
+def _first(formats: Sequence[Format], path: Path | RemotePath, ask: Callable[[Format], KnownT | None]) -> KnownT | None:
     """The first answer that is not None."""
     for each in formats:
         try:
@@ -108,11 +150,12 @@ def _first(formats: Sequence[Format], path: Path, ask: Callable[[Format], KnownT
     return None
 
 
-def _paths(answer: Sequence[Path] | None) -> Sequence[Path] | None:
+def _paths(answer: Sequence[Path] | None, *, like: PathT) -> Sequence[PathT] | None:
     """What a format says that it found, checked to be what its contract says."""
-    if answer is None or (isinstance(answer, (list, tuple)) and all(isinstance(item, Path) for item in answer)):
-        return answer
-    raise TypeError(f"it returned {answer!r:.80}, and a list of Path is wanted")
+    kind = Path if isinstance(like, Path) else RemotePath
+    if answer is None or (isinstance(answer, (list, tuple)) and all(isinstance(item, kind) for item in answer)):
+        return cast("Sequence[PathT] | None", answer)
+    raise TypeError(f"it returned {answer!r:.80}, and a list of {kind.__name__} is wanted")
 
 
 def _text(answer: str | None) -> str | None:

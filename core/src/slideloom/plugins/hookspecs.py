@@ -14,6 +14,7 @@ from slideloom.settings.options import Settings
 from slideloom.slides.names import NamedSlide
 from slideloom.slides.remote_file import RemoteFile
 from slideloom.slides.remote_folder import RemoteFolder
+from slideloom.slides.remote_tree import RemoteEntry
 from slideloom.steps.executor import Executor
 from slideloom.steps.format import Format
 from slideloom.steps.normalizer import Normalizer
@@ -111,12 +112,17 @@ class RemoteFiles:
             if the store cannot list, or there is no such folder.
         open_folder: called with the address of a slide that is a folder; the folder. It raises `SlideError` if the
             address cannot be used, and asks for no file yet. None if this opens files only.
+        entries: called with the address of a folder and False, what lies in it; with True, all files in it and below.
+            It raises `FileNotFoundError` if there is no such folder, `Unlisted` if the store does not list folders, and
+            `SlideError` if it does not answer; what it returns is complete. None if this lists no folders: then slides
+            of several files are refused.
     """
 
     name: str
     open: Callable[[Address], RemoteFile]
     list: Callable[[Address], Sequence[Address]]
     open_folder: Callable[[Address], RemoteFolder] | None = None
+    entries: Callable[[Address, bool], Sequence[RemoteEntry]] | None = None
 
 
 DEFAULTS: Mapping[str, str] = {"sink": "sink", "filter": "filter", "roi-folder": "roi", "store": "store"}

@@ -12,15 +12,24 @@ from pathlib import Path
 import attrs
 
 from slideloom.base.addresses import Address
-from slideloom.base.errors import OutputError, SlideloomError
+from slideloom.base.errors import Cancelled, OutputError, SlideloomError
 from slideloom.base.lent_folders import lent_folder
 from slideloom.base.naming import option_name
 from slideloom.base.storing import storing_in
 from slideloom.extraction.job import SlideTask
 from slideloom.pipeline.pipeline import RunOptions
-from slideloom.planning.opening_remote import copied_into
+from slideloom.planning.opening import open_without_mpp
+from slideloom.planning.remote_copies import (
+    RemoteParts,
+    copy_folder,
+    copy_parts,
+    parts_at,
+    parts_of_folder,
+    remote_tree,
+)
 from slideloom.planning.slide_files import files_of
 from slideloom.plugins.discovery import registry
+from slideloom.slides.remote_path import RemotePath
 
 log = logging.getLogger(__name__)
 
@@ -129,26 +138,32 @@ class _Copier:
                 self._ready[position] = ready
                 self._changed.notify_all()
 
-    def _at_hand(self, position: int, task: SlideTask, files: Sequence[Path], size: int, *, fits: bool) -> SlideTask:
+    def _at_hand(
+        self, position: int, task: SlideTask, files: Sequence[Path] | RemoteParts, size: int, *, fits: bool
+    ) -> SlideTask:
         """The task with its slide in the buffer, if there is room."""
         if not fits and size <= self._room:
             self._tell(task)
+        if isinstance(files, RemoteParts):
+            return self._fetched(position, task, files) if fits else task
         if isinstance(task.path, Address):
-            return self._fetched(position, task, task.path) if fits and size else task
+            return task
         return self._copied(position, task, task.path, files) if fits and files else task
 
     @staticmethod
-    def _measured(task: SlideTask) -> tuple[list[Path], int]:
-        """The files of a slide, and their bytes; a slide that is not local has bytes, and no files."""
+    def _measured(task: SlideTask) -> tuple[Sequence[Path] | RemoteParts, int]:
+        """The files of a slide, and their bytes; none if they cannot be told."""
         try:
             if isinstance(task.path, Address):
-                if registry().formats.folder_of(task.path) is not None:  # a folder is read where it is
-                    return [], 0
-                with registry().remote_files(task.path).open(task.path) as remote:
-                    return [], remote.size
+                whole = _parts_of(task.path)
+                if whole.sizes[:1] != (None,) and whole.sizes:
+                    return whole, whole.size
+                with whole.files.open(task.path) as remote:
+                    return whole, remote.size + whole.size
             files = files_of(task.path)
             return files, sum(file.stat().st_size for file in files)
-        except (OSError, SlideloomError):  # reading the slide will report what is wrong with it
+        except (OSError, SlideloomError) as error:  # reading the slide will report what is wrong with it
+            log.info("%s cannot be copied to the buffer: %s", task.path.name, error)
             return [], 0
 
     def _may_go_ahead(self, size: int) -> bool:
@@ -168,15 +183,16 @@ class _Copier:
                 option_name("run", "buffer_gb"),
             )
 
-    def _fetched(self, position: int, task: SlideTask, address: Address) -> SlideTask:
+    def _fetched(self, position: int, task: SlideTask, whole: RemoteParts) -> SlideTask:
         """The task with its slide copied from its address; unchanged if that fails, so that reading reports why."""
         target = self._folder / str(position)
         try:
             with storing_in(target):
                 target.mkdir()
-            with registry().remote_files(address).open(address) as remote:
-                path = copied_into(target, remote, remedy="name another folder as the buffer")
-                return attrs.evolve(task, read_path=path, identity=remote.identity)
+            path, identity = _copy(whole, target, task, goes_on=lambda: not self._stopped)
+            return attrs.evolve(task, read_path=path, identity=identity)
+        except Cancelled:
+            return task
         except SlideloomError as error:
             self._forget(position, task, error)
             return task
@@ -203,3 +219,27 @@ class _Copier:
         shutil.rmtree(self._folder / str(position), ignore_errors=True)
         with self._changed:
             self._held.pop(position, None)
+
+
+def _parts_of(address: Address) -> RemoteParts:
+    """The files of the slide at an address."""
+    found = registry()
+    is_folder = address.is_folder or found.formats.folder_of(address) is not None
+    if not is_folder and not address.suffix:
+        tree = remote_tree(found.remote_files(address))
+        is_folder = tree is not None and RemotePath(address, tree).is_dir()
+    return (parts_of_folder if is_folder else parts_at)(address.without_slash(), found)
+
+
+def _copy(
+    whole: RemoteParts, target: Path, task: SlideTask, *, goes_on: Callable[[], bool]
+) -> tuple[Path, list[object] | None]:
+    """Where the copy of a slide is, and its identity."""
+    remedy = "name another folder as the buffer"
+    if whole.is_folder:
+        # What tells whether a folder has changed, its reader knows: the same with a copy as without.
+        with open_without_mpp(whole.address, task.pipeline.slides) as slide:
+            identity = slide.identity
+        return copy_folder(whole, target, remedy=remedy, goes_on=goes_on), identity
+    with whole.files.open(whole.address) as first:
+        return copy_parts(whole, target, registry(), first=first, remedy=remedy, goes_on=goes_on)

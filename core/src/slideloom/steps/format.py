@@ -26,6 +26,11 @@ class Format(ABC):
         is_picture: True if such files are as likely tiles as slides, so that no folder is taken for one of slides
             because of them.
         parts_look_like_slides: True if `parts` are files that are taken for slides of their own where they lie alone.
+        takes_addresses: True if `recognises`, `slides_of` and `parts` take a `RemotePath` as well as a `Path`, and then
+            return such ones, so that slides of several files are found and copied where they are not local. It has the
+            methods of `Path` that slideloom's own formats need; of a file that is opened, only what is read is asked
+            for. Otherwise files at addresses are known by their names alone, and `parts` is called for a copy of the
+            slide's first file.
         readers_say_more: True if a reader tells more exactly than `refusal` what it does not take of this format, so
             that `refusal` is called only if no reader says anything.
     """
@@ -37,6 +42,7 @@ class Format(ABC):
     is_series: ClassVar[bool] = False
     is_picture: ClassVar[bool] = False
     parts_look_like_slides: ClassVar[bool] = False
+    takes_addresses: ClassVar[bool] = False
     readers_say_more: ClassVar[bool] = False
 
     def has_ending(self, path: Path) -> bool:
@@ -63,10 +69,13 @@ class Format(ABC):
     def parts(self, path: Path) -> Sequence[Path]:
         """The other files of the slide that a file stands for, in order; none if it is whole, or of another format.
 
-        They are copied with it, and a slide whose parts have changed is processed again.
+        They are copied with it, and a slide whose parts have changed is processed again. Of an address, a part that is
+        named and not there may be among them: copying says so. Of a copy of the first file (see `takes_addresses`),
+        parts that are not there yet are copied from beside that.
 
         Raises:
             OSError: it cannot be read.
+            Unlisted: which files there are is unknown, because the store of an address does not list them.
         """
         return ()
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from slideloom import RemotePath
+
 _CZI = b"ZISRAWFILE"  # the first bytes
 _ISYNTAX = b"<DataObject"  # in the XML that an iSyntax file begins with, behind its declaration
 _START = 512
@@ -20,7 +22,7 @@ def unread_format(path: Path) -> str | None:
     return f"it is a Philips iSyntax file: convert it to TIFF, as with libisyntax: isyntax-to-tiff {path.name} OUT.tiff"
 
 
-def is_zarr(path: Path) -> bool:
+def is_zarr(path: Path | RemotePath) -> bool:
     """True for a folder of Zarr arrays, and for a ZIP file named as one: what it holds are chunks, and never slides."""
     name = path.name.lower()
     if path.is_dir():
@@ -28,7 +30,7 @@ def is_zarr(path: Path) -> bool:
     return name.endswith((".zarr.zip", ".ozx"))
 
 
-def is_czi(path: Path) -> bool:
+def is_czi(path: Path | RemotePath) -> bool:
     """True for a Zeiss CZI file."""
     if not path.is_file():
         return False

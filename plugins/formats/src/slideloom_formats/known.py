@@ -4,18 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
-from slideloom import Format
+from slideloom import Format, RemotePath
 
 _MOST_CODECS = "tifffile"  # the reader that decodes the compressions of TIFF which others leave out
 _DICOM_EXTENSIONS = ("", ".dcm", ".dicom", ".ima")
+_PathT = TypeVar("_PathT", Path, RemotePath)
 
 
-class InSeveralFiles(Format):
+class Known(Format):
+    """A format that knows files at addresses as it knows those on disks."""
+
+    takes_addresses: ClassVar[bool] = True
+
+    def has_ending(self, path: Path | RemotePath) -> bool:
+        """See `Format.has_ending`."""
+        return path.name.lower().endswith(self.extensions)
+
+    def slides_of(self, path: _PathT, *, is_named: bool) -> Sequence[_PathT] | None:
+        """See `Format.slides_of`."""
+        return [path] if self.has_ending(path) and not path.is_dir() else None
+
+    def recognises(self, path: Path | RemotePath) -> bool:
+        """See `Format.recognises`."""
+        return False
+
+    def parts(self, path: _PathT) -> Sequence[_PathT]:
+        """See `Format.parts`."""
+        return ()
+
+
+class InSeveralFiles(Known):
     """A file that names others, or has them beside it, which hold the slide's pixels."""
 
-    def parts(self, path: Path) -> Sequence[Path]:
+    def parts(self, path: _PathT) -> Sequence[_PathT]:
         """See `Format.parts`."""
         if not self.has_ending(path):
             return ()
@@ -38,7 +61,7 @@ class Mirax(InSeveralFiles):
     name: ClassVar[str] = "MIRAX"
     extensions: ClassVar[tuple[str, ...]] = (".mrxs",)
 
-    def slides_of(self, path: Path, *, is_named: bool) -> Sequence[Path] | None:
+    def slides_of(self, path: _PathT, *, is_named: bool) -> Sequence[_PathT] | None:
         """See `Format.slides_of`. The folder is part of its slide, unless somebody named it."""
         if not is_named and path.is_dir() and (path.parent / f"{path.name}.mrxs").exists():
             return []
@@ -60,7 +83,7 @@ class Vsi(InSeveralFiles):
     extensions: ClassVar[tuple[str, ...]] = (".vsi",)
 
 
-class ISyntax(Format):
+class ISyntax(Known):
     """Philips, which no reader takes."""
 
     name: ClassVar[str] = "iSyntax"
@@ -73,7 +96,7 @@ class ISyntax(Format):
         return unread_format(path)
 
 
-class OmeZarr(Format):
+class OmeZarr(Known):
     """A folder of arrays, or a ZIP file of one."""
 
     name: ClassVar[str] = "OME-Zarr"
@@ -81,18 +104,18 @@ class OmeZarr(Format):
     folder_extensions: ClassVar[tuple[str, ...]] = (".zarr",)
     reader: ClassVar[str] = "slideloom-zarr"
 
-    def recognises(self, path: Path) -> bool:
+    def recognises(self, path: Path | RemotePath) -> bool:
         """See `Format.recognises`."""
         from slideloom_formats.formats_apart import is_zarr
 
         return is_zarr(path)
 
-    def slides_of(self, path: Path, *, is_named: bool) -> Sequence[Path] | None:
+    def slides_of(self, path: _PathT, *, is_named: bool) -> Sequence[_PathT] | None:
         """See `Format.slides_of`. What a folder of arrays holds are chunks, and never slides."""
         return [path] if self.recognises(path) else None
 
 
-class Dicom(Format):
+class Dicom(Known):
     """A slide is a series of files in a folder, of any name."""
 
     name: ClassVar[str] = "DICOM"
@@ -100,13 +123,13 @@ class Dicom(Format):
     reader: ClassVar[str] = "slideloom-dicom"
     is_series: ClassVar[bool] = True
 
-    def recognises(self, path: Path) -> bool:
+    def recognises(self, path: Path | RemotePath) -> bool:
         """See `Format.recognises`."""
         from slideloom_formats.dicom import read_dicom
 
         return read_dicom(path) is not None
 
-    def slides_of(self, path: Path, *, is_named: bool) -> Sequence[Path] | None:
+    def slides_of(self, path: _PathT, *, is_named: bool) -> Sequence[_PathT] | None:
         """See `Format.slides_of`. A file that does not begin as DICOM, such as a damaged one, is what its name says."""
         if not (is_named or _may_be_dicom(path)) or not self.recognises(path):
             return super().slides_of(path, is_named=is_named)
@@ -115,7 +138,7 @@ class Dicom(Format):
         slide = stands_for_series(path)
         return [] if slide is None else [slide]
 
-    def parts(self, path: Path) -> Sequence[Path]:
+    def parts(self, path: _PathT) -> Sequence[_PathT]:
         """See `Format.parts`."""
         from slideloom_formats.dicom import series_in
 
@@ -128,21 +151,21 @@ class Dicom(Format):
         return dicom_obstacle(path)
 
 
-class Czi(Format):
+class Czi(Known):
     """Zeiss."""
 
     name: ClassVar[str] = "CZI"
     extensions: ClassVar[tuple[str, ...]] = (".czi",)
     reader: ClassVar[str] = "slideloom-czi"
 
-    def recognises(self, path: Path) -> bool:
+    def recognises(self, path: Path | RemotePath) -> bool:
         """See `Format.recognises`."""
         from slideloom_formats.formats_apart import is_czi
 
         return is_czi(path)
 
 
-class Tiff(Format):
+class Tiff(Known):
     """Also BigTIFF, and what scanners write in that form: SVS, NDPI, SCN, BIF, QPTIFF and others."""
 
     name: ClassVar[str] = "TIFF"
@@ -169,7 +192,7 @@ class Tiff(Format):
         return f"it is a TIFF in {codec}: {install}convert it to JPEG (QuPath, bfconvert)"
 
 
-class Picture(Format):
+class Picture(Known):
     """Pictures of a slide, or of a tile."""
 
     name: ClassVar[str] = "JPEG and PNG"
@@ -177,6 +200,6 @@ class Picture(Format):
     is_picture: ClassVar[bool] = True
 
 
-def _may_be_dicom(path: Path) -> bool:
+def _may_be_dicom(path: Path | RemotePath) -> bool:
     """True if DICOM files have such names: an extension of theirs, none, or a UID."""
     return path.suffix.lower() in _DICOM_EXTENSIONS or path.suffix[1:].isdecimal()

@@ -93,6 +93,8 @@ class WebObjects(Objects):
         async with await self._answer(name, {"Range": f"bytes={asked}"}) as answer:
             if answer.status in _GONE:
                 return None
+            if answer.status == HTTPStatus.OK and start == 0 and end is not None:
+                return await self._beginning(name, answer, end)
             if answer.status != HTTPStatus.PARTIAL_CONTENT:
                 raise _no_part(answer.status, name)
             content: bytes = await answer.read()
@@ -102,6 +104,15 @@ class WebObjects(Objects):
         until = size if end is None else min(end, size)
         if (first, last + 1) != (wanted, until) or len(content) != until - wanted:
             raise Passing(errno.EIO, f"{len(content)} bytes from {first} on came instead of {until - wanted}")
+        return content
+
+    async def _beginning(self, name: str, answer: Any, end: int) -> bytes:
+        """The first bytes of a whole file, of which a server that knows no ranges sends the rest in vain."""
+        length = answer.headers.get("Content-Length", "")
+        if not length.isdecimal():
+            raise NoRanges(errno.EIO, f"the server ignores which bytes are asked for; {_REMEDY}")
+        self._check(name, RemoteState(int(length), version_in(answer.headers)))
+        content: bytes = await answer.content.readexactly(min(end, int(length)))
         return content
 
     async def state(self, name: str) -> RemoteState | None:

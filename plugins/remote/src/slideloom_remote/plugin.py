@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from slideloom import Address, Library, RemoteFile, RemoteFiles, RemoteFolder, hookimpl
+from slideloom import Address, Library, RemoteEntry, RemoteFile, RemoteFiles, RemoteFolder, hookimpl
 
 
 @hookimpl
 def slideloom_remote_files() -> Sequence[RemoteFiles]:
     """Every address that fsspec knows."""
-    return [RemoteFiles("fsspec", _open, _list, _open_folder)]
+    return [RemoteFiles("fsspec", _open, _list, _open_folder, _entries)]
 
 
 @hookimpl
@@ -41,3 +41,9 @@ def _open_folder(address: Address) -> RemoteFolder:
     from slideloom_remote.opening import open_remote_folder
 
     return open_remote_folder(address)
+
+
+def _entries(address: Address, below: bool) -> Sequence[RemoteEntry]:
+    from slideloom_remote.folders import entries_of
+
+    return entries_of(address, below=below)

@@ -10,6 +10,8 @@ from pathlib import Path
 from slideloom.base.addresses import Address
 from slideloom.slides.remote_file import RemoteFile
 from slideloom.slides.remote_folder import RemoteFolder, RemoteState
+from slideloom.slides.remote_path import RemotePath
+from slideloom.slides.remote_tree import RemoteEntry, RemoteTree
 
 
 class BytesAt(RemoteFile):
@@ -70,3 +72,25 @@ class FilesAt(RemoteFolder):
     def close(self) -> None:
         """See `RemoteFolder.close`."""
         self.is_closed = True
+
+
+def path_at(address: Address, files: Mapping[str, bytes]) -> RemotePath:
+    """Files by name as a folder at an address, for tests of formats that take addresses."""
+    home = address.without_slash().url
+
+    def inside(folder: Address) -> dict[str, bytes]:
+        below = folder.without_slash().url.removeprefix(home).strip("/")
+        begin = f"{below}/" if below else ""
+        return {name.removeprefix(begin): content for name, content in files.items() if name.startswith(begin)}
+
+    def listed(folder: Address, below: bool) -> list[RemoteEntry]:
+        found = inside(folder)
+        if not found:
+            raise FileNotFoundError(str(folder))
+        if below:
+            return [RemoteEntry(name, is_folder=False, size=len(content)) for name, content in found.items()]
+        sizes = {name.partition("/")[0]: None if "/" in name else len(content) for name, content in found.items()}
+        return [RemoteEntry(name, is_folder=size is None, size=size) for name, size in sizes.items()]
+
+    tree = RemoteTree(listed, lambda folder: FilesAt(folder, inside(folder)))
+    return RemotePath(address, tree, is_folder=True)

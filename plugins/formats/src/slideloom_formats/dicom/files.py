@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from stat import S_ISREG
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from attrs import frozen
+from slideloom import RemotePath, Unlisted, in_parallel
 
 _WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
 _IMPLICIT, _DEFLATED, _BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"
@@ -44,6 +45,8 @@ _LONG = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b
 _MOST_VALUE = 1024  # bytes of a wanted value
 _MOST_ELEMENTS = 100_000  # those before the pixels of a slide are hundreds
 _DEEPEST = 16  # sequences within sequences
+_REMOTE_BLOCK = 1 << 14  # bytes of a file at an address that are asked for at once
+_PathT = TypeVar("_PathT", Path, RemotePath)
 
 
 @frozen
@@ -74,8 +77,14 @@ class DicomFile:
     concatenation: str
 
 
-def read_dicom(path: Path) -> DicomFile | None:
-    """What a DICOM file says of itself; None for any other file, and for one that is damaged or cannot be read."""
+def read_dicom(path: Path | RemotePath) -> DicomFile | None:
+    """What a DICOM file says of itself; None for any other file, and for one that is damaged or cannot be read.
+
+    Raises:
+        SlideError: a file at an address cannot be read.
+    """
+    if isinstance(path, RemotePath):
+        return path.once("dicom", partial(_read_remote, path))
     try:
         state = path.stat()
         if not S_ISREG(state.st_mode):
@@ -85,23 +94,36 @@ def read_dicom(path: Path) -> DicomFile | None:
         return None
 
 
-def series_in(path: Path) -> list[Path]:
-    """All files of a DICOM file's series in its folder, sorted by name; none if it is not DICOM or names no series."""
+def series_in(path: _PathT) -> list[_PathT]:
+    """All files of a DICOM file's series in its folder, sorted by name; none if it is not DICOM or names no series.
+
+    Raises:
+        Unlisted: nobody tells which files lie in a folder at an address.
+        SlideError: such a file cannot be read.
+    """
     own = read_dicom(path)
     if own is None or not own.series:
         return []
-    try:
-        beside = sorted(path.parent.iterdir())
-    except OSError:  # files may be opened there, and not listed
-        beside = [path]
+    beside = _beside(path)
+    found = in_parallel(read_dicom, beside) if isinstance(path, RemotePath) else map(read_dicom, beside)
     return [
         file
-        for file in beside
-        if file == path or ((other := read_dicom(file)) is not None and other.series == own.series)
+        for file, other in zip(beside, found, strict=True)
+        if file == path or (other is not None and other.series == own.series)
     ]
 
 
-def stands_for_series(path: Path) -> Path | None:
+def _beside(path: _PathT) -> list[_PathT]:
+    """All files and folders in a file's folder, sorted by name."""
+    try:
+        return sorted(path.parent.iterdir())
+    except OSError:  # files may be opened there, and not listed
+        if isinstance(path, RemotePath):
+            raise Unlisted(f"{path.parent}: which files lie there is not known; copy the folder to a disk") from None
+        return [path]
+
+
+def stands_for_series(path: _PathT) -> _PathT | None:
     """The file that stands for the slide of this one's series: of its levels the largest, and of those the first.
 
     None if this is not an image of a whole slide, or if its folder holds no level of the slide.
@@ -175,12 +197,27 @@ def _undecoded(syntax: str) -> str:
 def _read(path: Path, _state: tuple[int, ...]) -> DicomFile | None:
     """`read_dicom` of a file as it is in this state: each slide of a folder asks for all of them."""
     with path.open("rb") as file:
-        if file.read(132)[128:] != b"DICM":
-            return None
-        try:
-            values = Elements(file).values()
-        except (struct.error, ValueError):  # cut, or damaged
-            return None
+        return _described(file)
+
+
+def _read_remote(path: RemotePath) -> DicomFile | None:
+    if path.is_dir():
+        return None
+    try:
+        with path.open("rb", _REMOTE_BLOCK) as file:
+            return _described(file)
+    except FileNotFoundError:
+        return None
+
+
+def _described(file: BinaryIO) -> DicomFile | None:
+    """What a file that was opened says of itself."""
+    if file.read(132)[128:] != b"DICM":
+        return None
+    try:
+        values = Elements(file).values()
+    except (struct.error, ValueError):  # cut, or damaged
+        return None
     kinds = _text(values.get(_IMAGE_TYPE)).split("\\")
     return DicomFile(
         series=_text(values.get(_SERIES)),

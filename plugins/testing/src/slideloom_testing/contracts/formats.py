@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import pytest
+from slideloom.base.addresses import Address
 from slideloom.steps.format import Format
 
 from slideloom_testing.contracts.base import entry_module_of, heavy_imports
+from slideloom_testing.remote import path_at
 
 
 class FormatContract:
@@ -63,6 +65,29 @@ class FormatContract:
         monkeypatch.chdir(tmp_path)
         for path in (tmp_path / "gone.txt", tmp_path, Path(), Path("..")):
             self._knows_nothing_of(path)
+
+    def test_of_files_of_other_formats_at_addresses_it_says_nothing(self) -> None:
+        """If it takes addresses, whatever is in the files; and files so named are its own, as on a disk."""
+        if not self.format.takes_addresses:
+            return
+        named = [f"{number}{extension}" for number, extension in enumerate(self.format.extensions)]
+        others = {"empty": b"", "notes.txt": b"no slide", "more/bytes.bin": bytes(range(256)) * 8}
+        home = path_at(Address("memory://folder"), {**others, **dict.fromkeys(named, b"damaged")})
+        for path in (
+            home,
+            home / "empty",
+            home / "notes.txt",
+            home / "more",
+            home / "more" / "bytes.bin",
+            home / "gone",
+        ):
+            asked = cast("Path", path)
+            assert not self.format.recognises(asked)
+            assert self.format.slides_of(asked, is_named=False) is None
+            assert self.format.slides_of(asked, is_named=True) is None
+            assert list(self.format.parts(asked)) == []
+        for path in (home / name for name in named):
+            assert list(self.format.slides_of(cast("Path", path), is_named=False) or ()) == [cast("Path", path)]
 
     def _knows_nothing_of(self, path: Path) -> None:
         assert not self.format.recognises(path)

@@ -1,0 +1,115 @@
+"""Looks for slides at addresses: files, folders and patterns, as on a disk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from slideloom.base.addresses import Address
+from slideloom.base.errors import ConfigError, PluginError, SlideError, Unlisted
+from slideloom.planning.remote_copies import remote_tree
+from slideloom.plugins.discovery import registry
+from slideloom.running.looking_in_folders import is_slide_folder, slides_below, slides_in
+from slideloom.slides.remote_path import RemotePath
+from slideloom.slides.remote_tree import RemoteTree, in_parallel
+
+
+class RemoteSearch:
+    """A search for slides, in which no folder is listed and no file looked into twice."""
+
+    def __init__(self) -> None:
+        self._known: RemoteTree | None = None
+
+    def slides_at(self, address: Address, *, recursive: bool) -> Sequence[Address]:
+        """The slides that an address stands for: itself, unless it is a folder, a pattern, or part of another slide.
+
+        Nothing is asked for a file whose name says that it is a slide of its own, nor for a folder that is called so.
+
+        Raises:
+            ConfigError: it holds none, or cannot be looked at.
+            PluginError: no installed plugin reads addresses.
+        """
+        formats = registry().formats
+        if not address.is_pattern:
+            if formats.folder_of(address) is not None:
+                return [address.without_slash()]
+            if not address.name and not address.is_folder:
+                raise ConfigError(f"slides: {address} names no file; end the address of a folder with a slash")
+            if not address.is_folder and formats.is_plain(address.name):
+                return [address]
+        try:
+            return self._looked_at(address, recursive=recursive)
+        except SlideError as error:
+            raise ConfigError(f"slides: {error}") from error
+
+    def parts_like_slides(self, found: Sequence[Address]) -> set[Address]:
+        """The files at addresses that belong to others of them.
+
+        Raises:
+            ConfigError: one of them cannot be read.
+        """
+        if len(found) < 2 or (tree := self._tree(found[0])) is None:
+            return set()
+        formats = registry().formats
+
+        def parts(address: Address) -> Sequence[RemotePath]:
+            try:
+                return formats.parts_like_slides(RemotePath(address, tree))
+            except FileNotFoundError:  # opening it says so
+                return ()
+
+        try:
+            return {part.address for address in found for part in parts(address)}
+        except SlideError as error:
+            raise ConfigError(f"slides: {error}") from error
+
+    def _tree(self, address: Address) -> RemoteTree | None:
+        if self._known is None:
+            try:
+                self._known = remote_tree(registry().remote_files(address), is_search=True)
+            except PluginError:  # so opening it fails, which the report tells
+                return None
+        return self._known
+
+    def _looked_at(self, address: Address, *, recursive: bool) -> Sequence[Address]:
+        formats, tree = registry().formats, self._tree(address)
+        if address.is_pattern:
+            listed = registry().remote_files(address).list(address)
+            if tree is None:
+                return listed
+            found = in_parallel(lambda item: self._standing_for(tree, item), listed)
+            return list(dict.fromkeys(slide for slides in found for slide in slides))
+        if tree is None:
+            return [address] if not address.is_folder else registry().remote_files(address).list(address)
+        is_file = False if formats.has_slide_name(address.name) else None
+        path = RemotePath(address, tree, is_folder=is_file)
+        if path.is_dir() and not is_slide_folder(path):
+            return _in_folder(path, address, recursive=recursive)
+        return self._standing_for(tree, address)
+
+    @staticmethod
+    def _standing_for(tree: RemoteTree, address: Address) -> Sequence[Address]:
+        """The slides that a file stands for, or itself if nobody can tell: opening it says why."""
+        formats = registry().formats
+        if formats.folder_of(address) is not None or formats.is_plain(address.name):
+            return [address]
+        try:
+            found = formats.slides_of(RemotePath(address, tree), is_named=True)
+        except Unlisted:
+            return [address]
+        return [slide.address for slide in found] if found else [address.without_slash()]
+
+
+def _in_folder(folder: RemotePath, address: Address, *, recursive: bool) -> Sequence[Address]:
+    try:
+        found = slides_below(folder) if recursive else slides_in(folder)
+        count = sum(1 for _ in folder.iterdir())
+    except FileNotFoundError:
+        raise ConfigError(f"slides: {address} cannot be listed: there is no such folder; correct the address") from None
+    except Unlisted as error:
+        raise ConfigError(f"slides: {error}; or name each slide") from None
+    if not count:
+        raise ConfigError(f"slides: {address} matches no file")
+    if not found:
+        there = f"{count} files and folders are there, none of them known as one"
+        raise ConfigError(f"slides: {address} holds no slide ({there})")
+    return [path.address for path in found]
