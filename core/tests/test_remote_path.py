@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from pathlib import Path, PurePosixPath
 
 import pytest
+from attrs import evolve
 from slideloom import Address, LostSlide, RemoteEntry, RemoteFolder, RemotePath, RemoteState, RemoteTree, SlideError
 from slideloom.base.errors import OutputError, Unlisted
 from slideloom.planning.remote_copies import RemoteParts, copy_folder
@@ -161,3 +162,11 @@ def test_the_room_on_the_disk_is_that_of_all_parts(tmp_path: Path) -> None:
     with pytest.raises(SlideError, match=r"a\.zarr: its copy needs 1000000000\.00 GB, .*; name another folder"):
         copy_folder(whole, tmp_path, remedy="name another folder")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_files_whose_names_a_disk_takes_for_one_are_refused(tmp_path: Path) -> None:
+    whole = whole_of("0", size=3)
+    twice = evolve(whole, parts=whole.parts * 2, sizes=(3, 3))
+
+    with pytest.raises(SlideError, match="this disk takes its name for that of another file"):
+        copy_folder(twice, tmp_path, remedy="none")

@@ -319,6 +319,30 @@ def test_a_page_with_a_name_that_leads_elsewhere_refuses_the_folder(
         found(f"{url}/")
 
 
+def test_heads_of_a_folder_are_read_once_however_many_of_its_slides_are_opened(
+    web: Any, put_web: Put, tmp_path: Path
+) -> None:
+    for number in (1, 2, 3):
+        names = (f"{number}1.dcm", f"{number}2.dcm", f"{number}3.dcm")
+        write_series(tmp_path / "x", names=names, series=f"1.2.840.{number}")
+    url = put_web(tmp_path / "x")
+
+    assert found(f"{url}/") == ["11", "21", "31"]
+    for name in ("11.dcm", "21.dcm", "31.dcm"):
+        assert np.array_equal(pixels(f"{url}/{name}"), PICTURE)
+    heads = [asked.name for asked in web.asked if (asked.start, asked.end) == (0, 1 << 14)]  # of those that are larger
+    assert sorted(heads) == ["x/11.dcm", "x/12.dcm", "x/21.dcm", "x/22.dcm", "x/31.dcm", "x/32.dcm"]
+
+
+def test_a_page_that_lacks_the_named_file_tells_nothing(web: Any, put_web: Put, tmp_path: Path) -> None:
+    url = put_web(write_series(tmp_path / "x").parent)
+    page = b'<title>Index of /x</title><a href="2.dcm">2</a>'
+    web.fault = lambda asked: asked.name == "x/" and asked.answer(200, page, Content_Type="text/html")
+
+    with pytest.raises(sl.SlideError, match=r"its list of files lacks 1\.dcm"):
+        sl.open_slide(f"{url}/1.dcm")
+
+
 @pytest.mark.parametrize("page", [b"<title>Log in</title><a href='/login'>here</a>", b"nothing"])
 def test_a_page_that_lists_no_files_is_no_empty_folder(web: Any, put_web: Put, tmp_path: Path, page: bytes) -> None:
     url = put_web(write_series(tmp_path / "x").parent)

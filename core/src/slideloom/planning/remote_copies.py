@@ -251,8 +251,12 @@ def _copied(folder: Path, place: PurePosixPath, file: RemoteFile) -> Path:
         path = path_inside(folder, *place.parts)
         with storing_in(folder):
             path.parent.mkdir(parents=True, exist_ok=True)
-            if path.exists():
-                raise SlideError(f"{file.address}: this disk takes its name for that of another file; rename it")
+            try:
+                path.touch(exist_ok=False)
+            except FileExistsError:
+                raise SlideError(
+                    f"{file.address}: this disk takes its name for that of another file; rename it"
+                ) from None
             file.copy_to(path)
     except OutputError as error:
         raise SlideError(f"{file.name}: cannot be copied from {file.address}: {error}") from error

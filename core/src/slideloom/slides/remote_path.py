@@ -222,7 +222,7 @@ class _Ranges(io.RawIOBase):
         end = min(self._at + len(view), self._size)
         if end <= self._at:
             return 0
-        with telling(self._path):
+        with self._path.tree.turns, telling(self._path):
             content = self._folder.ask(self._path.name, self._at, end).result()
         if content is None or len(content) != end - self._at:
             raise SlideError(f"{self._path.name}: changed at {self._path} while it was read; run again")

@@ -61,6 +61,7 @@ class RemoteTree:
         self._list_folder = list_folder
         self._open_folder = open_folder
         self._is_search = is_search
+        self.turns = threading.BoundedSemaphore(_AT_ONCE)  # requests at a time, however many threads ask
         self._lock = threading.Lock()
         self._locks: dict[object, threading.Lock] = {}
         self._answers: dict[object, object] = {}
@@ -96,7 +97,8 @@ class RemoteTree:
 
         def ask() -> dict[str, RemoteEntry] | Unlisted:
             try:
-                found = {entry.name: entry for entry in self._list_folder(folder.address, False)}
+                with self.turns:
+                    found = {entry.name: entry for entry in self._list_folder(folder.address, False)}
             except Unlisted as error:  # an answer, too
                 return error
             with self._lock:
@@ -112,7 +114,8 @@ class RemoteTree:
         """All files in a folder and below it, in a few requests where its store can; otherwise as `children`."""
 
         def ask() -> Sequence[RemoteEntry]:
-            found = [entry for entry in self._list_folder(folder.address, True) if not entry.is_folder]
+            with self.turns:
+                found = [entry for entry in self._list_folder(folder.address, True) if not entry.is_folder]
             inside: dict[str, dict[str, RemoteEntry]] = {"": {}}
             for entry in found:
                 *folders, own = entry.name.split("/")
@@ -166,7 +169,7 @@ class RemoteTree:
         """Size and version of files as they are now, asked for in parallel; otherwise as `state`."""
 
         def ask(path: RemotePath) -> RemoteState | None:
-            with self.folder_of(path) as folder, telling(path):
+            with self.turns, self.folder_of(path) as folder, telling(path):
                 return folder.states([path.name])[0]
 
         return in_parallel(ask, paths)

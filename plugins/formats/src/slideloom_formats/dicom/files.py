@@ -14,8 +14,8 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import BinaryIO, TypeVar
 
-from attrs import frozen
-from slideloom import RemotePath, Unlisted, in_parallel
+from attrs import field, frozen
+from slideloom import RemotePath, RemoteState, Unlisted, in_parallel
 
 _WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
 _IMPLICIT, _DEFLATED, _BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"
@@ -84,7 +84,7 @@ def read_dicom(path: Path | RemotePath) -> DicomFile | None:
         SlideError: a file at an address cannot be read.
     """
     if isinstance(path, RemotePath):
-        return path.once("dicom", partial(_read_remote, path))
+        return path.once("dicom", partial(_read_at, path))
     try:
         state = path.stat()
         if not S_ISREG(state.st_mode):
@@ -116,11 +116,14 @@ def series_in(path: _PathT) -> list[_PathT]:
 def _beside(path: _PathT) -> list[_PathT]:
     """All files and folders in a file's folder, sorted by name."""
     try:
-        return sorted(path.parent.iterdir())
+        found = sorted(path.parent.iterdir())
     except OSError:  # files may be opened there, and not listed
+        found = [path]
         if isinstance(path, RemotePath):
-            raise Unlisted(f"{path.parent}: which files lie there is not known; copy the folder to a disk") from None
-        return [path]
+            found = []
+    if isinstance(path, RemotePath) and path not in found:
+        raise Unlisted(f"{path.parent}: its list of files lacks {path.name}, so it tells nothing; copy the folder")
+    return found
 
 
 def stands_for_series(path: _PathT) -> _PathT | None:
@@ -200,11 +203,29 @@ def _read(path: Path, _state: tuple[int, ...]) -> DicomFile | None:
         return _described(file)
 
 
-def _read_remote(path: RemotePath) -> DicomFile | None:
-    if path.is_dir():
+@frozen
+class _Head:
+    """A file at an address as it is in one version."""
+
+    key: str
+    state: RemoteState
+    path: RemotePath = field(eq=False)
+
+
+def _read_at(path: RemotePath) -> DicomFile | None:
+    state = path.state()
+    if state is None:
         return None
+    head = _Head(path.key, state, path)
+    # Where nobody tells a version, the file may have another content the next time.
+    return _read_head(head) if state.version else _read_head.__wrapped__(head)
+
+
+@lru_cache(maxsize=4096)
+def _read_head(head: _Head) -> DicomFile | None:
+    """As `_read`: each slide of a folder that is opened asks for all of its files."""
     try:
-        with path.open("rb", _REMOTE_BLOCK) as file:
+        with head.path.open("rb", _REMOTE_BLOCK) as file:
             return _described(file)
     except FileNotFoundError:
         return None
