@@ -76,27 +76,34 @@ class RemoteSearch:
             listed = registry().remote_files(address).list(address)
             if tree is None:
                 return listed
-            found = in_parallel(lambda item: self._standing_for(tree, item), listed)
-            return list(dict.fromkeys(slide for slides in found for slide in slides))
+            return _told_by_content([RemotePath(item, tree) for item in listed])
         if tree is None:
             return [address] if not address.is_folder else registry().remote_files(address).list(address)
         is_file = False if formats.has_slide_name(address.name) else None
         path = RemotePath(address, tree, is_folder=is_file)
         if path.is_dir() and not is_slide_folder(path):
             return _in_folder(path, address, recursive=recursive)
-        return self._standing_for(tree, address)
+        return _told_by_content([path])
 
-    @staticmethod
-    def _standing_for(tree: RemoteTree, address: Address) -> Sequence[Address]:
-        """The slides that a file stands for, or itself if nobody can tell: opening it says why."""
-        formats = registry().formats
-        if formats.folder_of(address) is not None or formats.is_plain(address.name):
-            return [address]
+
+def _told_by_content(found: Sequence[RemotePath]) -> Sequence[Address]:
+    """The slides that files stand for, as their content tells: one that is called otherwise may be of a series, too."""
+    formats = registry().formats
+
+    def told(path: RemotePath) -> Sequence[Address]:
+        if formats.folder_of(path.address) is not None:
+            return [path.address]
         try:
-            found = formats.slides_of(RemotePath(address, tree), is_named=True)
-        except Unlisted:
-            return [address]
-        return [slide.address for slide in found] if found else [address.without_slash()]
+            slides = formats.slides_of(path, is_named=True)
+        except Unlisted:  # opening it says so
+            return [path.address]
+        except SlideError:
+            if formats.is_plain(path.name):  # opening it says what is wrong, and other slides are found
+                return [path.address]
+            raise
+        return [slide.address for slide in slides] if slides else [path.address]
+
+    return list(dict.fromkeys(slide for slides in in_parallel(told, found) for slide in slides))
 
 
 def _in_folder(folder: RemotePath, address: Address, *, recursive: bool) -> Sequence[Address]:
@@ -112,4 +119,4 @@ def _in_folder(folder: RemotePath, address: Address, *, recursive: bool) -> Sequ
     if not found:
         there = f"{count} files and folders are there, none of them known as one"
         raise ConfigError(f"slides: {address} holds no slide ({there})")
-    return [path.address for path in found]
+    return _told_by_content(found)

@@ -45,7 +45,7 @@ _LONG = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b
 _MOST_VALUE = 1024  # bytes of a wanted value
 _MOST_ELEMENTS = 100_000  # those before the pixels of a slide are hundreds
 _DEEPEST = 16  # sequences within sequences
-_REMOTE_BLOCK = 1 << 14  # bytes of a file at an address that are asked for at once
+_REMOTE_BLOCK = 1 << 12  # bytes of a file at an address that are asked for at once
 _PathT = TypeVar("_PathT", Path, RemotePath)
 
 
