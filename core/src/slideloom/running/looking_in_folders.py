@@ -22,7 +22,8 @@ PathT = TypeVar("PathT", Path, RemotePath)
 
 _DEEPEST = 4  # folders below folders: those of a patient, a study and a series, and one more
 _REPORT = "extraction_report.json"  # of a run, in its output folder
-_TOLD = 6  # kinds or folders, in a warning
+TOLD = 6
+"""Kinds, folders or copies that a warning names."""
 
 
 def slides_in(folder: PathT) -> list[PathT]:
@@ -90,12 +91,12 @@ def _tell_others(folder: PathT, others: Sequence[PathT]) -> None:
     """Say what is left out of a folder: files by kind, and subfolders that hold slides."""
     kinds = Counter(item.suffix.lower() or "without extension" for item in others if item.is_file())
     if kinds:
-        listed = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(_TOLD))
-        more = "" if len(kinds) <= _TOLD else " and others"
+        listed = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(TOLD))
+        more = "" if len(kinds) <= TOLD else " and others"
         tell_once(f"{folder}: {kinds.total()} files are left out: {listed}{more}")
     holding = [item for item in others if item.is_dir() and _holds_slides(item)]
     if holding:
-        names = ", ".join(item.name for item in holding[:_TOLD]) + ("" if len(holding) <= _TOLD else ", ...")
+        names = ", ".join(item.name for item in holding[:TOLD]) + ("" if len(holding) <= TOLD else ", ...")
         tell_once(
             f"{folder}: slides in its subfolders are left out ({names}); give "
             f"{option_given('slides', 'recursive', True)}, or name these folders"
