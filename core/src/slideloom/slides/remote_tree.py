@@ -202,7 +202,7 @@ def in_parallel(ask: Callable[[Any], T], items: Sequence[Any]) -> list[T]:  # An
     """
     if len(items) < 2:
         return [ask(item) for item in items]
-    with ThreadPoolExecutor(min(_AT_ONCE, len(items)), thread_name_prefix="slideloom-remote") as pool:
+    with ThreadPoolExecutor(min(_AT_ONCE, len(items)), thread_name_prefix="slideloom-asking") as pool:
         futures = [pool.submit(ask, item) for item in items]
         try:
             return [future.result() for future in futures]
