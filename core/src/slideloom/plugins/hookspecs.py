@@ -19,6 +19,7 @@ from slideloom.steps.format import Format
 from slideloom.steps.normalizer import Normalizer
 from slideloom.steps.placement import Placement
 from slideloom.steps.reader import Reader
+from slideloom.steps.remote_output import RemoteOutput
 from slideloom.steps.reports import RunReport, SlideReport
 from slideloom.steps.roi_source import RoiSource
 from slideloom.steps.sink import Sink
@@ -111,12 +112,16 @@ class RemoteFiles:
             if the store cannot list, or there is no such folder.
         open_folder: called with the address of a slide that is a folder; the folder. It raises `SlideError` if the
             address cannot be used, and asks for no file yet. None if this opens files only.
+        open_output: called before a run with the address of its output and the local folder in which it works; what
+            puts finished files there. It raises `OutputError` if the address cannot be written, belongs to another
+            folder, or another run puts files there. None if this only reads.
     """
 
     name: str
     open: Callable[[Address], RemoteFile]
     list: Callable[[Address], Sequence[Address]]
     open_folder: Callable[[Address], RemoteFolder] | None = None
+    open_output: Callable[[Address, Path], RemoteOutput] | None = None
 
 
 DEFAULTS: Mapping[str, str] = {"sink": "sink", "filter": "filter", "roi-folder": "roi", "store": "store"}

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
-from slideloom import Address, Library, RemoteFile, RemoteFiles, RemoteFolder, hookimpl
+from slideloom import Address, Library, RemoteFile, RemoteFiles, RemoteFolder, RemoteOutput, hookimpl
 
 
 @hookimpl
 def slideloom_remote_files() -> Sequence[RemoteFiles]:
     """Every address that fsspec knows."""
-    return [RemoteFiles("fsspec", _open, _list, _open_folder)]
+    return [RemoteFiles("fsspec", _open, _list, _open_folder, _open_output)]
 
 
 @hookimpl
@@ -41,3 +42,9 @@ def _open_folder(address: Address) -> RemoteFolder:
     from slideloom_remote.opening import open_remote_folder
 
     return open_remote_folder(address)
+
+
+def _open_output(address: Address, folder: Path) -> RemoteOutput:
+    from slideloom_remote.putting import open_remote_output
+
+    return open_remote_output(address, folder)
