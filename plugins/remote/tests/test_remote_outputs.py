@@ -370,6 +370,22 @@ def test_another_folder_is_refused_until_it_holds_a_copy(
     assert [name for name in store.puts() if name.endswith((".tfrecords", "/slides/a.json"))] == []
 
 
+def test_a_copy_of_the_folder_that_is_out_of_date_is_refused(
+    store: Store, slides: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert _extract(slides, "--exclude", "a.tif") == 0
+    shutil.copytree(STAGING, "copy")
+    assert _extract(slides, "--staging", "copy", "--max-tiles", "5", "--redo") == 0
+    before = store.names()
+
+    assert _extract(slides, "--exclude", "a.tif") == 1
+
+    said = capfd.readouterr().err
+    assert f"a run from another copy of {STAGING} has gone on with it, so what is here is out of date; copy it" in said
+    assert "give --staging NEW, and run again" in said
+    assert store.names() == before
+
+
 def test_a_folder_of_one_address_is_refused_for_another(
     store: Store, slides: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,6 +1,6 @@
 """To whom an address belongs: to one local folder, of which one run at a time puts files there.
 
-slideloom/published.json      at the address and in the folder: that they belong together
+slideloom/published.json      at the address and in the folder: that they belong together, and the last runs
 slideloom/published.by.json   at the address, while a run works: which one
 slideloom/published.copy.json in the folder: which copy of it this is, so that a run that was killed is known again
 """
@@ -15,7 +15,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from slideloom import Address, OutputError, json_text, option_name, parse_json, storing_in, utf8, write_whole
+from slideloom import (
+    Address,
+    OutputError,
+    json_text,
+    option_given,
+    option_name,
+    parse_json,
+    storing_in,
+    utf8,
+    write_whole,
+)
 
 from slideloom_remote.prints import Print
 
@@ -54,9 +64,13 @@ class Ownership:
         self._content = content
         self._put = put
         self._listed = listed
-        self.id = self._bond()
         self._copy = self._copy_of_folder()
+        self._held()
+        self._bond()
         self._take()
+        bond = self._bond()  # again, as a run from another copy may have ended meanwhile
+        self.id = str(bond["id"])
+        self._write_and_put(BOND, {**bond, "runs": [*bond["runs"][-1:], uuid4().hex]}, is_new=False)
 
     def check(self) -> None:
         """Check that this run still has the address.
@@ -69,7 +83,8 @@ class Ownership:
             by = "nobody any more" if held is None else _who(held)
             raise OutputError(f"{self._place}: is held by {by}, not by this run; run again when no other does")
 
-    def _bond(self) -> str:
+    def _bond(self) -> Mapping[str, Any]:
+        """What the address and the folder say of each other; the address is bound to the folder if it is free."""
         mine, theirs = self._noted(BOND), self._told(BOND)
         if mine is not None and mine.get("address") != self._place:
             raise OutputError(
@@ -82,20 +97,23 @@ class Ownership:
                     f"{self._place}: holds the output of a run, but no {BOND}, by which a run that puts its files "
                     "there is known again; use another address"
                 )
-            bond = mine or {"id": uuid4().hex, "address": self._place}
-            self._write_and_put(BOND, bond, is_new=True)
+            mine = mine or {"id": uuid4().hex, "address": self._place, "runs": [uuid4().hex]}
+            self._write_and_put(BOND, mine, is_new=True)
             theirs = self._told(BOND)
-        else:
-            bond = mine or {}
-        if theirs is None or not theirs.get("id") or theirs.get("id") != bond.get("id"):
+        if theirs is None or mine is None or theirs.get("id") != mine.get("id"):
             raise OutputError(
                 f"{self._place}: holds the output of a run in another folder, and {self._root} does not know what; "
                 f"{self._copied()}, and run again, or use another address"
             )
-        return str(theirs["id"])
+        if theirs["runs"][-1] not in mine["runs"]:
+            raise OutputError(
+                f"{self._place}: a run from another copy of {self._root} has gone on with it, so what is here is out "
+                f"of date; {self._copied('NEW')}, give {option_given('run', 'staging', 'NEW')}, and run again"
+            )
+        return theirs
 
-    def _copied(self) -> str:
-        there, here = f"{self._place}", str(self._root)
+    def _copied(self, to: str = "") -> str:
+        there, here = self._place, to or str(self._root)
         if there.startswith("s3://"):
             return f"copy it (aws s3 sync {there} {here})"
         if there.startswith(("gs://", "gcs://")):
@@ -111,7 +129,8 @@ class Ownership:
         self._write(COPY, copy)
         return copy["copy"]
 
-    def _take(self) -> None:
+    def _held(self) -> Mapping[str, Any] | None:
+        """Which run of this folder has the address, or was killed while it had; None if none. Others are refused."""
         held = self._told(HOLDER)
         # One that this folder has left there is of a run that was killed: the folder is locked while one works.
         if held is not None and held.get("copy") != self._copy:
@@ -119,6 +138,10 @@ class Ownership:
                 f"{self._place}: {_who(held)} puts files there; wait for it, or if it was killed, remove "
                 f"{self._place}/{HOLDER} and run again"
             )
+        return held
+
+    def _take(self) -> None:
+        held = self._held()
         holder = {
             "copy": self._copy,
             "folder": str(self._root.absolute()),
@@ -135,17 +158,18 @@ class Ownership:
         if content is None:
             return None
         table = _table(content)
-        if table is None:
-            raise OutputError(f"{self._place}/{name}: was not made by slideloom; use another address")
+        if table is None or (name == BOND and not _is_bond(table)):
+            raise OutputError(f"{self._place}/{name}: was not put there by slideloom; use another address")
         return table
 
     def _noted(self, name: str) -> Mapping[str, Any] | None:
         """The table in a local file; None if there is none."""
         with storing_in(self._root):
             try:
-                return _table((self._root / name).read_bytes())
+                table = _table((self._root / name).read_bytes())
             except FileNotFoundError:
                 return None
+        return None if table is None or (name == BOND and not _is_bond(table)) else table
 
     def _write(self, name: str, table: Mapping[str, Any]) -> None:
         with storing_in(self._root):
@@ -162,6 +186,10 @@ def _table(content: bytes) -> Mapping[str, Any] | None:
     except ValueError:
         return None
     return table if isinstance(table, dict) else None
+
+
+def _is_bond(table: Mapping[str, Any]) -> bool:
+    return bool(table.get("id")) and isinstance(table.get("runs"), list) and len(table["runs"]) > 0
 
 
 def _who(held: Mapping[str, Any]) -> str:
