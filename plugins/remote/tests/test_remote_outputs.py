@@ -409,7 +409,7 @@ def test_an_address_at_which_another_run_works_is_refused(
     assert "puts files there; wait for it, or if it was killed, remove s3://tiles/cohort/one/slideloom/" in said
 
     output.close()
-    assert _extract(slides) == 0
+    assert _extract(slides, "--staging", "copy") == 0
 
 
 def test_a_run_whose_address_was_taken_puts_nothing_more(store: Store, slides: Path) -> None:
@@ -473,6 +473,42 @@ def test_a_run_that_is_killed_while_it_puts_a_slide_goes_on(
     assert "slideloom/published.by.json" not in store.names()
 
 
+def test_an_interrupted_run_lets_other_runs_use_the_address_and_goes_on(store: Store, slides: Path) -> None:
+    command = [sys.executable, "-m", "slideloom", "extract", str(slides), "--out", AWAY, *PLAIN, "--jobs", "1"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+
+        def fault(method: str, name: str) -> str:
+            if method == "PUT" and name.endswith("/a.tfrecords"):
+                process.send_signal(signal.SIGINT)
+            return ""
+
+        store.fault = fault
+        _, said = process.communicate()
+    assert process.returncode == 130
+    assert "interrupted; finished slides are kept, run again to go on" in said
+    assert "slideloom/published.by.json" not in store.listed()
+
+    store.fault = None
+    assert _extract(slides) == 0
+    assert {"slideloom/128px_64um/slides/a.json", "slideloom/128px_64um/slides/b.json"} <= store.listed()
+
+
+def test_a_connection_that_breaks_while_a_file_is_sent_is_made_again(store: Store, slides: Path) -> None:
+    broken: list[str] = []
+
+    def fault(method: str, name: str) -> str:
+        if method == "PUT" and name.endswith(".tfrecords") and broken.count(name) < 2:
+            broken.append(name)
+            raise ConnectionAbortedError  # the server closes the connection without an answer
+        return ""
+
+    store.fault = fault
+
+    assert _extract(slides) == 0
+    assert len(broken) == 4
+    assert _status() == {"a": "done", "b": "done"}
+
+
 def test_a_large_file_is_put_in_parts_and_known_again(store: Store, tmp_path: Path) -> None:
     root = tmp_path / "here"
     (root / "slideloom").mkdir(parents=True)
@@ -517,7 +553,7 @@ def test_a_full_disk_fails_the_run_and_leaves_no_slide_at_the_address(
         ("simplecache::s3://tiles/out", (), "needs the plain address of a folder"),
         ("nosuch://tiles/out", (), "fsspec knows no file system nosuch"),
         (AWAY, ("--shard", "1/2"), "--shard: shards do not put their tiles at an address"),
-        ("plain", ("--staging", "here"), "--staging: is for an output at an address, and plain is a folder"),
+        ("plain", ("--staging", "here"), "--staging: is for an output at an address, and plain is none"),
     ],
 )
 def test_what_cannot_be_an_output_is_refused_by_name(

@@ -75,7 +75,7 @@ def staging_of(pipeline: Pipeline, out: SlidePlace | str) -> Path:
     if isinstance(place, Path):
         if chosen is not None:
             raise ConfigError(
-                f"{option_name('run', 'staging')}: is for an output at an address, and {place} is a folder"
+                f"{option_name('run', 'staging')}: is for an output at an address, and {place} is none; leave it out"
             )
         return place
     if place.scheme in ("http", "https"):

@@ -40,7 +40,6 @@ from slideloom_remote.trying import FIRST_WAIT_S, tried
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-_AT_ONCE = 8
 _HEAD = 4096
 _NAMED = 3  # files that a message names
 _GIVE_UP = 3  # slides in a row, after which no more are tried until the end
@@ -62,6 +61,7 @@ def open_remote_output(address: Address, folder: Path, *, timeout_s: float = TIM
         raise OutputError(str(error)) from None
     if isinstance(files, HTTPFileSystem):
         raise OutputError(f"{address}: a web server takes no files; use the address of a bucket, or a local folder")
+    logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # it logs each file that is not there as an error
     kind = S3Store if hasattr(files, "_call_s3") else Store
     return PutFiles(address, folder, kind(files, path, timeout_s=timeout_s))
 
@@ -233,7 +233,7 @@ class PutFiles(RemoteOutput):
         """What `ask` gives for each name, some at a time; the first error ends it."""
 
         async def every() -> dict[str, T]:
-            turns = asyncio.Semaphore(_AT_ONCE)
+            turns = asyncio.Semaphore(self._store.at_once)
 
             async def one(name: str) -> T:
                 async with turns:

@@ -26,7 +26,8 @@ from slideloom_remote.transports import StoreCalls, is_mismatch, version_of
 
 _BLOCK = 16 << 20
 _SLOWEST = 64 << 10  # bytes in a second, below which a connection counts as lost
-_AT_ONCE = 4  # parts of one file
+_AT_ONCE = 8
+_PARTS_AT_ONCE = 4  # of one file
 
 
 @frozen
@@ -55,6 +56,9 @@ class Store:
         files: the file system.
         path: of the folder, as the file system has it.
         timeout_s: how long to wait for one answer, and longer for much that is sent.
+
+    Attributes:
+        at_once: how many requests it takes at a time.
     """
 
     def __init__(self, files: Any, path: str, *, timeout_s: float) -> None:
@@ -62,6 +66,7 @@ class Store:
         self._path = path.rstrip("/")
         self._timeout_s = timeout_s
         self._call = StoreCalls(files, timeout_s=timeout_s)
+        self.at_once = _AT_ONCE if _is_async(files) else 1  # others need not be thread-safe
 
     async def look(self, name: str) -> Stored | None:
         """What is there under a name; None if nothing is."""
@@ -206,7 +211,7 @@ class S3Store(Store):
             await self._send("put_object", name, path, 0, size, **about, **only)
             return
         upload = (await self._ask("create_multipart_upload", name, **about))["UploadId"]
-        turns = asyncio.Semaphore(_AT_ONCE)
+        turns = asyncio.Semaphore(_PARTS_AT_ONCE)
 
         async def part(number: int, start: int) -> dict[str, Any]:
             async with turns:
@@ -257,10 +262,13 @@ def _is_sealed(about: Mapping[str, Any]) -> bool:
     return "aws:kms" in str(about.get("ServerSideEncryption", "")) or "SSECustomerAlgorithm" in about
 
 
+def _is_async(files: Any) -> bool:
+    return isinstance(files, AsyncFileSystem) and bool(files.async_impl)
+
+
 def _replacing(files: Any) -> dict[str, bool]:
     """How to say that a file may be replaced, to a file system that must be told: that of Azure."""
-    is_async = isinstance(files, AsyncFileSystem) and files.async_impl
-    known = inspect.signature(files._put_file if is_async else files.put_file).parameters
+    known = inspect.signature(files._put_file if _is_async(files) else files.put_file).parameters
     return {"overwrite": True} if "overwrite" in known else {}
 
 
