@@ -412,6 +412,50 @@ def test_an_address_at_which_another_run_works_is_refused(
     assert _extract(slides, "--staging", "copy") == 0
 
 
+def test_a_folder_that_another_run_puts_at_an_address_is_refused(
+    store: Store, slides: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = sl.OutputFolder(Path("here"), "128px_64um")
+    with folder.holding(Path("here/slideloom/published.lock"), taken="by this test"):
+        assert _extract(slides, "--staging", "here") == 1
+
+    assert "here: another run puts it at an address (" in capfd.readouterr().err
+    assert store.names() == {}
+
+
+def test_tiles_of_two_sizes_share_an_address(store: Store, slides: Path) -> None:
+    assert _extract(slides) == 0
+    first = store.names()
+
+    assert _extract(slides, "--tile-px", "64") == 0
+
+    assert {"slideloom/64px_64um/slides/a.json", "tfrecords/64px_64um/a.tfrecords"} <= store.listed()
+    kept = [name for name in first if "128px_64um" in name]
+    assert {name: store.names()[name] for name in kept} == {name: first[name] for name in kept}
+
+
+def test_a_file_that_is_still_written_is_named_and_put_by_the_next_run(
+    store: Store, slides: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    log = STAGING / "run.jsonl"
+
+    def fault(method: str, name: str) -> str:
+        if (method, name) == ("HEAD", "run.jsonl"):
+            with log.open("ab") as file:
+                file.write(b"{}\n")
+        return ""
+
+    STAGING.mkdir(parents=True)
+    store.fault = fault
+    assert _extract(slides, "--log", str(log)) == 1
+    assert "run.jsonl: was changed while it was put at s3://tiles/cohort/one" in capfd.readouterr().err
+    assert "run.jsonl" not in store.listed()
+
+    store.fault = None
+    assert _extract(slides) == 0
+    assert store.names()["run.jsonl"] == log.read_bytes()
+
+
 def test_a_run_whose_address_was_taken_puts_nothing_more(store: Store, slides: Path) -> None:
     def fault(method: str, name: str) -> str:
         if method == "PUT" and name.endswith("/slides/a.json") and store.fault is not None:
@@ -445,21 +489,19 @@ def test_what_a_folder_holds_from_earlier_runs_is_put_without_making_it_again(st
     assert {"slideloom/128px_64um/slides/a.json", "tfrecords/128px_64um/b.tfrecords"} <= set(store.names())
 
 
-def test_a_run_that_is_killed_while_it_puts_a_slide_goes_on(
-    store: Store, slides: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_run_that_is_killed_while_it_puts_a_slide_goes_on(store: Store, slides: Path, start_process: Any) -> None:
     command = [sys.executable, "-m", "slideloom", "extract", str(slides), "--out", AWAY, *PLAIN, "--jobs", "1"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
 
-        def fault(method: str, name: str) -> str:
-            if method == "PUT" and name.endswith("/slides/a.json"):
-                process.send_signal(signal.SIGKILL)
-                process.wait()
-                return "500 Killed"
-            return ""
+    def fault(method: str, name: str) -> str:
+        if method == "PUT" and name.endswith("/slides/a.json"):
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            return "500 Killed"
+        return ""
 
-        store.fault = fault
-        process.wait()
+    store.fault = fault
+    process = start_process(command, stderr=subprocess.DEVNULL)
+    process.wait()
     assert "tfrecords/128px_64um/a.tfrecords" in store.names()
     assert "slideloom/128px_64um/slides/a.json" not in store.names()
 
@@ -473,17 +515,19 @@ def test_a_run_that_is_killed_while_it_puts_a_slide_goes_on(
     assert "slideloom/published.by.json" not in store.names()
 
 
-def test_an_interrupted_run_lets_other_runs_use_the_address_and_goes_on(store: Store, slides: Path) -> None:
+def test_an_interrupted_run_lets_other_runs_use_the_address_and_goes_on(
+    store: Store, slides: Path, start_process: Any
+) -> None:
     command = [sys.executable, "-m", "slideloom", "extract", str(slides), "--out", AWAY, *PLAIN, "--jobs", "1"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
 
-        def fault(method: str, name: str) -> str:
-            if method == "PUT" and name.endswith("/a.tfrecords"):
-                process.send_signal(signal.SIGINT)
-            return ""
+    def fault(method: str, name: str) -> str:
+        if method == "PUT" and name.endswith("/a.tfrecords"):
+            process.send_signal(signal.SIGINT)
+        return ""
 
-        store.fault = fault
-        _, said = process.communicate()
+    store.fault = fault
+    process = start_process(command, stderr=subprocess.PIPE, text=True)
+    _, said = process.communicate()
     assert process.returncode == 130
     assert "interrupted; finished slides are kept, run again to go on" in said
     assert "slideloom/published.by.json" not in store.listed()

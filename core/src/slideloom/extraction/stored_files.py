@@ -10,6 +10,7 @@ from pathlib import Path
 from slideloom.base.errors import OutputError, SlideloomError
 from slideloom.base.storing import names_in
 from slideloom.base.temporary import is_temporary
+from slideloom.extraction.extras import places_of_pictures
 from slideloom.extraction.finished import interrupted, reports_in
 from slideloom.extraction.output_folder import OutputFolder
 from slideloom.steps.reports import SlideReport
@@ -21,16 +22,7 @@ def files_of_slide(folder: OutputFolder, report: SlideReport) -> list[str]:
     """Names of the files of a slide that are there, relative to the output folder, its report last."""
     slide = report.slide
     outputs = [folder.root / name for name in (*report.outputs, *report.left)]
-    masks = [folder.mask(slide, label) for label in {**report.qc_kinds, **report.qc_classes}]
-    discard = folder.discard(slide)
-    besides = [
-        folder.tile_table(slide),
-        discard,
-        discard.with_suffix(".json"),
-        folder.told(slide),
-        folder.overview(slide),
-    ]
-    besides += [mask.with_suffix(suffix) for mask in masks for suffix in (mask.suffix, ".json", ".geojson")]
+    besides = [folder.tile_table(slide), *places_of_pictures(folder, report)]
     files = [file for path in (*outputs, *besides) for file in _files_below(path)]
     return list(dict.fromkeys(folder.relative(file) for file in [*files, folder.report(slide)]))
 

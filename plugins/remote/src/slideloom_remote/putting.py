@@ -217,7 +217,15 @@ class PutFiles(RemoteOutput):
         return version
 
     async def _put(self, name: str, known: Print, *, before: Stored | None) -> str:
-        stored = await self._tried(name, lambda: self._store.put(name, self._root / name, known, before=before))
+        path = self._root / name
+        try:
+            stored = await self._tried(name, lambda: self._store.put(name, path, known, before=before))
+        except OutputError:
+            if known.is_of(path):
+                raise
+            raise OutputError(
+                f"{path}: was changed while it was put at {self._place}; write logs elsewhere, and run again"
+            ) from None
         return stored.version
 
     def _put_own(self, name: str, known: Print, is_new: bool) -> None:

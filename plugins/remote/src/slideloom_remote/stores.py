@@ -25,6 +25,7 @@ from slideloom_remote.prints import Print, part_bytes
 from slideloom_remote.transports import StoreCalls, is_mismatch, version_of
 
 _BLOCK = 16 << 20
+_CHANGING = "it is still being written"
 _SLOWEST = 64 << 10  # bytes in a second, below which a connection counts as lost
 _AT_ONCE = 8
 _PARTS_AT_ONCE = 4  # of one file
@@ -208,7 +209,7 @@ class S3Store(Store):
         kind, size = mimetypes.guess_type(path.name)[0], part_bytes(known.bytes)
         about = {"ContentType": kind} if kind else {}
         if known.bytes <= size:
-            await self._send("put_object", name, path, 0, size, **about, **only)
+            await self._send("put_object", name, path, 0, size, md5=known.md5, **about, **only)
             return
         upload = (await self._ask("create_multipart_upload", name, **about))["UploadId"]
         turns = asyncio.Semaphore(_PARTS_AT_ONCE)
@@ -223,6 +224,8 @@ class S3Store(Store):
                 starts = enumerate(range(0, known.bytes, size), 1)
                 tasks = [group.create_task(part(number, start)) for number, start in starts]
             parts = {"Parts": [task.result() for task in tasks]}
+            if not known.is_of(path):
+                raise Final(errno.EAGAIN, _CHANGING)
             await self._ask("complete_multipart_upload", name, UploadId=upload, MultipartUpload=parts, **only)
         except BaseException as error:
             with suppress(Exception):  # the first error is the one to report
@@ -231,9 +234,14 @@ class S3Store(Store):
                 raise error.exceptions[0] from None
             raise
 
-    async def _send(self, method: str, name: str, path: Path, start: int, size: int, **options: Any) -> Any:
+    async def _send(
+        self, method: str, name: str, path: Path, start: int, size: int, *, md5: str = "", **options: Any
+    ) -> Any:
         body = await asyncio.to_thread(_read, path, start, size)
-        told = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
+        found = hashlib.md5(body, usedforsecurity=False)
+        if md5 not in ("", found.hexdigest()):
+            raise Final(errno.EAGAIN, _CHANGING)
+        told = base64.b64encode(found.digest()).decode()
         return await self._ask(method, name, Body=body, ContentMD5=told, **options)
 
     async def _ask(self, method: str, name: str, **options: Any) -> Any:
