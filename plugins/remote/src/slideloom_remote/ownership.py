@@ -8,6 +8,7 @@ slideloom/published.copy.json in the folder: which copy of it this is, so that a
 from __future__ import annotations
 
 import os
+import shlex
 import socket
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -65,6 +66,7 @@ class Ownership:
         self._put = put
         self._listed = listed
         self._copy = self._copy_of_folder()
+        self._run = uuid4().hex
         self._held()
         self._bond()
         self._take()
@@ -79,7 +81,7 @@ class Ownership:
             OutputError: another run has taken it.
         """
         held = self._told(HOLDER)
-        if held is None or held.get("copy") != self._copy:
+        if held is None or held.get("run") != self._run:
             by = "nobody any more" if held is None else _who(held)
             raise OutputError(f"{self._place}: is held by {by}, not by this run; run again when no other does")
 
@@ -113,12 +115,12 @@ class Ownership:
         return theirs
 
     def _copied(self, to: str = "") -> str:
-        there, here = self._place, to or str(self._root)
-        if there.startswith("s3://"):
+        there, here = shlex.quote(self._place), shlex.quote(to or str(self._root))
+        if self._place.startswith("s3://"):
             return f"copy it (aws s3 sync {there} {here})"
-        if there.startswith(("gs://", "gcs://")):
+        if self._place.startswith(("gs://", "gcs://")):
             return f"copy it (gcloud storage rsync -r {there} {here})"
-        return f"copy all of it to {here}"
+        return f"copy all of it to {to or self._root}"
 
     def _copy_of_folder(self) -> str:
         """Which copy of the folder this is; another one at another place has another name."""
@@ -144,6 +146,7 @@ class Ownership:
         held = self._held()
         holder = {
             "copy": self._copy,
+            "run": self._run,
             "folder": str(self._root.absolute()),
             "host": socket.gethostname(),
             "process": os.getpid(),
