@@ -10,15 +10,17 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 import fsspec
 import pytest
 import slideloom as sl
+from fsspec.implementations.memory import MemoryFileSystem
 from slideloom.base.parsing import parse_json
 from slideloom_cli.main import main
-from slideloom_remote.putting import open_remote_output
+from slideloom_remote.putting import PutFiles, open_remote_output
+from slideloom_remote.stores import Store as RemoteStore
 
 KEY, SECRET = "AKIA-somebody", "secret-of-somebody"
 AWAY = "s3://tiles/cohort/one"
@@ -244,7 +246,7 @@ def test_wrong_credentials_are_refused_before_a_slide_is_made(
     assert _extract(slides) == 1
 
     said = capfd.readouterr().err
-    assert "s3://tiles/cohort/one/slideloom/published.json: access is denied; give fsspec credentials" in said
+    assert "s3://tiles/cohort/one/slideloom/published.by.json: access is denied; give fsspec credentials" in said
     assert [word for word in (KEY, SECRET) if word in said] == []
     assert not (STAGING / "tfrecords").exists()
 
@@ -666,6 +668,43 @@ def test_the_beginning_of_a_file_that_was_cut_off_is_put_again_and_other_bytes_a
     finally:
         output.close()
         memory.rm("/x", recursive=True)
+
+
+class _Down(MemoryFileSystem):
+    """A store in memory that can be reached at times."""
+
+    store: ClassVar[dict[str, Any]] = {}
+    cachable = False
+    is_down = False
+    tries = 0
+
+    def put_file(self, *places: Any, **options: Any) -> None:
+        self.tries += 1
+        if self.is_down:
+            raise OSError("no route to host")
+        super().put_file(*places, **options)
+
+
+def test_after_three_slides_that_cannot_be_put_no_more_are_tried(tmp_path: Path) -> None:
+    files = _Down()
+    for name in "abcde":
+        (tmp_path / name).write_text(name)
+    output = PutFiles(sl.Address("down://x"), tmp_path, RemoteStore(files, "/x", timeout_s=60), first_wait_s=0)
+    files.is_down, files.tries = True, 0
+
+    said = []
+    for name in "abcde":
+        with pytest.raises(sl.OutputError) as error:
+            output.publish(f"slideloom/{name}.json", [name], last=name)
+        said.append(str(error.value))
+    files.is_down = False
+    output.publish("slideloom/run.json", ["a"], last="")
+    output.publish("slideloom/b.json", ["b"], last="b")
+
+    assert all("no route to host" in words for words in said)
+    assert [words.startswith("not tried, because 3 slides before failed") for words in said] == [0, 0, 0, 1, 1]
+    assert files.cat("/x/b") == b"b"
+    output.close()
 
 
 def test_any_file_system_of_fsspec_takes_outputs(slides: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
