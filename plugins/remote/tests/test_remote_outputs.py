@@ -345,6 +345,21 @@ def test_other_settings_are_refused_and_redo_exchanges_what_is_ours(store: Store
     assert store.names()["tiles/mine.txt"] == b"of somebody else"
 
 
+def test_a_list_that_the_run_did_not_write_stays_as_long_as_it_is_in_the_folder(store: Store, slides: Path) -> None:
+    burden = STAGING / "high_blur_burden.txt"
+    burden.parent.mkdir(parents=True)
+    burden.write_text("another,0.5000\n")
+    assert _extract(slides, "--sink", "images", "--max-tiles", "1") == 0
+    assert store.names()[burden.name] == b"another,0.5000\n"
+
+    assert _extract(slides, "--sink", "tfrecord", "--max-tiles", "1", "--redo") == 0
+    assert burden.name in store.listed()
+
+    burden.unlink()
+    assert _extract(slides, "--sink", "tfrecord", "--max-tiles", "1") == 0
+    assert burden.name not in store.listed()
+
+
 def test_outputs_of_another_sink_stay_as_they_do_locally(store: Store, slides: Path) -> None:
     assert _extract(slides) == 0
     assert _extract(slides, "--sink", "images", "--redo") == 0

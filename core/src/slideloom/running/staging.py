@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 HOME = "slideloom-staging"
 """Folder in the current one, below which runs work whose output is at an address."""
 _WAITING = 8  # slides that may wait to be put at the address, before the run waits for them
+_BURDEN = "high_blur_burden.txt"
 _RECORD_OF_RUN = "slideloom/published.run.json"
 
 
@@ -129,14 +130,14 @@ class Published:
 
     def run(self, reports: Iterable[SlideReport]) -> list[str]:
         """Put the run's own files at the address; why that failed, if it did."""
-        withdrawn = {"errors.csv", self._folder.relative(self._folder.mask_classes), "high_blur_burden.txt"}
-        homes = {report.home_of(output) for report in reports for output in report.outputs}
-        withdrawn |= {f"{home}/high_blur_burden.txt" for home in homes}
+        root, homes = self._folder.root, {report.home_of(output) for report in reports for output in report.outputs}
+        own = [root / "errors.csv", self._folder.mask_classes, *(root / home / _BURDEN for home in ("", *homes))]
+        withdrawn = {self._folder.relative(path) for path in own if not path.exists()}
         try:
             files = files_of_run(self._folder, since_ns=self._since_ns)
             self._output.publish(_RECORD_OF_RUN, files, last="", within=withdrawn)
         except Exception as error:  # a plugin's own code
-            return [f"the run's files are in {self._folder.root}, but not at {self.address}: {_told(error)}"]
+            return [f"the run's files are in {root}, but not at {self.address}: {_told(error)}"]
         return []
 
     def end(self) -> None:
