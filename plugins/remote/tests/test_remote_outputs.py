@@ -685,7 +685,7 @@ def test_the_beginning_of_a_file_that_was_cut_off_is_put_again_and_other_bytes_a
         memory.rm("/x", recursive=True)
 
 
-class _Down(MemoryFileSystem):
+class _Down(MemoryFileSystem):  # type: ignore[misc]  # fsspec tells no types
     """A store in memory that can be reached at times."""
 
     store: ClassVar[dict[str, Any]] = {}
