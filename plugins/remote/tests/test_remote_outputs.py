@@ -16,6 +16,7 @@ import attrs
 import fsspec
 import pytest
 import slideloom as sl
+from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 from slideloom.base.parsing import parse_json
 from slideloom_cli.main import main
@@ -683,6 +684,21 @@ def test_the_beginning_of_a_file_that_was_cut_off_is_put_again_and_other_bytes_a
     finally:
         output.close()
         memory.rm("/x", recursive=True)
+
+
+def test_a_store_that_knows_folders_gets_them(tmp_path: Path) -> None:
+    root = tmp_path / "here"
+    (root / "deep" / "folder").mkdir(parents=True)
+    (root / "deep" / "folder" / "a").write_text("a")
+    store = RemoteStore(LocalFileSystem(), str(tmp_path / "there"), timeout_s=60)
+    output = PutFiles(sl.Address("disk://there"), root, store, first_wait_s=0)
+
+    output.publish("slideloom/a.json", ["deep/folder/a"], last="")
+    output.close()
+
+    files = sorted(path.relative_to(tmp_path / "there").as_posix() for path in (tmp_path / "there").rglob("*.*"))
+    assert files == ["slideloom/a.json", "slideloom/published.json"]
+    assert (tmp_path / "there/deep/folder/a").read_text() == "a"
 
 
 class _Down(MemoryFileSystem):  # type: ignore[misc]  # fsspec tells no types

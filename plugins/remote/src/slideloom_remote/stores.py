@@ -126,6 +126,8 @@ class Store:
         Raises:
             Passing, Final: it has not arrived.
         """
+        if not _is_async(self._files):  # those of clouds know no folders, and might make a bucket
+            await self._call("makedirs", self._place(name).rpartition("/")[0], exist_ok=True)
         call = StoreCalls(self._files, timeout_s=self._timeout_s + known.bytes / _SLOWEST)
         await call("put_file", str(path), self._place(name), **_replacing(self._files))
         return await self._arrived(name, known)
