@@ -114,8 +114,9 @@ def test_the_path_options_of_commands_are_found() -> None:
     found = {" ".join((*words, (action.option_strings or [action.dest])[0])) for words, _, action in CLI_OPTIONS}
 
     assert {
-        "extract --out", "extract --log", "extract --mpp-file", "extract --buffer", "extract --params", "run --out",
-        "run pipeline", "check checked", "preview --out", "tiles --out", "report --out", "report folders",
+        "extract --staging", "extract --log", "extract --mpp-file", "extract --buffer", "extract --params",
+        "run --staging", "run pipeline", "check checked", "preview --out", "tiles --out", "report --out",
+        "report folders",
         "studio --out", "tissue --out", "doctor --out", "doctor --slide", "project create root",
         "project create --annotations", "project create --roi", "project thumbnails --out", "project tiles --out",
         "project extract --params", "segment predict --out", "segment train --regions",
@@ -140,7 +141,12 @@ def test_every_path_in_settings_refuses_an_address(cls: type[Any], name: str) ->
 def test_paths_in_settings_are_found() -> None:
     found = {(cls.__name__, name) for cls, name in _settings()}
 
-    assert {("Slides", "mpp_file"), ("RunOptions", "out"), ("RunOptions", "buffer"), ("Source", "tfrecords")} <= found
+    assert {
+        ("Slides", "mpp_file"),
+        ("RunOptions", "staging"),
+        ("RunOptions", "buffer"),
+        ("Source", "tfrecords"),
+    } <= found
 
 
 # How to give an address for each argument of the public functions that is a path; the project is in the folder here.
@@ -165,7 +171,6 @@ CALLS: dict[str, Callable[[], object]] = {
     "OutputFolder root": lambda: sl.OutputFolder(Path(AWAY), "299px_302um"),
     "load_params path": lambda: sl.load_params(AWAY),
     "load_pipeline path": lambda: sl.load_pipeline(Path(AWAY)),
-    "run_pipeline out": lambda: sl.run_pipeline(_pipeline(), [], Path(AWAY)),
     "save_params path": lambda: sl.save_params(AWAY, tile_px=299, tile_um=302),
     "save_mask path": lambda: sl.save_mask(_mask(), Path(AWAY), slide=_info()),
     "storing_in folder": lambda: _entered(Path(AWAY)),
@@ -177,7 +182,9 @@ CALLS: dict[str, Callable[[], object]] = {
 # These take addresses, or only what a caller has already opened, checked or named; none of them writes.
 OTHERS = {
     "Dataset.tfrecord_report outdir": "checked after the dataset is known to have TFRecords",
-    **dict.fromkeys(("WSI path", "WSI.of path", "open_slide path", "run_pipeline slides"), "may be an address"),
+    **dict.fromkeys(
+        ("WSI path", "WSI.of path", "open_slide path", "run_pipeline slides", "run_pipeline out"), "may be an address"
+    ),
     **dict.fromkeys(("Project.create slides", "Project.add_source slides"), "may be an address"),
     **dict.fromkeys(("contact_sheet slides", "contact_sheet roi", "WSI roi", "load_regions folder"), "may be one"),
     **dict.fromkeys(("find_slides base", "named_slides base"), "never one"),
@@ -210,6 +217,7 @@ OTHERS = {
             "PatientFile path",
             "OutputFolder.holding path",
             "OutputFolder.relative path",
+            "RemoteFiles open_output",
             "Reporter write",
             "discard_path path",
             "make_room path",
@@ -273,6 +281,15 @@ def _public() -> Iterator[str]:
 
 def test_no_argument_of_a_public_function_is_forgotten() -> None:
     assert set(_public()) <= {*CALLS, *OTHERS}
+
+
+def test_an_output_whose_address_has_become_a_path_is_refused(here: Path) -> None:
+    before = _everything(here)
+
+    with pytest.raises(sl.ConfigError, match="give an address as text"):
+        sl.run_pipeline(_pipeline(), [], Path(AWAY))
+
+    assert _everything(here) == before
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())

@@ -149,7 +149,7 @@ def whole_of(name: str, size: int) -> RemoteParts:
     address = Address("s3://bucket/a.zarr")
     files = RemoteFiles(
         "test", lambda place: BytesAt(place, b"one"), lambda _: [], failing,
-        lambda _address, _below: [RemoteEntry(name, is_folder=False, size=size, version="1")],
+        entries=lambda _address, _below: [RemoteEntry(name, is_folder=False, size=size, version="1")],
     )  # fmt: skip
     tree = RemoteTree(files.entries or unlisted, failing)
     place = PurePosixPath("a.zarr") / name

@@ -66,6 +66,7 @@ _HOMES = {
     "slideloom.steps.normalizer": ("Normalized", "Normalizer"),
     "slideloom.steps.placement": ("Placed", "Placement"),
     "slideloom.steps.reader": ("Reader",),
+    "slideloom.steps.remote_output": ("RemoteOutput",),
     "slideloom.steps.reports": ("RunReport", "SlideReport"),
     "slideloom.steps.roi_source": ("RoiSource",),
     "slideloom.steps.scene": ("Scene",),
@@ -302,6 +303,7 @@ if TYPE_CHECKING:
     from slideloom.steps.normalizer import Normalized as Normalized, Normalizer as Normalizer
     from slideloom.steps.placement import Placed as Placed, Placement as Placement
     from slideloom.steps.reader import Reader as Reader
+    from slideloom.steps.remote_output import RemoteOutput as RemoteOutput
     from slideloom.steps.reports import RunReport as RunReport, SlideReport as SlideReport
     from slideloom.steps.roi_source import RoiSource as RoiSource
     from slideloom.steps.scene import Scene as Scene

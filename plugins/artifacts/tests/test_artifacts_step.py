@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from slideloom import QcResult, Rgb, Size
 from slideloom_artifacts import Artifacts, artifacts
 from slideloom_artifacts.artifacts import _CORE, _MARGIN, BARE, WEIGHTS, Grid, _block, _network, bare_glass
-from slideloom_artifacts.network import MULTIPLE, STRIDE, ArtifactNet, as_input
+from slideloom_artifacts.network import MULTIPLE, STRIDE, ArtifactNet
 from slideloom_testing import AnalyticSlide, PixelsSlide, SlideQcContract, info_of, scene_of
 from slideloom_testing.tissue import DemoSlide
 from slideloom_testing.tissue.truth import Part
+from torch.utils.flop_counter import FlopCounterMode
 
 PLANTED: tuple[Part, ...] = ("tissue", "pen", "blur", "fold")
 PACKAGE = Path(__file__).parents[1] / "src" / "slideloom_artifacts"
@@ -203,14 +204,17 @@ def test_the_answer_is_the_same_for_any_number_of_threads(
     assert torch.get_num_threads() == before
 
 
-def test_channels_are_joined_as_torch_joins_them() -> None:
-    """The quick form, without gradients, and torch's own, with them, give the same scores to the last bit."""
-    net = _network("cpu")._net
-    inputs = as_input(torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 64, 96, 3), np.uint8)))
-    with torch.no_grad():
-        quick = net(inputs)
+def test_a_pixel_costs_few_operations() -> None:
+    """Twice the multiplications of a pixel of the input, by hand from channels, kernels and strides."""
+    down = 75 * 24 / 4 + (24 * 32 + 32 * 32) * 9 / 16 + (32 * 64 + 64 * 64) * 9 / 64
+    down += (64 * 96 + 96 * 96) * 9 / 256 + (96 * 128 + 128 * 128) * 9 / 1024
+    up = (128 / 4 + 96 + 9 * 96) * 64 / 256 + (96 / 4 + 64 + 9 * 64) * 48 / 64
+    up += (64 / 4 + 32 + 9 * 32) * 24 / 16 + (32 / 4 + 24 + 9 * 24) * 16 / 4 + 24 * 7 / 4
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        ArtifactNet(7)(torch.zeros(1, 3, 128, 192))
 
-    assert torch.equal(quick, net(inputs).detach())
+    assert counter.get_total_flops() / (128 * 192) == pytest.approx(2 * (down + up))
+    assert down + up < 5500  # the wide network that it was made of has 10 104
 
 
 def glass(seed: int) -> Rgb:

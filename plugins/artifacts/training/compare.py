@@ -19,6 +19,8 @@ import cv2
 import numpy as np
 import torch
 from fields import BACKGROUND, BLUR, CLASSES, PEN, TISSUE, Field, packed
+from measure import confusion, field_as_input, figures
+from pictures import FOLDS, cells, tasks_for
 from safetensors.torch import load
 from slideloom import Size, stretched
 from slideloom_artifacts import Artifacts
@@ -26,7 +28,6 @@ from slideloom_artifacts.artifacts import ArtifactsQc, _Network
 from slideloom_qc import GaussianV2, Pen, Tissue
 from slideloom_testing import PixelsSlide, scene_of
 from synthesis import made
-from train import FOLDS, cells, confusion, field_as_input, figures, tasks_for
 
 log = logging.getLogger("compare")
 STEPS = (("gaussian-v2", GaussianV2(), BLUR), ("tissue", Tissue(), BACKGROUND), ("pen", Pen(), PEN))

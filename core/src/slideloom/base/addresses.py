@@ -20,8 +20,9 @@ _IN_TEXT = re.compile(rf"({_SCHEME}):(/+)([^\s'\"<>`]+)")
 _WEB = ("http", "https")
 _HIDDEN = "..."
 _WRITE_LOCALLY = (
-    "slideloom writes to local folders and reads settings from them; copy the finished folder with a tool of the "
-    "store, such as `aws s3 sync`, `gcloud storage rsync` or `rclone`"
+    "slideloom writes to local folders and reads settings from them, and only the output of `slideloom extract` and "
+    "`slideloom run` may be at an address; copy with a tool of the store, such as `aws s3 sync`, `gcloud storage "
+    "rsync` or `rclone`"
 )
 
 

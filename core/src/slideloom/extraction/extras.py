@@ -96,6 +96,14 @@ def completed(prepared: PreparedSlide, folder: OutputFolder, report: SlideReport
     return attrs.evolve(report, warnings=(*report.warnings, f"made now, without cutting tiles again: {made}"))
 
 
+def places_of_pictures(folder: OutputFolder, report: SlideReport) -> list[Path]:
+    """Where the optional files of a slide are, if they are there."""
+    masks = [folder.mask(report.slide, label) for label in {**report.qc_kinds, **report.qc_classes}]
+    files = [mask.with_suffix(suffix) for mask in masks for suffix in (mask.suffix, ".json", ".geojson")]
+    discard = folder.discard(report.slide)
+    return [*files, discard, discard.with_suffix(".json"), folder.told(report.slide), folder.overview(report.slide)]
+
+
 def _asked_for(prepared: PreparedSlide, folder: OutputFolder, report: SlideReport) -> list[Path]:
     run, slide = prepared.plan.pipeline.run, report.slide
     try:

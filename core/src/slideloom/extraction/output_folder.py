@@ -4,6 +4,7 @@ OUT/slideloom/LABEL/pipeline.json      the pipeline as it ran
 OUT/slideloom/LABEL/mask_classes.json  the classes of tiles' masks, if there are any
 OUT/slideloom/LABEL/slides/NAME.json   the report of a finished or failed slide, written last
 OUT/slideloom/LABEL/publishing/NAME.json  sizes of a slide's outputs, while they get their names
+OUT/slideloom/LABEL/published/NAME.json  of an output at an address: what of the slide was put there
 OUT/slideloom/LABEL/tiles/NAME.csv     one row per planned tile
 OUT/slideloom/LABEL/masks/NAME-STEP.*  QC masks, if requested
 OUT/slideloom/LABEL/masks/NAME.discard.npz  all QC masks together, small, if a report is requested
@@ -70,6 +71,10 @@ class OutputFolder:
     def publishing(self, slide: str) -> Path:
         """The sizes of the slide's outputs; it exists only while they get their final names."""
         return path_of_name(self.state / "publishing", slide, ending=".json")
+
+    def published(self, slide: str) -> Path:
+        """The record of the slide's files at the address of the output, if that is one."""
+        return path_of_name(self.state / "published", slide, ending=".json")
 
     @property
     def claims(self) -> Path:

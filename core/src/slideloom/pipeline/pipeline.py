@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from attrs import field, frozen
 
+from slideloom.base.addresses import Address
 from slideloom.base.errors import ConfigError
 from slideloom.base.naming import Naming
 from slideloom.pipeline.tile_masks import REGIONS, TileMasks
@@ -89,7 +90,15 @@ class QcUse:
 class RunOptions:
     """How to run; never changes the output."""
 
-    out: Path | None = option(None, help="output folder; by default the folder of the pipeline file")
+    out: Path | Address | None = option(
+        None, help="output folder, or its address; by default the folder of the pipeline file"
+    )
+    staging: Path | None = option(
+        None,
+        help="where the output is an address, the local folder to work in, which is kept; "
+        "by default below slideloom-staging in the current folder",
+        metavar="DIR",
+    )
     jobs: int | None = option(
         None,
         help="number of processes, each with one slide at a time; by default chosen by cores and slides",

@@ -29,6 +29,7 @@ NO_WORD: Mapping[tuple[str, str], str] = {
     ("roi", "source"): "--roi and roi= name the source, a project has a folder of regions",
     ("qc", "step"): "--qc and qc= name the step",
     ("run", "out"): "--out, or the project's folder",
+    ("run", "staging"): "--staging, of commands whose output may be at an address",
 }
 """Options without a word, and how they are given instead."""
 

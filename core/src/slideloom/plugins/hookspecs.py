@@ -20,6 +20,7 @@ from slideloom.steps.format import Format
 from slideloom.steps.normalizer import Normalizer
 from slideloom.steps.placement import Placement
 from slideloom.steps.reader import Reader
+from slideloom.steps.remote_output import RemoteOutput
 from slideloom.steps.reports import RunReport, SlideReport
 from slideloom.steps.roi_source import RoiSource
 from slideloom.steps.sink import Sink
@@ -112,6 +113,9 @@ class RemoteFiles:
             if the store cannot list, or there is no such folder.
         open_folder: called with the address of a slide that is a folder; the folder. It raises `SlideError` if the
             address cannot be used, and asks for no file yet. None if this opens files only.
+        open_output: called before a run with the address of its output and the local folder in which it works; what
+            puts finished files there. It raises `OutputError` if the address cannot be written, belongs to another
+            folder, or another run puts files there. None if this only reads.
         entries: called with the address of a folder and False, what lies in it; with True, all files in it and below.
             It raises `FileNotFoundError` if there is no such folder, `Unlisted` if the store does not list folders, and
             `SlideError` if it does not answer; what it returns is complete. None if this lists no folders: then slides
@@ -122,6 +126,7 @@ class RemoteFiles:
     open: Callable[[Address], RemoteFile]
     list: Callable[[Address], Sequence[Address]]
     open_folder: Callable[[Address], RemoteFolder] | None = None
+    open_output: Callable[[Address, Path], RemoteOutput] | None = None
     entries: Callable[[Address, bool], Sequence[RemoteEntry]] | None = None
 
 

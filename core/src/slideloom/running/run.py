@@ -14,7 +14,7 @@ from typing import Any
 
 import attrs
 
-from slideloom.base.addresses import SlidePlace, check_local
+from slideloom.base.addresses import SlidePlace
 from slideloom.base.errors import ConfigError, OutputError
 from slideloom.base.machine import usable_cores
 from slideloom.base.naming import naming, option_given, option_name
@@ -37,6 +37,7 @@ from slideloom.running.rounds import lost, reports_of
 from slideloom.running.run_files import write_burden, write_errors, write_run_report
 from slideloom.running.shards import Shard
 from slideloom.running.sharing import RUN, Sharing, locked_for_a_moment, refuse_runs
+from slideloom.running.staging import Published, staged
 from slideloom.running.versions import versions
 from slideloom.running.worker_process import report_progress
 from slideloom.settings.options import options_of
@@ -54,7 +55,7 @@ THREADS_PER_SLIDE = 4
 def run_pipeline(
     pipeline: Pipeline,
     slides: Sequence[SlidePlace | NamedSlide],
-    out: Path,
+    out: SlidePlace | str,
     *,
     dry_run: bool = False,
     plan_only: bool = False,
@@ -67,7 +68,8 @@ def run_pipeline(
     Args:
         pipeline: the pipeline.
         slides: slide files, `Address`es, or what `named_slides` found; each slide name may occur only once.
-        out: output folder, made if missing.
+        out: output folder, made if missing, or its address: the run then works in the folder `pipeline.run.staging`,
+            and puts there what is finished.
         dry_run: decide on every tile as a run would, and write only the reports of plugins.
         plan_only: a dry run that reads only a sample of the tiles, for its estimate: quick, but filters and normalizer
             decide nothing.
@@ -76,16 +78,16 @@ def run_pipeline(
         on_share: called with the number of slides that other shards do, if the pipeline names a shard.
 
     Raises:
-        ConfigError: an executor or a step does not exist, the mpp file or the shard is wrong, or `out` is an address.
-        OutputError: the folder is locked, not writable, or holds tiles made with other settings.
+        ConfigError: an executor or a step does not exist, or the mpp file, the shard or the address is wrong.
+        OutputError: the folder or address is taken, not writable, or holds tiles made with other settings.
 
     A run whose slides would not fit on the disk stops before it is full, and a dry run says so, unless the pipeline has
     `ignore_disk_space`: the report then has a problem.
     """
-    with naming(pipeline.front):
+    trial: Trial = "plan-only" if plan_only else "dry-run" if dry_run else ""
+    with naming(pipeline.front), staged(pipeline, out, is_trial=trial != "") as (folder, published):
         return _run(
-            pipeline, slides, out,
-            trial="plan-only" if plan_only else "dry-run" if dry_run else "",
+            pipeline, slides, folder, trial=trial, published=published,
             progress=progress, on_slide=on_slide, on_share=on_share,
         )  # fmt: skip
 
@@ -96,12 +98,12 @@ def _run(
     out: Path,
     *,
     trial: Trial,
+    published: Published | None,
     progress: Progress | None,
     on_slide: Any,
     on_share: Any,
 ) -> RunReport:
     """See `run_pipeline`."""
-    check_local(out)
     end_copy()
     forget_sweeps()
     found = [NamedSlide.of(slide) for slide in slides]
@@ -117,10 +119,10 @@ def _run(
     shard = None if pipeline.run.shard is None else Shard.parse(pipeline.run.shard)
     refused = clashing(found, folders=any(sink.makes_folders for sink in pipeline.sinks))
     run = partial(
-        _run_slides, pipeline, out, executor, refused=refused,
+        _run_slides, pipeline, out, executor, refused=refused, published=published,
         threads=threads, trial=trial, problems=problems, progress=progress, on_slide=on_slide,
     )  # fmt: skip
-    end = partial(_finish, pipeline, folder, started, clock, trial=trial, problems=problems)
+    end = partial(_finish, pipeline, folder, started, clock, trial=trial, problems=problems, published=published)
     if trial:
         at_once = jobs if isinstance(executor, InProcessExecutor | ProcessExecutor) else None
         mine = found if shard is None else shard.share(folder, found, stored=False)
@@ -196,6 +198,7 @@ def _run_slides(
     problems: list[str],
     progress: Progress | None,
     on_slide: Any,
+    published: Published | None,
     sharing: Sharing | None = None,
 ) -> list[SlideReport]:
     """The reports of all slides, of `refused` ones with the reason; observers' errors are added to `problems`."""
@@ -230,7 +233,8 @@ def _run_slides(
             progress=told_by,
         )
     told = 0
-    for index, report in reports_of(tasks, executor, watch, sharing):
+    ended = reports_of(tasks, executor, watch, sharing)
+    for index, report in ended if published is None else published.slides(ended):
         reports[index] = report
         if on_slide is not None:
             on_slide(report)
@@ -302,6 +306,7 @@ def _finish(
     is_last: bool = True,
     is_left: bool = False,
     at_once: int | None = None,
+    published: Published | None = None,
 ) -> RunReport:
     """The report of the run, with all that goes with it written.
 
@@ -327,6 +332,7 @@ def _finish(
         problems=tuple(problems),
         is_left=is_left,
         estimate=estimate,
+        published="" if published is None else published.address,
     )
     if not trial:
         _tell_updates(pipeline, reports)
@@ -341,11 +347,12 @@ def _finish(
         write_errors(folder.root / "errors.csv", whole)
     told = whole if is_last and not is_left else attrs.evolve(whole, pipeline=_without_report(whole.pipeline))
     found = registry().notify("slideloom_run_done", report=told, out=folder.root)
-    if found:
-        run, whole = (attrs.evolve(each, problems=(*problems, *found)) for each in (run, whole))
-        if is_written:
-            write_run_report(folder.root / "extraction_report.json", whole)
-    return run
+    if found and is_written:
+        write_run_report(folder.root / "extraction_report.json", attrs.evolve(whole, problems=(*problems, *found)))
+    if published is not None and (lacking := published.run(reports)):
+        found += lacking
+        write_run_report(folder.root / "extraction_report.json", attrs.evolve(whole, problems=(*problems, *found)))
+    return attrs.evolve(run, problems=(*problems, *found)) if found else run
 
 
 def _places_of(folder: OutputFolder, reports: Sequence[SlideReport]) -> set[Path]:

@@ -314,6 +314,8 @@ class RunReport:
             JSON.
         estimate: of a dry run, what the run would make; None if there was nothing to estimate it from. In JSON only
             if it is there.
+        published: the address at which the run put what it made, without its secrets; "" if the output is local. In
+            JSON only if there is one.
     """
 
     slides: tuple[SlideReport, ...]
@@ -328,6 +330,7 @@ class RunReport:
     problems: tuple[str, ...] = field(default=(), converter=_all_redacted)
     is_left: bool = field(default=False, eq=False)
     estimate: Estimate | None = None
+    published: str = field(default="", converter=redacted)
 
     @property
     def is_good(self) -> bool:
@@ -346,7 +349,7 @@ class RunReport:
 
     def as_table(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        apart = ("is_left", "estimate")
+        apart = ("is_left", "estimate", *(() if self.published else ("published",)))
         table = attrs.asdict(self, recurse=False, filter=lambda attribute, _: attribute.name not in apart)
         estimate = {} if self.estimate is None else {"estimate": self.estimate.as_table()}
         return {**table, **estimate, "slides": [slide.as_table() for slide in self.slides]}

@@ -196,13 +196,9 @@ class _Network:
         if weights is None:
             with as_file(files("slideloom_artifacts") / WEIGHTS) as path:
                 weights = load_file(path)
-        state = {name: value.float() for name, value in weights.items()}
-        # Counters of training batches, which no answer depends on, are not stored.
-        counters = {name: value for name, value in net.state_dict().items() if name.endswith("num_batches_tracked")}
-        net.load_state_dict({**counters, **state})
-        net.eval().fuse()
+        net.load_state_dict(weights)
         # A sixth faster on a CPU than channels first. torch's stubs do not know this call.
-        self._net: nn.Module = net.to(self._device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._net: nn.Module = net.eval().to(self._device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._is_cpu = self._device.type == "cpu"
         self._turn: AbstractContextManager[Any] = nullcontext() if self._is_cpu else threading.Lock()
 

@@ -39,7 +39,7 @@ class Artifacts(Settings[SlideQc]):
     step: ClassVar[str] = "slideloom_artifacts.artifacts:ArtifactsQc"
     install: ClassVar[str] = "slideloom-artifacts[torch]"
     needs: ClassVar[tuple[str, ...]] = ("torch", "safetensors")
-    revision: ClassVar[int] = 2  # blocks of equal size
+    revision: ClassVar[int] = 3  # a smaller network
 
     mpp: float = option(
         4.0, help="resolution of the network's input; classes are told at half of it", unit="um/px", validator=positive

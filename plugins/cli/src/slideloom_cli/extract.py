@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
+from slideloom.base.addresses import Address, SlidePlace
 from slideloom.base.storing import storing_in
 from slideloom.pipeline.file import load_pipeline
 from slideloom.pipeline.flags import given_flags
@@ -17,6 +19,7 @@ from slideloom.settings.tables import made_from_table
 from slideloom.steps.reports import RunReport
 
 from slideloom_cli.options import add_extract_options, add_run_options, pipeline_of
+from slideloom_cli.parsing import slide_place
 
 if TYPE_CHECKING:
     from slideloom_cli.watching import RunDisplay
@@ -25,10 +28,22 @@ if TYPE_CHECKING:
 def configure_extract(parser: argparse.ArgumentParser) -> None:
     """Arguments of `slideloom extract`."""
     parser.add_argument("slides", nargs="+", metavar="SLIDES", help="files, folders or patterns")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="output folder")
+    parser.add_argument(
+        "--out",
+        type=slide_place,
+        required=True,
+        metavar="PLACE",
+        help="output folder, or an address such as s3://bucket/out",
+    )
+    _add_staging(parser)
     _add_params(parser)
     add_extract_options(parser)
     add_run_options(parser)
+
+
+def _add_staging(parser: argparse.ArgumentParser) -> None:
+    text = "where --out is an address, the local folder to work in, which is kept (below slideloom-staging)"
+    parser.add_argument("--staging", type=Path, metavar="DIR", help=text)
 
 
 def _add_params(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +61,9 @@ def run_extract(chosen: argparse.Namespace) -> int:
 def configure_run(parser: argparse.ArgumentParser) -> None:
     """Arguments of `slideloom run`."""
     parser.add_argument("pipeline", type=Path, metavar="PIPELINE.toml")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="output folder (run.out, else the file's own folder)")
+    text = "output folder or address (run.out, else the file's own folder)"
+    parser.add_argument("--out", type=slide_place, metavar="PLACE", help=text)
+    _add_staging(parser)
     _add_params(parser)
     add_run_options(parser)
 
@@ -63,9 +80,10 @@ def run_run(chosen: argparse.Namespace) -> int:
     return _run(pipeline, base=base, out=chosen.out or pipeline.run.out or base, chosen=chosen)
 
 
-def _run(pipeline: Pipeline, *, base: Path | None, out: Path, chosen: argparse.Namespace) -> int:
+def _run(pipeline: Pipeline, *, base: Path | None, out: SlidePlace, chosen: argparse.Namespace) -> int:
     from slideloom.running.find_slides import require_slides, slides_of
     from slideloom.running.run import run_pipeline
+    from slideloom.running.staging import staging_of
 
     from slideloom_cli.collecting import begin_collecting
     from slideloom_cli.output import print_json
@@ -76,15 +94,20 @@ def _run(pipeline: Pipeline, *, base: Path | None, out: Path, chosen: argparse.N
         from slideloom import load_params  # of the cohort distribution
 
         load_params(chosen.params).check(pipeline)
+    if chosen.staging is not None:
+        pipeline = attrs.evolve(pipeline, run=attrs.evolve(pipeline.run, staging=chosen.staging))
+    folder = staging_of(pipeline, out)
     slides = slides_of(pipeline, base)
     require_slides(slides)
     is_trial = chosen.dry_run or chosen.plan_only
     if pipeline.run.report or not is_trial:
-        with storing_in(out):
-            out.mkdir(parents=True, exist_ok=True)
+        with storing_in(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+    if isinstance(out, Address) and not is_trial and not chosen.quiet:
+        print(f"staging {folder}: the run works here, and puts at {out} what is finished", file=sys.stderr)
     chosen.interrupted = kept_when_interrupted(redo=pipeline.run.redo, dry_run=is_trial)
     begin_collecting()  # again: plugins have been loaded
-    with watched(chosen, slides=len(slides), out=out) as watch:
+    with watched(chosen, slides=len(slides), out=folder) as watch:
         report = run_pipeline(
             pipeline,
             slides,
@@ -97,7 +120,7 @@ def _run(pipeline: Pipeline, *, base: Path | None, out: Path, chosen: argparse.N
         )
         watch.run(report)
     print_summary(report)
-    print_report_path(pipeline, out)
+    print_report_path(pipeline, folder)
     if chosen.json:
         print_json(report.as_table())
     return exit_code(report, watch)

@@ -36,7 +36,9 @@ def _lines(run: RunReport) -> Iterator[tuple[str, str]]:
     if bare:
         shown = ", ".join(bare[:_NAMED]) + (f" and {len(bare) - _NAMED} more" if len(bare) > _NAMED else "")
         yield "colours", f"as stored, not sRGB, for want of an ICC profile: {len(bare)} slides ({shown})"
-    yield "output", run.out if not trial else "no tile was written"
+    yield "output", "no tile was written" if trial else run.published or run.out
+    if run.published:
+        yield "staging", f"{run.out}, kept: a run that goes on, or adds slides, needs it"
     for number, said in enumerate(() if run.estimate is None else run.estimate.words()):
         yield "" if number else "estimate", said
 

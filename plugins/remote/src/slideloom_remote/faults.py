@@ -9,6 +9,7 @@ from http import HTTPStatus
 from slideloom import redacted
 
 _LONGEST = 200  # characters of what a library says
+_PASSWORD = re.compile(r"[^\s/'\"@]+:[^\s/'\"@]+@")  # with its user name, in part of an address
 _AGAIN = {408, 425, 429, 500, 502, 503, 504}
 _FINAL = {errno.ENOENT, errno.EACCES, errno.EPERM}
 _REMEDIES = {
@@ -60,5 +61,5 @@ def of_library(error: BaseException) -> OSError:
         return Final(errno.ENOENT, f"there is no such file; {_REMEDIES[404]}")
     if isinstance(error, PermissionError) or type(error).__name__ in ("NoCredentialsError", "PartialCredentialsError"):
         return Final(errno.EACCES, f"access is denied; {_REMEDIES[403]}")
-    said = re.sub(r"\s+", " ", redacted(str(error)))[:_LONGEST]
+    said = _PASSWORD.sub("...@", re.sub(r"\s+", " ", redacted(str(error))))[:_LONGEST]
     return Passing(errno.EIO, f"{type(error).__name__}: {said}" if said else type(error).__name__)

@@ -62,6 +62,11 @@ def file_system(address: Address) -> tuple[Any, str]:
         if "rotocol not known" in str(error):
             raise SlideError(f"{address}: fsspec knows no file system {address.scheme}; correct the address") from None
         raise SlideError(f"{address}: is no address that fsspec reads; correct it") from None
+    if hasattr(files, "_call_s3") and "@" in str(path).partition("/")[0]:
+        raise SlideError(
+            f"{address}: an address of S3 holds no user name or password; keep them where the cloud's own tools do "
+            "(aws configure)"
+        )
     return files, str(path)
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
-from slideloom import Address, Library, RemoteEntry, RemoteFile, RemoteFiles, RemoteFolder, hookimpl
+from slideloom import Address, Library, RemoteEntry, RemoteFile, RemoteFiles, RemoteFolder, RemoteOutput, hookimpl
 
 
 @hookimpl
 def slideloom_remote_files() -> Sequence[RemoteFiles]:
     """Every address that fsspec knows."""
-    return [RemoteFiles("fsspec", _open, _list, _open_folder, _entries)]
+    return [RemoteFiles("fsspec", _open, _list, _open_folder, _open_output, _entries)]
 
 
 @hookimpl
@@ -41,6 +42,12 @@ def _open_folder(address: Address) -> RemoteFolder:
     from slideloom_remote.opening import open_remote_folder
 
     return open_remote_folder(address)
+
+
+def _open_output(address: Address, folder: Path) -> RemoteOutput:
+    from slideloom_remote.putting import open_remote_output
+
+    return open_remote_output(address, folder)
 
 
 def _entries(address: Address, below: bool) -> Sequence[RemoteEntry]:

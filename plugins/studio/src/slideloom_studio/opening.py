@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from attrs import evolve
-from slideloom.base.addresses import Address, SlidePlace, is_address, place_of
+from slideloom.base.addresses import Address, SlidePlace, is_address, local_path, place_of
 from slideloom.base.errors import ConfigError, PluginError
 from slideloom.base.naming import option_given
 from slideloom.pipeline.file import load_pipeline
@@ -82,7 +82,7 @@ def _of_file(path: Path, chosen: argparse.Namespace) -> Opening:
     include = tuple(_whole(str(whole.parent / entry)) for entry in pipeline.slides.include)
     pipeline = evolve(pipeline, slides=evolve(pipeline.slides, include=include))
     folder = _roi_folder(chosen.roi)[0] if chosen.roi else folder_in(pipeline) or whole.parent / _ROI
-    out = (chosen.out or pipeline.run.out or whole.parent).absolute()
+    out = local_path(chosen.out or pipeline.run.out or whole.parent).absolute()
     return Opening(
         title=path.name,
         entries=_entries([(slide, folder, out) for slide in slides]),
