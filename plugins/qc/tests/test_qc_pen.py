@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from slideloom import Mask, Rgb, Size
 from slideloom_qc import Otsu, Pen, Tissue
 from slideloom_qc.glass import Glass, density_tables
-from slideloom_qc.inks import BLACK, COOL, RED, InkRule, looks, promising
+from slideloom_qc.inks import BLACK, COOL, RED, STRIP_PX, InkRule, looks, promising
 from slideloom_qc.pen import BAND_PX, _seeds, farther, ink_mask
 from slideloom_qc.shapes import with_labels
 from slideloom_testing import PixelsSlide, scene_of, stained
@@ -267,6 +267,14 @@ def test_no_family_of_inks_with_sure_ink_on_the_slide_is_passed_over(seed: int) 
         for rule, may_be in zip(rules, promising(rules, rgb, GLASS), strict=True):
             assert may_be or not has_seeds(rule, rgb)
     assert all(has_seeds(rule, patches(seed)) for rule in rules)
+
+
+@pytest.mark.parametrize("top", [STRIP_PX - 3, STRIP_PX - 2, STRIP_PX - 1, STRIP_PX, 2 * STRIP_PX - 2])
+def test_ink_of_three_by_three_pixels_is_seen_across_strips(top: int) -> None:
+    rgb = np.full((2 * STRIP_PX + 1, 40, 3), (231, 228, 236), np.uint8)
+    rgb[top : top + 3, 10:13] = INKS["blue"]
+
+    assert promising((COOL,), rgb, GLASS) == [True]
 
 
 def test_a_slide_of_stain_alone_is_passed_over_by_all_families_of_inks() -> None:

@@ -72,9 +72,7 @@ class Looks:
 
     def placed(self, flags: _Flags) -> _Flags:
         """(h, w) bool from (N,); False where a pixel is not faint."""
-        whole = np.zeros(self.faint.shape, np.bool_)
-        whole[self.faint] = flags
-        return whole
+        return _placed(flags, self.faint).view(np.bool_)
 
 
 @frozen
@@ -118,25 +116,35 @@ def promising(rules: Sequence[InkRule], rgb: Rgb, glass: Glass) -> list[bool]:
     """For each rule, False if no pixel of a slide can be sure ink, whatever its staining; all in one pass.
 
     Args:
-        rules: of the families of inks, eight at most.
+        rules: of the families of inks.
         rgb: (h, w, 3) uint8.
         glass: of the slide.
     """
-    found = np.zeros(rgb.shape[:2], np.uint8)
-    for rows, other, densities in _not_glass(rgb, glass):
-        here = np.zeros(len(densities[0]), np.uint8)
+    found = [False] * len(rules)
+    for _, other, densities in _not_glass(rgb, glass):
         for number, rule in enumerate(rules):
-            ratio, depth, bits = rule.shades(*densities)
-            sure = ((bits & DENSE) > 0) & (ratio > rule.sure_from)
-            sure |= ((bits & VIVID) > 0) & (depth > rule.opaque[0])
-            here |= sure * np.uint8(1 << number)
-        found[rows][other] = here
-    return [bool(without_specks(found & np.uint8(1 << number)).any()) for number in range(len(rules))]
+            if not found[number]:
+                ratio, depth, bits = rule.shades(*densities)
+                sure = ((bits & DENSE) > 0) & (ratio > rule.sure_from)
+                sure |= ((bits & VIVID) > 0) & (depth > rule.opaque[0])
+                # Of 3 x 3 pixels across two strips, two rows lie in one of them, and what is beyond a strip counts as
+                # sure.
+                found[number] = bool(sure.any() and without_specks(_placed(sure, other)).any())
+        if all(found):
+            break
+    return found
 
 
 def without_specks(sure: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(h, w) uint8, 0 or one other value, without what does not hold 3 x 3 pixels."""
+    """(h, w) uint8, 0 or 1, without what does not hold 3 x 3 pixels."""
     return cast("NDArray[np.uint8]", cv2.morphologyEx(sure, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)))
+
+
+def _placed(flags: _Flags, where: _Flags) -> NDArray[np.uint8]:
+    """(h, w) uint8, 1 where one of the (N,) `flags`, of the N pixels of `where`, is True."""
+    whole = np.zeros(where.shape, np.uint8)
+    whole[where] = flags
+    return whole
 
 
 def _not_glass(rgb: Rgb, glass: Glass) -> Iterator[tuple[slice, _Flags, tuple[Floats, Floats, Floats]]]:
