@@ -205,12 +205,15 @@ def raw(install_plugin: InstallPlugin) -> InstallPlugin:
 
 @pytest.fixture
 def analytic(tmp_path: Path) -> Callable[..., Path]:
-    """Writes a slide whose pixels are a formula."""
+    """Writes a slide whose pixels are a formula. No file is a copy of another."""
     folder = tmp_path / "slides"
     folder.mkdir()
 
     def write(name: str = "a", width: int = 2200, height: int = 1800, **options: object) -> Path:
         options.setdefault("mpp", 0.5)
-        return write_analytic(folder / f"{name}.json", Size(width, height), **options)
+        others = len({path.name for path in folder.iterdir()} - {f"{name}.json"})
+        path = write_analytic(folder / f"{name}.json", Size(width, height), **options)
+        path.write_text(path.read_text() + " " * others)
+        return path
 
     return write

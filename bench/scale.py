@@ -31,7 +31,7 @@ KINDS = ("slides", "reports", "outputs")
 
 
 def prepare(place: Path, count: int) -> None:
-    """A project of `count` slides, 420 pixels wide, which are one file with many names."""
+    """A project of `count` slides, 420 pixels wide. Each has a few more bytes than the last, so none is a copy."""
     from slideloom import Project, Size
     from slideloom_testing import write_demo_slide
 
@@ -40,10 +40,11 @@ def prepare(place: Path, count: int) -> None:
     first = slides / "s00000.svs"
     if not first.exists():
         write_demo_slide(first, size=Size(420, 420), mpp=1.0, seed=0)
+    content = first.read_bytes()
     for number in range(1, count):
         path = slides / f"s{number:05}.svs"
         if not path.exists():
-            path.hardlink_to(first)
+            path.write_bytes(content + bytes(number))
     if not (place / "project.toml").exists():
         Project.create(place, slides=slides)
 

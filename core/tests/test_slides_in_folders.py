@@ -104,14 +104,43 @@ def test_a_link_beside_its_slide_is_not_a_second_one(
     assert f"is the same file as {tmp_path / 'lab' / 'b.svs'}, so it is left out" in caplog.text
 
 
-def test_copies_of_a_slide_in_several_folders_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    touched(tmp_path, "lab1/a.svs", "lab2/a.svs", "lab3/a.svs")
-    for lab, content in (("lab1", b"12"), ("lab2", b"34"), ("lab3", b"12")):
-        (tmp_path / lab / "a.svs").write_bytes(content)
+@pytest.mark.parametrize("entries", [["lab"], ["lab/*.svs"], ["lab/b.svs", "lab/a.svs"], ["lab", "link"]])
+def test_a_second_name_of_a_slide_on_its_disk_is_not_a_second_slide(
+    entries: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    touched(tmp_path, "lab/a.svs", "lab/c.svs")
+    (tmp_path / "lab" / "b.svs").hardlink_to(tmp_path / "lab" / "a.svs")
+    (tmp_path / "link").symlink_to("lab")
 
-    assert names_found(tmp_path) == ["lab1/a", "lab2/a", "lab3/a"]
-    said = f"{tmp_path / 'lab3' / 'a.svs'}: seems to be a copy of {tmp_path / 'lab1' / 'a.svs'}"
-    assert [record.getMessage()[: len(said)] for record in caplog.records] == [said]
+    found = [slide.place.name for slide in named_slides(entries, base=tmp_path)]
+
+    kept, left_out = ("b", "a") if entries == ["lab/b.svs", "lab/a.svs"] else ("a", "b")
+    assert [name for name in found if name != "c.svs"] == [f"{kept}.svs"]
+    assert f"{left_out}.svs: is the same file as {tmp_path / 'lab' / kept}.svs, so it is left out" in caplog.text
+
+
+def test_copies_of_a_slide_are_told_whatever_they_are_called(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    touched(tmp_path, "lab1/a.svs", "lab2/a.svs", "lab3/other.svs", "lab3/empty.svs", "lab3/vacant.svs")
+    for slide, content in (("lab1/a", b"12"), ("lab2/a", b"34"), ("lab3/other", b"12")):
+        (tmp_path / f"{slide}.svs").write_bytes(content)
+
+    found = names_found(tmp_path)
+
+    assert found == ["lab1/a", "lab2/a", "lab3/empty", "lab3/other", "lab3/vacant"]
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said.startswith("a slide seems to be a copy of another, and is taken all the same: "
+                           f"{tmp_path / 'lab3' / 'other.svs'} of {tmp_path / 'lab1' / 'a.svs'}; ")  # fmt: skip
+
+
+def test_many_copies_are_told_in_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    touched(tmp_path, *(f"lab/{number}.svs" for number in range(10)))
+    for path in (tmp_path / "lab").iterdir():
+        path.write_bytes(b"the same")
+
+    assert len(names_found(tmp_path)) == 10
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said.startswith("9 slides seem to be copies of others, and are taken all the same: ")
+    assert f"{tmp_path / 'lab' / '6.svs'} of {tmp_path / 'lab' / '0.svs'} and 3 more; " in said
 
 
 def test_a_slide_at_an_address_is_named_by_the_folders_below_the_one_given() -> None:

@@ -127,6 +127,25 @@ def test_a_program_that_calls_the_command_keeps_its_standard_output(
     assert json.loads(out.removesuffix("of the program\n"))
 
 
+@pytest.mark.parametrize(("given", "threads"), [({}, "1"), ({"OPENBLAS_NUM_THREADS": "3"}, "3")])
+def test_numpy_starts_no_threads_for_a_command_unless_the_user_wants_them(given: dict[str, str], threads: str) -> None:
+    script = (
+        "import atexit, os, sys\n"
+        "from slideloom_cli.main import entry\n"
+        "before = 'numpy' in sys.modules\n"  # then it would be too late
+        "atexit.register(lambda: print(before, os.environ['OPENBLAS_NUM_THREADS'], file=sys.stderr))\n"
+        "sys.argv = ['slideloom', '--version']\n"
+        "entry()\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+
+    done = subprocess.run(
+        [sys.executable, "-c", script], check=False, capture_output=True, text=True, env={**environment, **given}
+    )
+
+    assert done.stderr.split() == ["False", threads], done.stderr
+
+
 def test_nothing_is_on_standard_output_where_a_run_with_json_is_refused(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

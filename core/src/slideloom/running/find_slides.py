@@ -6,27 +6,27 @@ import glob
 import logging
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from slideloom.base.addresses import Address, SlidePlace, is_address, place_of, redacted
 from slideloom.base.errors import ConfigError, PluginError, SlideError
 from slideloom.base.naming import option_given, option_name
 from slideloom.pipeline.pipeline import Pipeline, Slides
-from slideloom.planning.slide_files import fingerprint
 from slideloom.plugins.blaming import blaming
 from slideloom.plugins.discovery import registry
+from slideloom.running.same_slides import copies_among, same_slides
 from slideloom.slides.info import slide_name
-from slideloom.slides.names import NamedSlide, name_below, own_name, with_shared_names
+from slideloom.slides.names import NamedSlide, name_below, with_shared_names
 
 log = logging.getLogger(__name__)
 
 _DEEPEST = 4  # folders below folders: those of a patient, a study and a series, and one more
 _REPORT = "extraction_report.json"  # of a run, in its output folder
-_TOLD = 6  # kinds or folders, in a warning
+_TOLD = 6  # kinds, folders or copies, in a warning
 
 
 def find_slides(
@@ -90,16 +90,25 @@ def named_slides(
     slides = [NamedSlide(path, name) for path, name in found.items() if path not in parts]
     if any("/" in slide.name for slide in slides):
         # Also of slides that are left out: what is meant for one of them must not be taken for another's.
-        slides = with_shared_names(slides, among=list(dict.fromkeys(_same_slides(slides).values())))
+        slides = with_shared_names(slides, among=list(dict.fromkeys(same_slides(slides).values())))
     wanted = without(slides, exclude, base=base)
     left: list[NamedSlide] = []
-    for slide, same in _same_slides(wanted).items():
+    for slide, same in same_slides(wanted).items():
         if same is slide:
             left.append(slide)
         else:
             _tell_once(f"{slide.place}: is the same file as {same.place}, so it is left out")
-    _tell_copies([slide for slide in left if slide.shares_name])
+    if copies := copies_among(left):
+        _tell_once(f"{_in_words(copies)}; {option_name('slides', 'exclude')} leaves a slide out")
     return left
+
+
+def _in_words(copies: Mapping[Path, Path]) -> str:
+    told = ", ".join(f"{copy} of {original}" for copy, original in islice(copies.items(), _TOLD))
+    more = "" if len(copies) <= _TOLD else f" and {len(copies) - _TOLD} more"
+    if len(copies) == 1:
+        return f"a slide seems to be a copy of another, and is taken all the same: {told}"
+    return f"{len(copies)} slides seem to be copies of others, and are taken all the same: {told}{more}"
 
 
 def without(slides: Sequence[NamedSlide], exclude: Sequence[str], *, base: Path | None = None) -> list[NamedSlide]:
@@ -110,39 +119,6 @@ def without(slides: Sequence[NamedSlide], exclude: Sequence[str], *, base: Path 
 def _add(found: dict[SlidePlace, str], places: Sequence[SlidePlace], *, below: SlidePlace | None) -> None:
     for place in places:
         found.setdefault(place, slide_name(place) if below is None else name_below(place, below))
-
-
-def _same_slides(slides: Sequence[NamedSlide]) -> dict[NamedSlide, NamedSlide]:
-    """For each slide, the one of them that is really there: a link would be the same slide by another name."""
-    real_folder = lru_cache(maxsize=None)(Path.resolve)  # each is looked at once, as cohorts have few
-    files: dict[SlidePlace, NamedSlide] = {}
-    real: dict[NamedSlide, SlidePlace] = {}
-    for slide in slides:
-        place, is_link = slide.place, False
-        if isinstance(place, Path):
-            is_link = place.is_symlink()
-            place = place.resolve() if is_link else real_folder(place.parent) / place.name
-        real[slide] = place
-        if not is_link:
-            files.setdefault(place, slide)
-    return {slide: files.setdefault(place, slide) for slide, place in real.items()}
-
-
-def _tell_copies(alike: Sequence[NamedSlide]) -> None:
-    """Say which slides of one name in several folders are copies: they would count twice."""
-    first: dict[object, Path] = {}
-    for slide in alike:
-        if not isinstance(slide.place, Path):
-            continue
-        try:
-            files: list[Any] = fingerprint(slide.place)  # Any: the name, size, time and sample of each
-        except OSError:  # it fails when its turn comes
-            continue
-        content = tuple((name, size, sample) for name, size, _, sample in files)
-        other = first.setdefault((own_name(slide.name).casefold(), content), slide.place)
-        if other != slide.place:
-            leaves_out = option_name("slides", "exclude")
-            _tell_once(f"{slide.place}: seems to be a copy of {other}, and both are taken; {leaves_out} leaves one out")
 
 
 def _at(address: Address, *, recursive: bool) -> list[Address]:

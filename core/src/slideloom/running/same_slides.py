@@ -1,0 +1,69 @@
+"""Which slides are one slide by two names: links, and copies. Either would count twice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+from stat import S_ISREG
+from typing import Any
+
+from slideloom.base.addresses import SlidePlace
+from slideloom.planning.slide_files import fingerprint
+from slideloom.slides.names import NamedSlide, own_name
+
+
+def same_slides(slides: Sequence[NamedSlide]) -> dict[NamedSlide, NamedSlide]:
+    """For each slide, the one of them that is really there: a link would be the same slide by another name.
+
+    Of names that are equally real, such as hard links, the first stands for all.
+    """
+    real_folder = lru_cache(maxsize=None)(Path.resolve)  # each is looked at once, as cohorts have few
+    files: dict[object, NamedSlide] = {}
+    real: dict[NamedSlide, object] = {}
+    for slide in slides:
+        place, is_link = slide.place, False
+        if isinstance(place, Path):
+            is_link = place.is_symlink()
+            place = place.resolve() if is_link else real_folder(place.parent) / place.name
+        real[slide] = _hard_linked(place) or place
+        if not is_link:
+            files.setdefault(real[slide], slide)
+    return {slide: files.setdefault(file, slide) for slide, file in real.items()}
+
+
+def _hard_linked(place: SlidePlace) -> tuple[int, int] | None:
+    """What a file is for its disk, if it has several names there."""
+    try:
+        state = place.stat() if isinstance(place, Path) else None
+    except OSError:  # it fails when its turn comes
+        return None
+    if state is None or not S_ISREG(state.st_mode) or state.st_nlink == 1 or not state.st_ino:
+        return None
+    return state.st_dev, state.st_ino
+
+
+def copies_among(slides: Sequence[NamedSlide]) -> dict[Path, Path]:
+    """For each slide that seems to be a copy of an earlier one, whatever it is called, that one.
+
+    Samples of content are compared (see `fingerprint`), and only of slides whose files have the same size. Slides that
+    are folders are compared if they have the same name, as it takes long to look through them.
+    """
+    alike: dict[object, list[Path]] = {}
+    for slide in slides:
+        if isinstance(slide.place, Path):
+            with suppress(OSError):  # it fails when its turn comes
+                state = slide.place.stat()
+                size = state.st_size if S_ISREG(state.st_mode) else own_name(slide.name).casefold()
+                if size:  # empty files are alike, and no slides
+                    alike.setdefault(size, []).append(slide.place)
+    first: dict[object, Path] = {}
+    copies: dict[Path, Path] = {}
+    for path in (path for paths in alike.values() if len(paths) > 1 for path in paths):
+        with suppress(OSError):
+            files: list[Any] = fingerprint(path)  # Any: the name, size, time and sample of each
+            content = tuple(sorted((size, sample) for _, size, _, sample in files))
+            if (original := first.setdefault(content, path)) != path:
+                copies[path] = original
+    return copies
