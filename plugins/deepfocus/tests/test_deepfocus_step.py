@@ -162,13 +162,18 @@ def test_a_slide_whose_resolution_is_stated_coarser_than_the_networks_is_not_enl
     assert not any("microns per pixel, more than" in note for note in step.judge(right).notes)
 
 
-def test_a_network_that_knows_one_scale_only_still_gets_it(cmu: Rgb, tmp_path: Path) -> None:
-    step = DeepFocus(weights=published_layout(tmp_path / "own.safetensors"), mpp=0.25, device="cpu").build()
+def test_a_slide_is_enlarged_for_a_network_of_one_scale_and_to_a_scale_that_is_asked_for(
+    cmu: Rgb, tmp_path: Path
+) -> None:
+    slide = PixelsSlide(cmu[:256, :256], mpp=2.0)
+    one_scale = published_layout(tmp_path / "own.safetensors")
 
-    found = step.predict(PixelsSlide(cmu[:256, :256], mpp=CMU_MPP))
+    for settings in (DeepFocus(weights=one_scale, device="cpu"), DeepFocus(mpp=1.0, device="cpu")):
+        found = settings.build().predict(slide)
 
-    assert found.cell_um == pytest.approx(16, rel=0.01)
-    assert "enlarged" in found.notes[-1]
+        assert found.cell_um == 64
+        assert "it was enlarged" in found.notes[-1]
+    assert DeepFocus(device="cpu").build().predict(slide).cell_um == 128
 
 
 KERAS = """

@@ -47,7 +47,13 @@ class DeepFocusQC(StridedModelQC):
     keeps_inside = True  # the edge between tissue and padding would look sharp
 
     def __init__(
-        self, network: Network, options: StridedModelSettings, *, centre: str, follows_slide: bool = False
+        self,
+        network: Network,
+        options: StridedModelSettings,
+        *,
+        centre: str,
+        follows_slide: bool = False,
+        enlarges: bool = True,
     ) -> None:
         """Wrap a network.
 
@@ -56,10 +62,12 @@ class DeepFocusQC(StridedModelQC):
             options: as for any model.
             centre: "tile" or "group".
             follows_slide: choose the threshold by the slide's own tissue, not by the options.
+            enlarges: read a slide that is coarser than the options' scale at that scale, not at its own pixels.
         """
         super().__init__(network.model, options)
         self._centring, self._centre = network.table.centring, centre
         self._is_relative, self._follows_slide = network.table.is_relative, follows_slide
+        self._enlarges = enlarges
         self.needs_whole_blocks = centre == "group"
 
     @property
@@ -85,12 +93,12 @@ class DeepFocusQC(StridedModelQC):
         return threshold_of(found.values) if self._follows_slide else super().threshold_for(found)
 
     def mpp_for(self, slide: Slide) -> float:
-        """See `StridedModelQC.mpp_for`; that of a slide that is coarser, if the network knows such scales.
+        """See `StridedModelQC.mpp_for`; that of a slide that is coarser, if it is not to be enlarged.
 
         Enlarged pixels look out of focus, whatever the slide shows, and they show nothing that its own pixels do not.
         """
         own = slide.info.mpp
-        return max(self.options.mpp, own.x, own.y) if own is not None and self._is_relative else self.options.mpp
+        return max(self.options.mpp, own.x, own.y) if own is not None and not self._enlarges else self.options.mpp
 
     def judge(self, found: PredictionMap) -> QcResult:
         """See `StridedModelQC.judge`; notes on a slide that is coarse, soft all over, or of which most is discarded."""
@@ -102,7 +110,7 @@ class DeepFocusQC(StridedModelQC):
     def _coarse(self, found: PredictionMap) -> str:
         """What a slide that is coarser than the network's scale hides; "" of others."""
         own, expected = stated_mpp(found), self.options.mpp
-        if not self._is_relative or own <= expected * (1 + self.options.mpp_tolerance):
+        if self._enlarges or own <= expected * (1 + self.options.mpp_tolerance):
             return ""
         return (
             f"the slide has {own:.3g} microns per pixel, more than the {expected:g} that the network expects, and was "
@@ -171,7 +179,9 @@ def deepfocus_step(settings: DeepFocus) -> DeepFocusQC:
         device=settings.device,
     )
     follows_slide = settings.threshold == "auto" and network.table.is_relative
-    return DeepFocusQC(network, options, centre=settings.centre, follows_slide=follows_slide)
+    # The network has seen other scales than its own in training. A scale that is asked for is taken at its word.
+    enlarges = not network.table.is_relative or settings.mpp is not None or settings.tile_um is not None
+    return DeepFocusQC(network, options, centre=settings.centre, follows_slide=follows_slide, enlarges=enlarges)
 
 
 def _tile_um(settings: DeepFocus) -> float | str:
