@@ -28,8 +28,8 @@ nox.options.error_on_external_run = True
 ROOT = Path(__file__).parent
 PLUGINS = sorted(path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml"))
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
-# What requirements.txt leaves out, because its library is under the LGPL.
-APART = ["plugins/czi"]
+# What requirements.txt leaves out: a library under the LGPL, and a reader that has met no scanner's file.
+APART = ["plugins/czi", "plugins/isyntax"]
 DISTS = ["core", *(f"plugins/{name}" for name in PLUGINS), "."]
 SOURCES = ["core/src", *(f"plugins/{name}/src" for name in PLUGINS)]
 BUILD_TOOLS = ["hatchling>=1.24", "editables>=0.5", "setuptools>=77"]
@@ -52,7 +52,7 @@ TIFF_TOOLS = ["tifffile>=2024.1", "imagecodecs>=2024.6.1"]
 CLUSTER_TOOLS = ["dask-jobqueue>=0.9", "kubernetes-validate>=1.31", "pyyaml>=6"]
 REMOTE_TOOLS = ["s3fs>=2025.2", "moto[server]>=5"]
 # What tests of the light plugins look at files with; of the plugins, only tifffile and dicom need some of them.
-FILE_TOOLS = [*TIFF_TOOLS, *REMOTE_TOOLS, "pymupdf>=1.24", "wsidicom>=0.36"]
+FILE_TOOLS = [*TIFF_TOOLS, *REMOTE_TOOLS, "pyisyntax>=0.1.7", "pymupdf>=1.24", "wsidicom>=0.36"]
 LOADERS = [
     "webdataset>=0.2",
     *FILE_TOOLS,
@@ -220,7 +220,9 @@ def lowest(session: nox.Session) -> None:
 @nox.session(python=False)
 def fuzz(session: nox.Session) -> None:
     """Damage 10,000 slides for each reader; `nox -s fuzz -- reader-tiff --most 500` is a part of it."""
-    readers = [f"reader-{name}" for name in ("tiff", "openslide", "vips", "tifffile", "dicom", "ome-zarr", "czi")]
+    readers = [
+        f"reader-{name}" for name in ("tiff", "openslide", "vips", "tifffile", "dicom", "ome-zarr", "czi", "isyntax")
+    ]
     chosen = session.posargs if any(word in readers for word in session.posargs) else [*readers, *session.posargs]
     _run_shared(session, "python", "-m", "stress", *chosen)
 

@@ -18,10 +18,10 @@ from typing import Any, Literal
 import numpy as np
 from slideloom import PluginError, Rgb, Size, SlideloomError, open_slide
 
-from stress import shown, slides, witnesses
+from stress import isyntax, shown, slides, witnesses
 from stress.verdicts import Campaign, Kind, Verdict
 
-READERS = ("tiff", "openslide", "vips", "tifffile", "dicom", "ome-zarr", "czi")
+READERS = ("tiff", "openslide", "vips", "tifffile", "dicom", "ome-zarr", "czi", "isyntax")
 CASES = 10_000
 _SIZE = Size(300, 220)  # three tiles by two, so that a case is quick
 _BY_COMMAND = 100  # one case of so many is also a run of the command line
@@ -32,7 +32,7 @@ def _prepare(reader: str, folder: Path) -> None:
     slides.prepare(folder, size=_SIZE, mpp=2.0)
     made = folder / "made"
     rgb = _pixels(made / "demo.svs")
-    for write in (_rare_tiffs, _dicom, _zarr, _czi):
+    for write in (_rare_tiffs, _dicom, _zarr, _czi, _isyntax):
         write(made, rgb)
     for path in sorted(made.iterdir()):
         if not _takes(reader, path):
@@ -169,6 +169,21 @@ def _czi(folder: Path, rgb: Rgb) -> None:
         write_czi(folder / f"{name.lower()}.czi", rgb, name)
 
 
+ISYNTAX_FORMS = {"one level": 1, "two levels": 2}
+
+
+def write_isyntax_form(path: Path, rgb: Rgb, name: str) -> Path:
+    """Write an iSyntax file in one of `ISYNTAX_FORMS`."""
+    from slideloom_testing.isyntax import MadeISyntax, write_isyntax
+
+    return write_isyntax(path, rgb, MadeISyntax(levels=ISYNTAX_FORMS[name]))
+
+
+def _isyntax(folder: Path, rgb: Rgb) -> None:
+    for name in ISYNTAX_FORMS:
+        write_isyntax_form(folder / f"{name.replace(' ', '-')}.isyntax", rgb, name)
+
+
 def _cases(reader: str, folder: Path, seed: int) -> list[str]:
     rng = random.Random(seed)
     names = sorted(path.name for path in (folder / "made").iterdir())
@@ -213,6 +228,7 @@ _OTHERS_ASKED: dict[str, Callable[[Path], shown.Shown | None]] = {
     ".dcm": witnesses.by_pydicom,
     ".zarr": witnesses.by_numcodecs,
     ".czi": witnesses.by_subblocks,
+    ".isyntax": isyntax.by_bits,
 }
 
 

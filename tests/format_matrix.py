@@ -20,12 +20,21 @@ from PIL import Image
 from slideloom import Rgb, SlideloomError, Slides, open_slide
 from slideloom.base.naming import naming
 from slideloom.pipeline.fronts import FLAGS
+from slideloom_testing.isyntax import MadeISyntax, write_isyntax
 
-from stress.reading import CZI_FORMS, DICOM_FORMS, write_czi, write_dicom_form, write_zarr
+from stress.reading import (
+    CZI_FORMS,
+    DICOM_FORMS,
+    ISYNTAX_FORMS,
+    write_czi,
+    write_dicom_form,
+    write_isyntax_form,
+    write_zarr,
+)
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "slide-formats.md"
 BEGIN, END = "<!-- matrix, by tests/format_matrix.py -->\n", "<!-- end of matrix -->\n"
-READERS = ("tiff", "openslide", "vips", "tifffile", "dicom", "ome-zarr", "czi")
+READERS = ("tiff", "openslide", "vips", "tifffile", "dicom", "ome-zarr", "czi", "isyntax")
 WIDTH, HEIGHT, TILE = 700, 500, 128
 _SHOWN = 90  # letters of a refusal
 
@@ -150,6 +159,11 @@ def _bytes(name: str, content: bytes) -> Make:
     return make
 
 
+def _second_isyntax(folder: Path, rgb: Rgb) -> Path:
+    made = MadeISyntax(attributes={"PIM_DP_UFS_INTERFACE_VERSION": "100.5"})
+    return write_isyntax(folder / "a.isyntax", rgb, made)
+
+
 FORMS = (
     Form("SVS, JPEG", _aperio("jpeg"), is_lossless=False),
     Form("SVS, JPEG 2000 (33005)", _aperio("aperio_jp2000_rgb"), is_lossless=False),
@@ -189,10 +203,14 @@ FORMS = (
         Form(f"CZI, {name}", lambda folder, rgb, name=name: write_czi(folder / "a.czi", rgb, name))  # type: ignore[misc]
         for name in CZI_FORMS
     ),
+    *(
+        Form(f"iSyntax, {name}", lambda folder, rgb, name=name: write_isyntax_form(folder / "a.isyntax", rgb, name))  # type: ignore[misc]
+        for name in ISYNTAX_FORMS
+    ),
+    Form("iSyntax, second version", _second_isyntax),
     Form("JPEG", _pil("a.jpg", quality=95, subsampling=0), is_lossless=False),
     Form("PNG", _pil("a.png")),
     Form("VSI", _bytes("a.vsi", b"II*\0\x08\0\0\0\0\0\0\0\0\0")),
-    Form("iSyntax", _bytes("a.isyntax", b'<DataObject ObjectType="DPUfsImport"></DataObject>\r\n\x04')),
 )
 
 

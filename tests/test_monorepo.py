@@ -29,8 +29,8 @@ LIGHT = {
     "dicom", "remote", "zarr",
     "studio",
 }  # fmt: skip
-# What only those install who ask for it: pylibCZIrw is under the LGPL.
-OPTIONAL = {"czi"}
+# What only those install who ask for it: pylibCZIrw is under the LGPL, and isyntax has met no scanner's file.
+OPTIONAL = {"czi", "isyntax"}
 # With loops in C, which setuptools builds.
 COMPILED = {"stain"}
 # Distributions that were part of the core and use its inside; each may also use those named beside it.

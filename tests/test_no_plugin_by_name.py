@@ -117,6 +117,7 @@ NEEDED = {
     "filters": (EXTRACT, "no plugin offers a default filter: name one"),
     "hdf5": ([*EXTRACT, "--sink", "hdf5"], "no sink is named 'hdf5'"),
     "images": ([*EXTRACT, "--sink", "images"], "no sink is named 'images'"),
+    "isyntax": ([*EXTRACT, "--reader", "isyntax"], "no reader is named 'isyntax'"),
     "loaders": ([], "_loader comes with slideloom-loaders, which is not installed"),
     "openslide": ([*EXTRACT, "--reader", "openslide"], "no reader is named 'openslide'"),
     "qc": ([*EXTRACT, "--qc", "otsu"], "no qc is named 'otsu'"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -14,8 +15,18 @@ from slideloom import Rgb, Size
 from stress import crew, shards, shown, slides, witnesses
 from stress.__main__ import main
 from stress.campaigns import CAMPAIGNS
+from stress.isyntax import by_bits
 from stress.mutations import damaged, damaged_text
-from stress.reading import CZI_FORMS, DICOM_FORMS, READERS, write_czi, write_dicom_form, write_zarr
+from stress.reading import (
+    CZI_FORMS,
+    DICOM_FORMS,
+    ISYNTAX_FORMS,
+    READERS,
+    write_czi,
+    write_dicom_form,
+    write_isyntax_form,
+    write_zarr,
+)
 from stress.verdicts import Campaign, Kind, Tally, Verdict
 
 # Cases of each campaign; a seed whose cases are all well today, so that tomorrow's fault shows.
@@ -179,11 +190,25 @@ def test_subblocks_of_czi_show_what_was_written(tmp_path: Path, name: str) -> No
     assert_shows(witnesses.by_subblocks(path), seen(picture()))
 
 
+@pytest.mark.parametrize("name", ISYNTAX_FORMS)
+def test_bits_of_isyntax_show_what_was_written_but_for_a_damaged_block(tmp_path: Path, name: str) -> None:
+    path = write_isyntax_form(tmp_path / "a.isyntax", picture(), name)
+    assert_shows(by_bits(path), seen(picture()))
+
+    content = bytearray(path.read_bytes())
+    (at,) = struct.unpack_from("<Q", content, content.index(b"\x04") + 1 + 8 + 16)  # the first tile of level 0
+    content[at] ^= 1
+    path.write_bytes(content)
+    found = by_bits(path)
+    assert found is not None
+    assert found.unreadable == 12
+
+
 def test_a_witness_says_nothing_of_another_file(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(bytes(1000))
 
-    for witness in (witnesses.by_pydicom, witnesses.by_numcodecs, witnesses.by_subblocks):
+    for witness in (witnesses.by_pydicom, witnesses.by_numcodecs, witnesses.by_subblocks, by_bits):
         assert witness(path) is None
 
 

@@ -1,4 +1,4 @@
-"""Formats whose reader may not be installed, or which nothing here reads: whether a file or folder is of one."""
+"""Formats whose reader may not be installed: whether a file or folder is of one."""
 
 from __future__ import annotations
 
@@ -9,15 +9,12 @@ _ISYNTAX = b"<DataObject"  # in the XML that an iSyntax file begins with, behind
 _START = 512
 
 
-def unread_format(path: Path) -> str | None:
-    """What a file is that no reader takes, and what to do; None for any other."""
+def is_isyntax(path: Path) -> bool:
+    """True for a Philips iSyntax file."""
     if not path.is_file():
-        return None
+        return False
     with path.open("rb") as file:
-        is_isyntax = path.suffix.lower() == ".isyntax" or _ISYNTAX in file.read(_START)
-    if not is_isyntax:
-        return None
-    return f"it is a Philips iSyntax file: convert it to TIFF, as with libisyntax: isyntax-to-tiff {path.name} OUT.tiff"
+        return _ISYNTAX in file.read(_START)
 
 
 def is_zarr(path: Path) -> bool:

@@ -61,16 +61,17 @@ class Vsi(InSeveralFiles):
 
 
 class ISyntax(Format):
-    """Philips, which no reader takes."""
+    """Philips: one file. A reader refuses the second version of the format, by what its header says."""
 
     name: ClassVar[str] = "iSyntax"
-    extensions: ClassVar[tuple[str, ...]] = (".isyntax",)
+    extensions: ClassVar[tuple[str, ...]] = (".isyntax", ".i2syntax")
+    reader: ClassVar[str] = "slideloom-isyntax"
 
-    def refusal(self, path: Path) -> str | None:
-        """See `Format.refusal`."""
-        from slideloom_formats.formats_apart import unread_format
+    def recognises(self, path: Path) -> bool:
+        """See `Format.recognises`."""
+        from slideloom_formats.formats_apart import is_isyntax
 
-        return unread_format(path)
+        return is_isyntax(path)
 
 
 class OmeZarr(Format):

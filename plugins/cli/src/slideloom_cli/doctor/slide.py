@@ -25,8 +25,8 @@ from slideloom_cli.info import slide_facts
 
 # fmt: off
 _EXTENSIONS = {
-    ".bif", ".czi", ".dcm", ".isyntax", ".jp2", ".jpeg", ".jpg", ".mrxs", ".ndpi", ".ndpis", ".png", ".qptiff", ".scn",
-    ".svs", ".svslide", ".tif", ".tiff", ".vms", ".vmu", ".vsi", ".zarr", ".zip",
+    ".bif", ".czi", ".dcm", ".i2syntax", ".isyntax", ".jp2", ".jpeg", ".jpg", ".mrxs", ".ndpi", ".ndpis", ".png",
+    ".qptiff", ".scn", ".svs", ".svslide", ".tif", ".tiff", ".vms", ".vmu", ".vsi", ".zarr", ".zip",
 }
 _TIFFS = {".bif", ".ndpi", ".qptiff", ".scn", ".svs", ".tif", ".tiff"}
 # fmt: on
