@@ -26,14 +26,15 @@ from slideloom_tfrecord.settings import TFRecords
 
 # As they were before options were converted and checked wherever they come from; those of regions and models since
 # regions are repaired by uniting shells and nesting is "auto", and since strided models have `trust` and `on_nan`;
-# those with a stain normalizer since its loops are compiled, those with a filter since these have `measured`, and those
-# with `tissue`, `pen`, `deepfocus` or `nuclei` since their second revision. All of them since resampling has one, too.
+# those with a stain normalizer since its loops are compiled, those with a filter since these have `measured`, those
+# with `tissue`, `pen` or `nuclei` since their second revision, and those with `deepfocus` since its third. All of them
+# since resampling has one, too.
 README = "4d198824c22383f5389ed8f44685b3f3fb4a060562112f15db3edd5523ec5d01"
 EVERY_TILING_OPTION = "10f80e0f2e753cc11cf0e000a2550b1b57b58da010506a5706bcf1100abd5629"
 REGIONS = "ace924b1e9cc1d3a67d9c1a512fe49472c50faae747f255ba4d71d359b7713f8"
-MODELS = "5f4afe34e63274d4a5a2e74478b52100b74b0beab676d2f923a921c26f6e9c70"
+MODELS = "2ed0810bfa85698e1bbd98c5f5edf965c77452d9ab338d7a368dfaaefdac167b"
 PYTHON = "0cc619417bd14c176830d63dbb62c196624e2161f23eb96703567615d4f8419f"
-PYTHON_MODELS = "1dc2b39152e0b031156b7dd527654b75127a3f374b2f402a9b25c28d79955656"
+PYTHON_MODELS = "7e0b231d50217534cbf4d5447c3fd02dcae1677b700ae218c7e014ebed39b770"
 
 
 @pytest.mark.parametrize(

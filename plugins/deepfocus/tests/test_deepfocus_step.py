@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from attrs import evolve
 from numpy.typing import NDArray
 from slideloom import Box, ConfigError, Point, Rgb, Size
 from slideloom_deepfocus import DeepFocus, PredictionMap
@@ -141,7 +142,38 @@ def test_a_slide_called_out_of_focus_all_over_has_a_note(out_of_focus: Rgb) -> N
     result = step(PixelsSlide(out_of_focus, mpp=CMU_MPP))
 
     assert result.metrics["share_discarded"] > 0.8
-    assert "of the tissue looks out of focus: unless the whole slide is, its microns per pixel" in result.notes[-1]
+    assert "unless that is so, the slide's 0.499 microns per pixel are stated too large" in result.notes[-1]
+
+
+@pytest.mark.parametrize("stated", [1.5, 2.0])
+def test_a_slide_whose_resolution_is_stated_coarser_than_the_networks_is_not_enlarged(cmu: Rgb, stated: float) -> None:
+    # Pixels of 1 um. Enlarged, they would look out of focus; at its own pixels the slide looks as it does when right.
+    coarse = cmu.reshape(960, 2, 704, 2, 3).mean(axis=(1, 3)).round().astype(np.uint8)
+    step = DeepFocus(device="cpu").build()
+
+    right, wrong = (step.predict(PixelsSlide(coarse, mpp=mpp)) for mpp in (1.0, stated))
+    result = step.judge(wrong)
+
+    assert np.array_equal(wrong.values, right.values, equal_nan=True)
+    assert wrong.extent == right.extent
+    assert wrong.cell_um == 64 * stated
+    assert result.metrics["cells_discarded"] == 0
+    assert result.notes[0].startswith(f"the slide has {stated:g} microns per pixel, more than the 1 that the network")
+    assert not any("microns per pixel, more than" in note for note in step.judge(right).notes)
+
+
+def test_a_slide_is_enlarged_for_a_network_of_one_scale_and_to_a_scale_that_is_asked_for(
+    cmu: Rgb, tmp_path: Path
+) -> None:
+    slide = PixelsSlide(cmu[:256, :256], mpp=2.0)
+    one_scale = published_layout(tmp_path / "own.safetensors")
+
+    for settings in (DeepFocus(weights=one_scale, device="cpu"), DeepFocus(mpp=1.0, device="cpu")):
+        found = settings.build().predict(slide)
+
+        assert found.cell_um == 64
+        assert "it was enlarged" in found.notes[-1]
+    assert DeepFocus(device="cpu").build().predict(slide).cell_um == 128
 
 
 KERAS = """
@@ -221,6 +253,12 @@ def log_odds(values: list[float]) -> NDArray[np.float32]:
     return (1 / (1 + np.exp(-np.array(values)))).astype(np.float32)
 
 
+def map_of(values: list[float], *, mpp: float = 1.0) -> PredictionMap:
+    """One row of cells of 64 um with scores of these log odds, of a slide of `mpp`."""
+    whole = Box(0, 0, 64 / mpp * len(values), 64 / mpp)
+    return PredictionMap(log_odds(values)[None], whole, whole, 64)
+
+
 def test_the_threshold_follows_the_sharpest_quarter_of_the_slide() -> None:
     crisp, soft, blurred = ([centre] * 30 + [6.0] * 10 for centre in (-5.0, -3.0, 4.0))
 
@@ -231,15 +269,44 @@ def test_the_threshold_follows_the_sharpest_quarter_of_the_slide() -> None:
 
 
 def test_a_soft_slide_keeps_tissue_that_a_fixed_threshold_would_discard(tmp_path: Path) -> None:
-    found = PredictionMap(log_odds([-1.0] * 20 + [1.0] * 20 + [5.0] * 5)[None], Box(0, 0, 45, 1), Box(0, 0, 45, 1), 64)
+    found = map_of([-1.0] * 20 + [1.0] * 20 + [5.0] * 5)
 
     followed, fixed = (DeepFocus(device="cpu", **given).build().judge(found) for given in ({}, {"threshold": 0.5}))
     own = DeepFocus(device="cpu", weights=published_layout(tmp_path / "own.safetensors")).build().judge(found)
 
     assert followed.metrics["cells_discarded"] == 5
-    assert followed.notes == ("the slide's tissue is soft all over: the threshold was raised from 0.5 to 0.88",)
+    assert followed.notes[0] == "the slide's tissue is soft all over: the threshold was raised from 0.5 to 0.88"
     assert fixed.metrics["cells_discarded"] == own.metrics["cells_discarded"] == 25  # own scores were not calibrated
-    assert fixed.notes == own.notes == ()
+    assert fixed.notes[0] == (
+        "the slide's tissue is soft all over: the fixed threshold of 0.5 discards 56% of it, and threshold = 'auto' "
+        "would discard 11%"
+    )
+    assert len(own.notes) == 1  # of the most of the tissue
+
+
+@pytest.mark.parametrize(("sharp", "soft", "noted"), [(23, 22, False), (22, 23, True), (5, 4, False)])
+def test_a_slide_of_which_most_looks_out_of_focus_is_named_with_its_resolution(
+    sharp: int, soft: int, noted: bool
+) -> None:
+    # Of 9 cells, no share is told.
+    result = DeepFocus(device="cpu").build().judge(map_of([-6.0] * sharp + [6.0] * soft, mpp=0.75))
+
+    assert result.metrics["cells_discarded"] == soft
+    words = (
+        "51% of the tissue looks out of focus and 51% is discarded: unless that is so, the slide's 0.75 microns per "
+        "pixel are stated too large, or its scanner is softer than those of the training; look at it, and at the size "
+        "of its nuclei"
+    )
+    assert result.notes == ((words,) if noted else ())
+
+
+def test_a_slide_without_tissue_is_judged_without_a_note_whatever_the_threshold() -> None:
+    found = evolve(map_of([0.0] * 12), values=np.full((1, 12), np.nan, np.float32))
+
+    for threshold in (0.5, "auto"):
+        result = DeepFocus(device="cpu", threshold=threshold).build().judge(found)
+        assert result.notes == ()
+        assert result.metrics["cells_discarded"] == 0
 
 
 @pytest.mark.parametrize(
@@ -260,7 +327,7 @@ def test_other_bundled_weights_need_another_revision() -> None:
     # Slides finished with older weights are processed again only if the digest of the step differs.
     content = files("slideloom_deepfocus").joinpath("deepfocus.safetensors").read_bytes()
 
-    assert (hashlib.sha256(content).hexdigest()[:16], DeepFocus.revision) == (WEIGHTS, 2)
+    assert (hashlib.sha256(content).hexdigest()[:16], DeepFocus.revision) == (WEIGHTS, 3)
 
 
 def test_groups_cannot_overlap() -> None:

@@ -57,23 +57,6 @@ def median_rows(before: Report, after: Report) -> list[str]:
     return rows
 
 
-def scale_rows(before: Report, after: Report) -> list[str]:
-    """Share of sharp cells discarded where the stated mpp is wrong."""
-    rows = [
-        "| field | stated x 0.67, before | now | stated x 1.5, before | now, fixed 0.5 | now, auto |",
-        "|---|---|---|---|---|---|",
-    ]
-    for name, old in before.items():
-        new = after[name]
-        shares = (
-            old["mpp x0.667"]["deepfocus"], new["mpp x0.667"]["deepfocus"], old["mpp x1.5"]["deepfocus"],
-            new["mpp x1.5"]["deepfocus 0.5"], new["mpp x1.5"]["deepfocus"],
-        )  # fmt: skip
-        if max(shares) > 0:
-            rows.append(f"| {name} | " + " | ".join(map(percent, shares)) + " |")
-    return rows
-
-
 def origin_rows(scores: dict[str, NDArray[np.float32]]) -> list[str]:
     """Figures of held-out tiles by origin; the threshold "auto" is that of each field, half of it at 3 um."""
     columns = (
@@ -122,7 +105,7 @@ def main() -> None:
         for name, array in load_file(args.folds).items()
         if name.startswith("scores/")
     }
-    parts = (field_rows(before, after), median_rows(before, after), scale_rows(before, after), origin_rows(scores))
+    parts = (field_rows(before, after), median_rows(before, after), origin_rows(scores))
     sys.stdout.write("\n\n".join("\n".join(part) for part in parts) + "\n")
 
 

@@ -4,9 +4,9 @@ usage: python focus_table.py --data FOLDER_OR_ZIP --report REPORT.json [--weight
            [--only deepfocus] [--fields NAME ...]
 
 Every field is defocused by a disk, stored as JPEG (quality 75) and judged as a slide of its own by the steps
-themselves. With --folds, each field is judged by the network that has not seen its origin. Rows are radii, and sharp
-tissue whose mpp is stated wrong. "deepfocus" has the threshold that it chooses for the slide, which here is in or out
-of focus all over; "deepfocus 0.5" a fixed one. Needs slideloom-testing, slideloom-qc and torch.
+themselves. With --folds, each field is judged by the network that has not seen its origin. Rows are radii;
+`scale_table.py` measures slides whose mpp is stated wrong. "deepfocus" has the threshold that it chooses for the slide,
+which here is in or out of focus all over; "deepfocus 0.5" a fixed one. Needs slideloom-testing, slideloom-qc and torch.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ from slideloom_qc.settings import GaussianV2
 from slideloom_testing import PixelsSlide, scene_of
 
 RADII_UM = (0.0, 1.0, 2.0, 3.0, 4.0)
-OFF = (0.667, 1.5)  # stated mpp over the true one, for sharp tissue
 GAUSSIAN_MPP = (4.0, 2.0, 1.0)
 CELL_UM = 64.0
 QUALITY = 75
@@ -101,14 +100,6 @@ def judged(field: Field, rgb: Rgb, step: DeepFocusQC, *, with_gaussian: bool) ->
             whole = pixels[: round(inside.shape[0] * CELL_UM / mpp), : round(inside.shape[1] * CELL_UM / mpp)]
             row |= gaussians(whole, mpp, inside)
         rows[f"{radius:g} um"] = row
-    for off in OFF:
-        found = step(PixelsSlide(stored(rgb, 0), mpp=mpp * off), threshold=False)
-        values = found.values[found.visited]
-        rows[f"mpp x{off:g}"] = {
-            "cells": float(len(values)),
-            "deepfocus": float((values > step.threshold_for(found)).mean()),
-            f"deepfocus {step.options.threshold:g}": float((values > step.options.threshold).mean()),
-        }
     return rows
 
 

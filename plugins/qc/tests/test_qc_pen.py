@@ -11,7 +11,9 @@ import pytest
 from numpy.typing import NDArray
 from slideloom import Mask, Rgb, Size
 from slideloom_qc import Otsu, Pen, Tissue
-from slideloom_qc.pen import BAND_PX, farther, ink_mask
+from slideloom_qc.glass import Glass, density_tables
+from slideloom_qc.inks import BLACK, COOL, RED, STRIP_PX, InkRule, looks, promising
+from slideloom_qc.pen import BAND_PX, _seeds, farther, ink_mask
 from slideloom_qc.shapes import with_labels
 from slideloom_testing import PixelsSlide, scene_of, stained
 
@@ -226,3 +228,56 @@ def test_parts_to_keep_are_looked_up_for_each_label() -> None:
     labels = np.random.default_rng(0).integers(0, 5, (300, 70), np.int32)
 
     assert np.array_equal(with_labels(labels, np.array([0, 1, 0, 0, 1], np.bool_)), (labels == 1) | (labels == 4))
+
+
+RULES = {"cool": COOL, "red": RED, "black": BLACK}
+GLASS = Glass((231.0, 228.5, 236.0), 0.4)
+
+
+def patches(seed: int) -> Rgb:
+    """Squares of 5 pixels in colours of any kind, and glass between them."""
+    rng = np.random.default_rng(seed)
+    colours = rng.integers(0, 256, (60, 50, 3), dtype=np.uint8)
+    colours[rng.random((60, 50)) < 0.5] = (231, 228, 236)
+    return np.kron(colours, np.ones((5, 5, 1), np.uint8))
+
+
+@pytest.mark.parametrize("family", RULES)
+def test_a_family_of_inks_judges_every_pixel_that_it_would_judge_without_leaving_out_glass(family: str) -> None:
+    rgb, rule = patches(seed=3), RULES[family]
+    tables = density_tables(GLASS, least=0.01)
+    ratio, depth, bits = rule.shades(*(tables[channel][rgb[..., channel]] for channel in range(3)))
+
+    seen = looks(rule, rgb, GLASS)
+
+    assert np.array_equal(seen.faint, bits > 0)
+    for ours, whole in ((seen.ratio, ratio), (seen.depth, depth), (seen.bits, bits)):
+        assert np.array_equal(ours, whole[bits > 0])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_family_of_inks_with_sure_ink_on_the_slide_is_passed_over(seed: int) -> None:
+    def has_seeds(rule: InkRule, rgb: Rgb) -> bool:
+        return bool(_seeds(rule, looks(rule, rgb, GLASS)).any())
+
+    rules = (*RULES.values(),)
+    for share in (1.0, 0.2, 0.02):  # of the patches
+        rgb = patches(seed)
+        rgb[round(share * len(rgb)) :] = (231, 228, 236)
+        for rule, may_be in zip(rules, promising(rules, rgb, GLASS), strict=True):
+            assert may_be or not has_seeds(rule, rgb)
+    assert all(has_seeds(rule, patches(seed)) for rule in rules)
+
+
+@pytest.mark.parametrize("top", [STRIP_PX - 3, STRIP_PX - 2, STRIP_PX - 1, STRIP_PX, 2 * STRIP_PX - 2])
+def test_ink_of_three_by_three_pixels_is_seen_across_strips(top: int) -> None:
+    rgb = np.full((2 * STRIP_PX + 1, 40, 3), (231, 228, 236), np.uint8)
+    rgb[top : top + 3, 10:13] = INKS["blue"]
+
+    assert promising((COOL,), rgb, GLASS) == [True]
+
+
+def test_a_slide_of_stain_alone_is_passed_over_by_all_families_of_inks() -> None:
+    rgb = stained(Size(200, 200))
+
+    assert promising((COOL, RED, BLACK), rgb, Glass((242.0, 242.0, 242.0), 0.5)) == [False, False, False]

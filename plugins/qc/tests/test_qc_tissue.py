@@ -172,3 +172,11 @@ def test_tissue_is_found_in_the_memory_of_a_few_pictures() -> None:
 
 def test_masks_of_the_first_version_have_another_identity() -> None:
     assert (Tissue.revision, Pen.revision) == (2, 2)
+
+
+def test_a_picture_without_tissue_that_is_smaller_than_a_hole_is_not_filled() -> None:
+    # 20 x 20 pixels of 8 um are 25,600 um2: less than the largest hole, and than the smallest piece.
+    glass = np.full((20, 20, 3), 240, np.uint8)
+    settings = Tissue(min_tissue_um2=30_000, max_hole_um2=30_000)
+
+    assert settings.build().assess(PixelsSlide(glass, mpp=8.0), scene_of()).mask.all()

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from attrs import evolve, frozen
 from numpy.typing import NDArray
-from slideloom import ConfigError, FileState, PluginError, QcResult, Rgb, RgbBatch, pip_install
+from slideloom import ConfigError, FileState, PluginError, QcResult, Rgb, RgbBatch, Slide, pip_install
 
 from slideloom_deepfocus import weights
 from slideloom_deepfocus.centring import centred, contrasted
@@ -28,8 +28,9 @@ BUNDLED_MPP = 1.0
 PUBLISHED_MPP = 0.25  # the authors' 40x
 
 
-_NEARLY_ALL = 0.8  # of the cells: rather the slide, its mpp or its scanner than a region out of focus
+_MOST = 0.5  # of the cells: perhaps the slide, its mpp or its scanner, not a region out of focus
 _FEW = 10  # cells of which no share is told
+_MUCH = 0.05  # of the cells, by which a fixed threshold and "auto" differ
 
 
 @frozen
@@ -46,7 +47,13 @@ class DeepFocusQC(StridedModelQC):
     keeps_inside = True  # the edge between tissue and padding would look sharp
 
     def __init__(
-        self, network: Network, options: StridedModelSettings, *, centre: str, follows_slide: bool = False
+        self,
+        network: Network,
+        options: StridedModelSettings,
+        *,
+        centre: str,
+        follows_slide: bool = False,
+        enlarges: bool = True,
     ) -> None:
         """Wrap a network.
 
@@ -55,9 +62,12 @@ class DeepFocusQC(StridedModelQC):
             options: as for any model.
             centre: "tile" or "group".
             follows_slide: choose the threshold by the slide's own tissue, not by the options.
+            enlarges: read a slide that is coarser than the options' scale at that scale, not at its own pixels.
         """
         super().__init__(network.model, options)
-        self._centring, self._centre, self._follows_slide = network.table.centring, centre, follows_slide
+        self._centring, self._centre = network.table.centring, centre
+        self._is_relative, self._follows_slide = network.table.is_relative, follows_slide
+        self._enlarges = enlarges
         self.needs_whole_blocks = centre == "group"
 
     @property
@@ -82,23 +92,67 @@ class DeepFocusQC(StridedModelQC):
         """See `StridedModelQC.threshold_for`."""
         return threshold_of(found.values) if self._follows_slide else super().threshold_for(found)
 
+    def mpp_for(self, slide: Slide) -> float:
+        """See `StridedModelQC.mpp_for`; that of a slide that is coarser, if it is not to be enlarged.
+
+        Enlarged pixels look out of focus, whatever the slide shows, and they show nothing that its own pixels do not.
+        """
+        own = slide.info.mpp
+        return max(self.options.mpp, own.x, own.y) if own is not None and not self._enlarges else self.options.mpp
+
     def judge(self, found: PredictionMap) -> QcResult:
-        """See `StridedModelQC.judge`; notes on a slide that is soft all over."""
+        """See `StridedModelQC.judge`; notes on a slide that is coarse, soft all over, or of which most is discarded."""
         result, threshold = super().judge(found), self.threshold_for(found)
-        notes = list(result.notes)
-        if threshold > self.options.threshold:
-            notes.append(
-                f"the slide's tissue is soft all over: the threshold was raised from {self.options.threshold:g} to "
-                f"{threshold:.2f}"
-            )
+        said = (self._coarse(found), self._soft(found, threshold), self._doubted(found, threshold))
+        notes = (*result.notes, *filter(None, said))
+        return evolve(result, metrics={**result.metrics, "threshold": threshold}, notes=notes)
+
+    def _coarse(self, found: PredictionMap) -> str:
+        """What a slide that is coarser than the network's scale hides; "" of others."""
+        own, expected = stated_mpp(found), self.options.mpp
+        if self._enlarges or own <= expected * (1 + self.options.mpp_tolerance):
+            return ""
+        return (
+            f"the slide has {own:.3g} microns per pixel, more than the {expected:g} that the network expects, and was "
+            f"judged as it is: defocus of less than {2 * own:.2g} microns hardly shows"
+        )
+
+    def _soft(self, found: PredictionMap, threshold: float) -> str:
+        """That the threshold was raised, or that it was fixed where it would have been; "" of a sharp slide."""
+        fixed, judged = self.options.threshold, found.values[found.visited]
+        if threshold > fixed:
+            return f"the slide's tissue is soft all over: the threshold was raised from {fixed:g} to {threshold:.2f}"
+        if not self._is_relative or self._follows_slide or len(judged) < _FEW:
+            return ""
+        ours, theirs = share_above(fixed, judged), share_above(threshold_of(judged), judged)
+        if ours - theirs < _MUCH:
+            return ""
+        return (
+            f"the slide's tissue is soft all over: the fixed threshold of {fixed:g} discards {ours:.0%} of it, and "
+            f"threshold = 'auto' would discard {theirs:.0%}"
+        )
+
+    def _doubted(self, found: PredictionMap, threshold: float) -> str:
+        """Why a slide of which most looks out of focus may be sharp; "" of others."""
         judged = found.values[found.visited]
-        share = float((judged > self.options.threshold).mean()) if len(judged) >= _FEW else 0.0
-        if share >= _NEARLY_ALL:
-            notes.append(
-                f"{share:.0%} of the tissue looks out of focus: unless the whole slide is, its microns per pixel are "
-                "stated too large, or its scanner is softer than those of the training; look at it"
-            )
-        return evolve(result, metrics={**result.metrics, "threshold": threshold}, notes=tuple(notes))
+        if len(judged) < _FEW or share_above(self.options.threshold, judged) < _MOST:
+            return ""
+        soft, lost = share_above(self.options.threshold, judged), share_above(threshold, judged)
+        return (
+            f"{soft:.0%} of the tissue looks out of focus and {lost:.0%} is discarded: unless that is so, the slide's "
+            f"{stated_mpp(found):.3g} microns per pixel are stated too large, or its scanner is softer than those of "
+            "the training; look at it, and at the size of its nuclei"
+        )
+
+
+def share_above(threshold: float, scores: NDArray[np.float32]) -> float:
+    """The share of scores, of which there are some, above a threshold."""
+    return float((scores > threshold).mean())
+
+
+def stated_mpp(found: PredictionMap) -> float:
+    """The microns per pixel of the slide that a map was made from, along x."""
+    return float(found.cell_um * found.values.shape[1] / found.extent.width)
 
 
 def deepfocus_step(settings: DeepFocus) -> DeepFocusQC:
@@ -125,7 +179,9 @@ def deepfocus_step(settings: DeepFocus) -> DeepFocusQC:
         device=settings.device,
     )
     follows_slide = settings.threshold == "auto" and network.table.is_relative
-    return DeepFocusQC(network, options, centre=settings.centre, follows_slide=follows_slide)
+    # The network has seen other scales than its own in training. A scale that is asked for is taken at its word.
+    enlarges = not network.table.is_relative or settings.mpp is not None or settings.tile_um is not None
+    return DeepFocusQC(network, options, centre=settings.centre, follows_slide=follows_slide, enlarges=enlarges)
 
 
 def _tile_um(settings: DeepFocus) -> float | str:

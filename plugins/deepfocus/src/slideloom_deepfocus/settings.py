@@ -174,7 +174,7 @@ class DeepFocus(Settings[SlideQc]):
     step: ClassVar[str] = "slideloom_deepfocus.deepfocus:deepfocus_step"
     checked_by: ClassVar[str] = "slideloom_deepfocus.deepfocus:check_deepfocus"
     install: ClassVar[str] = "slideloom-deepfocus"
-    revision: ClassVar[int] = 2  # other bundled weights, and cells at the slide's right and lower sides
+    revision: ClassVar[int] = 3  # coarse slides are judged as they are; before: other weights, cells at two sides
     weights: Literal["bundled", "published"] | Path = option(
         "bundled", help="'bundled', 'published' (fetched once) or a file of your own"
     )

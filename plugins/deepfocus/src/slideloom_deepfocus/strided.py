@@ -142,6 +142,10 @@ class StridedModelQC(SlideQc):
         """The score that separates good from bad on this slide; here, that of the options."""
         return self.options.threshold
 
+    def mpp_for(self, slide: Slide) -> float:
+        """The microns per pixel at which the model sees this slide; here, those of the options."""
+        return self.options.mpp
+
     def predict(self, slide: Slide, scene: Scene | None = None) -> PredictionMap:
         """The model's output over the slide; memory grows with the map, not with the slide's pixels.
 
@@ -157,7 +161,7 @@ class StridedModelQC(SlideQc):
         grid = grid_for(
             slide.info,
             tile_px=options.tile_px,
-            mpp=options.mpp,
+            mpp=self.mpp_for(slide),
             stride_div=options.stride_div,
             tolerance=options.mpp_tolerance,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import cast
 
 import cv2
@@ -72,9 +72,7 @@ class Looks:
 
     def placed(self, flags: _Flags) -> _Flags:
         """(h, w) bool from (N,); False where a pixel is not faint."""
-        whole = np.zeros(self.faint.shape, np.bool_)
-        whole[self.faint] = flags
-        return whole
+        return _placed(flags, self.faint).view(np.bool_)
 
 
 @frozen
@@ -100,19 +98,73 @@ def looks(rule: InkRule, rgb: Rgb, glass: Glass) -> Looks:
         rgb: (h, w, 3) uint8.
         glass: of the slide.
     """
-    tables, shape = density_tables(glass, least=0.01), rgb.shape[:2]
+    shape, count = rgb.shape[:2], 0
     most = shape[0] * shape[1]  # of which only what is written to takes memory
-    faint, count = np.empty(shape, np.bool_), 0
+    faint = np.zeros(shape, np.bool_)
     ratio, depth, bits = np.empty(most, np.float32), np.empty(most, np.float32), np.empty(most, np.uint8)
-    for top in range(0, shape[0], STRIP_PX):
-        part = rgb[top : top + STRIP_PX]
-        red, green, blue = (cast("Floats", cv2.LUT(cv2.extractChannel(part, c), tables[c])) for c in range(3))
-        seen = rule.shades(red, green, blue)
-        here = np.greater(seen[2], 0, out=faint[top : top + STRIP_PX])
+    for rows, other, densities in _not_glass(rgb, glass):
+        seen = rule.shades(*densities)
+        here = seen[2] > 0
+        faint[rows][other] = here
         found = slice(count, count + int(np.count_nonzero(here)))
         ratio[found], depth[found], bits[found] = (values[here] for values in seen)
         count = found.stop
     return Looks(faint, ratio[:count], depth[:count], bits[:count])
+
+
+def promising(rules: Sequence[InkRule], rgb: Rgb, glass: Glass) -> list[bool]:
+    """For each rule, False if no pixel of a slide can be sure ink, whatever its staining; all in one pass.
+
+    Args:
+        rules: of the families of inks.
+        rgb: (h, w, 3) uint8.
+        glass: of the slide.
+    """
+    found = [False] * len(rules)
+    for _, other, densities in _not_glass(rgb, glass):
+        for number, rule in enumerate(rules):
+            if not found[number]:
+                ratio, depth, bits = rule.shades(*densities)
+                sure = ((bits & DENSE) > 0) & (ratio > rule.sure_from)
+                sure |= ((bits & VIVID) > 0) & (depth > rule.opaque[0])
+                # Of 3 x 3 pixels across two strips, two rows lie in one of them, and what is beyond a strip counts as
+                # sure.
+                found[number] = bool(sure.any() and without_specks(_placed(sure, other)).any())
+        if all(found):
+            break
+    return found
+
+
+def without_specks(sure: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(h, w) uint8, 0 or 1, without what does not hold 3 x 3 pixels."""
+    return cast("NDArray[np.uint8]", cv2.morphologyEx(sure, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)))
+
+
+def _placed(flags: _Flags, where: _Flags) -> NDArray[np.uint8]:
+    """(h, w) uint8, 1 where one of the (N,) `flags`, of the N pixels of `where`, is True."""
+    whole = np.zeros(where.shape, np.uint8)
+    whole[where] = flags
+    return whole
+
+
+def _not_glass(rgb: Rgb, glass: Glass) -> Iterator[tuple[slice, _Flags, tuple[Floats, Floats, Floats]]]:
+    """Strips of a slide: their rows, where they are not glass, and the densities of red, green and blue there.
+
+    Most of a slide is glass, and a comparison of bytes tells, because densities fall with the values of pixels. No rule
+    looks at glass.
+    """
+    tables = density_tables(glass, least=0.01)
+    darker = np.count_nonzero(tables > NOT_GLASS, axis=1).tolist()  # values from 0 to below it are not glass
+    for top in range(0, len(rgb), STRIP_PX):
+        part = rgb[top : top + STRIP_PX]
+        planes = [cv2.extractChannel(part, channel) for channel in range(3)]
+        other = (planes[0] < darker[0]) | (planes[1] < darker[1]) | (planes[2] < darker[2])
+        if other.any():
+            red, green, blue = (
+                cast("Floats", cv2.LUT(plane[other][None], table)[0])
+                for plane, table in zip(planes, tables, strict=True)
+            )
+            yield slice(top, top + len(part)), other, (red, green, blue)
 
 
 def _bits(*, faint: _Flags, dense: _Flags, vivid: _Flags, alike: _Flags) -> NDArray[np.uint8]:

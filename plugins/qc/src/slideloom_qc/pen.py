@@ -11,7 +11,20 @@ from numpy.typing import NDArray
 from slideloom import Mask, QcResult, Rgb, Scene, Slide, SlideQc
 
 from slideloom_qc.glass import Floats, Glass, glass_of
-from slideloom_qc.inks import ALIKE, BLACK, COOL, DENSE, RED, VIVID, InkRule, Looks, Staining, looks
+from slideloom_qc.inks import (
+    ALIKE,
+    BLACK,
+    COOL,
+    DENSE,
+    RED,
+    VIVID,
+    InkRule,
+    Looks,
+    Staining,
+    looks,
+    promising,
+    without_specks,
+)
 from slideloom_qc.pictures import SlidePicture, at_mpp, glass_on
 from slideloom_qc.red import red_area
 from slideloom_qc.settings import Pen
@@ -52,9 +65,12 @@ def ink_mask(rgb: Rgb, glass: Glass | None = None, *, pixel_um: float, min_area_
         (h, w) bool.
     """
     strokes = _Strokes(cast("Rgb", cv2.medianBlur(rgb, 3)), glass or glass_of(rgb), pixel_um, min_area_um2)
-    found = np.zeros(rgb.shape[:2], np.uint8)
-    for rule in (COOL, RED, BLACK):
-        found |= strokes.found(rule).view(np.uint8)
+    found, rules = np.zeros(rgb.shape[:2], np.uint8), (COOL, RED, BLACK)
+    for rule, may_be in zip(rules, promising(rules, strokes.rgb, strokes.glass), strict=True):
+        if may_be:
+            found |= strokes.found(rule).view(np.uint8)
+    if not found.any():
+        return found.view(np.bool_)
     reach = max(1, round(margin_um / pixel_um))
     closed = cv2.morphologyEx(found, cv2.MORPH_CLOSE, disk(2 * reach))
     return cv2.dilate(closed, disk(reach)) > 0
@@ -138,8 +154,7 @@ def _seeds(rule: InkRule, seen: Looks) -> NDArray[np.uint8]:
     if len(seen.bits) >= ENOUGH_PX and opaque < np.inf:
         usual = float(np.percentile(seen.depth, 30)) if times else 0.0
         sure |= ((seen.bits & VIVID) > 0) & (seen.depth > max(opaque, times * usual))
-    place = seen.placed(sure).view(np.uint8)
-    return cast("NDArray[np.uint8]", cv2.morphologyEx(place, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)))
+    return without_specks(seen.placed(sure).view(np.uint8))
 
 
 def _sure_limit(rule: InkRule, tissue: Floats) -> float:

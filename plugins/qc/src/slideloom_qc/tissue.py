@@ -10,7 +10,7 @@ from attrs import field, frozen
 from numpy.typing import NDArray
 from slideloom import Mask, QcResult, Rgb, Scene, Slide, SlideQc
 
-from slideloom_qc.glass import Glass
+from slideloom_qc.glass import Floats, Glass
 from slideloom_qc.pen import ink_on
 from slideloom_qc.pictures import at_mpp, glass_on
 from slideloom_qc.settings import Tissue
@@ -35,8 +35,8 @@ GREY = 0.1
 NEAR_UM, NEAR_SHARE = 32.0, 0.3
 # Stain is kept in units of this density, up to 255 of them.
 UNIT = 1 / 500
-# Rows that are processed at a time.
-BAND_PX = 256
+# Rows that are smoothed at a time, and rows of those whose densities fit the near cache.
+BAND_PX, STRIP_PX = 256, 16
 # The default options of `Pen`.
 INK_AREA_UM2, INK_MARGIN_UM = 20_000.0, 8.0
 
@@ -80,18 +80,30 @@ def stain_of(rgb: Rgb, glass: Glass, *, pixel_um: float, band_px: int = BAND_PX)
         smooth = cv2.GaussianBlur(
             rgb[first:last].astype(np.float32), (2 * reach + 1, 2 * reach + 1), sigma, borderType=cv2.BORDER_REFLECT
         )[inner]
-        red, green, blue = (
-            np.maximum(np.log(level / np.maximum(smooth[..., c], 1.0)), 0) for c, level in enumerate(glass.colour)
+        band = amount[top : top + band_px]
+        noise = np.concatenate(
+            [
+                _stain_in(smooth[row : row + STRIP_PX], glass, out=band[row : row + STRIP_PX])
+                for row in range(0, len(band), STRIP_PX)
+            ]
         )
-        grey, magenta, yellow = (red + green + blue) / 3, green - (red + blue) / 2, blue - red
-        colour = np.sqrt(magenta**2 * (2 / 3) + yellow**2 / 2)
-        stain = np.maximum(magenta, colour - TINT)
-        stain[colour < GREY * grey] = 0
-        amount[top : top + band_px] = np.clip(np.rint(stain / UNIT), 0, 255)
-        # Tissue turns glass to magenta only, so the other side shows the noise of the glass alone.
-        noise = magenta[(magenta <= 0) & (grey < TINT)]
         squares, count = squares + float((noise**2).sum(dtype=np.float64)), count + noise.size
     return Stain(amount, float(np.sqrt(squares / count)) if count else 0.0)
+
+
+def _stain_in(smooth: NDArray[Any], glass: Glass, *, out: NDArray[np.uint8]) -> Floats:
+    """Fill `out` with the stain of smooth rows; (N,) float32 of their glass, whose spread is its noise."""
+    red, green, blue = (
+        np.maximum(np.log(level / np.maximum(smooth[..., c], 1.0)), 0) for c, level in enumerate(glass.colour)
+    )
+    grey, magenta, yellow = (red + green + blue) / 3, green - (red + blue) / 2, blue - red
+    colour = np.sqrt(magenta**2 * (2 / 3) + yellow**2 / 2)
+    stain = np.maximum(magenta, colour - TINT)
+    stain[colour < GREY * grey] = 0
+    out[...] = np.clip(np.rint(stain / UNIT), 0, 255)
+    # Tissue turns glass to magenta only, so the other side shows the noise of the glass alone.
+    noise: Floats = magenta[(magenta <= 0) & (grey < TINT)]
+    return noise
 
 
 def tissue_mask(stain: Stain, *, ink: Mask, pixel_um: float, min_tissue_um2: float, max_hole_um2: float) -> Mask:
@@ -107,8 +119,10 @@ def tissue_mask(stain: Stain, *, ink: Mask, pixel_um: float, min_tissue_um2: flo
     share = min(CERTAIN_SHARE, min_tissue_um2 / 2 / CERTAIN_UM**2)  # small pieces that are asked for have less
     tissue &= _shares(amount >= CERTAIN / UNIT, CERTAIN_UM / pixel_um) >= max(1, share * 65535)
     del amount, around
-    tissue = _without_small(tissue | ink, min_tissue_um2 / pixel_um**2)
-    tissue = ~_without_small(~tissue, max_hole_um2 / pixel_um**2)
+    pieces = _without_small(tissue | ink, min_tissue_um2 / pixel_um**2)
+    tissue = ~_without_small(~pieces, max_hole_um2 / pixel_um**2)
+    if pieces.any() and not ink.any():
+        return tissue  # which has lost nothing since it was judged
     return _without_small(tissue & ~ink, min_tissue_um2 / pixel_um**2)  # the rest of a piece is judged by its own size
 
 
