@@ -11,26 +11,54 @@ from typing import Any
 
 from slideloom.base.addresses import SlidePlace
 from slideloom.planning.slide_files import fingerprint
+from slideloom.plugins.discovery import registry
 from slideloom.slides.names import NamedSlide, own_name
 
 
 def same_slides(slides: Sequence[NamedSlide]) -> dict[NamedSlide, NamedSlide]:
     """For each slide, the one of them that is really there: a link would be the same slide by another name.
 
-    Of names that are equally real, such as hard links, the first stands for all.
+    Of names that are equally real, such as hard links, the first stands for all. A slide of several files is only the
+    same as another if its other files are, too: what is opened may be a small picture or a list that two slides share.
     """
     real_folder = lru_cache(maxsize=None)(Path.resolve)  # each is looked at once, as cohorts have few
-    files: dict[object, NamedSlide] = {}
+    links: set[NamedSlide] = set()
     real: dict[NamedSlide, object] = {}
     for slide in slides:
-        place, is_link = slide.place, False
-        if isinstance(place, Path):
-            is_link = place.is_symlink()
-            place = place.resolve() if is_link else real_folder(place.parent) / place.name
+        place = slide.place
+        if isinstance(place, Path) and place.is_symlink():
+            place = place.resolve()
+            links.add(slide)
+        elif isinstance(place, Path):
+            place = real_folder(place.parent) / place.name
         real[slide] = _hard_linked(place) or place
-        if not is_link:
-            files.setdefault(real[slide], slide)
-    return {slide: files.setdefault(file, slide) for slide, file in real.items()}
+    files: dict[object, list[NamedSlide]] = {}
+    found: dict[NamedSlide, NamedSlide] = {}
+    for slide in sorted(real, key=links.__contains__):  # links last
+        alike = files.setdefault(real[slide], [])
+        found[slide] = next((other for other in alike if _is_all_of(slide, other)), slide)
+        if found[slide] is slide:
+            alike.append(slide)
+    return {slide: found[slide] for slide in real}
+
+
+def _is_all_of(slide: NamedSlide, other: NamedSlide) -> bool:
+    """True if a slide has no file that another one with the same first file has not."""
+    if not isinstance(slide.place, Path) or not isinstance(other.place, Path):
+        return True
+    try:
+        ours, theirs = (_parts(one) for one in (slide.place, other.place))
+    except OSError:  # it fails when its turn comes
+        return False
+    return ours <= theirs
+
+
+def _parts(place: Path) -> set[tuple[int, int] | Path]:
+    """What the other files of a slide are for their disks."""
+    if place.is_dir():
+        return set()
+    states = ((path, path.stat()) for path in registry().formats.parts(place))
+    return {(state.st_dev, state.st_ino) if state.st_ino else path.resolve() for path, state in states}
 
 
 def _hard_linked(place: SlidePlace) -> tuple[int, int] | None:
