@@ -155,6 +155,18 @@ def test_copies_of_a_slide_are_told_whatever_they_are_called(tmp_path: Path, cap
                            f"{tmp_path / 'lab3' / 'other.svs'} of {tmp_path / 'lab1' / 'a.svs'}; ")  # fmt: skip
 
 
+def test_slides_of_one_size_that_differ_in_their_middle_are_no_copies(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    touched(tmp_path, "a.svs", "b.svs")
+    content = bytes(4_000_000)
+    (tmp_path / "a.svs").write_bytes(content)
+    (tmp_path / "b.svs").write_bytes(content[:2_000_000] + b"tissue" + content[2_000_006:])
+
+    assert names_found(tmp_path) == ["a", "b"]
+    assert caplog.text == ""
+
+
 def test_many_copies_are_told_in_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     touched(tmp_path, *(f"lab/{number}.svs" for number in range(10)))
     for path in (tmp_path / "lab").iterdir():

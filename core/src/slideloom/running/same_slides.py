@@ -14,6 +14,8 @@ from slideloom.planning.slide_files import fingerprint
 from slideloom.plugins.discovery import registry
 from slideloom.slides.names import NamedSlide, own_name
 
+_MIDDLE = 4096  # bytes
+
 
 def same_slides(slides: Sequence[NamedSlide]) -> dict[NamedSlide, NamedSlide]:
     """For each slide, the one of them that is really there: a link would be the same slide by another name.
@@ -75,17 +77,23 @@ def _hard_linked(place: SlidePlace) -> tuple[int, int] | None:
 def copies_among(slides: Sequence[NamedSlide]) -> dict[Path, Path]:
     """For each slide that seems to be a copy of an earlier one, whatever it is called, that one.
 
-    Samples of content are compared (see `fingerprint`), and only of slides whose files have the same size. Slides that
-    are folders are compared if they have the same name, as it takes long to look through them.
+    Samples of content are compared (see `fingerprint`), and only of slides whose files have the same size and the same
+    middle, so that few are read of many uncompressed ones. Slides that are folders are compared if they have the same
+    name, as it takes long to look through them.
     """
-    alike: dict[object, list[Path]] = {}
+    sizes: dict[int | str, list[Path]] = {}
     for slide in slides:
         if isinstance(slide.place, Path):
             with suppress(OSError):  # it fails when its turn comes
                 state = slide.place.stat()
-                size = state.st_size if S_ISREG(state.st_mode) else own_name(slide.name).casefold()
-                if size:  # empty files are alike, and no slides
-                    alike.setdefault(size, []).append(slide.place)
+                of_one = state.st_size if S_ISREG(state.st_mode) else own_name(slide.name).casefold()
+                if of_one:  # empty files are alike, and no slides
+                    sizes.setdefault(of_one, []).append(slide.place)
+    alike: dict[object, list[Path]] = {}
+    for size, paths in sizes.items():
+        for path in paths if len(paths) > 1 else ():
+            with suppress(OSError):
+                alike.setdefault((size, _middle(path, size)), []).append(path)
     first: dict[object, Path] = {}
     copies: dict[Path, Path] = {}
     for path in (path for paths in alike.values() if len(paths) > 1 for path in paths):
@@ -95,3 +103,12 @@ def copies_among(slides: Sequence[NamedSlide]) -> dict[Path, Path]:
             if (original := first.setdefault(content, path)) != path:
                 copies[path] = original
     return copies
+
+
+def _middle(path: Path, size: int | str) -> bytes:
+    """Some bytes from the middle of a file, where pictures of one size differ as a rule; none of a folder."""
+    if isinstance(size, str):
+        return b""
+    with path.open("rb", buffering=0) as file:
+        file.seek(size // 2)
+        return file.read(_MIDDLE)
