@@ -131,6 +131,48 @@ def test_what_the_slide_or_its_general_header_has_is_the_same(tmp_path: Path) ->
         assert slide.icc_profile() == b"profile"
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda xml: xml.replace(b">0 1 127<", b">0 2 254<"),
+        lambda xml: re.sub(rb'(<Attribute) (Name="\w+") (Group="\w+") (Element="\w+") (PMSVR="\w+")>',
+                           rb"\1 \5\n \4 \3 \2 >", xml),
+        lambda xml: re.sub(rb"0x[0-9A-F]{4}", lambda found: found[0].lower(), xml),
+        lambda xml: re.sub(rb">([\w+/=]{400,})<", lambda found: b">\r\n" + found[1][:76] + b"\n" + found[1][76:] + b"<",
+                           xml),
+        lambda xml: re.sub(rb'(<Attribute Name="PIM_DP_UFS_BARCODE"[^>]*)>[^<]*</Attribute>', rb"\1/>", xml),
+        lambda xml: xml + b"\n" * 2_000_000,
+    ],
+    ids=["steps", "order", "case", "lines", "no-barcode", "padded"],
+)  # fmt: skip
+def test_the_form_of_a_header_does_not_matter(tmp_path: Path, change: Callable[[bytes], bytes]) -> None:
+    rgb = picture(300, 200)
+    path = write_isyntax(tmp_path / "a.isyntax", rgb, MadeISyntax(images={"LABELIMAGE": b"jpeg" * 3000}))
+    content = path.read_bytes()
+    begin = at_seek_table(content) - 3
+    xml = change(content[:begin])
+    assert xml != content[:begin]
+    rest = bytearray(content[begin:])
+    for at in range(11 + 16, 11 + struct.unpack_from("<I", rest, 7)[0], 40):
+        (offset,) = struct.unpack_from("<Q", rest, at)
+        struct.pack_into("<Q", rest, at, offset + len(xml) - begin if offset else 0)
+    path.write_bytes(xml + rest)
+
+    assert np.array_equal(pixels(path), rgb)
+
+
+def test_a_header_that_lists_code_blocks_one_by_one_is_refused_as_another_kind(tmp_path: Path) -> None:
+    block = b'Name="UFS_IMAGE_BLOCK_HEADERS" Group="0x301D" Element="0x200D" PMSVR="IDataObjectArray"'
+    listed = b"<Attribute " + block + b'><Array><DataObject ObjectType="UFSImageBlockHeader"/></Array></Attribute>'
+    path = changed(
+        write_isyntax(tmp_path / "a.isyntax", picture(300, 200)),
+        lambda content: re.sub(rb'<Attribute Name="UFS_IMAGE_BLOCK_HEADER_TABLE".*?</Attribute>', listed, content),
+    )
+
+    with pytest.raises(SlideError, match=r"a\.isyntax: its code blocks are listed one by one.*export it as TIFF"):
+        open_slide(path)
+
+
 @pytest.mark.parametrize("mpp", ["0", "-0.25", "nan", "2500", "text"])
 def test_an_impossible_resolution_is_shown_as_what_it_is(tmp_path: Path, mpp: str) -> None:
     path = write_isyntax(tmp_path / "a.isyntax", picture(300, 200), MadeISyntax(mpp=(mpp, mpp)))

@@ -30,7 +30,8 @@ _Attribute = tuple[int, int]  # group and element
 _VERSION, _IMAGES, _KIND = (0x301D, 0x1001), (0x301D, 0x1003), (0x301D, 0x1004)
 _GENERAL, _DIMENSIONS, _SCALE_FACTOR = (0x301D, 0x2000), (0x301D, 0x2003), (0x301D, 0x2007)
 _TEMPLATES, _RANGES, _RANGE = (0x301D, 0x2009), (0x301D, 0x200A), (0x301D, 0x200B)
-_COMPRESSION, _BLOCKS, _PROFILE = (0x301D, 0x200F), (0x301D, 0x2014), (0x0028, 0x2000)
+_COMPRESSION, _BLOCKS, _BLOCK_HEADERS = (0x301D, 0x200F), (0x301D, 0x2014), (0x301D, 0x200D)
+_PROFILE = (0x0028, 0x2000)
 _MODEL, _DERIVATION = (0x0008, 0x1090), (0x0008, 0x2111)
 
 
@@ -115,6 +116,9 @@ def read_header(path: Path) -> Header:
     general = next(_within(slide, _GENERAL), None)
     if general is None:
         raise Damaged("its header does not describe the slide's image")
+    table = _text_within(slide, _BLOCKS)
+    if not table and next(_within(slide, _BLOCK_HEADERS), None) is not None:
+        raise Unread("its code blocks are listed one by one, and not in a table, which is what is read")
     (left, width), (top, height), (_, colors), (first, levels), *_ = _spans(general)
     if colors != 3 or first != 0 or not 1 <= levels <= _MOST_LEVELS:
         raise Damaged(f"its header says that it has {colors} colours and levels {first} to {first + levels - 1}")
@@ -130,7 +134,7 @@ def read_header(path: Path) -> Header:
         levels=levels,
         origin=(left, top),
         tiles=tiles,
-        table=_decoded(_text_within(slide, _BLOCKS), "its table of code blocks"),
+        table=_decoded(table, "its table of code blocks"),
         mpp=(factors[0], factors[1]) if len(factors) > 1 else ("", ""),
         profile=_text_within(slide, _PROFILE),
         properties={name: text for name, text in properties.items() if text},
@@ -163,21 +167,28 @@ def _check_kind(slide: ElementTree.Element) -> None:
     methods = {(element.text or "").strip() for element in slide.iter("Attribute") if _number(element) == _COMPRESSION}
     if methods != {"16"}:
         raise Unread(f"its compression method is {' and '.join(sorted(methods)) or 'not said'}, and 16 is read")
-    sides = {length for template in _within(slide, _TEMPLATES) for _, length in _spans(template)[:2]}
+    sides = {
+        length for template in _within(slide, _TEMPLATES) for _, length in _spans(template, are_steps_one=False)[:2]
+    }
     if sides != {SIDE}:
         said = " and ".join(map(str, sorted(sides))) or "no size"
         raise Unread(f"its code blocks have {said} coefficients along a side, and {SIDE} are read")
 
 
-def _spans(described: ElementTree.Element) -> list[tuple[int, int]]:
-    """First value and number of values along each of at least four axes: x, y, colour, scale, band."""
+def _spans(described: ElementTree.Element, *, are_steps_one: bool = True) -> list[tuple[int, int]]:
+    """First value and number of values along each of at least four axes: x, y, colour, scale, band.
+
+    The coefficients of a code block may be counted in pixels of level 0, in steps of more than one.
+    """
     found = []
     for one in _objects(described, _RANGES):
         text = _text(one, _RANGE) or ""
-        if not re.fullmatch(r"-?\d{1,9}\s+1\s+-?\d{1,9}", text):
+        if not re.fullmatch(r"-?\d{1,9}\s+[1-9]\d{0,8}\s+-?\d{1,9}", text):
             raise Damaged(f"its header has the range '{text[:40]}'")
-        first, _, last = map(int, text.split())
-        found.append((first, last - first + 1))
+        first, step, last = map(int, text.split())
+        if are_steps_one and step != 1:
+            raise Damaged(f"its header has the range '{text[:40]}'")
+        found.append((first, (last - first) // step + 1))
     if len(found) < 4:
         raise Damaged(f"its header has {len(found)} ranges, not one for each axis")
     return found
