@@ -188,3 +188,26 @@ def test_a_report_of_slides_in_folders_knows_them_by_their_names(slides: Path, t
     for slide in report.slides:
         assert folder.report(slide.slide).is_file()
         assert {slide.home_of(output) for output in slide.outputs} == {f"tfrecords/{LABEL}"}
+
+
+@pytest.mark.parametrize("last", ["third", "gone"])
+def test_a_slide_that_entries_of_a_source_name_differently_counts_once(
+    slides: Path, tmp_path: Path, last: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    folders = [tmp_path / name for name in ("first", "second", "third", last)]
+    for folder in folders:
+        folder.mkdir(exist_ok=True)
+    (folders[0] / "a.png").symlink_to(slides / "other.png")
+    (folders[1] / "b.png").symlink_to(slides / "other.png")
+    (folders[2] / "c.png").hardlink_to(slides / "other.png")
+    Project.create(tmp_path / "proj", slides=[folder / "*.png" for folder in folders[:3]])
+    file = tmp_path / "proj" / "project.toml"
+    before = file.read_text()
+    file.write_text(before.replace('third/*.png"', f'third/*.png", "../{last}/*.png"'))
+    assert file.read_text() != before
+
+    project = Project(tmp_path / "proj")
+
+    assert project.dataset(64, 64).slides() == ["c"]
+    assert [slide.slide for slide in extracted(project).slides] == ["c"]
+    assert f"is the same file as {tmp_path / 'third' / 'c.png'}" in caplog.text

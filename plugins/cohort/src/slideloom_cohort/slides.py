@@ -114,18 +114,25 @@ def named(names: Sequence[str]) -> str:
 
 
 def source_slides(source: Source) -> list[NamedSlide]:
-    """The slides of a source; an entry without files is left out."""
-    found: dict[SlidePlace, NamedSlide] = {}
-    for entry in source.slides:
-        try:
-            slides = named_slides([entry], recursive=source.recursive)
-        except ConfigError as error:
+    """The slides of a source, as a run finds them; an entry without files is left out."""
+    found = [slide for slide in _slides_in(source.slides, source) if _is_there(slide)]
+    return with_shared_names(found, found) if source.recursive else found
+
+
+def _slides_in(entries: Sequence[str], source: Source) -> list[NamedSlide]:
+    """All entries at once, as a slide of one may be a link to one of another, or a part of it."""
+    try:
+        return named_slides(entries, recursive=source.recursive)
+    except ConfigError as error:
+        if len(entries) < 2:
             log.info("source %s: %s", source.name, error)
-            continue
-        for slide in slides:
-            if not isinstance(slide.place, Path) or slide.place.exists():
-                found.setdefault(slide.place, slide)
-    return with_shared_names(found.values(), found.values()) if source.recursive else list(found.values())
+            return []
+    there = [entry for entry in entries if _slides_in([entry], source)]
+    return _slides_in(there, source) if there else []
+
+
+def _is_there(slide: NamedSlide) -> bool:
+    return not isinstance(slide.place, Path) or slide.place.exists()
 
 
 def planned_tiles(source: Source, tiling: Tiling, slide: NamedSlide, *, every: bool) -> pd.DataFrame:
