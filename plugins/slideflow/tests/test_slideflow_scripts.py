@@ -317,7 +317,7 @@ class TestMasking:
     def test_a_script_without_a_main_guard_runs_its_own_classes_over_several_slides(
         self, made: MadeSlide, tmp_path: Path
     ) -> None:
-        (made.folder / "other.tif").write_bytes(made.path.read_bytes())
+        (made.folder / "other.tif").write_bytes(made.path.read_bytes() + b"\0")  # of a copy, a run would tell
         script = tmp_path / "script.py"
         script.write_text(SCRIPT, encoding="utf-8")
 
