@@ -161,6 +161,18 @@ def test_the_form_of_a_header_does_not_matter(tmp_path: Path, change: Callable[[
     assert np.array_equal(pixels(path), rgb)
 
 
+def test_colours_of_another_kind_are_refused_by_their_names(tmp_path: Path) -> None:
+    path = changed(
+        write_isyntax(tmp_path / "a.isyntax", picture(300, 200)),
+        lambda content: content.replace(b"&quot;Y&quot; &quot;Co&quot; &quot;Cg&quot;", b"R G B"),
+    )
+
+    with pytest.raises(
+        SlideError, match=r"a\.isyntax: its colours are R G B, and Y, Co, Cg are read; export it as TIFF"
+    ):
+        open_slide(path)
+
+
 def test_a_header_that_lists_code_blocks_one_by_one_is_refused_as_another_kind(tmp_path: Path) -> None:
     block = b'Name="UFS_IMAGE_BLOCK_HEADERS" Group="0x301D" Element="0x200D" PMSVR="IDataObjectArray"'
     listed = b"<Attribute " + block + b'><Array><DataObject ObjectType="UFSImageBlockHeader"/></Array></Attribute>'

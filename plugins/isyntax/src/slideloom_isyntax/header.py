@@ -31,7 +31,7 @@ _VERSION, _IMAGES, _KIND = (0x301D, 0x1001), (0x301D, 0x1003), (0x301D, 0x1004)
 _GENERAL, _DIMENSIONS, _SCALE_FACTOR = (0x301D, 0x2000), (0x301D, 0x2003), (0x301D, 0x2007)
 _TEMPLATES, _RANGES, _RANGE = (0x301D, 0x2009), (0x301D, 0x200A), (0x301D, 0x200B)
 _COMPRESSION, _BLOCKS, _BLOCK_HEADERS = (0x301D, 0x200F), (0x301D, 0x2014), (0x301D, 0x200D)
-_PROFILE = (0x0028, 0x2000)
+_PROFILE, _VALUES = (0x0028, 0x2000), (0x301D, 0x2008)
 _MODEL, _DERIVATION = (0x0008, 0x1090), (0x0008, 0x2111)
 
 
@@ -126,7 +126,9 @@ def read_header(path: Path) -> Header:
     tiles = Size(-(-width // (SIDE << levels)), -(-height // (SIDE << levels)))
     if min(width, height) <= pad or tiles.area << (2 * levels - 2) > _MOST_TILES:
         raise Damaged(f"its header says that it has {width} x {height} pixels with {pad} of padding")
-    factors = [_text(one, _SCALE_FACTOR) or "" for one in _within(slide, _DIMENSIONS)]
+    axes = list(_within(slide, _DIMENSIONS))
+    _check_colors(axes)
+    factors = [_text(one, _SCALE_FACTOR) or "" for one in axes]
     properties = {"philips.model": _text(root, _MODEL), "philips.derivation": _text_within(slide, _DERIVATION)}
     return Header(
         end=len(text) + 1,
@@ -173,6 +175,13 @@ def _check_kind(slide: ElementTree.Element) -> None:
     if sides != {SIDE}:
         said = " and ".join(map(str, sorted(sides))) or "no size"
         raise Unread(f"its code blocks have {said} coefficients along a side, and {SIDE} are read")
+
+
+def _check_colors(axes: list[ElementTree.Element]) -> None:
+    """Refuse colours that are called otherwise than those that are read."""
+    said = (_text(axes[2], _VALUES) or "") if len(axes) > 2 else ""
+    if re.findall(r"\w+", said.casefold()) not in ([], ["y", "co", "cg"]):
+        raise Unread(f"its colours are {said[:40]}, and Y, Co, Cg are read")
 
 
 def _spans(described: ElementTree.Element, *, are_steps_one: bool = True) -> list[tuple[int, int]]:
