@@ -810,6 +810,22 @@ def test_shards_beyond_the_last_are_gone_at_the_address_and_those_of_another_sin
     assert shards() == left
 
 
+def test_the_objects_of_a_slide_have_its_whole_name_and_those_of_a_part_of_it_stay(store: Store, slides: Path) -> None:
+    (slides / "a.tif").rename(slides / "x?versionId=1.tif")
+    assert _extract(slides, "--exclude", "b.tif") == 0
+    store.put("slideloom/128px_64um/slides/x", b"of somebody else")
+    assert _extract(slides, "--exclude", "b.tif", "--redo", "--max-tiles", "1") == 0
+
+    # As the store says: fsspec would cut the names.
+    keys = {each["Key"] for each in store.files.call_s3("list_objects_v2", Bucket="tiles")["Contents"]}
+    own = {key for key in keys if "/x" in key}
+    for key in own:
+        store.files.call_s3("delete_object", Bucket="tiles", Key=key)
+    start = "cohort/one/slideloom/128px_64um/slides/x"
+    assert {start, f"{start}?versionId=1.json", "cohort/one/tfrecords/128px_64um/x?versionId=1.tfrecords"} <= own
+    assert {key for key in own if "versionId" not in key} == {start}
+
+
 def write_grey(path: Path) -> None:
     """A slide of the size of the others, of which no tile has a colour."""
     grey = pyvips.Image.black(2048, 1536, bands=3) + 128
