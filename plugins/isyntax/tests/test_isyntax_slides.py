@@ -218,6 +218,7 @@ def at_seek_table(content: bytes) -> int:
         (lambda content: content[:-500], "its code blocks reach from byte"),
         (lambda content: content.replace(b"\x04", b" ", 1)[:3000], "its header has no end"),
         (lambda content: content.replace(b"</DataObject>", b"</DataObjec>", 1), "its header is no XML"),
+        (lambda content: content.replace(b"UTF-8", b"UT9-8", 1), "its header is no XML"),
         (lambda content: content.replace(b'<?xml version="1.0" encoding="UTF-8" ?>', b"<!DOCTYPE a>"), "document type"),
         (lambda content: content.replace(b">-500 1 ", b">-500 2 ", 1), "has the range '-500 2"),
         (lambda content: content.replace(b">-500 1 ", b">-400 1 ", 1), "lies at x = .*, where no tile is"),
@@ -232,8 +233,8 @@ def at_seek_table(content: bytes) -> int:
         (lambda content: content[: at_seek_table(content) + 8 + 8] + bytes(4)
          + content[at_seek_table(content) + 8 + 12 :], "its seek table has other tags"),
     ],
-    ids=["cut", "no-end", "xml", "doctype", "step", "moved", "no-slide", "lost-block", "no-seek-table", "beyond",
-         "zeroed", "tags"],
+    ids=["cut", "no-end", "xml", "encoding", "doctype", "step", "moved", "no-slide", "lost-block", "no-seek-table",
+         "beyond", "zeroed", "tags"],
 )  # fmt: skip
 def test_a_file_that_contradicts_itself_is_refused(tmp_path: Path, change: Callable[[bytes], bytes], said: str) -> None:
     path = changed(write_isyntax(tmp_path / "a.isyntax", picture(600, 400)), change)

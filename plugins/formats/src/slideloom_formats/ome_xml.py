@@ -19,6 +19,7 @@ def ome_xml(text: str) -> ElementTree.Element | None:
     if "<!DOCTYPE" in text or "<!ENTITY" in text:  # never part of OME-XML, and a way to exhaust a parser's memory
         return None
     try:
-        return ElementTree.fromstring(text.strip().encode())  # noqa: S314 - without entities, see above
+        # As text, whatever encoding it names: it has been decoded already.
+        return ElementTree.fromstring(text.strip())  # noqa: S314 - without entities, see above
     except (ElementTree.ParseError, ValueError):
         return None

@@ -105,7 +105,7 @@ def read_header(path: Path) -> Header:
         raise Damaged("its header has a document type")
     try:
         root = ElementTree.fromstring(text.rstrip(b"\0\r\n\t "))  # noqa: S314 - without entities, see above
-    except (ElementTree.ParseError, ValueError) as error:
+    except (ElementTree.ParseError, ValueError, LookupError) as error:  # LookupError: of an unknown encoding
         raise Damaged(f"its header is no XML ({error})") from error
     version = _text(root, _VERSION) or "5"
     if _whole(version.partition(".")[0], "its version") >= 100:
