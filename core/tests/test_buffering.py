@@ -144,3 +144,17 @@ def test_the_buffer_is_let_go_where_its_reader_stops_early(tmp_path: Path) -> No
         assert is_copied(first(items))
 
     assert list((tmp_path / "buffer").iterdir()) == []
+
+
+def test_what_goes_wrong_while_a_slide_is_prepared_reaches_whoever_waits_for_it(tmp_path: Path) -> None:
+    run = room_for(40, tmp_path)
+
+    def begin(position: int, task: SlideTask) -> SlideTask:
+        if position == 2:
+            raise OSError(5, "the claim cannot be read")
+        return task
+
+    with buffered(tasks_of(tmp_path, 4, run), run, begin) as (items, _):
+        assert [next(items).path.stem, next(items).path.stem] == ["0", "1"]
+        with pytest.raises(OSError, match="the claim cannot be read"):
+            next(items)

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import attrs
 import fsspec
 import pytest
+import pyvips
 import slideloom as sl
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
@@ -766,3 +767,68 @@ def test_the_output_of_a_pipeline_file_may_be_an_address(store: Store, slides: P
 
     assert "slideloom/128px_64um/slides/a.json" in store.names()
     assert _status(Path("work")) == {"a": "done", "b": "done"}
+
+
+@pytest.mark.parametrize("sink", ["tfrecord", "images", "webdataset", "hdf5"])
+def test_a_slide_that_has_no_tiles_any_more_has_none_at_the_address(store: Store, slides: Path, sink: str) -> None:
+    words = ["extract", str(slides / "a.tif"), "--out", AWAY, *PLAIN[:4], "--filter", "grayspace", "--sink", sink]
+
+    def tiles() -> set[str]:
+        return {name for name in store.listed() if name.partition("/")[0] != "slideloom" and "/a" in name}
+
+    assert main(words) == 0
+    assert len(tiles()) > 0
+    write_grey(slides / "a.tif")
+
+    # The address cannot be reached when the slide has just been made, so that the next run removes the tiles.
+    store.fault = lambda method, _name: "400 Bad Request" if method == "DELETE" else ""
+    assert main(words) == 1
+    store.fault = None
+    assert main(words) == 0
+
+    assert tiles() == set()
+    assert _said("slideloom/128px_64um/slides/a.json")["written"] == 0
+    assert "slideloom/128px_64um/slides/a.json" in store.listed()
+
+
+def test_shards_beyond_the_last_are_gone_at_the_address_and_those_of_another_sink_stay(
+    store: Store, slides: Path
+) -> None:
+    def shards() -> list[str]:
+        return sorted(name for name in store.listed() if name.endswith(".tar"))
+
+    sink = ("--sink", "webdataset:shard_tiles=50", "--exclude", "b.tif")
+    assert _extract(slides, *sink) == 0
+    assert len(shards()) == 4
+    assert _extract(slides, *sink, "--max-tiles", "60", "--redo") == 0
+    left = shards()
+    assert len(left) == 2
+
+    assert _extract(slides, "--exclude", "b.tif", "--redo") == 0
+    (STAGING / left[0]).unlink()  # by hand: the slide's report tells that it was left
+    assert _extract(slides, "--exclude", "b.tif") == 0
+    assert shards() == left
+
+
+def test_the_objects_of_a_slide_have_its_whole_name_and_those_of_a_part_of_it_stay(store: Store, slides: Path) -> None:
+    (slides / "a.tif").rename(slides / "x?versionId=1.tif")
+    assert _extract(slides, "--exclude", "b.tif") == 0
+    store.put("slideloom/128px_64um/slides/x", b"of somebody else")
+    assert _extract(slides, "--exclude", "b.tif", "--redo", "--max-tiles", "1") == 0
+
+    # As the store says: fsspec would cut the names.
+    keys = {each["Key"] for each in store.files.call_s3("list_objects_v2", Bucket="tiles")["Contents"]}
+    own = {key for key in keys if "/x" in key}
+    for key in own:
+        store.files.call_s3("delete_object", Bucket="tiles", Key=key)
+    start = "cohort/one/slideloom/128px_64um/slides/x"
+    assert {start, f"{start}?versionId=1.json", "cohort/one/tfrecords/128px_64um/x?versionId=1.tfrecords"} <= own
+    assert {key for key in own if "versionId" not in key} == {start}
+
+
+def write_grey(path: Path) -> None:
+    """A slide of the size of the others, of which no tile has a colour."""
+    grey = pyvips.Image.black(2048, 1536, bands=3) + 128
+    grey.cast("uchar").tiffsave(
+        str(path), tile=True, tile_width=256, tile_height=256, compression="jpeg", xres=2000, yres=2000, resunit="cm"
+    )

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import fsspec
 import numpy as np
@@ -332,6 +333,26 @@ def test_heads_of_a_folder_are_read_once_however_many_of_its_slides_are_opened(
         assert np.array_equal(pixels(f"{url}/{name}"), PICTURE)
     heads = [asked.name for asked in web.asked if (asked.start, asked.end) == (0, 1 << 12)]
     assert sorted(heads) == sorted(f"x/{file.name}" for file in (tmp_path / "x").iterdir())
+
+
+@pytest.mark.parametrize("folder", ["Series (1)", "a,b", "it's", "a+b", "100%", "a&b", "ä"])
+@pytest.mark.parametrize("start", ["", "https://127.0.0.1"])
+def test_a_page_whose_links_are_quoted_otherwise_lists_its_files(
+    web: Any, put_web: Put, tmp_path: Path, folder: str, start: str
+) -> None:
+    def paged(asked: Any) -> bool:
+        if not asked.name.endswith("/"):
+            return False
+        home = f"{start}/{asked.name}"
+        items = {"x/": [f"{folder}/"], f"x/{folder}/": ["1.dcm", "2.dcm", "3.dcm"]}[asked.name]
+        links = "".join(f'<a href="{quote(home + item, safe="/:!$&()*+,;=")}">{item}</a>' for item in items)
+        page = f"<title>Index of {asked.name}</title>{links}"
+        return bool(asked.answer(200, page.encode(), Content_Type="text/html; charset=utf-8"))
+
+    write_series(tmp_path / "near" / folder)
+    web.fault = paged
+
+    assert found(put_web(tmp_path / "near")) == found(tmp_path / "near")
 
 
 def test_a_page_that_lacks_the_named_file_tells_nothing(web: Any, put_web: Put, tmp_path: Path) -> None:

@@ -219,3 +219,11 @@ def test_a_region_file_that_cannot_be_read_is_named_by_its_address(bucket: Any, 
         sl.WSI(slide, 128, 64, roi="s3://slides/roi/")
     with pytest.raises(sl.ConfigError, match="cannot be listed"):
         sl.WSI(slide, 128, 64, roi="s3://slides/nothing/")
+
+
+def test_an_older_version_of_an_object_is_never_taken_for_the_present_one(bucket: Any, slide: Path) -> None:
+    bucket.put(str(slide), "slides/a.tif")
+    asked = "s3://slides/a.tif?versionId=older"
+
+    with pytest.raises(sl.SlideError, match="stands for another object; copy it to a plain name"):
+        sl.open_slide(asked)

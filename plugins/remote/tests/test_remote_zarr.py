@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import slideloom as sl
 import zarr
+from fsspec.implementations.memory import MemoryFileSystem
 from slideloom.planning.remote_copies import copy_folder, parts_of_folder
 from slideloom.plugins.discovery import registry
 from slideloom_cli.main import main
@@ -581,6 +582,29 @@ def test_a_folder_that_changes_while_it_is_copied_is_refused(web: Any, tmp_path:
 
     with pytest.raises(sl.SlideError, match=r"0/c/9 came or went while the slide was copied"):
         copied(web, write(tmp_path / "a.ome.zarr"), tmp_path / "copy")
+
+
+def test_a_folder_that_is_gone_when_it_was_copied_does_not_stop_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files, ls = MemoryFileSystem(), MemoryFileSystem.ls
+    store(files, write(tmp_path / "a.ome.zarr"), "/slides/a.ome.zarr")
+    listed: list[str] = []
+
+    def vanishing(self: MemoryFileSystem, path: str, detail: bool = True, **options: Any) -> Any:
+        listed.append(path)
+        if path == "/slides/a.ome.zarr" and listed.count(path) > 1:
+            raise FileNotFoundError(path)
+        return ls(self, path, detail, **options)
+
+    monkeypatch.setattr(MemoryFileSystem, "ls", vanishing)
+
+    code, (slide,) = run(tmp_path / "out", "memory://slides/a.ome.zarr", "--buffer", str(tmp_path / "buffer"))
+
+    files.rm("/slides", recursive=True)
+    assert listed.count("/slides/a.ome.zarr") > 1
+    assert (code, slide["status"]) == (0, "done")  # read where it is
+    assert list((tmp_path / "buffer").iterdir()) == []
 
 
 def test_a_zip_file_of_chunks_is_copied_and_read(web: Any, tmp_path: Path) -> None:

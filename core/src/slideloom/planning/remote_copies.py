@@ -277,7 +277,10 @@ def _refuse_changed_folder(whole: RemoteParts, copied: Sequence[RemoteState]) ->
         raise RuntimeError("it was listed before")
     folder = RemotePath(whole.address, tree, is_folder=True)
     home = PurePosixPath(name)
-    now = {home / entry.name: entry for entry in tree.all_below(folder)}
+    try:
+        now = {home / entry.name: entry for entry in tree.all_below(folder)}
+    except FileNotFoundError:
+        raise SlideError(f"{name}: was removed from {whole.address} while it was copied; run again") from None
     changed = now.keys() ^ {place for place, _ in whole.parts}
     if changed:
         raise SlideError(f"{name}: {min(changed)} came or went while the slide was copied; run again")

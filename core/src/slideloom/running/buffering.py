@@ -12,10 +12,11 @@ from pathlib import Path
 import attrs
 
 from slideloom.base.addresses import Address
-from slideloom.base.errors import Cancelled, OutputError, SlideloomError
+from slideloom.base.errors import Cancelled, OutputError
 from slideloom.base.lent_folders import lent_folder
 from slideloom.base.naming import option_name
 from slideloom.base.storing import storing_in
+from slideloom.base.system_errors import in_words
 from slideloom.extraction.job import SlideTask
 from slideloom.pipeline.pipeline import RunOptions
 from slideloom.planning.opening import open_without_mpp
@@ -88,7 +89,8 @@ class _Copier:
         self._told = False
         self._changed = threading.Condition()
         self._stopped = False
-        self._thread = threading.Thread(target=self._copy_all, name="slideloom-buffer", daemon=True)
+        self._failure: BaseException | None = None  # of the thread, without which whoever asks would wait forever
+        self._thread = threading.Thread(target=self._work, name="slideloom-buffer", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
@@ -111,13 +113,23 @@ class _Copier:
             with self._changed:
                 self._asked = position
                 self._changed.notify_all()
-                while position not in self._ready and not self._stopped:
+                while position not in self._ready and not self._stopped and self._failure is None:
                     self._changed.wait()
                 if self._stopped:
                     return
+                if position not in self._ready and self._failure is not None:
+                    raise self._failure
                 task = self._ready.pop(position)
             if task is not None:
                 yield task
+
+    def _work(self) -> None:
+        try:
+            self._copy_all()
+        except BaseException as error:  # raised again where the slide is waited for
+            with self._changed:
+                self._failure = error
+                self._changed.notify_all()
 
     def _copy_all(self) -> None:
         for position, task in enumerate(self._tasks):
@@ -162,8 +174,8 @@ class _Copier:
                     return whole, remote.size + whole.size
             files = files_of(task.path)
             return files, sum(file.stat().st_size for file in files)
-        except (OSError, SlideloomError) as error:  # reading the slide will report what is wrong with it
-            log.info("%s cannot be copied to the buffer: %s", task.path.name, error)
+        except Exception as error:  # also a plugin's own; reading the slide will report what is wrong with it
+            log.info("%s cannot be copied to the buffer: %s", task.path.name, in_words(error))
             return [], 0
 
     def _may_go_ahead(self, size: int) -> bool:
@@ -193,7 +205,7 @@ class _Copier:
             return attrs.evolve(task, read_path=path, identity=identity)
         except Cancelled:
             return task
-        except SlideloomError as error:
+        except Exception as error:  # also a plugin's own
             self._forget(position, task, error)
             return task
 
@@ -214,8 +226,8 @@ class _Copier:
             return task
         return attrs.evolve(task, read_path=target / path.name)
 
-    def _forget(self, position: int, task: SlideTask, error: SlideloomError) -> None:
-        log.warning("%s is read from where it is: %s", task.path.name, error)
+    def _forget(self, position: int, task: SlideTask, error: Exception) -> None:
+        log.warning("%s is read from where it is: %s", task.path.name, in_words(error))
         shutil.rmtree(self._folder / str(position), ignore_errors=True)
         with self._changed:
             self._held.pop(position, None)

@@ -32,7 +32,8 @@ HOME = "slideloom-staging"
 """Folder in the current one, below which runs work whose output is at an address."""
 _WAITING = 8  # slides that may wait to be put at the address, before the run waits for them
 _BURDEN = "high_blur_burden.txt"
-_RECORD_OF_RUN = "slideloom/published.run.json"
+_STATE = "slideloom"
+_RECORD_OF_RUN = f"{_STATE}/published.run.json"
 
 
 @contextmanager
@@ -169,12 +170,15 @@ class Published:
         damage = damage_of(folder.root, report) if report.status != "failed" else []
         if damage:
             raise OutputError(f"{damage[0]} in {folder.root}; run again to make it anew")
+        # An output that is neither there nor left has no tiles any more, such as the last of what were many shards.
+        staying = None if report.status == "failed" else (_STATE, *report.left)
         folders = [output for output in report.outputs if (folder.root / output).is_dir()]
         self._output.publish(
             folder.relative(folder.published(slide)),
             files_of_slide(folder, report),
             last=folder.relative(stored),
             within=folders,
+            staying=staying,
         )
 
 

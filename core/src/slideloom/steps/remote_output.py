@@ -14,7 +14,15 @@ class RemoteOutput(ABC):
     """
 
     @abstractmethod
-    def publish(self, record: str, files: Sequence[str], *, last: str, within: Collection[str] = ()) -> None:
+    def publish(
+        self,
+        record: str,
+        files: Sequence[str],
+        *,
+        last: str,
+        within: Collection[str] = (),
+        staying: Collection[str] | None = None,
+    ) -> None:
         """Put files at the address, and look whether they have arrived whole. What is there already is not put again.
 
         Called for a slide or for the files of a run, never twice at a time. If it fails, a later call with the same
@@ -27,6 +35,8 @@ class RemoteOutput(ABC):
                 it is removed before. "" for none.
             within: files, and folders without their last slash. What the record names of these, and is not in `files`
                 any more, is removed.
+            staying: files and folders without their last slash. What the record names elsewhere, and is no more in the
+                folder, is removed, too. None if nothing elsewhere is removed.
 
         Raises:
             OutputError: the address cannot be written, or other things have the names of files.

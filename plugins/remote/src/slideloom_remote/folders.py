@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from html.parser import HTMLParser
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import quote, unquote, urljoin
+from urllib.parse import quote, unquote, urljoin, urlsplit
 
 import aiohttp
 from fsspec.asyn import get_loop, sync
@@ -175,9 +175,8 @@ class _Pages(_Listing):
             links.feed((await _page(answer)).decode(answer.charset or "utf-8", "replace"))
         found = {}
         for link in links.found:
-            target = urljoin(place, link)
-            raw = target.removeprefix(place)
-            if target.startswith(place) and raw.rstrip("/") and "/" not in raw.rstrip("/"):
+            raw = _within(place, urljoin(place, link))
+            if raw:
                 own = unquote(raw.rstrip("/"))
                 if own in (".", "..") or {"/", "\\", "\0"} & set(own):
                     raise Final(errno.EINVAL, f"its page lists {own!r:.80}, which no file can be called; rename it")
@@ -186,6 +185,20 @@ class _Pages(_Listing):
         if not found and not links.title.lower().startswith(_TITLES):  # of an empty folder
             raise NoPage(errno.EIO, "the web server's page of the folder links to none of its files")
         return list(found.values())
+
+
+def _within(place: str, target: str) -> str:
+    """The last part of a link's target, as it is written, with its slash; "" unless it lies in a folder.
+
+    Servers quote the same name in several ways, such as `(1)` and `%281%29`, and may be called by another scheme
+    behind a proxy.
+    """
+    here, there = urlsplit(place), urlsplit(target)
+    *folders, own = there.path.rstrip("/").split("/")
+    is_inside = [unquote(name) for name in folders] == [unquote(name) for name in here.path.rstrip("/").split("/")]
+    if not own or not is_inside or there.hostname != here.hostname:
+        return ""
+    return own + "/" if there.path.endswith("/") else own
 
 
 async def _page(answer: Any) -> bytes:

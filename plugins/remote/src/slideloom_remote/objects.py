@@ -18,7 +18,15 @@ import aiohttp
 from slideloom import RemoteState
 
 from slideloom_remote.faults import Changed, Final, NoRanges, Passing, of_status
-from slideloom_remote.transports import StoreCalls, content_range, is_mismatch, version_in, version_of, web_answer
+from slideloom_remote.transports import (
+    StoreCalls,
+    content_range,
+    is_mismatch,
+    refuse_version,
+    version_in,
+    version_of,
+    web_answer,
+)
 
 _GONE = (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
 _REMEDY = "copy the folder of the slide to a disk"
@@ -188,6 +196,7 @@ class StoreObjects(Objects):
         return found
 
     def _place(self, name: str) -> str:
+        refuse_version(self._files, name)
         return f"{self._path}/{checked_name(name)}"
 
 

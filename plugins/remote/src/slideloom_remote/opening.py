@@ -9,10 +9,11 @@ import fsspec
 from fsspec.implementations.http import HTTPFileSystem
 from slideloom import Address, PluginError, SlideError, pip_install
 
+from slideloom_remote.faults import Final
 from slideloom_remote.objects import Objects, S3Objects, StoreObjects, WebObjects
 from slideloom_remote.remote_file import FetchedFile
 from slideloom_remote.remote_folder import FetchedFolder
-from slideloom_remote.transports import S3Transport, StoreTransport, Transport, WebTransport
+from slideloom_remote.transports import S3Transport, StoreTransport, Transport, WebTransport, refuse_version
 
 TIMEOUT_S = 60.0
 """How long to wait for one answer, or for the next bytes of one, before asking again."""
@@ -67,6 +68,10 @@ def file_system(address: Address) -> tuple[Any, str]:
             f"{address}: an address of S3 holds no user name or password; keep them where the cloud's own tools do "
             "(aws configure)"
         )
+    try:
+        refuse_version(files, str(path))
+    except Final as error:
+        raise SlideError(f"{address}: {error.strerror}") from None
     return files, str(path)
 
 

@@ -91,12 +91,20 @@ class PutFiles(RemoteOutput):
             listed=lambda folder: bool(self._now(folder, lambda: store.listed(folder))),
         )
 
-    def publish(self, record: str, files: Sequence[str], *, last: str, within: Collection[str] = ()) -> None:
+    def publish(
+        self,
+        record: str,
+        files: Sequence[str],
+        *,
+        last: str,
+        within: Collection[str] = (),
+        staying: Collection[str] | None = None,
+    ) -> None:
         """See `RemoteOutput.publish`."""
         if self._failed >= _GIVE_UP and last:
             raise OutputError(f"not tried, because {self._failed} slides before failed: {self._why}")
         try:
-            self._publish(record, [name for name in files if name not in PRIVATE], last, within)
+            self._publish(record, [name for name in files if name not in PRIVATE], last, within, staying)
         except _Unreachable as error:
             self._failed, self._why = self._failed + 1, str(error)
             raise
@@ -110,7 +118,14 @@ class PutFiles(RemoteOutput):
         except OutputError as error:
             log.warning("%s; runs from other folders are refused there until %s is removed", error, HOLDER)
 
-    def _publish(self, record: str, files: Sequence[str], last: str, within: Collection[str]) -> None:
+    def _publish(
+        self,
+        record: str,
+        files: Sequence[str],
+        last: str,
+        within: Collection[str],
+        staying: Collection[str] | None,
+    ) -> None:
         noted = self._noted(record)
         more = [name for name in noted if not _is_within(name, within) and (self._root / name).is_file()]
         with storing_in(self._root):
@@ -122,7 +137,8 @@ class PutFiles(RemoteOutput):
         self._owner.check()
         told = self._told(record)
         known = _together(told or {}, intended)
-        dropped = {name for name in known.keys() - wanted.keys() if _is_within(name, within)}
+        others = known.keys() - wanted.keys()
+        dropped = {name for name in others if _is_within(name, within) or self._is_gone(name, staying)}
         there = self._looked([*wanted, *dropped], within)
         versions, changed = self._compared(wanted, known, there)
         gone = [name for name in dropped if name in there and self._is_any(name, there[name], known[name])]
@@ -180,6 +196,10 @@ class PutFiles(RemoteOutput):
             )
         same = {name: there[name].version for name, word in kinds.items() if word == "same"}
         return same, [name for name in wanted if name not in same]
+
+    def _is_gone(self, name: str, staying: Collection[str] | None) -> bool:
+        """True for a file that is no more in the folder, unless it stays at the address all the same."""
+        return staying is not None and not _is_within(name, staying) and not (self._root / name).exists()
 
     def _looked(self, names: Sequence[str], within: Collection[str]) -> dict[str, Stored]:
         """What is at the address, of these names; what is in the folders of `within` is listed and not asked for."""

@@ -207,6 +207,10 @@ class S3Store(Store):
                 raise InTheWay(errno.EEXIST, "something else was put there meanwhile") from None
         return await self._arrived(name, known)
 
+    async def remove(self, name: str) -> None:
+        """See `Store.remove`."""
+        await self._ask("delete_object", name)
+
     async def _put(self, name: str, path: Path, known: Print, only: Mapping[str, Any]) -> None:
         kind, size = mimetypes.guess_type(path.name)[0], part_bytes(known.bytes)
         about = {"ContentType": kind} if kind else {}
@@ -247,7 +251,9 @@ class S3Store(Store):
         return await self._ask(method, name, Body=body, ContentMD5=told, **options)
 
     async def _ask(self, method: str, name: str, **options: Any) -> Any:
-        bucket, key, _ = self._files.split_path(self._place(name))
+        # Not of the whole name, whose end may look like that of a version, which would be left out.
+        bucket, home, _ = self._files.split_path(self._path)
+        key = f"{home}/{name}" if home else name
         async with asyncio.timeout(self._timeout_s + len(options.get("Body", b"")) / _SLOWEST):
             return await self._files._call_s3(method, Bucket=bucket, Key=key, **options)
 

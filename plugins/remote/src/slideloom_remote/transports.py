@@ -22,6 +22,7 @@ from slideloom_remote.faults import Changed, Final, NoRanges, Passing, of_status
 _OK, _PARTIAL, _UNSATISFIABLE = 200, 206, 416
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 _CHUNK = 1 << 20
+_VERSION = "?versionId="
 PROBE = 1 << 16
 """Bytes asked for when a file is opened: the head of a TIFF, and the directories of a small one."""
 
@@ -228,6 +229,12 @@ class StoreTransport(Transport):
         now = await self._look()
         if (now.size, now.version) != (self._found.size, self._found.version):
             raise Changed(errno.EIO, "it was replaced while it was read")
+
+
+def refuse_version(files: Any, path: str) -> None:
+    """Raise `Final` for a name whose end s3fs takes for a version and leaves out: another object would be opened."""
+    if hasattr(files, "_call_s3") and _VERSION in path:
+        raise Final(errno.EINVAL, f"a name with {_VERSION!r} stands for another object; copy it to a plain name")
 
 
 def version_of(about: Mapping[str, Any]) -> str:
