@@ -211,3 +211,21 @@ def test_a_slide_that_entries_of_a_source_name_differently_counts_once(
     assert project.dataset(64, 64).slides() == ["c"]
     assert [slide.slide for slide in extracted(project).slides] == ["c"]
     assert f"is the same file as {tmp_path / 'third' / 'c.png'}" in caplog.text
+
+
+def test_a_slide_that_is_in_two_sources_is_told(slides: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for folder in ("a", "b", "c"):
+        (tmp_path / folder).mkdir()
+    first = tmp_path / "a" / "x.png"
+    first.write_bytes((slides / "other.png").read_bytes())
+    (tmp_path / "b" / "y.png").hardlink_to(first)
+    (tmp_path / "c" / "z.png").write_bytes(first.read_bytes())
+    project = Project.create(tmp_path / "proj", slides=tmp_path / "a")
+    project.add_source("second", slides=tmp_path / "b")
+    project.add_source("third", slides=tmp_path / "c")
+
+    assert project.dataset(64, 64).slides() == ["x", "y", "z"]
+    said = [record.getMessage() for record in caplog.records]
+    assert f"{tmp_path / 'b' / 'y.png'}: is the same file as {first} of another source, and counts twice" in said[0]
+    assert f"{tmp_path / 'c' / 'z.png'}: seems to be a copy of {first}, and counts twice" in said[1]
+    assert len(said) == 2

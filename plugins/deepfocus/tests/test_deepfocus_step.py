@@ -162,6 +162,15 @@ def test_a_slide_whose_resolution_is_stated_coarser_than_the_networks_is_not_enl
     assert not any("microns per pixel, more than" in note for note in step.judge(right).notes)
 
 
+@pytest.mark.parametrize("mpp", [(2.0, 1.0), (1.0, 2.0)])
+def test_the_coarser_axis_of_a_slide_says_what_is_hidden(cmu: Rgb, mpp: tuple[float, float]) -> None:
+    rows, columns = (slice(None, None, round(step)) for step in (mpp[1], mpp[0]))
+
+    result = DeepFocus(device="cpu").build()(PixelsSlide(cmu[rows, columns], mpp=mpp))
+
+    assert result.notes[0].startswith("the slide has 2 microns per pixel, more than the 1 that the network expects")
+
+
 def test_a_slide_is_enlarged_for_a_network_of_one_scale_and_to_a_scale_that_is_asked_for(
     cmu: Rgb, tmp_path: Path
 ) -> None:

@@ -27,6 +27,7 @@ from slideloom_cohort.slides import (
     DatasetSummary,
     named,
     planned_tiles,
+    slides_of_all,
     source_slides,
     with_places,
     write_report,
@@ -83,12 +84,7 @@ class Dataset:
 
     def named_slides(self) -> dict[str, NamedSlide]:
         """The same, with what tells a slide from others: for `WSI` and what else looks for files of the slide."""
-        found: dict[str, NamedSlide] = {}
-        for source in self.sources:
-            for slide in source_slides(source):
-                if slide.name in found:
-                    raise ConfigError(f"{slide}: another slide has this name: {found[slide.name]}; rename one")
-                found[slide.name] = slide
+        found = slides_of_all(self.sources)
         return {name: found[name] for name in sorted(found) if self._has(name)}
 
     def _has(self, slide: str) -> bool:

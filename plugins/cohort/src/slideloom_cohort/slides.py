@@ -21,6 +21,8 @@ from slideloom.planning.selection import select_tiles
 from slideloom.plugins.discovery import registry
 from slideloom.plugins.shorthand import folder_of_regions
 from slideloom.running.find_slides import named_slides
+from slideloom.running.looking_in_folders import tell_once
+from slideloom.running.same_slides import copies_among, same_slides
 from slideloom.slides.names import NamedSlide, with_shared_names
 from slideloom.slides.tiles import Tiles
 from slideloom.viewing.wsi import WSI
@@ -111,6 +113,33 @@ class DatasetSummary:
 def named(names: Sequence[str]) -> str:
     """The first few names and the number of the others, for a message."""
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def slides_of_all(sources: Sequence[Source]) -> dict[str, NamedSlide]:
+    """The slides of all sources by name. One that is in two of them, by a link or as a copy, is told.
+
+    Raises:
+        ConfigError: two slides have one name.
+    """
+    found: dict[str, NamedSlide] = {}
+    for source in sources:
+        for slide in source_slides(source):
+            if slide.name in found:
+                raise ConfigError(f"{slide}: another slide has this name: {found[slide.name]}; rename one")
+            found[slide.name] = slide
+    if len(sources) > 1:
+        _tell_same(list(found.values()))
+    return found
+
+
+def _tell_same(slides: Sequence[NamedSlide]) -> None:
+    """Say which slides count twice. Each may be meant, as sources have regions of their own."""
+    same = {one.place: other.place for one, other in same_slides(slides).items() if one is not other}
+    copies = {one: other for one, other in copies_among(slides).items() if one not in same}
+    for one, other in same.items():
+        tell_once(f"{one}: is the same file as {other} of another source, and counts twice; leave it out of one source")
+    for one, other in copies.items():
+        tell_once(f"{one}: seems to be a copy of {other}, and counts twice; leave it out if it is one")
 
 
 def source_slides(source: Source) -> list[NamedSlide]:

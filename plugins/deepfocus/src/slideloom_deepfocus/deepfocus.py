@@ -151,8 +151,9 @@ def share_above(threshold: float, scores: NDArray[np.float32]) -> float:
 
 
 def stated_mpp(found: PredictionMap) -> float:
-    """The microns per pixel of the slide that a map was made from, along x."""
-    return float(found.cell_um * found.values.shape[1] / found.extent.width)
+    """The microns per pixel of the slide that a map was made from, along its coarser axis."""
+    rows, columns = found.values.shape
+    return float(found.cell_um * max(columns / found.extent.width, rows / found.extent.height))
 
 
 def deepfocus_step(settings: DeepFocus) -> DeepFocusQC:
