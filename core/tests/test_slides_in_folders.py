@@ -119,29 +119,6 @@ def test_a_second_name_of_a_slide_on_its_disk_is_not_a_second_slide(
     assert f"{left_out}.svs: is the same file as {tmp_path / 'lab' / kept}.svs, so it is left out" in caplog.text
 
 
-def linked(name: Path, to: Path, how: str) -> None:
-    (name.symlink_to if how == "symbolic" else name.hardlink_to)(to)
-
-
-@pytest.mark.parametrize("how", ["hard", "symbolic"])
-def test_slides_that_share_their_first_file_only_are_two(tmp_path: Path, how: str) -> None:
-    # As stores do that keep equal files once: the pixels of a MIRAX slide lie in the folder of its name, and those of a
-    # VMS slide beside it.
-    touched(tmp_path, "store/picture", *(f"{name}/Slidedat.ini" for name in "abc"), "x/image.jpg", "y/image.jpg")
-    (tmp_path / "store" / "list").write_text("[Virtual Microscope Specimen]\nImageFile=image.jpg\n")
-    for name in "abcd":
-        linked(tmp_path / f"{name}.mrxs", tmp_path / "store" / "picture", how)
-    for folder in "xyz":
-        (tmp_path / folder).mkdir(exist_ok=True)
-        linked(tmp_path / folder / "s.vms", tmp_path / "store" / "list", how)
-    (tmp_path / "c" / "Slidedat.ini").unlink()
-    linked(tmp_path / "c" / "Slidedat.ini", tmp_path / "a" / "Slidedat.ini", how)
-    (tmp_path / "z" / "image.jpg").hardlink_to(tmp_path / "x" / "image.jpg")
-
-    assert [slide.place.name for slide in named_slides([str(tmp_path)])] == ["a.mrxs", "b.mrxs"]
-    assert names_found(*(tmp_path / folder / "s.vms" for folder in "xyz"), recursive=False) == ["s", "s"]
-
-
 def test_copies_of_a_slide_are_told_whatever_they_are_called(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     touched(tmp_path, "lab1/a.svs", "lab2/a.svs", "lab3/other.svs", "lab3/empty.svs", "lab3/vacant.svs")
     for slide, content in (("lab1/a", b"12"), ("lab2/a", b"34"), ("lab3/other", b"12")):

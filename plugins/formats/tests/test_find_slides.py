@@ -140,3 +140,28 @@ def test_a_pipe_with_the_name_of_a_slide_is_refused_and_not_waited_for(tmp_path:
 
     with pytest.raises(SlideError, match=r"a\.svs: is a pipe, a socket or a device, and no file; leave it out"):
         open_slide(path, slides=Slides(reader=reader), mpp=0.5)
+
+
+def linked(name: Path, to: Path, how: str) -> None:
+    (name.symlink_to if how == "symbolic" else name.hardlink_to)(to)
+
+
+@pytest.mark.parametrize("how", ["hard", "symbolic"])
+def test_slides_that_share_their_first_file_only_are_two(tmp_path: Path, how: str) -> None:
+    # As stores do that keep equal files once: the pixels of a MIRAX slide lie in the folder of its name, and those of a
+    # VMS slide beside it.
+    for name in ("store/picture", "a/Slidedat.ini", "b/Slidedat.ini", "c/Slidedat.ini", "x/image.jpg", "y/image.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "store" / "list").write_text("[Virtual Microscope Specimen]\nImageFile=image.jpg\n")
+    for name in "abcd":
+        linked(tmp_path / f"{name}.mrxs", tmp_path / "store" / "picture", how)
+    for folder in "xyz":
+        (tmp_path / folder).mkdir(exist_ok=True)
+        linked(tmp_path / folder / "s.vms", tmp_path / "store" / "list", how)
+    (tmp_path / "c" / "Slidedat.ini").unlink()
+    linked(tmp_path / "c" / "Slidedat.ini", tmp_path / "a" / "Slidedat.ini", how)
+    (tmp_path / "z" / "image.jpg").hardlink_to(tmp_path / "x" / "image.jpg")
+
+    assert [slide.place.name for slide in named_slides([str(tmp_path)])] == ["a.mrxs", "b.mrxs"]
+    assert [slide.name for slide in named_slides([tmp_path / folder / "s.vms" for folder in "xyz"])] == ["s", "s"]
