@@ -345,6 +345,16 @@ def test_an_image_to_be_shown_turned_is_refused_by_name(tmp_path: Path, orientat
         opened(path)
 
 
+def test_a_smaller_level_to_be_shown_turned_is_refused(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        for pixels, orientation in ((pattern(600, 400), 1), (pattern(300, 200), 3)):
+            tag = (274, 3, 1, orientation, True)
+            file.write(pixels, tile=(64, 64), photometric="rgb", subfiletype=int(orientation > 1), extratags=[tag])
+
+    with pytest.raises(SlideError, match=r"a\.tif: its orientation tag says 3 "):
+        opened(tmp_path / "a.tif")
+
+
 @pytest.mark.parametrize(("side", "words"), [(1, "1 x 64"), (16384, "16384 x 64")])
 def test_tiles_that_take_absurd_time_or_memory_are_refused(tmp_path: Path, side: int, words: str) -> None:
     path = write_plain(tmp_path / "a.tif", [pattern(64, 64)])

@@ -82,11 +82,14 @@ def check_plain_tiff(path: Path, properties: Mapping[str, str]) -> None:
     _check_places(path)
     try:
         images = read_tiff_directories(path, _READ)
-        orientation = images[0].number(TiffTag.ORIENTATION) if images else None
+        # Of level 0 and of all that may be its smaller levels, as OpenSlide turns the tiles of each by its own tag.
+        levels = [image for image in images if image is images[0] or TiffTag.TILE_WIDTH in image]
+        orientations = [image.number(TiffTag.ORIENTATION) for image in levels]
         refusal = _refusal(images)
     except (TiffError, OSError):  # OpenSlide knows better
         return
-    check_orientation(path, orientation)
+    for orientation in orientations:
+        check_orientation(path, orientation)
     if refusal is not None:
         raise SlideError(f"{path.name}: {refusal}")
 
