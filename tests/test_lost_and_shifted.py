@@ -106,6 +106,15 @@ def in_a_billion_channels(content: bytearray) -> None:
     struct.pack_into("<i", content, axis_of(content, 1, b"C") + 4, 1_000_000_000)
 
 
+def stored_larger(content: bytearray) -> None:
+    struct.pack_into("<i", content, axis_of(content, 1, b"X") + 16, 200)
+
+
+def axes_in_its_copy(content: bytearray) -> None:
+    at = struct.unpack_from("<q", content, entry_of(content, 1) + 6)[0]
+    struct.pack_into("<i", content, at + 32 + 16 + 28, 1_000_000_000)  # libCZI ends the process for it
+
+
 def twice(content: bytearray) -> None:
     one, other = entry_of(content, 1), entry_of(content, 2)
     content[other : other + (other - one)] = content[one:other]
@@ -118,6 +127,8 @@ def twice(content: bytearray) -> None:
         (twice, "its directory lists 3 tiles and 1 more are stored"),
         (elsewhere, "its directory and the tile at byte .* differ on where that lies"),
         (in_a_billion_channels, "its directory and the tile at byte .* differ on where that lies"),
+        (stored_larger, "its directory and the tile at byte .* differ on .* how large it is stored"),
+        (axes_in_its_copy, "the tile at byte .* does not begin as a tile"),
     ],
 )
 def test_a_tile_that_the_directory_of_a_czi_has_lost_is_no_background(

@@ -26,7 +26,8 @@ _COPY_AT = _HEAD.size + 16  # within a subblock
 _MOST_AXES = 40
 _MOST_BYTES = 1 << 28  # of a directory: a million tiles
 _AXES = (b"X", b"Y", b"C", b"Z", b"T", b"S")  # of places; S is the scene
-_Extent = tuple[tuple[int, int] | None, ...]  # first place and count along each of these
+_DAMAGED = "the file is damaged: copy it again from its source, or open it in ZEN and save it"
+_Extent = tuple[tuple[int, int, int] | None, ...]  # first place, count and stored count along each of these
 
 
 def czi_fault(path: Path) -> str | None:
@@ -48,9 +49,14 @@ def _fault(path: Path, _state: tuple[int, ...]) -> str | None:
             return None
         try:
             listed = _listed(file)
-            stored = dict(_stored(file))
         except (struct.error, ValueError):  # who reads it says so
             return None
+        stored: dict[int, _Extent] = {}
+        for at, content in _stored(file):
+            try:
+                stored[at] = _entry(content, 0)[2]
+            except (struct.error, ValueError) as error:  # libCZI trusts it, and may crash
+                return f"the tile at byte {at} does not begin as a tile ({error}): {_DAMAGED}"
     lost = stored.keys() - listed.keys()
     if lost:
         found = f"its directory lists {len(listed)} tiles and {len(lost)} more are stored, as at byte {min(lost)}"
@@ -58,8 +64,8 @@ def _fault(path: Path, _state: tuple[int, ...]) -> str | None:
         moved = [at for at, extent in stored.items() if extent != listed[at]]
         if not moved:
             return None
-        found = f"its directory and the tile at byte {min(moved)} differ on where that lies"
-    return f"{found}: the file is damaged: copy it again from its source, or open it in ZEN and save it"
+        found = f"its directory and the tile at byte {min(moved)} differ on where that lies, or how large it is stored"
+    return f"{found}: {_DAMAGED}"
 
 
 def _listed(file: BinaryIO) -> dict[int, _Extent]:
@@ -83,18 +89,15 @@ def _listed(file: BinaryIO) -> dict[int, _Extent]:
     return found
 
 
-def _stored(file: BinaryIO) -> Iterator[tuple[int, _Extent]]:
-    """The same of the tiles that are met on the way from segment to segment, as far as that leads."""
+def _stored(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """Places of the tiles met on the way from segment to segment, as far as that leads, and what they begin with."""
     end, at = os.fstat(file.fileno()).st_size, 0
     while at + _HEAD.size <= end:
         name, room, _used = _HEAD.unpack(_bytes(file, at, _HEAD.size))
         if not name.startswith((b"ZISRAW", b"DELETED")) or room <= 0:
             return
         if name.rstrip(b"\0") == _SUBBLOCK and at + _HEAD.size + room <= end:
-            _where, _part, extent, _length = _entry(
-                _bytes(file, at + _COPY_AT, _ENTRY.size + _MOST_AXES * _AXIS.size), 0
-            )
-            yield at, extent
+            yield at, _bytes(file, at + _COPY_AT, _ENTRY.size + _MOST_AXES * _AXIS.size)
         at += _HEAD.size + room
 
 
@@ -105,10 +108,8 @@ def _entry(content: bytes, at: int) -> tuple[int, int, _Extent, int]:
         raise ValueError("no directory entry that is known")
     extents = {}
     for number in range(axes):
-        name, first, count, _physical, _stored_count = _AXIS.unpack_from(
-            content, at + _ENTRY.size + number * _AXIS.size
-        )
-        extents[name.rstrip(b"\0")] = first, count
+        name, first, count, _physical, stored_count = _AXIS.unpack_from(content, at + _ENTRY.size + number * _AXIS.size)
+        extents[name.rstrip(b"\0")] = first, count, stored_count
     extent = tuple(extents.get(axis) for axis in _AXES)
     return where, part, extent, _ENTRY.size + axes * _AXIS.size
 
