@@ -373,6 +373,18 @@ def test_tiles_that_were_never_written_are_white(tmp_path: Path, kind: str) -> N
         assert np.array_equal(whole(slide), expected)
 
 
+def test_plain_tiles_that_have_a_place_and_no_bytes_are_no_background(tmp_path: Path) -> None:
+    # Other readers do not look at the number of bytes of plain tiles, and show what is there.
+    path = write(tmp_path / "a.tif", (picture(), {"tile": (64, 64)}))
+    with tifffile.TiffFile(path, mode="r+b") as tiff:
+        counts = list(tiff.pages[0].databytecounts)
+        counts[1] = 0
+        tiff.pages[0].tags["TileByteCounts"].overwrite(counts)
+
+    with pytest.raises(SlideError, match=r"a\.tif: it counts no bytes of 1 tiles or strips, such as that at byte \d+"):
+        open_slide(path, slides=Slides(reader="tifffile"))
+
+
 def zeros_at_the_end_of(path: Path, number: int) -> None:
     """What an interrupted copy leaves of a tile or strip."""
     with tifffile.TiffFile(path) as tiff:

@@ -107,7 +107,7 @@ def picture_in(path: Path, settings: TifffileReader) -> Picture:
         raise NotRead("its channels differ in size or storage; write it again as RGB")
     if not base.grid.written().any():
         raise NotRead("its picture has no bytes: its tiles or strips are all empty; copy the file again")
-    sheared = first_strip_fault(path, planes[0])
+    sheared = first_strip_fault(path, planes[0]) or _uncounted(base)
     if sheared is not None:
         raise NotRead(f"{sheared}; the file is damaged: copy it again from its source")
     if base.grid.tile_bytes * max(1, (planes[0].number(TiffTag.BITS, 8) or 8) // 8) > _MOST_SEGMENT:
@@ -141,6 +141,15 @@ def _level(planes: Sequence[TiffDirectory]) -> StoredLevel | None:
     layouts = {(grid.size, grid.tile, grid.planes, grid.samples, grid.is_tiled) for grid in grids}
     kinds = {_kind(plane) for plane in planes}
     return StoredLevel(tuple(planes), grids) if len(layouts) == len(kinds) == 1 else None
+
+
+def _uncounted(base: StoredLevel) -> str | None:
+    """That plain tiles have a place and no bytes: other readers show what lies there, and no background."""
+    for plane, grid in zip(base.planes, base.grids, strict=True):
+        placed = grid.offsets[(grid.lengths == 0) & (grid.offsets != 0)]
+        if len(placed) and plane.number(TiffTag.COMPRESSION, 1) == 1:
+            return f"it counts no bytes of {len(placed)} tiles or strips, such as that at byte {placed[0]}"
+    return None
 
 
 def _kind(image: TiffDirectory) -> tuple[tuple[int, ...], ...]:
