@@ -115,6 +115,15 @@ def axes_in_its_copy(content: bytearray) -> None:
     struct.pack_into("<i", content, at + 32 + 16 + 28, 1_000_000_000)  # libCZI ends the process for it
 
 
+def axes_in_the_directory(content: bytearray) -> None:
+    struct.pack_into("<i", content, entry_of(content, 1) + 28, 1_000_000_000)
+
+
+def beyond_a_broken_chain(content: bytearray) -> None:
+    elsewhere(content)
+    struct.pack_into("<q", content, 16, 1 << 40)  # the room of the first segment
+
+
 def twice(content: bytearray) -> None:
     one, other = entry_of(content, 1), entry_of(content, 2)
     content[other : other + (other - one)] = content[one:other]
@@ -128,6 +137,8 @@ def twice(content: bytearray) -> None:
         (elsewhere, "its directory and the tile at byte .* differ on where that lies"),
         (in_a_billion_channels, "its directory and the tile at byte .* differ on where that lies"),
         (stored_larger, "its directory and the tile at byte .* differ on .* how large it is stored"),
+        (axes_in_the_directory, "its directory holds what is no entry of a tile"),
+        (beyond_a_broken_chain, "its directory and the tile at byte .* differ on where that lies"),
         (axes_in_its_copy, "the tile at byte .* does not begin as a tile"),
     ],
 )

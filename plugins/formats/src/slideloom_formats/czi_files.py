@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
@@ -28,6 +28,10 @@ _MOST_BYTES = 1 << 28  # of a directory: a million tiles
 _AXES = (b"X", b"Y", b"C", b"Z", b"T", b"S")  # of places; S is the scene
 _DAMAGED = "the file is damaged: copy it again from its source, or open it in ZEN and save it"
 _Extent = tuple[tuple[int, int, int] | None, ...]  # first place, count and stored count along each of these
+
+
+class _Unread(Exception):
+    """The directory is missing, or of an older kind."""
 
 
 def czi_fault(path: Path) -> str | None:
@@ -49,14 +53,16 @@ def _fault(path: Path, _state: tuple[int, ...]) -> str | None:
             return None
         try:
             listed = _listed(file)
-        except (struct.error, ValueError):  # who reads it says so
+        except _Unread:  # who reads it says so
             return None
+        except (struct.error, ValueError):  # libCZI trusts it, and may crash
+            return f"its directory holds what is no entry of a tile: {_DAMAGED}"
         stored: dict[int, _Extent] = {}
-        for at, content in _stored(file):
+        for at, content in _tiles(file, listed):
             try:
                 stored[at] = _entry(content, 0)[2]
-            except (struct.error, ValueError) as error:  # libCZI trusts it, and may crash
-                return f"the tile at byte {at} does not begin as a tile ({error}): {_DAMAGED}"
+            except (_Unread, struct.error, ValueError):
+                return f"the tile at byte {at} does not begin as a tile: {_DAMAGED}"
     lost = stored.keys() - listed.keys()
     if lost:
         found = f"its directory lists {len(listed)} tiles and {len(lost)} more are stored, as at byte {min(lost)}"
@@ -72,12 +78,16 @@ def _listed(file: BinaryIO) -> dict[int, _Extent]:
     """Where the tiles of the directory are stored in this file, and where they lie.
 
     Raises:
-        ValueError, struct.error: the directory is damaged, or of another kind.
+        _Unread: there is none, or of another kind.
+        ValueError, struct.error: it is damaged.
     """
-    (at,) = struct.unpack("<q", _bytes(file, _DIRECTORY_AT, 8))
-    name, _room, used = _HEAD.unpack(_bytes(file, at, _HEAD.size))
+    try:
+        (at,) = struct.unpack("<q", _bytes(file, _DIRECTORY_AT, 8))
+        name, _room, used = _HEAD.unpack(_bytes(file, at, _HEAD.size))
+    except (struct.error, ValueError) as error:
+        raise _Unread from error
     if name.rstrip(b"\0") != _DIRECTORY or not 0 < used <= _MOST_BYTES:
-        raise ValueError("no directory")
+        raise _Unread
     content = _bytes(file, at + _HEAD.size, used)
     (count,) = struct.unpack_from("<i", content)
     found, place = {}, _FIRST_ENTRY
@@ -87,6 +97,18 @@ def _listed(file: BinaryIO) -> dict[int, _Extent]:
         if part == 0:  # others are in files beside it
             found[where] = extent
     return found
+
+
+def _tiles(file: BinaryIO, listed: Iterable[int]) -> Iterator[tuple[int, bytes]]:
+    """Places of all tiles, met or listed, and what they begin with; nothing where no tile is."""
+    met: set[int] = set()
+    for at, content in _stored(file):
+        met.add(at)
+        yield at, content
+    for at in listed:
+        if at not in met:
+            is_tile = _bytes(file, at, _HEAD.size)[:16].rstrip(b"\0") == _SUBBLOCK
+            yield at, _bytes(file, at + _COPY_AT, _ENTRY.size + _MOST_AXES * _AXIS.size) if is_tile else b""
 
 
 def _stored(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
@@ -104,6 +126,8 @@ def _stored(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
 def _entry(content: bytes, at: int) -> tuple[int, int, _Extent, int]:
     """Place of the tile in the file, number of the file's part, extent on the slide, and length of the entry."""
     schema, _pixels, where, part, _compression, _pyramid, axes = _ENTRY.unpack_from(content, at)
+    if schema == b"DE":
+        raise _Unread
     if schema != b"DV" or not 0 <= axes <= _MOST_AXES:
         raise ValueError("no directory entry that is known")
     extents = {}
@@ -117,5 +141,7 @@ def _entry(content: bytes, at: int) -> tuple[int, int, _Extent, int]:
 def _bytes(file: BinaryIO, at: int, length: int) -> bytes:
     if at < 0:
         raise ValueError("a place before the file")
+    if at >= os.fstat(file.fileno()).st_size:
+        return b""
     file.seek(at)
     return file.read(length)
