@@ -124,6 +124,10 @@ def beyond_a_broken_chain(content: bytearray) -> None:
     struct.pack_into("<q", content, 16, 1 << 40)  # the room of the first segment
 
 
+def before_the_file(content: bytearray) -> None:
+    struct.pack_into("<q", content, entry_of(content, 1) + 6, -1)
+
+
 def twice(content: bytearray) -> None:
     one, other = entry_of(content, 1), entry_of(content, 2)
     content[other : other + (other - one)] = content[one:other]
@@ -137,6 +141,7 @@ def twice(content: bytearray) -> None:
         (elsewhere, "its directory and the tile at byte .* differ on where that lies"),
         (in_a_billion_channels, "its directory and the tile at byte .* differ on where that lies"),
         (stored_larger, "its directory and the tile at byte .* differ on .* how large it is stored"),
+        (before_the_file, "the tile at byte -1 does not begin as a tile"),
         (axes_in_the_directory, "its directory holds what is no entry of a tile"),
         (beyond_a_broken_chain, "its directory and the tile at byte .* differ on where that lies"),
         (axes_in_its_copy, "the tile at byte .* does not begin as a tile"),

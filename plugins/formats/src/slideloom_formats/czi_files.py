@@ -139,9 +139,8 @@ def _entry(content: bytes, at: int) -> tuple[int, int, _Extent, int]:
 
 
 def _bytes(file: BinaryIO, at: int, length: int) -> bytes:
-    if at < 0:
-        raise ValueError("a place before the file")
-    if at >= os.fstat(file.fileno()).st_size:
+    """As many bytes from a place on as there are; none of a place that is not in the file."""
+    if not 0 <= at < os.fstat(file.fileno()).st_size:
         return b""
     file.seek(at)
     return file.read(length)
