@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -76,34 +76,45 @@ class RemoteFile(Closing, ABC):
 
     def stream(self) -> BinaryIO:
         """The file as Python's own files are, for reading."""
-        return cast("BinaryIO", _Stream(self))
+        return cast("BinaryIO", RangeStream(self.read, self.size))
 
 
-class _Stream(io.RawIOBase):
-    """Reads a remote file from a position that moves."""
+class RangeStream(io.RawIOBase):
+    """Reads by ranges of bytes from a position that moves.
 
-    def __init__(self, file: RemoteFile) -> None:
+    Args:
+        read: gives the bytes from a place on, as many as asked for.
+        size: of what is read, in bytes.
+    """
+
+    def __init__(self, read: Callable[[int, int], bytes], size: int) -> None:
         super().__init__()
-        self._file = file
+        self._read = read
+        self._size = size
         self._at = 0
 
     def readable(self) -> bool:
+        """True."""
         return True
 
     def seekable(self) -> bool:
+        """True."""
         return True
 
     def tell(self) -> int:
+        """See `io.RawIOBase.tell`."""
         return self._at
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._file.size}[whence]
+        """See `io.RawIOBase.seek`."""
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
         return self._at
 
     def readinto(self, out: Any) -> int:  # Any: a buffer, which Python 3.11 has no name for
+        """See `io.RawIOBase.readinto`."""
         view = memoryview(out).cast("B")
-        count = max(0, min(len(view), self._file.size - self._at))
+        count = max(0, min(len(view), self._size - self._at))
         if count:
-            view[:count] = self._file.read(self._at, count)
+            view[:count] = self._read(self._at, count)
         self._at += count
         return count

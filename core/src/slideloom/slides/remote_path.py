@@ -6,11 +6,12 @@ import io
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
-from typing import Any, BinaryIO, TypeVar
+from typing import BinaryIO, TypeVar
 from urllib.parse import quote, unquote
 
 from slideloom.base.addresses import Address
 from slideloom.base.errors import SlideError, Unlisted
+from slideloom.slides.remote_file import RangeStream
 from slideloom.slides.remote_folder import RemoteState
 from slideloom.slides.remote_tree import RemoteTree, telling
 
@@ -194,41 +195,20 @@ class RemotePath:
         return self.tree.once((question, self.key), ask)
 
 
-class _Ranges(io.RawIOBase):
+class _Ranges(RangeStream):
     """Reads a file by ranges from a position that moves."""
 
     def __init__(self, path: RemotePath, size: int) -> None:
-        super().__init__()
+        super().__init__(self._asked, size)
         self._path = path
-        self._size = size
         self._folder = path.tree.folder_of(path)
-        self._at = 0
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        return self._at
-
-    def readinto(self, out: Any) -> int:  # Any: a buffer, which Python 3.11 has no name for
-        view = memoryview(out).cast("B")
-        end = min(self._at + len(view), self._size)
-        if end <= self._at:
-            return 0
+    def _asked(self, first: int, count: int) -> bytes:
         with self._path.tree.turns, telling(self._path):
-            content = self._folder.ask(self._path.name, self._at, end).result()
-        if content is None or len(content) != end - self._at:
+            content = self._folder.ask(self._path.name, first, first + count).result()
+        if content is None or len(content) != count:
             raise SlideError(f"{self._path.name}: changed at {self._path} while it was read; run again")
-        view[: len(content)] = content
-        self._at = end
-        return len(content)
+        return content
 
     def close(self) -> None:
         super().close()
