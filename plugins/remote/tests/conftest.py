@@ -19,6 +19,7 @@ import pyvips
 KEY, SECRET = "AKIA-somebody", "secret-of-somebody"
 # What a request is answered with: None for the right answer, else whatever the function did.
 Fault = Callable[["Asked"], bool]
+Put = Callable[[Path], str]
 
 
 @attrs.frozen
@@ -183,3 +184,37 @@ def bucket(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     yield files
     files.rm("s3://slides", recursive=True)
     kind.clear_instance_cache()
+
+
+@pytest.fixture
+def put_web(web: Any) -> Put:
+    """Puts the files of a folder on a web server that shows what lies in its folders; gives the address of that."""
+    web.has_pages = True
+
+    def put(folder: Path) -> str:
+        for file in folder.rglob("*"):
+            if file.is_file():
+                name = f"x/{file.relative_to(folder).as_posix()}"
+                web.put(name, file.read_bytes(), etag=f"{hash(file.read_bytes())}")
+        return str(web.url("x"))
+
+    return put
+
+
+@pytest.fixture
+def put_bucket(bucket: Any) -> Put:
+    """Puts the files of a folder into a bucket; gives the address of that."""
+
+    def put(folder: Path) -> str:
+        for file in folder.rglob("*"):
+            if file.is_file():
+                bucket.pipe(f"slides/x/{file.relative_to(folder).as_posix()}", file.read_bytes())
+        return "s3://slides/x"
+
+    return put
+
+
+@pytest.fixture(params=["put_web", "put_bucket"])
+def put(request: pytest.FixtureRequest) -> Put:
+    found: Put = request.getfixturevalue(request.param)
+    return found

@@ -40,38 +40,6 @@ def write_all(folder: Path) -> Path:
     return folder
 
 
-@pytest.fixture
-def put_web(web: Any) -> Put:
-    """Puts the files of a folder on a web server that shows what lies in its folders; gives the address of that."""
-    web.has_pages = True
-
-    def put(folder: Path) -> str:
-        for file in folder.rglob("*"):
-            if file.is_file():
-                name = f"x/{file.relative_to(folder).as_posix()}"
-                web.put(name, file.read_bytes(), etag=f"{hash(file.read_bytes())}")
-        return str(web.url("x"))
-
-    return put
-
-
-@pytest.fixture
-def put_bucket(bucket: Any) -> Put:
-    def put(folder: Path) -> str:
-        for file in folder.rglob("*"):
-            if file.is_file():
-                bucket.pipe(f"slides/x/{file.relative_to(folder).as_posix()}", file.read_bytes())
-        return "s3://slides/x"
-
-    return put
-
-
-@pytest.fixture(params=["put_web", "put_bucket"])
-def put(request: pytest.FixtureRequest) -> Put:
-    found: Put = request.getfixturevalue(request.param)
-    return found
-
-
 def found(*places: str | Path, **options: Any) -> list[str]:
     return [slide.name for slide in sl.named_slides([str(place) for place in places], **options)]
 

@@ -48,6 +48,11 @@ class Address:
         return found.group(1).lower() if found else ""
 
     @property
+    def is_web(self) -> bool:
+        """True for a web server, whose addresses are quoted, and end where a question mark begins."""
+        return self.scheme in _WEB
+
+    @property
     def is_redacted(self) -> bool:
         """True if its secrets were taken out, so that it opens nothing."""
         return f"/{_HIDDEN}@" in self.url or self.url.endswith(f"?{_HIDDEN}")
@@ -59,19 +64,19 @@ class Address:
 
     def without_slash(self) -> Address:
         """The same place, without a slash at its end."""
-        place, mark, query = self.url.partition("?") if self.scheme in _WEB else (self.url, "", "")
+        place, mark, query = self.url.partition("?") if self.is_web else (self.url, "", "")
         return Address(place.rstrip("/") + mark + query) if self.is_folder else self
 
     @property
     def is_pattern(self) -> bool:
         """True if it holds `*` or, of a store that is not a web server, `[`. `?` begins a query."""
-        return "*" in self._path or ("[" in self._path and self.scheme not in _WEB)
+        return "*" in self._path or ("[" in self._path and not self.is_web)
 
     @property
     def name(self) -> str:
         """The last part, as a file's name; "" if there is none that can be one. It never leads to another folder."""
         last = PurePosixPath(self._path).name
-        name = unquote(last) if self.scheme in _WEB else last
+        name = unquote(last) if self.is_web else last
         return "" if name in (".", "..") or {"/", "\\", "\0"} & set(name) else name
 
     @property
@@ -87,7 +92,7 @@ class Address:
     @property
     def _path(self) -> str:
         first = next(part for part in self.url.split("::") if ":/" in part)
-        return urlsplit(first).path if self.scheme in _WEB else first.partition("://")[2]
+        return urlsplit(first).path if self.is_web else first.partition("://")[2]
 
 
 SlidePlace: TypeAlias = Path | Address

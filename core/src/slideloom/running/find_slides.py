@@ -58,11 +58,13 @@ def named_slides(
         PluginError: an address is to be listed, and no installed plugin reads addresses.
     """
     formats, far = registry().formats, RemoteSearch()
+    places = [place_of(given) for given in include]
+    at_addresses = far.slides_at([place for place in places if isinstance(place, Address)], recursive=recursive)
     found: dict[SlidePlace, str] = {}
-    for given in include:
-        if isinstance(place := place_of(given), Address):
+    for given, place in zip(include, places, strict=True):
+        if isinstance(place, Address):
             is_below = recursive and not place.is_pattern
-            _add(found, far.slides_at(place, recursive=recursive), below=place if is_below else None)
+            _add(found, at_addresses[place], below=place if is_below else None)
             continue
         entry = str(place if is_address(given) else given)
         path, below = _resolved(entry, base), None

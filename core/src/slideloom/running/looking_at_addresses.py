@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from itertools import takewhile
+from urllib.parse import unquote
 
 from slideloom.base.addresses import Address
 from slideloom.base.errors import ConfigError, PluginError, SlideError, Unlisted
 from slideloom.planning.remote_copies import remote_tree
 from slideloom.plugins.discovery import registry
-from slideloom.running.looking_in_folders import is_slide_folder, slides_below, slides_in
+from slideloom.running.looking_in_folders import is_slide_folder, slides_below, slides_in, tell_once
 from slideloom.slides.remote_path import RemotePath
 from slideloom.slides.remote_tree import RemoteTree, in_parallel
 
@@ -19,22 +22,40 @@ class RemoteSearch:
     def __init__(self) -> None:
         self._known: RemoteTree | None = None
 
-    def slides_at(self, address: Address, *, recursive: bool) -> Sequence[Address]:
-        """The slides that an address stands for: itself, unless it is a folder, a pattern, or part of another slide.
+    def slides_at(self, given: Sequence[Address], *, recursive: bool) -> dict[Address, Sequence[Address]]:
+        """The slides that each address stands for: itself, unless it is a folder, a pattern, or part of another slide.
 
-        Nothing is asked for a file whose name says that it is a slide of its own, nor for a folder that is called so.
+        Nothing is asked for a file whose name says that it is a slide of its own, unless others of its folder are
+        given, too: it may be called otherwise than what it is, and they may be one series. Nor is anything asked for a
+        folder that is called as a slide.
 
         Raises:
-            ConfigError: it holds none, or cannot be looked at.
+            ConfigError: one holds none, or cannot be looked at.
             PluginError: no installed plugin reads addresses.
         """
+        places = [(address, self._first_known(address)) for address in dict.fromkeys(given)]
+        shared = _Shared([address for _, address in places])
+
+        def slides(place: tuple[Address, Address]) -> Sequence[Address]:
+            return self._slides_at(place[1], is_shared=place[1] in shared, recursive=recursive)
+
+        single = [place for place in places if _is_single(place[1])]
+        found = dict(zip(single, in_parallel(slides, single), strict=True))
+        return {place[0]: found[place] if place in found else slides(place) for place in places}
+
+    def _first_known(self, address: Address) -> Address:
+        """An address as it was first given, however it is quoted."""
+        tree = None if address.is_pattern or address.is_folder else self._tree(address)
+        return address if tree is None else RemotePath(address, tree).address
+
+    def _slides_at(self, address: Address, *, is_shared: bool, recursive: bool) -> Sequence[Address]:
         formats = registry().formats
         if not address.is_pattern:
             if formats.folder_of(address) is not None:
-                return [address.without_slash()]
+                return [self._first_known(address.without_slash())]
             if not address.name and not address.is_folder:
                 raise ConfigError(f"slides: {address} names no file; end the address of a folder with a slash")
-            if not address.is_folder and formats.is_plain(address.name):
+            if not address.is_folder and formats.is_plain(address.name) and not is_shared:
                 return [address]
         try:
             return self._looked_at(address, recursive=recursive)
@@ -86,6 +107,39 @@ class RemoteSearch:
         return _told_by_content([path])
 
 
+class _Shared:
+    """Which addresses lie in a folder of which others are given, or that is given itself.
+
+    Folders are compared loosely, as an address may be written in several ways: one look too many does no harm.
+    """
+
+    def __init__(self, given: Sequence[Address]) -> None:
+        single = {_loosely(address) for address in given if _is_single(address)}
+        self._homes = Counter(place.rpartition("/")[0] for place in single)
+        self._folders = {_loosely(address) for address in given if not _is_single(address)}
+
+    def __contains__(self, address: Address) -> bool:
+        if not _is_single(address):
+            return False
+        *folders, _ = _loosely(address).split("/")
+        above = {"/".join(folders[:count]) for count in range(len(folders) + 1)}
+        return self._homes["/".join(folders)] > 1 or not above.isdisjoint(self._folders)
+
+
+def _is_single(address: Address) -> bool:
+    """True for the address of a file, or of a folder that is written as one."""
+    return not address.is_pattern and not address.is_folder
+
+
+def _loosely(address: Address) -> str:
+    """The path of an address, of a pattern that before its first sign, whatever its scheme, case and quoting."""
+    path = unquote(address.url).partition("://")[2].casefold()
+    if address.is_web:
+        path = path.partition("?")[0]
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    return "/".join(takewhile(lambda part: not set(part) & set("*["), parts) if address.is_pattern else parts)
+
+
 def _told_by_content(found: Sequence[RemotePath]) -> Sequence[Address]:
     """The slides that files stand for, as their content tells: one that is called otherwise may be of a series, too."""
     formats = registry().formats
@@ -97,10 +151,11 @@ def _told_by_content(found: Sequence[RemotePath]) -> Sequence[Address]:
             slides = formats.slides_of(path, is_named=True)
         except Unlisted:  # opening it says so
             return [path.address]
-        except SlideError:
-            if formats.is_plain(path.name):  # opening it says what is wrong, and other slides are found
-                return [path.address]
-            raise
+        except SlideError as error:
+            if not formats.is_plain(path.name):
+                raise
+            tell_once(f"{error}; it is taken for a slide of its own")  # if it stays so, opening it fails
+            return [path.address]
         return [slide.address for slide in slides] if slides else [path.address]
 
     return list(dict.fromkeys(slide for slides in in_parallel(told, found) for slide in slides))

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from unicodedata import normalize
+from urllib.parse import unquote
 
 from attrs import evolve, frozen
 
@@ -56,9 +57,14 @@ def name_below(place: SlidePlace, folder: SlidePlace) -> str:
     if isinstance(place, Path) and isinstance(folder, Path):
         between = place.relative_to(folder).parts[:-1]
     elif isinstance(place, Address) and isinstance(folder, Address):
-        home = folder.url.rstrip("/") + "/"
-        between = place.url.removeprefix(home).split("/")[:-1] if place.url.startswith(home) else ()
+        home, path = (_unquoted(each) for each in (folder.without_slash(), place))
+        between = path.removeprefix(f"{home}/").split("/")[:-1] if path.startswith(f"{home}/") else ()
     return "/".join((*between, slide_name(place)))
+
+
+def _unquoted(address: Address) -> str:
+    """An address as it is on every kind of store, with the names that files would have on a disk."""
+    return unquote(address.url.partition("?")[0]) if address.is_web else address.url
 
 
 def own_name(name: str) -> str:

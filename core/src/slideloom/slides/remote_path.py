@@ -17,7 +17,6 @@ from slideloom.slides.remote_tree import RemoteTree, telling
 
 T = TypeVar("T")
 
-_WEB = ("http", "https")
 _BLOCK = 1 << 16  # bytes asked for at once
 _MOST_TEXT = 1 << 24  # bytes of a file that is read whole to learn which others belong to it
 
@@ -31,7 +30,8 @@ class RemotePath:
     Attributes:
         address: where it is, without a slash at its end.
         tree: what is known of it and its neighbours.
-        key: its address, in one form however it is quoted.
+        key: its address, in one form however it is quoted. It begins with what the address says behind a question
+            mark, so that the keys of files begin with that of their folder.
     """
 
     __slots__ = ("_is_folder", "address", "key", "tree")
@@ -217,12 +217,12 @@ class _Ranges(RangeStream):
 
 def _divided(address: Address) -> tuple[str, bool, str]:
     """Address without its query, whether it is of a web server, and the query."""
-    if address.scheme not in _WEB:
+    if not address.is_web:
         return address.url, False, ""
     place, mark, query = address.url.partition("?")
     return place, True, mark + query
 
 
 def _key(address: Address) -> str:
-    place, is_web, _ = _divided(address)
-    return unquote(place) if is_web else place
+    place, is_web, query = _divided(address)
+    return query + unquote(place) if is_web else place
