@@ -6,12 +6,13 @@ import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import fsspec
 import numpy as np
 import pytest
 import slideloom as sl
+from fsspec.implementations.memory import MemoryFileSystem
 from slideloom_testing.dicom import Instance, write_dicom
 from slideloom_testing.several_files import write_vms
 
@@ -130,3 +131,82 @@ def test_a_named_file_that_cannot_be_looked_into_is_told(
 
     assert found(f"{url}/2.tif", f"{url}/other.svs") == ["2", "other"]
     assert re.search(r"2\.tif: .* 403 Forbidden.*; it is taken for a slide of its own", caplog.text)
+
+
+def test_a_file_that_is_called_as_a_pattern_is_that_file(bucket: Any) -> None:
+    """`a[1].tif` gave the slide a1."""
+    for name in ("a[1].tif", "a1.tif", "b*.tif", "bcd.tif", "c1.tif"):
+        bucket.call_s3("put_object", Bucket="slides", Key=f"x/{name}", Body=b"no DICOM")
+
+    assert found("s3://slides/x/a[1].tif") == ["a[1]"]
+    assert found("s3://slides/x/b*.tif") == ["b*"]
+    assert found("s3://slides/x/c[1].tif") == ["c1"]
+    assert found("s3://slides/x/[ab]*.tif") == ["a1", "a[1]", "b*", "bcd"]
+
+
+ODD = ["h#1", "q?x", "q?v=1", "p%20c", "s p", "ü", "a", "A", "co:lon", "plus+x", "am&p=1", "pct%", "st*r", "br[1]"]
+
+
+def test_a_folder_of_odd_names_gives_each_once_and_each_can_be_named_and_left_out(bucket: Any) -> None:
+    for number, name in enumerate(ODD):
+        bucket.call_s3("put_object", Bucket="slides", Key=f"x/{name}.tif", Body=b"%d" % number)
+    for name in ("x/", "x/a/", "x/mark.tif/", "x/.hidden.tif"):  # three of these stand for folders
+        bucket.call_s3("put_object", Bucket="slides", Key=name, Body=b"")
+    urls = [f"s3://slides/x/{name}.tif" for name in ODD]
+
+    assert sorted(found("s3://slides/x/")) == sorted(ODD) == sorted(found("s3://slides/x/*.tif"))
+    assert sorted(found("s3://slides/x/", recursive=True)) == sorted(ODD)
+    assert found(*urls) == ODD
+    assert [found(url) for url in urls] == [[name] for name in ODD]
+    assert found(urls[1], urls[2], urls[6], exclude=["s3://slides/x/q*.tif"]) == ["a"]
+    with pytest.raises(sl.SlideError, match="it is a folder"):
+        sl.open_slide("s3://slides/x/mark.tif")
+
+
+def test_a_folder_of_more_files_than_one_answer_lists_gives_each_once(bucket: Any) -> None:
+    """S3 gives 1,000 names at a time; a slide stands on each page."""
+    names = ["0.svs", *(f"1{number:03}.txt" for number in range(1000)), "2.svs"]
+    bucket.pipe({f"slides/x/{name}": b"1" for name in names})
+
+    assert found("s3://slides/x/") == found("s3://slides/x/*.svs") == ["0", "2"]
+    assert found("s3://slides/", recursive=True) == ["x/0", "x/2"]
+
+
+@pytest.mark.parametrize("recursive", [False, True])
+def test_a_folder_without_a_name_refuses_the_folder_it_lies_in(bucket: Any, recursive: bool) -> None:
+    """What lay there was lost, or taken for what lies beside it."""
+    for name in ("x/", "x/a.tif", "x//b.tif"):
+        bucket.call_s3("put_object", Bucket="slides", Key=name, Body=b"1")
+
+    with pytest.raises(sl.ConfigError, match=r"a folder without a name, as in 'a//b'; rename what lies there\)$"):
+        found("s3://slides/x/", recursive=recursive)
+    with pytest.raises(sl.ConfigError, match="ends with two slashes, which in a bucket is another folder; give one"):
+        found("s3://slides/x//", recursive=recursive)
+    assert found("s3://slides/x//b.tif") == ["b"]
+
+
+class Counted(MemoryFileSystem):  # type: ignore[misc]  # fsspec has no types
+    """Counts the folders that are listed."""
+
+    protocol = "counted"
+    listed: ClassVar[list[str]] = []
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return str(super()._strip_protocol(path.replace("counted://", "memory://")))
+
+    def ls(self, path: str, *words: Any, **options: Any) -> Any:
+        self.listed.append(path)
+        return super().ls(path, *words, **options)
+
+
+def test_what_a_pattern_finds_is_not_asked_for_as_a_folder() -> None:
+    fsspec.register_implementation("counted", Counted, clobber=True)
+    for number in range(5):
+        fsspec.filesystem("memory").pipe(f"/x/{number}.tif", b"no DICOM")
+    Counted.listed.clear()
+    try:
+        assert found("counted://x/*.tif") == ["0", "1", "2", "3", "4"]
+        assert not [path for path in Counted.listed if ".tif" in path]
+    finally:
+        fsspec.filesystem("memory").rm("/x", recursive=True)

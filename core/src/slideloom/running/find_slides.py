@@ -123,7 +123,7 @@ def _resolved(entry: str, base: Path | None) -> Path:
 
 def _matches(path: SlidePlace, pattern: str, base: Path | None) -> bool:
     if isinstance(path, Address):
-        plain = path.url.partition("?")[0]
+        plain = path.url.partition("?")[0] if path.is_web else path.url
         return PurePosixPath(path.name).match(pattern) or fnmatchcase(plain, pattern)
     return path.match(pattern) or path.match(str(_resolved(pattern, base)))
 

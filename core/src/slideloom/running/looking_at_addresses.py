@@ -53,6 +53,10 @@ class RemoteSearch:
         if not address.is_pattern:
             if formats.folder_of(address) is not None:
                 return [self._first_known(address.without_slash())]
+            if address.is_folder and not address.is_web and address.url.endswith("//"):
+                raise ConfigError(
+                    f"slides: {address} ends with two slashes, which in a bucket is another folder; give one"
+                )
             if not address.name and not address.is_folder:
                 raise ConfigError(f"slides: {address} names no file; end the address of a folder with a slash")
             if not address.is_folder and formats.is_plain(address.name) and not is_shared:
@@ -93,18 +97,31 @@ class RemoteSearch:
 
     def _looked_at(self, address: Address, *, recursive: bool) -> Sequence[Address]:
         formats, tree = registry().formats, self._tree(address)
-        if address.is_pattern:
+        if address.is_pattern and not _is_there(address, tree):
             listed = registry().remote_files(address).list(address)
             if tree is None:
                 return listed
-            return _told_by_content([RemotePath(item, tree) for item in listed])
+            return _told_by_content([RemotePath(item, tree, is_folder=_is_folder(item)) for item in listed])
         if tree is None:
             return [address] if not address.is_folder else registry().remote_files(address).list(address)
-        is_file = False if formats.has_slide_name(address.name) else None
-        path = RemotePath(address, tree, is_folder=is_file)
+        is_file = address.is_pattern or formats.has_slide_name(address.name)
+        path = RemotePath(address, tree, is_folder=False if is_file else None)
         if path.is_dir() and not is_slide_folder(path):
             return _in_folder(path, address, recursive=recursive)
         return _told_by_content([path])
+
+
+def _is_there(address: Address, tree: RemoteTree | None) -> bool:
+    """True if a file is called as a pattern is written: it is meant then, as on a disk."""
+    try:
+        return tree is not None and RemotePath(address, tree, is_folder=False).state() is not None
+    except SlideError:  # listing what matches says why, if it fails, too
+        return False
+
+
+def _is_folder(found: Address) -> bool:
+    """True for what a pattern found that is no file."""
+    return registry().formats.folder_of(found) is not None
 
 
 class _Shared:

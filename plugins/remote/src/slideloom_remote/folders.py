@@ -62,7 +62,8 @@ def entries_of(address: Address, *, below: bool, first_wait_s: float = FIRST_WAI
     except OSError as error:
         if error.errno == errno.ENOENT:
             raise FileNotFoundError(errno.ENOENT, "there is no such folder", str(address)) from None
-        raise SlideError(f"{address} cannot be listed ({error.strerror}); run again when it can") from None
+        remedy = "" if error.errno == errno.EINVAL else "; run again when it can"
+        raise SlideError(f"{address} cannot be listed ({error.strerror}){remedy}") from None
     return sorted(found, key=lambda entry: entry.name)
 
 
@@ -118,13 +119,19 @@ class _Folders(_Listing):
         return self._named(await self._call("ls", place, detail=True))
 
     def _named(self, listed: Sequence[Mapping[str, Any]]) -> list[RemoteEntry]:
-        """Entries by their names below the first folder; what stands for a folder itself is none."""
+        """Entries by their names below the first folder; what stands for a folder itself is none.
+
+        Raises:
+            Final: a name has an empty part, as in `a//b`: in a bucket that is another folder, which no disk can have.
+        """
         found = {}
         home = self._path.strip("/") + "/"
         for about in listed:
-            full = str(about["name"]).strip("/")
-            name = full.removeprefix(home)
-            if full == name or not name or (str(about["name"]).endswith("/") and about.get("type") != "directory"):
+            full = str(about["name"]).lstrip("/")
+            if self._is_nameless(about, home) or "//" in full.removeprefix(home[:-1]):
+                raise Final(errno.EINVAL, "it holds a folder without a name, as in 'a//b'; rename what lies there")
+            name = full.rstrip("/").removeprefix(home)
+            if not full.startswith(home) or full == home or (full.endswith("/") and about.get("type") != "directory"):
                 continue
             is_folder = about.get("type") == "directory"
             size = about.get("size")
@@ -136,9 +143,17 @@ class _Folders(_Listing):
             )
         return list(found.values())
 
+    def _is_nameless(self, about: Mapping[str, Any], home: str) -> bool:
+        """True for the folder without a name in the first one."""
+        return False
+
 
 class _Prefixes(_Folders):
     """S3, which lists all files that begin alike."""
+
+    def _is_nameless(self, about: Mapping[str, Any], home: str) -> bool:
+        """See `_Folders._is_nameless`. The empty object that stands for the first folder itself is a file."""
+        return about.get("type") == "directory" and str(about["name"]) == home
 
     async def below(self) -> list[RemoteEntry]:
         """See `_Listing.below`."""
