@@ -142,15 +142,19 @@ def test_what_the_slide_or_its_general_header_has_is_the_same(tmp_path: Path) ->
                            xml),
         lambda xml: re.sub(rb'(<Attribute Name="PIM_DP_UFS_BARCODE"[^>]*)>[^<]*</Attribute>', rb"\1/>", xml),
         lambda xml: xml + b"\n" * 2_000_000,
+        lambda xml: xml.replace(b"<DataObject ", b'<DataObject xmlns="http://a.example/isyntax" ', 1),
+        lambda xml: re.sub(rb"<(/?)(?=[A-Z])", rb"<\1p:", xml).replace(b" ", b' xmlns:p="http://a.example" ', 1),
+        lambda xml: re.sub(rb"(</?|(?<=\s))(\w+)(?=[\s=>/])(?=[^<>]*>)", lambda found: found[0].lower(), xml),
     ],
-    ids=["steps", "order", "case", "lines", "no-barcode", "padded"],
+    ids=["steps", "order", "case", "lines", "no-barcode", "padded", "namespace", "prefix", "lower"],
 )  # fmt: skip
 def test_the_form_of_a_header_does_not_matter(tmp_path: Path, change: Callable[[bytes], bytes]) -> None:
     rgb = picture(300, 200)
     path = write_isyntax(tmp_path / "a.isyntax", rgb, MadeISyntax(images={"LABELIMAGE": b"jpeg" * 3000}))
     content = path.read_bytes()
     begin = at_seek_table(content) - 3
-    xml = change(content[:begin])
+    declaration, mark, header = content[:begin].rpartition(b"?>")
+    xml = declaration + mark + change(header)
     assert xml != content[:begin]
     rest = bytearray(content[begin:])
     for at in range(11 + 16, 11 + struct.unpack_from("<I", rest, 7)[0], 40):
@@ -273,7 +277,7 @@ def at_seek_table(content: bytes) -> int:
         (lambda content: content.replace(b"\x04", b" ", 1)[:3000], "its header has no end"),
         (lambda content: content.replace(b"</DataObject>", b"</DataObjec>", 1), "its header is no XML"),
         (lambda content: content.replace(b"UTF-8", b"UT9-8", 1), "its header is no XML"),
-        (lambda content: content.replace(b'<?xml version="1.0" encoding="UTF-8" ?>', b"<!DOCTYPE a>"), "document type"),
+        (lambda content: content.replace(b' Group="0x301D"', b' Group="0x301D" group="0x301D"', 1), "attribute twice"),
         (lambda content: content.replace(b">-500 1 ", b">-500 2 ", 1), "has the range '-500 2"),
         (lambda content: content.replace(b">-500 1 ", b">-400 1 ", 1), "lies at x = .*, where no tile is"),
         (lambda content: content.replace(b">WSI<", b">WSJ<"), "its header describes 0 slides"),
@@ -287,7 +291,7 @@ def at_seek_table(content: bytes) -> int:
         (lambda content: content[: at_seek_table(content) + 8 + 8] + bytes(4)
          + content[at_seek_table(content) + 8 + 12 :], "its seek table has other tags"),
     ],
-    ids=["cut", "no-end", "xml", "encoding", "doctype", "step", "moved", "no-slide", "lost-block", "no-seek-table",
+    ids=["cut", "no-end", "xml", "encoding", "twice", "step", "moved", "no-slide", "lost-block", "no-seek-table",
          "beyond", "zeroed", "tags"],
 )  # fmt: skip
 def test_a_file_that_contradicts_itself_is_refused(tmp_path: Path, change: Callable[[bytes], bytes], said: str) -> None:
@@ -308,6 +312,16 @@ def test_another_kind_is_refused_with_what_converts_it(tmp_path: Path, attribute
     path = write_isyntax(tmp_path / "a.isyntax", picture(300, 200), MadeISyntax(attributes=attributes))
 
     with pytest.raises(SlideError, match=rf"a\.isyntax: {said}; export it as TIFF with Philips' software"):
+        open_slide(path)
+
+
+def test_a_header_with_a_document_type_is_refused_as_another_kind(tmp_path: Path) -> None:
+    path = changed(
+        write_isyntax(tmp_path / "a.isyntax", picture(300, 200)),
+        lambda content: content.replace(b'<?xml version="1.0" encoding="UTF-8" ?>', b"<!DOCTYPE a>"),
+    )
+
+    with pytest.raises(SlideError, match=r"a\.isyntax: its header has a document type, .*; export it as TIFF"):
         open_slide(path)
 
 

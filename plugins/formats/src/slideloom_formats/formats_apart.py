@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from slideloom import RemotePath
 
 _CZI = b"ZISRAWFILE"  # the first bytes
-_ISYNTAX = b"<DataObject"  # in the XML that an iSyntax file begins with, behind its declaration
+# In the XML that an iSyntax file begins with, behind its declaration; a tool may have given it a namespace.
+_ISYNTAX = re.compile(rb"<([A-Za-z_][\w.-]*:)?DataObject[\s>]", re.IGNORECASE)
 _START = 512
 
 
@@ -16,7 +18,7 @@ def is_isyntax(path: Path | RemotePath) -> bool:
     if not path.is_file():
         return False
     with path.open("rb") as file:
-        return _ISYNTAX in file.read(_START)
+        return _ISYNTAX.search(file.read(_START)) is not None
 
 
 def is_zarr(path: Path | RemotePath) -> bool:

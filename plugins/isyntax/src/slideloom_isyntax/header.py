@@ -32,6 +32,7 @@ _GENERAL, _DIMENSIONS, _SCALE_FACTOR = (0x301D, 0x2000), (0x301D, 0x2003), (0x30
 _TEMPLATES, _RANGES, _RANGE = (0x301D, 0x2009), (0x301D, 0x200A), (0x301D, 0x200B)
 _COMPRESSION, _BLOCKS, _BLOCK_HEADERS = (0x301D, 0x200F), (0x301D, 0x2014), (0x301D, 0x200D)
 _PROFILE, _VALUES = (0x0028, 0x2000), (0x301D, 0x2008)
+_NAMES = ("DataObject", "Attribute", "Array", "Name", "Group", "Element", "PMSVR", "ObjectType")
 _MODEL, _DERIVATION = (0x0008, 0x1090), (0x0008, 0x2111)
 
 
@@ -103,11 +104,12 @@ def read_header(path: Path) -> Header:
     """
     text = _header_bytes(path)
     if b"<!DOCTYPE" in text or b"<!ENTITY" in text:  # never part of a header, and a way to exhaust a parser's memory
-        raise Damaged("its header has a document type")
+        raise Unread("its header has a document type, which a scanner does not write and is not read")
     try:
         root = ElementTree.fromstring(text.rstrip(b"\0\r\n\t "))  # noqa: S314 - without entities, see above
     except (ElementTree.ParseError, ValueError, LookupError) as error:  # LookupError: of an unknown encoding
         raise Damaged(f"its header is no XML ({error})") from error
+    _name_plainly(root)
     version = _text(root, _VERSION) or "5"
     if _whole(version.partition(".")[0], "its version") >= 100:
         raise Unread(f"it is of the second version of iSyntax ({version})")
@@ -141,6 +143,24 @@ def read_header(path: Path) -> Header:
         profile=_text_within(slide, _PROFILE),
         properties={name: text for name, text in properties.items() if text},
     )
+
+
+def _name_plainly(root: ElementTree.Element) -> None:
+    """Give the elements and their attributes the format's names, without a namespace and in its letters.
+
+    A tool that has written the header anew may have changed these. They mean the same, as numbers tell elements apart.
+    """
+    known = {name.casefold(): name for name in _NAMES}
+
+    def plain(name: str) -> str:
+        own = name.rpartition("}")[2]
+        return known.get(own.casefold(), own)
+
+    for element in root.iter():
+        named = {plain(name): value for name, value in element.attrib.items()}
+        if len(named) < len(element.attrib):
+            raise Damaged("an element of its header has an attribute twice")
+        element.tag, element.attrib = plain(element.tag), named
 
 
 def _header_bytes(path: Path) -> bytes:
