@@ -25,6 +25,7 @@ from slideloom import (
 )
 from slideloom_formats.czi_files import czi_fault
 from slideloom_formats.grid_slide import GridSlide, TileGrid, in_eight_bits
+from slideloom_formats.openable import check_kind, unreadable
 
 from slideloom_czi import metadata
 from slideloom_czi.settings import CziReader
@@ -60,14 +61,11 @@ class CziFiles(Reader):
 
     def open(self, path: Path) -> Slide:
         """See `Reader.open`."""
-        if not path.exists():
-            raise SlideError(f"{path}: no such file; check the path")
-        if not self.recognises(path):
-            raise SlideError(f"{path.name}: is no CZI file, or is damaged; let another reader open it")
+        check_kind(path, "CZI", self.recognises)
         try:
             fault = czi_fault(path)
         except OSError as error:
-            raise SlideError(f"{path.name}: cannot be read ({error.strerror or error}); check its disk") from error
+            raise unreadable(path, error) from error
         if fault is not None:
             raise SlideError(f"{path.name}: {fault}")
         try:

@@ -22,6 +22,7 @@ from slideloom import (
 )
 from slideloom_formats.dicom import not_a_dicom_slide, read_dicom
 from slideloom_formats.grid_slide import GridSlide, in_eight_bits
+from slideloom_formats.openable import check_kind, check_there
 
 from slideloom_dicom import metadata
 from slideloom_dicom.decoding import Samples, decoded
@@ -53,13 +54,11 @@ class DicomFiles(Reader):
 
     def open(self, path: Path) -> Slide:
         """See `Reader.open`."""
-        if not path.exists():
-            raise SlideError(f"{path}: no such file; check the path")
+        check_there(path)
         obstacle = not_a_dicom_slide(path)
         if obstacle is not None:
             raise SlideError(f"{path.name}: {obstacle}")
-        if read_dicom(path) is None:
-            raise SlideError(f"{path.name}: is no DICOM file, or is damaged; let another reader open it")
+        check_kind(path, "DICOM", lambda file: read_dicom(file) is not None)
         try:
             return DicomSlide(path, self._settings)
         except (SlideError, MemoryError):

@@ -23,6 +23,7 @@ from slideloom import (
 )
 from slideloom_formats.formats_apart import is_isyntax
 from slideloom_formats.grid_slide import GridSlide, TileGrid
+from slideloom_formats.openable import check_kind, unreadable
 
 from slideloom_isyntax.code_blocks import SIDE, DamagedBlock, coefficients
 from slideloom_isyntax.header import PAD, Damaged, Header, Unread, read_header
@@ -58,10 +59,7 @@ class ISyntaxFiles(Reader):
 
     def open(self, path: Path) -> Slide:
         """See `Reader.open`."""
-        if not path.exists():
-            raise SlideError(f"{path}: no such file; check the path")
-        if not self.recognises(path):
-            raise SlideError(f"{path.name}: is no iSyntax file, or is damaged; let another reader open it")
+        check_kind(path, "iSyntax", self.recognises)
         try:
             header = read_header(path)
             places = read_places(path, header)
@@ -72,7 +70,7 @@ class ISyntaxFiles(Reader):
             remedy = "export it as TIFF with Philips' software"
             raise SlideError(f"{path.name}: {error}; {remedy}") from error
         except OSError as error:
-            raise SlideError(f"{path.name}: cannot be read ({error.strerror or error}); check its disk") from error
+            raise unreadable(path, error) from error
         return ISyntaxSlide(path, file, header, places, self._settings)
 
 

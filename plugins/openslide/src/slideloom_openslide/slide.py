@@ -27,6 +27,7 @@ from slideloom import (
 from slideloom_formats.czi_files import czi_fault
 from slideloom_formats.dicom import dicom_obstacle, frames_fault
 from slideloom_formats.files_beside import missing_part
+from slideloom_formats.openable import check_there
 from slideloom_formats.tiff import StoredTiles, tiff_fault
 
 from slideloom_openslide import metadata
@@ -285,8 +286,7 @@ class OpenSlideSlide(Slide):
 
     def _unopened(self, error: Exception) -> SlideError:
         """What keeps the slide from being opened."""
-        if not self._path.is_file() and not self._path.is_dir():
-            return SlideError(f"{self._path}: no such file; check the path")
+        check_there(self._path, may_be_folder=True)
         fault = tiff_fault(self._path)
         if fault is not None:
             return SlideError(f"{self._path.name}: {fault}; {_DAMAGED}")

@@ -25,6 +25,7 @@ from slideloom import (
 )
 from slideloom_formats.files_beside import missing_part
 from slideloom_formats.ome_xml import ome_xml
+from slideloom_formats.openable import check_there
 from slideloom_formats.tiff import (
     TiffError,
     TiffTag,
@@ -88,8 +89,7 @@ class TifffileFiles(Reader):
 
     def open(self, path: Path) -> Slide:
         """See `Reader.open`."""
-        if not path.is_file():
-            raise SlideError(f"{path}: no such file; check the path")
+        check_there(path)
         absent = missing_part(path)
         if absent is not None:
             raise SlideError(f"{path.name}: {absent}")

@@ -23,6 +23,7 @@ from slideloom import (
     slide_name,
 )
 from slideloom_formats.files_beside import missing_part
+from slideloom_formats.openable import check_there
 from slideloom_formats.tiff import (
     PICTURE_TAGS,
     TiffError,
@@ -167,8 +168,7 @@ class VipsSlide(Slide):
     exact_parts = True
 
     def __init__(self, path: Path, *, reads_at_once: int) -> None:
-        if not path.is_file():
-            raise SlideError(f"{path}: no such file; check the path")
+        check_there(path)
         fault = tiff_fault(path)  # libvips would list the levels before the damage, as if there were no others
         if fault is not None:
             raise SlideError(f"{path.name}: {fault}; the file is damaged or cut short: copy it again from its source")
