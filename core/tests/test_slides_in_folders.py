@@ -287,6 +287,17 @@ def test_names_that_some_disks_take_for_one_are_refused_once(labs: list[NamedSli
     assert "on some disks, its name LAB1/A is the same as lab1/a" in report.slides[1].error
 
 
+def test_names_without_folders_that_some_disks_take_for_one_are_told(
+    labs: list[NamedSlide], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    alike = [NamedSlide(labs[0].place, "a"), NamedSlide(labs[1].place, "A")]
+
+    report = run_pipeline(pipeline(), alike, tmp_path / "out")
+
+    assert [slide.status for slide in report.slides] == ["done", "done"]
+    assert f"{labs[1].place}: on some disks, its name A is the same as a, that of {labs[0].place}" in caplog.text
+
+
 @pytest.mark.parametrize("name", ["../a", "lab1/../../a", "lab1//a", "/a", "lab1\\../a"])
 def test_a_name_that_leads_elsewhere_fails_its_slide_alone(labs: list[NamedSlide], tmp_path: Path, name: str) -> None:
     report = run_pipeline(pipeline(), [NamedSlide(labs[0].place, name), labs[1]], tmp_path / "out")

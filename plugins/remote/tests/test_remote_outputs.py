@@ -648,7 +648,19 @@ def test_files_of_a_run_that_could_not_be_put_are_put_by_the_next(store: Store, 
 
 def test_a_dry_run_puts_nothing(store: Store, slides: Path) -> None:
     assert _extract(slides, "--dry-run") == 0
-    assert store.asked == []
+    assert {method for method, _ in store.asked} == {"GET"}
+    assert not Path("slideloom-staging").exists()
+
+
+def test_a_dry_run_refuses_an_address_that_a_run_could_not_use(
+    store: Store, slides: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert _extract(slides, "--dry-run", out="nowhere://bucket/out") == 1
+    assert "fsspec knows no file system nowhere; correct the address" in capfd.readouterr().err
+
+    store.fault = lambda method, name: "403 Forbidden"
+    assert _extract(slides, "--dry-run") == 1
+    assert "a run could not put its output there: s3://" in capfd.readouterr().err
 
 
 def test_credentials_are_in_no_file_and_no_word(store: Store, slides: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -14,8 +14,9 @@ from slideloom.base.parsing import parse_json
 from slideloom.base.storing import storing_in, write_json
 from slideloom.extraction.output_folder import OutputFolder
 from slideloom.pipeline.pipeline import Pipeline, pipeline_differences
+from slideloom.running.looking_in_folders import tell_once
 from slideloom.running.shards import shards_at_work
-from slideloom.slides.names import NamedSlide, own_name
+from slideloom.slides.names import NamedSlide, alike_on_some_disks, own_name
 from slideloom.slides.resolution import read_mpp_file
 from slideloom.steps.reports import SlideReport
 
@@ -48,6 +49,15 @@ def check_mpp_file(pipeline: Pipeline, slides: Sequence[SlidePlace | NamedSlide]
         some = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
         count = "1 slide that is" if len(others) == 1 else f"{len(others)} slides that are"
         log.warning("%s names %s not in this run: %s", pipeline.slides.mpp_file, count, some)
+
+
+def tell_alike(slides: Sequence[NamedSlide]) -> None:
+    """Warn of slides whose outputs are the same files on disks that do not tell upper from lower case."""
+    for slide, other in alike_on_some_disks(slides).items():
+        tell_once(
+            f"{slide.place}: on some disks, its name {slide.name} is the same as {other.name}, that of {other.place}, "
+            "and the tiles of one would replace those of the other; rename one if the output may come to such a disk"
+        )
 
 
 def check_steps(pipeline: Pipeline) -> None:

@@ -28,7 +28,7 @@ from slideloom.plugins.builtin import InProcess, Processes
 from slideloom.plugins.discovery import registry
 from slideloom.plugins.shorthand import named_step
 from slideloom.plugins.versions import step_versions
-from slideloom.running.checking import check_mpp_file, check_steps, note_pipeline, refuse_shards
+from slideloom.running.checking import check_mpp_file, check_steps, note_pipeline, refuse_shards, tell_alike
 from slideloom.running.disk_space import DiskWatch, lack_of_space
 from slideloom.running.estimating import estimate_of, sample_sizes
 from slideloom.running.executors import InProcessExecutor, ProcessExecutor
@@ -107,6 +107,7 @@ def _run(
     end_copy()
     forget_sweeps()
     found = [NamedSlide.of(slide) for slide in slides]
+    tell_alike(found)
     check_mpp_file(pipeline, found)
     jobs, threads = workers(pipeline, len(slides))
     executor = _executor(pipeline, jobs)

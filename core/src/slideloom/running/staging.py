@@ -14,7 +14,7 @@ from pathlib import Path
 import attrs
 
 from slideloom.base.addresses import Address, SlidePlace, place_of
-from slideloom.base.errors import ConfigError, OutputError
+from slideloom.base.errors import ConfigError, OutputError, SlideError, Unlisted
 from slideloom.base.naming import option_name
 from slideloom.base.storing import storing_in
 from slideloom.base.system_errors import in_words
@@ -23,6 +23,7 @@ from slideloom.extraction.output_folder import OutputFolder
 from slideloom.extraction.stored_files import files_of_run, files_of_slide
 from slideloom.pipeline.pipeline import Pipeline
 from slideloom.plugins.discovery import registry
+from slideloom.plugins.hookspecs import RemoteFiles
 from slideloom.steps.remote_output import RemoteOutput
 from slideloom.steps.reports import SlideReport
 
@@ -46,13 +47,18 @@ def staged(pipeline: Pipeline, out: SlidePlace | str, *, is_trial: bool) -> Iter
         OutputError: the address or the folder cannot be written, or belongs to another run.
     """
     folder, address = staging_of(pipeline, out), place_of(out)
-    if is_trial or not isinstance(address, Address):
+    if not isinstance(address, Address):
+        yield folder, None
+        return
+    files = registry().remote_files(address)
+    open_output = files.open_output
+    if open_output is None:
+        raise ConfigError(f"{address}: the installed plugin for addresses only reads")
+    if is_trial:
+        _look_at(address, files)
         yield folder, None
         return
     stored = OutputFolder(folder, pipeline.tiles.label)
-    open_output = registry().remote_files(address).open_output
-    if open_output is None:
-        raise ConfigError(f"{address}: the installed plugin for addresses only reads")
     lock, taken = folder / "slideloom" / "published.lock", "another run puts it at an address ({holder}); wait for it"
     with stored.holding(lock, taken=taken):
         with storing_in(folder):
@@ -65,6 +71,22 @@ def staged(pipeline: Pipeline, out: SlidePlace | str, *, is_trial: bool) -> Iter
         finally:
             published.end()
             output.close()
+
+
+def _look_at(address: Address, files: RemoteFiles) -> None:
+    """Ask for the few files by which runs know an output, as a run would before its first slide; nothing is put there.
+
+    Raises:
+        OutputError: the store does not answer, or is none that is known.
+    """
+    if files.entries is None:
+        return
+    try:
+        files.entries(Address(f"{address.without_slash().url}/{_STATE}"), False)
+    except (FileNotFoundError, Unlisted):  # as long as no run has put anything there
+        return
+    except SlideError as error:
+        raise OutputError(f"a run could not put its output there: {error}") from error
 
 
 def staging_of(pipeline: Pipeline, out: SlidePlace | str) -> Path:

@@ -109,6 +109,16 @@ def clashing(slides: Sequence[NamedSlide], *, folders: bool) -> dict[NamedSlide,
     return found
 
 
+def alike_on_some_disks(slides: Sequence[NamedSlide]) -> dict[NamedSlide, NamedSlide]:
+    """For each slide whose name without folders some file systems take for that of an earlier one, that one.
+
+    They are not refused, as most disks tell them apart.
+    """
+    first: dict[str, NamedSlide] = {}
+    others = {slide: first.setdefault(_on_any_disk(slide.name), slide) for slide in slides if "/" not in slide.name}
+    return {slide: other for slide, other in others.items() if other.name != slide.name}
+
+
 def with_shared_names(slides: Collection[NamedSlide], among: Collection[NamedSlide]) -> list[NamedSlide]:
     """The slides, each knowing whether its name without folders is that of several slides `among` these."""
     counts = Counter(_on_any_disk(own_name(slide.name)) for slide in among)
