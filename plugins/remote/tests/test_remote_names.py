@@ -121,6 +121,7 @@ def test_addresses_that_differ_behind_their_question_mark_are_different_files(we
     places = sl.find_slides([web.url("get?id=1"), web.url("get?id=2"), web.url("get?id=1")])
 
     assert places == [sl.Address(web.url("get?id=1")), sl.Address(web.url("get?id=2"))]
+    assert found(web.url("h%231.svs"), web.url("h#1.svs"), web.url("h?1.svs")) == ["h#1", "h", "h"]
 
 
 def test_a_named_file_that_cannot_be_looked_into_is_told(

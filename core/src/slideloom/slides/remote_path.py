@@ -225,4 +225,7 @@ def _divided(address: Address) -> tuple[str, bool, str]:
 
 def _key(address: Address) -> str:
     place, is_web, query = _divided(address)
-    return query + unquote(place) if is_web else place
+    if not is_web:
+        return place
+    path, sharp, mark = place.partition("#")  # unlike `%23`, no part of a name
+    return query + sharp + mark + unquote(path)
