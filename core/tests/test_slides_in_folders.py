@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
@@ -16,6 +19,7 @@ from slideloom.extraction.output_folder import OutputFolder
 from slideloom.pipeline.file import pipeline_from_table
 from slideloom.pipeline.pipeline import Pipeline
 from slideloom.running.run import run_pipeline
+from slideloom.running.same_slides import FileStates, copies_among, same_slides
 from slideloom.running.shards import Shard
 from slideloom.slides.names import clashing, name_below, with_shared_names
 
@@ -305,3 +309,28 @@ def test_a_name_that_leads_elsewhere_fails_its_slide_alone(labs: list[NamedSlide
     assert [slide.status for slide in report.slides] == ["failed", "done"]
     assert "cannot be used as a file name" in report.slides[0].error
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lab1", "lab2", "out", "site", "slides"]
+
+
+def test_slides_are_compared_with_one_question_to_the_disk_for_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Links, and what they lead to, are asked for more often."""
+    for number in range(6):
+        (tmp_path / f"{number}.svs").write_bytes(b"%d" % number * (number + 1))
+    (tmp_path / "link.svs").symlink_to(tmp_path / "0.svs")
+    slides = [NamedSlide.of(path) for path in sorted(tmp_path.iterdir())]
+    asked: Counter[str] = Counter()
+    real = os.stat
+
+    def counting(path: Any, *, dir_fd: int | None = None, follow_symlinks: bool = True) -> os.stat_result:
+        asked[Path(path).name] += 1
+        return real(path, dir_fd=dir_fd, follow_symlinks=follow_symlinks)
+
+    monkeypatch.setattr(os, "stat", counting)
+    states = FileStates()
+    same = same_slides(slides, states)
+    copies = copies_among([slide for slide, other in same.items() if slide is other], states)
+
+    assert {slide.name: other.name for slide, other in same.items() if slide is not other} == {"link": "0"}
+    assert copies == {}
+    assert {asked[f"{number}.svs"] for number in range(1, 6)} == {1}

@@ -15,7 +15,7 @@ from slideloom.pipeline.pipeline import Pipeline, Slides
 from slideloom.plugins.discovery import registry
 from slideloom.running.looking_at_addresses import RemoteSearch
 from slideloom.running.looking_in_folders import TOLD, is_slide_folder, slides_below, slides_in, tell_once
-from slideloom.running.same_slides import copies_among, same_slides
+from slideloom.running.same_slides import FileStates, copies_among, same_slides
 from slideloom.slides.info import slide_name
 from slideloom.slides.names import NamedSlide, name_below, with_shared_names
 
@@ -82,18 +82,19 @@ def named_slides(
     local = [path for path in found if isinstance(path, Path)]
     parts: set[SlidePlace] = {part for path in local for part in formats.parts_like_slides(path)}
     parts |= far.parts_like_slides([place for place in found if isinstance(place, Address)])
+    states = FileStates()
     slides = [NamedSlide(path, name) for path, name in found.items() if path not in parts]
     if any("/" in slide.name for slide in slides):
         # Also of slides that are left out: what is meant for one of them must not be taken for another's.
-        slides = with_shared_names(slides, among=list(dict.fromkeys(same_slides(slides).values())))
+        slides = with_shared_names(slides, among=list(dict.fromkeys(same_slides(slides, states).values())))
     wanted = without(slides, exclude, base=base)
     left: list[NamedSlide] = []
-    for slide, same in same_slides(wanted).items():
+    for slide, same in same_slides(wanted, states).items():
         if same is slide:
             left.append(slide)
         else:
             tell_once(f"{slide.place}: is the same file as {same.place}, so it is left out")
-    if copies := copies_among(left):
+    if copies := copies_among(left, states):
         tell_once(f"{_in_words(copies)}; {option_name('slides', 'exclude')} leaves a slide out")
     return left
 

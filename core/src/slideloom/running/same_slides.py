@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from stat import S_ISREG
+from stat import S_ISLNK, S_ISREG
 from typing import Any
 
-from slideloom.base.addresses import SlidePlace
 from slideloom.planning.slide_files import fingerprint
 from slideloom.plugins.discovery import registry
 from slideloom.slides.names import NamedSlide, own_name
@@ -17,23 +17,58 @@ from slideloom.slides.names import NamedSlide, own_name
 _MIDDLE = 4096  # bytes
 
 
-def same_slides(slides: Sequence[NamedSlide]) -> dict[NamedSlide, NamedSlide]:
+class FileStates:
+    """What disks say of slides' files, each of which is asked for once: a network disk takes long to answer."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, tuple[bool, os.stat_result | None]] = {}
+
+    def is_link(self, path: Path) -> bool:
+        """True for a symbolic link."""
+        return self._asked(path)[0]
+
+    def state(self, path: Path) -> os.stat_result | None:
+        """Of the file, or of what a link leads to; None if it cannot be had: then the slide fails in its turn."""
+        return self._asked(path)[1]
+
+    def _asked(self, path: Path) -> tuple[bool, os.stat_result | None]:
+        if path not in self._known:
+            is_link, state = False, None
+            with suppress(OSError):
+                state = path.lstat()
+                is_link = S_ISLNK(state.st_mode)
+            if is_link:
+                state = None
+                with suppress(OSError):
+                    state = path.stat()
+            self._known[path] = is_link, state
+        return self._known[path]
+
+
+def same_slides(slides: Sequence[NamedSlide], states: FileStates) -> dict[NamedSlide, NamedSlide]:
     """For each slide, the one of them that is really there: a link would be the same slide by another name.
 
     Of names that are equally real, such as hard links, the first stands for all. A slide of several files is only the
     same as another if its other files are, too: what is opened may be a small picture or a list that two slides share.
+
+    Args:
+        slides: those to be compared.
+        states: of their files, as far as they were asked for.
     """
     real_folder = lru_cache(maxsize=None)(Path.resolve)  # each is looked at once, as cohorts have few
     links: set[NamedSlide] = set()
     real: dict[NamedSlide, object] = {}
     for slide in slides:
         place = slide.place
-        if isinstance(place, Path) and place.is_symlink():
-            place = place.resolve()
-            links.add(slide)
-        elif isinstance(place, Path):
-            place = real_folder(place.parent) / place.name
-        real[slide] = _hard_linked(place) or place
+        state = None
+        if isinstance(place, Path):
+            state = states.state(place)
+            if states.is_link(place):
+                place = place.resolve()
+                links.add(slide)
+            else:
+                place = real_folder(place.parent) / place.name
+        real[slide] = _hard_linked(state) or place
     files: dict[object, list[NamedSlide]] = {}
     found: dict[NamedSlide, NamedSlide] = {}
     for slide in sorted(real, key=links.__contains__):  # links last
@@ -63,32 +98,30 @@ def _parts(place: Path) -> set[tuple[int, int] | Path]:
     return {(state.st_dev, state.st_ino) if state.st_ino else path.resolve() for path, state in states}
 
 
-def _hard_linked(place: SlidePlace) -> tuple[int, int] | None:
+def _hard_linked(state: os.stat_result | None) -> tuple[int, int] | None:
     """What a file is for its disk, if it has several names there."""
-    try:
-        state = place.stat() if isinstance(place, Path) else None
-    except OSError:  # it fails when its turn comes
-        return None
     if state is None or not S_ISREG(state.st_mode) or state.st_nlink == 1 or not state.st_ino:
         return None
     return state.st_dev, state.st_ino
 
 
-def copies_among(slides: Sequence[NamedSlide]) -> dict[Path, Path]:
+def copies_among(slides: Sequence[NamedSlide], states: FileStates) -> dict[Path, Path]:
     """For each slide that seems to be a copy of an earlier one, whatever it is called, that one.
 
     Samples of content are compared (see `fingerprint`), and only of slides whose files have the same size and the same
     middle, so that few are read of many uncompressed ones. Slides that are folders are compared if they have the same
     name, as it takes long to look through them.
+
+    Args:
+        slides: those to be compared.
+        states: of their files, as far as they were asked for.
     """
     sizes: dict[int | str, list[Path]] = {}
     for slide in slides:
-        if isinstance(slide.place, Path):
-            with suppress(OSError):  # it fails when its turn comes
-                state = slide.place.stat()
-                of_one = state.st_size if S_ISREG(state.st_mode) else own_name(slide.name).casefold()
-                if of_one:  # empty files are alike, and no slides
-                    sizes.setdefault(of_one, []).append(slide.place)
+        if isinstance(slide.place, Path) and (state := states.state(slide.place)) is not None:
+            of_one = state.st_size if S_ISREG(state.st_mode) else own_name(slide.name).casefold()
+            if of_one:  # empty files are alike, and no slides
+                sizes.setdefault(of_one, []).append(slide.place)
     alike: dict[object, list[Path]] = {}
     for size, paths in sizes.items():
         for path in paths if len(paths) > 1 else ():

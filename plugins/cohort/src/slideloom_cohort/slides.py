@@ -22,7 +22,7 @@ from slideloom.plugins.discovery import registry
 from slideloom.plugins.shorthand import folder_of_regions
 from slideloom.running.find_slides import named_slides
 from slideloom.running.looking_in_folders import tell_once
-from slideloom.running.same_slides import copies_among, same_slides
+from slideloom.running.same_slides import FileStates, copies_among, same_slides
 from slideloom.slides.names import NamedSlide, with_shared_names
 from slideloom.slides.tiles import Tiles
 from slideloom.viewing.wsi import WSI
@@ -134,8 +134,9 @@ def slides_of_all(sources: Sequence[Source]) -> dict[str, NamedSlide]:
 
 def _tell_same(slides: Sequence[NamedSlide]) -> None:
     """Say which slides count twice. Each may be meant, as sources have regions of their own."""
-    same = {one.place: other.place for one, other in same_slides(slides).items() if one is not other}
-    copies = {one: other for one, other in copies_among(slides).items() if one not in same}
+    states = FileStates()
+    same = {one.place: other.place for one, other in same_slides(slides, states).items() if one is not other}
+    copies = {one: other for one, other in copies_among(slides, states).items() if one not in same}
     for one, other in same.items():
         tell_once(f"{one}: is the same file as {other} of another source, and counts twice; leave it out of one source")
     for one, other in copies.items():
