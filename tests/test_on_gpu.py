@@ -123,7 +123,7 @@ def test_an_image_of_float16_is_normalized_within_its_own_rounding(tiles: NDArra
     assert farthest(out.float().cpu() * 255, normalizer.transform(tiles)) <= 2
 
 
-@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")  # since Python 3.12
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # PyTorch's own, and since Python 3.12 fork's
 def test_a_loaders_batches_are_normalized_on_the_gpu_as_in_its_workers(slide_path: Path, tmp_path: Path) -> None:
     """Worker processes are forked here before and after this process uses the GPU: they use none."""
     slides = tmp_path / "slides"
