@@ -15,6 +15,13 @@ from slideloom_cli.doctor.libraries import examine, finding_of, unmet_requiremen
 from slideloom_cli.main import main
 
 
+@pytest.fixture
+def quick_tensorflow(install_plugin: Callable[..., None], tmp_path: Path) -> None:
+    """A module of that name is found first. The real one takes 5 s of the processor each time that doctor asks it."""
+    (tmp_path / "site" / "tensorflow.py").write_text('__version__ = "2.99"\n')
+
+
+@pytest.mark.usefixtures("quick_tensorflow")
 def test_doctor_tells_of_each_library_its_version_or_how_to_get_it(
     raw: Callable[..., None], capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -129,6 +136,7 @@ def test_requirements_are_checked_beside_a_distribution_with_damaged_metadata(
     assert found.startswith("slideloom-odd 0.1 needs damaged, which is not installed")
 
 
+@pytest.mark.usefixtures("quick_tensorflow")
 def test_an_unmet_requirement_ends_the_command_with_1(
     pretend: Callable[[str, str], None], capfd: pytest.CaptureFixture[str]
 ) -> None:
