@@ -41,7 +41,6 @@ LONG = [
     "plugins/artifacts/tests/test_artifacts_step.py",
     "plugins/cells/tests/test_cells_nuclei.py",
     "plugins/cli/tests/test_cli.py",
-    "plugins/cli/tests/test_doctor.py",
     "plugins/cyclegan/tests/test_cyclegan_normalizer.py",
     "plugins/deepfocus/tests/test_deepfocus_classes.py",
     "plugins/deepfocus/tests/test_deepfocus_step.py",
