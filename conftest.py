@@ -31,23 +31,38 @@ settings.load_profile("slideloom")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Other files that take 15 s of the processor or more, as those with slow tests do.
+# Other files that take 12 s of the processor or more, as those with slow tests do.
 LONG = [
     "core/tests/test_isolation.py",
     "core/tests/test_main_script.py",
     "core/tests/test_publishing.py",
     "core/tests/test_resuming.py",
     "core/tests/test_run.py",
+    "plugins/artifacts/tests/test_artifacts_step.py",
+    "plugins/cells/tests/test_cells_nuclei.py",
     "plugins/cli/tests/test_cli.py",
     "plugins/cyclegan/tests/test_cyclegan_normalizer.py",
+    "plugins/deepfocus/tests/test_deepfocus_classes.py",
     "plugins/deepfocus/tests/test_deepfocus_step.py",
     "plugins/deepfocus/tests/test_deepfocus_weights.py",
+    "plugins/loaders/tests/test_loaders_beside.py",
+    "plugins/loaders/tests/test_loaders_passes.py",
+    "plugins/loaders/tests/test_loaders_ranks.py",
+    "plugins/loaders/tests/test_loaders_tensorflow.py",
     "plugins/loaders/tests/test_loaders_torch.py",
+    "plugins/remote/tests/test_remote_outputs.py",
+    "plugins/remote/tests/test_remote_zarr.py",
     "plugins/segmentation/tests/test_segmentation_demo.py",
+    "plugins/segmentation/tests/test_segmentation_following.py",
     "plugins/segmentation/tests/test_segmentation_steps.py",
+    "plugins/slideflow/tests/test_slideflow_projects.py",
+    "plugins/stain/tests/test_stain_steps.py",
     "plugins/stain/tests/test_stain_tensors.py",
+    "plugins/stain/tests/test_stain_value_range.py",
     "plugins/studio/tests/browser/test_studio_drawing.py",
-    "plugins/testing/tests/test_testing_demo.py",
+    "plugins/studio/tests/browser/test_studio_races.py",
+    "plugins/studio/tests/browser/test_studio_tuning.py",
+    "tests/test_disk_space.py",
     "tests/test_end_to_end.py",
 ]
 # Files below these folders share models that take long to train, so one process runs them all.

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings, strategies as st
-from slideloom.base.geometry import Rgb, Size
+from hypothesis import given, settings, strategies as st
+from slideloom.base.geometry import Point, Rgb, Size
 from slideloom.pixels.linear import COMPILED, linear, linear_each, linear_in_numpy, taps
 from slideloom.pixels.mosaic import Mosaic
 
@@ -71,25 +71,31 @@ def test_the_compiled_loop_gives_the_bytes_of_numpy(
     assert np.array_equal(out, linear_in_numpy(image, x=x, y=y))
 
 
+@st.composite
+def windows(draw: st.DrawFn) -> tuple[int, int, int, Point, Size]:
+    """Height and width of an image, the side of its tiles, and corner and size of a window within these."""
+    height, width, side = draw(sides), draw(sides), draw(st.integers(1, 40))
+    grid = Size(-(-width // side) * side, -(-height // side) * side)
+    left, top = draw(st.integers(0, grid.width - 1)), draw(st.integers(0, grid.height - 1))
+    window = Size(draw(st.integers(1, grid.width - left)), draw(st.integers(1, grid.height - top)))
+    return height, width, side, Point(left, top), window
+
+
 @settings(max_examples=200, deadline=None)
-@given(
-    height=sides, width=sides, side=st.integers(1, 40), left=st.integers(0, 100), top=st.integers(0, 100),
-    window=st.tuples(sides, sides),
-)  # fmt: skip
-def test_a_window_of_a_mosaic_is_the_window_of_the_image_on_white(
-    height: int, width: int, side: int, left: int, top: int, window: tuple[int, int]
-) -> None:
+@given(windows())
+def test_a_window_of_a_mosaic_is_the_window_of_the_image_on_white(case: tuple[int, int, int, Point, Size]) -> None:
+    height, width, side, corner, window = case
+    left, top = int(corner.x), int(corner.y)
     image = noise(height, width)
-    stored = cut(image, side=side, left=left, top=top, window=Size(*window))
+    stored = cut(image, side=side, left=left, top=top, window=window)
     grid = Size(stored.columns * side, len(stored.tiles) // stored.columns * side)
-    assume(left + window[0] <= grid.width and top + window[1] <= grid.height)
     canvas = np.full((grid.height, grid.width, 3), 255, np.uint8)
     canvas[:height, :width] = image
-    expected = canvas[top : top + window[1], left : left + window[0]]
+    expected = canvas[top : top + window.height, left : left + window.width]
 
     assert np.array_equal(stored.image(), expected)
-    x, y = taps(0.3, 1.1, window[0], window[0]), taps(0.3, 1.1, window[1], window[1])
-    out = np.empty((window[1], window[0], 3), np.uint8)
+    x, y = taps(0.3, 1.1, window.width, window.width), taps(0.3, 1.1, window.height, window.height)
+    out = np.empty((window.height, window.width, 3), np.uint8)
     linear(stored, x=x, y=y, out=out)
     assert np.array_equal(out, linear_in_numpy(expected, x=x, y=y))
 

@@ -9,12 +9,22 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from slideloom.plugins.discovery import registry
 from slideloom.plugins.hookspecs import Library
 from slideloom_cli.doctor import machine
 from slideloom_cli.doctor.libraries import examine, finding_of, unmet_requirements
 from slideloom_cli.main import main
 
 
+@pytest.fixture
+def quick_libraries(install_plugin: Callable[..., None], tmp_path: Path) -> None:
+    """Modules named as the libraries that doctor asks in a process of their own, which takes seconds for each."""
+    for library in registry().libraries():
+        if library.apart:
+            (tmp_path / "site" / f"{library.module}.py").write_text('__version__ = "2.99"\n')
+
+
+@pytest.mark.usefixtures("quick_libraries")
 def test_doctor_tells_of_each_library_its_version_or_how_to_get_it(
     raw: Callable[..., None], capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -32,7 +42,7 @@ def test_doctor_tells_of_each_library_its_version_or_how_to_get_it(
     assert re.search("fault +broken_plugin", capfd.readouterr().out)
 
 
-@pytest.mark.usefixtures("install_plugin")
+@pytest.mark.usefixtures("quick_libraries")
 @pytest.mark.parametrize(
     ("source", "version", "error"),
     [
@@ -129,6 +139,7 @@ def test_requirements_are_checked_beside_a_distribution_with_damaged_metadata(
     assert found.startswith("slideloom-odd 0.1 needs damaged, which is not installed")
 
 
+@pytest.mark.usefixtures("quick_libraries")
 def test_an_unmet_requirement_ends_the_command_with_1(
     pretend: Callable[[str, str], None], capfd: pytest.CaptureFixture[str]
 ) -> None:

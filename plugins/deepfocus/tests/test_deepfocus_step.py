@@ -28,7 +28,7 @@ class TestDeepFocus(StridedModelContract):
 
     def slide(self, *, levels: int = 3) -> PixelsSlide:
         """As in the contract, but at 0.25 microns per pixel, where the network has 1/16 of the tiles to judge."""
-        return PixelsSlide(section_on_glass(Size(2400, 1600)), mpp=0.25, downsamples=(1, 4, 16)[:levels])
+        return PixelsSlide(section_on_glass(Size(1600, 1200)), mpp=0.25, downsamples=(1, 4, 16)[:levels])
 
 
 def defocused(rgb: Rgb, radius_px: float) -> Rgb:

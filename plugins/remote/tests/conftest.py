@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -141,11 +142,10 @@ def web() -> Iterator[WebServer]:
     http.server_close()
 
 
-@pytest.fixture
-def slide(tmp_path: Path) -> Path:
+@pytest.fixture(scope="session")
+def written_slide(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A TIFF of 2048 x 1536 pixels in JPEG tiles of 256, with three levels; noise, so that its tiles are large."""
-    path = tmp_path / "local" / "a.tif"
-    path.parent.mkdir()
+    path = tmp_path_factory.mktemp("written") / "a.tif"
     rng = np.random.default_rng(1)
     rgb = rng.integers(60, 200, (1536, 2048, 3), np.uint8)
     image = pyvips.Image.new_from_array(rgb)
@@ -154,6 +154,13 @@ def slide(tmp_path: Path) -> Path:
         xres=2000, yres=2000, resunit="cm",
     )  # fmt: skip
     return path
+
+
+@pytest.fixture
+def slide(written_slide: Path, tmp_path: Path) -> Path:
+    """A copy of that slide, which a test may change, alone in a folder."""
+    (folder := tmp_path / "local").mkdir()
+    return Path(shutil.copy(written_slide, folder / "a.tif"))
 
 
 @pytest.fixture(scope="session")

@@ -28,7 +28,7 @@ KEY, SECRET = "AKIA-somebody", "secret-of-somebody"
 AWAY = "s3://tiles/cohort/one"
 # Whether a request is answered by the fault: method and name of the object.
 Fault = Callable[[str, str], str]
-PLAIN = ("--tile-px", "128", "--tile-um", "64", "--filter", "none")
+PLAIN = ("--tile-px", "256", "--tile-um", "128", "--filter", "none")
 
 
 @attrs.define
@@ -58,18 +58,20 @@ class Store:
         return answer
 
     def names(self) -> dict[str, bytes]:
-        """All objects of the output, by name."""
-        start = "tiles/cohort/one/"
-        return {name: self._content(start + name) for name in self.listed()}
+        """All objects of the output, by name: a request for each, so ask for no more than is compared."""
+        return {name: self._read(name) for name in self.listed()}
 
     def listed(self) -> set[str]:
         start = "tiles/cohort/one/"
         self.files.invalidate_cache()
         return {name.removeprefix(start) for name in self.files.find(start)}
 
-    def _content(self, name: str) -> bytes:
-        with self.files.open(name, cache_type="none") as file:
-            content: bytes = file.read()
+    def content(self, name: str) -> bytes:
+        self.files.invalidate_cache()
+        return self._read(name)
+
+    def _read(self, name: str) -> bytes:
+        content: bytes = self.files.cat_file(f"tiles/cohort/one/{name}")
         return content
 
     def puts(self) -> list[str]:
@@ -160,7 +162,9 @@ def test_the_address_holds_the_bytes_of_the_folder_and_of_a_local_run(store: Sto
     }
     assert _prints(there) == _prints(here)
     local = {path.relative_to("plain").as_posix(): path for path in Path("plain").rglob("*") if path.is_file()}
-    made = [name for name in local if name.startswith(("tfrecords/", "slideloom/128px_64um/")) and "report" not in name]
+    made = [
+        name for name in local if name.startswith(("tfrecords/", "slideloom/256px_128um/")) and "report" not in name
+    ]
     assert len(made) > 12
     # The reports of slides hold times.
     exact = [name for name in made if "/slides/" not in name]
@@ -175,7 +179,7 @@ def test_the_report_of_a_slide_is_put_after_all_its_files(store: Store, slides: 
     for slide in "ab":
         own = [name for name in puts if f"/{slide}." in name and "/published/" not in name]
         assert len(own) > 3
-        assert own[-1] == f"slideloom/128px_64um/slides/{slide}.json"
+        assert own[-1] == f"slideloom/256px_128um/slides/{slide}.json"
 
 
 def test_a_second_run_puts_only_the_files_of_the_run_again(store: Store, slides: Path) -> None:
@@ -216,19 +220,19 @@ def test_a_slide_that_cannot_be_put_fails_stays_finished_and_is_put_by_the_next_
     said = capfd.readouterr().err
     assert "failed   a: a: is in slideloom-staging/s3/tiles/cohort/one, but not at s3://tiles/cohort/one: " in said
     assert _status() == {"a": "failed", "b": "done"}
-    assert "slideloom/128px_64um/slides/a.json" not in store.names()
-    assert "slideloom/128px_64um/slides/b.json" in store.names()
-    assert _said("slideloom/128px_64um/slides/a.json")["status"] == "done"
-    assert b"a" in store.names()["errors.csv"]
+    assert "slideloom/256px_128um/slides/a.json" not in store.listed()
+    assert "slideloom/256px_128um/slides/b.json" in store.listed()
+    assert _said("slideloom/256px_128um/slides/a.json")["status"] == "done"
+    assert b"a" in store.content("errors.csv")
 
     store.fault = None
-    made = (STAGING / "tfrecords/128px_64um/a.tfrecords").stat().st_mtime_ns
+    made = (STAGING / "tfrecords/256px_128um/a.tfrecords").stat().st_mtime_ns
     assert _extract(slides) == 0
 
     assert _status() == {"a": "skipped", "b": "skipped"}
-    assert (STAGING / "tfrecords/128px_64um/a.tfrecords").stat().st_mtime_ns == made
-    assert "slideloom/128px_64um/slides/a.json" in store.names()
-    assert "errors.csv" not in store.names()
+    assert (STAGING / "tfrecords/256px_128um/a.tfrecords").stat().st_mtime_ns == made
+    assert "slideloom/256px_128um/slides/a.json" in store.listed()
+    assert "errors.csv" not in store.listed()
 
 
 def test_files_of_the_run_that_cannot_be_put_are_a_problem_of_the_run(store: Store, slides: Path) -> None:
@@ -260,38 +264,38 @@ def test_a_missing_bucket_is_refused_before_a_slide_is_made(
     assert "there is no such bucket or folder; make it, or correct the address" in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["tfrecords/128px_64um/a.tfrecords", "slideloom-x/../slides"])
+@pytest.mark.parametrize("name", ["tfrecords/256px_128um/a.tfrecords", "slideloom-x/../slides"])
 def test_an_object_of_somebody_else_is_left_as_it_is(
     store: Store, slides: Path, name: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     if ".." in name:
-        name = "slideloom/128px_64um/slides/a.json"
+        name = "slideloom/256px_128um/slides/a.json"
         assert _extract(slides, "--exclude", "a.tif") == 0
     store.put(name, b"of somebody else")
 
     assert _extract(slides) == 1
 
     assert f"s3://tiles/cohort/one/{name}: was not put there by this output" in capfd.readouterr().err
-    assert store.names()[name] == b"of somebody else"
+    assert store.content(name) == b"of somebody else"
     assert _status()["a"] == "failed"
-    assert "slideloom/128px_64um/slides/b.json" in store.names()
+    assert "slideloom/256px_128um/slides/b.json" in store.listed()
 
 
 def test_an_object_that_somebody_has_changed_is_left_as_it_is(store: Store, slides: Path) -> None:
     assert _extract(slides) == 0
-    name = "tfrecords/128px_64um/a.tfrecords"
-    content = store.names()[name]
+    name = "tfrecords/256px_128um/a.tfrecords"
+    content = store.content(name)
     changed = content[:-1] + bytes([content[-1] ^ 1])
     store.put(name, changed)
 
     assert _extract(slides) == 1
 
-    assert store.names()[name] == changed
+    assert store.content(name) == changed
     assert _status() == {"a": "failed", "b": "skipped"}
 
 
 def test_an_object_that_comes_between_the_look_and_the_put_is_left_as_it_is(store: Store, slides: Path) -> None:
-    name = "tfrecords/128px_64um/a.tfrecords"
+    name = "tfrecords/256px_128um/a.tfrecords"
 
     def fault(method: str, asked: str) -> str:
         if (method, asked) == ("PUT", name) and store.fault is not None:
@@ -302,22 +306,22 @@ def test_an_object_that_comes_between_the_look_and_the_put_is_left_as_it_is(stor
     store.fault = fault
 
     assert _extract(slides) == 1
-    assert store.names()[name] == b"quicker"
+    assert store.content(name) == b"quicker"
 
 
 def test_an_object_that_is_gone_is_put_again_and_the_report_after_it(store: Store, slides: Path) -> None:
     assert _extract(slides) == 0
     before = store.names()
-    store.files.rm("tiles/cohort/one/tfrecords/128px_64um/a.tfrecords")
+    store.files.rm("tiles/cohort/one/tfrecords/256px_128um/a.tfrecords")
     store.asked.clear()
 
     assert _extract(slides) == 0
 
     changes = [(method, name) for method, name in store.asked if method != "GET" and method != "HEAD"]
-    report, tiles = "slideloom/128px_64um/slides/a.json", "tfrecords/128px_64um/a.tfrecords"
+    report, tiles = "slideloom/256px_128um/slides/a.json", "tfrecords/256px_128um/a.tfrecords"
     own = [item for item in changes if item[1] in (report, tiles)]
     assert own == [("DELETE", report), ("PUT", tiles), ("PUT", report)]
-    assert {name: store.names()[name] for name in (report, tiles)} == {name: before[name] for name in (report, tiles)}
+    assert {name: store.content(name) for name in (report, tiles)} == {name: before[name] for name in (report, tiles)}
 
 
 def test_bytes_that_arrive_changed_are_noticed(store: Store, slides: Path) -> None:
@@ -329,22 +333,22 @@ def test_bytes_that_arrive_changed_are_noticed(store: Store, slides: Path) -> No
     assert _extract(slides) == 1
 
     assert _status() == {"a": "failed", "b": "done"}
-    assert "slideloom/128px_64um/slides/a.json" not in store.listed()
-    assert "slideloom/128px_64um/slides/b.json" in store.listed()
+    assert "slideloom/256px_128um/slides/a.json" not in store.listed()
+    assert "slideloom/256px_128um/slides/b.json" in store.listed()
 
 
 def test_other_settings_are_refused_and_redo_exchanges_what_is_ours(store: Store, slides: Path) -> None:
     assert _extract(slides, "--sink", "images") == 0
-    many = [name for name in store.names() if name.endswith((".jpg", ".png"))]
+    many = [name for name in store.listed() if name.endswith((".jpg", ".png"))]
     store.put("tiles/mine.txt", b"of somebody else")
 
     assert _extract(slides, "--sink", "images", "--max-tiles", "5") == 1
     assert _extract(slides, "--sink", "images", "--max-tiles", "5", "--redo") == 0
 
-    few = [name for name in store.names() if name.endswith((".jpg", ".png"))]
-    assert len(many) > 100
+    few = [name for name in store.listed() if name.endswith((".jpg", ".png"))]
+    assert len(many) == 96
     assert len(few) == 10
-    assert store.names()["tiles/mine.txt"] == b"of somebody else"
+    assert store.content("tiles/mine.txt") == b"of somebody else"
 
 
 def test_a_list_that_the_run_did_not_write_stays_as_long_as_it_is_in_the_folder(store: Store, slides: Path) -> None:
@@ -352,7 +356,7 @@ def test_a_list_that_the_run_did_not_write_stays_as_long_as_it_is_in_the_folder(
     burden.parent.mkdir(parents=True)
     burden.write_text("another,0.5000\n")
     assert _extract(slides, "--sink", "images", "--max-tiles", "1") == 0
-    assert store.names()[burden.name] == b"another,0.5000\n"
+    assert store.content(burden.name) == b"another,0.5000\n"
 
     assert _extract(slides, "--sink", "tfrecord", "--max-tiles", "1", "--redo") == 0
     assert burden.name in store.listed()
@@ -366,8 +370,8 @@ def test_outputs_of_another_sink_stay_as_they_do_locally(store: Store, slides: P
     assert _extract(slides) == 0
     assert _extract(slides, "--sink", "images", "--redo") == 0
 
-    assert (STAGING / "tfrecords/128px_64um/a.tfrecords").exists()
-    assert "tfrecords/128px_64um/a.tfrecords" in store.names()
+    assert (STAGING / "tfrecords/256px_128um/a.tfrecords").exists()
+    assert "tfrecords/256px_128um/a.tfrecords" in store.listed()
 
 
 def test_another_folder_is_refused_until_it_holds_a_copy(
@@ -434,12 +438,12 @@ def test_an_address_at_which_another_run_works_is_refused(
 def test_a_folder_that_another_run_puts_at_an_address_is_refused(
     store: Store, slides: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    folder = sl.OutputFolder(Path("here"), "128px_64um")
+    folder = sl.OutputFolder(Path("here"), "256px_128um")
     with folder.holding(Path("here/slideloom/published.lock"), taken="by this test"):
         assert _extract(slides, "--staging", "here") == 1
 
     assert "here: another run puts it at an address (" in capfd.readouterr().err
-    assert store.names() == {}
+    assert store.listed() == set()
 
 
 def test_tiles_of_two_sizes_share_an_address(store: Store, slides: Path) -> None:
@@ -448,9 +452,9 @@ def test_tiles_of_two_sizes_share_an_address(store: Store, slides: Path) -> None
 
     assert _extract(slides, "--tile-px", "64") == 0
 
-    assert {"slideloom/64px_64um/slides/a.json", "tfrecords/64px_64um/a.tfrecords"} <= store.listed()
-    kept = [name for name in first if "128px_64um" in name]
-    assert {name: store.names()[name] for name in kept} == {name: first[name] for name in kept}
+    assert {"slideloom/64px_128um/slides/a.json", "tfrecords/64px_128um/a.tfrecords"} <= store.listed()
+    kept = [name for name in first if "256px_128um" in name]
+    assert {name: store.content(name) for name in kept} == {name: first[name] for name in kept}
 
 
 def test_a_file_that_is_still_written_is_named_and_put_by_the_next_run(
@@ -472,7 +476,7 @@ def test_a_file_that_is_still_written_is_named_and_put_by_the_next_run(
 
     store.fault = None
     assert _extract(slides) == 0
-    assert store.names()["run.jsonl"] == log.read_bytes()
+    assert store.content("run.jsonl") == log.read_bytes()
 
 
 def test_a_run_whose_address_was_taken_puts_nothing_more(store: Store, slides: Path) -> None:
@@ -486,7 +490,7 @@ def test_a_run_whose_address_was_taken_puts_nothing_more(store: Store, slides: P
 
     assert _extract(slides) == 1
     assert _status() == {"a": "done", "b": "failed"}
-    assert [name for name in store.names() if "/b." in name] == []
+    assert [name for name in store.listed() if "/b." in name] == []
 
 
 def test_a_copy_of_an_output_that_no_run_put_there_is_refused(store: Store, slides: Path) -> None:
@@ -505,7 +509,7 @@ def test_what_a_folder_holds_from_earlier_runs_is_put_without_making_it_again(st
     assert _extract(slides, "--staging", "plain") == 0
 
     assert _status(Path("plain")) == {"a": "skipped", "b": "skipped"}
-    assert {"slideloom/128px_64um/slides/a.json", "tfrecords/128px_64um/b.tfrecords"} <= set(store.names())
+    assert {"slideloom/256px_128um/slides/a.json", "tfrecords/256px_128um/b.tfrecords"} <= store.listed()
 
 
 def test_a_run_that_is_killed_while_it_puts_a_slide_goes_on(store: Store, slides: Path, start_process: Any) -> None:
@@ -521,17 +525,17 @@ def test_a_run_that_is_killed_while_it_puts_a_slide_goes_on(store: Store, slides
     store.fault = fault
     process = start_process(command, stderr=subprocess.DEVNULL)
     process.wait()
-    assert "tfrecords/128px_64um/a.tfrecords" in store.names()
-    assert "slideloom/128px_64um/slides/a.json" not in store.names()
+    assert "tfrecords/256px_128um/a.tfrecords" in store.listed()
+    assert "slideloom/256px_128um/slides/a.json" not in store.listed()
 
     store.fault = None
     store.asked.clear()
     assert _extract(slides) == 0
 
     assert _status()["a"] == "skipped"
-    assert "tfrecords/128px_64um/a.tfrecords" not in store.puts()  # its MD5 shows that it is there
-    assert {"slideloom/128px_64um/slides/a.json", "slideloom/128px_64um/slides/b.json"} <= set(store.names())
-    assert "slideloom/published.by.json" not in store.names()
+    assert "tfrecords/256px_128um/a.tfrecords" not in store.puts()  # its MD5 shows that it is there
+    assert {"slideloom/256px_128um/slides/a.json", "slideloom/256px_128um/slides/b.json"} <= store.listed()
+    assert "slideloom/published.by.json" not in store.listed()
 
 
 def test_an_interrupted_run_lets_other_runs_use_the_address_and_goes_on(
@@ -553,7 +557,7 @@ def test_an_interrupted_run_lets_other_runs_use_the_address_and_goes_on(
 
     store.fault = None
     assert _extract(slides) == 0
-    assert {"slideloom/128px_64um/slides/a.json", "slideloom/128px_64um/slides/b.json"} <= store.listed()
+    assert {"slideloom/256px_128um/slides/a.json", "slideloom/256px_128um/slides/b.json"} <= store.listed()
 
 
 def test_a_connection_that_breaks_while_a_file_is_sent_is_made_again(store: Store, slides: Path) -> None:
@@ -586,7 +590,7 @@ def test_a_large_file_is_put_in_parts_and_known_again(store: Store, tmp_path: Pa
     output.publish("slideloom/r.json", ["large.bin"], last="")
     output.close()
 
-    assert store.names()["large.bin"] == content
+    assert store.content("large.bin") == content
     assert "large.bin" not in store.puts()
 
 
@@ -603,9 +607,9 @@ def test_a_full_disk_fails_the_run_and_leaves_no_slide_at_the_address(
     assert done.returncode == 1
     assert "free some space" in done.stderr
     assert _status() == {"a": "failed", "b": "failed"}
-    assert [name for name in store.names() if name.endswith(".tfrecords")] == []
+    assert [name for name in store.listed() if name.endswith(".tfrecords")] == []
     assert _extract(slides) == 0
-    assert b'"done"' in store.names()["slideloom/128px_64um/slides/a.json"]
+    assert b'"done"' in store.content("slideloom/256px_128um/slides/a.json")
 
 
 @pytest.mark.parametrize(
@@ -626,14 +630,14 @@ def test_what_cannot_be_an_output_is_refused_by_name(
 
     assert said in capfd.readouterr().err
     assert list(Path().rglob("*.tfrecords")) == []
-    assert store.names() == {}
+    assert store.listed() == set()
 
 
 def test_other_files_in_the_staging_are_not_put(store: Store, slides: Path) -> None:
     assert _extract(slides, "--staging", str(slides)) == 0
 
-    assert {"a.tif", "b.tif"} & set(store.names()) == set()
-    assert {"extraction_report.json", "tfrecords/128px_64um/manifest.json"} <= set(store.names())
+    assert {"a.tif", "b.tif"} & store.listed() == set()
+    assert {"extraction_report.json", "tfrecords/256px_128um/manifest.json"} <= store.listed()
 
 
 def test_files_of_a_run_that_could_not_be_put_are_put_by_the_next(store: Store, slides: Path) -> None:
@@ -643,7 +647,7 @@ def test_files_of_a_run_that_could_not_be_put_are_put_by_the_next(store: Store, 
 
     assert _extract(slides) == 0
 
-    assert len([name for name in store.names() if name.startswith("tile_extraction")]) == 2
+    assert len([name for name in store.listed() if name.startswith("tile_extraction")]) == 2
 
 
 def test_a_dry_run_puts_nothing(store: Store, slides: Path) -> None:
@@ -755,7 +759,7 @@ def test_any_file_system_of_fsspec_takes_outputs(slides: Path, tmp_path: Path, m
     monkeypatch.chdir(tmp_path)
     memory = fsspec.filesystem("memory")
     pipeline = sl.pipeline_from_table(
-        {"slideloom": 1, "tiles": {"size_px": 128, "size_um": 64}, "run": {"staging": "here", "jobs": 1}},
+        {"slideloom": 1, "tiles": {"size_px": 256, "size_um": 128}, "run": {"staging": "here", "jobs": 1}},
         where="test",
     )
     try:
@@ -763,8 +767,8 @@ def test_any_file_system_of_fsspec_takes_outputs(slides: Path, tmp_path: Path, m
             report = sl.run_pipeline(pipeline, sl.find_slides([str(slides)]), "memory://x/out")
             assert [slide.status for slide in report.slides] == [status] * 2
             assert report.published == "memory://x/out"
-        content = memory.cat("/x/out/tfrecords/128px_64um/a.tfrecords")
-        assert content == Path("here/tfrecords/128px_64um/a.tfrecords").read_bytes()
+        content = memory.cat("/x/out/tfrecords/256px_128um/a.tfrecords")
+        assert content == Path("here/tfrecords/256px_128um/a.tfrecords").read_bytes()
     finally:
         memory.rm("/x", recursive=True)
 
@@ -772,12 +776,12 @@ def test_any_file_system_of_fsspec_takes_outputs(slides: Path, tmp_path: Path, m
 def test_the_output_of_a_pipeline_file_may_be_an_address(store: Store, slides: Path) -> None:
     Path("p.toml").write_text(
         f'slideloom = 1\nfilter = []\n[slides]\ninclude = ["{slides}/*.tif"]\n'
-        f'[tiles]\nsize_px = 128\nsize_um = 64\n[run]\nout = "{AWAY}"\nstaging = "work"\njobs = 2\n'
+        f'[tiles]\nsize_px = 256\nsize_um = 128\n[run]\nout = "{AWAY}"\nstaging = "work"\njobs = 2\n'
     )
 
     assert main(["run", "p.toml"]) == 0
 
-    assert "slideloom/128px_64um/slides/a.json" in store.names()
+    assert "slideloom/256px_128um/slides/a.json" in store.listed()
     assert _status(Path("work")) == {"a": "done", "b": "done"}
 
 
@@ -799,8 +803,8 @@ def test_a_slide_that_has_no_tiles_any_more_has_none_at_the_address(store: Store
     assert main(words) == 0
 
     assert tiles() == set()
-    assert _said("slideloom/128px_64um/slides/a.json")["written"] == 0
-    assert "slideloom/128px_64um/slides/a.json" in store.listed()
+    assert _said("slideloom/256px_128um/slides/a.json")["written"] == 0
+    assert "slideloom/256px_128um/slides/a.json" in store.listed()
 
 
 def test_shards_beyond_the_last_are_gone_at_the_address_and_those_of_another_sink_stay(
@@ -809,10 +813,10 @@ def test_shards_beyond_the_last_are_gone_at_the_address_and_those_of_another_sin
     def shards() -> list[str]:
         return sorted(name for name in store.listed() if name.endswith(".tar"))
 
-    sink = ("--sink", "webdataset:shard_tiles=50", "--exclude", "b.tif")
+    sink = ("--sink", "webdataset:shard_tiles=12", "--exclude", "b.tif")
     assert _extract(slides, *sink) == 0
     assert len(shards()) == 4
-    assert _extract(slides, *sink, "--max-tiles", "60", "--redo") == 0
+    assert _extract(slides, *sink, "--max-tiles", "15", "--redo") == 0
     left = shards()
     assert len(left) == 2
 
@@ -825,7 +829,7 @@ def test_shards_beyond_the_last_are_gone_at_the_address_and_those_of_another_sin
 def test_the_objects_of_a_slide_have_its_whole_name_and_those_of_a_part_of_it_stay(store: Store, slides: Path) -> None:
     (slides / "a.tif").rename(slides / "x?versionId=1.tif")
     assert _extract(slides, "--exclude", "b.tif") == 0
-    store.put("slideloom/128px_64um/slides/x", b"of somebody else")
+    store.put("slideloom/256px_128um/slides/x", b"of somebody else")
     assert _extract(slides, "--exclude", "b.tif", "--redo", "--max-tiles", "1") == 0
 
     # As the store says: fsspec would cut the names.
@@ -833,8 +837,8 @@ def test_the_objects_of_a_slide_have_its_whole_name_and_those_of_a_part_of_it_st
     own = {key for key in keys if "/x" in key}
     for key in own:
         store.files.call_s3("delete_object", Bucket="tiles", Key=key)
-    start = "cohort/one/slideloom/128px_64um/slides/x"
-    assert {start, f"{start}?versionId=1.json", "cohort/one/tfrecords/128px_64um/x?versionId=1.tfrecords"} <= own
+    start = "cohort/one/slideloom/256px_128um/slides/x"
+    assert {start, f"{start}?versionId=1.json", "cohort/one/tfrecords/256px_128um/x?versionId=1.tfrecords"} <= own
     assert {key for key in own if "versionId" not in key} == {start}
 
 

@@ -239,8 +239,8 @@ def test_a_missing_folder_is_a_wrong_setting(tmp_path) -> None:
         QuPathCsv(folder=tmp_path / "none").build()
 
 
-def test_fifty_thousand_regions_are_read(read) -> None:
-    x, y = np.meshgrid(np.arange(250) * 4, np.arange(200) * 4)
+def test_twenty_thousand_regions_are_read(read) -> None:
+    x, y = np.meshgrid(np.arange(200) * 4, np.arange(100) * 4)
     angles = np.linspace(0, 2 * np.pi, 21)[:-1]
     lines = ["ROI_Name,X_base,Y_base"]
     for i, (left, top) in enumerate(zip(x.ravel().tolist(), y.ravel().tolist(), strict=True)):
@@ -248,6 +248,6 @@ def test_fifty_thousand_regions_are_read(read) -> None:
 
     found = read("\n".join(lines))
 
-    assert len(found.items) == 50_000
+    assert len(found.items) == 20_000
     assert found.notes == ()
-    assert found.items[-1].name == "ROI_49999"
+    assert found.items[-1].name == "ROI_19999"

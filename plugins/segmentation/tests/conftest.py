@@ -92,7 +92,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         labels=("stroma", "tumor"),
         width=8,
         mpp=16.0,
-        patch_px=64,
+        patch_px=32,
         epochs=8,
         patches=160,
         learning_rate=5e-3,
@@ -135,7 +135,7 @@ def demo_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a U-Net for tissue, trained on the demo slides of two seeds."""
     slides = [make_demo(seed) for seed in (1, 2)]
     config = SegmentConfig(
-        labels=("tissue",), width=8, mpp=8.0, patch_px=64, epochs=5, patches=128, learning_rate=5e-3, device="cpu"
+        labels=("tissue",), width=4, mpp=8.0, patch_px=64, epochs=5, patches=96, learning_rate=5e-3, device="cpu"
     )
     out = tmp_path_factory.mktemp("models") / "tissue"
     train(config, slides=[slide for slide, _ in slides], regions=[regions for _, regions in slides], out=out)

@@ -33,7 +33,7 @@ def main(sync: str, out: Path, rank: int) -> None:
         "gloo", init_method=f"file://{sync}", rank=rank, world_size=2, timeout=timedelta(hours=1)
     )
     sections = [section(seed) for seed in (1, 2, 3)]
-    config = SegmentConfig(width=8, mpp=16.0, patch_px=64, epochs=6, patches=128, learning_rate=5e-3, device="cpu")
+    config = SegmentConfig(width=4, mpp=32.0, patch_px=32, epochs=6, patches=64, learning_rate=5e-3, device="cpu")
     told: list[int] = []
     train(
         config,

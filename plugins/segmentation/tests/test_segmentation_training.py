@@ -53,7 +53,7 @@ def test_a_unet_finds_both_tissues_on_a_section_it_has_not_seen(trained: Path, s
 @pytest.mark.slow
 @pytest.mark.parametrize("arch", ["fpn", "deeplabv3plus"])
 def test_the_other_networks_learn_it_too(arch: str, section, truth, tmp_path: Path) -> None:
-    config = attrs.evolve(SMALL, arch=arch, width=8, mpp=16.0, patch_px=64, epochs=8, patches=160, learning_rate=5e-3)
+    config = attrs.evolve(SMALL, arch=arch, width=8, mpp=16.0, patch_px=32, epochs=8, patches=160, learning_rate=5e-3)
 
     run(config, section, tmp_path / arch, seeds=(1, 2, 3))
 
@@ -64,7 +64,7 @@ def test_params_say_what_was_trained_on_what(trained: Path) -> None:
     params = json.loads((trained / "params.json").read_text())
 
     assert params["classes"] == ["background", "stroma", "tumor"]
-    assert (params["arch"], params["mpp"], params["patch_px"]) == ("unet", 16.0, 64)
+    assert (params["arch"], params["mpp"], params["patch_px"]) == ("unet", 16.0, 32)
     assert params["training"]["config"]["seed"] == 0
     assert params["training"]["validation"].startswith("by slide: section")
     assert len(params["training"]["epochs"]) == 8

@@ -159,7 +159,7 @@ def test_macenko_recovers_the_stains_that_a_tile_was_made_of():
 @pytest.mark.parametrize("target", ["v1", "v2"])
 def test_vahadane_renders_as_the_textbook_for_given_stains(target, tiles, textbook):
     chosen, fit = method("vahadane"), preset("vahadane", target)
-    for tile in tiles[:3]:
+    for tile in (tile[::2, ::2] for tile in tiles[:3]):  # the textbook solves a problem for each pixel
         statistics = chosen.measure(tile)
         expected = textbook.vahadane(tile, fit.stain_matrix_target, stains=statistics.stains)
 

@@ -22,6 +22,7 @@ from slideloom_testing import (
     write_demo_rois,
     write_demo_slide,
 )
+from slideloom_testing.tissue.outlines import ragged
 from slideloom_testing.tissue.pyramid import keep_levels
 from slideloom_testing.tissue.render import defocused
 
@@ -191,6 +192,20 @@ def test_a_point_out_of_focus_becomes_a_disk_of_the_stated_radius() -> None:
     assert spread.sum() == pytest.approx(1000, rel=1e-4)
     assert spread[away < radius - 1] == pytest.approx(1000 / (np.pi * radius**2), rel=0.02)
     assert np.abs(spread[away > radius + 1]).max() < 1e-3
+
+
+def test_depths_in_an_outline_are_exact_but_for_what_is_far_outside() -> None:
+    blob = ragged(np.random.default_rng(4), 900.0, 700.0, 300.0, 200.0)
+    x, y = np.meshgrid(np.arange(0.0, 2000, 20, np.float32), np.arange(0.0, 1500, 20, np.float32))
+    u, v = (x - 900) / 300, (y - 700) / 200
+    exact = (blob.scale(np.arctan2(v, u)) - np.hypot(u, v)) * 200
+
+    found = blob.depth(x, y)
+
+    near = exact >= -60
+    assert found[near] == pytest.approx(exact[near], abs=1e-3)
+    assert ((found[~near] < -60 + 1e-3) & (found[~near] >= exact[~near] - 1e-3)).all()
+    assert 0.1 < near.mean() < 0.5
 
 
 def test_a_slide_too_small_for_tissue_is_refused() -> None:

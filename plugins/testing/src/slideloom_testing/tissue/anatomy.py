@@ -147,8 +147,9 @@ def plan(width: float, height: float, seed: int) -> Layout:
     glands = _deepest(shapes.glands, x, y)
     vessels = _deepest(shapes.vessels, x, y)
     fat_zone = np.minimum(_deepest(shapes.fat, x, y), tissue - 10)
-    fat = np.minimum(cells(x + 7 * noise(40, 4), y + 7 * noise(40, 5), spacing=62, seed=seed) - 2.9, fat_zone + 12)
-    fat = np.where(fat_zone > -25, fat, _FAR)
+    fat, fatty = np.full_like(fat_zone, _FAR), fat_zone > -25
+    places = [(axis + 7 * noise(40, number))[fatty] for axis, number in ((x, 4), (y, 5))]
+    fat[fatty] = np.minimum(cells(*places, spacing=62, seed=seed) - 2.9, fat_zone[fatty] + 12)
     hole = np.maximum.reduce([lumina, glands - 17, vessels - 7, fat])
     epithelium = np.where(fat_zone > 0, _FAR, np.maximum(nests, glands))
     turn = rng.uniform(0, np.pi)
@@ -157,8 +158,12 @@ def plan(width: float, height: float, seed: int) -> Layout:
     along = np.cos(turn) * y - np.sin(turn) * x + 75 * noise(330, 8)
     owner = np.argmax(depths, axis=0)
     tone = np.array([[1.0, 1.0], [1.14, 0.88], [0.86, 1.12]], np.float32)  # eosin, haematoxylin by section
-    ink = np.clip((shapes.pen_um / 2 - distance_to_line(x, y, shapes.pen) + 2.5 * noise(16, 9)) / 5 + 0.5, 0, 1)
-    fold = np.clip((shapes.fold_um / 2 - distance_to_line(x, y, shapes.fold) + 3 * noise(30, 12)) / 5 + 0.5, 0, 1)
+    to_pen, to_fold = (
+        distance_to_line(x, y, line, within=wide / 2 + 30)  # beyond that, no noise brings ink or a fold
+        for line, wide in ((shapes.pen, shapes.pen_um), (shapes.fold, shapes.fold_um))
+    )
+    ink = np.clip((shapes.pen_um / 2 - to_pen + 2.5 * noise(16, 9)) / 5 + 0.5, 0, 1)
+    fold = np.clip((shapes.fold_um / 2 - to_fold + 3 * noise(30, 12)) / 5 + 0.5, 0, 1)
     fields = {
         "tissue": tissue,
         "epithelium": epithelium,

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from shapely.geometry import Polygon
 
 Field = NDArray[np.float32]
+# What is made of a depth is the same for all points farther outside than this, so they are told only that.
+_FAR_UM = 60.0
 
 
 @frozen(eq=False)
@@ -39,11 +41,19 @@ class Blob:
         return np.asarray(np.exp(exponent))
 
     def depth(self, x: Field, y: Field) -> Field:
-        """Approximate depth of each point inside, in microns; negative outside."""
+        """Approximate depth of each point inside, in microns; negative outside.
+
+        Points that are more than 60 microns outside for certain get some value between their depth and -60: the waves
+        of the outline take far longer than a distance from its centre.
+        """
         dx, dy = x - self.x, y - self.y
         u = (cos(self.turn) * dx + sin(self.turn) * dy) / self.radius_x
         v = (cos(self.turn) * dy - sin(self.turn) * dx) / self.radius_y
-        inside = (self.scale(np.arctan2(v, u)) - np.hypot(u, v)) * min(self.radius_x, self.radius_y)
+        away, unit = np.hypot(u, v), min(self.radius_x, self.radius_y)
+        reach = np.exp(np.abs(self.wobble[:, 1]).sum())  # if all waves had their crests in one place
+        near = (away - reach) * unit <= _FAR_UM
+        inside = (reach - away) * unit
+        inside[near] = (self.scale(np.arctan2(v[near], u[near])) - away[near]) * unit
         return np.asarray(inside, np.float32)
 
     def outline(self, points: int = 720, *, inset: float = 0.0) -> NDArray[np.float64]:
@@ -77,8 +87,16 @@ def ragged(
     return Blob(x, y, radius_x, radius_y, rng.uniform(0, np.pi) if radius_x == radius_y else 0.0, wobble)
 
 
-def distance_to_line(x: Field, y: Field, line: NDArray[np.float64]) -> Field:
-    """Microns from each point to a polyline (N, 2)."""
+def distance_to_line(x: Field, y: Field, line: NDArray[np.float64], *, within: float) -> Field:
+    """Microns from each point to a polyline (N, 2); infinite where they are more than `within` for certain."""
+    (left, top), (right, bottom) = line.min(axis=0) - within, line.max(axis=0) + within
+    near = (x >= left) & (x <= right) & (y >= top) & (y <= bottom)
+    result = np.full(x.shape, np.inf, np.float32)
+    result[near] = _distance_to_line(x[near], y[near], line)
+    return result
+
+
+def _distance_to_line(x: Field, y: Field, line: NDArray[np.float64]) -> Field:
     nearest = np.full(x.shape, np.inf, np.float32)
     for (ax, ay), (bx, by) in pairwise(line):
         length = (bx - ax) ** 2 + (by - ay) ** 2
