@@ -110,6 +110,14 @@ class _Batches(threading.local):
         """Leave what was taken so far to a step; it is never lent again."""
         self._lent.clear()
 
+    def lent(self, rgb: RgbBatch) -> RgbBatch | None:
+        """The lent memory that these pixels are the beginning of, to write to; None if they lie elsewhere or otherwise.
+
+        Otherwise lies what a normalizer turned over without copying it.
+        """
+        start, strides = rgb.ctypes.data, rgb.strides
+        return next((own for own in self._lent if own.ctypes.data == start and own.strides == strides), None)
+
 
 class TileEngine:
     """Runs the tiles of one slide through the steps."""
@@ -194,9 +202,16 @@ class TileEngine:
 
     def _subset(self, batch: TileBatch, keep: NDArray[np.bool_]) -> TileBatch:
         which = np.flatnonzero(keep)
-        rgb = self._memory.take()[: len(which)]
-        np.take(batch.rgb, which, axis=0, out=rgb, mode="clip")  # any other mode would copy twice
-        self._memory.give_back(all_but=1)
+        memory = self._memory.lent(batch.rgb)
+        if memory is None:
+            rgb = self._memory.take()[: len(which)]
+            np.take(batch.rgb, which, axis=0, out=rgb, mode="clip")  # any other mode would copy twice
+            self._memory.give_back(all_but=1)
+        else:  # no step holds these pixels, so the tiles close up where they are
+            rgb = memory[: len(which)]
+            for place, tile in enumerate(which.tolist()):
+                if place != tile:
+                    memory[place] = memory[tile]
         companions = {name: array[which] for name, array in batch.companions.items()}
         return self._batch_of(rgb, batch.tiles.take(which), companions)
 
