@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from slideloom import Normalized, Normalizer, Pipeline, Settings, Sink, TileBatch, TileFilter, Verdict, Writer
 from slideloom.base.geometry import Rgb, RgbBatch
+from slideloom.extraction.batch_memory import BatchMemory, closed_up
 from slideloom.pipeline.pipeline import RunOptions
 from slideloom.pipeline.tiling import Tiling
 from slideloom.running.run import run_pipeline
@@ -87,6 +88,13 @@ class Passes(Same):
 
     def apply(self, batch: TileBatch) -> Normalized:
         return Normalized(rgb=batch.rgb, ok=batch.tiles.index % 4 > 0)
+
+
+class Turns(Passes):
+    """Gives back what it was given with rows as columns: the same memory, looked at otherwise."""
+
+    def apply(self, batch: TileBatch) -> Normalized:
+        return Normalized(rgb=batch.rgb.transpose(0, 2, 1, 3), ok=batch.tiles.index % 4 > 0)
 
 
 class Bytes(Made, Sink):
@@ -173,6 +181,25 @@ def test_a_normalizer_may_return_its_input(extracted: Extract, normalizer: type)
         assert found == [tile for number, tile in enumerate(original) if normalizer is Same or number % 4]
 
 
+@pytest.mark.parametrize("filters", [(Looks,), (Keeps,), (Looks, Keeps), (Keeps, Looks)])
+@pytest.mark.parametrize("batch", [1, 2, 7])
+def test_tiles_that_a_filter_leaves_are_stored_as_they_were(extracted: Extract, filters: Steps, batch: int) -> None:
+    original = extracted(Bytes)
+
+    found = extracted(Bytes, filters, batch=batch)
+
+    assert found == [tile for number, tile in enumerate(original) if number % 3]
+
+
+def test_a_normalizer_may_turn_its_input_over(extracted: Extract) -> None:
+    original = [np.frombuffer(tile, np.uint8).reshape(40, 40, 3) for tile in extracted(Bytes)]
+    turned = [rgb.transpose(1, 0, 2).tobytes() for rgb in original]
+
+    found = extracted(Bytes, (Looks,), Turns)
+
+    assert found == [tile for number, tile in enumerate(turned) if number % 3 and number % 4]
+
+
 @pytest.mark.parametrize(
     ("filters", "normalizer"),
     [((Keeps,), None), ((), Same), ((Looks, Keeps), Same)],
@@ -191,7 +218,54 @@ def test_memory_that_no_step_keeps_is_used_for_the_next_tiles(extracted: Extract
     extracted(Bytes, (Looks,), Passes, threads=1)
 
     assert len(seen) > 100
-    assert len(set(seen)) <= 2  # tiles that were read, and those of them that were kept
+    assert len(set(seen)) == 1  # tiles that are left close up where they are
+
+
+def _numbered(count: int) -> RgbBatch:
+    """Tiles of 2 x 2 pixels, each of its own number."""
+    numbers: RgbBatch = np.arange(count, dtype=np.uint8)[:, None, None, None]
+    return np.repeat(np.repeat(np.repeat(numbers, 2, axis=1), 2, axis=2), 3, axis=3)
+
+
+def test_any_tiles_of_a_batch_close_up_in_their_order() -> None:
+    for mask in range(2**9):
+        which = np.array([tile for tile in range(9) if mask >> tile & 1], np.int64)
+
+        found = closed_up(_numbered(9), which)
+
+        assert found.shape == (len(which), 2, 2, 3)
+        assert (found == _numbered(9)[which]).all()
+
+
+def test_the_longest_row_of_tiles_stays_where_it_is() -> None:
+    batch = _numbered(12)
+    before = batch.copy()
+
+    found = closed_up(batch, np.array([1, 4, 5, 6, 7, 9]))
+
+    changed = np.flatnonzero((batch != before).any(axis=(1, 2, 3)))
+    assert changed.tolist() == [3, 8]  # where tiles 1 and 9 go; 4 to 7 are in between
+    assert found[:, 0, 0, 0].tolist() == [1, 4, 5, 6, 7, 9]
+
+
+def test_memory_is_found_by_any_tiles_in_it_that_lie_as_they_did() -> None:
+    memory = BatchMemory(6, 4)
+    other = memory.take()
+    own = memory.take()
+    own[...] = 0
+    memory.give_back(all_but=1)
+
+    part = memory.lent(own[2:5])
+    assert part is not None
+    part[...] = 7
+
+    assert (own[2:5] == 7).all()
+    assert not own[:2].any()
+    assert not own[5:].any()
+    for elsewhere in (other[:3], own[2:5].copy(), own[:, :, ::-1], own[:, ::-1], own.transpose(0, 2, 1, 3), own[::2]):
+        assert memory.lent(elsewhere) is None
+    memory.leave()
+    assert memory.lent(own) is None
 
 
 def test_no_module_asks_how_many_references_there_are() -> None:

@@ -9,7 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import copy_context
 from itertools import pairwise
 from typing import Any
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from slideloom.base.errors import PluginError
 from slideloom.base.geometry import IntArray, RgbBatch
+from slideloom.extraction.batch_memory import BatchMemory, closed_up
 from slideloom.extraction.companions import CompanionMaker, Pictures
 from slideloom.planning.plan import SlidePlan
 from slideloom.planning.prepared import BuiltStep, TileSteps
@@ -71,46 +72,6 @@ def blocks_of(tiles: Tiles, *, downsample: float = 1.0) -> list[Tiles]:
     return [ordered.take(slice(start, end)) for start, end in pairwise(edges)]
 
 
-class _Batches(threading.local):
-    """Memory for the pixels of batches. Each thread has its own, and lends it to one batch after another.
-
-    The operating system gives new memory of this size page by page, which costs as much as decoding a JPEG. Memory is
-    lent again only if no step can still hold it, according to the steps' `keeps_pixels`.
-
-    Args:
-        count: maximum number of tiles in a batch.
-        side: width and height of a tile in pixels.
-    """
-
-    def __init__(self, count: int, side: int) -> None:
-        self._shape = (count, side, side, 3)
-        self._free: list[RgbBatch] = []
-        self._lent: list[RgbBatch] = []
-
-    @contextmanager
-    def lending(self) -> Iterator[None]:
-        """For one batch of tiles: memory that it took and that was not left to a step is given back at the end."""
-        self._lent.clear()  # if the batch before ended in an error, the error may still hold its memory
-        yield
-        self.give_back()
-
-    def take(self) -> RgbBatch:
-        """Uninitialised memory (count, side, side, 3) uint8."""
-        memory = self._free.pop() if self._free else np.empty(self._shape, np.uint8)
-        self._lent.append(memory)
-        return memory
-
-    def give_back(self, *, all_but: int = 0) -> None:
-        """Give back what was taken, except for the last `all_but`."""
-        end = len(self._lent) - all_but
-        self._free += self._lent[:end]
-        del self._lent[:end]
-
-    def leave(self) -> None:
-        """Leave what was taken so far to a step; it is never lent again."""
-        self._lent.clear()
-
-
 class TileEngine:
     """Runs the tiles of one slide through the steps."""
 
@@ -132,7 +93,7 @@ class TileEngine:
         source = self._geometry.footprint.area / (level.downsample_x * level.downsample_y)
         source = max(source, self._companions.largest_source_px(plan.slide))
         self._batch = max(1, min(batch_tiles, int(_BATCH_PX / source)))
-        self._memory = _Batches(self._batch, self._geometry.tile_px)
+        self._memory = BatchMemory(self._batch, self._geometry.tile_px)
         self._downsample = level.downsample
         self._read_lock: AbstractContextManager[Any] = nullcontext() if plan.slide.thread_safe else threading.Lock()
 
@@ -194,9 +155,13 @@ class TileEngine:
 
     def _subset(self, batch: TileBatch, keep: NDArray[np.bool_]) -> TileBatch:
         which = np.flatnonzero(keep)
-        rgb = self._memory.take()[: len(which)]
-        np.take(batch.rgb, which, axis=0, out=rgb, mode="clip")  # any other mode would copy twice
-        self._memory.give_back(all_but=1)
+        ours = self._memory.lent(batch.rgb)
+        if ours is None:
+            rgb = self._memory.take()[: len(which)]
+            np.take(batch.rgb, which, axis=0, out=rgb, mode="clip")  # any other mode would copy twice
+            self._memory.give_back(all_but=1)
+        else:  # no step holds these pixels
+            rgb = closed_up(ours, which)
         companions = {name: array[which] for name, array in batch.companions.items()}
         return self._batch_of(rgb, batch.tiles.take(which), companions)
 
