@@ -17,9 +17,9 @@ from slideloom.base.lent_folders import lent_folder
 from slideloom.base.naming import option_name
 from slideloom.base.storing import storing_in
 from slideloom.base.system_errors import in_words
-from slideloom.extraction.job import SlideTask
+from slideloom.extraction.job import SlideTask, is_finished, known_finished
 from slideloom.pipeline.pipeline import RunOptions
-from slideloom.planning.opening import open_without_mpp
+from slideloom.planning.opening import open_slide
 from slideloom.planning.remote_copies import (
     RemoteParts,
     copy_folder,
@@ -164,7 +164,9 @@ class _Copier:
 
     @staticmethod
     def _measured(task: SlideTask) -> tuple[Sequence[Path] | RemoteParts, int]:
-        """The files of a slide, and their bytes; none if they cannot be told."""
+        """The files of a slide that are to be copied, and their bytes; none if they cannot be told."""
+        if known_finished(task) is not None:  # nor will whoever gets the task open it
+            return [], 0
         try:
             if isinstance(task.path, Address):
                 whole = _parts_of(task.path)
@@ -204,6 +206,7 @@ class _Copier:
             path, identity = _copy(whole, target, task, goes_on=lambda: not self._stopped)
             return attrs.evolve(task, read_path=path, identity=identity)
         except Cancelled:
+            self._let_go(position)
             return task
         except Exception as error:  # also a plugin's own
             self._forget(position, task, error)
@@ -228,6 +231,9 @@ class _Copier:
 
     def _forget(self, position: int, task: SlideTask, error: Exception) -> None:
         log.warning("%s is read from where it is: %s", task.path.name, in_words(error))
+        self._let_go(position)
+
+    def _let_go(self, position: int) -> None:
         shutil.rmtree(self._folder / str(position), ignore_errors=True)
         with self._changed:
             self._held.pop(position, None)
@@ -250,8 +256,10 @@ def _copy(
     remedy = "name another folder as the buffer"
     if whole.is_folder:
         # What tells whether a folder has changed, its reader knows: the same with a copy as without.
-        with open_without_mpp(whole.address, task.pipeline.slides) as slide:
+        with open_slide(attrs.evolve(task.slide, place=whole.address), slides=task.pipeline.slides) as slide:
             identity = slide.identity
+            if is_finished(task, slide):
+                raise Cancelled("it is finished")
         return copy_folder(whole, target, remedy=remedy, goes_on=goes_on), identity
     with whole.files.open(whole.address) as first:
         return copy_parts(whole, target, registry(), first=first, remedy=remedy, goes_on=goes_on)
