@@ -534,6 +534,62 @@ def test_a_run_that_is_killed_while_it_puts_a_slide_goes_on(store: Store, slides
     assert "slideloom/published.by.json" not in store.names()
 
 
+@pytest.mark.parametrize("at", ["/a.tfrecords", "/a.index.npz", "/slides/a.json"])
+def test_a_redo_that_is_killed_while_it_puts_a_slide_leaves_no_report_over_files_of_two_runs(
+    store: Store, slides: Path, start_process: Any, at: str
+) -> None:
+    assert _extract(slides) == 0
+    before = store.names()
+    report, tiles = "slideloom/128px_64um/slides/a.json", "tfrecords/128px_64um/a.tfrecords"
+    # Another quality of JPEG gives other tiles.
+    words = ("--redo", "--sink", "tfrecord:quality=30")
+    command = [sys.executable, "-m", "slideloom", "extract", str(slides), "--out", AWAY, *PLAIN, "--jobs", "1", *words]
+
+    def fault(method: str, name: str) -> str:
+        if method == "PUT" and name.endswith(at):
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            return "500 Killed"
+        return ""
+
+    store.fault = fault
+    process = start_process(command, stderr=subprocess.DEVNULL)
+    process.wait()
+
+    there = store.names()
+    assert report not in there
+    assert there["slideloom/128px_64um/slides/b.json"] == before["slideloom/128px_64um/slides/b.json"]
+    store.fault = None
+    assert _extract(slides, *words[1:]) == 0
+    there = store.names()
+    assert there[tiles] == (STAGING / tiles).read_bytes() != before[tiles]
+    assert there[report] == (STAGING / report).read_bytes() != before[report]
+    assert main(["check", "--deep", str(STAGING)]) == 0
+
+
+def test_what_a_killed_redo_has_left_in_the_folder_is_not_put(store: Store, slides: Path) -> None:
+    """Its new tiles may lie under the report of the old ones, with the same size."""
+    assert _extract(slides) == 0
+    before = store.names()
+    tiles = STAGING / "tfrecords/128px_64um/a.tfrecords"
+    content = bytearray(tiles.read_bytes())
+    content[-5000] ^= 255
+    tiles.write_bytes(content)
+    journal = STAGING / "slideloom/128px_64um/publishing/a.json"
+    journal.parent.mkdir(exist_ok=True)
+    journal.write_text('{"outputs": {}}')
+    (slides / "a.tif").unlink()
+
+    assert _extract(slides / "a.tif") == 1
+
+    (lost,) = (slide for slide in _said()["slides"] if slide["slide"] == "a")
+    assert "a run was stopped while it gave a its files" in lost["error"]
+    there = store.names()
+    for name in before:
+        if "/a." in name:
+            assert there[name] == before[name]
+
+
 def test_an_interrupted_run_lets_other_runs_use_the_address_and_goes_on(
     store: Store, slides: Path, start_process: Any
 ) -> None:

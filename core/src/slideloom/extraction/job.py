@@ -152,9 +152,11 @@ def _not_opened(task: SlideTask, report: SlideReport, error: Exception) -> Slide
     """The report of a slide that cannot be opened; what an earlier run finished with this pipeline stays finished."""
     folder = OutputFolder(task.out, report.label)
     try:
-        done = None if task.trial else Earlier.of(folder, report.slide).report
+        earlier = None if task.trial else Earlier.of(folder, report.slide)
     except OutputError:  # a name that no file can have
-        done = None
+        earlier = None
+    # A run that was killed may have left its own files under the report of an earlier one.
+    done = None if earlier is None or earlier.interrupted is not None else earlier.report
     if done is None or done.status == "failed" or done.pipeline_digest != task.pipeline.digest():
         return _failed(task, report, error)
     kept = f"; what an earlier run made of it stays finished: {done.written} tiles"
