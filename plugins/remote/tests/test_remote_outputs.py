@@ -189,6 +189,42 @@ def test_a_second_run_puts_only_the_files_of_the_run_again(store: Store, slides:
     assert "extraction_report.json" in store.puts()
 
 
+def test_a_second_run_over_many_finished_slides_costs_as_many_requests_as_over_few(store: Store, slides: Path) -> None:
+    def requests_of_second_run() -> int:
+        assert _extract(slides) == 0
+        store.asked.clear()
+        assert _extract(slides) == 0
+        assert set(_status().values()) == {"skipped"}
+        return len(store.asked)
+
+    few = requests_of_second_run()
+    for number in range(8):
+        shutil.copy(slides / "a.tif", slides / f"c{number}.tif")
+    many = requests_of_second_run()
+
+    assert len(_status()) == 10
+    assert [name for name in store.puts() if "/a." in name or "/c" in name] == []
+    assert many == few < 35
+
+
+@pytest.mark.parametrize("name", ["tfrecords/128px_64um/a.tfrecords", "slideloom/128px_64um/published/a.json"])
+@pytest.mark.parametrize("is_changed", [False, True])
+def test_a_second_run_notices_what_is_gone_or_another_among_many(
+    store: Store, slides: Path, name: str, is_changed: bool
+) -> None:
+    assert _extract(slides) == 0
+    whole = store.names()
+    if is_changed:
+        store.put(name, whole[name][:-1] + b"x")
+    else:
+        store.files.rm(f"tiles/cohort/one/{name}")
+
+    assert _extract(slides) == int(is_changed)
+
+    assert _status() == {"a": "failed" if is_changed else "skipped", "b": "skipped"}
+    assert store.names()[name] == (whole[name][:-1] + b"x" if is_changed else whole[name])
+
+
 def test_a_server_that_fails_for_a_moment_is_asked_again(store: Store, slides: Path) -> None:
     failed: list[str] = []
 
