@@ -101,15 +101,16 @@ def known_finished(task: SlideTask) -> SlideReport | None:
     return finished_unopened(OutputFolder(task.out, task.pipeline.tiles.label), task.slide, task.pipeline)
 
 
-def is_finished(task: SlideTask, slide: Slide) -> bool:
-    """True if a slide, opened where it is and not copied yet, is finished, with all files that the run asks for."""
+def finished_where_it_is(task: SlideTask) -> bool:
+    """True if a slide at an address is finished, with all files that the run asks for; opens it where it is."""
     if task.trial or task.pipeline.run.redo:
         return False
     folder = OutputFolder(task.out, task.pipeline.tiles.label)
     earlier = Earlier.of(folder, task.slide.name)
     if earlier.report is None or earlier.report.pipeline_digest != task.pipeline.digest():
         return False
-    return finished_as_planned(folder, task.slide, plan_slide(slide, task.pipeline), earlier) is not None
+    with open_slide(task.slide, slides=task.pipeline.slides) as slide:
+        return finished_as_planned(folder, task.slide, plan_slide(slide, task.pipeline), earlier) is not None
 
 
 def _reported(task: SlideTask) -> SlideReport:
@@ -197,6 +198,7 @@ def _process(task: SlideTask, slide: Slide) -> SlideReport:
     slide.info = attrs.evolve(slide.info, path=task.path, properties=properties)
     slide.identity = task.identity or slide.identity
     prepared = PreparedSlide(plan_slide(slide, pipeline, threads=task.threads))
+    slide.info = attrs.evolve(slide.info, properties=properties.all)
     digest, asked = slide_digest(prepared.plan), properties.asked()
     if task.trial:
         return _tried(task, prepared, digest)

@@ -17,9 +17,9 @@ from slideloom.base.lent_folders import lent_folder
 from slideloom.base.naming import option_name
 from slideloom.base.storing import storing_in
 from slideloom.base.system_errors import in_words
-from slideloom.extraction.job import SlideTask, is_finished, known_finished
+from slideloom.extraction.job import SlideTask, finished_where_it_is, known_finished
 from slideloom.pipeline.pipeline import RunOptions
-from slideloom.planning.opening import open_slide
+from slideloom.planning.opening import open_without_mpp
 from slideloom.planning.remote_copies import (
     RemoteParts,
     copy_folder,
@@ -169,6 +169,8 @@ class _Copier:
             return [], 0
         try:
             if isinstance(task.path, Address):
+                if _is_folder(task.path) and finished_where_it_is(task):
+                    return [], 0
                 whole = _parts_of(task.path)
                 if whole.sizes[:1] != (None,) and whole.sizes:
                     return whole, whole.size
@@ -206,7 +208,6 @@ class _Copier:
             path, identity = _copy(whole, target, task, goes_on=lambda: not self._stopped)
             return attrs.evolve(task, read_path=path, identity=identity)
         except Cancelled:
-            self._let_go(position)
             return task
         except Exception as error:  # also a plugin's own
             self._forget(position, task, error)
@@ -231,22 +232,24 @@ class _Copier:
 
     def _forget(self, position: int, task: SlideTask, error: Exception) -> None:
         log.warning("%s is read from where it is: %s", task.path.name, in_words(error))
-        self._let_go(position)
-
-    def _let_go(self, position: int) -> None:
         shutil.rmtree(self._folder / str(position), ignore_errors=True)
         with self._changed:
             self._held.pop(position, None)
 
 
-def _parts_of(address: Address) -> RemoteParts:
-    """The files of the slide at an address."""
+def _is_folder(address: Address) -> bool:
+    """True if the slide at an address is a folder."""
     found = registry()
     is_folder = address.is_folder or found.formats.folder_of(address) is not None
     if not is_folder and not address.suffix:
         tree = remote_tree(found.remote_files(address))
         is_folder = tree is not None and RemotePath(address, tree).is_dir()
-    return (parts_of_folder if is_folder else parts_at)(address.without_slash(), found)
+    return is_folder
+
+
+def _parts_of(address: Address) -> RemoteParts:
+    """The files of the slide at an address."""
+    return (parts_of_folder if _is_folder(address) else parts_at)(address.without_slash(), registry())
 
 
 def _copy(
@@ -256,10 +259,8 @@ def _copy(
     remedy = "name another folder as the buffer"
     if whole.is_folder:
         # What tells whether a folder has changed, its reader knows: the same with a copy as without.
-        with open_slide(attrs.evolve(task.slide, place=whole.address), slides=task.pipeline.slides) as slide:
+        with open_without_mpp(whole.address, task.pipeline.slides) as slide:
             identity = slide.identity
-            if is_finished(task, slide):
-                raise Cancelled("it is finished")
         return copy_folder(whole, target, remedy=remedy, goes_on=goes_on), identity
     with whole.files.open(whole.address) as first:
         return copy_parts(whole, target, registry(), first=first, remedy=remedy, goes_on=goes_on)

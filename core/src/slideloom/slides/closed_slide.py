@@ -21,12 +21,12 @@ class NotOpened(SlideError):
 class AskedProperties(Mapping[str, str]):
     """The properties of an open slide, which notes those that are asked for.
 
-    Args:
-        properties: all of them.
+    Attributes:
+        all: of them.
     """
 
     def __init__(self, properties: Mapping[str, str]) -> None:
-        self._properties = properties
+        self.all = properties
         self._asked: dict[str, str | None] = {}
         self._is_all = False
 
@@ -38,16 +38,16 @@ class AskedProperties(Mapping[str, str]):
         return None if self._is_all else dict(self._asked)
 
     def __getitem__(self, name: str) -> str:
-        self._asked[name] = self._properties.get(name)
-        return self._properties[name]
+        self._asked[name] = self.all.get(name)
+        return self.all[name]
 
     def __iter__(self) -> Iterator[str]:
         self._is_all = True
-        return iter(self._properties)
+        return iter(self.all)
 
     def __len__(self) -> int:
         self._is_all = True
-        return len(self._properties)
+        return len(self.all)
 
 
 class KnownProperties(Mapping[str, str]):
