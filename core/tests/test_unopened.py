@@ -7,17 +7,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from slideloom.base.geometry import Point, Size
 from slideloom.base.parsing import parse_json
 from slideloom.extraction.job import SlideTask, known_finished
 from slideloom.extraction.output_folder import OutputFolder
+from slideloom.extraction.unopened import note_opened
 from slideloom.pipeline.file import pipeline_from_table
-from slideloom.pipeline.pipeline import Pipeline
+from slideloom.pipeline.pipeline import Pipeline, Slides
 from slideloom.running.buffering import buffered
 from slideloom.running.run import run_pipeline
 from slideloom.slides.closed_slide import AskedProperties, ClosedSlide, KnownProperties, NotOpened
 from slideloom.slides.info import SlideInfo, levels_from_sizes
+from slideloom.slides.names import NamedSlide
 
 WriteSlide = Callable[..., Path]
 
@@ -276,3 +279,17 @@ def test_a_closed_slide_tells_what_is_known_and_refuses_the_rest() -> None:
         slide.thumbnail()
     with pytest.raises(NotOpened, match="its colours are not known"):
         slide.icc_profile()
+
+
+def test_what_cannot_be_noted_does_not_fail_the_slide(tmp_path: Path) -> None:
+    """A reader may have put anything into the info, and the slide is finished all the same."""
+    path = tmp_path / "a.svs"
+    path.write_bytes(b"1")
+    odd: Any = np.int64(100)  # which JSON does not take
+    info = SlideInfo(path, "a", "analytic", levels_from_sizes([Size(odd, odd)]))
+    folder = OutputFolder(tmp_path / "out", "60px_75um")
+
+    said = note_opened(folder, ClosedSlide(info, []), NamedSlide(path, "a"), properties={}, rules=Slides())
+
+    assert said == ""
+    assert not folder.opened("a").exists()

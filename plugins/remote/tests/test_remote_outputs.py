@@ -425,6 +425,22 @@ def test_another_folder_is_refused_until_it_holds_a_copy(
     assert [name for name in store.puts() if name.endswith((".tfrecords", "/slides/a.json"))] == []
 
 
+def test_a_copy_of_the_output_knows_slides_at_addresses_without_opening_them(
+    store: Store, slides: Path, web: Any
+) -> None:
+    words = [web.put(f"{name}.tif", (slides / f"{name}.tif").read_bytes()) for name in "ab"]
+    assert main(["extract", *words, "--out", AWAY, *PLAIN, "--jobs", "1"]) == 0
+    for name, content in store.names().items():
+        (Path("copy") / name).parent.mkdir(parents=True, exist_ok=True)
+        (Path("copy") / name).write_bytes(content)
+    web.asked.clear()
+
+    assert main(["extract", *words, "--out", AWAY, *PLAIN, "--jobs", "1", "--staging", "copy"]) == 0
+
+    assert _status(Path("copy")) == {"a": "skipped", "b": "skipped"}
+    assert sorted((asked.name, asked.start, asked.end) for asked in web.asked) == [("a.tif", 0, 1), ("b.tif", 0, 1)]
+
+
 def test_a_copy_of_the_folder_that_is_out_of_date_is_refused(
     store: Store, slides: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -201,6 +201,23 @@ def test_a_server_that_tells_no_versions_gives_its_slides_each_time_and_that_is_
     assert run(tmp_path / "out", f"{url}/")["plain"] == "done"
 
 
+def test_a_server_of_several_machines_that_tell_different_versions_is_named(
+    web: Any, put_web: Put, folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    place = f"{put_web(folder)}/plain.tif"
+
+    def other(asked: Any) -> bool:
+        web.etags["x/plain.tif"] = "of one machine" if asked.end - asked.start > 1 else "of another"
+        return False
+
+    web.fault = other
+    assert run(tmp_path / "out", place) == {"plain": "done"}
+    assert run(tmp_path / "out", place) == {"plain": "skipped"}
+
+    (said,) = [record.getMessage() for record in caplog.records if "to know that they are finished" in record.message]
+    assert said.endswith("its server tells another version of the same file each time")
+
+
 def test_other_pipelines_outputs_and_regions_are_seen_without_opening(
     web: Any, put_web: Put, folder: Path, tmp_path: Path
 ) -> None:

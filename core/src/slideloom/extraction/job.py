@@ -28,7 +28,7 @@ from slideloom.extraction.output_folder import OutputFolder
 from slideloom.extraction.overview import told_picture
 from slideloom.extraction.publishing import ForeignOutput, Publication
 from slideloom.extraction.sampling import in_blocks, sample_of
-from slideloom.extraction.unopened import finished_as_planned, finished_report, finished_unopened, note_opened
+from slideloom.extraction.unopened import finished_report, finished_unopened, note_opened
 from slideloom.pipeline.pipeline import Pipeline
 from slideloom.planning.opening import open_slide
 from slideloom.planning.plan import plan_slide, slide_digest
@@ -99,18 +99,6 @@ def known_finished(task: SlideTask) -> SlideReport | None:
     if task.trial or not task.is_noted:
         return None
     return finished_unopened(OutputFolder(task.out, task.pipeline.tiles.label), task.slide, task.pipeline)
-
-
-def finished_where_it_is(task: SlideTask) -> bool:
-    """True if a slide at an address is finished, with all files that the run asks for; opens it where it is."""
-    if task.trial or task.pipeline.run.redo:
-        return False
-    folder = OutputFolder(task.out, task.pipeline.tiles.label)
-    earlier = Earlier.of(folder, task.slide.name)
-    if earlier.report is None or earlier.report.pipeline_digest != task.pipeline.digest():
-        return False
-    with open_slide(task.slide, slides=task.pipeline.slides) as slide:
-        return finished_as_planned(folder, task.slide, plan_slide(slide, task.pipeline), earlier) is not None
 
 
 def _reported(task: SlideTask) -> SlideReport:

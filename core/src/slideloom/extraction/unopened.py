@@ -15,7 +15,6 @@ from typing import Any
 import attrs
 
 from slideloom.base.addresses import Address, SlidePlace
-from slideloom.base.errors import SlideloomError
 from slideloom.base.geometry import Box, Size
 from slideloom.base.parsing import parse_json
 from slideloom.base.storing import write_json
@@ -24,6 +23,7 @@ from slideloom.extraction.finished import Earlier
 from slideloom.extraction.nesting import refuse_second_name
 from slideloom.extraction.output_folder import OutputFolder
 from slideloom.pipeline.pipeline import Pipeline, Slides
+from slideloom.planning.opening import open_slide
 from slideloom.planning.plan import SlidePlan, plan_slide, slide_digest
 from slideloom.planning.remote_copies import identity_at, looks_plain
 from slideloom.planning.slide_files import fingerprint
@@ -53,21 +53,38 @@ def finished_unopened(folder: OutputFolder, slide: NamedSlide, pipeline: Pipelin
     needs_pixels = any(step.reads_slide for step in (pipeline.places, *(use.source for use in pipeline.roi)))
     try:
         note = folder.opened(slide.name)
-        if pipeline.run.redo or needs_pixels or not note.is_file():
-            return None
-        earlier = Earlier.of(folder, slide.name)
-        if earlier.report is None or earlier.report.pipeline_digest != pipeline.digest():
-            return None
-        if earlier.finished(earlier.report.digest)[0] is None:  # so the server is not even asked
+        if needs_pixels or not note.is_file() or (earlier := _promising(folder, slide, pipeline)) is None:
             return None
         closed = _closed(note, slide, pipeline.slides)
-        return None if closed is None else finished_as_planned(folder, slide, plan_slide(closed, pipeline), earlier)
+        return None if closed is None else _finished_as_planned(folder, slide, plan_slide(closed, pipeline), earlier)
     except Exception:  # whatever it is, whoever opens the slide meets it, too, and says so
         log.debug("%s must be opened to know whether it is finished", slide.name, exc_info=True)
         return None
 
 
-def finished_as_planned(
+def finished_where_it_is(folder: OutputFolder, slide: NamedSlide, pipeline: Pipeline) -> bool:
+    """True if a slide that can be opened where it is, without a copy, is finished with all files that the run asks for.
+
+    Raises:
+        SlideloomError: it cannot be opened or planned.
+    """
+    earlier = _promising(folder, slide, pipeline)
+    if earlier is None:
+        return False
+    with open_slide(slide, slides=pipeline.slides) as opened:
+        return _finished_as_planned(folder, slide, plan_slide(opened, pipeline), earlier) is not None
+
+
+def _promising(folder: OutputFolder, slide: NamedSlide, pipeline: Pipeline) -> Earlier | None:
+    """What is known of a slide that is finished unless it has changed; None for any other."""
+    earlier = Earlier.of(folder, slide.name)
+    report = earlier.report
+    if pipeline.run.redo or report is None or report.pipeline_digest != pipeline.digest():
+        return None
+    return None if earlier.finished(report.digest)[0] is None else earlier
+
+
+def _finished_as_planned(
     folder: OutputFolder, slide: NamedSlide, plan: SlidePlan, earlier: Earlier
 ) -> SlideReport | None:
     """The report of a slide that is finished as it is planned, with all files that the run asks for; or None."""
@@ -108,8 +125,10 @@ def note_opened(
             outside = identity_at(place, registry())
             if outside is None:
                 return NO_VERSIONS
-            if outside != identity or not looks_plain(place, registry()):
-                return "which files it consists of is only known from a copy"
+            if len(outside) != len(identity) or not looks_plain(place, registry()):
+                return "which files it consists of, only a copy of it tells"
+            if outside != identity:
+                return "its server tells another version of the same file each time"
         table = {
             "place": str(place),
             "names": list(called.names),
@@ -121,7 +140,7 @@ def note_opened(
         path = folder.opened(called.name)
         if _read(path) != table and _info_of(table, called) == attrs.evolve(info, properties={}):
             write_json(path, table)
-    except (SlideloomError, OSError) as error:
+    except Exception as error:  # the slide is finished all the same, whatever a reader has put into its info
         log.info("%s: what opening it told cannot be noted, so the next run opens it again: %s", called.name, error)
     return ""
 

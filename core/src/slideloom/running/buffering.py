@@ -17,7 +17,9 @@ from slideloom.base.lent_folders import lent_folder
 from slideloom.base.naming import option_name
 from slideloom.base.storing import storing_in
 from slideloom.base.system_errors import in_words
-from slideloom.extraction.job import SlideTask, finished_where_it_is, known_finished
+from slideloom.extraction.job import SlideTask, known_finished
+from slideloom.extraction.output_folder import OutputFolder
+from slideloom.extraction.unopened import finished_where_it_is
 from slideloom.pipeline.pipeline import RunOptions
 from slideloom.planning.opening import open_without_mpp
 from slideloom.planning.remote_copies import (
@@ -169,7 +171,7 @@ class _Copier:
             return [], 0
         try:
             if isinstance(task.path, Address):
-                if _is_folder(task.path) and finished_where_it_is(task):
+                if _is_folder(task.path) and _is_finished(task):
                     return [], 0
                 whole = _parts_of(task.path)
                 if whole.sizes[:1] != (None,) and whole.sizes:
@@ -235,6 +237,11 @@ class _Copier:
         shutil.rmtree(self._folder / str(position), ignore_errors=True)
         with self._changed:
             self._held.pop(position, None)
+
+
+def _is_finished(task: SlideTask) -> bool:
+    folder = OutputFolder(task.out, task.pipeline.tiles.label)
+    return not task.trial and finished_where_it_is(folder, task.slide, task.pipeline)
 
 
 def _is_folder(address: Address) -> bool:
