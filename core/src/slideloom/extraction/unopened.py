@@ -79,9 +79,9 @@ def _promising(folder: OutputFolder, slide: NamedSlide, pipeline: Pipeline) -> E
     """What is known of a slide that is finished unless it has changed; None for any other."""
     earlier = Earlier.of(folder, slide.name)
     report = earlier.report
-    if pipeline.run.redo or report is None or report.pipeline_digest != pipeline.digest():
+    if pipeline.run.redo or report is None or report.status == "failed" or earlier.interrupted is not None:
         return None
-    return None if earlier.finished(report.digest)[0] is None else earlier
+    return earlier if report.pipeline_digest == pipeline.digest() else None
 
 
 def _finished_as_planned(
