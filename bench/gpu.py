@@ -11,85 +11,27 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from attrs import asdict, frozen
+from attrs import asdict
 from numpy.typing import NDArray
-from slideloom import Size, StainNormalizer
-from slideloom_testing import stained
+from slideloom import StainNormalizer
 
+from bench.gpu_loading import loaders
+from bench.gpu_machine import SIDE, Array, Machine, Row, tiles
 from bench.slides import ROOT
 from bench.table import table
 
-SIDE, PATCH = 299, 256
+PATCH = 256
 METHODS = (
     "macenko", "macenko-fast", "reinhard", "reinhard-fast", "reinhard-mask", "reinhard-fast-mask", "vahadane",
 )  # fmt: skip
-Array = NDArray[Any]
-
-
-@frozen
-class Row:
-    """One line of the table.
-
-    Attributes:
-        what: the step, or the copy.
-        gpu, cpu: tiles per second; the copy has no form on the CPU.
-        farthest: largest difference of the GPU from the CPU: grey levels, or for scores 0 to 1.
-    """
-
-    what: str
-    gpu: float
-    cpu: float | None = None
-    farthest: float | None = None
-
-
-@frozen
-class Machine:
-    """Where and how often things are measured."""
-
-    device: str
-    batch: int
-    repeats: int
-
-    def per_second(self, work: Callable[[], Any], count: int) -> float:
-        """`count` by the median time of several runs, after one that warms up."""
-        import torch
-
-        taken = []
-        for _ in range(self.repeats + 1):
-            torch.cuda.synchronize(self.device)
-            start = time.perf_counter()
-            work()
-            torch.cuda.synchronize(self.device)
-            taken.append(time.perf_counter() - start)
-        return count / statistics.median(taken[1:])
-
-    def both(self, what: str, gpu: Callable[[], Array], cpu: Callable[[], Array], *, share: int = 8) -> Row:
-        """A row for work on a whole batch on the GPU, and on its first tiles on the CPU.
-
-        Args:
-            what: name of the row.
-            gpu: result for `batch` tiles.
-            cpu: result for the first `batch // share` of them.
-            share: the CPU gets this part of the work, or one tile.
-        """
-        few = max(1, self.batch // share)
-        far = np.abs(gpu()[:few].astype(np.float64) - cpu().astype(np.float64)).max()
-        quick = Machine(self.device, self.batch, min(3, self.repeats))
-        return Row(what, self.per_second(gpu, self.batch), quick.per_second(cpu, few), float(far))
-
-
-def tiles(count: int, side: int) -> NDArray[np.uint8]:
-    """(count, side, side, 3) uint8 stained tiles, each another one."""
-    made = [stained(Size(side, side), seed=seed) for seed in range(min(count, 16))]
-    return np.stack([np.roll(made[i % len(made)], 7 * i, axis=0) for i in range(count)])
 
 
 def copies(here: Machine) -> Iterator[Row]:
@@ -125,30 +67,132 @@ def normalizers(here: Machine) -> Iterator[Row]:
         )
 
 
-def networks(here: Machine) -> Iterator[Row]:
-    """DeepFocus, segmentation and CycleGAN through their steps."""
-    yield from _focus(here)
-    yield from _segmentation(here)
-    yield from _cyclegan(here)
-
-
-def _focus(here: Machine) -> Iterator[Row]:
+def focus(here: Machine) -> Iterator[Row]:
+    """DeepFocus's network at its own input size, prepared by the CPU; the batches of its step."""
     from slideloom_deepfocus import DeepFocus
+    from slideloom_deepfocus.deepfocus import deepfocus_step
+    from slideloom_deepfocus.layers import TILE_PX
 
-    side = 64
-    batch = tiles(here.batch, side)
-    block = batch.reshape(-1, side, 3)
-    gpu, cpu = (DeepFocus(device=device, framework="torch").build() for device in (here.device, "cpu"))
-    few = max(1, here.batch // 4)
-    yield here.both(
-        f"deepfocus ({side} px)",
-        lambda: gpu.scores_for(gpu.prepare(batch, block=block)),
-        lambda: cpu.scores_for(cpu.prepare(batch[:few], block=block)),
-        share=4,
+    batch = tiles(4 * here.batch, TILE_PX)
+    gpu, cpu = (
+        deepfocus_step(DeepFocus(device=device, framework="torch", batch=4 * here.batch))
+        for device in (here.device, "cpu")
     )
+    many = Machine(here.device, len(batch), here.repeats)
+    few = batch[: max(1, len(batch) // 4)]
+    yield many.both(f"deepfocus ({TILE_PX} px)", lambda: gpu.scores_for(batch), lambda: cpu.scores_for(few), share=4)
 
 
-def _segmentation(here: Machine) -> Iterator[Row]:
+def artifacts(here: Machine) -> Iterator[Row]:
+    """Megapixels of the 4 um grid per second: the network alone, and the step over a slide in memory."""
+    from attrs import evolve
+    from slideloom_artifacts import Artifacts
+    from slideloom_testing import PixelsSlide, scene_of
+
+    side = 4096
+    slide = PixelsSlide(np.concatenate([np.concatenate(list(row), axis=1) for row in _mosaic(side)]), mpp=4.0)
+    scene = evolve(scene_of(mpp=4.0), threads=_threads())
+
+    def labels(device: str, batch: int) -> Callable[[], Array]:
+        step = Artifacts(device=device, batch=batch).build()
+        return lambda: np.asarray(step.assess(slide, scene).labels)
+
+    cpu, most = labels("cpu", 1), side * side / 1e6
+    expected, quick = cpu(), Machine(here.device, here.batch, min(3, here.repeats))
+    rate = quick.per_second(cpu, most)
+    for batch in (1, 4):
+        gpu = labels(here.device, batch)
+        differing = float((gpu() != expected).mean())
+        what = f"artifacts, {batch} blocks at once (Mpx; share of cells with another class)"
+        yield Row(what, here.per_second(gpu, most), rate, differing)
+
+
+def _mosaic(side: int) -> NDArray[np.uint8]:
+    """(rows, columns, 512, 512, 3) stained tiles, for a picture of `side` pixels."""
+    count = side // 512
+    return tiles(count * count, 512).reshape(count, count, 512, 512, 3)
+
+
+def _threads() -> int:
+    import torch
+
+    return torch.get_num_threads()
+
+
+def features(here: Machine) -> Iterator[Row]:
+    """An encoder of the shape of ViT-S/16 with random weights, as its sink calls it: float32, and half precision."""
+    from slideloom_features import Features
+    from slideloom_features.loading import encoder_of
+
+    batch = tiles(here.batch, 224)
+    few = batch[: max(1, here.batch // 16)]
+    with tempfile.TemporaryDirectory() as folder:
+        code = Path(folder) / "vit.py"
+        code.write_text(_ENCODER, encoding="utf-8")
+        known: dict[str, Any] = {"factory": "encoder", "code": code}
+        cpu = encoder_of(Features(device="cpu", **known))
+        for precision in ("full", "half"):
+            gpu = encoder_of(Features(device=here.device, precision=precision, **known))
+            yield here.both(
+                f"features, ViT-S/16 shape (224 px), {precision} precision",
+                lambda g=gpu: g(batch),  # type: ignore[misc]
+                lambda: cpu(few),
+                share=16,
+            )
+
+
+_ENCODER = """
+import torch
+from torch import nn
+
+class Encoder(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.patches = nn.Conv2d(3, 384, 16, stride=16)
+        self.layers = nn.ModuleList(
+            nn.TransformerEncoderLayer(384, 6, 1536, activation="gelu", batch_first=True, norm_first=True)
+            for _ in range(12)
+        )
+
+    def forward(self, pixels):
+        tokens = self.patches(pixels).flatten(2).transpose(1, 2)
+        for layer in self.layers:
+            tokens = layer(tokens)
+        return tokens.mean(dim=1)
+
+def encoder():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return Encoder()
+"""
+
+
+def rounded(here: Machine) -> Iterator[Row]:
+    """The same convolutions with and without TF32, which `slideloom.computing` does not let a GPU use."""
+    import torch
+    from slideloom import computing
+    from slideloom_artifacts.artifacts import _network
+    from slideloom_artifacts.network import as_input
+
+    net = _network(here.device)._net
+    blocks = as_input(torch.from_numpy(tiles(4, 1088)).to(here.device))
+
+    def run() -> Array:
+        with torch.inference_mode():
+            found: Array = net(blocks, margin=64).softmax(dim=1).cpu().numpy()
+        return found
+
+    def exactly() -> Array:
+        with computing(torch.device(here.device)):
+            return run()
+
+    far, count = float(np.abs(run() - exactly()).max()), 4 * 1.088**2
+    yield Row("artifacts' network alone, float32 (Mpx)", here.per_second(exactly, count))
+    yield Row("the same with TF32 (Mpx; farthest from float32)", here.per_second(run, count), None, far)
+
+
+def segmentation(here: Machine) -> Iterator[Row]:
+    """Its networks with random weights."""
     import torch
     from slideloom_segmentation.model import Facts, SegmentModel
     from slideloom_segmentation.networks import build_network
@@ -174,7 +218,8 @@ def _segmentation(here: Machine) -> Iterator[Row]:
         )
 
 
-def _cyclegan(here: Machine) -> Iterator[Row]:
+def cyclegan(here: Machine) -> Iterator[Row]:
+    """Its generator with random weights, in float32 and in half precision."""
     import torch
     from slideloom_cyclegan import CycleGan, CycleGanNormalizer, ResnetGenerator
 
@@ -212,21 +257,34 @@ def main(words: list[str] | None = None) -> int:
         print("bench.gpu is skipped: PyTorch sees no CUDA GPU on this machine")
         return 0
     here = Machine(chosen.device, chosen.batch, chosen.repeats)
-    rows = [*copies(here), *normalizers(here), *networks(here)]
     about = f"{torch.cuda.get_device_name(here.device)}, PyTorch {torch.__version__}, {torch.get_num_threads()} threads"
-    print(f"{about}, batches of {here.batch}, medians of {here.repeats}; tiles of {SIDE} px per second\n")
+    chosen.out.mkdir(parents=True, exist_ok=True)
+    rows: list[Row] = []
+    failed = 0
+    for section in (copies, normalizers, focus, artifacts, features, rounded, loaders, segmentation, cyclegan):
+        start = time.perf_counter()
+        try:
+            for row in section(here):
+                rows.append(row)
+                _store(chosen.out / "gpu.json", about, here, rows)
+        except Exception:  # the other sections are measured all the same
+            failed += 1
+            traceback.print_exc()
+        print(f"{section.__name__}: {time.perf_counter() - start:.0f} s", flush=True)
+    print(f"\n{about}, batches of {here.batch}, medians of {here.repeats}; tiles of {SIDE} px per second\n")
     header = ["what", "GPU", "CPU", "ratio", "farthest"]
     print("\n".join(table(header, [_cells(row) for row in rows])))
-    chosen.out.mkdir(parents=True, exist_ok=True)
+    return 1 if failed else 0
+
+
+def _store(path: Path, about: str, here: Machine, rows: list[Row]) -> None:
     result = {"about": about, "batch": here.batch, "rows": [asdict(row) for row in rows]}
-    (chosen.out / "gpu.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    return 0
+    path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
 def _cells(row: Row) -> list[str]:
-    if row.cpu is None or row.farthest is None:
-        return [row.what, f"{row.gpu:.0f}", "", "", ""]
-    return [row.what, f"{row.gpu:.0f}", f"{row.cpu:.1f}", f"{row.gpu / row.cpu:.1f}", f"{row.farthest:.2g}"]
+    cpu = ["", ""] if row.cpu is None else [f"{row.cpu:.1f}", f"{row.gpu / row.cpu:.1f}"]
+    return [row.what, f"{row.gpu:.0f}", *cpu, "" if row.farthest is None else f"{row.farthest:.2g}"]
 
 
 if __name__ == "__main__":

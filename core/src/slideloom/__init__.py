@@ -107,6 +107,7 @@ _HOMES = {
     "slideloom_loaders.factories": ("tensorflow_loader", "torch_loader"),
     "slideloom_stain.library": ("StainNormalizer",),
     "slideloom_studio.notebook": ("StudioPage", "studio"),
+    "slideloom_torch.computing": ("computing",),
     "slideloom_torch.devices": ("torch_device",),
     "slideloom_torch.hub": ("hub_file",),
 }  # fmt: skip
@@ -140,6 +141,7 @@ if TYPE_CHECKING:
     from slideloom_loaders.factories import tensorflow_loader as tensorflow_loader, torch_loader as torch_loader
     from slideloom_stain.library import StainNormalizer as StainNormalizer
     from slideloom_studio.notebook import StudioPage as StudioPage, studio as studio
+    from slideloom_torch.computing import computing as computing
     from slideloom_torch.devices import torch_device as torch_device
     from slideloom_torch.hub import hub_file as hub_file
 

@@ -12,7 +12,7 @@ from attrs import frozen
 from numpy.typing import NDArray
 from slideloom import ConfigError, PluginError, pipeline_from_table, run_pipeline
 from slideloom_deepfocus import StridedModelQC, StridedModelSettings
-from slideloom_deepfocus.inputs import InputShape, onnx_providers
+from slideloom_deepfocus.inputs import InputShape, onnx_providers, refuse_fallback
 from slideloom_deepfocus.testing import StridedModelContract
 from slideloom_testing import PixelsSlide
 from slideloom_testing.fixtures import DemoFiles
@@ -277,11 +277,40 @@ def test_onnx_uses_the_device_that_was_asked_for_or_says_why_not() -> None:
 
     assert onnx_providers("auto", [cpu]) == [cpu]
     assert onnx_providers("cpu", [cuda, cpu]) == [cpu]
-    assert onnx_providers("auto", [cuda, cpu]) == [(cuda, {"device_id": 0}), cpu]
-    assert onnx_providers("cuda:1", [cuda, cpu]) == [(cuda, {"device_id": 1}), cpu]
+    assert onnx_providers("auto", [cuda, cpu]) == [(cuda, {"device_id": 0, "use_tf32": 0}), cpu]
+    assert onnx_providers("cuda:1", [cuda, cpu]) == [(cuda, {"device_id": 1, "use_tf32": 0}), cpu]
     for device in ("cuda", "mps", "gpu"):
         with pytest.raises(ConfigError, match=rf"device '{device}' cannot be used by this onnxruntime, which has cpu"):
             onnx_providers(device, [cpu])
+
+
+def test_onnx_without_its_cuda_is_refused_by_name_and_else_told(caplog: pytest.LogCaptureFixture) -> None:
+    """A build for CUDA where there is none, or a library is missing: onnxruntime takes the CPU and says nothing."""
+    cpu, cuda = "CPUExecutionProvider", "CUDAExecutionProvider"
+    wanted = onnx_providers("auto", [cuda, cpu])
+
+    refuse_fallback(wanted, [cuda, cpu], device="cuda", of="focus.onnx")
+    refuse_fallback([cpu], [cpu], device="cpu", of="focus.onnx")
+    assert not caplog.messages
+    with pytest.raises(ConfigError, match=r"focus\.onnx: onnxruntime has CUDA but cannot start it"):
+        refuse_fallback(wanted, [cpu], device="cuda:0", of="focus.onnx")
+    refuse_fallback(wanted, [cpu], device="auto", of="focus.onnx")
+    assert "cannot start it" in caplog.text
+    assert "runs on the CPU" in caplog.text
+
+
+def test_memory_that_runs_out_says_what_to_set_and_nothing_of_the_tiles() -> None:
+    class Hungry(torch.nn.Module):
+        def forward(self, _: object) -> None:
+            raise torch.cuda.OutOfMemoryError(
+                "CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total of ..."
+            )
+
+    step = StridedModelQC(Hungry(), StridedModelSettings(tile_px=64, device="cpu"))
+
+    with pytest.raises(PluginError, match=r"too little memory .*; set a smaller batch") as caught:
+        step.scores_for(np.zeros((2, 64, 64, 3), np.uint8))
+    assert "tile_px" not in str(caught.value)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])

@@ -29,6 +29,10 @@ class Odd(nn.Module):
         self.calls += 1
         if self.fault == "raises":
             raise RuntimeError("no such layer")
+        if self.fault == "hungry":
+            raise torch.cuda.OutOfMemoryError(
+                "CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total of ..."
+            )
         return {
             "short": rows[:-1],
             "tokens": rows[:, None].repeat(1, 4, 1),
@@ -90,6 +94,10 @@ def wavering() -> nn.Module:
 
 def raises() -> nn.Module:
     return Odd("raises")
+
+
+def hungry() -> nn.Module:
+    return Odd("hungry")
 
 
 def not_a_module() -> object:

@@ -15,7 +15,8 @@ from safetensors.torch import save_file
 from slideloom import ConfigError, OptionError, PluginError, Settings, pipeline_from_table
 from slideloom_features import Features
 from slideloom_features.encoder import declared
-from slideloom_features.onnx_encoder import providers
+from slideloom_features.loading import encoder_of
+from slideloom_features.onnx_encoder import providers, refuse_fallback
 
 from plugins.features.tests.stored_features import SMALL_MODELS, batch, expected_colours, given, module_of, stored
 
@@ -262,8 +263,30 @@ def test_onnxruntime_computes_where_it_is_told_to() -> None:
     cpu, cuda = "CPUExecutionProvider", "CUDAExecutionProvider"
 
     assert providers("auto", [cpu]) == providers("cpu", [cuda, cpu]) == [cpu]
-    assert providers("auto", [cuda, cpu]) == [(cuda, {"device_id": 0}), cpu]
-    assert providers("cuda:1", [cuda, cpu]) == [(cuda, {"device_id": 1}), cpu]
+    assert providers("auto", [cuda, cpu]) == [(cuda, {"device_id": 0, "use_tf32": 0}), cpu]
+    assert providers("cuda:1", [cuda, cpu]) == [(cuda, {"device_id": 1, "use_tf32": 0}), cpu]
     for device, known in (("cuda", [cpu]), ("mps", [cpu])):
         with pytest.raises(ConfigError, match="cannot be used by this onnxruntime"):
             providers(device, known)
+
+
+def test_onnxruntime_without_its_cuda_is_refused_by_name_and_else_told(caplog: pytest.LogCaptureFixture) -> None:
+    """A build for CUDA where there is none, or a library is missing: onnxruntime takes the CPU and says nothing."""
+    cpu, cuda = "CPUExecutionProvider", "CUDAExecutionProvider"
+    wanted = providers("auto", [cuda, cpu])
+
+    refuse_fallback(wanted, [cuda, cpu], device="cuda", of="uni.onnx")
+    refuse_fallback([cpu], [cpu], device="cpu", of="uni.onnx")
+    assert not caplog.messages
+    with pytest.raises(ConfigError, match=r"uni\.onnx: onnxruntime has CUDA but cannot start it"):
+        refuse_fallback(wanted, [cpu], device="cuda", of="uni.onnx")
+    refuse_fallback(wanted, [cpu], device="auto", of="uni.onnx")
+    assert "cannot start it" in caplog.text
+    assert "runs on the CPU" in caplog.text
+
+
+def test_memory_that_runs_out_says_what_to_set() -> None:
+    settings = Features(code=SMALL_MODELS, factory="hungry", device="cpu")
+
+    with pytest.raises(ValueError, match=r"hungry fails on 5 tiles .*too little memory .*; set a smaller batch"):
+        encoder_of(settings)(batch(5).rgb.copy())

@@ -62,6 +62,32 @@ def test_torch_is_numpy_within_one_grey_level(name, torch, images):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_torch_is_numpy_within_one_grey_level_also_where_training_turned_autocast_on(name, torch, images):
+    normalizer, index = normalizer_of(name), torch.arange(4)
+    expected = normalizer.torch(native=True).normalize(torch.from_numpy(images), index)[0]
+
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        whole, _ = normalizer.torch(native=True).normalize(torch.from_numpy(images), index)
+
+    assert farthest(whole, expected) == 0
+
+
+@pytest.mark.parametrize(
+    ("n", "k", "m"), [(3, 3, 500), (2, 3, 500), (1, 3, 500), (3, 2, 500), (3, 500, 3), (2, 500, 3)]
+)
+def test_products_that_no_graphics_processor_rounds_are_those_of_matrices(n, k, m, torch):
+    from slideloom_stain.torch_ops import exact_product
+
+    random = np.random.default_rng(8)
+    x, y = random.normal(size=(4, n, k)), random.normal(size=(4, k, m))
+    for left, right in ((x, y), (x[0], y), (x[:1], y)):
+        product = exact_product(torch.from_numpy(left), torch.from_numpy(right))
+
+        assert product.shape == (4, n, m)
+        np.testing.assert_allclose(product, left @ right, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_tensorflow_is_numpy_within_one_grey_level(name, tf, images):
     normalizer, index = normalizer_of(name), np.arange(4)
     expected = normalizer.augment(images, index) if name == "hsv-augment" else normalizer.transform(images)

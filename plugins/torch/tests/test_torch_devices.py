@@ -30,7 +30,28 @@ def test_worker_processes_share_the_graphics_processors(
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(devices, "worker_number", lambda: number)
 
-    assert str(torch_device("auto")) == expected
+    assert str(devices.usual_device()) == expected
+
+
+def test_a_graphics_processor_that_cannot_compute_is_an_error_and_never_replaced_by_the_cpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(devices, "usual_device", lambda: torch.device("meta"))  # has tensors, and computes nothing
+
+    with pytest.raises(ConfigError, match=r"device 'auto', which is meta here, cannot be used .*; use \"cpu\""):
+        torch_device("auto")
+
+
+def test_a_process_forked_from_one_that_uses_the_graphics_processor_says_how_to_start_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refused(*_: object, **__: object) -> None:  # in the words of PyTorch
+        raise RuntimeError("Cannot re-initialize CUDA in forked subprocess. To use CUDA with multiprocessing, ...")
+
+    monkeypatch.setattr(torch, "ones", refused)
+
+    with pytest.raises(ConfigError, match=r'multiprocessing_context="spawn", or use "cpu"'):
+        torch_device("cuda:0")
 
 
 def test_a_device_that_pytorch_does_not_know_is_refused_with_those_it_knows() -> None:

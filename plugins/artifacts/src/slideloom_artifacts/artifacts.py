@@ -16,7 +16,19 @@ import torch
 from attrs import frozen
 from numpy.typing import NDArray
 from safetensors.torch import load_file
-from slideloom import Box, MissingResolution, QcResult, Rgb, Scene, Size, Slide, SlideInfo, SlideQc, torch_device
+from slideloom import (
+    Box,
+    MissingResolution,
+    QcResult,
+    Rgb,
+    Scene,
+    Size,
+    Slide,
+    SlideInfo,
+    SlideQc,
+    computing,
+    torch_device,
+)
 from torch import Tensor, nn
 
 from slideloom_artifacts.network import MULTIPLE, STRIDE, ArtifactNet, as_input
@@ -207,11 +219,11 @@ class _Network:
         """Threads for blocks; after an error, pending work is cancelled.
 
         On a CPU, each computes by itself: the threads that PyTorch shares a block among wait for each other, awake. On
-        another device there is one, which reads a block while the device is at work on none.
+        another device they read blocks while it is at work on one.
         """
         before = torch.get_num_threads()
         alone = partial(torch.set_num_threads, 1) if self._is_cpu else None
-        with ThreadPoolExecutor(count if self._is_cpu else 1, "slideloom-artifacts", alone) as pool:
+        with ThreadPoolExecutor(count, "slideloom-artifacts", alone) as pool:
             try:
                 yield pool
             except BaseException:
@@ -223,7 +235,7 @@ class _Network:
 
     def __call__(self, blocks: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """(B, H, W, 3) uint8 to (B, core / 2, core / 2) numbers of classes."""
-        with self._turn, torch.inference_mode():
+        with self._turn, torch.inference_mode(), computing(self._device):
             scores = self._net(as_input(torch.from_numpy(blocks).to(self._device)), margin=_MARGIN)
             found: NDArray[np.uint8] = scores.argmax(dim=1).to(torch.uint8).cpu().numpy()
         return found

@@ -10,7 +10,7 @@ from typing import TypeVar, overload
 
 import numpy as np
 import torch
-from slideloom import FileState, Normalized, Normalizer, RgbBatch, TileBatch, torch_device
+from slideloom import FileState, Normalized, Normalizer, RgbBatch, TileBatch, computing, torch_device
 from torch import Tensor
 
 from slideloom_cyclegan.generator import ResnetGenerator
@@ -37,13 +37,14 @@ class Translator:
         H and W are arbitrary: the image is padded by reflection at the right and bottom, and cropped afterwards.
         """
         height, width = rgb.shape[1:3]
-        padded = rgb.to(self._device)[:, _reflected(height)][:, :, _reflected(width)]
-        image = padded.permute(0, 3, 1, 2).float() / 127.5 - 1
         use_half = half and self._device.type == "cuda"
         precision = torch.autocast("cuda", dtype=torch.float16) if use_half else nullcontext()
-        with self._lock, torch.inference_mode(), precision:
-            translated: Tensor = self._generator(image)
-        pixels = ((translated.float() + 1) * 127.5 + 0.5).floor().clamp(0, 255).to(torch.uint8)
+        with self._lock, torch.inference_mode(), computing(self._device):
+            padded = rgb.to(self._device)[:, _reflected(height)][:, :, _reflected(width)]
+            image = padded.permute(0, 3, 1, 2).float() / 127.5 - 1
+            with precision:
+                translated: Tensor = self._generator(image)
+            pixels = ((translated.float() + 1) * 127.5 + 0.5).floor().clamp(0, 255).to(torch.uint8)
         return pixels[:, :, :height, :width].permute(0, 2, 3, 1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from typing import Any, Literal, Self
@@ -10,6 +11,8 @@ from attrs import frozen
 from slideloom import ConfigError
 
 from slideloom_deepfocus.naming import ModelError
+
+_log = logging.getLogger(__name__)
 
 Layout = Literal["auto", "channels-first", "channels-last"]
 _AXES = 4
@@ -102,4 +105,25 @@ def onnx_providers(device: str, available: Sequence[str]) -> list[str | tuple[st
             f'device {device!r} cannot be used by this onnxruntime, which has {known}; use "auto" or "cpu", or '
             'install onnxruntime-gpu for "cuda"'
         )
-    return [(cuda, {"device_id": int(match[1] or 0)}), cpu]
+    # It would else round what goes into products and convolutions to 10 bits.
+    return [(cuda, {"device_id": int(match[1] or 0), "use_tf32": 0}), cpu]
+
+
+def refuse_fallback(wanted: Sequence[object], found: Sequence[str], *, device: str, of: str) -> None:
+    """Tell that a model runs on the CPU because onnxruntime could not start CUDA, of which it says nothing itself.
+
+    Args:
+        wanted: the providers that the session was asked for.
+        found: those it has.
+        device: as asked for; "auto" may be the CPU, with a warning.
+        of: the model in messages.
+
+    Raises:
+        ConfigError: CUDA was asked for by name.
+    """
+    if len(wanted) == 1 or "CUDAExecutionProvider" in found:  # the CPU always stands last
+        return
+    said = f"{of}: onnxruntime has CUDA but cannot start it, as where there is no GPU or a library of CUDA is missing"
+    if device != "auto":
+        raise ConfigError(f'{said}; see its installation page for those it needs, or use device = "cpu"')
+    _log.warning("%s; the model runs on the CPU", said)

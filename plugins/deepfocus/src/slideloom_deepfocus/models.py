@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from slideloom import ConfigError, PluginError, pip_install, torch_device
+from slideloom import ConfigError, PluginError, computing, pip_install, torch_device
 
-from slideloom_deepfocus.inputs import InputShape, Layout, onnx_providers
+from slideloom_deepfocus.inputs import InputShape, Layout, onnx_providers, refuse_fallback
 from slideloom_deepfocus.naming import ModelError
 from slideloom_deepfocus.scoring import as_array
 
@@ -102,12 +102,16 @@ class Predictor(ABC):
             lines = (str(error).strip() or type(error).__name__).splitlines()
             # TorchScript reports the location first and the error last.
             reason = lines[-1] if "TorchScript interpreter" in lines[0] else lines[0]
-            order = "channels-last" if self.channels_last else "channels-first"
             raise ModelError(
                 f"the model fails on an input of shape {ordered.shape} {ordered.dtype} ({type(error).__name__}: "
-                f"{reason}); if it wants other tiles or another order, set tile_px, preprocess or layout (now {order})"
+                f"{reason}){self.remedy(error)}"
             ) from error
         return as_array(answer)
+
+    def remedy(self, error: Exception) -> str:
+        """What to do about an error of the model, to be appended to the message; "" if that says it."""
+        order = "channels-last" if self.channels_last else "channels-first"
+        return f"; if it wants other tiles or another order, set tile_px, preprocess or layout (now {order})"
 
     @abstractmethod
     def _run(self, tiles: NDArray[np.generic]) -> Any: ...  # Any: whatever a model returns
@@ -138,9 +142,13 @@ class TorchPredictor(Predictor):
 
     def _run(self, tiles: NDArray[np.generic]) -> Any:
         torch = self._torch
-        with torch.inference_mode():
+        with torch.inference_mode(), computing(self._device):
             output = _only(self._module(torch.from_numpy(np.ascontiguousarray(tiles)).to(self._device)))
             return output.float().cpu().numpy() if isinstance(output, torch.Tensor) else output
+
+    def remedy(self, error: Exception) -> str:
+        """See `Predictor.remedy`; `computing` tells what to do where memory runs out."""
+        return "" if isinstance(error, self._torch.cuda.OutOfMemoryError) else super().remedy(error)
 
 
 class KerasPredictor(Predictor):
@@ -171,6 +179,8 @@ class OnnxPredictor(Predictor):
             self._session = runtime.InferenceSession(str(path), options, providers=wanted)
         except Exception as error:  # onnxruntime's own errors have no common base except Exception
             raise ConfigError(f"{path}: onnxruntime cannot load it ({error})") from error
+        self._session.disable_fallback()  # to the CPU, in the midst of a slide
+        refuse_fallback(wanted, self._session.get_providers(), device=device, of=path.name)
         self._input = self._session.get_inputs()[0]
         self.shape = InputShape.of(self._input.shape)
         self.channels_last = self.shape.is_channels_last(layout, usual=True)

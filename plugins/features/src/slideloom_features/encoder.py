@@ -81,7 +81,7 @@ class Encoder(ABC):
             said = lines[-1] if "TorchScript interpreter" in lines[0] else lines[0]
             raise ValueError(
                 f"{self.told} fails on {rgb.shape[0]} tiles of {rgb.shape[1]} x {rgb.shape[2]} px "
-                f"({type(error).__name__}: {said}){self.remedy(error)}"
+                f"({type(error).__name__}: {said})"
             ) from error
         return self._checked(answer, len(rgb))[:count]
 
@@ -100,10 +100,6 @@ class Encoder(ABC):
                 f"{self.told} gave NaN or infinity for {bad} of {count} tiles; check mean, std and precision"
             )
         return rows
-
-    def remedy(self, error: Exception) -> str:
-        """What to do about an error of the model, to be appended to the message; "" if that is not known."""
-        return ""
 
     @abstractmethod
     def _run(self, rgb: RgbBatch) -> Any: ...  # Any: whatever a model returns

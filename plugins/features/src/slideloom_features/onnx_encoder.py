@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,8 @@ from slideloom import ConfigError, RgbBatch, file_digest
 
 from slideloom_features.encoder import Encoder, declared, transform_of
 from slideloom_features.settings import Features
+
+_log = logging.getLogger(__name__)
 
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 Provider = str | tuple[str, dict[str, int]]
@@ -50,6 +53,8 @@ def load_onnx(settings: Features, path: Path) -> Encoder:
             f"{path}: onnxruntime cannot load it ({said}); the file must hold all weights itself "
             "(external_data=False in torch.onnx.export)"
         ) from error
+    session.disable_fallback()  # to the CPU, in the midst of a slide
+    refuse_fallback(wanted, session.get_providers(), device=settings.device, of=path.name)
     inputs = session.get_inputs()
     if len(inputs) != 1:
         raise ConfigError(f"{path}: takes {len(inputs)} inputs, where one is wanted")
@@ -77,4 +82,25 @@ def providers(device: str, available: Sequence[str]) -> list[Provider]:
             f'device {device!r} cannot be used by this onnxruntime; use "auto" or "cpu", or install '
             'onnxruntime-gpu for "cuda"'
         )
-    return [(_CUDA, {"device_id": int(match[1] or 0)}), _CPU]
+    # It would else round what goes into products and convolutions to 10 bits.
+    return [(_CUDA, {"device_id": int(match[1] or 0), "use_tf32": 0}), _CPU]
+
+
+def refuse_fallback(wanted: Sequence[Provider], found: Sequence[str], *, device: str, of: str) -> None:
+    """Tell that a model runs on the CPU because onnxruntime could not start CUDA, of which it says nothing itself.
+
+    Args:
+        wanted: the providers that the session was asked for.
+        found: those it has.
+        device: as asked for; "auto" may be the CPU, with a warning.
+        of: the model in messages.
+
+    Raises:
+        ConfigError: CUDA was asked for by name.
+    """
+    if len(wanted) == 1 or _CUDA in found:  # the CPU always stands last
+        return
+    said = f"{of}: onnxruntime has CUDA but cannot start it, as where there is no GPU or a library of CUDA is missing"
+    if device != "auto":
+        raise ConfigError(f'{said}; see its installation page for those it needs, or use device = "cpu"')
+    _log.warning("%s; the model runs on the CPU", said)

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from slideloom import ConfigError, RgbBatch, file_digest, torch_device
+from slideloom import ConfigError, RgbBatch, computing, file_digest, torch_device
 
 from slideloom_features.encoder import Encoder, declared, transform_of
 from slideloom_features.settings import Features
@@ -39,7 +39,7 @@ class TorchEncoder(Encoder):
         )
 
     def _run(self, rgb: RgbBatch) -> Any:
-        with torch.inference_mode(), self._casting():
+        with torch.inference_mode(), computing(self._device), self._casting():
             pixels = torch.from_numpy(np.ascontiguousarray(rgb)).to(self._device).permute(0, 3, 1, 2)
             answer = self._module(((pixels.float() / 255 - self._mean) / self._std).contiguous())
         # ONNX and torch.export give a tuple, also of one.
@@ -51,10 +51,6 @@ class TorchEncoder(Encoder):
             return nullcontext()
         kind = self._device.type
         return torch.autocast(kind, dtype=_HALF.get(kind, torch.bfloat16))
-
-    def remedy(self, error: Exception) -> str:
-        """See `Encoder.remedy`."""
-        return "; set a smaller batch" if isinstance(error, torch.OutOfMemoryError) else ""
 
 
 def load_torch(settings: Features) -> Encoder:

@@ -15,7 +15,17 @@ from attrs import frozen
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from slideloom import ConfigError, FileState, Size, Slide, parse_json, partial_path, torch_device, write_whole
+from slideloom import (
+    ConfigError,
+    FileState,
+    Size,
+    Slide,
+    computing,
+    parse_json,
+    partial_path,
+    torch_device,
+    write_whole,
+)
 from torch import Tensor, nn
 
 from slideloom_segmentation.model_grid import ModelGrid
@@ -74,7 +84,7 @@ class SegmentModel:
 
     def probabilities(self, patches: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(B, H, W, 3) uint8 to (B, classes - 1 if binary else classes, H, W), 0 to 1."""
-        with self._lock, torch.inference_mode():
+        with self._lock, torch.inference_mode(), computing(self.device):
             logits = self._network(as_input(torch.from_numpy(patches).to(self.device)))
             chances: Tensor = torch.sigmoid(logits) if self.facts.is_binary else torch.softmax(logits, dim=1)
         found: NDArray[np.float32] = chances.float().cpu().numpy()

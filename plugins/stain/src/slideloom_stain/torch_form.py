@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -117,18 +118,24 @@ class TorchNormalizer(nn.Module):
         is_whole = batch.dtype == torch.uint8
         values, span = planar.flatten(2).to(torch.float32).contiguous(), self._range
         values = values if is_whole else (values - span.black) * span.step
-        constants = {name: getattr(self, name) for name in self._tensors.arrays}
         if is_whole:
-            out, ok = self._tensors.values(values, index, constants, whole=True)
+            out, ok = self._values(values, index, whole=True)
             out = torch.round(out).clamp(0, 255).to(batch.dtype).reshape(planar.shape)
         else:
             # NaN would spread to the statistics and from there to indices, so such tiles are measured as if black.
             usable = ((planar >= span.least) & (planar <= span.most)).flatten(1).all(dim=1)
             values = torch.where(usable[:, None, None], values, torch.zeros_like(values))
-            out, ok = self._tensors.values(values, index, constants, whole=False)
+            out, ok = self._values(values, index, whole=False)
             out, ok = (out / span.step + span.black).to(batch.dtype).reshape(planar.shape), ok & usable
             out = torch.where(usable[:, None, None, None], out, planar)
         return out.movedim(1, axis).contiguous(), ok
+
+    def _values(self, values: Tensor, index: Tensor, *, whole: bool) -> tuple[Tensor, Tensor]:
+        """See `TensorStep.values`; in float32 also where training has turned autocast on."""
+        constants = {name: getattr(self, name) for name in self._tensors.arrays}
+        kind = values.device.type
+        with torch.autocast(kind, enabled=False) if kind in ("cuda", "cpu") else nullcontext():
+            return self._tensors.values(values, index, constants, whole=whole)
 
 
 def refuse_unfit(bad: int, count: int) -> None:

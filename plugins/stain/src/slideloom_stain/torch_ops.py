@@ -13,8 +13,12 @@ class _TorchOps:
 
     exp, log, sqrt, cos, sin, floor = torch.exp, torch.log, torch.sqrt, torch.cos, torch.sin, torch.floor
     arctan2, minimum, maximum, where = torch.atan2, torch.minimum, torch.maximum, torch.where
-    matmul, stack, concatenate, reshape = torch.matmul, torch.stack, torch.cat, torch.reshape
+    stack, concatenate, reshape = torch.stack, torch.cat, torch.reshape
     xor = torch.bitwise_xor
+
+    @staticmethod
+    def matmul(x: Tensor, y: Tensor) -> Tensor:
+        return torch.matmul(x, y) if x.device.type == "cpu" else exact_product(x, y)
 
     @staticmethod
     def transpose(x: Tensor) -> Tensor:
@@ -97,6 +101,27 @@ class _TorchOps:
     @staticmethod
     def whole(x: float) -> Any:
         return int(x)
+
+
+def exact_product(x: Tensor, y: Tensor) -> Tensor:
+    """`x @ y` in their own type: a GPU rounds to 10 bits before it multiplies matrices, if the program allows that.
+
+    Programs often do for their networks (`torch.set_float32_matmul_precision`), and it would change pixels.
+
+    Args:
+        x: (..., n, k), with n or k of 3 or less.
+        y: (..., k, m).
+
+    Returns:
+        (..., n, m).
+    """
+    if x.shape[-1] > 3:
+        rows = [(x[..., n : n + 1, :] * y.transpose(-1, -2)).sum(-1) for n in range(x.shape[-2])]
+        return torch.stack(rows, -2)
+    total = x[..., :1] * y[..., :1, :]
+    for k in range(1, x.shape[-1]):
+        total = torch.addcmul(total, x[..., k : k + 1], y[..., k : k + 1, :])
+    return total
 
 
 TORCH_OPS: Any = _TorchOps()  # Any: an Ops, but PyTorch types its functions too narrowly

@@ -13,10 +13,12 @@ if TYPE_CHECKING:
 def torch_device(name: str) -> torch.device:
     """The PyTorch device with this name, tested with a tensor; "auto" is CUDA, else MPS, else the CPU.
 
-    The worker processes of a run share the machine's CUDA devices: the first takes the first, and so on.
+    The worker processes of a run share the machine's CUDA devices: the first takes the first, and so on. A GPU that is
+    there but cannot compute is an error, and never replaced by the CPU.
 
     Raises:
-        ConfigError: PyTorch does not know it, it is not on this machine, or PyTorch is not installed.
+        ConfigError: PyTorch does not know it, it is not on this machine or has no code for it, this process was forked
+            from one that uses the GPU, or PyTorch is not installed.
     """
     try:
         import torch
@@ -25,18 +27,40 @@ def torch_device(name: str) -> torch.device:
             raise  # it is installed, but something it needs is not
         remedy = pip_install("slideloom[torch]")
         raise ConfigError(f"device {name!r} needs PyTorch: {remedy}") from error
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda", worker_number() % torch.cuda.device_count())
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
-        device = torch.device(name)
+        device = usual_device() if name == "auto" else torch.device(name)
     except RuntimeError as error:
         raise ConfigError(f'device {name!r} is unknown; use "auto", "cpu", "mps" or "cuda:0"') from error
+    if device.type != "cpu":
+        _try(device, name)
+    return device
+
+
+def usual_device() -> torch.device:
+    """What "auto" stands for in this process, not tried yet."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.device("cuda", worker_number() % torch.cuda.device_count())
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def _try(device: torch.device, name: str) -> None:
+    """Compute something on a device.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    import torch
+
     try:
-        # Only this detects that "cuda:7" is missing if there are four, and that "meta" cannot hold values.
-        torch.zeros(1, device=device).item()
+        # Only this detects that "cuda:7" is missing if there are four, that "meta" cannot hold values, and that this
+        # build of PyTorch has no code for an old or very new GPU, which the addition needs.
+        (torch.ones(1, device=device) + 1).item()
     except (RuntimeError, AssertionError, ImportError) as error:
         reason = str(error).splitlines()[0]
-        raise ConfigError(f'device {name!r} cannot be used on this machine ({reason}); use "auto" or "cpu"') from error
-    return device
+        found = f", which is {device} here," if name == "auto" else ""
+        remedy = 'use "cpu"' if name == "auto" else 'use "auto" or "cpu"'
+        if "forked subprocess" in reason:
+            remedy = 'start the processes of a loader with multiprocessing_context="spawn", or use "cpu"'
+        raise ConfigError(f"device {name!r}{found} cannot be used on this machine ({reason}); {remedy}") from error

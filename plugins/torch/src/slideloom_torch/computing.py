@@ -1,0 +1,119 @@
+"""Makes a model compute on a GPU as it would on a CPU, and tells what to do where memory runs out."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import torch
+
+_turn = threading.Lock()
+_inside: list[object] = []  # the blocks that are running, in any thread
+_undo: list[Callable[[], None]] = []  # what the last of them to end restores
+_warned: list[bool] = []  # not empty once PyTorch has warned
+
+
+@contextmanager
+def computing(device: torch.device) -> Iterator[None]:
+    """Within it, float32 is computed in float32, and memory that runs out is an error with the remedy.
+
+    PyTorch lets a GPU round what goes into convolutions to 10 bits (TF32), and into matrix products if the program
+    asked for it (`torch.set_float32_matmul_precision`) or is inside `torch.autocast`. Results would be off by a
+    thousandth, in which a tile may pass a threshold that it does not pass on a CPU. These settings belong to the whole
+    process: they are restored when no thread is within such a block any more. A block may turn autocast on inside.
+
+    Raises:
+        torch.cuda.OutOfMemoryError: there is too little memory on the device; the message says what to set.
+    """
+    with _exact_products(), _no_autocast(device):
+        try:
+            yield
+        except torch.cuda.OutOfMemoryError as error:
+            said = str(error).splitlines()[0].partition(". GPU")[0]
+            raise torch.cuda.OutOfMemoryError(
+                f"{device} has too little memory ({said}); set a smaller batch, or let fewer processes share the device"
+            ) from error
+
+
+def _no_autocast(device: torch.device) -> AbstractContextManager[Any]:
+    # Older releases of PyTorch know no autocast on others.
+    return torch.autocast(device.type, enabled=False) if device.type in ("cuda", "cpu") else nullcontext()
+
+
+@contextmanager
+def _exact_products() -> Iterator[None]:
+    me = object()
+    with _turn:
+        if not _inside:
+            with _first_warning_unheard():
+                _undo.extend((_exact_matrices(), _exact_convolutions()))
+        _inside.append(me)
+    try:
+        yield
+    finally:
+        with _turn:
+            _inside.remove(me)
+            while not _inside and _undo:
+                _undo.pop()()
+
+
+@contextmanager
+def _first_warning_unheard() -> Iterator[None]:
+    """PyTorch 2.9 and some later ones say, once, that the older names of these settings will go."""
+    if _warned:
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield
+    _warned.append(True)
+
+
+def _exact_matrices() -> Callable[[], None]:
+    """Exact matrix products from now on; returns what restores the setting."""
+    return _set(
+        torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "highest", torch.backends.cuda.matmul
+    )
+
+
+def _exact_convolutions() -> Callable[[], None]:
+    backend: Any = torch.backends.cudnn  # Any: torch's stubs lack the newer name
+    return _set(
+        lambda: backend.allow_tf32,
+        lambda value: setattr(backend, "allow_tf32", value),
+        False,
+        getattr(backend, "conv", None),
+    )
+
+
+def _set(get: Callable[[], Any], put: Callable[[Any], None], exact: Any, operation: Any) -> Callable[[], None]:
+    """Give a setting its exact value by both its names, of which the older has a kind of value of its own (Any).
+
+    Args:
+        get, put: by the older name; `get` raises where the program has used the newer one for something else.
+        exact: the value by the older name.
+        operation: has the setting by its newer name, `fp32_precision`, since PyTorch 2.9.
+
+    Returns:
+        What restores it.
+    """
+    newer = getattr(operation, "fp32_precision", None)
+    try:
+        older = get()
+    except RuntimeError:
+        older = None
+    if older is not None:
+        put(exact)
+    if newer is not None:
+        operation.fp32_precision = "ieee"
+
+    def restore() -> None:
+        if older is not None:
+            put(older)
+        if newer is not None:
+            operation.fp32_precision = newer
+
+    return restore
