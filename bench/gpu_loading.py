@@ -63,18 +63,14 @@ def _passing(
 
 def _dataset(folder: Path) -> Any:
     """Some 700 stored tiles of a made slide. Any: `slideloom.Dataset` is imported when it is used."""
-    import cv2
     import slideloom as sl
     import tifffile
 
     side, mpp, tile = 8192, 0.5, 512
-    quality = [cv2.IMWRITE_JPEG_QUALITY, 90]
-    coded = [cv2.imencode(".jpg", rgb[..., ::-1], quality)[1].tobytes() for rgb in tiles((side // tile) ** 2, tile)]
     (folder / "slides").mkdir()
     tifffile.imwrite(
-        folder / "slides/made.tif", iter(coded), shape=(side, side, 3), dtype=np.uint8, tile=(tile, tile),
-        compression="jpeg", photometric="ycbcr", subsampling=(2, 2), resolution=(1e4 / mpp, 1e4 / mpp),
-        resolutionunit="CENTIMETER",
+        folder / "slides/made.tif", iter(tiles((side // tile) ** 2, tile)), shape=(side, side, 3), dtype=np.uint8,
+        tile=(tile, tile), photometric="rgb", resolution=(1e4 / mpp, 1e4 / mpp), resolutionunit="CENTIMETER",
     )  # fmt: skip
     project = sl.Project.create(folder / "project", slides=folder / "slides")
     project.extract_tiles(SIDE, 150, jobs=1, report=False)

@@ -42,12 +42,9 @@ def slide_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rgb = np.array(DemoSlide(size, mpp=MPP).block(0, 0, size))
     rgb[SIDE // 2 :] = cv2.blur(rgb[SIDE // 2 :], (25, 25))
     path = tmp_path_factory.mktemp("slides") / "half.tif"
-    corners = [(y, x) for y in range(0, SIDE, TILE) for x in range(0, SIDE, TILE)]
-    quality = [cv2.IMWRITE_JPEG_QUALITY, 95]
-    tiles = (cv2.imencode(".jpg", rgb[y : y + TILE, x : x + TILE, ::-1], quality)[1].tobytes() for y, x in corners)
     tifffile.imwrite(
-        path, tiles, shape=rgb.shape, dtype=np.uint8, tile=(TILE, TILE), compression="jpeg", photometric="ycbcr",
-        subsampling=(2, 2), resolution=(1e4 / MPP, 1e4 / MPP), resolutionunit="CENTIMETER",
+        path, rgb, tile=(TILE, TILE), photometric="rgb", resolution=(1e4 / MPP, 1e4 / MPP),
+        resolutionunit="CENTIMETER",
     )  # fmt: skip
     return path
 

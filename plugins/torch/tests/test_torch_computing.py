@@ -93,6 +93,18 @@ def test_settings_stay_exact_until_the_last_of_several_threads_has_left() -> Non
     assert settings() == before
 
 
+def test_a_block_that_need_not_be_exact_leaves_the_settings_as_they_are() -> None:
+    torch.set_float32_matmul_precision("high")
+    before = settings()
+
+    with computing(CPU, exact=False), torch.no_grad():
+        assert settings() == before
+        with computing(CPU):
+            assert is_exact()
+
+    assert settings() == before
+
+
 def test_settings_are_restored_after_an_error() -> None:
     before = settings()
 

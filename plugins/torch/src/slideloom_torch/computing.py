@@ -17,7 +17,7 @@ _warned: list[bool] = []  # not empty once PyTorch has warned
 
 
 @contextmanager
-def computing(device: torch.device) -> Iterator[None]:
+def computing(device: torch.device, *, exact: bool = True) -> Iterator[None]:
     """Within it, float32 is computed in float32, and memory that runs out is an error with the remedy.
 
     PyTorch lets a GPU round what goes into convolutions to 10 bits (TF32), and into matrix products if the program
@@ -25,10 +25,14 @@ def computing(device: torch.device) -> Iterator[None]:
     thousandth, in which a tile may pass a threshold that it does not pass on a CPU. These settings belong to the whole
     process: they are restored when no thread is within such a block any more. A block may turn autocast on inside.
 
+    Args:
+        device: what computes.
+        exact: False leaves TF32 as the program has it, for results that are rounded to 8 bits anyway.
+
     Raises:
         torch.cuda.OutOfMemoryError: there is too little memory on the device; the message says what to set.
     """
-    with _exact_products(), _no_autocast(device):
+    with _exact_products() if exact else nullcontext(), _no_autocast(device):
         try:
             yield
         except torch.cuda.OutOfMemoryError as error:
