@@ -73,7 +73,7 @@ def main(words: list[str] | None = None) -> int:
 
 
 def _about(bench: sections.Bench) -> dict[str, Any]:
-    from slideloom.running.versions import versions
+    from slideloom.plugins.versions import versions
 
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     return {

@@ -134,7 +134,7 @@ NEEDED = {
     "tfrecord": (EXTRACT, "no plugin offers a default sink: name one"),
     "tiff": ([*EXTRACT, "--reader", "tiff"], "no reader is named 'tiff'"),
     "tifffile": ([*EXTRACT, "--reader", "tifffile"], "no reader is named 'tifffile'"),
-    "torch": ([], "slideloom.torch_device comes with slideloom-torch, which is not installed"),
+    "torch": ([], "slideloom.computing comes with slideloom-torch, which is not installed"),
     "vips": ([*EXTRACT, "--reader", "vips"], "no reader is named 'vips'"),
     "webdataset": ([*EXTRACT, "--sink", "webdataset"], "no sink is named 'webdataset'"),
     "zarr": ([*EXTRACT, "--reader", "ome-zarr"], "no reader is named 'ome-zarr'"),

@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from pathlib import Path
 import attrs
 import pytest
 from slideloom.base.geometry import Box
+from slideloom.extraction.finished import interrupted
 from slideloom.extraction.output_folder import OutputFolder
 from slideloom.pipeline.file import pipeline_from_table
 from slideloom.pipeline.pipeline import Pipeline
@@ -24,7 +26,7 @@ WriteSlide = Callable[..., Path]
 LABEL = "60px_75um"
 
 SINKS = """
-import os
+import os, signal
 from pathlib import Path
 from typing import ClassVar
 import attrs
@@ -35,16 +37,17 @@ class Phased(Settings[Sink]):
     "Pixels as they are, in two phases."
     name: ClassVar[str] = "phased"
     folder: str = option("phased", help="sub-folder")
+    inverted: bool = option(False, help="other bytes, as many", omit_default=True)
     def build(self):
-        return PhasedSink(self.folder)
+        return PhasedSink(self.folder, self.inverted)
 
 class PhasedSink(Sink):
-    def __init__(self, folder):
-        self.folder = folder
+    def __init__(self, folder, inverted):
+        self.folder, self.inverted = folder, inverted
     def open(self, info, scene, folder):
         return PhasedWriter(folder / self.folder / f"{info.name}.bin")
     def encode(self, batch):
-        return [rgb.tobytes() for rgb in batch.rgb]
+        return [(255 - rgb if self.inverted else rgb).tobytes() for rgb in batch.rgb]
 
 class PhasedWriter(Writer):
     def __init__(self, path):
@@ -77,7 +80,7 @@ class Bad(Settings[Sink]):
     "Fails where it is told to."
     name: ClassVar[str] = "bad"
     where: str = option("commit", help="prepare or commit", affects_output=False)
-    how: str = option("fails", help="fails or dies", affects_output=False)
+    how: str = option("fails", help="fails, dies, or works", affects_output=False)
     def build(self):
         return BadSink(self)
 
@@ -96,16 +99,18 @@ class BadCommitting(Writer):
         pass
     def fail(self):
         if self.settings.how == "dies":
-            os._exit(9)
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.settings.how == "works":
+            return []
         raise OutputError("no room left to write")
     def commit(self):
-        self.fail()
+        return self.fail()
     def abort(self):
         pass
 
 class BadPreparing(BadCommitting):
     def prepare(self):
-        self.fail()
+        return self.fail()
 
 @hookimpl
 def slideloom_sinks():
@@ -119,8 +124,9 @@ import sys
 from pathlib import Path
 from slideloom import pipeline_from_table, run_pipeline
 tiles = {"size_px": 60, "size_um": 75}
-sinks = [{"use": "phased"}, {"use": "bad", "how": "dies"}]
-table = {"slideloom": 1, "tiles": tiles, "filter": [], "sink": sinks, "run": {"jobs": 1}}
+sinks = [{"use": "phased", "inverted": "inverted" in sys.argv}, {"use": "bad", "how": "dies"}]
+run = {"jobs": 1, "redo": "redo" in sys.argv}
+table = {"slideloom": 1, "tiles": tiles, "filter": [], "sink": sinks, "run": run}
 run_pipeline(pipeline_from_table(table, where="test"), [Path(sys.argv[1])], Path(sys.argv[2]))
 """
 
@@ -264,7 +270,7 @@ def test_a_slide_whose_report_cannot_be_written_leaves_nothing(analytic: WriteSl
 def test_what_a_killed_run_named_before_its_report_is_made_again(analytic: WriteSlide, tmp_path: Path) -> None:
     out, slide = tmp_path / "out", analytic()
     killed = [sys.executable, "-c", DYING, str(slide), str(out)]
-    assert subprocess.run(killed, check=False).returncode == 9
+    assert subprocess.run(killed, check=False).returncode == -signal.SIGKILL
     assert "phased/a.bin" in files(out)
 
     report = run(redone(pipeline()), slide, out)
@@ -272,6 +278,37 @@ def test_what_a_killed_run_named_before_its_report_is_made_again(analytic: Write
     assert report.status == "done"
     assert list(files(out)) == ["phased/a.bin"]
     assert not OutputFolder(out, LABEL).publishing("a").exists()
+
+
+@pytest.mark.parametrize("is_other", [True, False], ids=["other settings", "same settings"])
+def test_a_redo_that_is_killed_leaves_no_slide_that_passes_for_finished(
+    analytic: WriteSlide, tmp_path: Path, is_other: bool
+) -> None:
+    """The new tiles have the sizes of the old ones, whose report is still there."""
+    slide, out = analytic(), tmp_path / "out"
+    works = {"use": "bad", "how": "works"}
+    old, new = pipeline({"use": "phased"}, works), pipeline({"use": "phased", "inverted": is_other}, works)
+    before = run(old, slide, out)
+    tiles = (out / "phased/a.bin").read_bytes()
+    words = [str(slide), str(out), "redo", *(["inverted"] if is_other else [])]
+    assert subprocess.run([sys.executable, "-c", DYING, *words], check=False).returncode == -signal.SIGKILL
+    assert (out / "phased/a.bin").read_bytes() == (bytes(255 - byte for byte in tiles) if is_other else tiles)
+    folder = OutputFolder(out, LABEL)
+    stored = SlideReport.load(folder.report("a"))
+    assert (stored.digest, stored.sizes["phased/a.bin"].bytes) == (before.digest, len(tiles))
+
+    assert "phased/a.bin" in (interrupted(folder, "a") or {})  # so neither checks nor loaders believe the report
+    away = slide.rename(tmp_path / "away")
+    lost = run(new, slide, out)
+    assert (lost.status, "stays finished" in lost.error) == ("failed", False)
+    assert interrupted(folder, "a") is not None
+    away.rename(slide)
+
+    assert run(new, slide, out).status == "done"
+    assert interrupted(folder, "a") is None
+    whole = run(new, slide, tmp_path / "whole")
+    assert files(out) == files(tmp_path / "whole")
+    assert whole.written == before.written
 
 
 @pytest.mark.parametrize(

@@ -193,6 +193,42 @@ def test_a_second_run_puts_only_the_files_of_the_run_again(store: Store, slides:
     assert "extraction_report.json" in store.puts()
 
 
+def test_a_second_run_over_many_finished_slides_costs_as_many_requests_as_over_few(store: Store, slides: Path) -> None:
+    def requests_of_second_run() -> int:
+        assert _extract(slides) == 0
+        store.asked.clear()
+        assert _extract(slides) == 0
+        assert set(_status().values()) == {"skipped"}
+        return len(store.asked)
+
+    few = requests_of_second_run()
+    for number in range(8):
+        shutil.copy(slides / "a.tif", slides / f"c{number}.tif")
+    many = requests_of_second_run()
+
+    assert len(_status()) == 10
+    assert [name for name in store.puts() if "/a." in name or "/c" in name] == []
+    assert many == few < 35
+
+
+@pytest.mark.parametrize("name", ["tfrecords/128px_64um/a.tfrecords", "slideloom/128px_64um/published/a.json"])
+@pytest.mark.parametrize("is_changed", [False, True])
+def test_a_second_run_notices_what_is_gone_or_another_among_many(
+    store: Store, slides: Path, name: str, is_changed: bool
+) -> None:
+    assert _extract(slides) == 0
+    whole = store.names()
+    if is_changed:
+        store.put(name, whole[name][:-1] + b"x")
+    else:
+        store.files.rm(f"tiles/cohort/one/{name}")
+
+    assert _extract(slides) == int(is_changed)
+
+    assert _status() == {"a": "failed" if is_changed else "skipped", "b": "skipped"}
+    assert store.names()[name] == (whole[name][:-1] + b"x" if is_changed else whole[name])
+
+
 def test_a_server_that_fails_for_a_moment_is_asked_again(store: Store, slides: Path) -> None:
     failed: list[str] = []
 
@@ -393,6 +429,22 @@ def test_another_folder_is_refused_until_it_holds_a_copy(
     assert [name for name in store.puts() if name.endswith((".tfrecords", "/slides/a.json"))] == []
 
 
+def test_a_copy_of_the_output_knows_slides_at_addresses_without_opening_them(
+    store: Store, slides: Path, web: Any
+) -> None:
+    words = [web.put(f"{name}.tif", (slides / f"{name}.tif").read_bytes()) for name in "ab"]
+    assert main(["extract", *words, "--out", AWAY, *PLAIN, "--jobs", "1"]) == 0
+    for name, content in store.names().items():
+        (Path("copy") / name).parent.mkdir(parents=True, exist_ok=True)
+        (Path("copy") / name).write_bytes(content)
+    web.asked.clear()
+
+    assert main(["extract", *words, "--out", AWAY, *PLAIN, "--jobs", "1", "--staging", "copy"]) == 0
+
+    assert _status(Path("copy")) == {"a": "skipped", "b": "skipped"}
+    assert sorted((asked.name, asked.start, asked.end) for asked in web.asked) == [("a.tif", 0, 1), ("b.tif", 0, 1)]
+
+
 def test_a_copy_of_the_folder_that_is_out_of_date_is_refused(
     store: Store, slides: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -536,6 +588,62 @@ def test_a_run_that_is_killed_while_it_puts_a_slide_goes_on(store: Store, slides
     assert "tfrecords/256px_128um/a.tfrecords" not in store.puts()  # its MD5 shows that it is there
     assert {"slideloom/256px_128um/slides/a.json", "slideloom/256px_128um/slides/b.json"} <= store.listed()
     assert "slideloom/published.by.json" not in store.listed()
+
+
+@pytest.mark.parametrize("at", ["/a.tfrecords", "/a.index.npz", "/slides/a.json"])
+def test_a_redo_that_is_killed_while_it_puts_a_slide_leaves_no_report_over_files_of_two_runs(
+    store: Store, slides: Path, start_process: Any, at: str
+) -> None:
+    assert _extract(slides) == 0
+    before = store.names()
+    report, tiles = "slideloom/128px_64um/slides/a.json", "tfrecords/128px_64um/a.tfrecords"
+    # Another quality of JPEG gives other tiles.
+    words = ("--redo", "--sink", "tfrecord:quality=30")
+    command = [sys.executable, "-m", "slideloom", "extract", str(slides), "--out", AWAY, *PLAIN, "--jobs", "1", *words]
+
+    def fault(method: str, name: str) -> str:
+        if method == "PUT" and name.endswith(at):
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            return "500 Killed"
+        return ""
+
+    store.fault = fault
+    process = start_process(command, stderr=subprocess.DEVNULL)
+    process.wait()
+
+    there = store.names()
+    assert report not in there
+    assert there["slideloom/128px_64um/slides/b.json"] == before["slideloom/128px_64um/slides/b.json"]
+    store.fault = None
+    assert _extract(slides, *words[1:]) == 0
+    there = store.names()
+    assert there[tiles] == (STAGING / tiles).read_bytes() != before[tiles]
+    assert there[report] == (STAGING / report).read_bytes() != before[report]
+    assert main(["check", "--deep", str(STAGING)]) == 0
+
+
+def test_what_a_killed_redo_has_left_in_the_folder_is_not_put(store: Store, slides: Path) -> None:
+    """Its new tiles may lie under the report of the old ones, with the same size."""
+    assert _extract(slides) == 0
+    before = store.names()
+    tiles = STAGING / "tfrecords/128px_64um/a.tfrecords"
+    content = bytearray(tiles.read_bytes())
+    content[-5000] ^= 255
+    tiles.write_bytes(content)
+    journal = STAGING / "slideloom/128px_64um/publishing/a.json"
+    journal.parent.mkdir(exist_ok=True)
+    journal.write_text('{"outputs": {}}')
+    (slides / "a.tif").unlink()
+
+    assert _extract(slides / "a.tif") == 1
+
+    (lost,) = (slide for slide in _said()["slides"] if slide["slide"] == "a")
+    assert "a run was stopped while it gave a its files" in lost["error"]
+    there = store.names()
+    for name in before:
+        if "/a." in name:
+            assert there[name] == before[name]
 
 
 def test_an_interrupted_run_lets_other_runs_use_the_address_and_goes_on(

@@ -537,6 +537,21 @@ def test_a_buffer_holds_the_folder_and_makes_the_same_bytes(bucket: Any, tmp_pat
     assert list((tmp_path / "buffer").iterdir()) == []
 
 
+def test_a_finished_folder_is_not_copied_to_the_buffer_again(web: Any, tmp_path: Path) -> None:
+    web.has_pages = True
+    url = put(web, write(tmp_path / "a.ome.zarr"))
+    buffer = ("--buffer", str(tmp_path / "buffer"))
+    _, (first,) = run(tmp_path / "out", url, *buffer)
+    before, web.sent, web.asked = web.sent, 0, []
+
+    _, (again,) = run(tmp_path / "out", url, *buffer)
+
+    assert (first["status"], again["status"]) == ("done", "skipped")
+    chunks = [asked for asked in web.asked if "/c/" in asked.name]
+    assert all((asked.start, asked.end) == (0, 1) for asked in chunks)  # only their size and version
+    assert web.sent < before / 10
+
+
 def test_a_folder_on_a_server_that_lists_none_is_read_where_it_is(web: Any, tmp_path: Path) -> None:
     url = put(web, write(tmp_path / "a.ome.zarr"))
 

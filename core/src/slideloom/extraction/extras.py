@@ -15,6 +15,7 @@ from slideloom.drawing.geojson import regions_geojson
 from slideloom.drawing.mask_outlines import mask_polygons
 from slideloom.extraction.output_folder import OutputFolder
 from slideloom.extraction.overview import told_picture
+from slideloom.pipeline.pipeline import Pipeline
 from slideloom.planning.ledger import Ledger
 from slideloom.planning.mask_files import Content, mask_files, npz_bytes
 from slideloom.planning.masks import union_mask
@@ -74,7 +75,7 @@ def completed(prepared: PreparedSlide, folder: OutputFolder, report: SlideReport
     Raises:
         OtherThanReported: the report or the tile table is damaged; the slide must be made again.
     """
-    missing = [path for path in _asked_for(prepared, folder, report) if not path.exists()]
+    missing = missing_files(prepared.plan.pipeline, folder, report)
     if not missing:
         return report
     try:
@@ -104,8 +105,13 @@ def places_of_pictures(folder: OutputFolder, report: SlideReport) -> list[Path]:
     return [*files, discard, discard.with_suffix(".json"), folder.told(report.slide), folder.overview(report.slide)]
 
 
-def _asked_for(prepared: PreparedSlide, folder: OutputFolder, report: SlideReport) -> list[Path]:
-    run, slide = prepared.plan.pipeline.run, report.slide
+def missing_files(pipeline: Pipeline, folder: OutputFolder, report: SlideReport) -> list[Path]:
+    """Optional files that the run asks for, and that a finished slide does not have.
+
+    Raises:
+        OtherThanReported: the report is damaged.
+    """
+    run, slide = pipeline.run, report.slide
     try:
         masks = [folder.mask(slide, label) for label in report.qc_kinds] if run.save_masks else []
         areas = [folder.mask(slide, label) for label in report.qc_classes] if run.save_masks else []
@@ -117,7 +123,9 @@ def _asked_for(prepared: PreparedSlide, folder: OutputFolder, report: SlideRepor
     asked += [mask.with_suffix(".geojson") for mask in areas]
     if run.report and report.qc_told:
         asked.append(folder.told(slide))
-    return [*asked, folder.overview(slide)] if run.overview else asked
+    if run.overview:
+        asked.append(folder.overview(slide))
+    return [path for path in asked if not path.exists()]
 
 
 def _status(table: Path, planned: int) -> list[str]:

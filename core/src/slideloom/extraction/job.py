@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ from pathlib import Path
 import attrs
 from attrs import field, frozen
 
-from slideloom.base.addresses import SlidePlace
+from slideloom.base.addresses import Address, SlidePlace
 from slideloom.base.errors import OutputError, SlideError, SlideloomError
 from slideloom.base.naming import naming
 from slideloom.base.opencv_threads import opencv_in_one_thread
@@ -28,11 +28,12 @@ from slideloom.extraction.output_folder import OutputFolder
 from slideloom.extraction.overview import told_picture
 from slideloom.extraction.publishing import ForeignOutput, Publication
 from slideloom.extraction.sampling import in_blocks, sample_of
+from slideloom.extraction.unopened import finished_report, finished_unopened, note_opened
 from slideloom.pipeline.pipeline import Pipeline
 from slideloom.planning.opening import open_slide
 from slideloom.planning.plan import plan_slide, slide_digest
 from slideloom.planning.prepared import PreparedSlide
-from slideloom.plugins.versions import step_versions
+from slideloom.slides.closed_slide import AskedProperties
 from slideloom.slides.names import NamedSlide
 from slideloom.slides.slide import Slide
 from slideloom.steps.reports import SlideReport, Trial
@@ -77,6 +78,11 @@ class SlideTask:
         return self.called or NamedSlide.of(self.path)
 
     @property
+    def is_noted(self) -> bool:
+        """True if it costs much to open the slide, so that what this told is noted."""
+        return isinstance(self.path, Address) or self.pipeline.run.buffer is not None
+
+    @property
     def is_ours(self) -> bool:
         """True unless another run makes the slide by now."""
         return self.claim is None or self.claim.is_held
@@ -88,9 +94,18 @@ def process_slide(task: SlideTask) -> SlideReport:
         return _reported(task)
 
 
+def known_finished(task: SlideTask) -> SlideReport | None:
+    """The report of a finished slide that needs not be copied or opened to know that; None for any other slide."""
+    if task.trial or not task.is_noted:
+        return None
+    return finished_unopened(OutputFolder(task.out, task.pipeline.tiles.label), task.slide, task.pipeline)
+
+
 def _reported(task: SlideTask) -> SlideReport:
     name = task.slide.name
     blank = SlideReport(slide=name, path=str(task.path), status="failed", label=task.pipeline.tiles.label)
+    if task.read_path is None and (done := known_finished(task)) is not None:
+        return done
     try:
         read = attrs.evolve(task.slide, place=task.read_path or task.path)
         slide = open_slide(read, slides=task.pipeline.slides)
@@ -126,9 +141,11 @@ def _not_opened(task: SlideTask, report: SlideReport, error: Exception) -> Slide
     """The report of a slide that cannot be opened; what an earlier run finished with this pipeline stays finished."""
     folder = OutputFolder(task.out, report.label)
     try:
-        done = None if task.trial else Earlier.of(folder, report.slide).report
+        earlier = None if task.trial else Earlier.of(folder, report.slide)
     except OutputError:  # a name that no file can have
-        done = None
+        earlier = None
+    # A run that was killed may have left its own files under the report of an earlier one.
+    done = None if earlier is None or earlier.interrupted is not None else earlier.report
     if done is None or done.status == "failed" or done.pipeline_digest != task.pipeline.digest():
         return _failed(task, report, error)
     kept = f"; what an earlier run made of it stays finished: {done.written} tiles"
@@ -165,18 +182,21 @@ def _failed(task: SlideTask, report: SlideReport, error: Exception) -> SlideRepo
 def _process(task: SlideTask, slide: Slide) -> SlideReport:
     pipeline = task.pipeline
     folder = OutputFolder(task.out, pipeline.tiles.label)
-    slide.info = attrs.evolve(slide.info, path=task.path)
+    properties = AskedProperties(slide.info.properties)
+    slide.info = attrs.evolve(slide.info, path=task.path, properties=properties)
     slide.identity = task.identity or slide.identity
     prepared = PreparedSlide(plan_slide(slide, pipeline, threads=task.threads))
-    digest = slide_digest(prepared.plan)
+    slide.info = attrs.evolve(slide.info, properties=properties.all)
+    digest, asked = slide_digest(prepared.plan), properties.asked()
     if task.trial:
         return _tried(task, prepared, digest)
     refuse_second_name(folder, task.slide)
     earlier = Earlier.of(folder, slide.info.name)
-    finished, why = (None, "") if pipeline.run.redo else _finished(prepared, earlier, digest)
+    finished, why = (None, "") if pipeline.run.redo else finished_report(prepared.plan, earlier, digest)
     if finished is not None:
         try:
-            return completed(prepared, folder, attrs.evolve(finished, status="skipped"))
+            report = completed(prepared, folder, attrs.evolve(finished, status="skipped"))
+            return attrs.evolve(report, reopened=_noted(task, slide, asked))
         except OtherThanReported as error:
             why = str(error)
     with Publication(folder, earlier, redo=pipeline.run.redo, claim=task.claim) as publication:
@@ -186,7 +206,17 @@ def _process(task: SlideTask, slide: Slide) -> SlideReport:
         if why:
             log.info("%s is made again: %s", slide.info.name, why)
             prepared.record.warnings.append(f"made again: {why}")
-        return _made(task, prepared, publication, digest)
+        report = _made(task, prepared, publication, digest)
+    _noted(task, slide, asked)
+    return report
+
+
+def _noted(task: SlideTask, slide: Slide, properties: Mapping[str, str | None] | None) -> str:
+    """See `note_opened`."""
+    if not task.is_noted:
+        return ""
+    folder = OutputFolder(task.out, task.pipeline.tiles.label)
+    return note_opened(folder, slide, task.slide, properties=properties, rules=task.pipeline.slides)
 
 
 def _tried(task: SlideTask, prepared: PreparedSlide, digest: str) -> SlideReport:
@@ -219,15 +249,6 @@ def _besides(task: SlideTask, prepared: PreparedSlide, report: SlideReport) -> i
 
 def _progress(task: SlideTask, prepared: PreparedSlide) -> Callable[[int, int], None] | None:
     return partial(task.progress, prepared.plan.slide.info.name) if task.progress is not None else None
-
-
-def _finished(prepared: PreparedSlide, earlier: Earlier, digest: str) -> tuple[SlideReport | None, str]:
-    """See `Earlier.finished`; versions matter only if the run says so."""
-    pipeline = prepared.plan.pipeline
-    versions = (
-        step_versions(pipeline.steps, reader=prepared.plan.slide.info.reader) if pipeline.run.redo_updated else None
-    )
-    return earlier.finished(digest, versions=versions)
 
 
 def _made(task: SlideTask, prepared: PreparedSlide, publication: Publication, digest: str) -> SlideReport:

@@ -5,6 +5,7 @@ OUT/slideloom/LABEL/mask_classes.json  the classes of tiles' masks, if there are
 OUT/slideloom/LABEL/slides/NAME.json   the report of a finished or failed slide, written last
 OUT/slideloom/LABEL/publishing/NAME.json  sizes of a slide's outputs, while they get their names
 OUT/slideloom/LABEL/published/NAME.json  of an output at an address: what of the slide was put there
+OUT/slideloom/LABEL/opened/NAME.json   of a slide at an address or in a buffer: what opening it told
 OUT/slideloom/LABEL/tiles/NAME.csv     one row per planned tile
 OUT/slideloom/LABEL/masks/NAME-STEP.*  QC masks, if requested
 OUT/slideloom/LABEL/masks/NAME.discard.npz  all QC masks together, small, if a report is requested
@@ -75,6 +76,10 @@ class OutputFolder:
     def published(self, slide: str) -> Path:
         """The record of the slide's files at the address of the output, if that is one."""
         return path_of_name(self.state / "published", slide, ending=".json")
+
+    def opened(self, slide: str) -> Path:
+        """What opening the slide told, by which a later run knows it again without copying it."""
+        return path_of_name(self.state / "opened", slide, ending=".json")
 
     @property
     def claims(self) -> Path:

@@ -22,7 +22,7 @@ def files_of_slide(folder: OutputFolder, report: SlideReport) -> list[str]:
     """Names of the files of a slide that are there, relative to the output folder, its report last."""
     slide = report.slide
     outputs = [folder.root / name for name in (*report.outputs, *report.left)]
-    besides = [folder.tile_table(slide), *places_of_pictures(folder, report)]
+    besides = [folder.tile_table(slide), folder.opened(slide), *places_of_pictures(folder, report)]
     files = [file for path in (*outputs, *besides) for file in _files_below(path)]
     return list(dict.fromkeys(folder.relative(file) for file in [*files, folder.report(slide)]))
 

@@ -112,6 +112,40 @@ def _measured(address: Address, files: RemoteFiles, parts: Sequence[tuple[PurePo
     return RemoteParts(address, files, tuple(parts), sizes)
 
 
+def identity_at(address: Address, found: Registry) -> list[object] | None:
+    """The identity of a slide of files, as `copy_parts` tells it, by what its server says of them; nothing is copied.
+
+    None if it cannot be had so: the server tells no versions, a file is not there, or the slide is a folder, whose
+    reader tells its identity.
+
+    Raises:
+        PluginError: no installed plugin reads addresses.
+        SlideError: which files it consists of is unknown, or the server does not answer.
+    """
+    if address.is_folder or found.formats.folder_of(address) is not None:
+        return None
+    whole = parts_at(address, found)
+    states = in_parallel(RemotePath.state, [part for _, part in whole.parts])
+    identity: list[object] = []
+    for (place, _), state in zip(whole.parts, states, strict=True):
+        if state is None or not state.version:
+            return None
+        identity.append([place.as_posix() if identity else "", state.size, state.version, ""])
+    return identity or None
+
+
+def looks_plain(address: Address, found: Registry) -> bool:
+    """False for a file of a series that is called otherwise, whose other files only a copy of it tells.
+
+    Raises:
+        SlideError: the server does not answer.
+    """
+    tree = remote_tree(found.remote_files(address))
+    if tree is None or not found.formats.is_plain(address.name):
+        return True
+    return found.formats.series(RemotePath(address, tree, is_folder=False)) is None
+
+
 def copy_parts(
     whole: RemoteParts,
     folder: Path,

@@ -17,7 +17,9 @@ from slideloom.base.lent_folders import lent_folder
 from slideloom.base.naming import option_name
 from slideloom.base.storing import storing_in
 from slideloom.base.system_errors import in_words
-from slideloom.extraction.job import SlideTask
+from slideloom.extraction.job import SlideTask, known_finished
+from slideloom.extraction.output_folder import OutputFolder
+from slideloom.extraction.unopened import finished_where_it_is
 from slideloom.pipeline.pipeline import RunOptions
 from slideloom.planning.opening import open_without_mpp
 from slideloom.planning.remote_copies import (
@@ -164,9 +166,13 @@ class _Copier:
 
     @staticmethod
     def _measured(task: SlideTask) -> tuple[Sequence[Path] | RemoteParts, int]:
-        """The files of a slide, and their bytes; none if they cannot be told."""
+        """The files of a slide that are to be copied, and their bytes; none if they cannot be told."""
+        if known_finished(task) is not None:  # nor will whoever gets the task open it
+            return [], 0
         try:
             if isinstance(task.path, Address):
+                if _is_folder(task.path) and _is_finished(task):
+                    return [], 0
                 whole = _parts_of(task.path)
                 if whole.sizes[:1] != (None,) and whole.sizes:
                     return whole, whole.size
@@ -233,14 +239,24 @@ class _Copier:
             self._held.pop(position, None)
 
 
-def _parts_of(address: Address) -> RemoteParts:
-    """The files of the slide at an address."""
+def _is_finished(task: SlideTask) -> bool:
+    folder = OutputFolder(task.out, task.pipeline.tiles.label)
+    return not task.trial and finished_where_it_is(folder, task.slide, task.pipeline)
+
+
+def _is_folder(address: Address) -> bool:
+    """True if the slide at an address is a folder."""
     found = registry()
     is_folder = address.is_folder or found.formats.folder_of(address) is not None
     if not is_folder and not address.suffix:
         tree = remote_tree(found.remote_files(address))
         is_folder = tree is not None and RemotePath(address, tree).is_dir()
-    return (parts_of_folder if is_folder else parts_at)(address.without_slash(), found)
+    return is_folder
+
+
+def _parts_of(address: Address) -> RemoteParts:
+    """The files of the slide at an address."""
+    return (parts_of_folder if _is_folder(address) else parts_at)(address.without_slash(), registry())
 
 
 def _copy(

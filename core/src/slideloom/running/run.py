@@ -27,7 +27,7 @@ from slideloom.pipeline.pipeline import Pipeline
 from slideloom.plugins.builtin import InProcess, Processes
 from slideloom.plugins.discovery import registry
 from slideloom.plugins.shorthand import named_step
-from slideloom.plugins.versions import step_versions
+from slideloom.plugins.versions import step_versions, versions
 from slideloom.running.checking import check_mpp_file, check_steps, note_pipeline, refuse_shards, tell_alike
 from slideloom.running.disk_space import DiskWatch, lack_of_space
 from slideloom.running.estimating import estimate_of, sample_sizes
@@ -38,7 +38,6 @@ from slideloom.running.run_files import write_burden, write_errors, write_run_re
 from slideloom.running.shards import Shard
 from slideloom.running.sharing import RUN, Sharing, locked_for_a_moment, refuse_runs
 from slideloom.running.staging import Published, staged
-from slideloom.running.versions import versions
 from slideloom.running.worker_process import report_progress
 from slideloom.settings.options import options_of
 from slideloom.settings.tables import plain
@@ -294,6 +293,14 @@ def _tell_updates(pipeline: Pipeline, reports: Sequence[SlideReport]) -> None:
                     "them again", told, option_given("run", "redo_updated", True))  # fmt: skip
 
 
+def _tell_reopened(reports: Sequence[SlideReport]) -> None:
+    """Warn once if finished slides are opened or copied by each run, only to know that they are finished."""
+    for why in sorted({report.reopened for report in reports} - {""}):
+        slides = [report.slide for report in reports if report.reopened == why]
+        log.warning("%d finished slides, such as %s, were opened or copied again to know that they are finished, and "
+                    "will be by each run: %s", len(slides), slides[0], why)  # fmt: skip
+
+
 def _finish(
     pipeline: Pipeline,
     folder: OutputFolder,
@@ -337,6 +344,7 @@ def _finish(
     )
     if not trial:
         _tell_updates(pipeline, reports)
+        _tell_reopened(reports)
         write_burden(folder.root, run)
     is_written = not trial and not is_left
     if is_written:

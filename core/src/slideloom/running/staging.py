@@ -18,7 +18,7 @@ from slideloom.base.errors import ConfigError, OutputError, SlideError, Unlisted
 from slideloom.base.naming import option_name
 from slideloom.base.storing import storing_in
 from slideloom.base.system_errors import in_words
-from slideloom.extraction.finished import damage_of
+from slideloom.extraction.finished import damage_of, interrupted
 from slideloom.extraction.output_folder import OutputFolder
 from slideloom.extraction.stored_files import files_of_run, files_of_slide
 from slideloom.pipeline.pipeline import Pipeline
@@ -189,6 +189,8 @@ class Published:
             return
         except (OSError, ValueError, TypeError) as error:
             raise OutputError(f"{stored}: cannot be read ({error}); run again") from error
+        if interrupted(folder, slide) is not None:  # its files may be of two runs, whatever their sizes
+            raise OutputError(f"a run was stopped while it gave {slide} its files in {folder.root}; run again")
         damage = damage_of(folder.root, report) if report.status != "failed" else []
         if damage:
             raise OutputError(f"{damage[0]} in {folder.root}; run again to make it anew")

@@ -43,6 +43,8 @@ class Settings(Generic[StepT_co]):
         revision: increase it when the step's results change; slides finished before are then processed again.
         opens_folders: True for a reader whose slides are folders.
         makes_folders: True for a sink whose output is a folder that has the slide's name.
+        reads_slide: True for a placement or an ROI source that reads the slide's pixels. A finished slide is then
+            opened to know that it is finished; others are known by what was noted of them, without being copied.
     """
 
     name: ClassVar[str]
@@ -54,6 +56,7 @@ class Settings(Generic[StepT_co]):
     revision: ClassVar[int] = 1
     opens_folders: ClassVar[bool] = False
     makes_folders: ClassVar[bool] = False
+    reads_slide: ClassVar[bool] = False
 
     @property
     def label(self) -> str:

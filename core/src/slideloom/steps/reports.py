@@ -129,6 +129,7 @@ class SlideReport:
         versions: versions of the core and of each plugin that took part, by distribution; {} if the slide failed.
         statuses: of a dry run, the words that the tile table of a run would have; not in JSON. Else None.
         sample: of a dry run, what a sample of the slide's tiles took, if there is one; not in JSON.
+        reopened: of a finished slide at an address, why each run opens or copies it to know that, or ""; not in JSON.
     """
 
     slide: str
@@ -171,6 +172,7 @@ class SlideReport:
     versions: Mapping[str, str] = field(factory=dict)
     statuses: TileStatuses | None = field(default=None, eq=False, repr=False)
     sample: SlideSample | None = field(default=None, eq=False, repr=False)
+    reopened: str = field(default="", eq=False, repr=False)
 
     @property
     def kept(self) -> int:
@@ -190,7 +192,7 @@ class SlideReport:
 
     def as_table(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        table = attrs.asdict(self, filter=lambda attribute, _: attribute.name not in ("statuses", "sample"))
+        table = attrs.asdict(self, filter=lambda attribute, _: attribute.name not in ("statuses", "sample", "reopened"))
         for name in ("qc_classes", "qc_told"):
             if not table[name]:
                 del table[name]

@@ -65,6 +65,7 @@ class Nuclei(AroundCells):
 
     name: ClassVar[str] = "nuclei"
     step: ClassVar[str] = "slideloom_cells.nuclei:NucleiPlacement"
+    reads_slide: ClassVar[bool] = True
     revision: ClassVar[int] = 2  # dense eosin is no nucleus
 
     mpp: float = option(0.5, help="resolution at which nuclei are detected", unit="um/px", validator=in_range(0.2, 1.0))
@@ -84,6 +85,7 @@ class Cellpose(AroundCells):
 
     name: ClassVar[str] = "cellpose"
     step: ClassVar[str] = "slideloom_cells.cellpose:CellposePlacement"
+    reads_slide: ClassVar[bool] = True
     install: ClassVar[str] = "slideloom-cells[cellpose]"
     needs: ClassVar[tuple[str, ...]] = ("cellpose",)
 

@@ -31,6 +31,7 @@ from slideloom import (
 )
 
 from slideloom_remote.faults import Passing
+from slideloom_remote.listings import Listings
 from slideloom_remote.opening import TIMEOUT_S, file_system
 from slideloom_remote.ownership import HOLDER, PRIVATE, Ownership
 from slideloom_remote.prints import Print, md5_of
@@ -83,6 +84,7 @@ class PutFiles(RemoteOutput):
         self._wait_s = first_wait_s
         self._failed = 0  # records in a row
         self._why = ""
+        self._listings = Listings(lambda folder: self._now(folder, lambda: store.listed(folder)))
         self._owner = Ownership(
             address,
             root,
@@ -134,6 +136,8 @@ class PutFiles(RemoteOutput):
         intended = _together(noted, {name: [known] for name, known in wanted.items()})
         if intended != noted:
             self._note(record, intended)
+        elif last and not within and self._is_there(record, wanted, noted, staying):
+            return
         self._owner.check()
         told = self._told(record)
         known = _together(told or {}, intended)
@@ -153,6 +157,25 @@ class PutFiles(RemoteOutput):
         if changed:
             size = sum(wanted[name].bytes for name in changed)
             log.info("%s: %d files, %.2f MB put at %s", record, len(changed), size / 1e6, self._place)
+
+    def _is_there(
+        self, record: str, wanted: Mapping[str, Print], noted: Known, staying: Collection[str] | None
+    ) -> bool:
+        """True if all is at the address as the record says, as far as lists of the last minutes tell."""
+        if any(noted[name] != [known] or not known.version for name, known in wanted.items()):
+            return False
+        if any(self._is_gone(name, staying) for name in noted.keys() - wanted.keys()):
+            return False
+        with storing_in(self._root):
+            own = Print.of(self._root / record)
+        return all(
+            found is not None
+            and found.bytes == known.bytes
+            and found.version in (known.version or known.etag, known.etag)
+            for found, known in (
+                (self._listings.stored(name), known) for name, known in [*wanted.items(), (record, own)]
+            )
+        )
 
     def _exchanged(
         self, wanted: Mapping[str, Print], there: Mapping[str, Stored], changed: list[str], gone: list[str], last: str

@@ -162,6 +162,7 @@ class SegmentRoi(Settings[RoiSource]):
 
     name: ClassVar[str] = "segment"
     step: ClassVar[str] = "slideloom_segmentation.predicting:ModelRois"
+    reads_slide: ClassVar[bool] = True
     install: ClassVar[str] = "slideloom-segmentation[torch]"
     needs: ClassVar[tuple[str, ...]] = ("torch",)
 
