@@ -201,3 +201,20 @@ def test_the_users_interrupt_while_a_plugin_is_imported_is_no_error_of_the_plugi
     with pytest.raises(KeyboardInterrupt):
         registry()
     assert not [plugin.error for plugin in registry().plugins if plugin.dist == "one_plugin" and plugin.error]
+
+
+def test_what_any_plugin_says_of_a_library_is_known_whichever_is_found_first(install_plugin: Install) -> None:
+    """Else an upgrade of what reads slides would not be seen, because another plugin uses the same for something."""
+    source = "from slideloom import Library, hookimpl\n@hookimpl\ndef slideloom_libraries():\n    return [{}]\n"
+    both = {
+        "a_plugin": "Library('shared_one', 'a', 'masks', reported=('one',), faults={'one <2': 'wrong'})",
+        "b_plugin": "Library('shared_one', 'b', 'slides', reported=('one', 'two'), faults={'two <3': 'bad'})",
+    }
+    for name, library in both.items():
+        install_plugin(name, source.format(library))
+
+    (known,) = [library for library in registry().libraries() if library.module == "shared_one"]
+
+    assert (known.install, known.gives) == ("a", "masks")
+    assert known.reported == ("one", "two")
+    assert known.faults == {"one <2": "wrong", "two <3": "bad"}

@@ -162,11 +162,16 @@ class Registry:
         )
 
     def libraries(self) -> list[hookspecs.Library]:
-        """The libraries that plugins depend on, each module once."""
+        """The libraries that plugins depend on, each module once, with all that plugins say of its distributions."""
         found: dict[str, hookspecs.Library] = {}
         for plugin in self.plugins:
             for library in plugin.libraries:
-                found.setdefault(library.module, library)
+                known = found.setdefault(library.module, library)
+                found[library.module] = attrs.evolve(
+                    known,
+                    reported=tuple(dict.fromkeys([*known.reported, *library.reported])),
+                    faults={**library.faults, **known.faults},
+                )
         return list(found.values())
 
     def reporter(self, suffix: str = ".pdf") -> hookspecs.Reporter | None:
