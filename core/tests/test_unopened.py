@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from slideloom.base.geometry import Point, Size
 from slideloom.base.parsing import parse_json
-from slideloom.extraction.job import SlideTask, known_finished
+from slideloom.extraction.job import SlideTask, known_finished, process_slide
 from slideloom.extraction.output_folder import OutputFolder
 from slideloom.extraction.unopened import note_opened
 from slideloom.pipeline.file import pipeline_from_table
@@ -293,3 +294,35 @@ def test_what_cannot_be_noted_does_not_fail_the_slide(tmp_path: Path) -> None:
 
     assert said == ""
     assert not folder.opened("a").exists()
+
+
+def test_a_slide_replaced_after_it_was_copied_is_made_again_by_the_next_run(
+    analytic: WriteSlide, tmp_path: Path
+) -> None:
+    """Its tiles are those of the copy, so the report must not say that they are those of the new file."""
+    slide, out, chosen = analytic(), tmp_path / "out", pipeline(tmp_path)
+    tasks = [SlideTask(pipeline=chosen, path=slide, out=out)]
+    with buffered(tasks, chosen.run) as (items, _):
+        (task,) = items
+        assert task.read_path is not None
+        replaced(slide, out)
+        assert process_slide(task).status == "done"
+
+    assert status(chosen, slide, out) == "done"
+    assert status(chosen, slide, out) == "skipped"
+
+
+def test_a_slide_that_changes_while_it_is_copied_is_read_from_where_it_is(
+    analytic: WriteSlide, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The copy may hold some of both."""
+    slide, out, chosen, copy = analytic(), tmp_path / "out", pipeline(tmp_path), shutil.copyfile
+
+    def copied_while_it_changes(source: Path, goal: Path) -> None:
+        copy(source, goal)
+        replaced(slide, out)
+
+    monkeypatch.setattr(shutil, "copyfile", copied_while_it_changes)
+
+    assert not is_copied(chosen, slide, out)
+    assert list((tmp_path / "buffer").iterdir()) == []

@@ -51,7 +51,7 @@ class SlideTask:
         pipeline: the pipeline.
         path: the slide's file, or its address; `read_path` is a copy on a faster disk, or None.
         called: the slide's name and what others are called; None if it is called by its file.
-        identity: of the file at an address of which `read_path` is a copy; else None.
+        identity: of the slide, as it was when it was copied to `read_path`; else None.
         out: the output folder.
         threads: number of threads for the slide.
         trial: "dry-run" decides everything and writes nothing; "plan-only" reads no tile but those of the sample.

@@ -30,7 +30,7 @@ from slideloom.planning.remote_copies import (
     parts_of_folder,
     remote_tree,
 )
-from slideloom.planning.slide_files import files_of
+from slideloom.planning.slide_files import files_of, fingerprint
 from slideloom.plugins.discovery import registry
 from slideloom.slides.remote_path import RemotePath
 
@@ -221,16 +221,19 @@ class _Copier:
         try:
             with storing_in(target):
                 target.mkdir()
+                identity = fingerprint(path)  # of what is copied: the slide may be replaced before the copy is read
                 for file in files:
                     if self._stopped:
                         return task
                     goal = target / file.relative_to(path.parent)
                     goal.parent.mkdir(parents=True, exist_ok=True)
                     shutil.copyfile(file, goal)
+                if fingerprint(path) != identity:
+                    raise OutputError("it changed while it was copied")
         except OutputError as error:
             self._forget(position, task, error)
             return task
-        return attrs.evolve(task, read_path=target / path.name)
+        return attrs.evolve(task, read_path=target / path.name, identity=identity)
 
     def _forget(self, position: int, task: SlideTask, error: Exception) -> None:
         log.warning("%s is read from where it is: %s", task.path.name, in_words(error))
