@@ -306,3 +306,32 @@ def test_a_note_of_another_slide_is_never_believed(web: Any, put_web: Put, folde
     note.write_text(json.dumps(table))
 
     assert run(out, f"{url}/plain.tif") == {"plain": "done"}
+
+
+@pytest.mark.parametrize("version", [{}, {"ETag": 'W/"of its second and size"'}], ids=["date", "weak ETag"])
+def test_a_slide_replaced_within_the_second_in_which_it_is_opened_is_read_as_it_is_afterwards(
+    web: Any, put_web: Put, folder: Path, tmp_path: Path, version: dict[str, str]
+) -> None:
+    """Its date and size stay the same, so no later run could see that it has changed."""
+    place, out = f"{put_web(folder)}/plain.tif", tmp_path / "out"
+    then, later = "Thu, 26 Nov 2026 12:00:00 GMT", "Thu, 26 Nov 2026 12:00:01 GMT"
+    write_plain(folder / "plain.tif", 255 - PICTURE)
+
+    def dated(asked: Any) -> bool:
+        content = web.files[asked.name]
+        asked.handler.date_time_string = lambda: later if is_replaced else then
+        told = {"Content_Range": f"bytes {asked.start}-{asked.end - 1}/{len(content)}", "Last_Modified": then}
+        asked.answer(206, content[asked.start : asked.end], **told, **version)
+        if not is_replaced and asked.end - asked.start > 1:
+            is_replaced.append(True)
+            put_web(folder)
+        return True
+
+    is_replaced: list[bool] = []
+    web.fault = dated
+    assert run(out, place) == {"plain": "done"}
+    assert run(out, place) == {"plain": "skipped"}
+
+    main(["extract", str(folder / "plain.tif"), "--out", str(tmp_path / "local"), *SIZE])
+    tiles = "tfrecords/64px_32um/plain.tfrecords"
+    assert (out / tiles).read_bytes() == (tmp_path / "local" / tiles).read_bytes()

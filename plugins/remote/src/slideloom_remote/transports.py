@@ -10,6 +10,7 @@ import errno
 import re
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import aiohttp
@@ -23,6 +24,7 @@ _OK, _PARTIAL, _UNSATISFIABLE = 200, 206, 416
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 _CHUNK = 1 << 20
 _VERSION = "?versionId="
+_MOST_WAIT_S = 3.0
 PROBE = 1 << 16
 """Bytes asked for when a file is opened: the head of a TIFF, and the directories of a small one."""
 
@@ -78,24 +80,33 @@ class WebTransport(Transport):
         self._found: Found | None = None
 
     async def look(self) -> Found:
-        """See `Transport.look`."""
+        """See `Transport.look`. A file that has just changed is asked for again a second later.
+
+        Before, a further change would not show in its date, nor in an ETag that the server makes of that.
+        """
+        self._found, wait_s = await self._look()
+        if wait_s:
+            await asyncio.sleep(wait_s)
+            self._found, _ = await self._look()
+        return self._found
+
+    async def _look(self) -> tuple[Found, float]:
+        """What the file is, and after how many seconds its version will stand for this content alone."""
         async with await self._answer({"Range": f"bytes=0-{PROBE - 1}"}) as answer:
-            version = version_in(answer.headers)
+            version, wait_s = version_in(answer.headers), unsettled_s(answer.headers)
             if answer.status == _PARTIAL:
                 head = await answer.read()
                 begin, end, size = content_range(answer.headers)
                 if begin != 0 or len(head) != end + 1 or (size > end + 1 and len(head) != PROBE):
                     raise Passing(errno.EIO, f"the server sent {len(head)} bytes instead of {min(size, PROBE)}")
-                self._found = Found(size, version, head=head)
-            elif answer.status in (_OK, _UNSATISFIABLE):
+                return Found(size, version, head=head), wait_s
+            if answer.status in (_OK, _UNSATISFIABLE):
                 # An empty file has no range; a server that knows none begins to send the whole file.
                 length = answer.headers.get("Content-Length", "") if answer.status == _OK else "0"
                 if not length.isdecimal():
                     raise Final(errno.EIO, "the server does not say how long the file is; copy it to a disk")
-                self._found = Found(int(length), version, has_ranges=False)
-            else:
-                raise of_status(answer.status)
-        return self._found
+                return Found(int(length), version, has_ranges=False), wait_s
+            raise of_status(answer.status)
 
     async def fetch(self, start: int, end: int) -> bytes:
         """See `Transport.fetch`."""
@@ -153,6 +164,19 @@ async def web_answer(files: Any, url: str, headers: Mapping[str, str], timeout: 
 def version_in(headers: Mapping[str, str]) -> str:
     """What a web server says of the version: an ETag, or the time of the last change; "" if neither."""
     return headers.get("ETag", "") or headers.get("Last-Modified", "")
+
+
+def unsettled_s(headers: Mapping[str, str]) -> float:
+    """Seconds until a change of the file shows in its date, by the server's clock: 0 if it would by now.
+
+    Such dates have whole seconds. One that is far ahead says nothing, because the clocks differ.
+    """
+    try:
+        changed, now = (parsedate_to_datetime(headers[name]) for name in ("Last-Modified", "Date"))
+        wait_s = (changed - now).total_seconds() + 1
+    except (KeyError, TypeError, ValueError):  # not told, or no dates
+        return 0.0
+    return wait_s if 0 < wait_s <= _MOST_WAIT_S else 0.0
 
 
 def content_range(headers: Mapping[str, str]) -> tuple[int, int, int]:
