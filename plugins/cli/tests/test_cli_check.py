@@ -36,7 +36,9 @@ def test_a_cut_file_is_named_without_reading_it(out: Path, capsys: pytest.Captur
     record(out).write_bytes(record(out).read_bytes()[:1000])
 
     assert main(["check", str(out)]) == 1
-    assert "60px_75um a: tfrecords/60px_75um/a.tfrecords holds 1000 bytes instead of" in capsys.readouterr().err
+    told, said = capsys.readouterr()
+    assert "60px_75um a: tfrecords/60px_75um/a.tfrecords holds 1000 bytes instead of" in said
+    assert "1 problem; run again to repair" in told
 
 
 def test_a_lost_image_is_named(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -53,9 +55,10 @@ def test_a_changed_byte_is_found_by_reading_all(out: Path, capsys: pytest.Captur
 
     assert main(["check", str(out)]) == 0
     assert main(["check", str(out), "--deep"]) == 1
-    said = capsys.readouterr().err
+    told, said = capsys.readouterr()
     assert "a.tfrecords holds other bytes than were written" in said
     assert "a.tfrecords: record" in said
+    assert "2 problems; run again with --redo to repair" in told
 
 
 def test_a_changed_byte_in_an_image_is_found_by_reading_all(out: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -52,7 +52,7 @@ def _check_outputs(out: Path, *, deep: bool) -> int:
     """Print what is missing or damaged in an output folder; returns 1 if anything is."""
     folders = [OutputFolder(out, path.name) for path in sorted((out / "slideloom").glob("*")) if path.is_dir()]
     stores = _stores() if deep else None
-    slides = tiles = problems = 0
+    slides = tiles = seen = unseen = 0
     for folder in folders:
         for slide, report in reports_in(folder):
             slides += 1
@@ -60,13 +60,18 @@ def _check_outputs(out: Path, *, deep: bool) -> int:
                 tiles += report.written
                 if report.unreadable:
                     print(f"{folder.label} {slide}: note: {report.unreadable} tiles were unreadable in the slide")
-            for problem in _problems(folder, slide, report, stores, deep=deep):
-                problems += 1
+            found = list(_problems(folder, slide, report))
+            within = () if found or not deep or isinstance(report, SlideloomError) else _within(folder, report, stores)
+            seen += len(found)
+            for problem in (*found, *within):
+                unseen += not found
                 print(f"{folder.label} {slide}: {problem}", file=sys.stderr)
     if not slides:
         raise ConfigError(f"{out}: no run has finished a slide here, so there is nothing to check")
-    found = "whole" if not problems else f"{problems} problem{'' if problems == 1 else 's'}; run again to repair"
-    print(f"{out}: {slides} slide{'' if slides == 1 else 's'}, {tiles} tiles: {found}")
+    problems = seen + unseen
+    repair = f"run again{' with --redo' if unseen else ''} to repair"  # without, a run compares sizes only
+    state = f"{problems} problem{'' if problems == 1 else 's'}; {repair}" if problems else "whole"
+    print(f"{out}: {slides} slide{'' if slides == 1 else 's'}, {tiles} tiles: {state}")
     return 1 if problems else 0
 
 
@@ -79,9 +84,8 @@ def _stores() -> TileStores | None:
     return stores
 
 
-def _problems(
-    folder: OutputFolder, slide: str, report: SlideReport | SlideloomError, stores: TileStores | None, *, deep: bool
-) -> Iterator[str]:
+def _problems(folder: OutputFolder, slide: str, report: SlideReport | SlideloomError) -> Iterator[str]:
+    """What a run sees and repairs."""
     if interrupted(folder, slide) is not None:
         yield "a run was stopped while it gave its files their names"
         return
@@ -91,10 +95,11 @@ def _problems(
     if report.status == "failed":
         yield f"failed: {report.error}"
         return
-    damage = damage_of(folder.root, report)
-    yield from damage
-    if not deep or damage:
-        return
+    yield from damage_of(folder.root, report)
+
+
+def _within(folder: OutputFolder, report: SlideReport, stores: TileStores | None) -> Iterator[str]:
+    """What only shows when all is read."""
     yield from damage_within(folder.root, report)
     if stores is not None:
         yield from _damaged_tiles(folder, report, stores)
