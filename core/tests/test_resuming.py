@@ -127,6 +127,22 @@ def test_masks_and_pictures_asked_for_later_are_made_without_cutting_tiles(
     assert not run(pipeline(run=asked), slide, tmp_path / "later").warnings
 
 
+def test_pictures_of_a_slide_that_has_changed_go_with_its_tiles(analytic: WriteSlide, tmp_path: Path) -> None:
+    """Else a later run that asks for pictures would find those of the old file, and say that nothing is missing."""
+    slide, asked = analytic(), {"save_masks": True, "overview": True, "report": True}
+    run(pipeline(run=asked), slide, tmp_path / "out")
+    before = pictures(tmp_path / "out")
+    slide = analytic(width=2000)
+
+    assert run(pipeline(), slide, tmp_path / "out").status == "done"
+    assert pictures(tmp_path / "out") == {}
+
+    assert run(pipeline(run=asked), slide, tmp_path / "out").status == "skipped"
+    run(pipeline(run=asked), slide, tmp_path / "at once")
+    assert pictures(tmp_path / "out") == pictures(tmp_path / "at once")
+    assert pictures(tmp_path / "out")["a.png"] != before["a.png"]
+
+
 def with_other_label(label: str) -> Callable[[OutputFolder], None]:
     def damage(folder: OutputFolder) -> None:
         path = folder.report("a")

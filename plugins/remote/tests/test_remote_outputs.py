@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import signal
 import subprocess
@@ -211,7 +212,7 @@ def test_a_second_run_over_many_finished_slides_costs_as_many_requests_as_over_f
     assert many == few < 35
 
 
-@pytest.mark.parametrize("name", ["tfrecords/128px_64um/a.tfrecords", "slideloom/128px_64um/published/a.json"])
+@pytest.mark.parametrize("name", ["tfrecords/256px_128um/a.tfrecords", "slideloom/256px_128um/published/a.json"])
 @pytest.mark.parametrize("is_changed", [False, True])
 def test_a_second_run_notices_what_is_gone_or_another_among_many(
     store: Store, slides: Path, name: str, is_changed: bool
@@ -400,6 +401,20 @@ def test_a_list_that_the_run_did_not_write_stays_as_long_as_it_is_in_the_folder(
     burden.unlink()
     assert _extract(slides, "--sink", "tfrecord", "--max-tiles", "1") == 0
     assert burden.name not in store.listed()
+
+
+def test_pictures_of_a_slide_that_has_changed_go_at_the_address_too(store: Store, slides: Path) -> None:
+    pictures = {"slideloom/256px_128um/overviews/a.png", "slideloom/256px_128um/masks/a-otsu.npy"}
+    words = ("--qc", "otsu")
+    assert _extract(slides, *words, "--overview", "--save-masks") == 0
+    assert pictures < store.listed()
+
+    os.utime(slides / "a.tif", ns=(1, 1))
+    assert _extract(slides, *words) == 0
+
+    assert _status() == {"a": "done", "b": "skipped"}
+    assert not pictures & store.listed()
+    assert "slideloom/256px_128um/overviews/b.png" in store.listed()
 
 
 def test_outputs_of_another_sink_stay_as_they_do_locally(store: Store, slides: Path) -> None:
@@ -596,7 +611,7 @@ def test_a_redo_that_is_killed_while_it_puts_a_slide_leaves_no_report_over_files
 ) -> None:
     assert _extract(slides) == 0
     before = store.names()
-    report, tiles = "slideloom/128px_64um/slides/a.json", "tfrecords/128px_64um/a.tfrecords"
+    report, tiles = "slideloom/256px_128um/slides/a.json", "tfrecords/256px_128um/a.tfrecords"
     # Another quality of JPEG gives other tiles.
     words = ("--redo", "--sink", "tfrecord:quality=30")
     command = [sys.executable, "-m", "slideloom", "extract", str(slides), "--out", AWAY, *PLAIN, "--jobs", "1", *words]
@@ -614,7 +629,7 @@ def test_a_redo_that_is_killed_while_it_puts_a_slide_leaves_no_report_over_files
 
     there = store.names()
     assert report not in there
-    assert there["slideloom/128px_64um/slides/b.json"] == before["slideloom/128px_64um/slides/b.json"]
+    assert there["slideloom/256px_128um/slides/b.json"] == before["slideloom/256px_128um/slides/b.json"]
     store.fault = None
     assert _extract(slides, *words[1:]) == 0
     there = store.names()
@@ -627,11 +642,11 @@ def test_what_a_killed_redo_has_left_in_the_folder_is_not_put(store: Store, slid
     """Its new tiles may lie under the report of the old ones, with the same size."""
     assert _extract(slides) == 0
     before = store.names()
-    tiles = STAGING / "tfrecords/128px_64um/a.tfrecords"
+    tiles = STAGING / "tfrecords/256px_128um/a.tfrecords"
     content = bytearray(tiles.read_bytes())
     content[-5000] ^= 255
     tiles.write_bytes(content)
-    journal = STAGING / "slideloom/128px_64um/publishing/a.json"
+    journal = STAGING / "slideloom/256px_128um/publishing/a.json"
     journal.parent.mkdir(exist_ok=True)
     journal.write_text('{"outputs": {}}')
     (slides / "a.tif").unlink()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import attrs
@@ -13,6 +13,7 @@ from slideloom.base.errors import OutputError, SlideloomError
 from slideloom.base.storing import storing_in, write_whole
 from slideloom.drawing.geojson import regions_geojson
 from slideloom.drawing.mask_outlines import mask_polygons
+from slideloom.extraction.finished import Earlier
 from slideloom.extraction.output_folder import OutputFolder
 from slideloom.extraction.overview import told_picture
 from slideloom.pipeline.pipeline import Pipeline
@@ -99,10 +100,25 @@ def completed(prepared: PreparedSlide, folder: OutputFolder, report: SlideReport
 
 def places_of_pictures(folder: OutputFolder, report: SlideReport) -> list[Path]:
     """Where the optional files of a slide are, if they are there."""
-    masks = [folder.mask(report.slide, label) for label in {**report.qc_kinds, **report.qc_classes}]
+    return _places(folder, report.slide, {**report.qc_kinds, **report.qc_classes})
+
+
+def earlier_pictures(prepared: PreparedSlide, earlier: Earlier) -> list[Path]:
+    """The optional files that earlier runs have made of a slide that is made again: they do not show its new tiles."""
+    labels = [finding.label for finding in prepared.record.qc]
+    told = [] if earlier.known is None else [*earlier.known.qc_kinds, *earlier.known.qc_classes]
+    try:
+        places = _places(earlier.folder, earlier.slide, dict.fromkeys([*labels, *told]))
+    except OutputError:  # the report is damaged, and names what no file is called
+        places = _places(earlier.folder, earlier.slide, labels)
+    return [path for path in places if path.exists()]
+
+
+def _places(folder: OutputFolder, slide: str, labels: Iterable[str]) -> list[Path]:
+    masks = [folder.mask(slide, label) for label in labels]
     files = [mask.with_suffix(suffix) for mask in masks for suffix in (mask.suffix, ".json", ".geojson")]
-    discard = folder.discard(report.slide)
-    return [*files, discard, discard.with_suffix(".json"), folder.told(report.slide), folder.overview(report.slide)]
+    discard = folder.discard(slide)
+    return [*files, discard, discard.with_suffix(".json"), folder.told(slide), folder.overview(slide)]
 
 
 def missing_files(pipeline: Pipeline, folder: OutputFolder, report: SlideReport) -> list[Path]:

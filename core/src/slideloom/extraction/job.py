@@ -21,7 +21,7 @@ from slideloom.base.system_errors import in_words
 from slideloom.extraction.account import slide_report, tile_table_csv
 from slideloom.extraction.claims import Claim
 from slideloom.extraction.extract import Extraction
-from slideloom.extraction.extras import OtherThanReported, completed, pictures_of
+from slideloom.extraction.extras import OtherThanReported, completed, earlier_pictures, pictures_of
 from slideloom.extraction.finished import Earlier
 from slideloom.extraction.nesting import SecondName, refuse_second_name
 from slideloom.extraction.output_folder import OutputFolder
@@ -260,7 +260,7 @@ def _made(task: SlideTask, prepared: PreparedSlide, publication: Publication, di
     table = folder.tile_table(name)
     with prepared.record.timed("commit"):
         files = {table: utf8(tile_table_csv(plan, prepared.record)), **pictures_of(prepared, folder)}
-        publication.publish(files, kept=table)
+        publication.publish(files, kept=table, gone=earlier_pictures(prepared, publication.earlier))
     left = publication.left()
     prepared.record.warnings.extend(publication.notes)
     prepared.record.warnings.extend(

@@ -60,6 +60,7 @@ class Publication:
 
     Attributes:
         folder: the run's output folder.
+        earlier: what is known about the slide from earlier runs.
         notes: sentences for the slide's report.
         outputs: published files and folders, relative to the output folder.
         sizes: size and checksum of each output and of the tile table.
@@ -71,7 +72,7 @@ class Publication:
         self.notes: list[str] = []
         self.outputs: list[str] = []
         self.sizes: dict[str, OutputSize] = {}
-        self._earlier = earlier
+        self.earlier = earlier
         self._redo = redo
         self._opened: list[tuple[Settings[Any], Writer]] = []
         self._before: dict[Path, FileState] = {}
@@ -99,7 +100,7 @@ class Publication:
         try:
             self._take_back()
         except OSError:
-            log.exception("slide %s failed, and its published outputs cannot be taken back", self._earlier.slide)
+            log.exception("slide %s failed, and its published outputs cannot be taken back", self.earlier.slide)
 
     def open(self, prepared: PreparedSlide) -> None:
         """Open a writer for each sink.
@@ -111,13 +112,13 @@ class Publication:
         with storing_in(self.folder.root):
             self.folder.root.mkdir(parents=True, exist_ok=True)
         for sink in prepared.sinks():
-            with blaming(sink.settings, "sink", self._earlier.slide):
+            with blaming(sink.settings, "sink", self.earlier.slide):
                 writer = sink.step.open(prepared.plan.slide.info, prepared.plan.scene, self.folder.root)
                 if not isinstance(writer, Writer):
                     raise TypeError(f"wanted a Writer, got {type(writer).__name__}")
                 self._opened.append((sink.settings, writer))
                 targets = writer.targets()
-                refuse_nesting(self.folder, self._earlier.slide, targets)
+                refuse_nesting(self.folder, self.earlier.slide, targets)
                 self._look_at([path for path in targets if path.exists()])
 
     @property
@@ -127,7 +128,7 @@ class Publication:
 
     def _look_at(self, targets: Sequence[Path]) -> None:
         """Note which files have the names of outputs, and refuse those that are not ours."""
-        sizes = self._earlier.sizes()
+        sizes = self.earlier.sizes()
         foreign = []
         for path in targets:
             self._before[path] = FileState.of(path)
@@ -148,12 +149,13 @@ class Publication:
                 foreign,
             )
 
-    def publish(self, files: Mapping[Path, Content], *, kept: Path) -> None:
+    def publish(self, files: Mapping[Path, Content], *, kept: Path, gone: Sequence[Path] = ()) -> None:
         """Give all outputs their final names.
 
         Args:
             files: the slide's own files (tile table, masks, picture), with their content.
             kept: the one of these files that is also an output, the tile table.
+            gone: files that earlier runs made of the slide, and that go with the outputs of these.
 
         Raises:
             OutputError: the disk is full, or another run has written the slide in the meantime.
@@ -164,13 +166,13 @@ class Publication:
         with storing_in(self.folder.root):
             self._journal_is_ours = True
             self._write_journal(self.sizes)
-            self._displace([*self._before, *files])
+            self._displace([*self._before, *files, *(path for path in gone if path not in files)])
         waiting = {item.path: FileState.of(item.partial) for item in prepared}
         # Writers whose outputs cannot be taken back come last.
         for settings, writer in sorted(self._opened, key=lambda pair: not pair[1].has_phases):
             mine = [item.path for item in prepared] if writer.has_phases else []
             try:
-                with blaming(settings, "sink", self._earlier.slide):
+                with blaming(settings, "sink", self.earlier.slide):
                     self._note_made(writer, writer.commit())
                     self.notes.extend(writer.notes())
             finally:
@@ -199,7 +201,7 @@ class Publication:
 
     def left(self) -> dict[str, OutputSize]:
         """Outputs of earlier runs with other sinks that still exist, with their sizes."""
-        known = {name: size for name, size in self._earlier.left().items() if name not in self.outputs}
+        known = {name: size for name, size in self.earlier.left().items() if name not in self.outputs}
         return {name: size or measured(self.folder.root / name) for name, size in known.items()}
 
     def _check_claim(self) -> None:
@@ -209,7 +211,7 @@ class Publication:
     def _prepare(self, files: Mapping[Path, Content], kept: Path) -> list[Prepared]:
         prepared: list[Prepared] = []
         for settings, writer in self._opened:
-            with blaming(settings, "sink", self._earlier.slide):
+            with blaming(settings, "sink", self.earlier.slide):
                 for item in writer.prepare():
                     self.sizes[self.folder.relative(item.path)] = measured(item.partial, tiles=item.tiles)
                     prepared.append(item)
@@ -267,10 +269,10 @@ class Publication:
             raise problems[0]
         if not self._journal_is_ours:
             return
-        if self._earlier.interrupted is None:
+        if self.earlier.interrupted is None:
             discard_path(self._journal)
         else:  # the journal is from an earlier run that was killed, whose files are still there
-            self._write_journal(self._earlier.interrupted)
+            self._write_journal(self.earlier.interrupted)
 
     def _write_journal(self, sizes: Mapping[str, OutputSize]) -> None:
         write_json(self._journal, {"outputs": {name: attrs.asdict(size) for name, size in sizes.items()}})

@@ -169,7 +169,7 @@ class Published:
 
     def _slide(self, report: SlideReport) -> SlideReport:
         try:
-            self._put(report.slide)
+            self._put(report.slide, is_new=report.status == "done")
         except Exception as error:  # a plugin's own code; the run goes on
             log.debug("slide %s is not at the address", report.slide, exc_info=True)
             why = f"is in {self._folder.root}, but not at {self.address}: {_told(error)}"
@@ -177,7 +177,7 @@ class Published:
             return attrs.evolve(report, status="failed", error=f"{before or f'{report.slide}: '}{why}")
         return report
 
-    def _put(self, slide: str) -> None:
+    def _put(self, slide: str, *, is_new: bool) -> None:
         folder = self._folder
         try:
             stored = folder.report(slide)
@@ -195,7 +195,9 @@ class Published:
         if damage:
             raise OutputError(f"{damage[0]} in {folder.root}; run again to make it anew")
         # An output that is neither there nor left has no tiles any more, such as the last of what were many shards.
-        staying = None if report.status == "failed" else (_STATE, *report.left)
+        # Nor have pictures that this run has not made anew anything to show.
+        kept = () if is_new else (_STATE,)
+        staying = None if report.status == "failed" else (*kept, *report.left)
         folders = [output for output in report.outputs if (folder.root / output).is_dir()]
         self._output.publish(
             folder.relative(folder.published(slide)),
