@@ -108,16 +108,20 @@ def test_a_second_run_transfers_no_slide(
     assert {asked.name for asked in web.asked if asked.end - asked.start > 4096} == set()
 
 
-def test_a_finished_tiff_costs_one_request_of_one_byte(web: Any, put_web: Put, folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("names", "requests"), [(["t"], 1), (["plain", "t"], 2)])
+def test_a_finished_tiff_costs_one_request_of_one_byte(
+    web: Any, put_web: Put, folder: Path, tmp_path: Path, names: list[str], requests: int
+) -> None:
+    """And another where several are named in one folder, as they may be of one DICOM series."""
     url = put_web(folder)
-    run(tmp_path / "out", f"{url}/plain.tif", f"{url}/t.tif")
+    addresses = [f"{url}/{name}.tif" for name in names]
+    run(tmp_path / "out", *addresses)
     web.asked.clear()
 
-    assert run(tmp_path / "out", f"{url}/plain.tif", f"{url}/t.tif") == {"plain": "skipped", "t": "skipped"}
+    assert run(tmp_path / "out", *addresses) == dict.fromkeys(names, "skipped")
 
     assert sorted((asked.name, asked.start, asked.end) for asked in web.asked) == [
-        ("x/plain.tif", 0, 1),
-        ("x/t.tif", 0, 1),
+        (f"x/{name}.tif", 0, 1) for name in names for _ in range(requests)
     ]
 
 
