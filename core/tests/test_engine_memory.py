@@ -272,14 +272,18 @@ def test_memory_is_found_by_any_tiles_in_it_that_lie_as_they_did() -> None:
 
 def test_memory_that_an_error_may_hold_is_never_lent_again() -> None:
     memory = BatchMemory(6, 4)
+    held: list[RgbBatch] = []
 
-    with pytest.raises(ValueError, match="in the midst"), memory.lending():
-        held = memory.take()
-        raise ValueError("in the midst")
-
-    for _ in range(2):
+    def fails() -> None:
         with memory.lending():
-            assert not any(np.shares_memory(memory.take(), held) for _ in range(2))
+            held.append(memory.take())
+            raise ValueError("in the midst")
+
+    with pytest.raises(ValueError, match="in the midst"):
+        fails()
+    for _ in range(3):
+        with memory.lending():
+            assert not any(np.shares_memory(memory.take(), held[0]) for _ in range(3))
 
 
 def test_no_module_asks_how_many_references_there_are() -> None:
