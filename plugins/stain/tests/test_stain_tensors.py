@@ -76,24 +76,25 @@ def test_torch_is_numpy_within_one_grey_level_also_where_training_turned_autocas
 def test_no_product_is_one_that_a_processor_may_round(name, torch, images):
     # Which processors do is up to them; a program allows it by torch.set_float32_matmul_precision("medium").
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
-        normalizer_of(name).torch(native=True).normalize(torch.from_numpy(images), torch.arange(4))
+        normalizer_of(name).torch(native=True).normalize(torch.from_numpy(images[:1, :64, :64]), torch.arange(1))
 
     called = {event.key for event in profile.key_averages()}
     assert "aten::add" in called
     assert called.isdisjoint({"aten::matmul", "aten::mm", "aten::bmm", "aten::addmm", "aten::baddbmm"})
 
 
-@pytest.mark.parametrize("kind", ["half", "bfloat16", "double"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("name", "kind"), [("macenko", "half"), ("reinhard", "bfloat16"), *((name, "double") for name in NAMES)]
+)
 def test_a_model_that_takes_another_type_leaves_a_normalizer_its_own(name, kind, torch, images):
-    form, index = normalizer_of(name).torch(native=True), torch.arange(4)
-    expected, _ = form.normalize(torch.from_numpy(images), index)
+    form, x, index = normalizer_of(name).torch(native=True), torch.from_numpy(images[:1, :64, :64]), torch.arange(1)
+    expected, ok = form.normalize(x, index)
+    assert ok.all()
 
     model = getattr(torch.nn.Sequential(form, torch.nn.Conv2d(3, 1, 1)), kind)()
 
     assert next(model[1].parameters()).dtype == getattr(torch, kind)
-    found, _ = model[0].normalize(torch.from_numpy(images), index)
-    assert farthest(found, expected) == 0
+    assert farthest(model[0].normalize(x, index)[0], expected) == 0
 
 
 @pytest.mark.parametrize(
