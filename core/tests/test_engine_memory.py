@@ -262,10 +262,29 @@ def test_memory_is_found_by_any_tiles_in_it_that_lie_as_they_did() -> None:
     assert (own[2:5] == 7).all()
     assert not own[:2].any()
     assert not own[5:].any()
+    a_row_lower = own.reshape(-1)[4 * 3 :][: own[:5].size].reshape(own[:5].shape)
     for elsewhere in (other[:3], own[2:5].copy(), own[:, :, ::-1], own[:, ::-1], own.transpose(0, 2, 1, 3), own[::2]):
         assert memory.lent(elsewhere) is None
+    assert memory.lent(a_row_lower) is None
     memory.leave()
     assert memory.lent(own) is None
+
+
+def test_memory_that_an_error_may_hold_is_never_lent_again() -> None:
+    memory = BatchMemory(6, 4)
+    held: list[RgbBatch] = []
+
+    def fails() -> None:
+        with memory.lending():
+            held.append(memory.take())
+            raise ValueError("in the midst")
+
+    with pytest.raises(ValueError, match="in the midst"):
+        fails()
+    with memory.lending():
+        pass
+    with memory.lending():
+        assert not np.shares_memory(memory.take(), held[0])
 
 
 def test_no_module_asks_how_many_references_there_are() -> None:

@@ -72,10 +72,35 @@ def test_torch_is_numpy_within_one_grey_level_also_where_training_turned_autocas
     assert farthest(whole, expected) == 0
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_no_product_is_one_that_a_processor_may_round(name, torch, images):
+    # Which processors do is up to them; a program allows it by torch.set_float32_matmul_precision("medium").
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        normalizer_of(name).torch(native=True).normalize(torch.from_numpy(images[:1, :64, :64]), torch.arange(1))
+
+    called = {event.key for event in profile.key_averages()}
+    assert "aten::add" in called
+    assert called.isdisjoint({"aten::matmul", "aten::mm", "aten::bmm", "aten::addmm", "aten::baddbmm"})
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("macenko", "half"), ("reinhard", "bfloat16"), *((name, "double") for name in NAMES)]
+)
+def test_a_model_that_takes_another_type_leaves_a_normalizer_its_own(name, kind, torch, images):
+    form, x, index = normalizer_of(name).torch(native=True), torch.from_numpy(images[:1, :64, :64]), torch.arange(1)
+    expected, ok = form.normalize(x, index)
+    assert ok.all()
+
+    model = getattr(torch.nn.Sequential(form, torch.nn.Conv2d(3, 1, 1)), kind)()
+
+    assert next(model[1].parameters()).dtype == getattr(torch, kind)
+    assert farthest(model[0].normalize(x, index)[0], expected) == 0
+
+
 @pytest.mark.parametrize(
     ("n", "k", "m"), [(3, 3, 500), (2, 3, 500), (1, 3, 500), (3, 2, 500), (3, 500, 3), (2, 500, 3)]
 )
-def test_products_that_no_graphics_processor_rounds_are_those_of_matrices(n, k, m, torch):
+def test_products_that_no_processor_rounds_are_those_of_matrices(n, k, m, torch):
     from slideloom_stain.torch_ops import exact_product
 
     random = np.random.default_rng(8)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from slideloom import computing
@@ -12,11 +13,16 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 CPU = torch.device("cpu")
 
 
+def newer() -> list[Any]:
+    """Operations that have a setting by its newer name, in this PyTorch."""
+    cuda, cudnn, cpu = torch.backends.cuda, torch.backends.cudnn, torch.backends.mkldnn
+    return [cuda.matmul, cudnn.conv, cudnn.rnn, cpu.matmul, cpu.conv, cpu.rnn] if hasattr(cudnn, "conv") else []
+
+
 def settings() -> list[object]:
     """Those of matrix products and convolutions, by their older names and, where there are any, their newer ones."""
     backend = torch.backends.cudnn
-    newer = [torch.backends.cuda.matmul, backend.conv] if hasattr(backend, "conv") else []
-    found: list[object] = [one.fp32_precision for one in newer]
+    found: list[object] = [one.fp32_precision for one in newer()]
     for older in (torch.get_float32_matmul_precision, lambda: backend.allow_tf32):
         try:
             found.append(older())
@@ -33,10 +39,11 @@ def is_exact() -> bool:
 def usual() -> Iterator[None]:
     """The settings of a new process, afterwards."""
     yield
-    if hasattr(torch.backends.cudnn, "conv"):
-        torch.backends.fp32_precision = "none"
-        torch.backends.cuda.matmul.fp32_precision = "none"
     torch.set_float32_matmul_precision("highest")
+    if newer():
+        torch.backends.fp32_precision = "none"
+    for operation in newer():
+        operation.fp32_precision = "none"
     torch.backends.cudnn.allow_tf32 = True
 
 
@@ -44,6 +51,12 @@ def by_newer_name() -> None:
     if not hasattr(torch.backends.cudnn, "conv"):
         pytest.skip("this PyTorch has no newer names")
     torch.backends.cuda.matmul.fp32_precision = "tf32"
+
+
+def on_the_cpu() -> None:
+    by_newer_name()
+    for operation in newer()[3:]:
+        operation.fp32_precision = "bf16"
 
 
 def for_everything() -> None:
@@ -58,6 +71,7 @@ def for_everything() -> None:
         lambda: torch.set_float32_matmul_precision("medium"),
         lambda: torch.set_float32_matmul_precision("high"),
         by_newer_name,
+        on_the_cpu,
         for_everything,
     ],
 )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from typing import Self
 
 import numpy as np
 import torch
@@ -44,6 +46,15 @@ class TorchNormalizer(nn.Module):
         self._tensors = TensorStep(TORCH_OPS, step.plan())
         for name, array in self._tensors.arrays.items():  # buffers, which follow the module to its device
             self.register_buffer(name, torch.as_tensor(array), persistent=False)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Go to another device; constants stay float32 where a model around takes another type, as `model.half()`."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for name, array in self._tensors.arrays.items():
+            moved = getattr(self, name)
+            if moved.dtype != torch.float32:
+                setattr(self, name, torch.as_tensor(array, device=moved.device))
+        return self
 
     def forward(self, x: Tensor, index: Tensor | None = None) -> Tensor:
         """Normalized images; see `normalize`.

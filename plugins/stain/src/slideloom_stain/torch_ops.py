@@ -18,7 +18,7 @@ class _TorchOps:
 
     @staticmethod
     def matmul(x: Tensor, y: Tensor) -> Tensor:
-        return torch.matmul(x, y) if x.device.type == "cpu" else exact_product(x, y)
+        return exact_product(x, y)
 
     @staticmethod
     def transpose(x: Tensor) -> Tensor:
@@ -104,9 +104,9 @@ class _TorchOps:
 
 
 def exact_product(x: Tensor, y: Tensor) -> Tensor:
-    """`x @ y` in their own type: a GPU rounds to 10 bits before it multiplies matrices, if the program allows that.
+    """`x @ y` in their own type, whatever the program allows: GPUs would round to 10 bits first, some CPUs to 7.
 
-    Programs often do for their networks (`torch.set_float32_matmul_precision`), and it would change pixels.
+    Programs often allow it for their networks (`torch.set_float32_matmul_precision`), and it would change pixels.
 
     Args:
         x: (..., n, k), with n or k of 3 or less.

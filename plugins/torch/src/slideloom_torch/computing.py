@@ -22,8 +22,9 @@ def computing(device: torch.device, *, exact: bool = True) -> Iterator[None]:
 
     PyTorch lets a GPU round what goes into convolutions to 10 bits (TF32), and into matrix products if the program
     asked for it (`torch.set_float32_matmul_precision`) or is inside `torch.autocast`. Results would be off by a
-    thousandth, in which a tile may pass a threshold that it does not pass on a CPU. These settings belong to the whole
-    process: they are restored when no thread is within such a block any more. A block may turn autocast on inside.
+    thousandth, in which a tile may pass a threshold that it does not pass on a CPU. A program can also ask for 7 bits
+    on CPUs that have bfloat16 (`torch.backends.mkldnn`). These settings belong to the whole process: they are restored
+    when no thread is within such a block any more. A block may turn autocast on inside.
 
     Args:
         device: what computes.
@@ -53,7 +54,7 @@ def _exact_products() -> Iterator[None]:
     with _turn:
         if not _inside:
             with _first_warning_unheard():
-                _undo.extend((_exact_matrices(), _exact_convolutions()))
+                _undo.append(_exact())
         _inside.append(me)
     try:
         yield
@@ -76,48 +77,48 @@ def _first_warning_unheard() -> Iterator[None]:
     _warned.append(True)
 
 
-def _exact_matrices() -> Callable[[], None]:
-    """Exact matrix products from now on; returns what restores the setting."""
-    return _set(
-        torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "highest", torch.backends.cuda.matmul
-    )
+def _exact() -> Callable[[], None]:
+    """Exact matrix products, convolutions and recurrent layers from now on; returns what restores the settings."""
+    backend: Any = torch.backends.cudnn  # Any: torch's stubs lack the newer names
+    # An older name also sets some newer ones, those of CPUs among them, so these are read first and restored last.
+    newer = [(operation, operation.fp32_precision) for operation in _operations()]
+    older = [
+        _set(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "highest"),
+        _set(lambda: backend.allow_tf32, lambda value: setattr(backend, "allow_tf32", value), False),
+    ]
+    for operation, _ in newer:
+        operation.fp32_precision = "ieee"
+
+    def restore() -> None:
+        for undo in older:
+            undo()
+        for operation, precision in newer:
+            operation.fp32_precision = precision
+
+    return restore
 
 
-def _exact_convolutions() -> Callable[[], None]:
-    backend: Any = torch.backends.cudnn  # Any: torch's stubs lack the newer name
-    return _set(
-        lambda: backend.allow_tf32,
-        lambda value: setattr(backend, "allow_tf32", value),
-        False,
-        getattr(backend, "conv", None),
-    )
+def _operations() -> list[Any]:
+    """What has a precision of its own by the newer name, `fp32_precision`, since PyTorch 2.9 (Any: as above)."""
+    cuda, cudnn, cpu = torch.backends.cuda, torch.backends.cudnn, torch.backends.mkldnn
+    owners = ((cuda, "matmul"), *((backend, name) for backend in (cudnn, cpu) for name in ("matmul", "conv", "rnn")))
+    operations = [getattr(backend, name, None) for backend, name in owners]
+    return [operation for operation in operations if hasattr(operation, "fp32_precision")]
 
 
-def _set(get: Callable[[], Any], put: Callable[[Any], None], exact: Any, operation: Any) -> Callable[[], None]:
-    """Give a setting its exact value by both its names, of which the older has a kind of value of its own (Any).
+def _set(get: Callable[[], Any], put: Callable[[Any], None], exact: Any) -> Callable[[], None]:
+    """Give a setting its exact value by its older name (Any: each has a kind of value of its own).
 
     Args:
-        get, put: by the older name; `get` raises where the program has used the newer one for something else.
-        exact: the value by the older name.
-        operation: has the setting by its newer name, `fp32_precision`, since PyTorch 2.9.
+        get, put: `get` raises where the program has used the newer name for something else.
+        exact: the value.
 
     Returns:
         What restores it.
     """
-    newer = getattr(operation, "fp32_precision", None)
     try:
         older = get()
     except RuntimeError:
-        older = None
-    if older is not None:
-        put(exact)
-    if newer is not None:
-        operation.fp32_precision = "ieee"
-
-    def restore() -> None:
-        if older is not None:
-            put(older)
-        if newer is not None:
-            operation.fp32_precision = newer
-
-    return restore
+        return lambda: None
+    put(exact)
+    return lambda: put(older)
