@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from slideloom import SlideError, Slides, find_slides, named_slides, open_slide, slide_name
 from slideloom_testing.dicom import Instance, write_dicom
+from slideloom_testing.several_files import write_mirax
 
 FULL, HALF, LABEL = (np.full((side, side, 3), 200, np.uint8) for side in (80, 40, 20))
 
@@ -100,6 +101,14 @@ def test_the_data_folder_of_a_mirax_slide_is_not_searched(tmp_path: Path) -> Non
     write_series(tmp_path / "a", "1.2.3", *NAMES[0])
 
     assert find_slides([str(tmp_path)]) == [tmp_path / "a.mrxs"]
+
+
+@pytest.mark.parametrize("names", [["a"], ["a", "a.mrxs"], ["a.mrxs", "a/"], ["*"], ["a*", "a.mrxs"]])
+def test_the_data_folder_of_a_mirax_slide_stands_for_it_if_it_is_named(tmp_path: Path, names: list[str]) -> None:
+    """A shell makes both names of `*`."""
+    write_mirax(tmp_path / "a.mrxs", FULL)
+
+    assert find_slides(names, base=tmp_path) == [tmp_path / "a.mrxs"]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from stat import S_ISLNK, S_ISREG
+from stat import S_ISDIR, S_ISLNK, S_ISREG
 from typing import Any
 
 from slideloom.planning.slide_files import fingerprint
@@ -55,7 +55,7 @@ def same_slides(slides: Sequence[NamedSlide], states: FileStates) -> dict[NamedS
         slides: those to be compared.
         states: of their files, as far as they were asked for.
     """
-    real_folder = lru_cache(maxsize=None)(Path.resolve)  # each is looked at once, as cohorts have few
+    real_folder = lru_cache(maxsize=None)(_real)  # each is looked at once, as cohorts have few
     links: set[NamedSlide] = set()
     real: dict[NamedSlide, object] = {}
     for slide in slides:
@@ -64,7 +64,7 @@ def same_slides(slides: Sequence[NamedSlide], states: FileStates) -> dict[NamedS
         if isinstance(place, Path):
             state = states.state(place)
             if states.is_link(place):
-                place = place.resolve()
+                place = _real(place)
                 links.add(slide)
             else:
                 place = real_folder(place.parent) / place.name
@@ -77,6 +77,11 @@ def same_slides(slides: Sequence[NamedSlide], states: FileStates) -> dict[NamedS
         if found[slide] is slide:
             alike.append(slide)
     return {slide: found[slide] for slide in real}
+
+
+def _real(path: Path) -> Path:
+    """Where links lead to. Unlike `Path.resolve`, this raises nothing for a link that leads back to itself."""
+    return Path(os.path.realpath(path))
 
 
 def _is_all_of(slide: NamedSlide, other: NamedSlide) -> bool:
@@ -119,9 +124,11 @@ def copies_among(slides: Sequence[NamedSlide], states: FileStates) -> dict[Path,
     sizes: dict[int | str, list[Path]] = {}
     for slide in slides:
         if isinstance(slide.place, Path) and (state := states.state(slide.place)) is not None:
-            of_one = state.st_size if S_ISREG(state.st_mode) else own_name(slide.name).casefold()
-            if of_one:  # empty files are alike, and no slides
-                sizes.setdefault(of_one, []).append(slide.place)
+            # Empty files are alike, and no slides; a pipe or a device would be waited for, or never end.
+            if S_ISREG(state.st_mode) and state.st_size:
+                sizes.setdefault(state.st_size, []).append(slide.place)
+            elif S_ISDIR(state.st_mode):
+                sizes.setdefault(own_name(slide.name).casefold(), []).append(slide.place)
     alike: dict[object, list[Path]] = {}
     for size, paths in sizes.items():
         for path in paths if len(paths) > 1 else ():
