@@ -13,11 +13,12 @@ import pytest
 from hypothesis import given, strategies as st
 from slideloom import NamedSlide, SlideReport, named_slides, path_of_name
 from slideloom.base.addresses import Address
-from slideloom.base.errors import ConfigError, OutputError
+from slideloom.base.errors import ConfigError, OutputError, SlideError
 from slideloom.base.storing import names_in
 from slideloom.extraction.output_folder import OutputFolder
 from slideloom.pipeline.file import pipeline_from_table
 from slideloom.pipeline.pipeline import Pipeline
+from slideloom.planning.opening import open_slide
 from slideloom.running.run import run_pipeline
 from slideloom.running.same_slides import FileStates, copies_among, same_slides
 from slideloom.running.shards import Shard
@@ -153,6 +154,13 @@ def test_a_link_that_leads_back_to_itself_stops_no_other_slide(tmp_path: Path) -
     (tmp_path / "loop.svs").symlink_to("loop.svs")
 
     assert names_found(tmp_path) == ["a", "loop"]
+
+
+def test_a_link_that_leads_nowhere_is_told_as_one(tmp_path: Path) -> None:
+    (link := tmp_path / "a.svs").symlink_to("gone.svs")
+
+    with pytest.raises(SlideError, match=r"a\.svs: is a link to gone\.svs, which is not there; check the path$"):
+        open_slide(link)
 
 
 def test_pipes_of_one_name_are_not_waited_for_when_copies_are_looked_for(tmp_path: Path) -> None:
