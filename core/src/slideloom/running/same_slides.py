@@ -8,8 +8,9 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from stat import S_ISDIR, S_ISLNK, S_ISREG
-from typing import Any
+from typing import Any, cast
 
+from slideloom.base.errors import SlideError
 from slideloom.planning.slide_files import fingerprint
 from slideloom.plugins.discovery import registry
 from slideloom.slides.names import NamedSlide, own_name
@@ -108,6 +109,29 @@ def _hard_linked(state: os.stat_result | None) -> tuple[int, int] | None:
     if state is None or not S_ISREG(state.st_mode) or state.st_nlink == 1 or not state.st_ino:
         return None
     return state.st_dev, state.st_ino
+
+
+def given_twice(slides: Sequence[NamedSlide]) -> dict[NamedSlide, str]:
+    """Slides on disks that are files of a slide that an earlier one stands for, too, with the reason and the remedy.
+
+    `named_slides` leaves none such; who names slides otherwise may.
+    """
+    local = [slide for slide in slides if isinstance(slide.place, Path)]
+    same = {slide: other for slide, other in same_slides(local, FileStates()).items() if slide is not other}
+    first: dict[Path, NamedSlide] = {}
+    for slide in local:
+        stands_for: Sequence[Path] = ()
+        with suppress(OSError, SlideError):  # it fails when its turn comes
+            stands_for = registry().formats.slides_of(cast("Path", slide.place), is_named=True) or ()
+        for whole in stands_for:
+            other = first.setdefault(_real(whole.parent) / whole.name, slide)
+            if other is not slide:
+                same.setdefault(slide, other)
+    return {
+        slide: f"{slide.place}: is the same slide as {other.place}, and would be there twice; leave one out"
+        for slide, other in same.items()
+        if other.name != slide.name  # which is refused anyway
+    }
 
 
 def copies_among(slides: Sequence[NamedSlide], states: FileStates) -> dict[Path, Path]:
