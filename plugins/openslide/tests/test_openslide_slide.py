@@ -66,6 +66,16 @@ def test_the_slide_is_described(svs: Path) -> None:
     assert info.objective_power == 40
 
 
+def test_a_property_whose_name_is_no_text_is_left_out(svs: Path) -> None:
+    svs.write_bytes(svs.read_bytes().replace(b"AppMag", b"App\xffag"))
+
+    with opened(svs) as slide:
+        info = slide.info
+
+    assert (info.mpp, info.objective_power) == (Resolution(0.25, 0.25, "openslide.mpp-x/-y"), None)
+    assert [name for name in info.properties if "\ufffd" in name] == []
+
+
 @pytest.mark.parametrize("level", [0, 1, 2])
 def test_a_read_starts_at_the_pixel_of_its_level(svs: Path, level: int) -> None:
     width, height = 600 >> level, 400 >> level

@@ -328,6 +328,30 @@ def test_a_chunk_of_blosc_that_is_cut_short_is_never_shown(
         slide.read(Point(64, 64), 0, Size(64, 64))
 
 
+@pytest.mark.parametrize("places", ["start", "end"])
+def test_a_chunk_in_a_shard_that_states_more_bytes_than_it_has_is_never_shown(tmp_path: Path, places: str) -> None:
+    """Blosc would read on behind it. Bytes 12 to 15 of a chunk are its size, by Blosc's format."""
+    path = write(
+        tmp_path / "a.zarr",
+        shards={"shape": (1, 2 * CHUNK, 2 * CHUNK), "index_location": places},
+        compressors=BloscCodec(cname="lz4", shuffle="noshuffle"),
+    )
+    assert np.array_equal(pixels(path), picture())
+    shard = path / "0/c/0/0/0"
+    content = bytearray(shard.read_bytes())
+    index = content[: 4 * 16] if places == "start" else content[-4 * 16 - 4 : -4]  # and four bytes of a checksum
+    first, size = np.frombuffer(bytes(index[:16]), "<u8").tolist()
+    assert int.from_bytes(content[first + 12 : first + 16], "little") == size
+    content[first + 12 : first + 16] = (size + 1).to_bytes(4, "little")
+    shard.write_bytes(content)
+
+    with (
+        open_slide(path, mpp=0.5) as slide,
+        pytest.raises(SlideError, match=rf"chunk \(0, 0\) of level 0 .*it has {size} of its {size + 1} bytes"),
+    ):
+        slide.read(Point(0, 0), 0, Size(64, 64))
+
+
 def test_a_folder_of_chunks_is_one_slide_and_nothing_in_it_is_another(tmp_path: Path) -> None:
     one = write(tmp_path / "in" / "a.ome.zarr", version="0.4")
     other = write(tmp_path / "in" / "plain name", version="0.5")

@@ -77,6 +77,11 @@ def background(properties: Mapping[str, str]) -> tuple[int, int, int]:
     return red, green, blue
 
 
+def readable(properties: Mapping[str, str]) -> dict[str, str]:
+    """All that have a value. By a name that is no UTF-8, as in a damaged description, OpenSlide finds none."""
+    return {name: value for name in properties if (value := properties.get(name)) is not None}
+
+
 def public(properties: Mapping[str, str]) -> dict[str, str]:
     """Every property except those that name the patient or the specimen, such as the label's barcode."""
     return {key: value for key, value in properties.items() if not any(word in key.lower() for word in _PERSONAL)}

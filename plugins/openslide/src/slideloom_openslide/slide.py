@@ -140,7 +140,7 @@ class OpenSlideSlide(Slide):
         try:
             sizes = [Size(width, height) for width, height in self._handle.level_dimensions]
             downsamples = self._handle.level_downsamples
-            properties = dict(self._handle.properties)
+            properties = metadata.readable(self._handle.properties)
         except openslide.OpenSlideError as error:
             raise self._damaged("its levels cannot be listed", error) from error
         check_plain_tiff(path, properties)
