@@ -31,7 +31,13 @@ def test_sources_are_asked_in_the_documented_order() -> None:
 
 def test_a_slide_is_found_by_its_name_or_its_file_name() -> None:
     assert find_resolution(BARE, mpp_by_slide={"a.svs": RECORDED}) == RECORDED
-    assert find_resolution(BARE, mpp_by_slide={"a.svs": TAGS, "a": RECORDED}) == RECORDED
+    assert find_resolution(BARE, mpp_by_slide={"a.svs": attrs.evolve(RECORDED, source="x"), "a": RECORDED}) == RECORDED
+
+
+def test_a_slide_that_is_listed_by_two_names_with_two_values_is_refused() -> None:
+    said = r"a\.svs: mpp_file lists it by several names .* \(a = 0\.25 x 0\.26, a\.svs = 0\.5 x 0\.5\); keep the right"
+    with pytest.raises(ConfigError, match=said):
+        find_resolution(BARE, mpp_by_slide={"a.svs": TAGS, "a": RECORDED})
 
 
 def test_objective_power_is_not_taken_unasked_and_the_remedies_are_named() -> None:

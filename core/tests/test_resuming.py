@@ -265,7 +265,7 @@ def test_a_finished_slide_whose_disk_is_away_stays_finished(analytic: WriteSlide
     report = run(pipeline(), slide, out)
 
     assert report.status == "failed"
-    assert "no such file; what an earlier run made of it stays finished: 36 tiles" in report.error
+    assert "no such file; check the path; what an earlier run made of it stays finished: 36 tiles" in report.error
     away.rename(slide)
     assert run(pipeline(), slide, out).status == "skipped"
 

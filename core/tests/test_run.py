@@ -230,7 +230,9 @@ def test_slides_that_a_spreadsheet_would_calculate_are_marked_in_errors_csv(step
 
     run_pipeline(pipeline(), [lost], tmp_path / "out")
 
-    assert (tmp_path / "out" / "errors.csv").read_text() == f"slide,path,error\n'=1+1,{lost},{lost}: no such file\n"
+    assert (
+        tmp_path / "out" / "errors.csv"
+    ).read_text() == f"slide,path,error\n'=1+1,{lost},{lost}: no such file; check the path\n"
 
 
 def test_a_worker_that_dies_loses_its_slide_only(steps: None, analytic: WriteSlide, tmp_path: Path) -> None:

@@ -13,11 +13,12 @@ import pytest
 from hypothesis import given, strategies as st
 from slideloom import NamedSlide, SlideReport, named_slides, path_of_name
 from slideloom.base.addresses import Address
-from slideloom.base.errors import ConfigError, OutputError
+from slideloom.base.errors import ConfigError, OutputError, SlideError
 from slideloom.base.storing import names_in
 from slideloom.extraction.output_folder import OutputFolder
 from slideloom.pipeline.file import pipeline_from_table
 from slideloom.pipeline.pipeline import Pipeline
+from slideloom.planning.opening import open_slide
 from slideloom.running.run import run_pipeline
 from slideloom.running.same_slides import FileStates, copies_among, same_slides
 from slideloom.running.shards import Shard
@@ -146,6 +147,70 @@ def test_slides_of_one_size_that_differ_in_their_middle_are_no_copies(
 
     assert names_found(tmp_path) == ["a", "b"]
     assert caplog.text == ""
+
+
+def test_a_link_that_leads_back_to_itself_stops_no_other_slide(tmp_path: Path) -> None:
+    touched(tmp_path, "a.svs")
+    (tmp_path / "loop.svs").symlink_to("loop.svs")
+
+    assert names_found(tmp_path) == ["a", "loop"]
+
+
+def test_a_link_that_leads_nowhere_is_told_as_one(tmp_path: Path) -> None:
+    (link := tmp_path / "a.svs").symlink_to("gone.svs")
+
+    with pytest.raises(SlideError, match=r"a\.svs: is a link to gone\.svs, which is not there; check the path$"):
+        open_slide(link)
+
+
+def test_pipes_of_one_name_are_not_waited_for_when_copies_are_looked_for(tmp_path: Path) -> None:
+    for name in ("a.svs", "a.tif"):
+        os.mkfifo(tmp_path / name)
+
+    assert names_found(tmp_path) == ["a", "a"]
+
+
+@pytest.mark.parametrize("is_base", [True, False])
+def test_a_folder_that_is_called_as_a_pattern_is_meant_as_it_is_written(tmp_path: Path, is_base: bool) -> None:
+    touched(tmp_path, "run[1]/a.svs", "run[1]/held-out.svs", "run1/b.svs")
+    entry, base = ("*.svs", tmp_path / "run[1]") if is_base else ("run[1]/*.svs", tmp_path)
+
+    assert [slide.name for slide in named_slides([entry], base=base)] == ["a", "held-out"]
+    assert [slide.name for slide in named_slides([entry], [entry.replace("*", "held*")], base=base)] == ["a"]
+    assert [slide.name for slide in named_slides(["run[1]*/*.svs"], base=tmp_path)] == ["b"]
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_slide_is_excluded_by_its_name_or_path_even_if_it_is_called_as_a_pattern(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: bool
+) -> None:
+    touched(tmp_path, "lab/a[1].svs", "lab/a1.svs", "lab/b.svs")
+    monkeypatch.chdir(tmp_path)
+    entry = tmp_path / "lab" if whole else Path("lab")
+
+    for excluded in ("a[1].svs", "lab/a[1].svs", "./lab/../lab/a[1].svs", str(tmp_path / "lab" / "a[1].svs")):
+        assert [slide.name for slide in named_slides([entry], [excluded])] == ["a1", "b"]
+    for pattern in ("a*", "lab/a*", str(tmp_path / "lab" / "a*"), "lab/../lab/a*"):
+        assert [slide.name for slide in named_slides([entry], [pattern])] == ["b"]
+
+
+def test_a_pattern_that_excludes_nothing_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    touched(tmp_path, "a.svs", "b.svs")
+
+    assert [slide.name for slide in named_slides([tmp_path], ["a.svs", "*.ndpi"])] == ["b"]
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said == "exclude: '*.ndpi' matches no slide, so it leaves none out; check how it is written"
+
+
+def test_links_that_lead_nowhere_are_counted_among_what_is_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    touched(tmp_path, "a.svs", "notes.txt")
+    (tmp_path / "instance").symlink_to("gone")
+
+    assert names_found(tmp_path) == ["a"]
+    assert f"{tmp_path}: 2 files are left out: 1 " in caplog.text
+    assert "1 broken links or pipes" in caplog.text
 
 
 def test_many_copies_are_told_in_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -181,6 +181,17 @@ def test_a_failed_slide_is_named_with_its_reason_and_the_exit_code_is_1(
     assert (tmp_path / "out" / "raw" / "a.raw").exists()
 
 
+def test_a_slide_is_named_as_it_is_called_and_no_sign_is_made_of_it(
+    analytic: WriteSlide, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slide = analytic("HE:x:[red]1")
+
+    assert main(["extract", str(slide), *TILES, "--out", str(tmp_path / "out")]) == 0
+    assert "HE:x:[red]1: " in capsys.readouterr().err
+    assert main(["info", str(slide)]) == 0
+    assert "HE:x:[red]1" in capsys.readouterr().out
+
+
 def test_a_slide_without_tiles_is_loud(
     analytic: WriteSlide, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

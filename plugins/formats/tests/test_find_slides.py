@@ -7,8 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from slideloom import SlideError, Slides, find_slides, named_slides, open_slide, slide_name
+from slideloom import (
+    SlideError,
+    Slides,
+    find_slides,
+    named_slides,
+    open_slide,
+    pipeline_from_table,
+    run_pipeline,
+    slide_name,
+)
 from slideloom_testing.dicom import Instance, write_dicom
+from slideloom_testing.several_files import write_mirax
 
 FULL, HALF, LABEL = (np.full((side, side, 3), 200, np.uint8) for side in (80, 40, 20))
 
@@ -102,6 +112,14 @@ def test_the_data_folder_of_a_mirax_slide_is_not_searched(tmp_path: Path) -> Non
     assert find_slides([str(tmp_path)]) == [tmp_path / "a.mrxs"]
 
 
+@pytest.mark.parametrize("names", [["a"], ["a", "a.mrxs"], ["a.mrxs", "a/"], ["*"], ["a*", "a.mrxs"]])
+def test_the_data_folder_of_a_mirax_slide_stands_for_it_if_it_is_named(tmp_path: Path, names: list[str]) -> None:
+    """A shell makes both names of `*`."""
+    write_mirax(tmp_path / "a.mrxs", FULL)
+
+    assert find_slides(names, base=tmp_path) == [tmp_path / "a.mrxs"]
+
+
 @pytest.mark.parametrize(
     ("file", "name"),
     [
@@ -165,3 +183,19 @@ def test_slides_that_share_their_first_file_only_are_two(tmp_path: Path, how: st
 
     assert [slide.place.name for slide in named_slides([str(tmp_path)])] == ["a.mrxs", "b.mrxs"]
     assert [slide.name for slide in named_slides([tmp_path / folder / "s.vms" for folder in "xyz"])] == ["s", "s"]
+
+
+def test_a_run_takes_a_slide_that_is_given_by_several_of_its_files_once(tmp_path: Path) -> None:
+    """In Python, too, where nobody need ask `find_slides`."""
+    slide = write_series(tmp_path, "1.2.3", *NAMES[0])
+    table = {"slideloom": 1, "tiles": {"size_px": 20, "size_um": 10}, "filter": []}
+    chosen = pipeline_from_table(table, where="test")
+
+    for given in ([slide, tmp_path / "0.dcm"], [str(slide), str(tmp_path / "0.dcm")]):
+        first, second = run_pipeline(chosen, given, tmp_path / "out", dry_run=True).slides
+        assert (first.status, second.status) == ("done", "failed")
+        assert second.error.endswith(f"0.dcm: is the same slide as {slide}, and would be there twice; leave one out")
+    write_mirax(tmp_path / "a.mrxs", FULL)
+    (tmp_path / "b.mrxs").symlink_to("a.mrxs")
+    places = [tmp_path / "a.mrxs", tmp_path / "b.mrxs"]
+    assert [each.status for each in run_pipeline(chosen, places, tmp_path / "out", dry_run=True).slides][1] == "failed"

@@ -64,6 +64,33 @@ def test_a_named_file_is_no_other_slide_than_its_folder_or_a_pattern_finds(
         assert found(f"{url}/*.dcm", f"{url}/3.tif") == found(f"{url}/3.tif", "s3://slides/**/2.*") == ["1"]
 
 
+def test_a_named_file_is_no_other_slide_than_its_folder_without_a_slash_finds(put: Put, series: Path) -> None:
+    url = put(series)
+
+    assert found(url, f"{url}/2.tif") == found(f"{url}/2.tif", url) == found(series, series / "2.tif")
+
+
+def test_an_address_is_the_same_with_dots_and_by_either_name_of_its_store(put: Put, series: Path) -> None:
+    url = put(series)
+    scheme, _, rest = url.partition("://")
+    others = {"s3": (f"s3a://{rest}", f"S3://{rest}")}
+    web_too = (f"{url}/../x", f"{url}/.", f"HTTP://{rest}")
+
+    for other in others.get(scheme, web_too):
+        assert found(f"{url}/2.tif", f"{other}/1.tif") == found(f"{other}/2.tif", f"{url}/1.tif") == ["1"]
+
+
+def test_a_folder_that_is_called_as_a_pattern_is_meant_as_it_is_written(put_bucket: Put, tmp_path: Path) -> None:
+    for name in ("run[1]/a.svs", "run1/b.svs"):
+        (path := tmp_path / "x" / name).parent.mkdir(parents=True)
+        path.write_bytes(b"no DICOM")
+    url = put_bucket(tmp_path / "x")
+
+    assert found(f"{url}/run[1]/") == found(f"{url}/run[1]/*.svs") == ["a"]
+    assert found(f"{url}/run[1]*/*.svs") == ["b"]
+    assert found(f"{url}/run[12]/*.svs") == ["b"]
+
+
 def test_in_memory_files_of_a_series_are_one_slide(series: Path) -> None:
     memory = fsspec.filesystem("memory")
     for file in series.iterdir():

@@ -15,6 +15,7 @@ from slideloom.base.errors import ConfigError
 # A scheme has two letters or more, because `C:` is a drive. Addresses may be chained: `simplecache::s3://bucket/a.svs`.
 _SCHEME = r"[A-Za-z][A-Za-z0-9+.\-]+"
 _ADDRESS = re.compile(rf"(?:{_SCHEME}::)*({_SCHEME}):/")
+_FIRST = re.compile(rf"\A(?:{_SCHEME}::)*{_SCHEME}(?=:/)")
 # Within any text; `pathlib` makes one slash of two.
 _IN_TEXT = re.compile(rf"({_SCHEME}):(/+)([^\s'\"<>`]+)")
 _WEB = ("http", "https")
@@ -26,6 +27,14 @@ _WRITE_LOCALLY = (
 )
 
 
+def _with_scheme(url: str) -> str:
+    return _FIRST.sub(lambda found: found.group().lower(), url)
+
+
+def _shown(url: str) -> str:
+    return repr(redacted(url))
+
+
 @frozen
 class Address:
     """The place of a file that is not local.
@@ -33,10 +42,11 @@ class Address:
     As text it is shown without what may be a secret: user names and passwords, and all behind a question mark.
 
     Attributes:
-        url: the address as given, with its secrets; only what opens it may use it.
+        url: the address as given, with its secrets; only what opens it may use it. Its scheme is in lower case, in
+            which file systems are known.
     """
 
-    url: str = field(repr=lambda url: repr(redacted(url)))
+    url: str = field(repr=_shown, converter=_with_scheme)
 
     def __str__(self) -> str:
         return redacted(self.url)

@@ -112,7 +112,8 @@ def _candidates(rules: Slides, found: Registry) -> list[Settings[Reader]]:
 
 def _opened(path: Path, rules: Slides, found: Registry) -> Slide:
     if not path.exists():
-        raise SlideError(f"{path}: no such file")
+        gone = f"is a link to {path.readlink()}, which is not there" if path.is_symlink() else "no such file"
+        raise SlideError(f"{path}: {gone}; check the path")
     if not (path.is_file() or path.is_dir()):  # reading from a pipe would wait for ever
         raise SlideError(f"{path}: is a pipe, a socket or a device, and no file; leave it out of the slides")
     _read_ends(path)

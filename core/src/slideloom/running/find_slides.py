@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
-from slideloom.base.addresses import Address, SlidePlace, is_address, place_of
+from slideloom.base.addresses import Address, SlidePlace, is_address, place_of, redacted
 from slideloom.base.errors import ConfigError, SlideError
 from slideloom.base.naming import option_name
 from slideloom.pipeline.pipeline import Pipeline, Slides
@@ -67,16 +68,10 @@ def named_slides(
             _add(found, at_addresses[place], below=place if is_below else None)
             continue
         entry = str(place if is_address(given) else given)
-        path, below = _resolved(entry, base), None
-        if path.is_dir() and not is_slide_folder(path):
-            matches = slides_below(path) if recursive else slides_in(path)
-            below = path if recursive else None
-        elif glob.has_magic(entry) and not path.exists():
-            matches = sorted(Path(name) for name in glob.glob(str(path), recursive=True))  # noqa: PTH207 - `**` and roots
-        else:
-            matches = [path]
-        if not matches:
-            raise ConfigError(f"slides: '{entry}' matches no file{' in ' + str(base) if base else ''}")
+        path = _resolved(entry, base)
+        is_home = path.is_dir() and not is_slide_folder(path)
+        matches = _in_folder(path, entry, recursive=recursive) if is_home else _named_by(path, entry, base)
+        below = path if is_home and recursive else None
         named = [slide for match in matches for slide in formats.slides_of(match, is_named=True) or [match]]
         _add(found, named, below=below)
     local = [path for path in found if isinstance(path, Path)]
@@ -108,8 +103,18 @@ def _in_words(copies: Mapping[Path, Path]) -> str:
 
 
 def without(slides: Sequence[NamedSlide], exclude: Sequence[str], *, base: Path | None = None) -> list[NamedSlide]:
-    """The slides that match none of the patterns."""
-    return [slide for slide in slides if not any(_matches(slide.place, pattern, base) for pattern in exclude)]
+    """The slides that match none of the patterns. One that is a slide's name or path stands for that slide alone."""
+    out: set[NamedSlide] = set()
+    for pattern in exclude:
+        meant = [slide for slide in slides if _is_called(slide.place, pattern, base)]
+        meant = meant or [slide for slide in slides if _matches(slide.place, pattern, base)]
+        if slides and not meant:
+            tell_once(
+                f"{option_name('slides', 'exclude')}: '{redacted(pattern)}' matches no slide, so it leaves none out; "
+                "check how it is written"
+            )
+        out.update(meant)
+    return [slide for slide in slides if slide not in out]
 
 
 def _add(found: dict[SlidePlace, str], places: Sequence[SlidePlace], *, below: SlidePlace | None) -> None:
@@ -122,11 +127,47 @@ def _resolved(entry: str, base: Path | None) -> Path:
     return path if base is None or path.is_absolute() else base / path
 
 
-def _matches(path: SlidePlace, pattern: str, base: Path | None) -> bool:
-    if isinstance(path, Address):
-        plain = path.url.partition("?")[0] if path.is_web else path.url
-        return PurePosixPath(path.name).match(pattern) or fnmatchcase(plain, pattern)
-    return path.match(pattern) or path.match(str(_resolved(pattern, base)))
+def _in_folder(folder: Path, entry: str, *, recursive: bool) -> list[Path]:
+    found = slides_below(folder) if recursive else slides_in(folder)
+    if not found:
+        raise ConfigError(f"slides: the folder '{entry}' holds no slide; give a folder or files that are slides")
+    return found
+
+
+def _named_by(path: Path, entry: str, base: Path | None) -> list[Path]:
+    """The file of this name, or what a pattern finds."""
+    if not glob.has_magic(entry) or path.exists():
+        return [path]
+    found = sorted(Path(name) for name in glob.glob(_as_meant(path), recursive=True))  # noqa: PTH207 - `**` and roots
+    if not found:
+        raise ConfigError(f"slides: '{entry}' matches no file{' in ' + str(base) if base else ''}; correct the pattern")
+    return found
+
+
+def _as_meant(pattern: Path) -> str:
+    """A pattern, with the folders that are there as they are written, such as `run[1]`, taken as they are written."""
+    home = next(folder for folder in pattern.parents if folder.is_dir() or folder == folder.parent)
+    return str(Path(glob.escape(str(home))) / pattern.relative_to(home))
+
+
+def _is_called(place: SlidePlace, text: str, base: Path | None) -> bool:
+    """True if a text is the name or the path of a slide's file, also one that has the signs of patterns."""
+    if isinstance(place, Address):
+        return text in (place.name, place.url)
+    return place.name == text or _absolute(place) == _absolute(_resolved(text, base))
+
+
+def _matches(place: SlidePlace, pattern: str, base: Path | None) -> bool:
+    if isinstance(place, Address):
+        plain = place.url.partition("?")[0] if place.is_web else place.url
+        return PurePosixPath(place.name).match(pattern) or fnmatchcase(plain, pattern)
+    whole = Path(_absolute(_resolved(pattern, base)))
+    return place.match(pattern) or Path(_absolute(place)).match(_as_meant(whole))
+
+
+def _absolute(path: Path) -> str:
+    """The whole path, without `..`; links are left as they are."""
+    return os.path.abspath(path)  # noqa: PTH100 - `Path.absolute` keeps `..`
 
 
 def require_slides(slides: Sequence[SlidePlace | NamedSlide]) -> None:

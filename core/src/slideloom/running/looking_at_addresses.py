@@ -12,7 +12,7 @@ from slideloom.base.errors import ConfigError, PluginError, SlideError, Unlisted
 from slideloom.planning.remote_copies import remote_tree
 from slideloom.plugins.discovery import registry
 from slideloom.running.looking_in_folders import is_slide_folder, slides_below, slides_in, tell_once
-from slideloom.slides.remote_path import RemotePath
+from slideloom.slides.remote_path import RemotePath, without_dots
 from slideloom.slides.remote_tree import RemoteTree, in_parallel
 
 
@@ -104,7 +104,7 @@ class RemoteSearch:
             return _told_by_content([RemotePath(item, tree, is_folder=_is_folder(item)) for item in listed])
         if tree is None:
             return [address] if not address.is_folder else registry().remote_files(address).list(address)
-        is_file = address.is_pattern or formats.has_slide_name(address.name)
+        is_file = (address.is_pattern and not address.is_folder) or formats.has_slide_name(address.name)
         path = RemotePath(address, tree, is_folder=False if is_file else None)
         if path.is_dir() and not is_slide_folder(path):
             return _in_folder(path, address, recursive=recursive)
@@ -112,9 +112,13 @@ class RemoteSearch:
 
 
 def _is_there(address: Address, tree: RemoteTree | None) -> bool:
-    """True if a file is called as a pattern is written: it is meant then, as on a disk."""
+    """True if a file or folder is called as a pattern is written: it is meant then, as on a disk."""
+    if tree is None:
+        return False
     try:
-        return tree is not None and RemotePath(address, tree, is_folder=False).state() is not None
+        if address.is_folder:
+            return RemotePath(address.without_slash(), tree).is_dir()
+        return RemotePath(address, tree, is_folder=False).state() is not None
     except SlideError:  # listing what matches says why, if it fails, too
         return False
 
@@ -133,14 +137,14 @@ class _Shared:
     def __init__(self, given: Sequence[Address]) -> None:
         single = {_loosely(address) for address in given if _is_single(address)}
         self._homes = Counter(place.rpartition("/")[0] for place in single)
-        self._folders = {_loosely(address) for address in given if not _is_single(address)}
+        self._given = {_loosely(address) for address in given}  # a folder may be written without its slash
 
     def __contains__(self, address: Address) -> bool:
         if not _is_single(address):
             return False
         *folders, _ = _loosely(address).split("/")
         above = {"/".join(folders[:count]) for count in range(len(folders) + 1)}
-        return self._homes["/".join(folders)] > 1 or not above.isdisjoint(self._folders)
+        return self._homes["/".join(folders)] > 1 or not above.isdisjoint(self._given)
 
 
 def _is_single(address: Address) -> bool:
@@ -153,7 +157,7 @@ def _loosely(address: Address) -> str:
     path = unquote(address.url).partition("://")[2].casefold()
     if address.is_web:
         path = path.partition("?")[0]
-    parts = [part for part in path.split("/") if part not in ("", ".")]
+    parts = [part for part in without_dots(path).split("/") if part]
     return "/".join(takewhile(lambda part: not set(part) & set("*["), parts) if address.is_pattern else parts)
 
 

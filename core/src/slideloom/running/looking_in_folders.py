@@ -87,9 +87,16 @@ def _as_one(item: PathT) -> Sequence[PathT] | None:
     return [item] if found is None and item.is_dir() and _is_opened_as_folder(item) else found
 
 
+def _kind(item: Path | RemotePath) -> str:
+    """What a file is called when files that are left out are counted."""
+    if not item.is_file():
+        return "broken links or pipes"
+    return item.suffix.lower() or "without extension"
+
+
 def _tell_others(folder: PathT, others: Sequence[PathT]) -> None:
     """Say what is left out of a folder: files by kind, and subfolders that hold slides."""
-    kinds = Counter(item.suffix.lower() or "without extension" for item in others if item.is_file())
+    kinds = Counter(_kind(item) for item in others if not item.is_dir())
     if kinds:
         listed = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(TOLD))
         more = "" if len(kinds) <= TOLD else " and others"
@@ -163,8 +170,8 @@ def _below(place: PathT, folder: PathT) -> Sequence[str]:
 
 
 def is_slide_folder(path: PathT) -> bool:
-    """True for a folder that is one slide, as a format or a reader knows."""
-    return registry().formats.slides_of(path, is_named=True) == [path] or _is_opened_as_folder(path)
+    """True for a folder that is one slide, or the part of one that stands for it, as a format or a reader knows."""
+    return bool(registry().formats.slides_of(path, is_named=True)) or _is_opened_as_folder(path)
 
 
 def _is_opened_as_folder(path: Path | RemotePath) -> bool:

@@ -35,6 +35,7 @@ from slideloom.running.executors import InProcessExecutor, ProcessExecutor
 from slideloom.running.main_script import end_copy
 from slideloom.running.rounds import lost, reports_of
 from slideloom.running.run_files import write_burden, write_errors, write_run_report
+from slideloom.running.same_slides import given_twice
 from slideloom.running.shards import Shard
 from slideloom.running.sharing import RUN, Sharing, locked_for_a_moment, refuse_runs
 from slideloom.running.staging import Published, staged
@@ -53,7 +54,7 @@ THREADS_PER_SLIDE = 4
 @tidied_when_interrupted()
 def run_pipeline(
     pipeline: Pipeline,
-    slides: Sequence[SlidePlace | NamedSlide],
+    slides: Sequence[SlidePlace | NamedSlide | str],
     out: SlidePlace | str,
     *,
     dry_run: bool = False,
@@ -66,7 +67,8 @@ def run_pipeline(
 
     Args:
         pipeline: the pipeline.
-        slides: slide files, `Address`es, or what `named_slides` found; each slide name may occur only once.
+        slides: slide files, addresses, or what `named_slides` found; each slide name may occur only once. A file of the
+            same slide as another one, such as of its DICOM series, or a link to it, fails.
         out: output folder, made if missing, or its address: the run then works in the folder `pipeline.run.staging`,
             and puts there what is finished.
         dry_run: decide on every tile as a run would, and write only the reports of plugins.
@@ -93,7 +95,7 @@ def run_pipeline(
 
 def _run(
     pipeline: Pipeline,
-    slides: Sequence[SlidePlace | NamedSlide],
+    slides: Sequence[SlidePlace | NamedSlide | str],
     out: Path,
     *,
     trial: Trial,
@@ -118,6 +120,7 @@ def _run(
     problems: list[str] = []
     shard = None if pipeline.run.shard is None else Shard.parse(pipeline.run.shard)
     refused = clashing(found, folders=any(sink.makes_folders for sink in pipeline.sinks))
+    refused |= given_twice([slide for slide, given in zip(found, slides, strict=True) if slide is not given])
     run = partial(
         _run_slides, pipeline, out, executor, refused=refused, published=published,
         threads=threads, trial=trial, problems=problems, progress=progress, on_slide=on_slide,

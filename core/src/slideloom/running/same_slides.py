@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from stat import S_ISLNK, S_ISREG
-from typing import Any
+from stat import S_ISDIR, S_ISLNK, S_ISREG
+from typing import Any, cast
 
+from slideloom.base.errors import SlideError
 from slideloom.planning.slide_files import fingerprint
 from slideloom.plugins.discovery import registry
 from slideloom.slides.names import NamedSlide, own_name
@@ -55,7 +56,7 @@ def same_slides(slides: Sequence[NamedSlide], states: FileStates) -> dict[NamedS
         slides: those to be compared.
         states: of their files, as far as they were asked for.
     """
-    real_folder = lru_cache(maxsize=None)(Path.resolve)  # each is looked at once, as cohorts have few
+    real_folder = lru_cache(maxsize=None)(_real)  # each is looked at once, as cohorts have few
     links: set[NamedSlide] = set()
     real: dict[NamedSlide, object] = {}
     for slide in slides:
@@ -64,7 +65,7 @@ def same_slides(slides: Sequence[NamedSlide], states: FileStates) -> dict[NamedS
         if isinstance(place, Path):
             state = states.state(place)
             if states.is_link(place):
-                place = place.resolve()
+                place = _real(place)
                 links.add(slide)
             else:
                 place = real_folder(place.parent) / place.name
@@ -77,6 +78,11 @@ def same_slides(slides: Sequence[NamedSlide], states: FileStates) -> dict[NamedS
         if found[slide] is slide:
             alike.append(slide)
     return {slide: found[slide] for slide in real}
+
+
+def _real(path: Path) -> Path:
+    """Where links lead to. Unlike `Path.resolve`, this raises nothing for a link that leads back to itself."""
+    return Path(os.path.realpath(path))
 
 
 def _is_all_of(slide: NamedSlide, other: NamedSlide) -> bool:
@@ -105,6 +111,29 @@ def _hard_linked(state: os.stat_result | None) -> tuple[int, int] | None:
     return state.st_dev, state.st_ino
 
 
+def given_twice(slides: Sequence[NamedSlide]) -> dict[NamedSlide, str]:
+    """Slides on disks that are files of a slide that an earlier one stands for, too, with the reason and the remedy.
+
+    `named_slides` leaves none such; who names slides otherwise may.
+    """
+    local = [slide for slide in slides if isinstance(slide.place, Path)]
+    same = {slide: other for slide, other in same_slides(local, FileStates()).items() if slide is not other}
+    first: dict[Path, NamedSlide] = {}
+    for slide in local:
+        stands_for: Sequence[Path] = ()
+        with suppress(OSError, SlideError):  # it fails when its turn comes
+            stands_for = registry().formats.slides_of(cast("Path", slide.place), is_named=True) or ()
+        for whole in stands_for:
+            other = first.setdefault(_real(whole.parent) / whole.name, slide)
+            if other is not slide:
+                same.setdefault(slide, other)
+    return {
+        slide: f"{slide.place}: is the same slide as {other.place}, and would be there twice; leave one out"
+        for slide, other in same.items()
+        if other.name != slide.name  # which is refused anyway
+    }
+
+
 def copies_among(slides: Sequence[NamedSlide], states: FileStates) -> dict[Path, Path]:
     """For each slide that seems to be a copy of an earlier one, whatever it is called, that one.
 
@@ -119,9 +148,11 @@ def copies_among(slides: Sequence[NamedSlide], states: FileStates) -> dict[Path,
     sizes: dict[int | str, list[Path]] = {}
     for slide in slides:
         if isinstance(slide.place, Path) and (state := states.state(slide.place)) is not None:
-            of_one = state.st_size if S_ISREG(state.st_mode) else own_name(slide.name).casefold()
-            if of_one:  # empty files are alike, and no slides
-                sizes.setdefault(of_one, []).append(slide.place)
+            # Empty files are alike, and no slides; a pipe or a device would be waited for, or never end.
+            if S_ISREG(state.st_mode) and state.st_size:
+                sizes.setdefault(state.st_size, []).append(slide.place)
+            elif S_ISDIR(state.st_mode):
+                sizes.setdefault(own_name(slide.name).casefold(), []).append(slide.place)
     alike: dict[object, list[Path]] = {}
     for size, paths in sizes.items():
         for path in paths if len(paths) > 1 else ():

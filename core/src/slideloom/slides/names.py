@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 from attrs import evolve, frozen
 
-from slideloom.base.addresses import Address, SlidePlace
+from slideloom.base.addresses import Address, SlidePlace, place_of
 from slideloom.slides.info import names_of, slide_name
 
 
@@ -35,9 +35,12 @@ class NamedSlide:
     shares_name: bool = False
 
     @classmethod
-    def of(cls, given: SlidePlace | NamedSlide) -> NamedSlide:
+    def of(cls, given: SlidePlace | NamedSlide | str) -> NamedSlide:
         """The slide as it is, or named by its file."""
-        return given if isinstance(given, NamedSlide) else cls(given, slide_name(given))
+        if isinstance(given, NamedSlide):
+            return given
+        place = place_of(given)
+        return cls(place, slide_name(place))
 
     def __str__(self) -> str:
         return str(self.place)

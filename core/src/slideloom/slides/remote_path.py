@@ -17,6 +17,7 @@ from slideloom.slides.remote_tree import RemoteTree, telling
 
 T = TypeVar("T")
 
+_SAME_SCHEMES = {"s3a": "s3", "gcs": "gs"}  # two names of one store
 _BLOCK = 1 << 16  # bytes asked for at once
 _MOST_TEXT = 1 << 24  # bytes of a file that is read whole to learn which others belong to it
 
@@ -37,7 +38,7 @@ class RemotePath:
     __slots__ = ("_is_folder", "address", "key", "tree")
 
     def __init__(self, address: Address, tree: RemoteTree, *, is_folder: bool | None = None) -> None:
-        plain = address.without_slash()
+        plain = _as_asked(address.without_slash())
         self.tree = tree
         self.key = _key(plain)
         self.address = tree.known_as(self.key, plain)
@@ -223,9 +224,32 @@ def _divided(address: Address) -> tuple[str, bool, str]:
     return place, True, mark + query
 
 
+def _as_asked(address: Address) -> Address:
+    """The address that a web server is asked for; any other as it is."""
+    place, is_web, query = _divided(address)
+    if not is_web:
+        return address
+    path, sharp, mark = place.partition("#")
+    scheme, _, rest = path.partition("://")
+    host, slash, inner = rest.partition("/")
+    return Address(f"{scheme}://{host}{slash}{without_dots(inner)}{sharp}{mark}{query}")
+
+
 def _key(address: Address) -> str:
     place, is_web, query = _divided(address)
     if not is_web:
-        return place
+        _, mark, rest = place.partition("://")
+        return _SAME_SCHEMES.get(address.scheme, address.scheme) + mark + rest if "::" not in place else place
     path, sharp, mark = place.partition("#")  # unlike `%23`, no part of a name
     return query + sharp + mark + unquote(path)
+
+
+def without_dots(path: str) -> str:
+    """A path without the parts that lead back or nowhere: `a/./b` and `a/c/../b` are `a/b`."""
+    parts: list[str] = []
+    for part in path.split("/"):
+        if part == "..":
+            del parts[-1:]
+        elif part != ".":
+            parts.append(part)
+    return "/".join(parts)

@@ -39,15 +39,16 @@ def find_resolution(
 
     Raises:
         MissingResolution: none of them gives it; the message names the remedies.
-        ConfigError: the user's value is not plausible for a slide, or makes this one larger than any glass.
+        ConfigError: the user's value is not plausible for a slide, or makes this one larger than any glass; or the list
+            has two for this slide.
     """
     if mpp is not None and not may_be_given(mpp):
         raise ConfigError(
             f"{option_name('slides', 'mpp')} must be from {GIVEN_MPP[0]} to {GIVEN_MPP[1]} um per pixel, not {mpp!r}"
         )
-    for name in info.names:  # a list may name slides or their files
-        if mpp_by_slide and name in mpp_by_slide:
-            return _on_glass(mpp_by_slide[name], info)
+    listed = _listed(info, mpp_by_slide or {})
+    if listed is not None:
+        return _on_glass(listed, info)
     if mpp is not None:
         return _on_glass(Resolution(mpp, mpp, "override for all slides"), info)
     if info.mpp is not None:
@@ -71,6 +72,19 @@ def find_resolution(
         f"{option_name('slides', 'mpp')} for all slides, or "
         f"{option_name('slides', 'mpp_file')}, a CSV with the columns slide,mpp{power}"
     )
+
+
+def _listed(info: SlideInfo, mpp_by_slide: Mapping[str, Resolution]) -> Resolution | None:
+    """What a list says of a slide, which may be named in it by itself or by its file, or by both if they agree."""
+    found = {name: mpp_by_slide[name] for name in info.names if name in mpp_by_slide}
+    values = {(each.x, each.y) for each in found.values()}
+    if len(values) > 1:
+        said = ", ".join(f"{name} = {each.x:g} x {each.y:g}" for name, each in found.items())
+        raise ConfigError(
+            f"{info.path.name}: {option_name('slides', 'mpp_file')} lists it by several names that differ in microns "
+            f"per pixel ({said}); keep the right line"
+        )
+    return next(iter(found.values()), None)
 
 
 def is_plausible(mpp: float) -> bool:

@@ -11,7 +11,7 @@ from slideloom_cli.trials import WOULD
 
 def console() -> Console:
     """Standard error, so that standard output holds only results."""
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, emoji=False)
 
 
 def slide_line(report: SlideReport) -> str:

@@ -89,7 +89,7 @@ def _print_table(rows: Sequence[Sequence[Any]]) -> None:
         mpp = mpp_x if mpp_x == mpp_y else f"{mpp_x} x {mpp_y}"
         values = (name, reader, f"{width} x {height}", levels, mpp or "unknown", source, power)
         table.add_row(*(escape(str(value)) for value in values))
-    out = Console(highlight=False)
+    out = Console(highlight=False, emoji=False)
     if not out.is_terminal:
         out.width = 1000  # wide enough that no name is broken in a file
     out.print(table)
@@ -119,7 +119,7 @@ def _show(facts: dict[str, Any], *, as_json: bool) -> None:
     table = Table(show_header=False, box=None, pad_edge=False)
     for key, value in facts.items():
         table.add_row(key, escape(_lines(value)))
-    Console(highlight=False).print(table, soft_wrap=True)
+    Console(highlight=False, emoji=False).print(table, soft_wrap=True)
 
 
 def _lines(value: Any) -> str:

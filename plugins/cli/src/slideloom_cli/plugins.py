@@ -26,7 +26,7 @@ def run_plugins(chosen: argparse.Namespace) -> int:
     if chosen.json:
         print_json([_plugin_table(plugin) for plugin in plugins])
     else:
-        out = Console(highlight=False)
+        out = Console(highlight=False, emoji=False)
         for plugin in plugins:
             _print_plugin(out, plugin, verbose=chosen.verbose)
     return 1 if any(plugin.error for plugin in plugins) else 0

@@ -8,9 +8,10 @@ from typing import TypeVar
 
 from slideloom import RemotePath, Unlisted
 
+from slideloom_formats.known import MIRAX_INDEX
+
 _PathT = TypeVar("_PathT", Path, RemotePath)
 _IMAGE = "ImageFile"  # how keys of images begin in a VMS file
-_MIRAX_INDEX = "Slidedat.ini"
 
 
 def files_beside(path: _PathT) -> list[_PathT]:
@@ -37,7 +38,7 @@ def _mirax_data(path: Path) -> list[Path]:
 def _mirax_data_at(path: RemotePath) -> list[RemotePath]:
     """The same at an address, with those that its Slidedat.ini names; where nobody lists the folder, these alone."""
     folder = path.with_suffix("")
-    described = folder / _MIRAX_INDEX
+    described = folder / MIRAX_INDEX
     try:
         listed = sorted(folder.rglob("*"))
         if described not in listed:
@@ -61,7 +62,7 @@ def missing_part(path: Path) -> str | None:
     if not path.is_file():
         return None
     if kind == ".mrxs":
-        if not (path.with_suffix("") / _MIRAX_INDEX).is_file():
+        if not (path.with_suffix("") / MIRAX_INDEX).is_file():
             return (
                 f"its data folder {path.stem} with Slidedat.ini is not beside it, and the file itself is only a small "
                 "picture of the slide: copy the folder, too"

@@ -8,6 +8,9 @@ from typing import ClassVar, TypeVar
 
 from slideloom import Format, RemotePath
 
+MIRAX_INDEX = "Slidedat.ini"
+"""What tells of the files in the folder of a MIRAX slide."""
+
 _MOST_CODECS = "tifffile"  # the reader that decodes the compressions of TIFF which others leave out
 _DICOM_EXTENSIONS = ("", ".dcm", ".dicom", ".ima")
 _PathT = TypeVar("_PathT", Path, RemotePath)
@@ -62,9 +65,13 @@ class Mirax(InSeveralFiles):
     extensions: ClassVar[tuple[str, ...]] = (".mrxs",)
 
     def slides_of(self, path: _PathT, *, is_named: bool) -> Sequence[_PathT] | None:
-        """See `Format.slides_of`. The folder is part of its slide, unless somebody named it."""
-        if not is_named and path.is_dir() and (path.parent / f"{path.name}.mrxs").exists():
-            return []
+        """See `Format.slides_of`. The folder is part of its slide, and stands for it if somebody named it."""
+        slide = path.parent / f"{path.name}.mrxs"
+        if path.is_dir() and slide.exists():
+            if not is_named:
+                return []
+            if (path / MIRAX_INDEX).exists():
+                return [slide]
         return super().slides_of(path, is_named=is_named)
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Sequence
+from itertools import takewhile
+from typing import Any
 
 from fsspec.implementations.http import HTTPFileSystem
 from slideloom import Address, ConfigError
@@ -30,7 +33,7 @@ def listed(address: Address) -> Sequence[Address]:
     files.invalidate_cache()
     try:
         if address.is_pattern:
-            entries = list(files.glob(path, detail=True).values())
+            entries = list(files.glob(_as_meant(path, files), detail=True).values())
         else:
             entries = files.ls(path.rstrip("/"), detail=True)
     except Exception as error:  # anything that a library of the network raises
@@ -44,6 +47,16 @@ def listed(address: Address) -> Sequence[Address]:
     if not shown:
         raise ConfigError(f"slides: {address} matches no file")
     return [_address_of(name, address, path) for name in shown]
+
+
+def _as_meant(pattern: str, files: Any) -> str:  # Any: fsspec has no types
+    """A pattern, with a folder that is there as it is written, such as `run[1]`, taken as it is written."""
+    parts = list(takewhile(lambda part: "*" not in part, pattern.split("/")[:-1]))
+    for count in range(len(parts), 0, -1):
+        home = "/".join(parts[:count])
+        if "[" in home and files.isdir(home):
+            return glob.escape(home) + pattern.removeprefix(home)
+    return pattern
 
 
 def _slide_of(name: str, *, is_file: bool) -> str | None:

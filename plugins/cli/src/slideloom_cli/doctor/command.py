@@ -57,7 +57,7 @@ def run_doctor(chosen: argparse.Namespace) -> int:
             }
         )
     else:
-        out = Console(highlight=False)
+        out = Console(highlight=False, emoji=False)
         out.print(_heading(), soft_wrap=True)
         show(out, findings)
         out.print(f"  {_count()}; `slideloom plugins` lists them")
@@ -75,7 +75,7 @@ def _tell_of_slide(chosen: argparse.Namespace) -> int:
     if chosen.json:
         print_json(report)
     else:
-        out = Console(highlight=False)
+        out = Console(highlight=False, emoji=False)
         out.print(_heading(with_folder=False), soft_wrap=True)
         for key, value in report.items():
             out.print(f"{key}:{_lines(value)}", soft_wrap=True, markup=False)
