@@ -49,6 +49,17 @@ def test_named_files_of_a_series_are_one_slide_whatever_they_are_called(put: Put
     assert found(f"{url}/3.tif", f"{url}/2.tif", f"{url}/other.svs") == ["1", "other"]
 
 
+def test_a_script_that_names_two_files_of_a_series_gets_one_slide(put: Put, series: Path, tmp_path: Path) -> None:
+    url = put(series)
+    table = {"slideloom": 1, "tiles": {"size_px": 64, "size_um": 32}, "filter": []}
+    chosen = sl.pipeline_from_table(table, where="test")
+
+    first, second = sl.run_pipeline(chosen, [f"{url}/1.tif", f"{url}/2.tif"], tmp_path / "out", dry_run=True).slides
+
+    assert (first.slide, first.status, second.status) == ("1", "done", "failed")
+    assert second.error.endswith(f"/2.tif: is the same slide as {url}/1.tif, and would be there twice; leave one out")
+
+
 def test_a_named_file_is_no_other_slide_than_its_folder_or_a_pattern_finds(
     put: Put, put_bucket: Put, tmp_path: Path
 ) -> None:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from stat import S_ISDIR, S_ISLNK, S_ISREG
 from typing import Any, cast
 
-from slideloom.base.errors import SlideError
+from slideloom.base.addresses import Address, SlidePlace
+from slideloom.base.errors import SlideError, SlideloomError
 from slideloom.planning.slide_files import fingerprint
 from slideloom.plugins.discovery import registry
+from slideloom.running.looking_at_addresses import RemoteSearch
 from slideloom.slides.names import NamedSlide, own_name
+
+log = logging.getLogger(__name__)
 
 _MIDDLE = 4096  # bytes
 
@@ -112,19 +117,16 @@ def _hard_linked(state: os.stat_result | None) -> tuple[int, int] | None:
 
 
 def given_twice(slides: Sequence[NamedSlide]) -> dict[NamedSlide, str]:
-    """Slides on disks that are files of a slide that an earlier one stands for, too, with the reason and the remedy.
+    """Slides that are files of a slide that an earlier one stands for, too, with the reason and the remedy.
 
     `named_slides` leaves none such; who names slides otherwise may.
     """
     local = [slide for slide in slides if isinstance(slide.place, Path)]
     same = {slide: other for slide, other in same_slides(local, FileStates()).items() if slide is not other}
-    first: dict[Path, NamedSlide] = {}
-    for slide in local:
-        stands_for: Sequence[Path] = ()
-        with suppress(OSError, SlideError):  # it fails when its turn comes
-            stands_for = registry().formats.slides_of(cast("Path", slide.place), is_named=True) or ()
+    first: dict[SlidePlace, NamedSlide] = {}
+    for slide, stands_for in [*_on_disks(local), *_at_addresses(slides)]:
         for whole in stands_for:
-            other = first.setdefault(_real(whole.parent) / whole.name, slide)
+            other = first.setdefault(whole, slide)
             if other is not slide:
                 same.setdefault(slide, other)
     return {
@@ -132,6 +134,23 @@ def given_twice(slides: Sequence[NamedSlide]) -> dict[NamedSlide, str]:
         for slide, other in same.items()
         if other.name != slide.name  # which is refused anyway
     }
+
+
+def _on_disks(slides: Sequence[NamedSlide]) -> Iterator[tuple[NamedSlide, Sequence[SlidePlace]]]:
+    for slide in slides:
+        with suppress(OSError, SlideError):  # it fails when its turn comes
+            stands_for = registry().formats.slides_of(cast("Path", slide.place), is_named=True) or ()
+            yield slide, [_real(whole.parent) / whole.name for whole in stands_for]
+
+
+def _at_addresses(slides: Sequence[NamedSlide]) -> Iterator[tuple[NamedSlide, Sequence[SlidePlace]]]:
+    at = {slide: slide.place for slide in slides if isinstance(slide.place, Address)}
+    try:
+        found = RemoteSearch().slides_at(list(at.values()), recursive=False) if len(at) > 1 else {}
+    except SlideloomError as error:  # such a slide fails when its turn comes
+        log.warning("the addresses of the run could not be compared, so a slide may be there twice: %s", error)
+        return
+    yield from ((slide, found.get(place, ())) for slide, place in at.items())
 
 
 def copies_among(slides: Sequence[NamedSlide], states: FileStates) -> dict[Path, Path]:

@@ -8,7 +8,8 @@ from typing import TypeVar
 
 from slideloom import RemotePath, Unlisted
 
-from slideloom_formats.known import MIRAX_INDEX
+MIRAX_INDEX = "Slidedat.ini"
+"""What tells of the files in the folder of a MIRAX slide."""
 
 _PathT = TypeVar("_PathT", Path, RemotePath)
 _IMAGE = "ImageFile"  # how keys of images begin in a VMS file

@@ -8,9 +8,6 @@ from typing import ClassVar, TypeVar
 
 from slideloom import Format, RemotePath
 
-MIRAX_INDEX = "Slidedat.ini"
-"""What tells of the files in the folder of a MIRAX slide."""
-
 _MOST_CODECS = "tifffile"  # the reader that decodes the compressions of TIFF which others leave out
 _DICOM_EXTENSIONS = ("", ".dcm", ".dicom", ".ima")
 _PathT = TypeVar("_PathT", Path, RemotePath)
@@ -70,6 +67,8 @@ class Mirax(InSeveralFiles):
         if path.is_dir() and slide.exists():
             if not is_named:
                 return []
+            from slideloom_formats.files_beside import MIRAX_INDEX
+
             if (path / MIRAX_INDEX).exists():
                 return [slide]
         return super().slides_of(path, is_named=is_named)
