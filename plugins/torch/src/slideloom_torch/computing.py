@@ -6,9 +6,10 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 _turn = threading.Lock()
 _inside: list[object] = []  # the blocks that are running, in any thread
@@ -33,6 +34,8 @@ def computing(device: torch.device, *, exact: bool = True) -> Iterator[None]:
     Raises:
         torch.cuda.OutOfMemoryError: there is too little memory on the device; the message says what to set.
     """
+    import torch  # by then something computes with it: who imports this function need not have it
+
     with _exact_products() if exact else nullcontext(), _no_autocast(device):
         try:
             yield
@@ -44,6 +47,8 @@ def computing(device: torch.device, *, exact: bool = True) -> Iterator[None]:
 
 
 def _no_autocast(device: torch.device) -> AbstractContextManager[Any]:
+    import torch
+
     # Older releases of PyTorch know no autocast on others.
     return torch.autocast(device.type, enabled=False) if device.type in ("cuda", "cpu") else nullcontext()
 
@@ -79,6 +84,8 @@ def _first_warning_unheard() -> Iterator[None]:
 
 def _exact() -> Callable[[], None]:
     """Exact matrix products, convolutions and recurrent layers from now on; returns what restores the settings."""
+    import torch
+
     backend: Any = torch.backends.cudnn  # Any: torch's stubs lack the newer names
     # An older name also sets some newer ones, those of CPUs among them, so these are read first and restored last.
     newer = [(operation, operation.fp32_precision) for operation in _operations()]
@@ -100,6 +107,8 @@ def _exact() -> Callable[[], None]:
 
 def _operations() -> list[Any]:
     """What has a precision of its own by the newer name, `fp32_precision`, since PyTorch 2.9 (Any: as above)."""
+    import torch
+
     cuda, cudnn, cpu = torch.backends.cuda, torch.backends.cudnn, torch.backends.mkldnn
     owners = ((cuda, "matmul"), *((backend, name) for backend in (cudnn, cpu) for name in ("matmul", "conv", "rnn")))
     operations = [getattr(backend, name, None) for backend, name in owners]
