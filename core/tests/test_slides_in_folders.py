@@ -202,17 +202,6 @@ def test_a_pattern_that_excludes_nothing_is_told(tmp_path: Path, caplog: pytest.
     assert said == "exclude: '*.ndpi' matches no slide, so it leaves none out; check how it is written"
 
 
-def test_links_that_lead_nowhere_are_counted_among_what_is_left_out(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    touched(tmp_path, "a.svs", "notes.txt")
-    (tmp_path / "instance").symlink_to("gone")
-
-    assert names_found(tmp_path) == ["a"]
-    assert f"{tmp_path}: 2 files are left out: 1 " in caplog.text
-    assert "1 broken links or pipes" in caplog.text
-
-
 def test_many_copies_are_told_in_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     touched(tmp_path, *(f"lab/{number}.svs" for number in range(10)))
     for path in (tmp_path / "lab").iterdir():

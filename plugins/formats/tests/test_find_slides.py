@@ -77,6 +77,18 @@ def test_dicom_files_that_are_no_picture_of_a_slide_are_left_out_of_a_folder(tmp
     assert find_slides([str(tmp_path)]) == [tmp_path / "damaged.dcm"]
 
 
+def test_links_that_lead_nowhere_are_counted_among_what_is_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "a.svs").touch()
+    (tmp_path / "notes.txt").touch()
+    (tmp_path / "instance").symlink_to("gone")
+
+    assert [slide.name for slide in named_slides([str(tmp_path)])] == ["a"]
+    assert f"{tmp_path}: 2 files are left out: 1 " in caplog.text
+    assert "1 broken links or pipes" in caplog.text
+
+
 def test_what_a_folder_holds_besides_slides_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for name in ("a.svs", "a.xml", "b.xml", "README", "more/b.ndpi", "tiles/1.png", "c.mrxs", "c/Data.tif", ".hidden"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
