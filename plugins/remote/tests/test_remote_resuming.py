@@ -47,20 +47,6 @@ def folder(slide: Path, tmp_path: Path) -> Path:
     return found
 
 
-@pytest.fixture
-def put_web(web: Any) -> Put:
-    web.has_pages = True
-
-    def put(folder: Path) -> str:
-        for file in folder.rglob("*"):
-            if file.is_file():
-                name = f"x/{file.relative_to(folder).as_posix()}"
-                web.put(name, file.read_bytes(), etag=f"{hash(file.read_bytes())}")
-        return str(web.url("x"))
-
-    return put
-
-
 @pytest.fixture(autouse=True)
 def own_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Copies of slides go to a folder that nobody else uses."""
@@ -73,17 +59,6 @@ def run(out: Path, *words: str) -> dict[str, str]:
     main(["extract", *words, "--out", str(out), *SIZE])
     slides = json.loads((out / "extraction_report.json").read_text())["slides"]
     return {slide["slide"]: slide["status"] for slide in slides}
-
-
-@pytest.fixture
-def put_bucket(bucket: Any) -> Put:
-    def put(folder: Path) -> str:
-        for file in folder.rglob("*"):
-            if file.is_file():
-                bucket.pipe(f"slides/x/{file.relative_to(folder).as_posix()}", file.read_bytes())
-        return "s3://slides/x"
-
-    return put
 
 
 def done(word: str) -> dict[str, str]:
