@@ -116,7 +116,7 @@ def maps_sheet(maps: Mapping[str, list[np.ndarray]]) -> Image.Image:
         draw.text((left, top + 6), name, fill=(20, 20, 20))
         for place, one in enumerate(own):
             picture = Image.fromarray(one)
-            picture.thumbnail((MAP_SIDE, MAP_SIDE), Image.Resampling.BOX)
+            picture.thumbnail((MAP_SIDE, MAP_SIDE), Image.Resampling.BOX, reducing_gap=None)
             found.paste(picture, (left + place * (MAP_SIDE + 4), top + TITLE_PX))
     return found
 
